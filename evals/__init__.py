@@ -1,0 +1,1 @@
+"""Measured, not claimed: problem sets, generation, judging, statistics, reports."""

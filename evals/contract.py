@@ -1,0 +1,101 @@
+"""The seam of the room: problems, samples, verdicts."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import date
+from enum import StrEnum
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from models.contract import Completion, Decoding, ModelIdentity
+
+
+class EvalFault(Exception):
+    """An evaluation cannot go on. `fix` says what the user can do next."""
+
+    def __init__(self, message: str, *, fix: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.fix = fix
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TestCase(_Frozen):
+    """One test. `stdin`: text in, text out. `functional`: JSON arguments a line, JSON result.
+    `assert`: `input` is a program that raises unless the solution is right; `output` is empty."""
+
+    __test__ = False
+
+    kind: Literal["stdin", "functional", "assert"]
+    input: str
+    output: str
+    public: bool = False
+
+
+class Problem(_Frozen):
+    """A LiveCodeBench-style problem. HumanEval and MBPP adapt to it."""
+
+    question_id: str
+    title: str
+    prompt: str
+    """The statement; for completion-style sets, the code to continue is in `starter_code`."""
+    starter_code: str = ""
+    entry_point: str | None = None
+    """Function or method that functional and assert tests call."""
+    difficulty: str = "unknown"
+    platform: str = "unknown"
+    contest_date: date | None = None
+    tests: tuple[TestCase, ...]
+    time_limit_s: float = 10.0
+    """Per test, on the reference machine."""
+
+
+class ProblemSet(_Frozen):
+    name: str
+    version: str
+    """Digest of the problems' content: part of every cache key."""
+    problems: tuple[Problem, ...]
+
+
+class Verdict(StrEnum):
+    PASSED = "passed"
+    WRONG_ANSWER = "wrong answer"
+    EXCEPTION = "exception"
+    TIMED_OUT = "timed out"
+    OUT_OF_MEMORY = "out of memory"
+    NO_CODE = "no code"
+    INFRASTRUCTURE = "infrastructure error"
+    """Not the program's fault: never counted as a wrong answer, always reported."""
+
+
+class Judgement(_Frozen):
+    verdict: Verdict
+    failing_test: int | None = None
+    """Index into `Problem.tests` of the first that failed."""
+    reason: str = ""
+    wall_s: float = 0.0
+
+
+class Sample(_Frozen):
+    """One generated answer to one problem, and what the judge said of it."""
+
+    key: str
+    question_id: str
+    index: int
+    completion: Completion
+    code: str | None
+    judgement: Judgement | None = None
+
+
+def sample_key(
+    model: ModelIdentity, set_version: str, question_id: str, prompt_digest: str, decoding: Decoding, index: int
+) -> str:
+    """Cache key: changes with anything that shapes the sample."""
+    parts = (model.model_dump_json(), set_version, question_id, prompt_digest, decoding.digest(),
+             str(decoding.seed), str(index))
+    return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()

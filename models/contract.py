@@ -1,0 +1,168 @@
+"""The seam of the room: requests in, completions out, the same for every engine.
+
+Truncation order is fixed: temperature, then top-k, then top-p (over the top-k survivors, renormalised),
+then min-p. It is vLLM's order and that of the SSD paper (arXiv 2604.01193, section 3).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from enum import StrEnum
+from types import TracebackType
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class ModelFault(Exception):
+    """No answer can be had from a model or an engine. `fix` says what the user can do next."""
+
+    def __init__(self, message: str, *, fix: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.fix = fix
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Message(_Frozen):
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+class Request(_Frozen):
+    """One prompt: a chat, or raw text that is continued as it stands. Exactly one of the two is set."""
+
+    messages: tuple[Message, ...] = ()
+    text: str | None = None
+    prefill: str = ""
+    """Opening words of the answer, put into the assistant's mouth (chat only). They are not part of
+    `Completion.text`. Engines that cannot prefill raise `ModelFault`."""
+
+    def model_post_init(self, _: object, /) -> None:
+        if bool(self.messages) == (self.text is not None):
+            raise ValueError("a request holds either messages or text")
+
+    @classmethod
+    def chat(cls, user: str, *, system: str | None = None, prefill: str = "") -> Request:
+        head = (Message(role="system", content=system),) if system else ()
+        return cls(messages=(*head, Message(role="user", content=user)), prefill=prefill)
+
+
+class Decoding(_Frozen):
+    """How tokens are chosen. Temperature 0 is greedy."""
+
+    temperature: Annotated[float, Field(ge=0, le=5)] = 0.7
+    top_k: Annotated[int, Field(ge=0)] = 0
+    """Tokens kept by rank; 0 keeps all."""
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    min_p: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    max_tokens: Annotated[int, Field(ge=1)] = 1024
+    """New tokens per sample. Prompt and answer together must fit the engine's context."""
+    stop: tuple[str, ...] = ()
+    """Strings that end a sample; they are not part of its text."""
+    n: Annotated[int, Field(ge=1)] = 1
+    """Samples per request."""
+    seed: int | None = None
+    """Seed of the first sample; sample i of request j is reproducible on the same engine, version and
+    batch. None draws afresh."""
+
+    def digest(self) -> str:
+        """Hash of what shapes one sample's distribution: everything but `n` and `seed`."""
+        text = self.model_dump_json(exclude={"n", "seed"})
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+class FinishReason(StrEnum):
+    STOP = "stop"
+    """The model ended its turn, or a stop string was met."""
+    LENGTH = "length"
+    """`max_tokens` or the context was reached."""
+
+
+class ModelIdentity(_Frozen):
+    """Exactly which weights answer. Part of every cache key."""
+
+    name: str
+    """Catalogue name, folder, or the provider's id."""
+    revision: str = ""
+    """Digest of the weights, or "" where a provider hides it."""
+    adapter: str | None = None
+    """`<base>/<version>` of the LoRA adapter, or None for the base."""
+    engine: str
+
+    def __str__(self) -> str:
+        revision = f"@{self.revision[:12]}" if self.revision else ""
+        adapter = f"+{self.adapter}" if self.adapter else ""
+        return f"{self.name}{revision}{adapter}"
+
+
+class Completion(_Frozen):
+    """One sample. Token ids and log probabilities are the engine's own, never re-tokenised text."""
+
+    text: str
+    finish_reason: FinishReason
+    prompt_tokens: int
+    completion_tokens: int
+    token_ids: tuple[int, ...] | None = None
+    logprobs: tuple[float, ...] | None = None
+    """Natural log of each sampled token's probability under the model at temperature 1, untruncated."""
+    seconds: float
+    """Wall-clock from the batch's start to this sample's end."""
+    cost_usd: float | None = None
+    """None where the price is unknown; 0.0 for local engines."""
+    model: ModelIdentity
+
+
+OnTokens = Callable[[int], None]
+"""Called now and then with the number of tokens made since the last call, over the whole batch."""
+OnCompletion = Callable[[int, int, Completion], None]
+"""Called as each sample ends, with (request index, sample index, completion), in any order."""
+
+
+class Engine(ABC):
+    """A source of tokens. Use as a context manager; `close` frees memory, servers and sockets."""
+
+    identity: ModelIdentity
+    context_tokens: int
+    """Prompt and answer together, in tokens."""
+
+    @abstractmethod
+    def complete(
+        self,
+        requests: Sequence[Request],
+        decoding: Decoding,
+        *,
+        on_tokens: OnTokens | None = None,
+        on_completion: OnCompletion | None = None,
+    ) -> list[list[Completion]]:
+        """`decoding.n` samples of each request: `result[request][sample]`. Batched as the engine can.
+
+        Raises:
+            ModelFault: the prompt does not fit, the engine died, the provider refused, an option is
+                unknown to this engine (never silently dropped).
+        """
+
+    @abstractmethod
+    def stream(self, request: Request, decoding: Decoding) -> Iterator[str]:
+        """Text of one sample piece by piece (`decoding.n` is taken as 1)."""
+
+    @abstractmethod
+    def count_tokens(self, request: Request) -> int:
+        """Tokens of the rendered prompt: exact where the tokenizer is at hand, an upper estimate else."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Idempotent."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,211 @@
+"""The seam of the room: symbols, edits, diagnostics, test reports, and how they fail.
+
+Lines are 1-based and inclusive everywhere in this room's public types; columns are 0-based code points.
+LSP's 0-based UTF-16 positions stay inside `tools/lsp/`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class ToolFault(Exception):
+    """A tool cannot do its work (not: the code is wrong). `fix` says what the user can do next."""
+
+    def __init__(self, message: str, *, fix: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.fix = fix
+
+
+class EditRefused(Exception):
+    """An edit was not applied. The message is written for a model: what was wrong, and where.
+
+    `would_be` is the text that the edit would have made, when it got that far.
+    """
+
+    def __init__(self, message: str, *, would_be: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.would_be = would_be
+
+
+# --- symbols ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Symbol:
+    """A definition in a file."""
+
+    path: str
+    """Relative to the workspace, POSIX separators."""
+    name_path: str
+    """`Class.method`, `function`, `Outer.Inner.method`. A second definition of the same name gets `#2`."""
+    kind: Literal["class", "function", "method", "variable", "other"]
+    start_line: int
+    """First line, decorators and leading comments of the definition excluded, decorators included."""
+    end_line: int
+
+
+# --- edits -----------------------------------------------------------------------------------------
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ReplaceSymbol(_Frozen):
+    """The whole new source of one definition, decorators included, at any indentation."""
+
+    kind: Literal["replace_symbol"] = "replace_symbol"
+    path: str
+    name_path: str
+    source: str
+
+
+class ReplaceFile(_Frozen):
+    """The whole new text of a file; creates it where it does not exist."""
+
+    kind: Literal["replace_file"] = "replace_file"
+    path: str
+    source: str
+
+
+class SearchReplace(_Frozen):
+    """Replace one passage. `search` must match in exactly one place, by the ladder of `tools.edits`."""
+
+    kind: Literal["search_replace"] = "search_replace"
+    path: str
+    search: str
+    replace: str
+
+
+Edit = Annotated[ReplaceSymbol | ReplaceFile | SearchReplace, Field(discriminator="kind")]
+
+
+# --- diagnostics -----------------------------------------------------------------------------------
+
+
+class Freshness(StrEnum):
+    """What an answer about a document version is worth. There is no fifth, silent answer."""
+
+    CLEAN = "clean"
+    """For exactly the version asked about: nothing (new)."""
+    FOUND = "found"
+    """For exactly the version asked about: these."""
+    TIMED_OUT = "timed out"
+    UNAVAILABLE = "unavailable"
+    """No server, or it crashed and its one restart failed too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnostic:
+    path: str
+    line: int
+    severity: Literal["error", "warning", "information", "hint"]
+    code: str
+    message: str
+    symbol: str
+    """Name path of the enclosing definition, "" at module level."""
+    source: str
+    """The server that says so."""
+
+    @property
+    def identity(self) -> tuple[str, str, str, str]:
+        """What makes two diagnostics the same when lines have moved."""
+        return (self.path, self.code, self.message, self.symbol)
+
+
+@dataclass(frozen=True, slots=True)
+class DiagnosticsAnswer:
+    freshness: Freshness
+    items: tuple[Diagnostic, ...] = ()
+    version: int | None = None
+    """The document version that the answer is about."""
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    path: str
+    """Relative to the workspace, or absolute for a file outside it (a library)."""
+    line: int
+    column: int
+    name_path: str
+    """Enclosing or named definition, "" where unknown."""
+    snippet: str
+    """The line, or the definition's source for `definition`."""
+
+
+@dataclass(frozen=True, slots=True)
+class LookupAnswer:
+    """Answer of definition, references, hover, symbols and completion."""
+
+    freshness: Freshness
+    """CLEAN means: answered, and there is nothing."""
+    locations: tuple[Location, ...] = ()
+    text: str = ""
+    """Hover text, or completions one per line."""
+    detail: str = ""
+
+
+# --- tests -----------------------------------------------------------------------------------------
+
+
+class TestStatus(StrEnum):
+    PASSED = "passed"
+    FAILED = "failed"
+    NOT_COLLECTED = "not collected"
+    """The runner stopped before running tests: import or syntax error, no such file."""
+    TIMED_OUT = "timed out"
+    OUT_OF_MEMORY = "out of memory"
+    NOT_STARTED = "not started"
+    """The command does not exist or is not executable."""
+
+    __test__ = False
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One place in a traceback, inside the workspace."""
+
+    path: str
+    line: int
+    function: str
+
+
+@dataclass(frozen=True, slots=True)
+class TestFailure:
+    test_id: str
+    message: str
+    """The assertion or exception, in a few lines."""
+    frames: tuple[Frame, ...] = ()
+
+    __test__ = False
+
+
+@dataclass(frozen=True, slots=True)
+class TestReport:
+    """What a run of the task's own test command said.
+
+    `passed` and `failures` are empty where the runner's report is not machine-readable; `status` then
+    rests on the exit code alone, which is what the task's owner would look at.
+    """
+
+    status: TestStatus
+    passed: frozenset[str] = frozenset()
+    failures: tuple[TestFailure, ...] = field(default=())
+    output: str = ""
+    """Combined output, ANSI codes stripped, capped."""
+    wall_s: float = 0.0
+    exit_code: int | None = None
+
+    __test__ = False
+
+    @property
+    def total(self) -> int:
+        return len(self.passed) + len(self.failures)
