@@ -1,0 +1,138 @@
+"""The seam of the room: what a run is asked, what it may spend, and how it ends."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from tools.contract import Edit, Symbol
+
+
+class AgentFault(Exception):
+    """A run cannot start or go on. `fix` says what the user can do next."""
+
+    exit_code = 2
+
+    def __init__(self, message: str, *, fix: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.fix = fix
+
+
+class Outcome(StrEnum):
+    """Why a run ended. Exactly one of them is a success."""
+
+    SOLVED = "solved"
+    """The task's own checks pass and nothing that passed before fails."""
+    STEPS = "out of steps"
+    TOKENS = "out of tokens"
+    SECONDS = "out of time"
+    COST = "out of money"
+    STUCK = "stuck"
+    """Several steps brought neither a new candidate nor a better one."""
+    NO_PLACE = "nowhere to edit"
+    """Nothing in the repo could be tied to the failing checks."""
+    INTERRUPTED = "interrupted"
+    FAULT = "fault"
+    """The sandbox, the model or a tool failed; the message says which."""
+
+
+class Hop(StrEnum):
+    """Stations of a candidate, in order. A verdict names the one where it fell, or `TESTS` passed."""
+
+    PARSE = "parse"
+    """Words to edit: no code block, unfinished answer."""
+    EDIT = "edit"
+    """Edit to text: refused, or the result does not parse."""
+    DUPLICATE = "duplicate"
+    """Same program as the original or as an earlier candidate."""
+    DIAGNOSE = "diagnose"
+    TESTS = "tests"
+    REGRESSION = "regression"
+    """The task's checks pass, but something that passed before fails."""
+    SOLVED = "solved"
+
+
+class Limits(BaseModel):
+    """What a run may spend. None is no bound."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    steps: int = Field(default=4, ge=1)
+    """Wide steps."""
+    tokens: int | None = Field(default=200_000, ge=1)
+    """Prompt plus completion tokens, as the engine counts them."""
+    seconds: float | None = Field(default=1800.0, gt=0)
+    cost_usd: float | None = Field(default=None, gt=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What the user wants, and how it is checked."""
+
+    statement: str
+    repo: Path
+    """The user's working tree; never written before `apply`."""
+    test_command: str
+    regression_command: str | None = None
+    """Run before and after on a candidate whose checks pass; None checks `test_command` alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a candidate may edit: a definition, or a whole file (`symbol` None)."""
+
+    path: str
+    symbol: Symbol | None
+    reasons: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        return f"{self.path}:{self.symbol.name_path}" if self.symbol else self.path
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """What a model wants done: edits that belong together. How it says so is a `protocol`."""
+
+    edits: tuple[Edit, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """What the deterministic hops said of one candidate."""
+
+    step: int
+    index: int
+    """Within the step."""
+    place: str
+    hop: Hop
+    """Where it fell, or `SOLVED`."""
+    reason: str
+    """For people and for the model's next try; at most a few lines."""
+    diff: str = ""
+    new_diagnostics: int = 0
+    tests_passed: int = 0
+    tests_failed: int = 0
+    broken: int = 0
+    """Tests that passed before and do not now."""
+    seconds: float = 0.0
+    agreement: int = 1
+    """Samples that made this same program."""
+
+    def rank(self) -> tuple[int, int, int, int, int, int]:
+        """Greater is better: how far it came, then what the tools and its siblings say."""
+        return (
+            int(self.hop is Hop.SOLVED),
+            -self.broken,
+            self.tests_passed,
+            _REACHED[self.hop],
+            -self.new_diagnostics,
+            self.agreement * 1000 - min(len(self.diff), 100_000),
+        )
+
+
+_REACHED = {hop: order for order, hop in enumerate(Hop)}
