@@ -1,0 +1,135 @@
+"""Settings: the order of the sources, where values come from, and errors that name file and key."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+
+from models.contract import ModelFault
+from models.settings import FaultClass, ModelSettings, Origin, RoomSettings, find_settings_file
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith("FORKLOCK_"):
+            monkeypatch.delenv(name)
+
+
+def write(folder: Path, text: str, name: str = "forklock.toml") -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / name
+    path.write_text(text)
+    return path
+
+
+def test_sources_override_each_other_and_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path, '[models]\nmodel = "from-file"\ntop_k = 7\nthreads = 1\n')
+    monkeypatch.setenv("FORKLOCK_MODELS__TOP_K", "9")
+    monkeypatch.setenv("FORKLOCK_MODELS__THREADS", "2")
+    settings = ModelSettings.load(tmp_path, threads=3, temperature=None)
+    assert (settings.model, settings.top_k, settings.threads, settings.temperature) == (
+        "from-file",
+        9,
+        3,
+        0.8,
+    )
+    origins = settings.origins()
+    assert origins["model"] == Origin("file", f"{path} [models] model")
+    assert origins["top_k"] == Origin("environment", "FORKLOCK_MODELS__TOP_K")
+    assert origins["threads"] == Origin("flag", "--threads")
+    assert origins["temperature"] == Origin("default")
+    assert list(origins) == list(ModelSettings.model_fields)
+
+
+def test_calling_the_class_reads_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MODEL", "stray")
+    monkeypatch.setenv("FORKLOCK_MODELS__MODEL", "env")
+    assert ModelSettings().model == "qwen2.5-coder-0.5b"
+
+
+def test_pyproject_table_and_search_upwards_to_the_repository_root(tmp_path: Path) -> None:
+    write(tmp_path, '[models]\nmodel = "outside"\n')
+    repo = tmp_path / "repo"
+    write(repo, '[project]\nname = "x"\n[tool.forklock.models]\nengine = "vllm"\n', "pyproject.toml")
+    (repo / ".git").mkdir()
+    inner = repo / "a" / "b"
+    inner.mkdir(parents=True)
+    assert ModelSettings.load(inner).engine == "vllm"
+    (repo / "pyproject.toml").unlink()
+    assert find_settings_file(inner) is None
+
+
+def test_two_files_in_one_folder_are_refused(tmp_path: Path) -> None:
+    write(tmp_path, "[models]\n")
+    write(tmp_path, "[tool.forklock.models]\n", "pyproject.toml")
+    with pytest.raises(ModelFault, match="both hold settings"):
+        ModelSettings.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "fix"),
+    [
+        ("[models\n", "not valid TOML", "line"),
+        ("[models]\ntemprature = 1\n", r"\[models\] temprature", "'temperature'"),
+        ("[models]\ntop_p = 2.0\n", r"\[models\] top_p: .*less than or equal to 1.*2\.0", "agent config"),
+        ('[models]\nengine = "llama"\n', r"\[models\] engine: .*'llama'", "agent config"),
+        ("[modles]\n", "no section 'modles'", r"\[models\]"),
+        ("models = 3\n", "must be a table", "table"),
+    ],
+)
+def test_a_bad_file_is_a_fault_that_names_file_and_key(
+    tmp_path: Path, text: str, message: str, fix: str
+) -> None:
+    path = write(tmp_path, text)
+    with pytest.raises(ModelFault, match=message) as caught:
+        ModelSettings.load(tmp_path)
+    assert str(path) in caught.value.message
+    assert re.search(fix, caught.value.fix)
+
+
+def test_a_file_that_is_not_utf8_is_a_fault(tmp_path: Path) -> None:
+    (tmp_path / "forklock.toml").write_bytes(b"\xff\xfe[models]")
+    with pytest.raises(ModelFault, match="not valid TOML"):
+        ModelSettings.load(tmp_path)
+
+
+def test_bad_environment_values_name_the_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORKLOCK_MODELS__TOP_K", "many")
+    with pytest.raises(ModelFault, match="environment FORKLOCK_MODELS__TOP_K"):
+        ModelSettings.load(tmp_path)
+    monkeypatch.delenv("FORKLOCK_MODELS__TOP_K")
+    monkeypatch.setenv("FORKLOCK_MODELS__MODLE", "x")
+    with pytest.raises(ModelFault, match="FORKLOCK_MODELS__MODLE") as caught:
+        ModelSettings.load(tmp_path)
+    assert "'model'" in caught.value.fix
+
+
+def test_other_rooms_reuse_the_base_with_their_own_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class OtherFault(Exception):
+        def __init__(self, message: str, *, fix: str = "") -> None:
+            super().__init__(message)
+
+    class AgentSettings(RoomSettings):
+        section: ClassVar[str] = "agent"
+        fault: ClassVar[FaultClass] = OtherFault
+        width: int = 1
+        checks: tuple[str, ...] = ()
+
+    monkeypatch.setenv("FORKLOCK_AGENT__CHECKS", '["ruff", "ty"]')
+    settings = AgentSettings.load(tmp_path, width=4)
+    assert (settings.width, settings.checks) == (4, ("ruff", "ty"))
+    monkeypatch.setenv("FORKLOCK_AGENT__CHECKS", "[not json")
+    with pytest.raises(OtherFault, match="FORKLOCK_AGENT__"):
+        AgentSettings.load(tmp_path)
+
+
+def test_default_decoding_takes_changes() -> None:
+    decoding = ModelSettings(top_k=5).decoding(n=3, temperature=0)
+    assert (decoding.top_k, decoding.n, decoding.temperature) == (5, 3, 0)
