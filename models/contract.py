@@ -130,6 +130,8 @@ class Engine(ABC):
     identity: ModelIdentity
     context_tokens: int
     """Prompt and answer together, in tokens."""
+    supports_prefill: bool = True
+    """Whether `Request.prefill` works here."""
 
     @abstractmethod
     def complete(
@@ -141,6 +143,9 @@ class Engine(ABC):
         on_completion: OnCompletion | None = None,
     ) -> list[list[Completion]]:
         """`decoding.n` samples of each request: `result[request][sample]`. Batched as the engine can.
+
+        A callback may raise: generation is abandoned, the exception propagates, and the engine stays
+        usable. It is how a caller stops as soon as one sample is good enough.
 
         Raises:
             ModelFault: the prompt does not fit, the engine died, the provider refused, an option is
