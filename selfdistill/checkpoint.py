@@ -1,0 +1,96 @@
+"""Exact training checkpoints without pickle: tensors as safetensors, the rest as JSON.
+
+A checkpoint is a folder that appears by rename, so it is whole or absent. It holds the adapter, both of
+Adam's moments, the random state and the position; the schedule and the order of the data are functions of
+the position. A run resumed from it takes the same steps, bit for bit on CPU, as one never interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from selfdistill.store import file_digest, write_atomic
+
+
+@dataclass
+class Position:
+    """Where training stands."""
+
+    step: int = 0
+    """Optimiser steps taken."""
+    losses: list[float] = field(default_factory=list)
+    """Mean loss per label token of each step, nats."""
+    grad_norms: list[float] = field(default_factory=list)
+    label_tokens: int = 0
+    seconds: float = 0.0
+    """Wall-clock of training so far, over all sittings."""
+
+
+def save_checkpoint(
+    folder: Path, position: Position, weights: dict[str, Tensor], optimizer: torch.optim.Optimizer, key: str
+) -> None:
+    """Write `folder/<step>`, then remove older ones. `key` ties it to its data and settings."""
+    target = folder / f"{position.step:06d}"
+    temporary = folder / f".{target.name}.tmp"
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    tensors = {f"weight/{name}": weight.detach().cpu().contiguous() for name, weight in weights.items()}
+    for name, weight in weights.items():
+        state = optimizer.state[weight]
+        for moment in ("exp_avg", "exp_avg_sq"):
+            tensors[f"{moment}/{name}"] = state[moment].detach().cpu().contiguous()
+    tensors["random/cpu"] = torch.get_rng_state()
+    if torch.cuda.is_available():
+        tensors["random/cuda"] = torch.cuda.get_rng_state()
+    save_file(tensors, temporary / "state.safetensors")
+    state_json = {
+        "key": key,
+        "tensors": file_digest(temporary / "state.safetensors"),
+        "position": asdict(position),
+    }
+    write_atomic(temporary / "state.json", json.dumps(state_json))
+    shutil.rmtree(target, ignore_errors=True)
+    temporary.rename(target)
+    for old in folder.iterdir():
+        if old != target:
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def load_checkpoint(
+    folder: Path, weights: dict[str, Tensor], optimizer: torch.optim.Optimizer, key: str
+) -> Position:
+    """Restore the newest intact checkpoint that belongs to `key`; position 0 where there is none."""
+    for path in sorted(folder.glob("[0-9]*"), reverse=True):
+        try:
+            state = json.loads((path / "state.json").read_text(encoding="utf-8"))
+            whole = state["key"] == key and state["tensors"] == file_digest(path / "state.safetensors")
+        except (OSError, ValueError, KeyError):
+            continue
+        if whole:
+            position = Position(**state["position"])
+            _restore(load_file(path / "state.safetensors"), weights, optimizer, position.step)
+            return position
+    return Position()
+
+
+def _restore(
+    tensors: dict[str, Tensor], weights: dict[str, Tensor], optimizer: torch.optim.Optimizer, step: int
+) -> None:
+    with torch.no_grad():
+        for name, weight in weights.items():
+            weight.copy_(tensors[f"weight/{name}"])
+            optimizer.state[weight] = {
+                "step": torch.tensor(float(step)),
+                "exp_avg": tensors[f"exp_avg/{name}"].to(weight.device),
+                "exp_avg_sq": tensors[f"exp_avg_sq/{name}"].to(weight.device),
+            }
+    torch.set_rng_state(tensors["random/cpu"])
+    if "random/cuda" in tensors and torch.cuda.is_available():
+        torch.cuda.set_rng_state(tensors["random/cuda"])

@@ -1,0 +1,149 @@
+"""The seam of the room: what a round is made of, and how it fails.
+
+A `Recipe` holds everything that shapes a round's outcome and nothing else; its digest names the round. The
+presets are those of the SSD paper (arXiv 2604.01193, table of decodings). The learning rate is ours: the
+paper trains all weights at 5e-6, a LoRA of rank 16 needs about twenty times that.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from models.contract import Decoding, Message, Request
+
+ArmName = Literal["ssd", "rft", "placebo"]
+STAGES = ("prompts", "samples", "dataset", "adapter", "gate", "promote")
+
+EXIT_PROMOTED, EXIT_REJECTED, EXIT_INPUT, EXIT_INFRASTRUCTURE, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
+
+
+class RoundFault(Exception):
+    """A round cannot start or go on. `fix` says what the user can do next.
+
+    `exit_code` is 2 where the input is at fault and 3 where the machine is."""
+
+    def __init__(self, message: str, *, fix: str = "", exit_code: int = EXIT_INPUT) -> None:
+        super().__init__(message)
+        self.message = message
+        self.fix = fix
+        self.exit_code = exit_code
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TrainConfig(_Frozen):
+    """LoRA training. Everything here changes the weights that come out."""
+
+    rank: Annotated[int, Field(ge=1, le=1024)] = 16
+    alpha: Annotated[int, Field(ge=1)] = 32
+    lr: Annotated[float, Field(gt=0, lt=1)] = 1e-4
+    """Peak learning rate; falls along a cosine to a fifth of it (the paper: 5e-6 to 1e-6)."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.1
+    beta1: float = 0.9
+    beta2: float = 0.95
+    clip: Annotated[float, Field(gt=0)] = 1.0
+    """Largest norm of the gradient over all adapter weights."""
+    epochs: Annotated[int, Field(ge=1)] = 1
+    steps: Annotated[int, Field(ge=1)] | None = None
+    """Optimiser steps; None takes what `epochs` passes over the data need."""
+    batch_size: Annotated[int, Field(ge=1)] = 32
+    """Samples per optimiser step."""
+    micro_tokens: Annotated[int, Field(ge=16)] = 2048
+    """Padded tokens per forward pass: bounds memory, and decides how a batch is cut up."""
+    max_length: Annotated[int, Field(ge=16)] = 4096
+    """Prompt and completion together, in tokens; longer examples are dropped and counted, never cut."""
+    checkpoint_every: Annotated[int, Field(ge=1)] = 5
+    """Optimiser steps between checkpoints."""
+
+
+class Recipe(_Frozen):
+    """Everything that shapes a round."""
+
+    model: str
+    """Catalogue name or a folder of transformers weights."""
+    arm: ArmName = "ssd"
+    prompts: str = "auto"
+    """`runs` or `runs:REPO`, a set's name or file, several joined by `+`; `auto` takes past runs if any
+    and HumanEval's prompts split."""
+    limit: Annotated[int, Field(ge=1)] = 48
+    """Prompts at most."""
+    sampling: Decoding
+    """How the frozen base is sampled for training data; n is 1."""
+    training: TrainConfig = TrainConfig()
+    gate_set: str = "humaneval"
+    gate_limit: Annotated[int, Field(ge=1)] = 24
+    """Problems of the gate set's development split."""
+    gate_n: Annotated[int, Field(ge=1)] = 2
+    """Samples per problem and side."""
+    gate_decoding: Decoding
+    device: str = "cpu"
+    seed: int = 0
+
+    def digest(self, *, but_seed: bool = False) -> str:
+        """Hash of the whole recipe; `but_seed` asks for all of it except the seed."""
+        fields = self.model_dump_json(exclude={"seed"} if but_seed else None)
+        return hashlib.sha256(fields.encode()).hexdigest()
+
+
+class Prompt(_Frozen):
+    """One prompt to sample from, and where it came from."""
+
+    prompt_id: str
+    """`<set>/<question id>` or `run/<run id>/<request>`: unique in a round."""
+    request: Request
+    statement: str
+    """What is compared with the gate's problems for overlap: the task's own words."""
+    problem_id: str | None = None
+    """Id in its problem set, where it has one; only those can be judged (arm `rft`)."""
+
+
+class Decodings(_Frozen):
+    """Train-time and eval-time decoding of one family of models."""
+
+    temperature: float
+    top_k: int
+    top_p: float
+    eval_temperature: float
+
+
+PRESETS: dict[str, Decodings] = {
+    "llama": Decodings(temperature=0.8, top_k=20, top_p=0.8, eval_temperature=0.7),
+    "qwen": Decodings(temperature=1.6, top_k=20, top_p=0.8, eval_temperature=1.1),
+    "thinking": Decodings(temperature=1.2, top_k=20, top_p=0.95, eval_temperature=0.7),
+}
+"""The paper's settings per family. Below 4B parameters none of them is tried by the paper."""
+
+EVAL_TOP_K, EVAL_TOP_P = 20, 0.8
+
+
+def preset_of(model: str) -> Decodings:
+    """The paper's decoding for a model of this name; Qwen's where the name tells nothing."""
+    name = model.lower()
+    for family in ("thinking", "llama"):
+        if family in name:
+            return PRESETS[family]
+    return PRESETS["qwen"]
+
+
+__all__ = [
+    "EXIT_INFRASTRUCTURE",
+    "EXIT_INPUT",
+    "EXIT_INTERRUPTED",
+    "EXIT_PROMOTED",
+    "EXIT_REJECTED",
+    "PRESETS",
+    "STAGES",
+    "ArmName",
+    "Decodings",
+    "Message",
+    "Prompt",
+    "Recipe",
+    "RoundFault",
+    "TrainConfig",
+    "preset_of",
+]

@@ -1,0 +1,239 @@
+"""Files of a round: atomic writes, digests, append-only lines that survive kill -9.
+
+`<data>/rounds/<id>/` holds `round.json` (the recipe), one `<stage>.json` per finished stage with the digest
+of what went in and of each file that came out, and the files themselves. A stage counts as done only while
+both still match, so a damaged or edited file is made again, and everything after it too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TextIO
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from selfdistill.contract import EXIT_INFRASTRUCTURE, STAGES, Recipe, RoundFault
+
+Json = dict[str, Any]
+
+
+class StageRecord(BaseModel):
+    """What a finished stage leaves behind."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    stage: str
+    inputs: str
+    """Digest of the recipe and of the previous stage's outputs."""
+    outputs: dict[str, str]
+    """File or folder in the round's directory -> digest of its content."""
+    seconds: float
+    """Wall-clock seconds of the run that finished it."""
+    summary: Json = {}
+
+
+def file_digest(path: Path) -> str:
+    """sha256 of a file; of a folder: of its files' names and digests, sorted."""
+    if path.is_dir():
+        parts = [f"{p.relative_to(path)}\0{file_digest(p)}" for p in sorted(path.rglob("*")) if p.is_file()]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def write_atomic(path: Path, text: str) -> None:
+    """Write all or nothing: a temporary file beside it, fsync, rename."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    with temporary.open("w", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+    temporary.replace(path)
+
+
+def write_lines(path: Path, rows: Iterator[BaseModel] | list[Any]) -> None:
+    """Pydantic rows as JSON lines, all or nothing."""
+    write_atomic(path, "".join(row.model_dump_json() + "\n" for row in rows))
+
+
+def read_lines(path: Path) -> list[Json]:
+    """JSON lines of a finished file."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+class Appender:
+    """An append-only JSON-lines file. Opening it cuts off a torn last line and reads what is there."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.rows, good_bytes = _intact(path)
+        self.torn_bytes = (path.stat().st_size - good_bytes) if path.exists() else 0
+        if self.torn_bytes:
+            os.truncate(path, good_bytes)
+        self._stream: TextIO = path.open("a", encoding="utf-8")
+
+    def append(self, row: BaseModel) -> None:
+        self._stream.write(row.model_dump_json() + "\n")
+        self._stream.flush()
+
+    def close(self) -> None:
+        self._stream.flush()
+        os.fsync(self._stream.fileno())
+        self._stream.close()
+
+    def __enter__(self) -> Appender:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _intact(path: Path) -> tuple[list[Json], int]:
+    """(rows, bytes) up to the first line that is torn or unreadable."""
+    rows: list[Json] = []
+    good = 0
+    if not path.exists():
+        return rows, good
+    for line in path.read_bytes().splitlines(keepends=True):
+        try:
+            row = json.loads(line)
+        except ValueError:
+            break
+        if not line.endswith(b"\n") or not isinstance(row, dict):
+            break
+        rows.append(row)
+        good += len(line)
+    return rows, good
+
+
+class RoundDir:
+    """One round on disk."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.id = path.name
+
+    @classmethod
+    def create(cls, root: Path, recipe: Recipe) -> RoundDir:
+        """A fresh folder named by the time and the recipe."""
+        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")[:-3]
+        path = root / f"{stamp}-{recipe.digest()[:8]}"
+        try:
+            path.mkdir(parents=True)
+            round_dir = cls(path)
+            round_dir._write_round({"recipe": recipe.model_dump(mode="json"), "recipe_digest": recipe.digest()})
+        except OSError as error:
+            raise RoundFault(
+                f"the round's folder {path} cannot be written: {error.strerror}",
+                fix="free some space, or set FORKLOCK_HOME to a writable folder",
+                exit_code=EXIT_INFRASTRUCTURE,
+            ) from error
+        return round_dir
+
+    @property
+    def recipe(self) -> Recipe:
+        try:
+            return Recipe.model_validate(self.read_round()["recipe"])
+        except (KeyError, ValidationError) as error:
+            raise RoundFault(
+                f"round {self.id}: round.json holds no recipe that this version understands",
+                fix=f"remove {self.path} and start a new round",
+            ) from error
+
+    def read_round(self) -> Json:
+        try:
+            loaded = json.loads((self.path / "round.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise RoundFault(
+                f"round {self.id}: round.json is missing or damaged",
+                fix=f"remove {self.path} and start a new round",
+            ) from error
+        return dict(loaded)
+
+    def update_round(self, **fields: Any) -> None:
+        """Add facts to round.json (the verdict, the adapter's version)."""
+        self._write_round({**self.read_round(), **fields})
+
+    def _write_round(self, content: Mapping[str, Any]) -> None:
+        write_atomic(self.path / "round.json", json.dumps(content, indent=2) + "\n")
+
+    def record(self, stage: str) -> StageRecord | None:
+        """The record of a finished stage, or None; says nothing of whether it still holds."""
+        path = self.path / f"{stage}.json"
+        try:
+            return StageRecord.model_validate_json(path.read_text(encoding="utf-8"))
+        except (OSError, ValidationError):
+            return None
+
+    def done(self, stage: str, inputs: str) -> StageRecord | None:
+        """The record if the stage was finished on the same inputs and its outputs are intact."""
+        record = self.record(stage)
+        if record is None or record.inputs != inputs:
+            return None
+        for name, digest in record.outputs.items():
+            path = self.path / name
+            if not path.exists() or file_digest(path) != digest:
+                return None
+        return record
+
+    def finish(
+        self, stage: str, inputs: str, outputs: list[str], *, seconds: float, summary: Json
+    ) -> StageRecord:
+        digests = {name: file_digest(self.path / name) for name in outputs}
+        record = StageRecord(
+            stage=stage, inputs=inputs, outputs=digests, seconds=round(seconds, 3), summary=summary
+        )
+        write_atomic(self.path / f"{stage}.json", record.model_dump_json(indent=2) + "\n")
+        return record
+
+    def next_stage(self) -> str | None:
+        """The first stage without a record; None when the round is over."""
+        return next((stage for stage in STAGES if self.record(stage) is None), None)
+
+    def discard(self, *names: str) -> None:
+        """Remove files or folders of a stage that must be made anew."""
+        for name in names:
+            path = self.path / name
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+
+
+def list_rounds(root: Path) -> list[RoundDir]:
+    """All rounds under `root`, oldest first."""
+    if not root.is_dir():
+        return []
+    return [RoundDir(path) for path in sorted(root.iterdir()) if (path / "round.json").exists()]
+
+
+def find_round(root: Path, round_id: str) -> RoundDir:
+    """The one round whose id is, or starts or ends with, `round_id`."""
+    rounds = list_rounds(root)
+    exact = [r for r in rounds if r.id == round_id]
+    found = exact or [r for r in rounds if r.id.startswith(round_id) or r.id.endswith(round_id)]
+    if len(found) != 1:
+        what = "no round" if not found else f"{len(found)} rounds"
+        raise RoundFault(f"{what} match {round_id!r}", fix="`selfdistill status` lists them")
+    return found[0]
+
+
+def unfinished(root: Path, recipe: Recipe, *, any_seed: bool) -> RoundDir | None:
+    """The newest unfinished round of this recipe."""
+    wanted = recipe.digest(but_seed=any_seed)
+    for round_dir in reversed(list_rounds(root)):
+        if round_dir.next_stage() is None:
+            continue
+        try:
+            held = round_dir.recipe
+        except RoundFault:
+            continue
+        if held.digest(but_seed=any_seed) == wanted:
+            return round_dir
+    return None
