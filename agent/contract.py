@@ -120,18 +120,19 @@ class Ruling:
     broken: int = 0
     """Tests that passed before and do not now."""
     seconds: float = 0.0
-    agreement: int = 1
-    """Samples that made this same program."""
+    program: str = ""
+    """Key of the program, equal for equal programs; "" where the candidate made none."""
 
-    def rank(self) -> tuple[int, int, int, int, int, int]:
-        """Greater is better: how far it came, then what the tools and its siblings say."""
+    def rank(self, agreement: int = 1) -> tuple[int, int, int, int, int, int]:
+        """Greater is better: how far it came, what the tools say, then how many siblings made the same
+        program, then the smaller diff."""
         return (
             int(self.hop is Hop.SOLVED),
             -self.broken,
             self.tests_passed,
             _REACHED[self.hop],
             -self.new_diagnostics,
-            self.agreement * 1000 - min(len(self.diff), 100_000),
+            agreement * 1000 - min(len(self.diff), 100_000),
         )
 
 

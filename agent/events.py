@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -143,7 +144,8 @@ class CandidateRuled(_Event):
     tests_failed: int
     broken: int
     seconds: float
-    agreement: int
+    program: str = ""
+    """Key of the program, equal for equal programs; "" where the candidate made none."""
 
 
 class StepEnded(_Event):
@@ -153,6 +155,8 @@ class StepEnded(_Event):
     """Index of the best candidate of the step."""
     advanced: bool
     """The next step builds on the best candidate's tree."""
+    discarded_tokens: int = 0
+    """Tokens of samples that were stopped before their end."""
 
 
 class NoteMade(_Event):
@@ -257,6 +261,7 @@ class RunLog:
         self._blobs = folder / "blobs"
         self._listeners: list[Callable[[Event], None]] = []
         self._descriptor: int | None = None
+        self._lock = threading.Lock()
 
     # -- writing ------------------------------------------------------------------------------------
 
@@ -287,14 +292,15 @@ class RunLog:
         if self._descriptor is None:
             raise LogFault("the run's log is not open")
         line = event.model_dump_json().encode() + b"\n"
-        try:
-            written = os.write(self._descriptor, line)
-        except OSError as error:
-            raise LogFault(f"cannot write {self.path}: {error.strerror}", fix=_ROOM) from error
-        if written != len(line):
-            raise LogFault(f"cannot write {self.path}: the disk is full", fix=_ROOM)
-        for listener in self._listeners:
-            listener(event)
+        with self._lock:
+            try:
+                written = os.write(self._descriptor, line)
+            except OSError as error:
+                raise LogFault(f"cannot write {self.path}: {error.strerror}", fix=_ROOM) from error
+            if written != len(line):
+                raise LogFault(f"cannot write {self.path}: the disk is full", fix=_ROOM)
+            for listener in self._listeners:
+                listener(event)
 
     def store(self, text: str) -> Text:
         """Redact `text`; keep it inline when short, else as a blob named by its hash."""

@@ -1,0 +1,165 @@
+"""The deterministic hops of one candidate: edit → duplicate? → diagnose → test → regression.
+
+They cost the model nothing. A candidate lives in its own fork of the workspace; `Gauntlet.judge` is
+called from several threads at once. Faults of the sandbox raise; everything a candidate can do wrong is
+a `Ruling`.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from agent.contract import Action, Hop, Place, Ruling
+from agent.prompts import failure_text
+from sandbox import Sandbox
+from tools.contract import EditRefused, Freshness, TestReport, TestStatus
+from tools.edits import AppliedEdit, apply_edit
+from tools.localise import is_test_path
+from tools.testrun import broken_tests, is_solved, run_tests
+
+if TYPE_CHECKING:
+    from tools.lsp import Intel
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A command and what it said of the untouched workspace."""
+
+    command: str
+    before: TestReport
+    timeout_s: float
+
+
+def program_key(edits: list[AppliedEdit]) -> str:
+    """Two candidates with one key are the same program: comments and layout aside, for Python."""
+    parts: list[str] = []
+    for edit in sorted(edits, key=lambda edit: edit.path):
+        parts.append(f"{edit.path}\0{_normal(edit.path, edit.after)}")
+    return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _normal(path: str, text: str) -> str:
+    if path.endswith(".py"):
+        try:
+            return ast.dump(ast.parse(text))
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            return text
+    return text
+
+
+@dataclass(slots=True)
+class Gauntlet:
+    """Judges candidates against one base workspace.
+
+    `base` is never written here. `seen` maps program keys to (step, index) over the whole run.
+    """
+
+    base: Sandbox
+    task: Check
+    regression: Check | None
+    intel: Intel | None
+    polish: Callable[[str, str], str] = lambda _path, text: text
+    """Formatter and lint fixes for (path, text); identity where switched off."""
+    seen: dict[str, tuple[int, int]] = field(default_factory=dict)
+    agreement: dict[tuple[int, int], int] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def judge(self, step: int, index: int, place: Place, action: Action) -> Ruling:
+        """Run one candidate through the hops."""
+        began = time.monotonic()
+
+        def ruling(hop: Hop, reason: str, **more: object) -> Ruling:
+            return Ruling(
+                step=step, index=index, place=place.label, hop=hop, reason=reason,
+                seconds=time.monotonic() - began, **more,  # type: ignore[arg-type]
+            )  # fmt: skip
+
+        with self.base.fork() as fork:
+            try:
+                edits = self._apply(fork, action)
+            except EditRefused as refused:
+                return ruling(Hop.EDIT, refused.message)
+            program = program_key(edits)
+            twin = self._claim(edits, program, (step, index))
+            if twin is not None:
+                return ruling(Hop.DUPLICATE, twin, program=program)
+            diff = fork.diff()
+            found = self._new_diagnostics(edits)
+            facts: dict[str, object] = {"program": program, "diff": diff, "new_diagnostics": len(found)}
+            after = run_tests(fork, self.task.command, timeout_s=self.task.timeout_s)
+            broken = broken_tests(self.task.before, after)
+            facts |= {
+                "tests_passed": len(after.passed),
+                "tests_failed": len(after.failures),
+                "broken": len(broken),
+            }
+            if not is_solved(self.task.before, after):
+                hop = Hop.DIAGNOSE if after.status is TestStatus.NOT_COLLECTED and found else Hop.TESTS
+                return ruling(hop, _why(after, found), **facts)
+            lost = self._regressions(fork)
+            if lost:
+                return ruling(
+                    Hop.REGRESSION, "passed before, fails now: " + ", ".join(lost[:5]), **facts | {"broken": len(lost)}
+                )
+            return ruling(Hop.SOLVED, "the task's checks pass", **facts)
+
+    def _apply(self, fork: Sandbox, action: Action) -> list[AppliedEdit]:
+        applied: list[AppliedEdit] = []
+        for edit in action.edits:
+            if is_test_path(edit.path):
+                raise EditRefused(f"{edit.path} is a test: tests are read-only here, repair the code they check")
+            one = apply_edit(fork.root, edit)
+            polished = self.polish(one.path, one.after)
+            if polished != one.after:
+                (fork.root / one.path).write_text(polished, encoding="utf-8", newline="")
+                one = AppliedEdit(path=one.path, before=one.before, after=polished)
+            applied.append(one)
+        return applied
+
+    def remember(self, program: str, me: tuple[int, int]) -> None:
+        """Take note of a candidate that an earlier sitting of the run judged."""
+        with self._lock:
+            first = self.seen.setdefault(program, me)
+            if first != me:
+                self.agreement[first] = self.agreement.get(first, 1) + 1
+
+    def _claim(self, edits: list[AppliedEdit], program: str, me: tuple[int, int]) -> str | None:
+        """Take the program for `me`; the reason where it is not new."""
+        if all(_normal(edit.path, edit.before or "") == _normal(edit.path, edit.after) for edit in edits):
+            return "changes nothing"
+        self.remember(program, me)
+        first = self.seen[program]
+        if first == me:
+            return None
+        return f"same program as candidate {first[0]}.{first[1]}"
+
+    def _new_diagnostics(self, edits: list[AppliedEdit]) -> list[str]:
+        if self.intel is None:
+            return []
+        found: list[str] = []
+        for edit in edits:
+            answer = self.intel.new_diagnostics(edit.path, edit.after)
+            if answer.freshness is Freshness.FOUND:
+                found += [f"{d.path}:{d.line}: {d.message}" for d in answer.items if d.severity == "error"]
+        return found
+
+    def _regressions(self, fork: Sandbox) -> list[str]:
+        if self.regression is None:
+            return []
+        after = run_tests(fork, self.regression.command, timeout_s=self.regression.timeout_s)
+        return sorted(broken_tests(self.regression.before, after))
+
+
+def _why(after: TestReport, found: list[str]) -> str:
+    head = {
+        TestStatus.TIMED_OUT: "the check ran out of time (an endless loop?)",
+        TestStatus.OUT_OF_MEMORY: "the check ran out of memory",
+    }.get(after.status, "")
+    lines = [head, *found[:3], failure_text(after)]
+    return "\n".join(line for line in lines if line)[:2000]

@@ -1,0 +1,388 @@
+"""The loop: localise, frame, wide steps, gate, stop.
+
+`Run.solve` reads top to bottom: take the baseline, rank the places, then step until a candidate solves
+the task or a limit is met. A run is a deterministic function of the workspace and the model's answers;
+`recorded` holds the answers of an earlier sitting, so resume and replay are this same code.
+
+Not covered: tasks without a failing check, and edits that span several definitions with the `symbol`
+protocol (use `search-replace` with a model that is good at it).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agent.contract import AgentFault, Hop, Limits, Outcome, Place, Ruling, Task
+from agent.events import (
+    BaselineTaken,
+    NoteMade,
+    PlacesRanked,
+    RunEnded,
+    RunLog,
+    StepEnded,
+)
+from agent.hops import Check, Gauntlet
+from agent.places import RankedPlace, chunks, ranked_places, share
+from agent.prompts import Attempt, View, build_request
+from agent.protocol import Protocol, ProtocolName
+from agent.recorded import Recorded
+from agent.reports import report_from_json, report_to_json
+from agent.wide import BudgetReached, Candidate, Lane, Spend, WideStep
+from models.contract import Decoding, Engine, Request
+from sandbox import Sandbox
+from tools.checks import polish
+from tools.contract import EditRefused, ReplaceFile, ReplaceSymbol, TestReport, TestStatus
+from tools.edits import apply_edit
+from tools.localise import localise
+from tools.symbols import find_symbol, symbol_source
+from tools.testrun import run_tests
+
+if TYPE_CHECKING:
+    from tools.lsp import Intel
+
+_STUCK_STEPS = 2
+"""Steps in a row without a new program or a better tree, after which a run is stuck."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a run works. Everything here is in the log's first event."""
+
+    width: int = 16
+    limits: Limits = field(default_factory=Limits)
+    decoding: Decoding = field(default_factory=Decoding)
+    """`n` is set per step; `seed` is moved on by each step."""
+    protocol: ProtocolName = "symbol"
+    prompt_tokens: int = 2500
+    """Target size of a prompt; never more than the model's context allows."""
+    test_timeout_s: float = 120.0
+    notes: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """How a run ended."""
+
+    outcome: Outcome
+    detail: str
+    diff: str
+    best: Ruling | None
+    steps: int
+    prompt_tokens: int
+    completion_tokens: int
+    cost_usd: float | None
+    seconds: float
+
+
+@dataclass(slots=True)
+class Run:
+    """One run on an opened sandbox (`base`), which it may change when a step made progress."""
+
+    task: Task
+    options: Options
+    engine: Engine
+    base: Sandbox
+    intel: Intel | None
+    log: RunLog
+    recorded: Recorded = field(default_factory=Recorded)
+    seconds_before: float = 0.0
+    """Wall-clock of earlier sittings."""
+    spent_before: tuple[int, int] = (0, 0)
+    """Prompt and completion tokens of earlier sittings that the log holds."""
+    replaying: bool = False
+    on_tokens: Callable[[int], None] = lambda _n: None
+    _began: float = field(default_factory=time.monotonic)
+    _tried: dict[str, int] = field(default_factory=dict)
+    _best: Ruling | None = None
+    _steps: int = 0
+
+    def solve(self) -> Report:
+        """Work until solved or out of budget; logs every step and the end.
+
+        Raises:
+            AgentFault: the checks pass already, or cannot run at all.
+            ModelFault, SandboxFault, ToolFault, LogFault: from below; the run can be resumed.
+        """
+        spend = Spend(self._limit, *self.spent_before)
+        before = self._baseline(self.task.test_command, "task")
+        self._require_failing(before)
+        regression = self._regression()
+        ranking = self._rank(before)
+        if not ranking:
+            return self._end(Outcome.NO_PLACE, "no definition could be tied to the failing checks", spend)
+        check = Check(self.task.test_command, before, _timeout(before, self.options.test_timeout_s))
+        gauntlet = Gauntlet(self.base, check, regression, self.intel, polish)
+        try:
+            return self._steps_until_end(gauntlet, ranking, spend)
+        except BudgetReached as reached:
+            return self._end(reached.outcome, f"the limit was met in step {self._steps}", spend)
+
+    # -- before the first model call ------------------------------------------------------------------
+
+    def _baseline(self, command: str, role: str) -> TestReport:
+        stored = self.recorded.baselines.get((role, command))
+        if stored is not None:
+            return report_from_json(stored)
+        with self.base.fork() as fork:
+            report = run_tests(fork, command, timeout_s=self.options.test_timeout_s)
+        text = self.log.store(report_to_json(report))
+        self.log.append(BaselineTaken(command=command, report=text, role="task" if role == "task" else "regression"))
+        return report
+
+    def _require_failing(self, report: TestReport) -> None:
+        if report.status is TestStatus.PASSED:
+            raise AgentFault(
+                f"`{self.task.test_command}` passes already: there is nothing to solve",
+                fix="give a check that fails now and should pass, with --test",
+            )
+        if report.status is TestStatus.NOT_STARTED:
+            raise AgentFault(
+                f"`{self.task.test_command}` cannot be started: {report.output.strip()[:300]}",
+                fix="try the command in the repository yourself; inside the sandbox only the repository, its "
+                ".venv and the system's programs exist",
+            )
+
+    def _regression(self) -> Check | None:
+        command = self.task.regression_command
+        if command is None:
+            return None
+        report = self._baseline(command, "regression")
+        if report.total == 0:
+            self.log.append(NoteMade(text=f"`{command}` reports no single tests; regressions are not checked"))
+            return None
+        return Check(command, report, _timeout(report, self.options.test_timeout_s))
+
+    def _rank(self, report: TestReport) -> list[RankedPlace]:
+        suspects = localise(self.base.root, task=self.task.statement, report=report, limit=8)
+        ranking = ranked_places(suspects)
+        self.log.append(
+            PlacesRanked(
+                places=[
+                    {"path": s.symbol.path, "name_path": s.symbol.name_path, "score": round(s.score, 4),
+                     "reasons": list(s.reasons)}
+                    for s in suspects
+                ]
+            )
+        )  # fmt: skip
+        return ranking
+
+    # -- steps ----------------------------------------------------------------------------------------
+
+    def _steps_until_end(self, gauntlet: Gauntlet, ranking: list[RankedPlace], spend: Spend) -> Report:
+        report = gauntlet.task.before
+        attempts: list[Candidate] = []
+        idle = 0
+        for step in range(1, self.options.limits.steps + 1):
+            self._steps = step
+            outcome = self._limit(spend)
+            if outcome is not None:
+                return self._end(outcome, f"the limit was met before step {step}", spend)
+            wide = WideStep(
+                step, self.engine, self._protocol(), gauntlet, self.log, self.recorded, spend,
+                live_only_recorded=self.replaying, on_tokens=self.on_tokens,
+            )  # fmt: skip
+            known = len(gauntlet.seen)
+            lanes, samples = self._lanes(ranking, attempts, report)
+            candidates = wide.run(lanes, self._decoding(step, samples, lanes))
+            judged = sorted(
+                (c for c in candidates if c.ruling is not None),
+                key=lambda c: _rank(c, gauntlet),
+                reverse=True,
+            )
+            best = judged[0] if judged else None
+            if best is not None and best.ruling is not None and best.ruling.hop is Hop.SOLVED:
+                self._best = best.ruling
+                self._end_step(step, best, False, wide)
+                return self._end(Outcome.SOLVED, best.ruling.reason, spend)
+            advanced = self._advance(best, gauntlet)
+            self._end_step(step, best, advanced, wide)
+            attempts = [c for c in judged if c.ruling is not None and c.ruling.hop is Hop.TESTS][:4]
+            idle = 0 if advanced or len(gauntlet.seen) > known else idle + 1
+            if idle >= _STUCK_STEPS:
+                return self._end(Outcome.STUCK, f"{idle} steps brought nothing new", spend)
+        return self._end(Outcome.STEPS, f"{self.options.limits.steps} steps were taken", spend)
+
+    def _lanes(
+        self, ranking: list[RankedPlace], attempts: list[Candidate], report: TestReport
+    ) -> tuple[list[Lane], int]:
+        """Requests of a step: fresh tries by rank, and (from the second step) repairs of failed tries."""
+        count, samples = chunks(self.options.width)
+        repairs = attempts[: count // 2] if count > 1 else attempts[:1]
+        places = share(ranking, count - len(repairs), self._tried) if count > len(repairs) else []
+        lanes: list[Lane] = []
+        for number in range(count):
+            attempt = repairs[number] if number < len(repairs) else None
+            place = attempt.lane.place if attempt else places[number - len(repairs)]
+            lanes.append(self._lane(number, place, report, attempt))
+            self._tried[place.label] = self._tried.get(place.label, 0) + samples
+        return lanes, samples
+
+    def _lane(self, number: int, place: Place, report: TestReport, attempt: Candidate | None) -> Lane:
+        protocol = self._protocol()
+        room = self.engine.context_tokens - self.options.decoding.max_tokens - 64
+        view = View(
+            place=place,
+            code=self._code(place),
+            task=self.task.statement,
+            report=report,
+            test_sources=self._test_sources(report),
+            frame=self._frame(place),
+            notes=self.options.notes,
+            attempt=_attempt(attempt),
+        )
+        request = build_request(
+            view,
+            protocol,
+            budget=min(self.options.prompt_tokens, room),
+            count=self._count,
+            prefill=self.engine.supports_prefill,
+        )
+        return Lane(number, place, request, self.engine.count_tokens(request))
+
+    def _decoding(self, step: int, samples: int, lanes: Sequence[Lane]) -> Decoding:
+        base = self.options.decoding
+        prefilled = all(lane.request.prefill for lane in lanes)
+        longest = max(self._count(self._code(lane.place)) for lane in lanes)
+        return base.model_copy(
+            update={
+                "n": samples,
+                "seed": None if base.seed is None else base.seed + 1000 * step,
+                "stop": self._protocol().stop(prefilled=prefilled),
+                # Twice the code it replaces is enough for a repair; what is longer has gone astray.
+                "max_tokens": min(base.max_tokens, 2 * longest + 256),
+            }
+        )
+
+    def _advance(self, best: Candidate | None, gauntlet: Gauntlet) -> bool:
+        """Build the next step on the best candidate's tree if more checks pass and none broke."""
+        if best is None or best.ruling is None or best.action is None or best.ruling.broken:
+            return False
+        so_far = len(gauntlet.task.before.passed) if self._best is None else self._best.tests_passed
+        if best.ruling.hop is not Hop.TESTS or best.ruling.tests_passed <= so_far:
+            return False
+        for edit in best.action.edits:
+            try:
+                apply_edit(self.base.root, edit)
+            except EditRefused:
+                return False
+        self._best = best.ruling
+        if self.intel is not None:
+            self.intel.sync([edit.path for edit in best.action.edits])
+            self.intel.set_baseline()
+        return True
+
+    def _end_step(self, step: int, best: Candidate | None, advanced: bool, wide: WideStep) -> None:
+        index = best.index if best else None
+        self.log.append(
+            StepEnded(step=step, best=index, advanced=advanced, discarded_tokens=wide.discarded_tokens)
+        )
+
+    # -- what prompts are made of -----------------------------------------------------------------------
+
+    def _protocol(self) -> Protocol:
+        return Protocol(self.options.protocol)
+
+    def _count(self, text: str) -> int:
+        return self.engine.count_tokens(Request(text=text)) if text else 0
+
+    def _code(self, place: Place) -> str:
+        text = _read(self.base.root / place.path)
+        symbol = find_symbol(place.path, text, place.symbol.name_path) if place.symbol else None
+        return _dedent(symbol_source(text, symbol)) if symbol else text
+
+    def _frame(self, place: Place) -> str:
+        if place.symbol is None:
+            return ""
+        from tools.frame import intellisense_frame
+
+        symbol = find_symbol(place.path, _read(self.base.root / place.path), place.symbol.name_path)
+        if symbol is None:
+            return ""
+        return intellisense_frame(
+            self.intel, self.base.root, symbol, budget_tokens=self.options.prompt_tokens // 2,
+            count_tokens=self._count, include_source=False,
+        )  # fmt: skip
+
+    def _test_sources(self, report: TestReport) -> tuple[str, ...]:
+        """Source of the first failing tests, as the task's owner wrote them."""
+        sources: list[str] = []
+        for failure in report.failures[:2]:
+            path, _, rest = failure.test_id.partition("::")
+            name = rest.replace("::", ".").split("[", 1)[0]
+            text = _read(self.base.root / path) if path and name else ""
+            symbol = find_symbol(path, text, name) if text else None
+            if symbol is not None:
+                sources.append(_dedent(symbol_source(text, symbol)))
+        return tuple(sources)
+
+    # -- limits and the end -----------------------------------------------------------------------------
+
+    def _limit(self, spend: Spend) -> Outcome | None:
+        limits = self.options.limits
+        if limits.tokens is not None and spend.prompt_tokens + spend.completion_tokens >= limits.tokens:
+            return Outcome.TOKENS
+        if limits.seconds is not None and self._seconds() >= limits.seconds:
+            return Outcome.SECONDS
+        if limits.cost_usd is not None and (spend.cost_usd or 0.0) >= limits.cost_usd:
+            return Outcome.COST
+        return None
+
+    def _seconds(self) -> float:
+        return self.seconds_before + time.monotonic() - self._began
+
+    def _end(self, outcome: Outcome, detail: str, spend: Spend) -> Report:
+        solved = outcome is Outcome.SOLVED and self._best is not None
+        diff = self._best.diff if solved and self._best else self.base.diff()
+        report = Report(
+            outcome, detail, diff, self._best, self._steps, spend.prompt_tokens, spend.completion_tokens,
+            spend.cost_usd, self._seconds(),
+        )  # fmt: skip
+        self.log.append(
+            RunEnded(
+                outcome=outcome.value, detail=detail, diff=self.log.store(diff), steps=self._steps,
+                prompt_tokens=spend.prompt_tokens, completion_tokens=spend.completion_tokens,
+                cost_usd=spend.cost_usd, seconds=report.seconds,
+            )
+        )  # fmt: skip
+        return report
+
+
+def _rank(candidate: Candidate, gauntlet: Gauntlet) -> tuple[int, ...]:
+    ruling = candidate.ruling
+    assert ruling is not None
+    return ruling.rank(gauntlet.agreement.get((ruling.step, ruling.index), 1))
+
+
+def _attempt(candidate: Candidate | None) -> Attempt | None:
+    if candidate is None or candidate.action is None or candidate.ruling is None:
+        return None
+    edit = candidate.action.edits[0]
+    source = edit.source if isinstance(edit, ReplaceSymbol | ReplaceFile) else candidate.ruling.diff
+    return Attempt(source=source.strip("\n"), failure=candidate.ruling.reason)
+
+
+def _timeout(before: TestReport, bound: float) -> float:
+    """Seconds for a check of a candidate: generous beside the baseline, but no endless loop's worth."""
+    if before.status is TestStatus.TIMED_OUT:
+        return bound
+    return min(bound, max(10.0, 5 * before.wall_s))
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def _dedent(source: str) -> str:
+    import textwrap
+
+    return textwrap.dedent(source)
+
+
+

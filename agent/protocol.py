@@ -1,0 +1,120 @@
+"""How a model says what it wants: from its words to an `Action`.
+
+Three protocols, chosen per model. All are fenced text: weak models lose 5 to 10 points when they must
+write code inside JSON, and do best when they rewrite one whole definition.
+
+- `symbol`: the whole new source of one definition that the prompt names.
+- `file`: the whole new text of one file.
+- `search-replace`: one or more SEARCH/REPLACE blocks, for models that are good at it.
+
+A parse failure says what was wrong and gives one valid example; the caller charges and bounds it.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from agent.contract import Action, Place
+from tools.contract import Edit, ReplaceFile, ReplaceSymbol, SearchReplace
+
+ProtocolName = Literal["symbol", "file", "search-replace"]
+
+_FENCE = re.compile(r"^[ \t]*(`{3,}|~{3,})[^\n`]*\n(.*?)^[ \t]*\1[ \t]*$", re.DOTALL | re.MULTILINE)
+_OPEN_FENCE = re.compile(r"^[ \t]*(`{3,}|~{3,})[^\n`]*\n", re.MULTILINE)
+_BLOCK = re.compile(
+    r"^(?P<path>[^\n]*)\n(?:`{3,}[^\n]*\n)?<{5,9} SEARCH[^\n]*\n(?P<search>.*?)^={5,9}[ \t]*\n(?P<replace>.*?)^>{5,9} REPLACE",
+    re.DOTALL | re.MULTILINE,
+)
+
+
+class ProtocolError(Exception):
+    """The answer could not be read. The message tells a model what was wrong, with a valid example."""
+
+
+@dataclass(frozen=True, slots=True)
+class Protocol:
+    """One way of saying edits: what the prompt asks for, and how the answer is read."""
+
+    name: ProtocolName
+
+    def ask(self, place: Place) -> str:
+        """The closing instruction of the prompt."""
+        if self.name == "symbol" and place.symbol is not None:
+            return (
+                f"Rewrite `{place.symbol.name_path}` in `{place.path}` so that the failing checks pass. "
+                "Answer with the complete new source of that definition in one ```python block. Keep its name "
+                "and parameters. No explanation."
+            )
+        if self.name == "search-replace":
+            return "Fix the code with one or more blocks of exactly this form:\n\n" + _example_block(place.path)
+        return (
+            f"Rewrite the file `{place.path}` so that the failing checks pass. Answer with the complete new text "
+            "of the file in one ``` block. No explanation."
+        )
+
+    def prefill(self, place: Place) -> str:
+        """Opening words of the answer, for engines that can put them there."""
+        if self.name == "search-replace":
+            return ""
+        return "```python\n" if place.path.endswith((".py", ".pyi")) else "```\n"
+
+    def stop(self, *, prefilled: bool) -> tuple[str, ...]:
+        """Strings that end an answer. The fence may only stop an answer that began inside of it."""
+        return ("\n```",) if prefilled and self.name != "search-replace" else ()
+
+    def parse(self, answer: str, place: Place, *, prefilled: bool, finished: bool) -> Action:
+        """From an answer to an action.
+
+        Args:
+            prefilled: the prompt already opened the code fence.
+            finished: the model ended its turn (False: it ran into the token limit).
+
+        Raises:
+            ProtocolError: no code, or code that stops in the middle.
+        """
+        if self.name == "search-replace":
+            return Action(_search_replace_edits(answer, place))
+        if not finished:
+            raise ProtocolError("the answer was cut off by the token limit: answer with the code alone")
+        source = _prefilled_code(answer) if prefilled else _fenced_code(answer)
+        if not source.strip():
+            raise ProtocolError("the answer held no code. " + _example_fence())
+        if self.name == "symbol" and place.symbol is not None:
+            return Action((ReplaceSymbol(path=place.path, name_path=place.symbol.name_path, source=source),))
+        return Action((ReplaceFile(path=place.path, source=source),))
+
+
+def _prefilled_code(answer: str) -> str:
+    closing = re.search(r"^[ \t]*```", answer, re.MULTILINE)
+    return answer[: closing.start()] if closing else answer
+
+
+def _fenced_code(answer: str) -> str:
+    blocks = [match.group(2) for match in _FENCE.finditer(answer)]
+    if blocks:
+        return max(blocks, key=len)
+    opened = _OPEN_FENCE.search(answer)
+    return answer[opened.end() :] if opened else ""
+
+
+def _search_replace_edits(answer: str, place: Place) -> tuple[Edit, ...]:
+    edits: list[Edit] = []
+    for match in _BLOCK.finditer(answer):
+        path = match["path"].strip().strip("`*#: ") or place.path
+        edits.append(SearchReplace(path=path, search=match["search"], replace=match["replace"]))
+    if not edits:
+        raise ProtocolError("no SEARCH/REPLACE block was found. One valid block:\n\n" + _example_block(place.path))
+    return tuple(edits)
+
+
+def _example_fence() -> str:
+    return "One valid answer:\n\n```python\ndef name(argument):\n    return argument\n```"
+
+
+def _example_block(path: str) -> str:
+    return (
+        f"{path}\n<<<<<<< SEARCH\n(lines of the file, exactly as they are)\n=======\n"
+        "(the lines that take their place)\n>>>>>>> REPLACE"
+    )

@@ -1,0 +1,317 @@
+"""One wide step: `width` samples in one batch, each judged as soon as it is complete.
+
+Judging (forks, edits, tests) runs on threads while the engine makes the remaining samples, and the engine
+is stopped as soon as one candidate is solved: on a local engine the slow part is the tail of a batch.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from agent.contract import Action, Hop, Outcome, Place, Ruling
+from agent.events import CandidateRuled, MessageRef, ModelAnswered, ModelAsked, RunLog, StepStarted
+from agent.hops import Gauntlet
+from agent.protocol import Protocol, ProtocolError
+from agent.recorded import Recorded, request_digest
+from models.contract import Completion, Decoding, Engine, FinishReason, Request
+
+_FRESH_SEED = 7919
+"""Added to the seed of samples that a resumed step asks for again, so that they differ from the kept ones."""
+
+
+class BudgetReached(Exception):
+    """A limit of the run was met in the middle of a step."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__(outcome)
+        self.outcome = outcome
+
+
+class _Enough(Exception):
+    """A candidate is solved: the rest of the batch is not needed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """One request of a step, and where its candidates edit."""
+
+    number: int
+    place: Place
+    request: Request
+    prompt_tokens: int
+
+
+@dataclass(slots=True)
+class Candidate:
+    """One sample on its way through the hops."""
+
+    index: int
+    lane: Lane
+    completion: Completion
+    action: Action | None = None
+    ruling: Ruling | None = None
+
+
+@dataclass(slots=True)
+class Spend:
+    """What the run has used so far, over all sittings. `check` returns the limit that was met."""
+
+    check: Callable[[Spend], Outcome | None]
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost_usd: float | None = None
+
+    def take(self, completion: Completion) -> None:
+        self.completion_tokens += completion.completion_tokens
+        if completion.cost_usd is not None:
+            self.cost_usd = (self.cost_usd or 0.0) + completion.cost_usd
+
+
+@dataclass(slots=True)
+class WideStep:
+    """The work of one step. `run` returns every candidate that was judged."""
+
+    step: int
+    engine: Engine
+    protocol: Protocol
+    gauntlet: Gauntlet
+    log: RunLog
+    recorded: Recorded
+    spend: Spend
+    live_only_recorded: bool = False
+    """Replay: an answer that the log does not hold is a divergence."""
+    on_tokens: Callable[[int], None] = lambda _n: None
+    discarded_tokens: int = 0
+    _candidates: dict[int, Candidate] = field(default_factory=dict)
+    _futures: list[Future[None]] = field(default_factory=list)
+    _solved: threading.Event = field(default_factory=threading.Event)
+
+    def run(self, lanes: Sequence[Lane], decoding: Decoding) -> list[Candidate]:
+        """Sample `decoding.n` answers of each lane and judge them.
+
+        Raises:
+            BudgetReached: a limit was met; candidates that were complete are judged and logged.
+            ModelFault, SandboxFault, ToolFault: from below.
+        """
+        with ThreadPoolExecutor(max_workers=os.cpu_count() or 1, thread_name_prefix="judge") as pool:
+            try:
+                missing = self._replay(lanes, decoding, pool)
+                for batch, batch_decoding, first_sample in _batches(lanes, missing, decoding):
+                    if not self._solved.is_set():
+                        self._generate(batch, batch_decoding, first_sample, decoding, pool)
+            except _Enough:
+                pass
+            except BaseException:
+                for future in self._futures:
+                    future.cancel()
+                raise
+            for future in self._futures:
+                future.result()
+        return [self._candidates[index] for index in sorted(self._candidates)]
+
+    # -- answers --------------------------------------------------------------------------------------
+
+    def _replay(
+        self, lanes: Sequence[Lane], decoding: Decoding, pool: ThreadPoolExecutor
+    ) -> dict[int, list[int]]:
+        """Judge what the log holds; returns the missing sample indices by lane."""
+        known = {lane.number: self._known(lane, decoding) for lane in lanes}
+        if not any(known.values()):
+            self.log.append(StepStarted(step=self.step, requests=len(lanes), samples=len(lanes) * decoding.n))
+        missing: dict[int, list[int]] = {}
+        for lane in lanes:
+            for sample, completion in known[lane.number].items():
+                self._admit(lane, sample, completion, decoding, pool)
+            absent = [s for s in range(decoding.n) if s not in known[lane.number]]
+            if absent:
+                missing[lane.number] = absent
+        return missing
+
+    def _known(self, lane: Lane, decoding: Decoding) -> dict[int, Completion]:
+        digest = self._digest(lane, decoding)
+        answers = self.recorded.answers
+        return {s: answers[(digest, s)] for s in range(decoding.n) if (digest, s) in answers}
+
+    def _digest(self, lane: Lane, decoding: Decoding) -> str:
+        return request_digest(lane.request, decoding, self.engine.identity, lane.number)
+
+    def _generate(
+        self,
+        lanes: Sequence[Lane],
+        decoding: Decoding,
+        samples: Sequence[int],
+        whole: Decoding,
+        pool: ThreadPoolExecutor,
+    ) -> None:
+        if self.live_only_recorded:
+            raise DivergenceError(self.step, lanes[0], self._digest(lanes[0], whole))
+        for lane in lanes:
+            self._log_request(lane, whole)
+            self.spend.prompt_tokens += lane.prompt_tokens
+        running = 0
+
+        def on_tokens(count: int) -> None:
+            nonlocal running
+            running += count
+            self.on_tokens(count)
+            if self._solved.is_set():
+                raise _Enough
+            self._raise_on_limit()
+
+        def on_completion(request: int, sample: int, completion: Completion) -> None:
+            nonlocal running
+            running -= completion.completion_tokens
+            lane = lanes[request]
+            self.spend.take(completion)
+            self._log_answer(lane, samples[sample], completion, whole)
+            self._admit(lane, samples[sample], completion, whole, pool)
+
+        try:
+            self.engine.complete(
+                [lane.request for lane in lanes], decoding, on_tokens=on_tokens, on_completion=on_completion
+            )
+        finally:
+            self.discarded_tokens += max(0, running)
+            self.spend.completion_tokens += max(0, running)
+
+    def _raise_on_limit(self) -> None:
+        outcome = self.spend.check(self.spend)
+        if outcome is not None:
+            raise BudgetReached(outcome)
+
+    def _log_request(self, lane: Lane, decoding: Decoding) -> None:
+        self.log.append(
+            ModelAsked(
+                step=self.step,
+                request=lane.number,
+                digest=self._digest(lane, decoding),
+                place=lane.place.label,
+                messages=[
+                    MessageRef(role=m.role, content=self.log.store(m.content)) for m in lane.request.messages
+                ],
+                prefill=lane.request.prefill,
+                decoding=decoding.model_dump(mode="json"),
+                prompt_tokens=lane.prompt_tokens,
+            )
+        )
+
+    def _log_answer(self, lane: Lane, sample: int, completion: Completion, decoding: Decoding) -> None:
+        self.log.append(
+            ModelAnswered(
+                step=self.step,
+                request=lane.number,
+                sample=sample,
+                digest=self._digest(lane, decoding),
+                text=self.log.store(completion.text),
+                finish_reason=completion.finish_reason.value,
+                prompt_tokens=completion.prompt_tokens,
+                completion_tokens=completion.completion_tokens,
+                seconds=completion.seconds,
+                cost_usd=completion.cost_usd,
+                model=str(completion.model),
+            )
+        )
+
+    # -- candidates -----------------------------------------------------------------------------------
+
+    def _admit(
+        self, lane: Lane, sample: int, completion: Completion, decoding: Decoding, pool: ThreadPoolExecutor
+    ) -> None:
+        index = lane.number * decoding.n + sample
+        candidate = Candidate(index, lane, completion)
+        self._candidates[index] = candidate
+        error = self._read(candidate)
+        earlier = self.recorded.rulings.get((self.step, index))
+        if earlier is not None:
+            candidate.ruling = self._earlier(earlier)
+        elif error is not None:
+            self._settle(candidate, Ruling(self.step, index, lane.place.label, Hop.PARSE, error))
+        else:
+            self._futures.append(pool.submit(self._judge, candidate))
+
+    def _read(self, candidate: Candidate) -> str | None:
+        lane, completion = candidate.lane, candidate.completion
+        try:
+            candidate.action = self.protocol.parse(
+                completion.text,
+                lane.place,
+                prefilled=bool(lane.request.prefill),
+                finished=completion.finish_reason is FinishReason.STOP,
+            )
+        except ProtocolError as error:
+            return str(error)
+        return None
+
+    def _earlier(self, event: CandidateRuled) -> Ruling:
+        if event.program:
+            self.gauntlet.remember(event.program, (event.step, event.index))
+        if event.hop == Hop.SOLVED:
+            self._solved.set()
+        return Ruling(
+            step=event.step,
+            index=event.index,
+            place=event.place,
+            hop=Hop(event.hop),
+            reason=self.log.text(event.reason),
+            diff=self.log.text(event.diff),
+            new_diagnostics=event.new_diagnostics,
+            tests_passed=event.tests_passed,
+            tests_failed=event.tests_failed,
+            broken=event.broken,
+            seconds=event.seconds,
+            program=event.program,
+        )
+
+    def _judge(self, candidate: Candidate) -> None:
+        if self._solved.is_set():
+            return
+        assert candidate.action is not None
+        ruling = self.gauntlet.judge(self.step, candidate.index, candidate.lane.place, candidate.action)
+        self._settle(candidate, ruling)
+        if ruling.hop is Hop.SOLVED:
+            self._solved.set()
+
+    def _settle(self, candidate: Candidate, ruling: Ruling) -> None:
+        candidate.ruling = ruling
+        self.log.append(
+            CandidateRuled(
+                step=ruling.step,
+                index=ruling.index,
+                place=ruling.place,
+                hop=ruling.hop.value,
+                reason=self.log.store(ruling.reason),
+                diff=self.log.store(ruling.diff),
+                new_diagnostics=ruling.new_diagnostics,
+                tests_passed=ruling.tests_passed,
+                tests_failed=ruling.tests_failed,
+                broken=ruling.broken,
+                seconds=ruling.seconds,
+                program=ruling.program,
+            )
+        )
+
+
+class DivergenceError(Exception):
+    """A replay came to a request that the log does not hold."""
+
+    def __init__(self, step: int, lane: Lane, digest: str) -> None:
+        super().__init__(f"step {step}, request {lane.number} ({lane.place.label}): no answer recorded for {digest}")
+
+
+def _batches(
+    lanes: Sequence[Lane], missing: dict[int, list[int]], decoding: Decoding
+) -> list[tuple[list[Lane], Decoding, list[int]]]:
+    """Engine calls that fill the gaps: one for all untouched lanes, one for each half-answered lane."""
+    whole = [lane for lane in lanes if len(missing.get(lane.number, ())) == decoding.n]
+    batches = [(whole, decoding, list(range(decoding.n)))] if whole else []
+    for lane in lanes:
+        absent = missing.get(lane.number, [])
+        if absent and lane not in whole:
+            seed = None if decoding.seed is None else decoding.seed + _FRESH_SEED + absent[0]
+            again = decoding.model_copy(update={"n": len(absent), "seed": seed})
+            batches.append(([lane], again, absent))
+    return batches
