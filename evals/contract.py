@@ -27,7 +27,8 @@ class _Frozen(BaseModel):
 
 class TestCase(_Frozen):
     """One test. `stdin`: text in, text out. `functional`: JSON arguments a line, JSON result.
-    `assert`: `input` is a program that raises unless the solution is right; `output` is empty."""
+    `assert`: `input` is a program that raises unless the solution is right (it finds the solution as
+    `candidate` and under the entry point's own name); `output` is empty."""
 
     __test__ = False
 
@@ -45,6 +46,8 @@ class Problem(_Frozen):
     prompt: str
     """The statement; for completion-style sets, the code to continue is in `starter_code`."""
     starter_code: str = ""
+    prelude: str = ""
+    """Code that every program of this problem finds already run: given imports, classes and helpers."""
     entry_point: str | None = None
     """Function or method that functional and assert tests call."""
     difficulty: str = "unknown"
@@ -96,6 +99,13 @@ def sample_key(
     model: ModelIdentity, set_version: str, question_id: str, prompt_digest: str, decoding: Decoding, index: int
 ) -> str:
     """Cache key: changes with anything that shapes the sample."""
-    parts = (model.model_dump_json(), set_version, question_id, prompt_digest, decoding.digest(),
-             str(decoding.seed), str(index))
+    parts = (
+        model.model_dump_json(),
+        set_version,
+        question_id,
+        prompt_digest,
+        decoding.digest(),
+        str(decoding.seed),
+        str(index),
+    )
     return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()
