@@ -42,6 +42,9 @@ class Request(_Frozen):
     prefill: str = ""
     """Opening words of the answer, put into the assistant's mouth (chat only). They are not part of
     `Completion.text`. Engines that cannot prefill raise `ModelFault`."""
+    seed: int | None = None
+    """Takes the place of `Decoding.seed` for this request: its samples then depend on this number and not
+    on the request's place in the call, so that the rest of an interrupted batch comes out the same."""
 
     def model_post_init(self, _: object, /) -> None:
         if bool(self.messages) == (self.text is not None):
