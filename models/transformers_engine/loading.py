@@ -1,0 +1,194 @@
+"""From a folder of weights (and an adapter's folder) to a model that is ready to serve.
+
+In: transformers folders in safetensors, PEFT LoRA folders. Out: `Loaded`. Pickled weights are refused, and
+code that comes with a model is never run. Adapters are merged in float32: that is the form that ships.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from models.chat import turn_end_ids
+from models.contract import ModelFault
+from models.transformers_engine.attention import NAME
+from models.transformers_engine.packed import pack_linears, packing_helps
+
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Loaded:
+    model: Any
+    tokenizer: Any
+    end_ids: frozenset[int]
+    context_tokens: int
+    device: torch.device
+
+
+def load(
+    folder: Path,
+    *,
+    adapter: Path | None = None,
+    merge: bool = True,
+    device: str | None = None,
+    dtype: str | None = None,
+) -> Loaded:
+    """Load weights, tokenizer and adapter.
+
+    Args:
+        folder: `config.json`, `*.safetensors` and tokenizer files.
+        adapter: PEFT LoRA folder, or None.
+        merge: fold the adapter into the weights; False keeps it beside them (slower, the trained form).
+        device: a torch device; None takes CUDA where there is one.
+        dtype: `float32`, `bfloat16` or `float16`; None takes `serving_dtype`.
+
+    Raises:
+        ModelFault: missing, damaged or unsupported files, unknown device or dtype.
+    """
+    import transformers
+
+    if not (folder / "config.json").is_file():
+        raise ModelFault(f"{folder} holds no transformers model (no config.json)", fix="agent models list")
+    where = pick_device(device)
+    kind = serving_dtype(where) if dtype is None else _DTYPES.get(dtype)
+    if kind is None:
+        raise ModelFault(f"no such dtype: {dtype}", fix=f"one of {', '.join(_DTYPES)}")
+    try:
+        with _quiet(transformers):
+            model = transformers.AutoModelForCausalLM.from_pretrained(
+                folder,
+                dtype=kind,
+                attn_implementation=NAME,
+                use_safetensors=True,
+                trust_remote_code=False,
+                local_files_only=True,
+            )
+            tokenizer = transformers.AutoTokenizer.from_pretrained(
+                folder, trust_remote_code=False, local_files_only=True
+            )
+    except Exception as error:
+        # Loaders raise whatever the damaged file provokes: OSError, SafetensorError, KeyError, RuntimeError.
+        raise ModelFault(
+            f"the model in {folder} cannot be loaded: {_first_line(error)}",
+            fix="remove it and pull it again: agent models pull NAME",
+        ) from error
+    if adapter is not None:
+        model = attach_adapter(model, adapter, merge=merge)
+    model = model.to(where).eval().requires_grad_(False)
+    context = _context(model.config, folder)
+    if packing_helps(model):
+        pack_linears(model)
+    return Loaded(model, tokenizer, _end_ids(model, tokenizer), context, where)
+
+
+def pick_device(device: str | None) -> torch.device:
+    if device is None or device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        where = torch.device(device)
+        torch.empty(1, device=where)
+    except (RuntimeError, AssertionError) as error:
+        raise ModelFault(
+            f"device {device!r} is not usable: {_first_line(error)}", fix="--device cpu"
+        ) from error
+    return where
+
+
+def serving_dtype(device: torch.device) -> torch.dtype:
+    """bfloat16 where the hardware multiplies it, else float32."""
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+    if device.type == "cpu":
+        return torch.bfloat16 if torch.ops.mkldnn._is_mkldnn_bf16_supported() else torch.float32
+    return torch.float32
+
+
+def attach_adapter(model: Any, folder: Path, *, merge: bool) -> Any:
+    """Put a PEFT LoRA onto `model`.
+
+    Raises:
+        ModelFault: not a LoRA in safetensors, or one of another base.
+    """
+    try:
+        import peft
+        from peft.tuners.lora import LoraLayer
+    except ImportError as error:
+        raise ModelFault("adapters need peft", fix="pip install 'forklock[local]'") from error
+    config = folder / "adapter_config.json"
+    if not config.is_file() or not (folder / "adapter_model.safetensors").is_file():
+        raise ModelFault(
+            f"{folder} holds no LoRA adapter (adapter_config.json and adapter_model.safetensors)",
+            fix="name a folder that peft's save_pretrained wrote",
+        )
+    try:
+        kind = json.loads(config.read_text()).get("peft_type")
+        if kind != "LORA":
+            raise ModelFault(f"the adapter in {folder} is of type {kind}; only LORA is served")
+        wrapped = peft.PeftModel.from_pretrained(model, folder, is_trainable=False)
+    except ModelFault:
+        raise
+    except Exception as error:
+        raise ModelFault(f"the adapter in {folder} does not fit this model: {_first_line(error)}") from error
+    if not merge:
+        return wrapped.base_model.model
+    for module in wrapped.modules():
+        if isinstance(module, LoraLayer):
+            _merge_in_float32(module)
+    return wrapped.unload()
+
+
+def _merge_in_float32(layer: Any) -> None:
+    weight = layer.get_base_layer().weight
+    dtype = weight.dtype
+    weight.data = weight.data.float()
+    layer.merge(safe_merge=True)
+    weight = layer.get_base_layer().weight
+    weight.data = weight.data.to(dtype)
+
+
+def _context(config: Any, folder: Path) -> int:
+    text = config.get_text_config()
+    kinds = set(getattr(text, "layer_types", None) or ["full_attention"])
+    if kinds - {"full_attention", "sliding_attention"}:
+        raise ModelFault(
+            f"the model in {folder} has layers of kind {', '.join(sorted(kinds))}; the in-process engine "
+            "serves full attention only",
+            fix="serve this model with --engine vllm",
+        )
+    context = int(getattr(text, "max_position_embeddings", 0) or 4096)
+    window = getattr(text, "sliding_window", None)
+    slides = "sliding_attention" in kinds or (window and not hasattr(text, "layer_types"))
+    # Inside one window, sliding attention is full attention: serve that much, exactly.
+    return min(context, int(window)) if window and slides else context
+
+
+def _end_ids(model: Any, tokenizer: Any) -> frozenset[int]:
+    listed = getattr(model.generation_config, "eos_token_id", None)
+    ids = {listed} if isinstance(listed, int) else set(listed or ())
+    if tokenizer.eos_token_id is not None:
+        ids.add(tokenizer.eos_token_id)
+    return frozenset(ids | turn_end_ids(tokenizer))
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+
+
+class _quiet:
+    """Hide the loader's own progress bars: the caller shows progress its own way."""
+
+    def __init__(self, transformers: Any) -> None:
+        self._logging = transformers.utils.logging
+
+    def __enter__(self) -> None:
+        self._was = self._logging.is_progress_bar_enabled()
+        self._logging.disable_progress_bar()
+
+    def __exit__(self, *_: object) -> None:
+        if self._was:
+            self._logging.enable_progress_bar()
