@@ -10,11 +10,14 @@ from __future__ import annotations
 import difflib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from models.contract import ModelFault
 from models.paths import models_dir
-from models.weights import check_against_record, check_weights, folder_revision, read_record
+from models.weights import check_against_record, check_weights, folder_revision, read_record, verify_hashes
+
+if TYPE_CHECKING:
+    from models.progress import Progress
 
 PromptPreset = Literal["coder-chat", "tiny"]
 
@@ -209,12 +212,37 @@ def check_pulled(card: ModelCard, folder: Path) -> None:
     Raises:
         ModelFault: it is damaged; the fix names the two commands that mend it.
     """
-    mend = f"Run `agent models remove {card.name}`, then `agent models pull {card.name}`."
     try:
         record = read_record(folder)
         check_against_record(folder, record)
         check_weights(folder)
     except ModelFault as fault:
-        raise ModelFault(f"Model {card.name} is damaged: {fault.message}", fix=mend) from None
+        raise _damaged(card, fault.message) from None
     if record.gguf_sha256 != card.sha256:
-        raise ModelFault(f"Model {card.name} was made from another file than the catalogue's.", fix=mend)
+        raise _damaged(card, "it was made from another file than the catalogue's.")
+
+
+def _damaged(card: ModelCard, what: str) -> ModelFault:
+    return ModelFault(
+        f"Model {card.name} is damaged: {what}",
+        fix=f"Run `agent models remove {card.name}`, then `agent models pull {card.name}`.",
+    )
+
+
+def verify(name: str, *, progress: Progress | None = None) -> None:
+    """Compare every byte of a pulled model with the hashes taken at conversion.
+
+    Raises:
+        ModelFault: not pulled, or damaged.
+    """
+    from models.progress import open_progress
+
+    card = find_card(name)
+    resolved = _resolve_pulled(card)
+    record = read_record(resolved.folder)
+    total = sum(file.bytes for file in record.files.values())
+    with (progress or open_progress()).task(f"Verifying {card.name}", total) as advance:
+        try:
+            verify_hashes(resolved.folder, record, advance)
+        except ModelFault as fault:
+            raise _damaged(card, fault.message) from None
