@@ -1,0 +1,332 @@
+"""One server process and the wire to it: pygls' client, made bounded (room `tools/`).
+
+In: a `ServerSpec`, requests. Out: typed results, `TimedOut` or `Crashed`, each within its time. What pygls
+2.1 leaves open is closed here: stderr is drained, answers that do not parse fail their request at once,
+server-to-client requests are answered, a broken stream counts as a crash, and the process group is killed
+when it does not leave. Not covered: documents and restarts (`connection`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import logging
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lsprotocol import types as lsp
+from pygls.lsp._base_client import BaseLanguageClient
+from pygls.protocol import LanguageServerProtocol, default_converter
+
+from tools.lsp.servers import ServerSpec, environment
+
+STOP_S = 2.0
+"""A server has this long to shut down; then its process group is killed."""
+
+# pygls reports a late answer or an odd message on a terminal that is not ours to write on.
+logging.getLogger("pygls").setLevel(logging.CRITICAL)
+
+_LAUNCH = """
+import os, sys
+parent, argv = int(sys.argv[1]), sys.argv[2:]
+try:
+    import ctypes
+    ctypes.CDLL(None).prctl(1, 9, 0, 0, 0)  # PR_SET_PDEATHSIG, SIGKILL
+except (AttributeError, OSError):
+    pass
+if os.getppid() == parent:
+    os.execv(argv[0], argv)
+"""
+
+
+class TimedOut(Exception):
+    """No answer in time; the request was cancelled."""
+
+
+class Crashed(Exception):
+    """The process is gone, or what it says cannot be read any more."""
+
+
+class Refused(Exception):
+    """The server answered with an error."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class _Protocol(LanguageServerProtocol):
+    def structure_message(self, data: dict[str, Any]) -> Any:
+        """An answer that does not parse fails its request, rather than never arriving."""
+        try:
+            return super().structure_message(data)
+        except Exception as exc:
+            if "method" in data or "id" not in data:
+                raise
+            error = lsp.ResponseError(
+                code=lsp.ErrorCodes.ParseError, message=f"cannot read the answer: {exc}"
+            )
+            return lsp.ResponseErrorMessage(id=data["id"], error=error)
+
+
+def _converter() -> Any:
+    """lsprotocol 2025.0.0 cannot structure `notebookDocumentSync` (ty, ruff, pyrefly send it); nobody here
+    reads it."""
+    converter: Any = default_converter()  # type: ignore[no-untyped-call]
+    options = lsp.NotebookDocumentSyncOptions | lsp.NotebookDocumentSyncRegistrationOptions | None
+    converter.register_structure_hook(options, lambda _value, _type: None)
+    return converter
+
+
+class Client(BaseLanguageClient):
+    """A started server. Every method belongs to the event loop that `start` ran on."""
+
+    def __init__(self, spec: ServerSpec, program: Path, root: Path, python: Path | None) -> None:
+        super().__init__("forklock", "0", protocol_cls=_Protocol, converter_factory=_converter)
+        # pygls' own handlers are a server's: an `exit` from the other side would end our loop.
+        self.protocol.fm.builtin_features.clear()
+        self.spec = spec
+        self.program = program
+        self.root = root
+        self.settings = spec.settings(root, python)
+        self.options = spec.options(root, python)
+        self.capabilities = lsp.ServerCapabilities()
+        self.published: dict[str, tuple[int | None, tuple[lsp.Diagnostic, ...]]] = {}
+        """URI → (version, items) of the last publish."""
+        self.news = asyncio.Event()
+        """Set, and replaced, at each publish."""
+        self.stderr_tail = b""
+        self._broken = asyncio.Event()
+        # Strings of our own: pygls keeps both directions' ids in one table, and servers count from 0.
+        self._ids = (f"forklock-{n}" for n in itertools.count(1))
+        self._tasks: list[asyncio.Task[Any]] = []
+        _register(self)
+
+    # --- life ------------------------------------------------------------------------------------
+
+    async def start(self, timeout_s: float) -> None:
+        """Spawn and initialize. Raises TimedOut or Crashed, with the process gone."""
+        argv = [sys.executable, "-I", "-S", "-c", _LAUNCH, str(os.getpid()), str(self.program)]
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self.start_io(
+                    *argv, *self.spec.argv[1:], cwd=str(self.root), env=environment(), start_new_session=True
+                )
+                self._watch()
+                await self._initialize(timeout_s)
+        except TimeoutError:
+            await self.kill()
+            raise TimedOut(f"{self.spec.name} did not start within {timeout_s:g} s") from None
+        except OSError as exc:
+            raise Crashed(f"{self.spec.name} cannot be started: {exc}") from exc
+        except BaseException:
+            await self.kill()
+            raise
+
+    def _watch(self) -> None:
+        assert self._server is not None
+        for task in self._async_tasks:
+            task.add_done_callback(self._on_stream_end)
+        self._tasks.append(asyncio.create_task(self._drain_stderr()))
+
+    def _on_stream_end(self, task: asyncio.Task[Any]) -> None:
+        if not task.cancelled():
+            task.exception()  # retrieved, so that asyncio does not print it
+        self._broken.set()
+
+    async def _drain_stderr(self) -> None:
+        assert self._server is not None and self._server.stderr is not None
+        while chunk := await self._server.stderr.read(65536):
+            self.stderr_tail = (self.stderr_tail + chunk)[-2000:]
+
+    async def _initialize(self, timeout_s: float) -> None:
+        uri = self.root.as_uri()
+        params = lsp.InitializeParams(
+            process_id=os.getpid(),
+            root_uri=uri,
+            capabilities=CAPABILITIES,
+            initialization_options=dict(self.options),
+            workspace_folders=[lsp.WorkspaceFolder(uri=uri, name=self.root.name)],
+        )
+        result: lsp.InitializeResult = await self.ask(lsp.INITIALIZE, params, timeout_s)
+        self.capabilities = result.capabilities
+        self.tell(lsp.INITIALIZED, lsp.InitializedParams())
+        if self.settings:
+            self.tell(
+                lsp.WORKSPACE_DID_CHANGE_CONFIGURATION,
+                lsp.DidChangeConfigurationParams(settings=dict(self.settings)),
+            )
+
+    @property
+    def alive(self) -> bool:
+        return self._server is not None and self._server.returncode is None and not self._broken.is_set()
+
+    async def gone(self) -> None:
+        """Returns when the server cannot be talked to any more."""
+        await self._broken.wait()
+
+    @property
+    def pid(self) -> int | None:
+        return self._server.pid if self._server else None
+
+    async def leave(self) -> None:
+        """Shutdown and exit as the protocol has it, then kill what is still there. Takes at most STOP_S."""
+        if self.alive:
+            with contextlib.suppress(TimedOut, Crashed, Refused, TimeoutError):
+                async with asyncio.timeout(STOP_S):
+                    await self.ask(lsp.SHUTDOWN, None, STOP_S)
+                    self.tell(lsp.EXIT, None)
+                    assert self._server is not None
+                    await self._server.wait()
+        await self.kill()
+
+    async def kill(self) -> None:
+        """Kill the process group, reap, and end the tasks. Safe at any time, and twice."""
+        self._broken.set()
+        self._stop_event.set()
+        if self._server is not None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._server.pid, signal.SIGKILL)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._server.wait(), STOP_S)
+            # Close our ends now: a transport that is left to the collector complains of a closed loop.
+            self._server._transport.close()  # type: ignore[attr-defined]
+        tasks = [*self._tasks, *self._async_tasks]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    # --- words -----------------------------------------------------------------------------------
+
+    def tell(self, method: str, params: Any) -> None:
+        if self.alive:
+            self.protocol.notify(method, params)
+
+    async def ask(self, method: str, params: Any, timeout_s: float) -> Any:
+        """One request. Raises TimedOut (after cancelling it), Crashed or Refused."""
+        if not self.alive:
+            raise Crashed(self.last_words())
+        msg_id = next(self._ids)
+        answer = self.protocol.send_request_async(method, params, msg_id)
+        broken = asyncio.create_task(self.gone())
+        try:
+            done, _ = await asyncio.wait(
+                {answer, broken}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED
+            )
+        finally:
+            broken.cancel()
+            if not answer.done():
+                self._forget(msg_id)
+                answer.cancel()
+        if answer in done:
+            return _unwrap(answer, self)
+        if broken in done:
+            raise Crashed(self.last_words())
+        raise TimedOut(f"{self.spec.name} did not answer {method} within {timeout_s:.1f} s")
+
+    def _forget(self, msg_id: str) -> None:
+        """Tell the server to stop, and let a late answer find nobody."""
+        self.tell(lsp.CANCEL_REQUEST, lsp.CancelParams(id=msg_id))
+        self.protocol._request_futures.pop(msg_id, None)
+        self.protocol._result_types.pop(msg_id, None)
+
+    def last_words(self) -> str:
+        tail = self.stderr_tail.decode("utf-8", "replace").strip().splitlines()
+        return f"{self.spec.name} stopped" + (f": {tail[-1][:200]}" if tail else "")
+
+
+def _unwrap(answer: asyncio.Future[Any], client: Client) -> Any:
+    from pygls.exceptions import JsonRpcException
+
+    try:
+        return answer.result()
+    except JsonRpcException as exc:
+        raise Refused(exc.code or 0, exc.message or "error without a message") from exc
+    except RuntimeError as exc:  # pygls: the process exited
+        raise Crashed(client.last_words()) from exc
+
+
+# --- what the server may ask of us -----------------------------------------------------------------
+
+
+def _register(client: Client) -> None:
+    feature = client.feature
+    feature(lsp.WORKSPACE_CONFIGURATION)(lambda p: [_section(client.settings, i.section) for i in p.items])
+    feature(lsp.WORKSPACE_WORKSPACE_FOLDERS)(
+        lambda _p: [lsp.WorkspaceFolder(uri=client.root.as_uri(), name=client.root.name)]
+    )
+    feature(lsp.WORKSPACE_APPLY_EDIT)(
+        lambda _p: lsp.ApplyWorkspaceEditResult(applied=False, failure_reason="edits are the agent's")
+    )
+    feature(lsp.WINDOW_SHOW_DOCUMENT)(lambda _p: lsp.ShowDocumentResult(success=False))
+    for method in (
+        lsp.CLIENT_REGISTER_CAPABILITY,
+        lsp.CLIENT_UNREGISTER_CAPABILITY,
+        lsp.WINDOW_WORK_DONE_PROGRESS_CREATE,
+        lsp.WINDOW_SHOW_MESSAGE_REQUEST,
+        lsp.WORKSPACE_DIAGNOSTIC_REFRESH,
+        lsp.WORKSPACE_SEMANTIC_TOKENS_REFRESH,
+        lsp.WORKSPACE_INLAY_HINT_REFRESH,
+        lsp.WORKSPACE_CODE_LENS_REFRESH,
+        lsp.WINDOW_SHOW_MESSAGE,
+        lsp.WINDOW_LOG_MESSAGE,
+        lsp.TELEMETRY_EVENT,
+        lsp.PROGRESS,
+        lsp.LOG_TRACE,
+    ):
+        feature(method)(_agreed)
+
+    def published(params: lsp.PublishDiagnosticsParams) -> None:
+        client.published[params.uri] = (params.version, tuple(params.diagnostics))
+        woken, client.news = client.news, asyncio.Event()
+        woken.set()
+
+    feature(lsp.TEXT_DOCUMENT_PUBLISH_DIAGNOSTICS)(published)
+
+
+def _agreed(_params: Any) -> None:
+    return None
+
+
+def _section(settings: Mapping[str, Any], section: str | None) -> Any:
+    """`a.b` of nested settings; None where there is nothing, which tells a server to use its defaults."""
+    value: Any = settings
+    for part in (section or "").split(".") if section else []:
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value
+
+
+CAPABILITIES = lsp.ClientCapabilities(
+    general=lsp.GeneralClientCapabilities(
+        position_encodings=[lsp.PositionEncodingKind.Utf32, lsp.PositionEncodingKind.Utf16]
+    ),
+    window=lsp.WindowClientCapabilities(work_done_progress=True),
+    workspace=lsp.WorkspaceClientCapabilities(
+        configuration=True,
+        workspace_folders=True,
+        did_change_configuration=lsp.DidChangeConfigurationClientCapabilities(),
+        did_change_watched_files=lsp.DidChangeWatchedFilesClientCapabilities(dynamic_registration=True),
+        diagnostics=lsp.DiagnosticWorkspaceClientCapabilities(refresh_support=True),
+        symbol=lsp.WorkspaceSymbolClientCapabilities(),
+    ),
+    text_document=lsp.TextDocumentClientCapabilities(
+        synchronization=lsp.TextDocumentSyncClientCapabilities(),
+        # basedpyright pushes, late, unless pulling may be registered.
+        diagnostic=lsp.DiagnosticClientCapabilities(dynamic_registration=True),
+        publish_diagnostics=lsp.PublishDiagnosticsClientCapabilities(version_support=True),
+        hover=lsp.HoverClientCapabilities(content_format=[lsp.MarkupKind.PlainText, lsp.MarkupKind.Markdown]),
+        definition=lsp.DefinitionClientCapabilities(link_support=False),
+        references=lsp.ReferenceClientCapabilities(),
+        document_symbol=lsp.DocumentSymbolClientCapabilities(hierarchical_document_symbol_support=True),
+        completion=lsp.CompletionClientCapabilities(
+            completion_item=lsp.ClientCompletionItemOptions(
+                snippet_support=False, documentation_format=[lsp.MarkupKind.PlainText]
+            )
+        ),
+    ),
+)

@@ -1,0 +1,298 @@
+"""A language server that stays up: documents, versions, one restart (room `tools/`).
+
+In: the texts that open documents must have, requests. Out: results for exactly those texts, or `TimedOut` or
+`Unavailable`. A crash is answered by one restart with the same documents; the second is final. Not covered:
+what an answer means (`answers`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lsprotocol import types as lsp
+from pygls.workspace import PositionCodec
+
+from tools.lsp.client import Client, Crashed, Refused, TimedOut
+from tools.lsp.servers import ServerSpec, find_program
+
+log = logging.getLogger(__name__)
+
+START_S = 20.0
+"""A cold basedpyright on a loaded machine needs most of this."""
+MAX_OPEN = 48
+"""Documents kept open; the longest unused is closed first."""
+_HANGS = 3
+"""This many time-outs in a row count as a crash."""
+_RETRY = {lsp.LSPErrorCodes.ServerCancelled.value, lsp.LSPErrorCodes.ContentModified.value}
+
+
+class Unavailable(Exception):
+    """No server: absent, or crashed twice. `fix` says what the user can do."""
+
+    def __init__(self, message: str, fix: str = "") -> None:
+        super().__init__(message)
+        self.fix = fix
+
+
+@dataclass(slots=True)
+class _Document:
+    text: str
+    version: int
+    """Also the number of the change that made it: greater in one document means later."""
+
+
+class Connection:
+    """Every coroutine method belongs to one event loop; `settle` and `ask` are called one at a time."""
+
+    def __init__(self, spec: ServerSpec, root: Path, python: Path | None, start_s: float = START_S) -> None:
+        self.spec = spec
+        self._root = root
+        self._python = python
+        self._start_s = start_s
+        self._client: Client | None = None
+        self._starting: asyncio.Task[Client] | None = None
+        self._documents: dict[str, _Document] = {}
+        self._accepted: dict[str, tuple[int, list[lsp.Diagnostic]]] = {}
+        """Unversioned publishes by URI, with the version that they were taken for."""
+        self._version = 0
+        self._starts_left = 2
+        self._hangs = 0
+        self._verdict: Unavailable | None = None
+
+    # --- life ------------------------------------------------------------------------------------
+
+    async def ready(self) -> Client:
+        """The running client; starts it, or restarts it once. Raises Unavailable."""
+        if self._client is not None and self._client.alive:
+            return self._client
+        if self._verdict is not None:
+            raise self._verdict
+        if self._starting is None:
+            self._starting = asyncio.create_task(self._start())
+        starting = self._starting
+        try:
+            # Shielded: a caller out of time does not undo a start that the next caller can use.
+            return await asyncio.shield(starting)
+        finally:
+            if starting.done():
+                self._starting = None
+
+    async def _start(self) -> Client:
+        reason = await self._bury()
+        program = find_program(self.spec.argv[0])
+        if program is None:
+            raise self._give_up(
+                f"{self.spec.name} is not installed ({self.spec.argv[0]} not found)", self.spec.fix
+            )
+        while self._starts_left > 0:
+            self._starts_left -= 1
+            client = Client(self.spec, program, self._root, self._python)
+            try:
+                await client.start(self._start_s)
+            except TimedOut as exc:
+                raise self._give_up(str(exc), f"run `{' '.join(self.spec.argv)}` by hand to see why") from exc
+            except (Crashed, Refused) as exc:
+                reason = str(exc)
+                continue
+            self._client = client
+            for uri, document in self._documents.items():
+                self._open(client, uri, document)
+            return client
+        raise self._give_up(f"{self.spec.name} crashed twice ({reason})", f"reinstall it: {self.spec.fix}")
+
+    async def _bury(self) -> str:
+        if self._client is None:
+            return ""
+        client, self._client = self._client, None
+        await client.kill()
+        return client.last_words()
+
+    def _give_up(self, message: str, fix: str) -> Unavailable:
+        log.warning("%s; %s", message, fix)
+        self._verdict = Unavailable(message, fix)
+        return self._verdict
+
+    async def close(self) -> None:
+        self._verdict = self._verdict or Unavailable("closed")
+        if self._starting is not None:
+            self._starting.cancel()
+            await asyncio.gather(self._starting, return_exceptions=True)
+        if self._client is not None:
+            await self._client.leave()
+
+    @property
+    def pid(self) -> int | None:
+        return self._client.pid if self._client else None
+
+    # --- documents -------------------------------------------------------------------------------
+
+    def settle(self, wanted: Mapping[Path, str], disk: Callable[[Path], str | None]) -> None:
+        """Give every open document its text: `wanted` where named, else that on disk; open what is missing.
+
+        A document that is neither wanted nor on disk is closed.
+        """
+        names = {path.as_uri(): path for path in wanted}
+        for uri in [u for u in self._documents if u not in names]:
+            text = disk(path_of(uri))
+            if text is None:
+                self._close(uri)
+            else:
+                self._change(uri, text)
+        for uri, path in names.items():
+            self._change(uri, wanted[path])
+        for uri in [u for u in self._documents if u not in names][: max(0, len(self._documents) - MAX_OPEN)]:
+            self._close(uri)
+
+    def _change(self, uri: str, text: str) -> None:
+        document = self._documents.pop(uri, None)
+        if document is not None and document.text == text:
+            self._documents[uri] = document  # moved to the end: last used
+            return
+        self._version += 1
+        new = self._documents[uri] = _Document(text, self._version)
+        if self._client is None:
+            return  # opened when it starts
+        if document is None:
+            self._open(self._client, uri, new)
+            return
+        self._client.tell(
+            lsp.TEXT_DOCUMENT_DID_CHANGE,
+            lsp.DidChangeTextDocumentParams(
+                text_document=lsp.VersionedTextDocumentIdentifier(uri=uri, version=new.version),
+                content_changes=[lsp.TextDocumentContentChangeWholeDocument(text=text)],
+            ),
+        )
+
+    def _open(self, client: Client, uri: str, document: _Document) -> None:
+        language = self.spec.languages.get(path_of(uri).suffix, "plaintext")
+        item = lsp.TextDocumentItem(
+            uri=uri, language_id=language, version=document.version, text=document.text
+        )
+        client.tell(lsp.TEXT_DOCUMENT_DID_OPEN, lsp.DidOpenTextDocumentParams(text_document=item))
+
+    def _close(self, uri: str) -> None:
+        self._documents.pop(uri, None)
+        if self._client is not None:
+            identifier = lsp.TextDocumentIdentifier(uri=uri)
+            self._client.tell(
+                lsp.TEXT_DOCUMENT_DID_CLOSE, lsp.DidCloseTextDocumentParams(text_document=identifier)
+            )
+
+    def tell_changes(self, changes: Mapping[Path, lsp.FileChangeType]) -> None:
+        """What commands did on disk."""
+        self._version += 1 if changes else 0
+        if self._client is not None and changes:
+            events = [lsp.FileEvent(uri=p.as_uri(), type=kind) for p, kind in changes.items()]
+            self._client.tell(
+                lsp.WORKSPACE_DID_CHANGE_WATCHED_FILES, lsp.DidChangeWatchedFilesParams(changes=events)
+            )
+
+    # --- questions -------------------------------------------------------------------------------
+
+    async def ask(self, method: str, params: Any, timeout_s: float) -> Any:
+        """A request against the documents as settled. A crash under it costs one restart and one more try.
+
+        Raises TimedOut, Unavailable, Refused.
+        """
+        end = time.monotonic() + timeout_s
+        while True:
+            client = await self._ready_by(end)
+            try:
+                result = await client.ask(method, params, max(0.0, end - time.monotonic()))
+            except Crashed:
+                continue  # `_start` counts, and gives up
+            except TimedOut:
+                await self._count_hang()
+                raise
+            except Refused as exc:
+                if exc.code not in _RETRY:
+                    raise
+                await asyncio.sleep(0.02)
+                continue
+            self._hangs = 0
+            return result
+
+    async def _ready_by(self, end: float) -> Client:
+        try:
+            return await asyncio.wait_for(self.ready(), max(0.001, end - time.monotonic()))
+        except TimeoutError:
+            raise TimedOut(f"{self.spec.name} is still starting") from None
+
+    async def _count_hang(self) -> None:
+        self._hangs += 1
+        if self._hangs >= _HANGS and self._client is not None:
+            self._hangs = 0
+            await self._client.kill()
+
+    async def diagnose(self, path: Path, timeout_s: float) -> tuple[int, list[lsp.Diagnostic]]:
+        """(version, diagnostics) of the document as settled: pulled, else waited for."""
+        end = time.monotonic() + timeout_s
+        uri = path.as_uri()
+        while True:
+            client = await self._ready_by(end)
+            if self.spec.pull or client.capabilities.diagnostic_provider is not None:
+                identifier = lsp.TextDocumentIdentifier(uri=uri)
+                params = lsp.DocumentDiagnosticParams(text_document=identifier)
+                report = await self.ask(
+                    lsp.TEXT_DOCUMENT_DIAGNOSTIC, params, max(0.0, end - time.monotonic())
+                )
+                return self._documents[uri].version, list(getattr(report, "items", []) or [])
+            try:
+                return await self._published(client, uri, end)
+            except Crashed:
+                continue
+
+    async def _published(self, client: Client, uri: str, end: float) -> tuple[int, list[lsp.Diagnostic]]:
+        self._refresh(client, uri)
+        version = self._documents[uri].version
+        before, accepted = client.published.get(uri), self._accepted.get(uri)
+        if accepted is not None and accepted[0] == version:
+            return accepted
+        while (left := end - time.monotonic()) > 0:
+            news, latest = client.news, client.published.get(uri)
+            if latest is not None and latest[0] == version:
+                return version, list(latest[1])
+            settling = latest is not None and latest is not before and latest[0] is None
+            quiet = self.spec.push_quiet_s if settling else None
+            woken = await self._woken(client, news, left if quiet is None else min(left, quiet))
+            if latest is not None and quiet is not None and quiet <= left and not woken:
+                self._accepted[uri] = version, list(latest[1])
+                return self._accepted[uri]
+        await self._count_hang()
+        raise TimedOut(f"{self.spec.name} published nothing about version {version} in time")
+
+    def _refresh(self, client: Client, uri: str) -> None:
+        """A publish says nothing of what changed elsewhere since: open the document anew, as a later version."""
+        document = self._documents[uri]
+        if document.version == self._version:
+            return
+        self._close(uri)
+        self._version += 1
+        self._documents[uri] = _Document(document.text, self._version)
+        self._open(client, uri, self._documents[uri])
+
+    async def _woken(self, client: Client, news: asyncio.Event, pause: float) -> bool:
+        """True when something was published within `pause` seconds; Crashed when the server went away."""
+        waits = {asyncio.create_task(news.wait()), asyncio.create_task(client.gone())}
+        done, pending = await asyncio.wait(waits, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
+        for task in pending:
+            task.cancel()
+        if not client.alive:
+            raise Crashed(client.last_words())
+        return bool(done)
+
+    async def codec(self, timeout_s: float) -> PositionCodec:
+        client = await self._ready_by(time.monotonic() + timeout_s)
+        return PositionCodec(client.capabilities.position_encoding or lsp.PositionEncodingKind.Utf16)
+
+
+def path_of(uri: str) -> Path:
+    from pygls.uris import to_fs_path
+
+    return Path(to_fs_path(uri) or uri)
