@@ -13,6 +13,7 @@ from sandbox.contract import (
     SandboxFault,
     SandboxUnavailable,
 )
+from sandbox.interpreters import python_policy
 from sandbox.open import BackendName, open_sandbox
 
 __all__ = [
@@ -24,4 +25,5 @@ __all__ = [
     "SandboxFault",
     "SandboxUnavailable",
     "open_sandbox",
+    "python_policy",
 ]

@@ -1,0 +1,382 @@
+"""The bubblewrap backend: one namespace set per command, a few milliseconds each.
+
+In: commands. Out: results. Each command gets its own user, pid, mount, network, ipc, uts and cgroup
+namespaces, an empty read-only root with `/usr` and a handful of `/etc` files in it, private `/proc`, `/dev`
+and `/tmp`, the workspace at its own path and no capabilities. Its end is the end of its pid namespace, so
+nothing survives it. Limits: control groups where writable, else rlimits and a watcher (`limits.py`).
+
+Not covered: how much all files of the workspace together may grow (each is bounded), and kernel bugs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+
+from sandbox.cgroups import Group, make_group
+from sandbox.contract import ExecResult, Limits, Policy, Sandbox, SandboxFault
+from sandbox.limits import MemoryWatcher, command_env, command_with_limits
+from sandbox.process import Finished, Running, start
+from sandbox.workspace import Workspace
+
+_ETC = (
+    "alternatives", "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime", "mime.types", "python3",
+    "python3.11", "python3.12", "python3.13", "java-11-openjdk", "java-17-openjdk", "java-21-openjdk",
+)  # fmt: skip
+_ETC_NETWORK = ("resolv.conf", "nsswitch.conf", "ssl", "pki", "ca-certificates", "services", "protocols")
+_MASKED = ("kcore", "keys", "kpagecgroup", "kpagecount", "kpageflags", "sched_debug", "timer_list")
+_TMP_MB = 512
+_SHM_MB = 64
+# Process 1 of the namespace. It outlives the command by an instant, so that a signal that the command
+# sends itself has its default effect, and what it says about the command's death goes nowhere.
+_INIT = 'exec 3>&2 2>/dev/null; (exec "$@" 2>&3 3>&-); exit $?'
+
+
+class BubblewrapSandbox(Sandbox):
+    """See the module. Raises `SandboxFault` on opening when bubblewrap cannot run here."""
+
+    backend = "bubblewrap"
+
+    def __init__(self, workspace: Workspace, policy: Policy) -> None:
+        problem = why_not()
+        if problem:
+            raise SandboxFault(problem[0], fix=problem[1])
+        self._workspace = workspace
+        self.root = workspace.root
+        self.policy = policy
+        self._closed = False
+        self._user = _user_for(workspace.root)
+        self._view = _view(workspace, policy)
+        _write_accounts(workspace.private)
+
+    @property
+    def workdir(self) -> str:
+        return self._workspace.workdir
+
+    def exec(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: bytes = b"",
+        env: Mapping[str, str] | None = None,
+        cwd: str = ".",
+        timeout_s: float | None = None,
+        limits: Limits | None = None,
+    ) -> ExecResult:
+        if not argv:
+            raise ValueError("argv is empty")
+        if self._closed:
+            raise SandboxFault("the sandbox is closed", fix="open it again")
+        limits = limits or self.policy.limits
+        group = make_group(memory_mb=limits.memory_mb, processes=limits.processes + 2)
+        try:
+            return self._run(
+                [
+                    *self._view,
+                    *_git_read_only(self._workspace),
+                    *_environment(command_env(self.policy, env)),
+                    "--chdir",
+                    self._workspace.resolve(cwd),
+                ],
+                command_with_limits(argv, limits, tree_bounded=group is not None),
+                group,
+                stdin,
+                limits,
+                limits.wall_s if timeout_s is None else timeout_s,
+            )
+        finally:
+            if group:
+                group.remove()
+
+    def _run(
+        self,
+        view: list[str],
+        command: list[str],
+        group: Group | None,
+        stdin: bytes,
+        limits: Limits,
+        timeout_s: float,
+    ) -> ExecResult:
+        with _Channel(blocking=group is not None) as channel:
+            running = start(
+                ["bwrap", *view, *channel.options, "--", "/bin/sh", "-c", _INIT, "sh", *command],
+                env={"PATH": os.defpath},
+                pass_fds=channel.theirs,
+                user=self._user,
+            )
+            tree = _Tree(channel, running, group)
+            watcher = None if group else MemoryWatcher(tree.init, limits.memory_mb, tree.kill)
+            done = running.wait(
+                stdin=stdin,
+                timeout_s=timeout_s,
+                keep=limits.output_bytes,
+                kill=tree.kill,
+                tick=watcher.tick if watcher else None,
+            )
+            return _result(done, tree, channel.exit_code(), group, watcher)
+
+    def fork(self) -> BubblewrapSandbox:
+        workspace = self._workspace.fork()
+        return BubblewrapSandbox(workspace, self.policy)
+
+    def diff(self) -> str:
+        return self._workspace.diff()
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._workspace.close()
+
+
+def _result(
+    done: Finished, tree: _Tree, exit_code: int | None, group: Group | None, watcher: MemoryWatcher | None
+) -> ExecResult:
+    if exit_code is None and not tree.killed:
+        reason = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
+        raise SandboxFault(
+            f"bubblewrap could not set up the sandbox: {reason or 'no reason given'}",
+            fix="see `agent sandbox status`; is a directory of the policy's `readable` gone?",
+        )
+    code = 128 + signal.SIGKILL if exit_code is None else exit_code
+    failed = code != 0
+    if group:
+        oom, peak = group.oom_killed(), group.peak_mb()
+    else:
+        assert watcher is not None
+        oom, peak = watcher.verdict(done.max_rss_mb, failed=failed)
+    # A shell's convention is all that crosses the namespace: 128+n means signal n.
+    by_signal = code - 128 if 128 < code <= 128 + signal.NSIG else None
+    return ExecResult(
+        exit_code=None if by_signal else code,
+        signal=by_signal,
+        timed_out=done.timed_out and not oom,
+        oom_killed=oom,
+        stdout=done.stdout,
+        stderr=done.stderr,
+        truncated=done.truncated,
+        wall_s=done.wall_s,
+        cpu_s=done.cpu_s,
+        max_rss_mb=peak,
+    )
+
+
+class _Channel:
+    """bubblewrap's status pipe, and the pipe that holds the command back until its group is set.
+
+    The command never sees either: bubblewrap closes both before it starts it.
+    """
+
+    def __init__(self, *, blocking: bool) -> None:
+        self._status, status_theirs = os.pipe()
+        self.theirs = [status_theirs]
+        self.options = ["--json-status-fd", str(status_theirs)]
+        self._gate: int | None = None
+        if blocking:
+            gate_theirs, self._gate = os.pipe()
+            self.theirs.append(gate_theirs)
+            self.options += ["--block-fd", str(gate_theirs)]
+        self._text = b""
+
+    def __enter__(self) -> _Channel:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close_theirs()
+        os.close(self._status)
+        if self._gate is not None:
+            os.close(self._gate)
+
+    def _close_theirs(self) -> None:
+        while self.theirs:
+            os.close(self.theirs.pop())
+
+    def first_process(self) -> int | None:
+        """Host id of the namespace's process 1; None when bubblewrap failed before it."""
+        self._close_theirs()
+        while b"\n" not in self._text:
+            data = os.read(self._status, 4096)
+            if not data:
+                return None
+            self._text += data
+        pid: int = json.loads(self._text.split(b"\n")[0])["child-pid"]
+        return pid
+
+    def release(self) -> None:
+        if self._gate is not None:
+            with contextlib.suppress(BrokenPipeError):
+                os.write(self._gate, b"x")
+
+    def exit_code(self) -> int | None:
+        """As bubblewrap reports it; None when the command was never started, or all was killed."""
+        while data := os.read(self._status, 4096):
+            self._text += data
+        for line in self._text.splitlines():
+            code: int | None = json.loads(line).get("exit-code")
+            if code is not None:
+                return code
+        return None
+
+
+class _Tree:
+    """The processes of one command, as seen from outside."""
+
+    def __init__(self, channel: _Channel, running: Running, group: Group | None) -> None:
+        self.killed = False
+        self._running = running
+        self.init = channel.first_process()
+        self._handle: int | None = None
+        if self.init is not None:
+            with contextlib.suppress(ProcessLookupError):
+                self._handle = os.pidfd_open(self.init)
+        if group and self.init is not None:
+            try:
+                group.add(self.init)
+            except OSError as error:
+                self.kill()
+                raise SandboxFault(
+                    f"the control group refused the process: {error}", fix="try again"
+                ) from error
+        channel.release()
+
+    def kill(self) -> None:
+        """Kill process 1 of the namespace: the kernel kills all others before it reports its end."""
+        self.killed = True
+        if self._handle is not None:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._handle, signal.SIGKILL)
+        else:
+            self._running.process.kill()
+
+    def __del__(self) -> None:
+        if self._handle is not None:
+            os.close(self._handle)
+
+
+def _view(workspace: Workspace, policy: Policy) -> list[str]:
+    """bubblewrap's options for what a command sees; the same for every command of a sandbox."""
+    options = [
+        "--unshare-user", "--disable-userns", "--unshare-ipc", "--unshare-pid", "--unshare-uts",
+        "--unshare-cgroup-try", "--hostname", "sandbox", "--as-pid-1", "--die-with-parent", "--new-session",
+        "--cap-drop", "ALL",
+        "--uid", str(_uid_inside()), "--gid", str(_uid_inside()),
+    ]  # fmt: skip
+    if not policy.network:
+        options.append("--unshare-net")
+    options += _system(policy, workspace.private)
+    # Writable by nobody: the kernel lets a mapped root write to /proc/sys by file mode alone.
+    options += ["--proc", "/proc", "--remount-ro", "/proc"]
+    for name in _MASKED:
+        if Path("/proc", name).exists():
+            options += ["--ro-bind", "/dev/null", f"/proc/{name}"]
+    options += ["--dev", "/dev", "--size", str(_SHM_MB << 20), "--tmpfs", "/dev/shm", "--remount-ro", "/dev"]
+    options += ["--size", str(_TMP_MB << 20), "--tmpfs", "/tmp"]
+    for path in policy.readable:
+        options += _readable(path)
+    for place in dict.fromkeys([str(workspace.root), workspace.workdir]):
+        options += ["--bind", str(workspace.root), place]
+        for name in workspace.environments:
+            options += ["--ro-bind", str(workspace.origin / name), f"{place}/{name}"]
+    return [*options, "--remount-ro", "/"]
+
+
+def _system(policy: Policy, private: Path) -> list[str]:
+    options = ["--ro-bind", "/usr", "/usr"]
+    for name in ("bin", "sbin", "lib", "lib32", "lib64", "libx32"):
+        path = Path("/", name)
+        if path.is_symlink():
+            options += ["--symlink", os.readlink(path), str(path)]
+        elif path.is_dir():
+            options += ["--ro-bind", str(path), str(path)]
+    for store in ("/nix/store", "/gnu/store"):
+        options += ["--ro-bind-try", store, store]
+    for name in ("passwd", "group", "hosts"):
+        options += ["--ro-bind", str(private / name), f"/etc/{name}"]
+    for name in _ETC + (_ETC_NETWORK if policy.network else ()):
+        options += ["--ro-bind-try", f"/etc/{name}", f"/etc/{name}"]
+    return options
+
+
+def _write_accounts(folder: Path) -> None:
+    """Names for the ids inside: programs ask for their user's."""
+    uid = _uid_inside()
+    (folder / "passwd").write_text(f"agent:x:{uid}:{uid}::/tmp:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n")
+    (folder / "group").write_text(f"agent:x:{uid}:\nnogroup:x:65534:\n")
+    (folder / "hosts").write_text("127.0.0.1 localhost sandbox\n::1 localhost\n")
+
+
+def _readable(path: Path) -> list[str]:
+    """A directory at its own path, and at the real one where they differ."""
+    real = path.resolve()
+    places = dict.fromkeys([str(path.absolute()), str(real)])
+    return [option for place in places for option in ("--ro-bind", str(real), place)]
+
+
+def _git_read_only(workspace: Workspace) -> list[str]:
+    """Looked at for each command, since a repo can be made after the sandbox was opened."""
+    git = workspace.root / ".git"
+    if git.is_symlink() or not git.exists():
+        return []
+    places = dict.fromkeys([str(workspace.root), workspace.workdir])
+    return [option for place in places for option in ("--ro-bind", str(git), f"{place}/.git")]
+
+
+def _environment(env: Mapping[str, str]) -> list[str]:
+    return ["--clearenv", *(option for pair in env.items() for option in ("--setenv", *pair))]
+
+
+def _uid_inside() -> int:
+    """The caller's own, so that files look alike inside and outside; never root."""
+    return os.getuid() or 1000
+
+
+def _user_for(root: Path) -> int | None:
+    """A root caller becomes the workspace's owner, so that files stay the owner's."""
+    owner = root.stat().st_uid
+    return owner if os.geteuid() == 0 and owner != 0 else None
+
+
+@lru_cache(maxsize=1)
+def why_not() -> tuple[str, str] | None:
+    """None when bubblewrap works here; else what is wrong and the fix. Tried for real, once."""
+    if shutil.which("bwrap") is None:
+        return "bubblewrap is not installed", "`sudo apt install bubblewrap` (or dnf, pacman)"
+    trial = [
+        "bwrap", "--unshare-user", "--unshare-pid", "--unshare-net", "--ro-bind", "/", "/", "--proc", "/proc",
+        "--", "true",
+    ]  # fmt: skip
+    try:
+        done = subprocess.run(trial, capture_output=True, timeout=10, check=False, stdin=subprocess.DEVNULL)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"bubblewrap does not run: {error}", "reinstall it"
+    if done.returncode == 0:
+        return None
+    reason = done.stderr.decode(errors="replace").strip()
+    return f"bubblewrap may not make namespaces here: {reason}", _namespace_fix()
+
+
+def _namespace_fix() -> str:
+    """The kernel setting that stands in the way, by name."""
+    settings = {
+        "/proc/sys/kernel/apparmor_restrict_unprivileged_userns": (
+            "1",
+            "AppArmor forbids user namespaces (Ubuntu 23.10 and later): install a profile that allows "
+            "/usr/bin/bwrap, or `sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0`",
+        ),
+        "/proc/sys/kernel/unprivileged_userns_clone": (
+            "0",
+            "`sudo sysctl kernel.unprivileged_userns_clone=1`",
+        ),
+        "/proc/sys/user/max_user_namespaces": ("0", "`sudo sysctl user.max_user_namespaces=15000`"),
+    }
+    for path, (bad, fix) in settings.items():
+        with contextlib.suppress(OSError):
+            if Path(path).read_text().strip() == bad:
+                return fix
+    return "in a container, run it with user namespaces allowed (e.g. `--security-opt seccomp=unconfined`)"

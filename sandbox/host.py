@@ -1,0 +1,123 @@
+"""The host backend: no isolation at all, for a user who says so and trusts the repo.
+
+In: commands. Out: results, with the same labels as the other backends. Kept: argv only, a clean
+environment, the rlimits, bounded output, a time-out that kills the command's session. Not kept: network,
+files, memory of a whole tree, and daemons that leave the session.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+from collections.abc import Mapping, Sequence
+
+import psutil
+
+from sandbox.contract import ExecResult, Limits, Policy, Sandbox, SandboxFault
+from sandbox.limits import MemoryWatcher, command_env, command_with_limits
+from sandbox.process import Running, start
+from sandbox.workspace import Workspace
+
+
+class HostSandbox(Sandbox):
+    """See the module."""
+
+    backend = "host"
+
+    def __init__(self, workspace: Workspace, policy: Policy) -> None:
+        self._workspace = workspace
+        self.root = workspace.root
+        self.policy = policy
+        self._closed = False
+        self._temporary = workspace.private / "tmp"
+        self._temporary.mkdir()
+        self._prlimit = shutil.which("prlimit")
+        if self._prlimit is None:
+            raise SandboxFault("prlimit is not installed", fix="install util-linux")
+        if workspace.is_copy:
+            for name in workspace.environments:
+                (workspace.root / name).rmdir()
+                (workspace.root / name).symlink_to(workspace.origin / name)
+
+    @property
+    def workdir(self) -> str:
+        return str(self.root)
+
+    def exec(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: bytes = b"",
+        env: Mapping[str, str] | None = None,
+        cwd: str = ".",
+        timeout_s: float | None = None,
+        limits: Limits | None = None,
+    ) -> ExecResult:
+        if not argv:
+            raise ValueError("argv is empty")
+        if self._closed:
+            raise SandboxFault("the sandbox is closed", fix="open it again")
+        assert self._prlimit
+        limits = limits or self.policy.limits
+        running = start(
+            command_with_limits(argv, limits, tree_bounded=False, count=False, prlimit=self._prlimit),
+            env={"HOME": str(self._temporary), "TMPDIR": str(self._temporary)}
+            | {k: v for k, v in command_env(self.policy, env).items() if v != "/tmp"},  # noqa: S108
+            cwd=str(self.root / os.path.relpath(self._workspace.resolve(cwd), self._workspace.workdir)),
+        )
+        tree = _Tree(running)
+        watcher = MemoryWatcher(running.pid, limits.memory_mb, tree.kill)
+        try:
+            done = running.wait(
+                stdin=stdin,
+                timeout_s=limits.wall_s if timeout_s is None else timeout_s,
+                keep=limits.output_bytes,
+                kill=tree.kill,
+                tick=watcher.tick,
+            )
+        finally:
+            tree.kill()
+        code = os.waitstatus_to_exitcode(done.status)
+        oom, peak = watcher.verdict(done.max_rss_mb, failed=code != 0)
+        return ExecResult(
+            exit_code=code if code >= 0 else None,
+            signal=-code if code < 0 else None,
+            timed_out=done.timed_out and not oom,
+            oom_killed=oom,
+            stdout=done.stdout,
+            stderr=done.stderr,
+            truncated=done.truncated,
+            wall_s=done.wall_s,
+            cpu_s=done.cpu_s,
+            max_rss_mb=peak,
+        )
+
+    def fork(self) -> HostSandbox:
+        return HostSandbox(self._workspace.fork(), self.policy)
+
+    def diff(self) -> str:
+        return self._workspace.diff()
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._workspace.close()
+
+
+class _Tree:
+    """The command's session, and the descendants that left it while their parents still lived."""
+
+    def __init__(self, running: Running) -> None:
+        self._session = running.pid
+
+    def kill(self) -> None:
+        victims: list[psutil.Process] = []
+        with contextlib.suppress(psutil.NoSuchProcess):
+            victims = psutil.Process(self._session).children(recursive=True)
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._session, signal.SIGKILL)
+        for victim in victims:
+            with contextlib.suppress(psutil.Error):
+                victim.kill()

@@ -1,0 +1,88 @@
+"""Limits and environment of one command: the parts that all backends share.
+
+In: `Limits`, `Policy`. Out: the argv that sets rlimits and then becomes the command, the environment, and a
+watcher that bounds a tree's memory where no control group can.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from sandbox.contract import Limits, Policy
+
+_PRLIMIT = "/usr/bin/prlimit"
+_OPEN_FILES = "1024:4096"
+
+
+def command_env(policy: Policy, extra: Mapping[str, str] | None) -> dict[str, str]:
+    """A minimal environment, then the policy's, then the call's. Nothing of the caller's."""
+    base = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/tmp", "LANG": "C.UTF-8", "TMPDIR": "/tmp"}  # noqa: S108
+    return {**base, **policy.env, **(extra or {})}
+
+
+def command_with_limits(
+    argv: Sequence[str], limits: Limits, *, tree_bounded: bool, count: bool = True, prlimit: str = _PRLIMIT
+) -> list[str]:
+    """`argv` behind util-linux's `prlimit`, which exits with 127 or 126 where it cannot start it.
+
+    `tree_bounded`: memory and processes are bounded by a control group, so that the per-process
+    stand-ins, which are coarser, stay off. `count`: bound the processes too; off where the rlimit would
+    count all processes of the user and not the command's own.
+    """
+    options = ["--core=0", f"--nofile={_OPEN_FILES}", f"--fsize={limits.file_mb << 20}"]
+    if limits.cpu_s is not None:
+        options.append(f"--cpu={max(1, round(limits.cpu_s))}")
+    if not tree_bounded:
+        options.append(f"--data={limits.memory_mb << 20}")
+        if count:
+            options.append(f"--nproc={limits.processes}")
+    return [prlimit, *options, "--", *argv]
+
+
+class MemoryWatcher:
+    """Bounds the resident memory of a process tree by looking at it: the fallback without control groups.
+
+    A fast allocator can overshoot between two looks; `--data` of `command_with_limits` bounds each process.
+    """
+
+    def __init__(self, init: int | None, limit_mb: int, kill: Callable[[], None]) -> None:
+        self._init = init
+        self._limit_mb = limit_mb
+        self._kill = kill
+        self._peak_mb = 0.0
+        self._over = False
+
+    def tick(self) -> None:
+        sizes = [_resident_mb(pid) for pid in _descendants(self._init)] if self._init else []
+        self._peak_mb = max(self._peak_mb, max(sizes, default=0.0))
+        if sum(sizes) > self._limit_mb and not self._over:
+            self._over = True
+            self._kill()
+
+    def verdict(self, peak_mb: float | None, *, failed: bool) -> tuple[bool, float | None]:
+        """(ended for memory, largest resident set of one process). A program that failed at nine tenths
+        of the limit or more met the per-process bound."""
+        peak = max(self._peak_mb, peak_mb or 0.0)
+        return self._over or (failed and peak >= 0.9 * self._limit_mb), peak or None
+
+
+def _descendants(init: int) -> list[int]:
+    found, queue = [], [init]
+    while queue:
+        pid = queue.pop()
+        found.append(pid)
+        try:
+            for task in os.listdir(f"/proc/{pid}/task"):
+                queue += map(int, Path(f"/proc/{pid}/task/{task}/children").read_text().split())
+        except OSError:
+            continue
+    return found
+
+
+def _resident_mb(pid: int) -> float:
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+    except (OSError, ValueError, IndexError):
+        return 0.0

@@ -1,0 +1,257 @@
+"""Running one host process: feed stdin, keep a bounded part of the output, wait, account.
+
+In: an argv that was prepared by a backend (already isolated, or the host's own), bytes for stdin, a
+deadline and a way to kill. Out: a `Finished` with the raw wait status. Not covered: what the status means
+inside a sandbox; that is the backend's knowledge.
+
+One thread serves one process: the three pipes and the process's end are multiplexed, so that a full pipe
+never blocks another, and memory is bounded by `keep` however much the process prints.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from sandbox.contract import SandboxFault
+
+_CHUNK = 1 << 16
+_KILL_GRACE_S = 10.0
+"""Seconds that a killed tree may take to vanish before we call it an infrastructure fault."""
+
+
+class BoundedCapture:
+    """Keeps the first and the last `keep // 2` bytes of a stream; the middle is counted and dropped."""
+
+    def __init__(self, keep: int) -> None:
+        self._half = max(keep // 2, 1)
+        self._head = bytearray()
+        self._tail = bytearray()
+        self._dropped = 0
+
+    def feed(self, data: bytes) -> None:
+        room = self._half - len(self._head)
+        if room > 0:
+            self._head += data[:room]
+            data = data[room:]
+        self._tail += data
+        if len(self._tail) > 2 * self._half + _CHUNK:
+            self._trim()
+
+    def _trim(self) -> None:
+        excess = len(self._tail) - self._half
+        if excess > 0:
+            del self._tail[:excess]
+            self._dropped += excess
+
+    @property
+    def truncated(self) -> bool:
+        return self._dropped > 0
+
+    def value(self) -> bytes:
+        """What was kept, with a line that says how much is missing where the middle was dropped."""
+        self._trim()
+        if not self._dropped:
+            return bytes(self._head + self._tail)
+        return bytes(self._head) + f"\n[... {self._dropped} bytes dropped ...]\n".encode() + bytes(self._tail)
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """How a host process ended."""
+
+    status: int
+    """Raw wait status, for `os.WIFEXITED` and friends."""
+    timed_out: bool
+    stdout: bytes
+    stderr: bytes
+    truncated: bool
+    wall_s: float
+    cpu_s: float
+    """User plus system seconds of the process and the children that it waited for."""
+    max_rss_mb: float | None
+    """Largest resident set of one process, MiB; None where ours was larger: the kernel counts the memory
+    of the forking parent as the child's until it executes a program of its own."""
+
+
+@dataclass
+class Running:
+    """A started process. `wait` must be called exactly once."""
+
+    process: subprocess.Popen[bytes]
+    started: float
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def wait(
+        self,
+        *,
+        stdin: bytes,
+        timeout_s: float,
+        keep: int,
+        kill: Callable[[], None],
+        tick: Callable[[], None] | None = None,
+    ) -> Finished:
+        """Serve the process until it ends or `timeout_s` is over, then `kill()` it.
+
+        `tick` is called about every 50 ms while the process lives. Pipes that outlive the process (held by
+        a daemonised child) are not waited for.
+
+        Raises:
+            SandboxFault: the process survived `kill()` for ten seconds.
+        """
+        pump = _Pump(self.process, stdin, keep)
+        deadline = self.started + timeout_s
+        timed_out = False
+        try:
+            while not pump.step(min(max(deadline - time.monotonic(), 0), 0.05 if tick else 1.0)):
+                if tick:
+                    tick()
+                if time.monotonic() < deadline:
+                    continue
+                if timed_out:
+                    raise SandboxFault(
+                        "a killed process does not end (blocked in the kernel?)",
+                        fix="look for processes in state D (`ps ax`) and a hanging network file system",
+                    )
+                timed_out = True
+                deadline += _KILL_GRACE_S
+                kill()
+            _, status, usage = os.wait4(self.process.pid, 0)
+            self.process.returncode = os.waitstatus_to_exitcode(status)
+            wall_s = time.monotonic() - self.started
+        except BaseException:
+            kill()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(_KILL_GRACE_S)
+            raise
+        finally:
+            pump.close()
+        peak_kib = usage.ru_maxrss
+        return Finished(
+            status=status,
+            timed_out=timed_out,
+            stdout=pump.out.value(),
+            stderr=pump.err.value(),
+            truncated=pump.out.truncated or pump.err.truncated,
+            wall_s=wall_s,
+            cpu_s=usage.ru_utime + usage.ru_stime,
+            max_rss_mb=peak_kib / 1024 if peak_kib > _own_peak_kib() else None,
+        )
+
+
+def start(
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str],
+    cwd: str | None = None,
+    pass_fds: Sequence[int] = (),
+    user: int | None = None,
+) -> Running:
+    """Start a host process in a session of its own.
+
+    Raises:
+        OSError: it cannot be started.
+    """
+    started = time.monotonic()
+    process = subprocess.Popen(
+        argv,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=dict(env),
+        cwd=cwd,
+        pass_fds=pass_fds,
+        start_new_session=True,
+        bufsize=0,
+        user=user,
+    )
+    return Running(process, started)
+
+
+class _Pump:
+    """The pipes of a process and its end, in one selector."""
+
+    def __init__(self, process: subprocess.Popen[bytes], stdin: bytes, keep: int) -> None:
+        self.out, self.err = BoundedCapture(keep), BoundedCapture(keep)
+        self._process = process
+        self._pending = memoryview(stdin)
+        self._selector = selectors.DefaultSelector()
+        self._end = os.pidfd_open(process.pid)
+        self._selector.register(self._end, selectors.EVENT_READ, None)
+        for stream, capture in ((process.stdout, self.out), (process.stderr, self.err)):
+            assert stream is not None
+            os.set_blocking(stream.fileno(), False)
+            self._selector.register(stream.fileno(), selectors.EVENT_READ, capture)
+        assert process.stdin is not None
+        if stdin:
+            os.set_blocking(process.stdin.fileno(), False)
+            self._selector.register(process.stdin.fileno(), selectors.EVENT_WRITE, process.stdin)
+        else:
+            process.stdin.close()
+
+    def step(self, timeout_s: float) -> bool:
+        """Move what can be moved; True when the process has ended and its pipes are read out."""
+        ended = False
+        for key, _ in self._selector.select(timeout_s):
+            if isinstance(key.data, BoundedCapture):
+                self._read(key.fd, key.data)
+            elif key.data is None:
+                ended = True
+            else:
+                self._write(key.fd)
+        if ended:
+            self._drain()
+        return ended
+
+    def _read(self, fd: int, capture: BoundedCapture) -> bool:
+        """Read once; False at the end of the stream or when nothing is there."""
+        try:
+            data = os.read(fd, _CHUNK)
+        except BlockingIOError:
+            return False
+        if not data:
+            self._selector.unregister(fd)
+            return False
+        capture.feed(data)
+        return True
+
+    def _write(self, fd: int) -> None:
+        assert self._process.stdin is not None
+        try:
+            self._pending = self._pending[os.write(fd, self._pending[:_CHUNK]) :]
+        except BlockingIOError:
+            return
+        except BrokenPipeError:  # the program does not read its input: its own affair
+            self._pending = self._pending[:0]
+        if not self._pending:
+            self._selector.unregister(fd)
+            self._process.stdin.close()
+
+    def _drain(self) -> None:
+        """Take what the dead process left in the pipes; bounded, since a survivor may go on writing."""
+        for key in list(self._selector.get_map().values()):
+            if isinstance(key.data, BoundedCapture):
+                for _ in range(32):  # twice the largest default pipe
+                    if not self._read(key.fd, key.data):
+                        break
+
+    def close(self) -> None:
+        self._selector.close()
+        os.close(self._end)
+        for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
+            if stream is not None:
+                stream.close()
+
+
+def _own_peak_kib() -> int:
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
