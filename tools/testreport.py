@@ -1,0 +1,157 @@
+"""Machine-readable test reports, read as what they are: files that hostile code may have written.
+
+Comes in: the report's text. Goes out: passed ids and failures. XML is read by expat with document types
+refused (no entities, no expansion); anything malformed is no report (None), never an exception.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from xml.etree.ElementTree import Element, TreeBuilder
+from xml.parsers import expat
+
+from tools.contract import Frame, TestFailure
+
+MESSAGE_CHARS = 1_500
+MAX_FRAMES = 50
+_SHORT = re.compile(r"^(?P<path>[^\s:][^:\n]*\.py):(?P<line>\d+): (?:in (?P<function>.+))?", re.MULTILINE)
+_LONG = re.compile(
+    r'^\s*File "(?P<path>[^"\n]+)", line (?P<line>\d+)(?:, in (?P<function>.+))?', re.MULTILINE
+)
+_LIBRARY = frozenset({"site-packages", "dist-packages", ".venv", "venv", ".tox", ".nox", "node_modules"})
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    passed: frozenset[str]
+    failures: tuple[TestFailure, ...]
+    skipped: int = 0
+    uncollected: bool = False
+    """Some file could not be collected."""
+
+
+def read_junit(text: str, workdir: str) -> Results | None:
+    """pytest's `--junitxml` (family xunit1), ids as pytest writes them: `tests/test_x.py::Class::test[p]`."""
+    root = _tree(text)
+    if root is None:
+        return None
+    passed: set[str] = set()
+    failures: dict[str, TestFailure] = {}
+    skipped = 0
+    uncollected = False
+    for case in root.iter("testcase"):
+        test_id = _pytest_id(case)
+        bad = [part for part in case if part.tag in {"failure", "error"}]
+        if bad:
+            uncollected |= bad[0].get("message") == "collection failure"
+            failures.setdefault(test_id, _failure(test_id, bad[0], workdir))
+        elif case.find("skipped") is not None:
+            skipped += 1
+        else:
+            passed.add(test_id)
+    return Results(frozenset(passed - failures.keys()), tuple(failures.values()), skipped, uncollected)
+
+
+def _tree(text: str) -> Element | None:
+    builder = TreeBuilder()
+    parser = expat.ParserCreate()
+
+    def refuse(*_: object) -> None:
+        raise ValueError("document types are refused")
+
+    parser.StartDoctypeDeclHandler = refuse
+    parser.EntityDeclHandler = refuse
+    parser.StartElementHandler = builder.start
+    parser.EndElementHandler = builder.end
+    parser.CharacterDataHandler = builder.data
+    try:
+        parser.Parse(text, True)
+        return builder.close()
+    except (expat.ExpatError, ValueError, AssertionError):
+        return None
+
+
+def _pytest_id(case: Element) -> str:
+    """Node id from file, class name and name."""
+    file, class_name, name = case.get("file", ""), case.get("classname", ""), case.get("name", "")
+    module = file.removesuffix(".py").replace("/", ".")
+    if not file:
+        return f"{class_name}.{name}".strip(".") if class_name else name
+    if not class_name and name == module:
+        return file
+    inner = class_name.removeprefix(module).strip(".") if class_name.startswith(module) else ""
+    return "::".join([file, *inner.split("."), name] if inner else [file, name])
+
+
+def _failure(test_id: str, part: Element, workdir: str) -> TestFailure:
+    text = part.text or ""
+    message = part.get("message", "")
+    if message in {"", "collection failure"} or message.startswith("failed on"):
+        errors = [line[1:].strip() for line in text.split("\n") if line.startswith("E ")]
+        message = "\n".join(errors) or message or text.strip()[-MESSAGE_CHARS:]
+    return TestFailure(test_id, shorten(message), frames(text, workdir))
+
+
+def read_unittest(text: str, workdir: str) -> Results | None:
+    """The lines that `tools/unittest_report.py` writes. Without its last line the run did not end."""
+    passed: set[str] = set()
+    failures: dict[str, TestFailure] = {}
+    uncollected = False
+    try:
+        rows = [json.loads(line) for line in text.splitlines()]
+        if not rows or rows[-1]["end"] != len(rows) - 1:
+            return None
+        for row in rows[:-1]:
+            test_id, trace = str(row["id"]), str(row["text"])
+            if row["outcome"] == "passed":
+                passed.add(test_id)
+                continue
+            uncollected |= test_id.startswith("unittest.loader._FailedTest")
+            last = trace.strip().rpartition("\n")[2] or "unexpected success"
+            found = frames(trace, workdir)
+            failures.setdefault(test_id, TestFailure(test_id, shorten(_exception(trace) or last), found))
+    except (ValueError, KeyError, TypeError):
+        return None
+    return Results(frozenset(passed - failures.keys()), tuple(failures.values()), 0, uncollected)
+
+
+def _exception(trace: str) -> str:
+    """What follows the last frame: the exception and its message."""
+    lines = trace.rstrip().split("\n")
+    last = max((n for n, line in enumerate(lines) if line.startswith("  ")), default=-1)
+    return "\n".join(lines[last + 1 :])
+
+
+def frames(text: str, workdir: str) -> tuple[Frame, ...]:
+    """Places in the workspace that a traceback names, outermost first, libraries left out."""
+    found = sorted([*_SHORT.finditer(text), *_LONG.finditer(text)], key=lambda match: match.start())
+    kept = []
+    for match in found:
+        path = inside(match["path"], workdir)
+        if path is not None:
+            kept.append(Frame(path, int(match["line"]), (match["function"] or "").strip()))
+    return tuple(kept[-MAX_FRAMES:])
+
+
+def inside(path: str, workdir: str) -> str | None:
+    """A traceback's path relative to the workspace; None outside of it or in an installed library."""
+    pure = PurePosixPath(path)
+    if pure.is_absolute():
+        if not pure.is_relative_to(workdir):
+            return None
+        pure = pure.relative_to(workdir)
+    if ".." in pure.parts or _LIBRARY & set(pure.parts) or path.startswith("<"):
+        return None
+    return str(pure)
+
+
+def shorten(message: str) -> str:
+    """The head and the tail: the exception, and how a comparison ended."""
+    message = message.strip()
+    if len(message) <= MESSAGE_CHARS:
+        return message
+    half = MESSAGE_CHARS // 2
+    return f"{message[:half]}\n... {len(message) - MESSAGE_CHARS} characters ...\n{message[-half:]}"

@@ -1,0 +1,229 @@
+"""Run the task's own test command in a sandbox and say truthfully what it said.
+
+Comes in: a sandbox and a command. Goes out: a `TestReport`. pytest and unittest also write a
+machine-readable report to a folder whose name is drawn for this run; verdicts rest on that report *and* on
+the exit code, never on printed text: fake summaries, reports written elsewhere and `os._exit(0)` do not pass.
+
+Not covered: tested code that reads its own process's command line and forges the very report. It shares a
+process with its judge; hidden tests in a fresh process are the answer to that, not parsing.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import shutil
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from sandbox import ExecResult, Sandbox
+from tools.contract import TestReport, TestStatus, ToolFault
+from tools.testcommand import Command, detect_test_command, parse_command
+from tools.testreport import Results, read_junit, read_unittest
+
+MAX_REPORT_BYTES = 30_000_000
+OUTPUT_CHARS = 60_000
+_ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
+_NO_PYTEST = re.compile(r"No module named '?(pytest|py\.test)'?\s*$")
+_NO_CACHE = (
+    "--lf",
+    "--last-failed",
+    "--ff",
+    "--failed-first",
+    "--nf",
+    "--new-first",
+    "--sw",
+    "--stepwise",
+    "--cache",
+)
+
+
+def run_tests(sandbox: Sandbox, command: str | Sequence[str], *, timeout_s: float = 120) -> TestReport:
+    """Run tests once. `timeout_s` is wall-clock seconds for the whole command.
+
+    Raises:
+        ToolFault: the command cannot be understood (a shell would be needed).
+        SandboxFault: the sandbox failed.
+    """
+    parsed = parse_command(command)
+    env = {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONHASHSEED": "0", "NO_COLOR": "1", **parsed.env}
+    with _report_folder(sandbox) as (folder, inner):
+        argv = _with_report(parsed, f"{inner}/report")
+        result = sandbox.exec(argv, env=env, timeout_s=timeout_s)
+        text = _read_report(folder / "report") if parsed.runner != "other" else None
+    reader = read_junit if parsed.runner == "pytest" else read_unittest
+    results = reader(text, sandbox.workdir) if text is not None else None
+    return _report(parsed, result, results)
+
+
+# --- the command -----------------------------------------------------------------------------------
+
+
+def _with_report(command: Command, report: str) -> list[str]:
+    """The user's command, and a report at `report`. The user's own options keep the last word on the rest."""
+    argv, at = list(command.argv), command.at
+    if command.runner == "pytest":
+        head, tail = argv[:at], _without_junit(argv[at:])
+        ours = [
+            f"--junitxml={report}",
+            "-o",
+            "junit_family=xunit1",
+            "-o",
+            "junit_logging=no",
+            "-rN",
+            "--tb=short",
+        ]
+        cached = any(word.startswith(_NO_CACHE) for word in tail)
+        return [*head, *ours, *([] if cached else ["-p", "no:cacheprovider"]), *tail]
+    if command.runner == "unittest":
+        source = Path(__file__).with_name("unittest_report.py").read_text("utf-8")
+        return [*argv[: at - 2], "-c", source, report, *argv[at:]]
+    return argv
+
+
+def _without_junit(words: list[str]) -> list[str]:
+    kept, skip = [], False
+    for word in words:
+        if skip:
+            skip = False
+        elif word in {"--junitxml", "--junit-xml"}:
+            skip = True
+        elif not word.startswith(("--junitxml=", "--junit-xml=")):
+            kept.append(word)
+    return kept
+
+
+@contextmanager
+def _report_folder(sandbox: Sandbox) -> Iterator[tuple[Path, str]]:
+    """A fresh folder under a name that cannot be guessed: as the host and as commands see it."""
+    name = f".forklock-report-{secrets.token_hex(16)}"
+    folder = sandbox.root / name
+    try:
+        folder.mkdir()
+        folder.chmod(0o777)  # commands may run as another user
+    except OSError as error:
+        fix = "Free space on the disk, or make the workspace writable."
+        raise ToolFault(f"no test report can be kept in {sandbox.root}: {error.strerror}", fix=fix) from error
+    try:
+        yield folder, f"{sandbox.workdir}/{name}"
+    finally:
+        if folder.is_symlink():
+            folder.unlink(missing_ok=True)
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _read_report(file: Path) -> str | None:
+    """The report, if it is a regular file of a sane size: the tested code could have put anything there."""
+    if file.parent.is_symlink():
+        return None
+    try:
+        descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return None
+    with os.fdopen(descriptor, "rb") as source:
+        about = os.fstat(source.fileno())
+        if not stat.S_ISREG(about.st_mode) or about.st_size > MAX_REPORT_BYTES:
+            return None
+        return source.read().decode("utf-8", "replace")
+
+
+# --- the verdict -----------------------------------------------------------------------------------
+
+
+def _report(command: Command, result: ExecResult, results: Results | None) -> TestReport:
+    output = _output(result)
+    status = _cut_short(result) or _status(command, result, results, output)
+    return TestReport(
+        status=status,
+        passed=results.passed if results else frozenset(),
+        failures=results.failures if results else (),
+        output=output,
+        wall_s=result.wall_s,
+        exit_code=result.exit_code,
+    )
+
+
+def _cut_short(result: ExecResult) -> TestStatus | None:
+    if result.timed_out:
+        return TestStatus.TIMED_OUT
+    if result.oom_killed:
+        return TestStatus.OUT_OF_MEMORY
+    return TestStatus.NOT_STARTED if result.exit_code in {126, 127} else None
+
+
+def _status(command: Command, result: ExecResult, results: Results | None, output: str) -> TestStatus:
+    code = result.exit_code
+    if command.runner == "other":
+        return TestStatus.PASSED if code == 0 else TestStatus.FAILED
+    if results is None:  # no report: whatever was printed, the runner did not come to its end
+        if command.runner == "pytest" and code == 1 and _NO_PYTEST.search(output):
+            return TestStatus.NOT_STARTED
+        uncollected = command.runner == "pytest" and code in {2, 3, 4, 5}
+        return TestStatus.NOT_COLLECTED if uncollected else TestStatus.FAILED
+    if code == 0 and results.passed and not results.failures:
+        return TestStatus.PASSED
+    if results.uncollected or not (results.passed or results.failures or results.skipped):
+        return TestStatus.NOT_COLLECTED
+    if command.runner == "pytest" and code in {2, 3, 4, 5} and not results.failures:
+        return TestStatus.NOT_COLLECTED
+    if code == 0 and results.skipped and not results.failures:
+        return TestStatus.NOT_COLLECTED  # everything was skipped: nothing was shown to work
+    return TestStatus.FAILED
+
+
+def _output(result: ExecResult) -> str:
+    parts = [part.decode("utf-8", "replace").strip() for part in (result.stdout, result.stderr)]
+    text = _ANSI.sub("", "\n".join(part for part in parts if part)).replace("\r\n", "\n")
+    if len(text) <= OUTPUT_CHARS:
+        return text
+    half = OUTPUT_CHARS // 2
+    return f"{text[:half]}\n... {len(text) - OUTPUT_CHARS} characters left out ...\n{text[-half:]}"
+
+
+# --- before and after ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two runs of the same command. Ids in sorted order."""
+
+    fixed: tuple[str, ...]
+    """Failed before, pass now."""
+    broken: tuple[str, ...]
+    """Passed before, and do not now: failed, skipped, or gone."""
+    still_failing: tuple[str, ...]
+    """Failed before and do not pass now, the vanished included."""
+    new_failures: tuple[str, ...]
+    """Fail now and were not seen before."""
+
+
+def compare(before: TestReport, after: TestReport) -> Comparison:
+    failed = {failure.test_id for failure in before.failures if _is_test(failure.test_id)}
+    fail_now = {failure.test_id for failure in after.failures}
+    return Comparison(
+        fixed=tuple(sorted(failed & after.passed)),
+        broken=tuple(sorted(before.passed - after.passed)),
+        still_failing=tuple(sorted(failed - after.passed)),
+        new_failures=tuple(sorted(fail_now - failed - before.passed)),
+    )
+
+
+def is_solved(before: TestReport, after: TestReport) -> bool:
+    """All pass now, nothing that passed before has failed or vanished, and no failing test was removed."""
+    change = compare(before, after)
+    return after.status is TestStatus.PASSED and not change.broken and not change.still_failing
+
+
+def _is_test(test_id: str) -> bool:
+    """Not a file that could not be collected: its tests have ids of their own once it can."""
+    if test_id.startswith("unittest.loader."):
+        return False
+    return "::" in test_id or not test_id.endswith(".py")
+
+
+__all__ = ["Comparison", "compare", "detect_test_command", "is_solved", "parse_command", "run_tests"]
