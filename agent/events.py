@@ -219,7 +219,9 @@ def read_events(path: Path) -> LogRead:
     try:
         raw = path.read_bytes()
     except OSError as error:
-        raise LogFault(f"cannot read {path}: {error.strerror}", fix="list the runs with `agent runs`") from error
+        raise LogFault(
+            f"cannot read {path}: {error.strerror}", fix="list the runs with `agent runs`"
+        ) from error
     lines = raw.split(b"\n")
     tail = lines.pop()
     events: list[Event] = []

@@ -21,7 +21,7 @@ from sandbox import Sandbox
 from tools.contract import EditRefused, Freshness, TestReport, TestStatus
 from tools.edits import AppliedEdit, apply_edit
 from tools.localise import is_test_path
-from tools.testrun import broken_tests, is_solved, run_tests
+from tools.testrun import compare, is_solved, run_tests
 
 if TYPE_CHECKING:
     from tools.lsp import Intel
@@ -93,7 +93,7 @@ class Gauntlet:
             found = self._new_diagnostics(edits)
             facts: dict[str, object] = {"program": program, "diff": diff, "new_diagnostics": len(found)}
             after = run_tests(fork, self.task.command, timeout_s=self.task.timeout_s)
-            broken = broken_tests(self.task.before, after)
+            broken = compare(self.task.before, after).broken
             facts |= {
                 "tests_passed": len(after.passed),
                 "tests_failed": len(after.failures),
@@ -101,11 +101,13 @@ class Gauntlet:
             }
             if not is_solved(self.task.before, after):
                 hop = Hop.DIAGNOSE if after.status is TestStatus.NOT_COLLECTED and found else Hop.TESTS
-                return ruling(hop, _why(after, found), **facts)
+                return ruling(hop, _why(after, found, fork), **facts)
             lost = self._regressions(fork)
             if lost:
                 return ruling(
-                    Hop.REGRESSION, "passed before, fails now: " + ", ".join(lost[:5]), **facts | {"broken": len(lost)}
+                    Hop.REGRESSION,
+                    "passed before, fails now: " + ", ".join(lost[:5]),
+                    **facts | {"broken": len(lost)},
                 )
             return ruling(Hop.SOLVED, "the task's checks pass", **facts)
 
@@ -113,7 +115,9 @@ class Gauntlet:
         applied: list[AppliedEdit] = []
         for edit in action.edits:
             if is_test_path(edit.path):
-                raise EditRefused(f"{edit.path} is a test: tests are read-only here, repair the code they check")
+                raise EditRefused(
+                    f"{edit.path} is a test: tests are read-only here, repair the code they check"
+                )
             one = apply_edit(fork.root, edit)
             polished = self.polish(one.path, one.after)
             if polished != one.after:
@@ -153,13 +157,15 @@ class Gauntlet:
         if self.regression is None:
             return []
         after = run_tests(fork, self.regression.command, timeout_s=self.regression.timeout_s)
-        return sorted(broken_tests(self.regression.before, after))
+        return sorted(compare(self.regression.before, after).broken)
 
 
-def _why(after: TestReport, found: list[str]) -> str:
+def _why(after: TestReport, found: list[str], fork: Sandbox) -> str:
+    """Why the checks did not pass, without the paths of a fork that is gone by tomorrow."""
     head = {
         TestStatus.TIMED_OUT: "the check ran out of time (an endless loop?)",
         TestStatus.OUT_OF_MEMORY: "the check ran out of memory",
     }.get(after.status, "")
     lines = [head, *found[:3], failure_text(after)]
-    return "\n".join(line for line in lines if line)[:2000]
+    text = "\n".join(line for line in lines if line)[:2000]
+    return text.replace(f"{fork.root}/", "").replace(f"{fork.workdir}/", "")

@@ -93,7 +93,6 @@ class Run:
     """Wall-clock of earlier sittings."""
     spent_before: tuple[int, int] = (0, 0)
     """Prompt and completion tokens of earlier sittings that the log holds."""
-    replaying: bool = False
     on_tokens: Callable[[int], None] = lambda _n: None
     _began: float = field(default_factory=time.monotonic)
     _tried: dict[str, int] = field(default_factory=dict)
@@ -130,7 +129,9 @@ class Run:
         with self.base.fork() as fork:
             report = run_tests(fork, command, timeout_s=self.options.test_timeout_s)
         text = self.log.store(report_to_json(report))
-        self.log.append(BaselineTaken(command=command, report=text, role="task" if role == "task" else "regression"))
+        self.log.append(
+            BaselineTaken(command=command, report=text, role="task" if role == "task" else "regression")
+        )
         return report
 
     def _require_failing(self, report: TestReport) -> None:
@@ -152,7 +153,9 @@ class Run:
             return None
         report = self._baseline(command, "regression")
         if report.total == 0:
-            self.log.append(NoteMade(text=f"`{command}` reports no single tests; regressions are not checked"))
+            self.log.append(
+                NoteMade(text=f"`{command}` reports no single tests; regressions are not checked")
+            )
             return None
         return Check(command, report, _timeout(report, self.options.test_timeout_s))
 
@@ -183,7 +186,7 @@ class Run:
                 return self._end(outcome, f"the limit was met before step {step}", spend)
             wide = WideStep(
                 step, self.engine, self._protocol(), gauntlet, self.log, self.recorded, spend,
-                live_only_recorded=self.replaying, on_tokens=self.on_tokens,
+                on_tokens=self.on_tokens,
             )  # fmt: skip
             known = len(gauntlet.seen)
             lanes, samples = self._lanes(ranking, attempts, report)
@@ -383,6 +386,3 @@ def _dedent(source: str) -> str:
     import textwrap
 
     return textwrap.dedent(source)
-
-
-

@@ -69,10 +69,16 @@ def failure_text(report: TestReport) -> str:
     return _NOISE.sub("…", "\n\n".join(parts))
 
 
-def build_request(view: View, protocol: Protocol, *, budget: int, count: CountTokens, prefill: bool) -> Request:
+def build_request(
+    view: View, protocol: Protocol, *, budget: int, count: CountTokens, prefill: bool
+) -> Request:
     """The request for one place, at most `budget` prompt tokens by `count` if the kept parts allow it."""
     language = "python" if view.place.path.endswith((".py", ".pyi")) else ""
-    where = f"`{view.place.symbol.name_path}` in `{view.place.path}`" if view.place.symbol else f"`{view.place.path}`"
+    where = (
+        f"`{view.place.symbol.name_path}` in `{view.place.path}`"
+        if view.place.symbol
+        else f"`{view.place.path}`"
+    )
     kept = [
         f"# Task\n\n{view.task.strip()}",
         *_tests(view.test_sources, language),

@@ -48,7 +48,9 @@ class Protocol:
                 "and parameters. No explanation."
             )
         if self.name == "search-replace":
-            return "Fix the code with one or more blocks of exactly this form:\n\n" + _example_block(place.path)
+            return "Fix the code with one or more blocks of exactly this form:\n\n" + _example_block(
+                place.path
+            )
         return (
             f"Rewrite the file `{place.path}` so that the failing checks pass. Answer with the complete new text "
             "of the file in one ``` block. No explanation."
@@ -105,7 +107,9 @@ def _search_replace_edits(answer: str, place: Place) -> tuple[Edit, ...]:
         path = match["path"].strip().strip("`*#: ") or place.path
         edits.append(SearchReplace(path=path, search=match["search"], replace=match["replace"]))
     if not edits:
-        raise ProtocolError("no SEARCH/REPLACE block was found. One valid block:\n\n" + _example_block(place.path))
+        raise ProtocolError(
+            "no SEARCH/REPLACE block was found. One valid block:\n\n" + _example_block(place.path)
+        )
     return tuple(edits)
 
 

@@ -32,7 +32,9 @@ _REPLACEMENT = "[redacted]"
 
 @lru_cache(maxsize=1)
 def _environment_values() -> tuple[str, ...]:
-    values = {v for k, v in os.environ.items() if _SECRET_NAME.search(k) and len(v) >= 8 and not v.startswith("/")}
+    values = {
+        v for k, v in os.environ.items() if _SECRET_NAME.search(k) and len(v) >= 8 and not v.startswith("/")
+    }
     return tuple(sorted(values, key=len, reverse=True))
 
 

@@ -43,7 +43,9 @@ def git(repo: Path, *args: str, stdin: bytes | None = None) -> bytes:
             timeout=120,
         )  # fmt: skip
     except FileNotFoundError as error:
-        raise AgentFault("git is not installed", fix="install git, for example `apt-get install git`") from error
+        raise AgentFault(
+            "git is not installed", fix="install git, for example `apt-get install git`"
+        ) from error
     except subprocess.TimeoutExpired as error:
         raise AgentFault(f"`git {args[0]}` took over two minutes in {repo}") from error
     if done.returncode != 0:

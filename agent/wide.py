@@ -19,9 +19,6 @@ from agent.protocol import Protocol, ProtocolError
 from agent.recorded import Recorded, request_digest
 from models.contract import Completion, Decoding, Engine, FinishReason, Request
 
-_FRESH_SEED = 7919
-"""Added to the seed of samples that a resumed step asks for again, so that they differ from the kept ones."""
-
 
 class BudgetReached(Exception):
     """A limit of the run was met in the middle of a step."""
@@ -43,6 +40,15 @@ class Lane:
     place: Place
     request: Request
     prompt_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of the engine, and which (lane, sample) each of its completions is."""
+
+    requests: list[Request]
+    decoding: Decoding
+    slots: list[list[tuple[Lane, int]]]
 
 
 @dataclass(slots=True)
@@ -82,8 +88,6 @@ class WideStep:
     log: RunLog
     recorded: Recorded
     spend: Spend
-    live_only_recorded: bool = False
-    """Replay: an answer that the log does not hold is a divergence."""
     on_tokens: Callable[[int], None] = lambda _n: None
     discarded_tokens: int = 0
     _candidates: dict[int, Candidate] = field(default_factory=dict)
@@ -100,9 +104,9 @@ class WideStep:
         with ThreadPoolExecutor(max_workers=os.cpu_count() or 1, thread_name_prefix="judge") as pool:
             try:
                 missing = self._replay(lanes, decoding, pool)
-                for batch, batch_decoding, first_sample in _batches(lanes, missing, decoding):
+                for call in plan_calls(lanes, missing, decoding, shares_prompts=self._shares_prompts()):
                     if not self._solved.is_set():
-                        self._generate(batch, batch_decoding, first_sample, decoding, pool)
+                        self._generate(call, decoding, pool)
             except _Enough:
                 pass
             except BaseException:
@@ -131,6 +135,9 @@ class WideStep:
                 missing[lane.number] = absent
         return missing
 
+    def _shares_prompts(self) -> bool:
+        return self.engine.identity.engine != "hosted"
+
     def _known(self, lane: Lane, decoding: Decoding) -> dict[int, Completion]:
         digest = self._digest(lane, decoding)
         answers = self.recorded.answers
@@ -139,17 +146,9 @@ class WideStep:
     def _digest(self, lane: Lane, decoding: Decoding) -> str:
         return request_digest(lane.request, decoding, self.engine.identity, lane.number)
 
-    def _generate(
-        self,
-        lanes: Sequence[Lane],
-        decoding: Decoding,
-        samples: Sequence[int],
-        whole: Decoding,
-        pool: ThreadPoolExecutor,
-    ) -> None:
-        if self.live_only_recorded:
-            raise DivergenceError(self.step, lanes[0], self._digest(lanes[0], whole))
-        for lane in lanes:
+    def _generate(self, call: Call, whole: Decoding, pool: ThreadPoolExecutor) -> None:
+        lanes = {lane.number: lane for slots in call.slots for lane, _ in slots}
+        for lane in lanes.values():
             self._log_request(lane, whole)
             self.spend.prompt_tokens += lane.prompt_tokens
         running = 0
@@ -165,14 +164,14 @@ class WideStep:
         def on_completion(request: int, sample: int, completion: Completion) -> None:
             nonlocal running
             running -= completion.completion_tokens
-            lane = lanes[request]
+            lane, number = call.slots[request][sample]
             self.spend.take(completion)
-            self._log_answer(lane, samples[sample], completion, whole)
-            self._admit(lane, samples[sample], completion, whole, pool)
+            self._log_answer(lane, number, completion, whole)
+            self._admit(lane, number, completion, whole, pool)
 
         try:
             self.engine.complete(
-                [lane.request for lane in lanes], decoding, on_tokens=on_tokens, on_completion=on_completion
+                call.requests, call.decoding, on_tokens=on_tokens, on_completion=on_completion
             )
         finally:
             self.discarded_tokens += max(0, running)
@@ -295,23 +294,37 @@ class WideStep:
         )
 
 
-class DivergenceError(Exception):
-    """A replay came to a request that the log does not hold."""
+def plan_calls(
+    lanes: Sequence[Lane], missing: dict[int, list[int]], decoding: Decoding, *, shares_prompts: bool
+) -> list[Call]:
+    """Engine calls that make the missing samples.
 
-    def __init__(self, step: int, lane: Lane, digest: str) -> None:
-        super().__init__(f"step {step}, request {lane.number} ({lane.place.label}): no answer recorded for {digest}")
+    Where equal prompts are computed once, each sample is a request with a seed of its own, so that the
+    rest of an interrupted step comes out as it would have. Elsewhere (hosted models bill every prompt) the
+    samples of a lane are asked for together.
+    """
+    gaps = [(lane, missing[lane.number]) for lane in lanes if missing.get(lane.number)]
+    if shares_prompts and decoding.seed is not None:
+        slots = [(lane, sample) for lane, absent in gaps for sample in absent]
+        requests = [
+            lane.request.model_copy(update={"seed": sample_seed(decoding.seed, lane.number, sample)})
+            for lane, sample in slots
+        ]
+        one = decoding.model_copy(update={"n": 1})
+        return [Call(requests, one, [[slot] for slot in slots])] if slots else []
+    calls: list[Call] = []
+    for count in sorted({len(absent) for _, absent in gaps}):
+        group = [(lane, absent) for lane, absent in gaps if len(absent) == count]
+        calls.append(
+            Call(
+                [lane.request for lane, _ in group],
+                decoding.model_copy(update={"n": count}),
+                [[(lane, sample) for sample in absent] for lane, absent in group],
+            )
+        )
+    return calls
 
 
-def _batches(
-    lanes: Sequence[Lane], missing: dict[int, list[int]], decoding: Decoding
-) -> list[tuple[list[Lane], Decoding, list[int]]]:
-    """Engine calls that fill the gaps: one for all untouched lanes, one for each half-answered lane."""
-    whole = [lane for lane in lanes if len(missing.get(lane.number, ())) == decoding.n]
-    batches = [(whole, decoding, list(range(decoding.n)))] if whole else []
-    for lane in lanes:
-        absent = missing.get(lane.number, [])
-        if absent and lane not in whole:
-            seed = None if decoding.seed is None else decoding.seed + _FRESH_SEED + absent[0]
-            again = decoding.model_copy(update={"n": len(absent), "seed": seed})
-            batches.append(([lane], again, absent))
-    return batches
+def sample_seed(seed: int, lane: int, sample: int) -> int:
+    """Seed of one sample: a function of its place in the step alone."""
+    return (seed * 1_000_003 + lane * 1009 + sample) % 2**31

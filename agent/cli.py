@@ -1,0 +1,378 @@
+"""The `agent` command. Thin: reads flags, calls the room, prints, and turns faults into exit codes.
+
+Exit codes: 0 solved or done, 1 not solved, 2 bad input, 3 sandbox, model, or tool trouble, 130 interrupted.
+Heavy imports happen inside the commands: `agent --help` must be instant.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Optional
+
+import typer
+
+from models.console import run_app
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from agent.events import RunLog
+    from agent.session import Prepared
+
+app = typer.Typer(
+    name="agent",
+    help="Make a local model solve tasks in your repositories, in a sandbox, with proof.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+RepoOption = Annotated[Path, typer.Option("--repo", help="The git repository to work on.")]
+
+
+@app.command()
+def solve(  # noqa: PLR0913
+    task: Annotated[
+        str, typer.Argument(help="What is wrong, in words. A path that begins with @ is read.")
+    ] = "",
+    repo: RepoOption = Path(),
+    test: Annotated[
+        str, typer.Option(help="The check that fails now and must pass: `python -m pytest -q tests/x.py`.")
+    ] = "",
+    model: Annotated[
+        Optional[str], typer.Option(help="Catalogue name, folder, provider id or server URL.")
+    ] = None,  # noqa: UP045
+    engine: Annotated[Optional[str], typer.Option(help="auto, transformers, hosted or vllm.")] = None,  # noqa: UP045
+    adapter: Annotated[Optional[str], typer.Option(help="current, none, a version or a folder.")] = None,  # noqa: UP045
+    width: Annotated[Optional[int], typer.Option(help="Candidates sampled in each step.")] = None,  # noqa: UP045
+    steps: Annotated[Optional[int], typer.Option(help="Steps at most.")] = None,  # noqa: UP045
+    tokens: Annotated[Optional[int], typer.Option(help="Tokens at most, prompts included.")] = None,  # noqa: UP045
+    seconds: Annotated[Optional[float], typer.Option(help="Seconds at most.")] = None,  # noqa: UP045
+    temperature: Annotated[Optional[float], typer.Option()] = None,  # noqa: UP045
+    top_k: Annotated[Optional[int], typer.Option()] = None,  # noqa: UP045
+    top_p: Annotated[Optional[float], typer.Option()] = None,  # noqa: UP045
+    seed: Annotated[Optional[int], typer.Option(help="Same seed, same machine: same candidates.")] = None,  # noqa: UP045
+    protocol: Annotated[Optional[str], typer.Option(help="auto, symbol, file or search-replace.")] = None,  # noqa: UP045
+    sandbox: Annotated[
+        Optional[str], typer.Option(help="auto, docker, bubblewrap or host (isolates nothing).")
+    ] = None,  # noqa: UP045
+    regression: Annotated[
+        Optional[str], typer.Option(help="Suite that must not get worse: a command, auto or none.")
+    ] = None,  # noqa: UP045
+    diagnostics: Annotated[
+        Optional[bool], typer.Option("--diagnostics/--no-diagnostics", help="Ask the language servers.")
+    ] = None,  # noqa: UP045
+    allow_dirty: Annotated[bool, typer.Option(help="Work on uncommitted changes too.")] = False,
+    in_place: Annotated[bool, typer.Option(help="Apply a solution to the tree at once.")] = False,
+    resume: Annotated[
+        Optional[str], typer.Option(help="Go on with an interrupted run: its id, or `last`.")
+    ] = None,  # noqa: UP045
+    json_output: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object at the end; progress goes to stderr.")
+    ] = False,
+) -> None:
+    """Solve a task: find the place, sample candidates, let the tools choose. Your tree is not touched."""
+    from rich.console import Console
+
+    from agent.repo import inspect_repo
+    from agent.session import find_run, prepare, reopen
+    from agent.settings import AgentSettings
+
+    console = Console(stderr=json_output)
+    state = inspect_repo(repo)
+    flags = {
+        "width": width, "steps": steps, "max_tokens_total": tokens, "seconds": seconds,
+        "temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": seed, "protocol": protocol,
+        "sandbox": sandbox, "regression": regression, "diagnostics": diagnostics,
+    }  # fmt: skip
+    settings = AgentSettings.load(state.root, **flags)
+    lock = None
+    if resume is not None:
+        log = find_run(state.root, resume)
+        lock = _hold(log)
+        model, adapter, engine = _recorded_model(log, model, adapter, engine)
+    else:
+        task = _read_task(task)
+        test = _require_test(test, state.root)
+    with _open_engine(state.root, model, engine, adapter, console) as opened:
+        if resume is not None:
+            prepared = reopen(log, state)
+        else:
+            prepared = prepare(
+                task, state, test, settings, opened.identity, allow_dirty=allow_dirty, preset=_preset(opened)
+            )
+            lock = _hold(prepared.log)
+        try:
+            outcome = _execute(prepared, opened, console)
+        finally:
+            prepared.log.close()
+            if lock is not None:
+                lock.release()
+    _finish(prepared.log, console, in_place=in_place, root=state.root, json_output=json_output)
+    raise typer.Exit(0 if outcome == "solved" else 1)
+
+
+def _read_task(task: str) -> str:
+    from agent.contract import AgentFault
+
+    if task.startswith("@"):
+        try:
+            task = Path(task[1:]).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise AgentFault(f"cannot read the task from {task[1:]}: {error}") from error
+    if not task.strip():
+        raise AgentFault("no task was given", fix='say what is wrong: agent solve "…" --test "…"')
+    return task
+
+
+def _require_test(test: str, root: Path) -> str:
+    from agent.contract import AgentFault
+    from tools.testrun import detect_test_command
+
+    if test.strip():
+        return test
+    found = detect_test_command(root)
+    if found is None:
+        raise AgentFault(
+            "no check was given and none was found", fix="say how to tell success, with --test CMD"
+        )
+    return found
+
+
+def _recorded_model(
+    log: RunLog, model: str | None, adapter: str | None, engine: str | None
+) -> tuple[str, str, str]:
+    """The model that a run began with, unless the user names another."""
+    from agent.events import RunStarted
+    from models.contract import ModelIdentity
+
+    first = log.read().events[0]
+    assert isinstance(first, RunStarted)
+    identity = ModelIdentity.model_validate_json(first.model)
+    version = identity.adapter.rsplit("/", 1)[-1] if identity.adapter else "none"
+    return model or identity.name, adapter or version, engine or identity.engine
+
+
+def _open_engine(
+    root: Path, model: str | None, engine: str | None, adapter: str | None, console: Console
+) -> Any:
+    from models import open_engine
+    from models.settings import ModelSettings
+
+    settings = ModelSettings.load(root, model=model, engine=engine, adapter=adapter)
+    wanted = None if settings.adapter in (None, "none") else settings.adapter
+    with console.status(f"loading {settings.model}"):
+        opened = open_engine(settings.model, engine=settings.engine, adapter=wanted)
+    console.print(f"model     {opened.identity}  ({opened.identity.engine})", highlight=False)
+    return opened
+
+
+def _preset(engine: Any) -> str:
+    return "strong" if engine.identity.engine == "hosted" else "weak"
+
+
+def _hold(log: RunLog) -> Any:
+    """A lock on the run's folder: two sittings of one run would interleave their events."""
+    from filelock import FileLock, Timeout
+
+    from agent.contract import AgentFault
+
+    lock = FileLock(log.folder / "lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise AgentFault(f"run {log.folder.name} is being worked on by another process") from error
+    return lock
+
+
+def _execute(prepared: Prepared, engine: Any, console: Console) -> str:
+    from agent.session import execute
+    from agent.view import LiveView
+
+    view = LiveView(console, prepared.log)
+    prepared.log.listen(view.on_event)
+    console.print(f"run       {prepared.log.folder.name}", highlight=False)
+    try:
+        with view:
+            return execute(prepared, engine, on_tokens=view.on_tokens).outcome.value
+    except KeyboardInterrupt:
+        console.print(
+            f"\ninterrupted; nothing is lost. Go on with  agent solve --repo {prepared.task.repo} "
+            f"--resume {prepared.log.folder.name}",
+            highlight=False,
+        )
+        raise
+
+
+def _finish(log: RunLog, console: Console, *, in_place: bool, root: Path, json_output: bool) -> None:
+    import json
+
+    from agent.events import RunEnded
+    from agent.view import print_end, summary
+
+    events = log.read().events
+    end = next(event for event in reversed(events) if isinstance(event, RunEnded))
+    print_end(console, log, end)
+    if in_place and end.outcome == "solved":
+        _apply(log, root, console)
+    if json_output:
+        whole = {"run_id": log.folder.name, **summary(events), "diff": log.text(end.diff)}
+        sys.stdout.write(json.dumps(whole) + "\n")
+
+
+@app.command()
+def runs(repo: RepoOption = Path()) -> None:
+    """List the runs of a repository, newest first."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from agent.events import LogFault, RunStarted, iter_runs
+    from agent.repo import inspect_repo
+    from agent.view import summary
+
+    table = Table("run", "outcome", "steps", "seconds", "tokens", "task")
+    for log in iter_runs(inspect_repo(repo).root):
+        try:
+            events = log.read().events
+        except LogFault as fault:
+            table.add_row(log.folder.name, "damaged", "", "", "", fault.message)
+            continue
+        facts = summary(events)
+        first = events[0] if events else None
+        task = log.text(first.task).strip().splitlines()[0][:60] if isinstance(first, RunStarted) else ""
+        tokens = facts["tokens"]["prompt"] + facts["tokens"]["completion"]
+        table.add_row(
+            log.folder.name,
+            facts["outcome"],
+            str(facts["steps"]),
+            str(facts["seconds"] or ""),
+            str(tokens or ""),
+            task,
+        )
+    Console().print(table if table.row_count else "no runs yet; start one with `agent solve`")
+
+
+@app.command()
+def show(
+    run: Annotated[str, typer.Argument(help="Id of the run, its beginning, or `last`.")] = "last",
+    repo: RepoOption = Path(),
+    diff: Annotated[bool, typer.Option(help="Print the diff alone, for piping.")] = False,
+    candidate: Annotated[
+        Optional[str], typer.Option(help="One candidate, as STEP.INDEX: its answer, diff and ruling.")
+    ] = None,  # noqa: UP045
+    json_output: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+) -> None:
+    """Show what a run did: where candidates fell, why, and the diff."""
+    import json
+
+    from rich.console import Console
+
+    from agent.events import RunEnded
+    from agent.session import find_run
+    from agent.view import candidate_story, print_end, story, summary
+
+    log = find_run(repo, run)
+    read = log.read()
+    end = next((event for event in read.events if isinstance(event, RunEnded)), None)
+    if diff:
+        sys.stdout.write(log.text(end.diff) if end else "")
+        return
+    if json_output:
+        sys.stdout.write(json.dumps({"run_id": log.folder.name, **summary(read.events)}) + "\n")
+        return
+    console = Console()
+    if candidate is not None:
+        console.print(candidate_story(log, read.events, candidate))
+        return
+    console.print(story(log, read.events))
+    if read.torn:
+        console.print("the last line of the log was torn and is dropped", style="yellow")
+    if end is not None:
+        print_end(console, log, end)
+    else:
+        console.print(f"unfinished: go on with  agent solve --resume {log.folder.name}", style="yellow")
+
+
+@app.command()
+def apply(
+    run: Annotated[str, typer.Argument(help="Id of the run, its beginning, or `last`.")] = "last",
+    repo: RepoOption = Path(),
+    force: Annotated[bool, typer.Option(help="Apply the diff of a run that did not solve its task.")] = False,
+) -> None:
+    """Apply a run's diff to your tree, all or nothing."""
+    from rich.console import Console
+
+    from agent.contract import AgentFault
+    from agent.events import RunEnded
+    from agent.repo import inspect_repo
+    from agent.session import find_run
+
+    root = inspect_repo(repo).root
+    log = find_run(root, run)
+    end = next((event for event in log.read().events if isinstance(event, RunEnded)), None)
+    if end is None:
+        raise AgentFault(
+            f"run {log.folder.name} has not ended", fix=f"agent solve --resume {log.folder.name}"
+        )
+    if end.outcome != "solved" and not force:
+        raise AgentFault(
+            f"run {log.folder.name} ended {end.outcome}: its diff is no solution",
+            fix="look at it with `agent show --diff`, and apply it with --force if you want it all the same",
+        )
+    _apply(log, root, Console())
+
+
+def _apply(log: RunLog, root: Path, console: Console) -> None:
+    from agent.contract import AgentFault
+    from agent.events import DiffApplied, RunEnded
+    from agent.repo import apply_diff
+
+    end = next(event for event in log.read().events if isinstance(event, RunEnded))
+    diff = log.text(end.diff)
+    if not diff:
+        raise AgentFault(f"run {log.folder.name} changed nothing")
+    apply_diff(root, diff, check_only=True)
+    apply_diff(root, diff)
+    log.open_for_append()
+    log.append(DiffApplied(repo=str(root)))
+    log.close()
+    console.print(f"applied to {root}; see it with `git diff`")
+
+
+@app.command()
+def config(repo: RepoOption = Path()) -> None:
+    """Print the effective settings and where each of them comes from."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from agent.settings import AgentSettings
+    from models.settings import ModelSettings
+
+    start = repo.resolve()
+    table = Table("setting", "value", "from")
+    for settings in (ModelSettings.load(start), AgentSettings.load(start)):
+        for key, origin in settings.origins().items():
+            table.add_row(f"{settings.section}.{key}", str(getattr(settings, key)), str(origin))
+    Console().print(table)
+
+
+def _mount() -> None:
+    """Sub-commands that other rooms own."""
+    from models.cli import app as models_app
+    from models.engines_cli import app as engines_app
+    from sandbox.cli import app as sandbox_app
+
+    app.add_typer(models_app, name="models", help="List, pull and remove models.")
+    app.add_typer(engines_app, name="engines", help="Install and remove serving engines.")
+    app.add_typer(sandbox_app, name="sandbox", help="See which sandboxes work here; build the image.")
+
+
+def main() -> NoReturn:
+    """Entry point of the console script."""
+    _mount()
+    run_app(app)
+
+
+if __name__ == "__main__":
+    main()

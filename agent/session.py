@@ -1,0 +1,318 @@
+"""Putting a run together: the copy of the repo, sandbox, language servers, engine and log; then its end.
+
+The user's tree is read once, at the start. What a kill leaves behind is the log and the scratch copy;
+`resume` picks both up.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from agent.contract import AgentFault, Limits, Task
+from agent.events import (
+    Event,
+    ModelAnswered,
+    ModelAsked,
+    NoteMade,
+    RunEnded,
+    RunLog,
+    RunResumed,
+    RunStarted,
+    StepEnded,
+)
+from agent.loop import Options, Report, Run
+from agent.recorded import Recorded
+from agent.repo import RepoState, copy_workspace, inspect_repo, require_clean, state_folder
+from agent.settings import AgentSettings
+from models.contract import Decoding, Engine, ModelIdentity
+from models.paths import cache_dir
+from sandbox import Policy, Sandbox, open_sandbox
+from sandbox.interpreters import python_policy
+
+if TYPE_CHECKING:
+    from tools.lsp import Intel
+
+_NOTES_CHARS = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A run that is ready to start or to go on."""
+
+    task: Task
+    options: Options
+    sandbox_name: str
+    diagnostics: bool
+    log: RunLog
+    scratch: Path
+    events: tuple[Event, ...]
+    """What an earlier sitting logged; empty for a new run."""
+
+
+def new_run_id() -> str:
+    """Sorts by time; unique."""
+    return time.strftime("%Y%m%d-%H%M%S-", time.gmtime()) + secrets.token_hex(3)
+
+
+def prepare(
+    statement: str,
+    state: RepoState,
+    test_command: str,
+    settings: AgentSettings,
+    model: ModelIdentity,
+    *,
+    allow_dirty: bool,
+    preset: str,
+) -> Prepared:
+    """Copy the repo and open the log of a new run.
+
+    Raises:
+        AgentFault: dirty tree, unreadable repo.
+        LogFault: the disk is full.
+    """
+    if not allow_dirty:
+        require_clean(state)
+    run_id = new_run_id()
+    scratch = cache_dir() / "runs" / run_id
+    with _disk_faults(scratch):
+        copy_workspace(state.root, scratch / "base")
+        log = RunLog(state_folder(state.root) / "runs" / run_id)
+        log.open_for_append()
+    regression = _regression_command(settings.regression, scratch / "base", test_command)
+    task = Task(statement, state.root, test_command, regression)
+    options = _options(settings, preset, _notes(scratch / "base"))
+    log.append(
+        RunStarted(
+            run_id=run_id,
+            task=log.store(statement),
+            repo=str(state.root),
+            base_commit=state.head,
+            test_command=test_command,
+            regression_command=regression,
+            options=_options_json(options, settings),
+            model=model.model_dump_json(),
+        )
+    )
+    return Prepared(task, options, settings.sandbox, settings.diagnostics, log, scratch, ())
+
+
+def reopen(log: RunLog, state: RepoState) -> Prepared:
+    """Pick up a run that was interrupted or killed.
+
+    Raises:
+        AgentFault: it has ended, or its copy of the repo is gone and cannot be made again.
+        LogFault: the log is damaged.
+    """
+    read = log.read()
+    first = read.events[0] if read.events else None
+    if not isinstance(first, RunStarted):
+        raise AgentFault(f"run {log.folder.name} never started", fix="start it again with `agent solve`")
+    if any(isinstance(event, RunEnded) for event in read.events):
+        raise AgentFault(
+            f"run {log.folder.name} has ended", fix=f"see it with `agent show {log.folder.name}`"
+        )
+    scratch = cache_dir() / "runs" / first.run_id
+    _restore_base(first, state, scratch)
+    torn = log.open_for_append()
+    log.append(RunResumed(dropped=torn or read.torn))
+    options, sandbox_name, diagnostics = _options_from_json(first.options)
+    task = Task(log.text(first.task), Path(first.repo), first.test_command, first.regression_command)
+    return Prepared(task, options, sandbox_name, diagnostics, log, scratch, read.events)
+
+
+def _restore_base(first: RunStarted, state: RepoState, scratch: Path) -> None:
+    """The pristine copy that the run began with; made again from the repo where the cache was cleaned."""
+    if (scratch / "base").is_dir():
+        return
+    if first.base_commit is None or state.head != first.base_commit or state.changed:
+        raise AgentFault(
+            f"{state.root} is no longer at the commit that run {first.run_id} began with",
+            fix=f"check out {(first.base_commit or '')[:12]} with a clean tree, then resume; or start anew",
+        )
+    with _disk_faults(scratch):
+        copy_workspace(state.root, scratch / "base")
+
+
+def execute(
+    prepared: Prepared,
+    engine: Engine,
+    *,
+    on_tokens: Callable[[int], None] = lambda _n: None,
+) -> Report:
+    """Run to the end. On success or an honest failure the scratch copy is removed; a fault keeps it."""
+    recorded = Recorded.of(prepared.events, prepared.log, engine.identity)
+    with (
+        _sandbox(prepared) as base,
+        _intel(prepared, base) as intel,
+    ):
+        run = Run(
+            prepared.task,
+            prepared.options,
+            engine,
+            base,
+            intel,
+            prepared.log,
+            recorded,
+            seconds_before=elapsed(prepared.events),
+            spent_before=spent(prepared.events),
+            on_tokens=on_tokens,
+        )
+        report = run.solve()
+    shutil.rmtree(prepared.scratch, ignore_errors=True)
+    return report
+
+
+@contextlib.contextmanager
+def _sandbox(prepared: Prepared) -> Iterator[Sandbox]:
+    """A fork to work in: the copy itself stays as it was, for resume."""
+    policy = python_policy(prepared.task.repo, Policy())
+    backend: Any = prepared.sandbox_name
+    with (
+        open_sandbox(prepared.scratch / "base", policy, backend=backend) as pristine,
+        pristine.fork() as work,
+    ):
+        yield work
+
+
+@contextlib.contextmanager
+def _intel(prepared: Prepared, base: Sandbox) -> Iterator[Intel | None]:
+    if not prepared.diagnostics:
+        yield None
+        return
+    from tools.lsp import open_intel
+
+    with open_intel(base.root) as intel:
+        intel.set_baseline()
+        for problem in intel.problems():
+            prepared.log.append(NoteMade(text=problem))
+        yield intel
+
+
+# -- accounts of earlier sittings -----------------------------------------------------------------------
+
+
+def elapsed(events: tuple[Event, ...]) -> float:
+    """Seconds that earlier sittings worked: the gaps before a resume do not count."""
+    total = 0.0
+    for before, after in zip(events, events[1:], strict=False):
+        if not isinstance(after, RunResumed):
+            total += max(0.0, after.at - before.at)
+    return total
+
+
+def spent(events: tuple[Event, ...]) -> tuple[int, int]:
+    """Prompt and completion tokens that the log holds."""
+    prompt = sum(event.prompt_tokens for event in events if isinstance(event, ModelAsked))
+    completion = sum(event.completion_tokens for event in events if isinstance(event, ModelAnswered))
+    return prompt, completion + sum(e.discarded_tokens for e in events if isinstance(e, StepEnded))
+
+
+# -- options ------------------------------------------------------------------------------------------
+
+
+def _options(settings: AgentSettings, preset: str, notes: str) -> Options:
+    protocol = settings.protocol
+    if protocol == "auto":
+        protocol = "search-replace" if preset == "strong" else "symbol"
+    return Options(
+        width=settings.width,
+        limits=Limits(
+            steps=settings.steps,
+            tokens=settings.max_tokens_total,
+            seconds=settings.seconds,
+            cost_usd=settings.cost_usd,
+        ),
+        decoding=Decoding(
+            temperature=settings.temperature,
+            top_k=settings.top_k,
+            top_p=settings.top_p,
+            max_tokens=settings.max_tokens,
+            seed=settings.seed,
+        ),
+        protocol=protocol,
+        prompt_tokens=settings.prompt_tokens,
+        test_timeout_s=settings.test_timeout_s,
+        notes=notes,
+    )
+
+
+def _options_json(options: Options, settings: AgentSettings) -> dict[str, Any]:
+    return {
+        "width": options.width,
+        "limits": options.limits.model_dump(),
+        "decoding": options.decoding.model_dump(mode="json"),
+        "protocol": options.protocol,
+        "prompt_tokens": options.prompt_tokens,
+        "test_timeout_s": options.test_timeout_s,
+        "notes": options.notes,
+        "sandbox": settings.sandbox,
+        "diagnostics": settings.diagnostics,
+    }
+
+
+def _options_from_json(raw: dict[str, Any]) -> tuple[Options, str, bool]:
+    options = Options(
+        width=raw["width"],
+        limits=Limits(**raw["limits"]),
+        decoding=Decoding(**raw["decoding"]),
+        protocol=raw["protocol"],
+        prompt_tokens=raw["prompt_tokens"],
+        test_timeout_s=raw["test_timeout_s"],
+        notes=raw["notes"],
+    )
+    return options, raw["sandbox"], raw["diagnostics"]
+
+
+def _notes(root: Path) -> str:
+    path = root / "AGENTS.md"
+    if path.is_symlink() or not path.is_file():
+        return ""
+    return path.read_text(encoding="utf-8", errors="replace")[:_NOTES_CHARS]
+
+
+def _regression_command(setting: str, root: Path, test_command: str) -> str | None:
+    if setting == "none":
+        return None
+    if setting != "auto":
+        return setting
+    from tools.testrun import detect_test_command
+
+    found = detect_test_command(root)
+    return found if found != test_command else None
+
+
+@contextlib.contextmanager
+def _disk_faults(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise AgentFault(
+            f"cannot write the run's files near {error.filename or folder}: {error.strerror}",
+            fix="free some disk space, or put caches elsewhere with FORKLOCK_HOME",
+        ) from error
+
+
+def find_run(repo: Path, run_id: str) -> RunLog:
+    """The log of a run, by id, unambiguous beginning of an id, or `last`.
+
+    Raises:
+        AgentFault: no such run, or several.
+    """
+    from agent.events import iter_runs
+
+    root = inspect_repo(repo).root
+    runs = list(iter_runs(root))
+    if run_id == "last" and runs:
+        return runs[0]
+    matches = [run for run in runs if run.folder.name.startswith(run_id)]
+    if len(matches) == 1:
+        return matches[0]
+    what = "no run" if not matches else "more than one run"
+    raise AgentFault(f"{what} in {root} is called {run_id!r}", fix="list them with `agent runs`")

@@ -1,0 +1,46 @@
+"""Effective settings of the agent: `[agent]` in forklock.toml, environment, flags."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from agent.contract import AgentFault
+from models.settings import FaultClass, RoomSettings
+
+
+class AgentSettings(RoomSettings):
+    """`[agent]`. Each field can be set in the file, by `FORKLOCK_AGENT__<KEY>`, or by the flag of its name."""
+
+    section: ClassVar[str] = "agent"
+    fault: ClassVar[FaultClass] = AgentFault
+
+    width: int = Field(default=16, ge=1, le=256)
+    """Candidates sampled in each step."""
+    steps: int = Field(default=4, ge=1)
+    """Wide steps at most."""
+    max_tokens_total: int | None = Field(default=200_000, ge=1)
+    """Prompt plus completion tokens of a run."""
+    seconds: float | None = Field(default=1800.0, gt=0)
+    """Wall-clock seconds of a run."""
+    cost_usd: float | None = Field(default=None, gt=0)
+    """Dollars, for hosted models whose price is known."""
+    temperature: float = Field(default=0.8, ge=0, le=5)
+    top_k: int = Field(default=20, ge=0)
+    top_p: float = Field(default=0.95, gt=0, le=1)
+    max_tokens: int = Field(default=768, ge=16)
+    """Tokens of one answer."""
+    prompt_tokens: int = Field(default=2500, ge=256)
+    """Target size of a prompt."""
+    seed: int | None = 0
+    """Same seed, same machine, same engine: same candidates. None draws afresh."""
+    protocol: Literal["auto", "symbol", "file", "search-replace"] = "auto"
+    """How the model says its edits; `auto` asks small local models to rewrite one definition."""
+    sandbox: Literal["auto", "docker", "bubblewrap", "host"] = "auto"
+    test_timeout_s: float = Field(default=120.0, gt=0)
+    """Seconds for one run of a check, at most."""
+    diagnostics: bool = True
+    """Ask the language servers about candidates and for the frame."""
+    regression: str = "auto"
+    """Command whose passing tests must go on passing; `auto` finds the repo's own, `none` is off."""

@@ -1,0 +1,91 @@
+"""How the three commands end: a fault becomes a sentence, what to do next, and an exit code.
+
+Here because it is the lowest room that all of agent/, evals/ and selfdistill/ import. A fault is any
+exception with `message` and `fix` (ModelFault, SandboxFault, ToolFault, AgentFault, …); `exit_code` on it
+overrides the code. Anything else is a bug and keeps its traceback, written to a file that is named.
+
+Exit codes: 0 done, 1 an honest negative, 2 bad input, 3 infrastructure, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import errno
+import signal
+import sys
+import tempfile
+import traceback
+from typing import NoReturn, Protocol
+
+OK, NEGATIVE, BAD_INPUT, INFRASTRUCTURE, INTERRUPTED = 0, 1, 2, 3, 130
+
+
+class App(Protocol):
+    """A Typer application."""
+
+    def __call__(self, *, standalone_mode: bool) -> object: ...
+
+
+def run_app(app: App) -> NoReturn:
+    """Run a Typer app and exit; SIGTERM counts as an interrupt, so that state is left resumable."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    sys.exit(_exit_code(app))
+
+
+def _exit_code(app: App) -> int:
+    try:
+        result = app(standalone_mode=False)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except SystemExit as done:
+        return done.code if isinstance(done.code, int) else OK
+    except Exception as error:
+        return _report(error)
+    return result if isinstance(result, int) else OK
+
+
+def _interrupt(_signal: int, _frame: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _report(error: Exception) -> int:
+    from typer.exceptions import Abort, TyperException
+
+    if isinstance(error, Abort):
+        return INTERRUPTED
+    if isinstance(error, TyperException):
+        show = getattr(error, "show", None)
+        if callable(show):
+            show()
+        return BAD_INPUT
+    message = getattr(error, "message", None)
+    if isinstance(message, str):
+        say_fault(message, getattr(error, "fix", ""))
+        code = getattr(error, "exit_code", INFRASTRUCTURE)
+        return code if isinstance(code, int) else INFRASTRUCTURE
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        say_fault(
+            f"no space left on the disk of {error.filename or 'the working files'}", "free some, then go on"
+        )
+        return INFRASTRUCTURE
+    return _bug(error)
+
+
+def say_fault(message: str, fix: str = "") -> None:
+    """Print an error and its fix to stderr, in words, without markup."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(stderr=True, soft_wrap=True)
+    console.print(Text("error: ", style="bold red"), Text(message), sep="")
+    if fix:
+        console.print(Text("fix:   ", style="bold cyan"), Text(fix), sep="")
+
+
+def _bug(error: Exception) -> int:
+    with tempfile.NamedTemporaryFile("w", prefix="forklock-bug-", suffix=".txt", delete=False) as file:
+        file.write("".join(traceback.format_exception(error)))
+    say_fault(
+        f"this is a bug in Forklock ({type(error).__name__}: {error})",
+        f"please report it with {file.name} attached",
+    )
+    return INFRASTRUCTURE
