@@ -66,6 +66,11 @@ def word_at(text: str, line: int, column: int) -> str:
     return found.group() if found else ""
 
 
+def as_list(found: Any) -> list[Any]:
+    """One, several or none, as a list."""
+    return [] if found is None else list(found) if isinstance(found, list | tuple) else [found]
+
+
 # --- the ladder ------------------------------------------------------------------------------------
 
 
@@ -73,7 +78,7 @@ def rungs(text: str, symbol: Symbol) -> tuple[str, str, str]:
     """A definition told at full length, as signature and doc, and as its first line."""
     head = signature(text, symbol) or line_of(text, symbol.start_line)
     words = doc(text, symbol)
-    short = f'{head}\n    """{words}"""' if words else head
+    short = f'{head}:\n    """{words}"""' if words else head
     return symbol_source(text, symbol).rstrip("\r\n"), short, head
 
 

@@ -268,7 +268,7 @@ class Connection:
         raise TimedOut(f"{self.spec.name} published nothing about version {version} in time")
 
     def _refresh(self, client: Client, uri: str) -> None:
-        """A publish says nothing of what changed elsewhere since: open the document anew, as a later version."""
+        """A publish knows nothing of later changes elsewhere: open the document anew, as a later version."""
         document = self._documents[uri]
         if document.version == self._version:
             return

@@ -95,8 +95,14 @@ _TS = {
 
 
 _TABLE = (
-    ServerSpec("ty", ("ty", "server"), _PYTHON, "pip install ty", pull=True, options=_ty, settings=_ty_settings),
-    ServerSpec("ruff", ("ruff", "server"), _PYTHON, "pip install ruff", pull=True, lookups=False, options=_ruff),
+    ServerSpec(
+        "ty", ("ty", "server"), _PYTHON, "pip install ty",
+        pull=True, options=_ty, settings=_ty_settings,
+    ),
+    ServerSpec(
+        "ruff", ("ruff", "server"), _PYTHON, "pip install ruff",
+        pull=True, lookups=False, options=_ruff,
+    ),
     ServerSpec(
         "basedpyright", ("basedpyright-langserver", "--stdio"), _PYTHON, "pip install basedpyright",
         pull=True, settings=_basedpyright,

@@ -33,6 +33,7 @@ from tools.symbols import find_symbol, symbols
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+PathLike = str | Path
 
 ANSWER_S = 10.0
 """Seconds for one question, start of the server included only as far as it fits."""
@@ -119,37 +120,38 @@ class Intel:
         """Process ids of the running servers, by name."""
         return {c.spec.name: c.pid for c in self._connections if c.pid is not None}
 
-    # --- by position -----------------------------------------------------------------------------
+    # --- by position: `text` stands in for what is on disk ---------------------------------------
 
     def definition(
-        self, path: str | Path, line: int, column: int, *, max_chars: int | None = None
+        self, path: PathLike, line: int, column: int, *, text: str | None = None, max_chars: int | None = None
     ) -> LookupAnswer:
         """The source of what the name there stands for, libraries included."""
-        return self._places(
-            lsp.TEXT_DOCUMENT_DEFINITION, path, line, column, max_chars, answers.told_definition
-        )
+        told = answers.told_definition
+        return self._places(lsp.TEXT_DOCUMENT_DEFINITION, path, line, column, text, max_chars, told)
 
     def references(
-        self, path: str | Path, line: int, column: int, *, max_chars: int | None = None
+        self, path: PathLike, line: int, column: int, *, text: str | None = None, max_chars: int | None = None
     ) -> LookupAnswer:
         """Every use, the declaration left out, each with its line and the definition that holds it."""
-        return self._places(lsp.TEXT_DOCUMENT_REFERENCES, path, line, column, max_chars, _told_line)
+        return self._places(lsp.TEXT_DOCUMENT_REFERENCES, path, line, column, text, max_chars, _told_line)
 
     def hover(
-        self, path: str | Path, line: int, column: int, *, max_chars: int | None = None
+        self, path: PathLike, line: int, column: int, *, text: str | None = None, max_chars: int | None = None
     ) -> LookupAnswer:
         """Type and documentation of the name there, as text."""
-        result = self._at(lsp.TEXT_DOCUMENT_HOVER, path, line, column)
+        result = self._at(lsp.TEXT_DOCUMENT_HOVER, path, line, column, text)
         if isinstance(result, LookupAnswer):
             return result
-        text = answers.hover_text(result[0])
-        return _text_answer(text.splitlines(), max_chars or self._max_chars)
+        return _text_answer(answers.hover_text(result[0]).splitlines(), max_chars or self._max_chars)
 
     def completion(
-        self, path: str | Path, line: int, column: int, *, max_chars: int | None = None
+        self, path: PathLike, line: int, column: int, *, text: str | None = None, max_chars: int | None = None
     ) -> LookupAnswer:
-        """What could be written there, `label: detail` a line, the server's best first."""
-        result = self._at(lsp.TEXT_DOCUMENT_COMPLETION, path, line, column)
+        """What could be written there, `label: detail` a line, the server's best first.
+
+        ty answers nothing between a dot and a name that is there already: ask with a `text` without the name.
+        """
+        result = self._at(lsp.TEXT_DOCUMENT_COMPLETION, path, line, column, text)
         if isinstance(result, LookupAnswer):
             return result
         lines, complete = answers.completion_lines(result[0])
@@ -159,7 +161,7 @@ class Intel:
 
     # --- by file and by query --------------------------------------------------------------------
 
-    def document_symbols(self, path: str | Path) -> LookupAnswer:
+    def document_symbols(self, path: PathLike) -> LookupAnswer:
         """The definitions in a file by name path, each with its first line."""
         found = self._file(path)
         if isinstance(found, LookupAnswer):
@@ -251,7 +253,7 @@ class Intel:
 
     # --- diagnostics -----------------------------------------------------------------------------
 
-    def diagnostics(self, path: str | Path, text: str | None = None) -> DiagnosticsAnswer:
+    def diagnostics(self, path: PathLike, text: str | None = None) -> DiagnosticsAnswer:
         """Everything that the servers say about this file: as on disk, or as `text` were in its place."""
         file = self._inside(path)
         if file is None:
@@ -262,14 +264,14 @@ class Intel:
                 return DiagnosticsAnswer(Freshness.UNAVAILABLE, detail=f"{path} is not a text file")
             return self._diagnose(file, {file: content})
 
-    def new_diagnostics(self, path: str | Path, text: str | None = None) -> DiagnosticsAnswer:
+    def new_diagnostics(self, path: PathLike, text: str | None = None) -> DiagnosticsAnswer:
         """What `text` (default: what is on disk) adds to the baseline's diagnostics of this file."""
         return self.new_diagnostics_of({path: text})
 
     def new_diagnostics_of(
         self,
-        texts: Mapping[str | Path, str | None] | Mapping[str, str | None],
-        also: Sequence[str | Path] = (),
+        texts: Mapping[PathLike, str | None] | Mapping[str, str | None],
+        also: Sequence[PathLike] = (),
     ) -> DiagnosticsAnswer:
         """What these texts together add, in these files and in `also` (say, their importers)."""
         with self._lock:
@@ -316,7 +318,7 @@ class Intel:
             self._sources.set_baseline()
             self._baselines.clear()
 
-    def sync(self, paths: Iterable[str | Path] | None = None) -> None:
+    def sync(self, paths: Iterable[PathLike] | None = None) -> None:
         """Commands have changed these files or folders on disk (None: anything may have changed)."""
         with self._lock:
             inside = [file for p in paths if (file := self._inside(p))] if paths is not None else None
@@ -349,7 +351,7 @@ class Intel:
 
     # --- asking ----------------------------------------------------------------------------------
 
-    def _inside(self, path: str | Path) -> Path | None:
+    def _inside(self, path: PathLike) -> Path | None:
         """The file of a workspace path. Links inside the workspace keep their own name."""
         try:
             file = self.root / path
@@ -357,56 +359,58 @@ class Intel:
         except (OSError, ValueError, RuntimeError):
             return None
 
-    def _file(self, path: str | Path) -> tuple[Path, str] | LookupAnswer:
+    def _file(self, path: PathLike, text: str | None = None) -> tuple[Path, str] | LookupAnswer:
         file = self._inside(path)
         with self._lock:
-            text = self._sources.read(file) if file is not None else None
+            if file is not None and text is None:
+                text = self._sources.read(file)
         if file is None or text is None:
             return LookupAnswer(Freshness.UNAVAILABLE, detail=f"{path} is not a text file of the workspace")
         return file, text
 
-    def _at(self, method: str, path: str | Path, line: int, column: int) -> tuple[Any, Any] | LookupAnswer:
-        found = self._file(path)
+    def _at(
+        self, method: str, path: PathLike, line: int, column: int, text: str | None
+    ) -> tuple[Any, Any] | LookupAnswer:
+        found = self._file(path, text)
         if isinstance(found, LookupAnswer):
             return found
-        file, text = found
+        file, content = found
 
         def params(codec: Any) -> Any:
-            position = answers.to_position(text, line, column, codec)
+            position = answers.to_position(content, line, column, codec)
             document = lsp.TextDocumentIdentifier(file.as_uri())
             if method == lsp.TEXT_DOCUMENT_REFERENCES:
-                return lsp.ReferenceParams(
-                    lsp.ReferenceContext(include_declaration=False), document, position
-                )
+                uses_only = lsp.ReferenceContext(include_declaration=False)
+                return lsp.ReferenceParams(uses_only, document, position)
             return _PARAMS[method](document, position)
 
-        return self._lookup(method, {file: text}, params)
+        return self._lookup(method, {file: content}, params)
 
     def _places(
         self,
         method: str,
-        path: str | Path,
+        path: PathLike,
         line: int,
         column: int,
+        text: str | None,
         max_chars: int | None,
         tell: Callable[..., Any],
     ) -> LookupAnswer:
-        result = self._at(method, path, line, column)
+        result = self._at(method, path, line, column, text)
         if isinstance(result, LookupAnswer):
             return result
         found, codec = result
-        told = {}
+        own, told = self._inside(path), {}
         with self._lock:
-            for place in _as_list(found):
+            for place in answers.as_list(found):
                 file, start = path_of(place.uri), place.range.start
-                text = self._sources.read(file) or ""
-                column_there = answers.to_column(text, start, codec)
-                told[(str(file), start.line, column_there)] = tell(
-                    file, text, start.line + 1, column_there, self.root
+                there = text if text is not None and file == own else self._sources.read(file) or ""
+                column_there = answers.to_column(there, start, codec)
+                told[str(file), start.line, column_there] = tell(
+                    file, there, start.line + 1, column_there, self.root
                 )
-        return answers.pack(
-            [told[key] for key in sorted(told, key=self._near_first)], max_chars or self._max_chars
-        )
+        ordered = [told[key] for key in sorted(told, key=self._near_first)]
+        return answers.pack(ordered, max_chars or self._max_chars)
 
     def _near_first(self, key: tuple[str, int, int]) -> tuple[bool, str, int, int]:
         return (not Path(key[0]).is_relative_to(self.root), *key)
@@ -460,10 +464,6 @@ _PARAMS: dict[str, Callable[..., Any]] = {
     lsp.TEXT_DOCUMENT_HOVER: lsp.HoverParams,
     lsp.TEXT_DOCUMENT_COMPLETION: lsp.CompletionParams,
 }
-
-
-def _as_list(found: Any) -> list[Any]:
-    return [] if found is None else list(found) if isinstance(found, list | tuple) else [found]
 
 
 def _told_line(path: Path, text: str, line: int, column: int, root: Path) -> tuple[Location, tuple[str, ...]]:

@@ -1,0 +1,73 @@
+"""Names that a piece of Python uses, with the places to ask a server about (room `tools/`).
+
+In: text and a line range. Out: `Use`s in source order, each name once. Pure; [] for text that does not parse.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tools.syntax import SyntaxProblem, parse
+from tools.workspace import to_lf
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """A name, or an attribute at the end of a chain of names."""
+
+    dotted: str
+    """`helper`, `self.items.append`; what precedes a call or subscript in a chain is `()`."""
+    line: int
+    column: int
+    """Of the last name, code points."""
+    attribute: bool = False
+    stored: bool = False
+    """Assigned to here. Of a name's places the first that reads it is told, if there is one."""
+
+    @property
+    def name(self) -> str:
+        return self.dotted.rpartition(".")[2]
+
+
+def uses(text: str, start_line: int, end_line: int) -> list[Use]:
+    tree = parse(to_lf(text))
+    if isinstance(tree, SyntaxProblem):
+        return []
+    lines = to_lf(text).split("\n")
+    found = sorted(
+        (use for node in ast.walk(tree) for use in _use(node, lines) if start_line <= use.line <= end_line),
+        key=lambda use: (use.line, use.column),
+    )
+    first: dict[str, Use] = {}
+    for use in found:
+        if use.dotted not in first or (first[use.dotted].stored and not use.stored):
+            first[use.dotted] = use
+    return list(first.values())
+
+
+def _use(node: ast.AST, lines: list[str]) -> Iterator[Use]:
+    if not isinstance(node, ast.Name | ast.Attribute):
+        return
+    stored = not isinstance(node.ctx, ast.Load)
+    if isinstance(node, ast.Name):
+        yield Use(node.id, node.lineno, _column(lines, node.lineno, node.col_offset), stored=stored)
+    elif node.end_lineno and node.end_col_offset is not None:
+        column = _column(lines, node.end_lineno, node.end_col_offset) - len(node.attr)
+        dotted = f"{_chain(node.value)}.{node.attr}"
+        yield Use(dotted, node.end_lineno, max(0, column), attribute=True, stored=stored)
+
+
+def _chain(node: ast.expr) -> str:
+    if isinstance(node, ast.Name):
+        return node.id
+    return f"{_chain(node.value)}.{node.attr}" if isinstance(node, ast.Attribute) else "()"
+
+
+def _column(lines: list[str], line: int, byte_offset: int) -> int:
+    """`ast` counts UTF-8 bytes; we count code points."""
+    content = lines[line - 1]
+    if content.isascii():
+        return byte_offset
+    return len(content.encode()[:byte_offset].decode("utf-8", "replace"))
