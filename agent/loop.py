@@ -307,7 +307,7 @@ class Run:
             return ""
         return intellisense_frame(
             self.intel, self.base.root, symbol, budget_tokens=self.options.prompt_tokens // 2,
-            count_tokens=self._count, include_source=False,
+            count_tokens=self._count, with_source=False,
         )  # fmt: skip
 
     def _test_sources(self, report: TestReport) -> tuple[str, ...]:

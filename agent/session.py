@@ -187,11 +187,9 @@ def _intel(prepared: Prepared, base: Sandbox) -> Iterator[Intel | None]:
         yield None
         return
     from tools.lsp import open_intel
+    from tools.lsp.servers import find_python
 
-    with open_intel(base.root) as intel:
-        intel.set_baseline()
-        for problem in intel.problems():
-            prepared.log.append(NoteMade(text=problem))
+    with open_intel(base.root, python=find_python(prepared.task.repo)) as intel:
         yield intel
 
 

@@ -45,10 +45,12 @@ def intellisense_frame(
     budget_tokens: int,
     count_tokens: CountTokens,
     numbered: bool = True,
+    with_source: bool = True,
 ) -> str:
     """Markdown about `symbol`, of at most `budget_tokens` by `count_tokens`; "" where nothing fits.
 
-    `numbered` puts the file's line numbers before the lines of the symbol's source.
+    `numbered` puts the file's line numbers before the lines of the symbol's source; without `with_source`
+    only what is around the symbol is told.
     """
     try:
         text = to_lf(read_document(root / symbol.path, symbol.path).text)
@@ -56,7 +58,8 @@ def intellisense_frame(
         return _pack([_Section("Unreadable", "text", (refused.message,))], budget_tokens, count_tokens)
     current = find_symbol(symbol.path, text, symbol.name_path) or symbol
     found = survey(intel, current, text) if intel is not None else Surroundings(silent="not started")
-    return _pack(list(_sections(intel, current, text, found, numbered)), budget_tokens, count_tokens)
+    sections = list(_sections(intel, current, text, found, numbered))
+    return _pack(sections if with_source else sections[1:], budget_tokens, count_tokens)
 
 
 def _sections(
