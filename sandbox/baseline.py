@@ -137,7 +137,7 @@ class Baseline:
 
     def _add(self, root: Path, index: Path) -> None:
         self._git(root, index, ["add", "-A", "--ignore-errors", "--", "."], may_fail=True)
-        present = [name for name in self._tracked if os.path.lexists(os.path.join(os.fsencode(root), name))]
+        present = [name for name in self._tracked if os.path.lexists(root / os.fsdecode(name))]
         if present:
             command = ["add", "-f", "--pathspec-from-file=-", "--pathspec-file-nul"]
             self._git(root, index, command, stdin=b"\0".join(present))

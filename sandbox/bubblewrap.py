@@ -22,7 +22,7 @@ from pathlib import Path
 
 from sandbox.cgroups import Group, make_group
 from sandbox.contract import ExecResult, Limits, Policy, Sandbox, SandboxFault
-from sandbox.limits import MemoryWatcher, command_env, command_with_limits
+from sandbox.limits import MemoryWatcher, command_env, command_with_limits, write_accounts
 from sandbox.process import Finished, Running, start
 from sandbox.workspace import Workspace
 
@@ -32,8 +32,8 @@ _ETC = (
 )  # fmt: skip
 _ETC_NETWORK = ("resolv.conf", "nsswitch.conf", "ssl", "pki", "ca-certificates", "services", "protocols")
 _MASKED = ("kcore", "keys", "kpagecgroup", "kpagecount", "kpageflags", "sched_debug", "timer_list")
-_TMP_MB = 512
-_SHM_MB = 64
+_TMP, _TMP_MB = "/tmp", 512  # noqa: S108
+_SHM, _SHM_MB = "/dev/shm", 64  # noqa: S108
 # Process 1 of the namespace. It outlives the command by an instant, so that a signal that the command
 # sends itself has its default effect, and what it says about the command's death goes nowhere.
 _INIT = 'exec 3>&2 2>/dev/null; (exec "$@" 2>&3 3>&-); exit $?'
@@ -54,7 +54,7 @@ class BubblewrapSandbox(Sandbox):
         self._closed = False
         self._user = _user_for(workspace.root)
         self._view = _view(workspace, policy)
-        _write_accounts(workspace.private)
+        write_accounts(workspace.private, _uid_inside(), _uid_inside())
 
     @property
     def workdir(self) -> str:
@@ -275,8 +275,8 @@ def _view(workspace: Workspace, policy: Policy) -> list[str]:
     for name in _MASKED:
         if Path("/proc", name).exists():
             options += ["--ro-bind", "/dev/null", f"/proc/{name}"]
-    options += ["--dev", "/dev", "--size", str(_SHM_MB << 20), "--tmpfs", "/dev/shm", "--remount-ro", "/dev"]
-    options += ["--size", str(_TMP_MB << 20), "--tmpfs", "/tmp"]
+    options += ["--dev", "/dev", "--size", str(_SHM_MB << 20), "--tmpfs", _SHM, "--remount-ro", "/dev"]
+    options += ["--size", str(_TMP_MB << 20), "--tmpfs", _TMP]
     for path in policy.readable:
         options += _readable(path)
     for place in dict.fromkeys([str(workspace.root), workspace.workdir]):
@@ -291,7 +291,7 @@ def _system(policy: Policy, private: Path) -> list[str]:
     for name in ("bin", "sbin", "lib", "lib32", "lib64", "libx32"):
         path = Path("/", name)
         if path.is_symlink():
-            options += ["--symlink", os.readlink(path), str(path)]
+            options += ["--symlink", str(path.readlink()), str(path)]
         elif path.is_dir():
             options += ["--ro-bind", str(path), str(path)]
     for store in ("/nix/store", "/gnu/store"):
@@ -301,14 +301,6 @@ def _system(policy: Policy, private: Path) -> list[str]:
     for name in _ETC + (_ETC_NETWORK if policy.network else ()):
         options += ["--ro-bind-try", f"/etc/{name}", f"/etc/{name}"]
     return options
-
-
-def _write_accounts(folder: Path) -> None:
-    """Names for the ids inside: programs ask for their user's."""
-    uid = _uid_inside()
-    (folder / "passwd").write_text(f"agent:x:{uid}:{uid}::/tmp:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n")
-    (folder / "group").write_text(f"agent:x:{uid}:\nnogroup:x:65534:\n")
-    (folder / "hosts").write_text("127.0.0.1 localhost sandbox\n::1 localhost\n")
 
 
 def _readable(path: Path) -> list[str]:

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import shutil
 import signal
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import psutil
 
@@ -19,6 +21,8 @@ from sandbox.contract import ExecResult, Limits, Policy, Sandbox, SandboxFault
 from sandbox.limits import MemoryWatcher, command_env, command_with_limits
 from sandbox.process import Running, start
 from sandbox.workspace import Workspace
+
+_MARK = "FORKLOCK_COMMAND"
 
 
 class HostSandbox(Sandbox):
@@ -61,13 +65,14 @@ class HostSandbox(Sandbox):
             raise SandboxFault("the sandbox is closed", fix="open it again")
         assert self._prlimit
         limits = limits or self.policy.limits
+        mark = secrets.token_hex(8)
         running = start(
             command_with_limits(argv, limits, tree_bounded=False, count=False, prlimit=self._prlimit),
-            env={"HOME": str(self._temporary), "TMPDIR": str(self._temporary)}
+            env={_MARK: mark, "HOME": str(self._temporary), "TMPDIR": str(self._temporary)}
             | {k: v for k, v in command_env(self.policy, env).items() if v != "/tmp"},  # noqa: S108
             cwd=str(self.root / os.path.relpath(self._workspace.resolve(cwd), self._workspace.workdir)),
         )
-        tree = _Tree(running)
+        tree = _Tree(running, mark)
         watcher = MemoryWatcher(running.pid, limits.memory_mb, tree.kill)
         try:
             done = running.wait(
@@ -107,17 +112,26 @@ class HostSandbox(Sandbox):
 
 
 class _Tree:
-    """The command's session, and the descendants that left it while their parents still lived."""
+    """The command's session, and descendants that left it: found by their parents, or by a mark in the
+    environment that they inherited. One that takes off both gets away."""
 
-    def __init__(self, running: Running) -> None:
+    def __init__(self, running: Running, mark: str) -> None:
         self._session = running.pid
+        self._mark = f"{_MARK}={mark}".encode()
 
     def kill(self) -> None:
         victims: list[psutil.Process] = []
         with contextlib.suppress(psutil.NoSuchProcess):
             victims = psutil.Process(self._session).children(recursive=True)
+        victims += [process for process in psutil.process_iter() if self._marked(process.pid)]
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._session, signal.SIGKILL)
         for victim in victims:
             with contextlib.suppress(psutil.Error):
                 victim.kill()
+
+    def _marked(self, pid: int) -> bool:
+        try:
+            return self._mark in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        except OSError:
+            return False

@@ -69,7 +69,7 @@ def _link_homes(python: Path) -> list[Path]:
     homes, seen = [], set()
     while python.is_symlink() and python not in seen:
         seen.add(python)
-        python = python.parent / Path(os.readlink(python))
+        python = python.parent / python.readlink()
         home = Path(os.path.normpath(python.parent.parent))
         if any(home.glob("lib/python3*")):
             homes.append(home)

@@ -41,6 +41,14 @@ def command_with_limits(
     return [prlimit, *options, "--", *argv]
 
 
+def write_accounts(folder: Path, uid: int, gid: int) -> None:
+    """`passwd`, `group` and `hosts` for the ids inside: programs ask for their user's name and home."""
+    users = f"agent:x:{uid}:{gid}::/tmp:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n"
+    (folder / "passwd").write_text(users)
+    (folder / "group").write_text(f"agent:x:{gid}:\nnogroup:x:65534:\n")
+    (folder / "hosts").write_text("127.0.0.1 localhost sandbox\n::1 localhost\n")
+
+
 class MemoryWatcher:
     """Bounds the resident memory of a process tree by looking at it: the fallback without control groups.
 
@@ -74,8 +82,8 @@ def _descendants(init: int) -> list[int]:
         pid = queue.pop()
         found.append(pid)
         try:
-            for task in os.listdir(f"/proc/{pid}/task"):
-                queue += map(int, Path(f"/proc/{pid}/task/{task}/children").read_text().split())
+            for task in Path(f"/proc/{pid}/task").iterdir():
+                queue += map(int, (task / "children").read_text().split())
         except OSError:
             continue
     return found

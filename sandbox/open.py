@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-from sandbox.contract import Policy, Sandbox
-from sandbox.workspace import open_workspace
+from sandbox.contract import Policy, Sandbox, SandboxFault, SandboxUnavailable
+from sandbox.workspace import Workspace, open_workspace
 
 BackendName = Literal["auto", "docker", "bubblewrap", "host"]
 
@@ -46,16 +46,36 @@ def choose(policy: Policy) -> BackendName:
     """
     from sandbox import bubblewrap
 
-    problem = bubblewrap.why_not()
-    if problem is None:
+    docker = docker_problem(policy.image)
+    if docker is None:
+        return "docker"
+    plain = bubblewrap.why_not()
+    if plain is None:
         return "bubblewrap"
     raise SandboxUnavailable(
-        f"no sandbox can run here:\n  bubblewrap: {problem[0]}",
-        fix=problem[1],
+        f"no sandbox can run here\n  docker: {docker[0]}\n  bubblewrap: {plain[0]}",
+        fix=f"one of these is enough\n  docker: {docker[1]}\n  bubblewrap: {plain[1]}",
     )
 
 
+def docker_problem(image: str | None = None) -> tuple[str, str] | None:
+    """None when an engine answers and has the image; else what is wrong and the fix."""
+    from sandbox import docker_engine
+
+    problem = docker_engine.why_not()
+    if problem is None:
+        name = image or docker_engine.DEFAULT_IMAGE
+        if not docker_engine.has_image(name):
+            fix = f"`docker pull {image}`" if image else "`agent sandbox build`"
+            return f"the engine answers, but the image {name} is missing", fix
+    return problem
+
+
 def _constructor(name: BackendName) -> Callable[[Workspace, Policy], Sandbox]:
+    if name == "docker":
+        from sandbox.docker_backend import DockerSandbox
+
+        return DockerSandbox
     if name == "bubblewrap":
         from sandbox.bubblewrap import BubblewrapSandbox
 

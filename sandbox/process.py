@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import selectors
 import subprocess
 import time
@@ -107,26 +108,15 @@ class Running:
         Raises:
             SandboxFault: the process survived `kill()` for ten seconds.
         """
-        pump = _Pump(self.process, stdin, keep)
-        deadline = self.started + timeout_s
-        timed_out = False
+        pipes = (self.process.stdin, self.process.stdout, self.process.stderr)
+        pump = Pump([os.dup(p.fileno()) for p in pipes if p], os.pidfd_open(self.pid), stdin, keep)
+        for pipe in pipes:
+            if pipe:
+                pipe.close()
         try:
-            while not pump.step(min(max(deadline - time.monotonic(), 0), 0.05 if tick else 1.0)):
-                if tick:
-                    tick()
-                if time.monotonic() < deadline:
-                    continue
-                if timed_out:
-                    raise SandboxFault(
-                        "a killed process does not end (blocked in the kernel?)",
-                        fix="look for processes in state D (`ps ax`) and a hanging network file system",
-                    )
-                timed_out = True
-                deadline += _KILL_GRACE_S
-                kill()
-            _, status, usage = os.wait4(self.process.pid, 0)
+            timed_out = pump.serve(self.started + timeout_s, kill, tick)
+            _, status, usage = os.wait4(self.pid, 0)
             self.process.returncode = os.waitstatus_to_exitcode(status)
-            wall_s = time.monotonic() - self.started
         except BaseException:
             kill()
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -134,16 +124,15 @@ class Running:
             raise
         finally:
             pump.close()
-        peak_kib = usage.ru_maxrss
         return Finished(
             status=status,
             timed_out=timed_out,
             stdout=pump.out.value(),
             stderr=pump.err.value(),
             truncated=pump.out.truncated or pump.err.truncated,
-            wall_s=wall_s,
+            wall_s=time.monotonic() - self.started,
             cpu_s=usage.ru_utime + usage.ru_stime,
-            max_rss_mb=peak_kib / 1024 if peak_kib > _own_peak_kib() else None,
+            max_rss_mb=usage.ru_maxrss / 1024 if usage.ru_maxrss > _own_peak_kib() else None,
         )
 
 
@@ -176,26 +165,47 @@ def start(
     return Running(process, started)
 
 
-class _Pump:
-    """The pipes of a process and its end, in one selector."""
+class Pump:
+    """The three pipes of a process, and a descriptor that becomes readable when it ends, in one selector."""
 
-    def __init__(self, process: subprocess.Popen[bytes], stdin: bytes, keep: int) -> None:
+    def __init__(self, pipes: Sequence[int], end: int, stdin: bytes, keep: int) -> None:
+        """`pipes`: our ends of stdin, stdout and stderr. All descriptors become ours to close."""
         self.out, self.err = BoundedCapture(keep), BoundedCapture(keep)
-        self._process = process
+        self._stdin, stdout, stderr = pipes
+        self._open = {*pipes, end}
         self._pending = memoryview(stdin)
         self._selector = selectors.DefaultSelector()
-        self._end = os.pidfd_open(process.pid)
-        self._selector.register(self._end, selectors.EVENT_READ, None)
-        for stream, capture in ((process.stdout, self.out), (process.stderr, self.err)):
-            assert stream is not None
-            os.set_blocking(stream.fileno(), False)
-            self._selector.register(stream.fileno(), selectors.EVENT_READ, capture)
-        assert process.stdin is not None
+        self._selector.register(end, selectors.EVENT_READ, None)
+        for fd, capture in ((stdout, self.out), (stderr, self.err)):
+            os.set_blocking(fd, False)
+            self._selector.register(fd, selectors.EVENT_READ, capture)
         if stdin:
-            os.set_blocking(process.stdin.fileno(), False)
-            self._selector.register(process.stdin.fileno(), selectors.EVENT_WRITE, process.stdin)
+            os.set_blocking(self._stdin, False)
+            self._selector.register(self._stdin, selectors.EVENT_WRITE, self._write)
         else:
-            process.stdin.close()
+            self._close(self._stdin)
+
+    def serve(self, deadline: float, kill: Callable[[], None], tick: Callable[[], None] | None) -> bool:
+        """Until the end; True when the deadline (monotonic clock) came first and `kill` was called.
+
+        Raises:
+            SandboxFault: the process survived `kill()` for ten seconds.
+        """
+        timed_out = False
+        while not self.step(min(max(deadline - time.monotonic(), 0), 0.05 if tick else 1.0)):
+            if tick:
+                tick()
+            if time.monotonic() < deadline:
+                continue
+            if timed_out:
+                raise SandboxFault(
+                    "a killed process does not end (blocked in the kernel?)",
+                    fix="look for processes in state D (`ps ax`) and a hanging network file system",
+                )
+            timed_out = True
+            deadline = time.monotonic() + _KILL_GRACE_S
+            kill()
+        return timed_out
 
     def step(self, timeout_s: float) -> bool:
         """Move what can be moved; True when the process has ended and its pipes are read out."""
@@ -206,7 +216,7 @@ class _Pump:
             elif key.data is None:
                 ended = True
             else:
-                self._write(key.fd)
+                key.data()
         if ended:
             self._drain()
         return ended
@@ -218,22 +228,20 @@ class _Pump:
         except BlockingIOError:
             return False
         if not data:
-            self._selector.unregister(fd)
+            self._close(fd)
             return False
         capture.feed(data)
         return True
 
-    def _write(self, fd: int) -> None:
-        assert self._process.stdin is not None
+    def _write(self) -> None:
         try:
-            self._pending = self._pending[os.write(fd, self._pending[:_CHUNK]) :]
+            self._pending = self._pending[os.write(self._stdin, self._pending[:_CHUNK]) :]
         except BlockingIOError:
             return
         except BrokenPipeError:  # the program does not read its input: its own affair
             self._pending = self._pending[:0]
         if not self._pending:
-            self._selector.unregister(fd)
-            self._process.stdin.close()
+            self._close(self._stdin)
 
     def _drain(self) -> None:
         """Take what the dead process left in the pipes; bounded, since a survivor may go on writing."""
@@ -243,15 +251,18 @@ class _Pump:
                     if not self._read(key.fd, key.data):
                         break
 
+    def _close(self, fd: int) -> None:
+        with contextlib.suppress(KeyError):
+            self._selector.unregister(fd)
+        os.close(fd)
+        self._open.discard(fd)
+
     def close(self) -> None:
         self._selector.close()
-        os.close(self._end)
-        for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
-            if stream is not None:
-                stream.close()
+        for fd in self._open:
+            os.close(fd)
+        self._open.clear()
 
 
 def _own_peak_kib() -> int:
-    import resource
-
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

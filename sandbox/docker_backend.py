@@ -1,0 +1,234 @@
+"""The docker backend: one container per sandbox, started at the first command, that takes many.
+
+In: commands. Out: results. The container has no network, a read-only root, a private /tmp, no capabilities,
+the workspace owner's uid, and the workspace mounted with `.git` read-only. Inside, `supervisor.py` gives
+each command a warden that kills everything the command started. A container that was soiled (time-out,
+out of memory, a killed warden) is thrown away and the next command gets a new one.
+
+Memory and processes are bounded per container: commands that run at once share them. Commands with
+other limits of this kind get a container of their own. Not covered: engines on another machine, where
+neither the workspace nor a socket can be mounted.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from sandbox.contract import ExecResult, Limits, Policy, Sandbox, SandboxFault
+from sandbox.docker_engine import DEFAULT_IMAGE, Bind, Container, start_container, why_not
+from sandbox.limits import command_env
+from sandbox.process import Pump
+from sandbox.workspace import Workspace
+
+_Key = tuple[int, int, bool]
+_runs: dict[tuple[str, str], bool] = {}
+"""Whether the interpreter that a PATH begins with runs in an image: another libc, and it does not."""
+
+
+class DockerSandbox(Sandbox):
+    """See the module."""
+
+    backend = "docker"
+
+    def __init__(self, workspace: Workspace, policy: Policy) -> None:
+        problem = why_not()
+        if problem:
+            raise SandboxFault(problem[0], fix=problem[1])
+        self._workspace = workspace
+        self.root = workspace.root
+        self.policy = policy
+        self._containers: dict[_Key, Container] = {}
+        self._lock = threading.Lock()
+        self._closed = False
+
+    @property
+    def workdir(self) -> str:
+        return self._workspace.workdir
+
+    def exec(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: bytes = b"",
+        env: Mapping[str, str] | None = None,
+        cwd: str = ".",
+        timeout_s: float | None = None,
+        limits: Limits | None = None,
+    ) -> ExecResult:
+        if not argv:
+            raise ValueError("argv is empty")
+        limits = limits or self.policy.limits
+        inside = self._workspace.resolve(cwd)
+        container = self._container(limits)
+        policy = self._usable(container)
+        request = _request(argv, command_env(policy, env), inside, limits)
+        answer, result = _run(
+            container, request, stdin, limits, limits.wall_s if timeout_s is None else timeout_s
+        )
+        if not answer.get("clean") or result.timed_out or result.oom_killed:
+            self._discard(container)
+        return result
+
+    def _container(self, limits: Limits) -> Container:
+        key = (limits.memory_mb, limits.processes, _has_git(self._workspace))
+        with self._lock:
+            if self._closed:
+                raise SandboxFault("the sandbox is closed", fix="open it again")
+            found = self._containers.get(key)
+            if found is None:
+                owner = self.root.stat()
+                found = self._containers[key] = start_container(
+                    image=self.policy.image or DEFAULT_IMAGE,
+                    user=(owner.st_uid, owner.st_gid),
+                    binds=_binds(self._workspace, self.policy),
+                    limits=limits,
+                    network=self.policy.network,
+                    parent=self._workspace.parent,
+                )
+            return found
+
+    def _usable(self, container: Container) -> Policy:
+        """The policy, without the mounted interpreter on its PATH if that does not run in this image."""
+        path = self.policy.env.get("PATH", "")
+        mounted = [p for p in path.split(":") if any(Path(p).is_relative_to(r) for r in self.policy.readable)]
+        if not mounted:
+            return self.policy
+        key = (self.policy.image or DEFAULT_IMAGE, path)
+        if key not in _runs:
+            trial = _request(["python", "-c", ""], command_env(self.policy, None), self.workdir, Limits())
+            _runs[key] = _run(container, trial, b"", Limits(), 20.0)[1].ok
+        if _runs[key]:
+            return self.policy
+        rest = ":".join(p for p in path.split(":") if p not in mounted)
+        env = {k: v for k, v in self.policy.env.items() if k != "VIRTUAL_ENV"}
+        return replace(self.policy, env={**env, "PATH": rest})
+
+    def _discard(self, container: Container) -> None:
+        with self._lock:
+            self._containers = {k: c for k, c in self._containers.items() if c is not container}
+        container.close()
+
+    def fork(self) -> DockerSandbox:
+        return DockerSandbox(self._workspace.fork(), self.policy)
+
+    def diff(self) -> str:
+        return self._workspace.diff()
+
+    def close(self) -> None:
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            containers = list(self._containers.values())
+            self._containers.clear()
+        for container in containers:
+            container.close()
+        self._workspace.close()
+
+
+def _request(argv: Sequence[str], env: Mapping[str, str], cwd: str, limits: Limits) -> dict[str, object]:
+    return {"argv": list(argv), "env": dict(env), "cwd": cwd, "rlimits": _rlimits(limits)}
+
+
+def _run(
+    container: Container, request: Mapping[str, object], stdin: bytes, limits: Limits, timeout_s: float
+) -> tuple[dict[str, object], ExecResult]:
+    """One command in `container`: the supervisor's report ({} when there was none) and the result."""
+    started = time.monotonic()
+    in_theirs, in_ours = os.pipe()
+    out_ours, out_theirs = os.pipe()
+    err_ours, err_theirs = os.pipe()
+    report_ours, report_theirs = os.pipe()
+    leash_theirs, leash_ours = os.pipe()
+    theirs = (in_theirs, out_theirs, err_theirs, report_theirs, leash_theirs)
+    pump = Pump([in_ours, out_ours, err_ours], os.dup(report_ours), stdin, limits.output_bytes)
+    leash = _Leash(leash_ours, container)
+    try:
+        try:
+            container.send(request, theirs)
+        finally:
+            for fd in theirs:
+                os.close(fd)
+        timed_out = pump.serve(started + timeout_s, leash.kill, leash.tick)
+        answer: dict[str, object] = json.loads(os.read(report_ours, 1 << 16) or b"{}")
+    finally:
+        leash.close()
+        pump.close()
+        os.close(report_ours)
+    return answer, _result(answer, pump, timed_out=timed_out, wall_s=time.monotonic() - started)
+
+
+def _result(answer: Mapping[str, object], pump: Pump, *, timed_out: bool, wall_s: float) -> ExecResult:
+    # No report: the warden was killed, by the command or with the container. Its tree dies too.
+    status = answer.get("status")
+    code = os.waitstatus_to_exitcode(status) if isinstance(status, int) else -9
+    kills, cpu, rss = answer.get("oom_kills"), answer.get("cpu_s"), answer.get("max_rss_mb")
+    oom = isinstance(kills, int) and kills > 0 and code != 0
+    return ExecResult(
+        exit_code=code if code >= 0 else None,
+        signal=-code if code < 0 else None,
+        timed_out=timed_out and not oom,
+        oom_killed=oom,
+        stdout=pump.out.value(),
+        stderr=pump.err.value(),
+        truncated=pump.out.truncated or pump.err.truncated,
+        wall_s=wall_s,
+        cpu_s=cpu if isinstance(cpu, float) else None,
+        max_rss_mb=rss if isinstance(rss, float) else None,
+    )
+
+
+class _Leash:
+    """Kills a command: first by letting go of its warden's pipe, then with the whole container."""
+
+    def __init__(self, fd: int, container: Container) -> None:
+        self._fd: int | None = fd
+        self._container = container
+        self._patience = 0.0
+
+    def kill(self) -> None:
+        self.close()
+        self._patience = time.monotonic() + 4.0
+
+    def tick(self) -> None:
+        if self._patience and time.monotonic() > self._patience:
+            self._patience = 0.0
+            self._container.close()
+
+    def close(self) -> None:
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+
+
+def _rlimits(limits: Limits) -> dict[str, tuple[int, int]]:
+    size = limits.file_mb << 20
+    found = {"RLIMIT_CORE": (0, 0), "RLIMIT_FSIZE": (size, size), "RLIMIT_NOFILE": (1024, 4096)}
+    if limits.cpu_s is not None:
+        seconds = max(1, round(limits.cpu_s))
+        found["RLIMIT_CPU"] = (seconds, seconds + 1)
+    return found
+
+
+def _has_git(workspace: Workspace) -> bool:
+    git = workspace.root / ".git"
+    return git.exists() and not git.is_symlink()
+
+
+def _binds(workspace: Workspace, policy: Policy) -> list[Bind]:
+    binds = []
+    for path in policy.readable:
+        real = path.resolve()
+        binds += [Bind(real, place) for place in dict.fromkeys([str(path.absolute()), str(real)])]
+    for place in dict.fromkeys([str(workspace.root), workspace.workdir]):
+        binds.append(Bind(workspace.root, place, writable=True))
+        binds += [Bind(workspace.origin / name, f"{place}/{name}") for name in workspace.environments]
+        if _has_git(workspace):
+            binds.append(Bind(Path(workspace.root / ".git"), f"{place}/.git"))
+    return binds

@@ -1,0 +1,173 @@
+"""Process 1 of a docker sandbox: starts commands, one warden each, that end with everything they started.
+
+Runs inside the container with the image's own Python (3.8 or later), standard library only, and imports
+nothing of ours. In: requests on a socket that it connected at its start, each with five descriptors:
+stdin, stdout, stderr, a pipe for the report, and a pipe whose closing means "kill". Out: on the report
+pipe one JSON line with the wait status, CPU seconds, peak memory and out-of-memory kills. Commands never
+hold the report pipe, so nothing that they print can forge it.
+
+Commands have our uid. They cannot signal process 1 from inside its namespace, nor trace us (we are not
+dumpable); one that kills its warden ends without a report, and then the whole container is thrown away.
+"""
+
+import contextlib
+import ctypes
+import json
+import os
+import resource
+import select
+import signal
+import socket
+import sys
+import time
+
+PR_SET_DUMPABLE = 4
+PR_SET_CHILD_SUBREAPER = 36
+GRACE_S = 3.0
+
+
+def prctl(option: int, value: int) -> None:
+    if ctypes.CDLL(None).prctl(option, value, 0, 0, 0) != 0:
+        raise OSError("prctl failed")
+
+
+def main(path: str) -> None:
+    prctl(PR_SET_DUMPABLE, 0)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)  # as process 1: none of them reaches us from inside
+    control = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    control.connect(path)
+    while True:
+        data, descriptors, _, _ = socket.recv_fds(control, 1 << 20, 5)
+        reap()
+        if not data:  # our owner is gone
+            return
+        if os.fork() == 0:
+            control.close()
+            try:
+                warden(json.loads(data), descriptors)
+            finally:
+                os._exit(0)
+        for fd in descriptors:
+            os.close(fd)
+
+
+def reap() -> None:
+    """Collect wardens, and orphans of wardens that were killed."""
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+
+
+def warden(request: dict, descriptors: list) -> None:  # type: ignore[type-arg]
+    """Run one command; report when it and all its descendants are gone."""
+    stdin, stdout, stderr, report, leash = descriptors
+    prctl(PR_SET_CHILD_SUBREAPER, 1)
+    wake, wake_write = os.pipe()
+    os.set_blocking(wake_write, False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(wake_write)
+    oom_before = oom_kills()
+    child = os.fork()
+    if child == 0:
+        signal.set_wakeup_fd(-1)
+        become(request, (stdin, stdout, stderr))
+    for fd in (stdin, stdout, stderr):
+        os.close(fd)
+    status = None
+    while status is None:
+        ready, _, _ = select.select([wake, leash], [], [])
+        if leash in ready:
+            break
+        os.read(wake, 4096)
+        status = collect(child)
+    deadline = time.monotonic() + GRACE_S
+    while kill_descendants() and time.monotonic() < deadline:
+        final = collect(child)
+        status = final if status is None else status
+        time.sleep(0.001)
+    status = collect(child) if status is None else status
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    answer = {
+        "status": status,
+        "cpu_s": usage.ru_utime + usage.ru_stime,
+        "max_rss_mb": usage.ru_maxrss / 1024,
+        "oom_kills": oom_kills() - oom_before,
+        "clean": not descendants(),
+    }
+    os.write(report, json.dumps(answer).encode())
+
+
+def collect(child: int):  # type: ignore[no-untyped-def]
+    """Reap all that ended; the raw wait status of `child` if it was among them."""
+    status = None
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            pid, one = os.waitpid(-1, os.WNOHANG)
+            if pid == 0:
+                break
+            if pid == child:
+                status = one
+    return status
+
+
+def become(request: dict, streams: tuple) -> None:  # type: ignore[type-arg]
+    """In the child: turn into the command. Never returns."""
+    try:
+        os.setsid()
+        for target, fd in enumerate(streams):
+            os.dup2(fd, target)
+        os.closerange(3, 256)
+        for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD):
+            signal.signal(number, signal.SIG_DFL)
+        with open("/proc/self/oom_score_adj", "w") as file:  # noqa: PTH123
+            file.write("1000")  # the kernel takes us before process 1
+        for name, (soft, hard) in request["rlimits"].items():
+            resource.setrlimit(getattr(resource, name), (soft, hard))
+        os.chdir(request["cwd"])
+        os.execvpe(request["argv"][0], request["argv"], request["env"])  # noqa: S606
+    except OSError as error:
+        os.write(2, f"cannot start {request['argv'][0]}: {error.strerror}\n".encode())
+        os._exit(127 if isinstance(error, (FileNotFoundError, NotADirectoryError)) else 126)
+    finally:
+        os._exit(126)
+
+
+def kill_descendants() -> bool:
+    """Kill everything below us; False when there was nothing. Stopped first, so that none forks away."""
+    victims = descendants()
+    for number in (signal.SIGSTOP, signal.SIGKILL):
+        for pid in victims:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, number)
+    return bool(victims)
+
+
+def descendants() -> list:  # type: ignore[type-arg]
+    """Live processes below us, zombies excluded. Orphans are ours too: we are a subreaper."""
+    parents = {}
+    for name in os.listdir("/proc"):  # noqa: PTH208
+        if name.isdigit():
+            with contextlib.suppress(OSError, IndexError, ValueError):
+                with open(f"/proc/{name}/stat") as file:  # noqa: PTH123
+                    fields = file.read().rpartition(")")[2].split()
+                parents[int(name)] = (int(fields[1]), fields[0])
+    found, layer = [], {os.getpid()}
+    while layer:
+        layer = {pid for pid, (parent, _) in parents.items() if parent in layer}
+        found += [pid for pid in layer if parents[pid][1] != "Z"]
+    return found
+
+
+def oom_kills() -> int:
+    """How often the kernel killed for memory in this container so far."""
+    for path in ("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control"):
+        with contextlib.suppress(OSError), open(path) as file:  # noqa: PTH123
+            for line in file:
+                if line.startswith("oom_kill "):
+                    return int(line.split()[1])
+    return 0
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
