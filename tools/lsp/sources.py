@@ -35,6 +35,7 @@ class Sources:
         self._differing: set[Path] = set()
         self._untold: dict[Path, FileChangeType] = {}
         self.set_baseline()
+        self._untold.clear()  # servers find by themselves what was there before them
 
     # --- now -------------------------------------------------------------------------------------
 

@@ -1,0 +1,48 @@
+"""What an answer is worth when a server, or one of several, did not give it (room `tools/`). Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from tools.contract import DiagnosticsAnswer, Freshness
+from tools.lsp.answers import united
+from tools.lsp.client import TimedOut
+from tools.lsp.connection import Unavailable
+
+
+def worth(exc: Exception) -> Freshness:
+    return Freshness.TIMED_OUT if isinstance(exc, TimedOut) else Freshness.UNAVAILABLE
+
+
+def why(exc: Exception) -> str:
+    fix = exc.fix if isinstance(exc, Unavailable) else ""
+    return f"{exc} (fix: {fix})" if fix else str(exc)
+
+
+def unknown(answer: DiagnosticsAnswer) -> Freshness:
+    return answer.freshness if answer.freshness is Freshness.UNAVAILABLE else Freshness.TIMED_OUT
+
+
+def combine(parts: Sequence[DiagnosticsAnswer]) -> DiagnosticsAnswer:
+    """One file, several servers. Clean only if all are; what was found counts even if one did not answer, and
+    `detail` says which."""
+    items = united(d for p in parts for d in p.items)
+    detail = "; ".join(p.detail for p in parts if p.detail)
+    versions = [p.version for p in parts if p.version is not None]
+    states = {p.freshness for p in parts}
+    if items:
+        state = Freshness.FOUND
+    elif Freshness.UNAVAILABLE in states:
+        state = Freshness.UNAVAILABLE
+    elif Freshness.TIMED_OUT in states:
+        state = Freshness.TIMED_OUT
+    else:
+        state = Freshness.CLEAN
+    return DiagnosticsAnswer(state, items, max(versions, default=None), detail)
+
+
+def merge(parts: Sequence[DiagnosticsAnswer]) -> DiagnosticsAnswer:
+    """Several files: as `combine`, in the order of the files."""
+    combined = combine(parts)
+    return replace(combined, items=tuple(d for part in parts for d in part.items))
