@@ -52,7 +52,7 @@ class BoundedCapture:
 
     @property
     def truncated(self) -> bool:
-        return self._dropped > 0
+        return self._dropped > 0 or len(self._tail) > self._half
 
     def value(self) -> bytes:
         """What was kept, with a line that says how much is missing where the middle was dropped."""

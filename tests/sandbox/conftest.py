@@ -1,0 +1,68 @@
+"""One sandbox per backend and test, on a small git repo; backends that cannot run here skip loudly."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from sandbox import BackendName, Limits, Policy, Sandbox, bubblewrap, open_sandbox
+from sandbox.open import docker_problem
+
+OpenHere = Callable[..., Sandbox]
+GIT = {"GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_NOSYSTEM": "1", "PATH": os.environ["PATH"]}
+
+
+def skip_unless_it_runs(backend: str) -> None:
+    problem = {"docker": docker_problem, "bubblewrap": bubblewrap.why_not, "host": lambda: None}[backend]()
+    if problem:
+        pytest.skip(f"{backend}: {problem[0]}. Fix: {problem[1]}")
+
+
+@pytest.fixture(params=[pytest.param("docker", marks=pytest.mark.docker), "bubblewrap"])
+def isolated(request: pytest.FixtureRequest) -> BackendName:
+    """A backend that isolates."""
+    skip_unless_it_runs(request.param)
+    return request.param
+
+
+@pytest.fixture(params=[pytest.param("docker", marks=pytest.mark.docker), "bubblewrap", "host"])
+def backend(request: pytest.FixtureRequest) -> BackendName:
+    """Any backend."""
+    skip_unless_it_runs(request.param)
+    return request.param
+
+
+@pytest.fixture
+def repo(tmp_path: Path) -> Path:
+    """A git repo with a commit, an ignored file and an ignore rule."""
+    root = tmp_path / "repo"
+    (root / "src").mkdir(parents=True)
+    (root / "src" / "a.py").write_text("def a():\n    return 1\n")
+    (root / ".gitignore").write_text("*.log\n")
+    (root / "noise.log").write_text("noise\n")
+    for command in (
+        ["init", "-q"],
+        ["add", "-A"],
+        ["-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "x"],
+    ):
+        subprocess.run(["git", *command], cwd=root, check=True, env=GIT)
+    return root
+
+
+@pytest.fixture
+def open_here(repo: Path, tmp_path: Path) -> Iterator[OpenHere]:
+    """Opens sandboxes on `repo` with forks under the test's own directory; closes them at the end."""
+    opened: list[Sandbox] = []
+
+    def open_one(backend: BackendName, policy: Policy | None = None, root: Path | None = None) -> Sandbox:
+        policy = policy or Policy(limits=Limits(wall_s=20, memory_mb=512))
+        opened.append(open_sandbox(root or repo, policy, backend=backend, forks_in=tmp_path / "forks"))
+        return opened[-1]
+
+    yield open_one
+    for sandbox in opened:
+        sandbox.close()
