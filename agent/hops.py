@@ -20,7 +20,7 @@ from agent.prompts import failure_text
 from sandbox import Sandbox
 from tools.contract import EditRefused, Freshness, TestReport, TestStatus
 from tools.edits import AppliedEdit, apply_edit
-from tools.localise import is_test_path
+from tools.codeindex import is_test_path
 from tools.testrun import compare, is_solved, run_tests
 
 if TYPE_CHECKING:
@@ -64,8 +64,8 @@ class Gauntlet:
     task: Check
     regression: Check | None
     intel: Intel | None
-    polish: Callable[[str, str], str] = lambda _path, text: text
-    """Formatter and lint fixes for (path, text); identity where switched off."""
+    polish: Callable[[str, str | None, str], str] = lambda _path, _before, after: after
+    """Formatter and lint fixes for (path, text before, text after); identity where switched off."""
     seen: dict[str, tuple[int, int]] = field(default_factory=dict)
     agreement: dict[tuple[int, int], int] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -119,7 +119,7 @@ class Gauntlet:
                     f"{edit.path} is a test: tests are read-only here, repair the code they check"
                 )
             one = apply_edit(fork.root, edit)
-            polished = self.polish(one.path, one.after)
+            polished = self.polish(one.path, one.before, one.after)
             if polished != one.after:
                 (fork.root / one.path).write_text(polished, encoding="utf-8", newline="")
                 one = AppliedEdit(path=one.path, before=one.before, after=polished)

@@ -26,6 +26,7 @@ from agent.events import (
     StepEnded,
 )
 from agent.hops import Check, Gauntlet
+from agent.polish import polish
 from agent.places import RankedPlace, chunks, ranked_places, share
 from agent.prompts import Attempt, View, build_request
 from agent.protocol import Protocol, ProtocolName
@@ -34,7 +35,6 @@ from agent.reports import report_from_json, report_to_json
 from agent.wide import BudgetReached, Candidate, Lane, Spend, WideStep
 from models.contract import Decoding, Engine, Request
 from sandbox import Sandbox
-from tools.checks import polish
 from tools.contract import EditRefused, ReplaceFile, ReplaceSymbol, TestReport, TestStatus
 from tools.edits import apply_edit
 from tools.localise import localise

@@ -22,7 +22,9 @@ from agent.events import (
     BaselineTaken,
     CandidateRuled,
     Event,
+    LogFault,
     ModelAnswered,
+    ModelAsked,
     NoteMade,
     PlacesRanked,
     RunEnded,
@@ -169,6 +171,44 @@ def story(log: RunLog, events: Iterable[Event]) -> RenderableType:
         parts.append(Text(f"task      {log.text(first.task).strip()}"))
     parts += [line for line in (describe(event, log) for event in events) if line is not None]
     parts.append(hop_table(events))
+    return Group(*parts)
+
+
+def candidate_story(log: RunLog, events: Iterable[Event], name: str) -> RenderableType:
+    """One candidate, as `STEP.INDEX`: the prompt's last message, the answer, the diff, and the ruling.
+
+    Raises:
+        LogFault: the run has no such candidate.
+    """
+    events = list(events)
+    asked = {e.digest: e for e in events if isinstance(e, ModelAsked)}
+    for event in events:
+        if isinstance(event, ModelAnswered) and event.digest in asked:
+            request = asked[event.digest]
+            index = event.request * int(request.decoding.get("n", 1)) + event.sample
+            if f"{event.step}.{index}" == name:
+                ruling = _ruling_of(events, event.step, index)
+                return _candidate_page(log, request, event, ruling)
+    raise LogFault(f"run {log.folder.name} has no candidate {name}", fix="they are listed by `agent show`")
+
+
+def _ruling_of(events: list[Event], step: int, index: int) -> CandidateRuled | None:
+    rulings = (e for e in events if isinstance(e, CandidateRuled))
+    return next((e for e in rulings if (e.step, e.index) == (step, index)), None)
+
+
+def _candidate_page(
+    log: RunLog, request: ModelAsked, answer: ModelAnswered, ruling: CandidateRuled | None
+) -> RenderableType:
+    parts: list[RenderableType] = []
+    for message in request.messages:
+        parts += [Text(f"── {message.role}", "bold"), Text(log.text(message.content))]
+    parts += [
+        Text(f"── answer ({answer.completion_tokens} tokens, {answer.finish_reason})", "bold"),
+        Text(request.prefill + log.text(answer.text)),
+    ]
+    if ruling is not None:
+        parts += [Text(f"── {ruling.hop}", "bold"), Text(log.text(ruling.reason)), _diff(log.text(ruling.diff))]
     return Group(*parts)
 
 
