@@ -1,0 +1,272 @@
+"""Shared by the two engines that talk to OpenAI-compatible servers (room `models/`).
+
+In: a server's URL, and jobs that block on a socket. Out: what the server says about itself, exact prompt
+token counts where it has `/tokenize`, and `fan_out`, which runs the jobs at once and brings their events to
+the caller's thread. Not covered: the wire format of completions itself (each engine has its own).
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import re
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import httpx
+
+from models.contract import Completion, ModelFault, OnCompletion, OnTokens, Request
+
+KEY_VARIABLE = "FORKLOCK_SERVER_KEY"
+"""Key for servers named by URL. A provider's key (OPENAI_API_KEY, ...) is never sent to an arbitrary URL."""
+
+_SECRET = re.compile(r"\b(sk|pk|key|hf|gsk|xai)[-_][A-Za-z0-9_\-*]{6,}|(?<=Bearer )\S+", re.IGNORECASE)
+_SECRET_VARIABLE = re.compile(r"(_KEY|_TOKEN|_SECRET|_PASSWORD)$")
+_TOO_LONG = re.compile(r"maximum context length|context (length|window|size)|too long|max_model_len", re.I)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """An OpenAI-compatible server and the one model of it that we talk to."""
+
+    base_url: str
+    """With `/v1`, without a slash at the end."""
+    model: str
+    owner: str
+    """`owned_by` of /v1/models: vllm, llamacpp, ... tells which extensions it understands."""
+    context_tokens: int | None
+
+    @property
+    def root(self) -> str:
+        return self.base_url.removesuffix("/v1")
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """Event of a job: `count` more tokens were made."""
+
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Event of a job: sample `sample` of request `request` ended."""
+
+    request: int
+    sample: int
+    completion: Completion
+
+
+Emit = Callable[[Tokens | Sample], None]
+"""How a job reports; raises `Cancelled` once the caller has given up."""
+
+
+class Cancelled(Exception):
+    """The caller of `fan_out` is gone; a job lets go of its socket."""
+
+
+def is_url(model: str) -> bool:
+    return model.startswith(("http://", "https://"))
+
+
+def split_url(model: str) -> tuple[str, str | None]:
+    """`http://host:port/v1#name` to (base url, name or None); `/v1` is added where the path is empty."""
+    address, _, name = model.partition("#")
+    try:
+        url = httpx.URL(address)
+    except httpx.InvalidURL as error:
+        raise ModelFault(f"{address} is not a URL: {error}.", fix="Write http://host:port/v1.") from None
+    if not url.host:
+        raise ModelFault(f"{address} names no host.", fix="Write http://host:port/v1.")
+    if url.path.rstrip("/") == "":
+        url = url.copy_with(path="/v1")
+    return str(url).rstrip("/"), name or None
+
+
+def server_headers() -> dict[str, str]:
+    key = os.environ.get(KEY_VARIABLE, "")
+    return {"Authorization": f"Bearer {key}"} if key else {}
+
+
+def find_server(model_url: str, *, timeout_s: float = 10.0) -> Server:
+    """Ask a running server which model it serves.
+
+    Raises:
+        ModelFault: it does not answer, is no OpenAI-compatible server, lacks the named model, or serves
+            several and none is named.
+    """
+    base_url, name = split_url(model_url)
+    cards = _model_cards(base_url, timeout_s)
+    names = [str(card.get("id")) for card in cards]
+    if name is None and len(cards) != 1:
+        raise ModelFault(
+            f"{base_url} serves {len(cards)} models: {', '.join(names) or 'none'}.",
+            fix=f"Name one: {base_url}#{names[0] if names else 'MODEL'}.",
+        )
+    card = cards[0] if name is None else next((card for card in cards if card.get("id") == name), None)
+    if card is None:
+        raise ModelFault(f"{base_url} serves no model {name!r}.", fix=f"It serves: {', '.join(names)}.")
+    return Server(base_url, str(card["id"]), str(card.get("owned_by", "")), _context_of(card))
+
+
+def _model_cards(base_url: str, timeout_s: float) -> list[dict[str, Any]]:
+    hint = "Start the server, or correct the URL (http://host:port/v1)."
+    try:
+        answer = httpx.get(f"{base_url}/models", headers=server_headers(), timeout=timeout_s)
+        answer.raise_for_status()
+        cards = answer.json()["data"]
+    except httpx.HTTPStatusError as error:
+        if error.response.status_code in (401, 403):
+            hint = f"Put the server's key into {KEY_VARIABLE}."
+        raise ModelFault(f"{base_url}/models answered {error.response.status_code}.", fix=hint) from None
+    except httpx.HTTPError as error:
+        reason = str(error) or type(error).__name__
+        raise ModelFault(f"No server answers at {base_url}: {reason}.", fix=hint) from None
+    except (ValueError, KeyError, TypeError):
+        raise ModelFault(f"{base_url}/models is not OpenAI's format.", fix=hint) from None
+    if not isinstance(cards, list) or not all(isinstance(card, dict) and "id" in card for card in cards):
+        raise ModelFault(f"{base_url}/models is not OpenAI's format.", fix=hint)
+    return cards
+
+
+def _context_of(card: dict[str, Any]) -> int | None:
+    """vLLM and SGLang say `max_model_len`; llama.cpp says `meta.n_ctx` in newer builds."""
+    meta = card.get("meta")
+    for value in (card.get("max_model_len"), meta.get("n_ctx") if isinstance(meta, dict) else None):
+        if isinstance(value, int) and value > 0:
+            return value
+    return None
+
+
+def chat_wire(request: Request) -> list[dict[str, str]]:
+    """Messages in OpenAI's form; a prefill becomes the last, unfinished assistant message."""
+    wire: list[dict[str, str]] = [{"role": m.role, "content": m.content} for m in request.messages]
+    if request.prefill:
+        wire.append({"role": "assistant", "content": request.prefill})
+    return wire
+
+
+CONTINUE_LAST = {"add_generation_prompt": False, "continue_final_message": True}
+"""vLLM's and SGLang's way to go on with an unfinished assistant message."""
+
+
+def tokenize_on_server(server: Server, request: Request) -> list[int] | None:
+    """The server's own ids of the rendered prompt, by vLLM's `/tokenize`; None where it has none.
+
+    Raises:
+        ModelFault: the server refuses the prompt (its chat template may).
+    """
+    body: dict[str, Any] = {"model": server.model}
+    if request.text is not None:
+        body["prompt"] = request.text
+    else:
+        body["messages"] = chat_wire(request)
+        if request.prefill:
+            body |= CONTINUE_LAST
+    try:
+        answer = httpx.post(f"{server.root}/tokenize", json=body, headers=server_headers(), timeout=60)
+        if answer.status_code == 400:
+            raise ModelFault(f"{server.base_url} refuses the prompt: {redact(answer.text[:300])}")
+        return [int(token) for token in answer.json()["tokens"]] if answer.is_success else None
+    except (httpx.HTTPError, ValueError, KeyError, TypeError):
+        return None
+
+
+def redact(text: str) -> str:
+    """`text` without API keys: the values of key-like environment variables, and what looks like one."""
+    for name, value in os.environ.items():
+        if len(value) >= 8 and _SECRET_VARIABLE.search(name):
+            text = text.replace(value, "***")
+    return _SECRET.sub("***", text)
+
+
+def says_too_long(message: str) -> bool:
+    """Does a server's 400 mean that prompt and answer exceed the context?"""
+    return _TOO_LONG.search(message) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class _Done(Generic[T]):
+    job: int
+    result: T
+
+
+@dataclass(frozen=True, slots=True)
+class _Failed:
+    error: BaseException
+
+
+def fan_out(
+    jobs: Sequence[Callable[[Emit], T]],
+    *,
+    at_once: int,
+    on_tokens: OnTokens | None = None,
+    on_completion: OnCompletion | None = None,
+) -> list[T]:
+    """Run blocking jobs in at most `at_once` threads; results in the order of the jobs.
+
+    Callbacks run in the caller's thread. The first error (a job's, a callback's, Ctrl-C) cancels the rest:
+    waiting jobs never start, running ones are told at their next `emit`, and nobody waits for them.
+    """
+    events: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    stopped = threading.Event()
+    _start_threads(jobs, at_once, events, stopped)
+    results: dict[int, T] = {}
+    try:
+        while len(results) < len(jobs):
+            event = events.get()
+            if isinstance(event, _Done):
+                results[event.job] = event.result
+            elif isinstance(event, _Failed):
+                raise event.error
+            else:
+                _call_back(event, on_tokens, on_completion)
+    finally:
+        stopped.set()
+    return [results[index] for index in range(len(jobs))]
+
+
+def _start_threads(
+    jobs: Sequence[Callable[[Emit], T]],
+    at_once: int,
+    events: queue.SimpleQueue[Any],
+    stopped: threading.Event,
+) -> None:
+    waiting: queue.SimpleQueue[int] = queue.SimpleQueue()
+    for index in range(len(jobs)):
+        waiting.put(index)
+
+    def emit(event: Tokens | Sample) -> None:
+        if stopped.is_set():
+            raise Cancelled
+        events.put(event)
+
+    def work() -> None:
+        while not stopped.is_set():
+            try:
+                index = waiting.get_nowait()
+            except queue.Empty:
+                return
+            try:
+                events.put(_Done(index, jobs[index](emit)))
+            except BaseException as error:
+                # Carried to the caller's thread and raised there.
+                events.put(_Failed(error))
+
+    for _ in range(min(at_once, len(jobs))):
+        # Daemons: a job that hangs in a socket must not keep the process from ending.
+        threading.Thread(target=work, daemon=True, name="forklock-models").start()
+
+
+def _call_back(
+    event: Tokens | Sample, on_tokens: OnTokens | None, on_completion: OnCompletion | None
+) -> None:
+    if isinstance(event, Tokens):
+        if on_tokens is not None:
+            on_tokens(event.count)
+    elif on_completion is not None:
+        on_completion(event.request, event.sample, event.completion)
