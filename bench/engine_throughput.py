@@ -45,9 +45,8 @@ def main() -> None:
     engine = TransformersEngine.open(Path(options.model))
     engine._loaded = _endless(engine._loaded)
     peer = None if options.no_peer else _peer(Path(options.model), engine)
-    print(
-        f"{options.model}: {torch.get_num_threads()} threads, {engine._prefixes.dtype}, torch {torch.__version__}"
-    )
+    kind = engine._prefixes.dtype
+    print(f"{options.model}: {torch.get_num_threads()} threads, {kind}, torch {torch.__version__}")
     print("prompt  n   ours tok/s  peer tok/s  ratio (min-max)")
     for length in options.prompt:
         text = _text_of(engine, length)
@@ -71,7 +70,9 @@ def _line(
     pairs = [(_rate(ours), _rate(theirs) if theirs else float("nan")) for _ in range(repeats)]
     one, two = (statistics.median(side) for side in zip(*pairs, strict=True))
     ratios = [a / b for a, b in pairs]
-    return f"{length:6d} {n:3d} {one:11.1f} {two:11.1f}  {one / two:5.2f} ({min(ratios):.2f}-{max(ratios):.2f})"
+    return (
+        f"{length:6d} {n:3d} {one:11.1f} {two:11.1f}  {one / two:5.2f} ({min(ratios):.2f}-{max(ratios):.2f})"
+    )
 
 
 def _rate(work: Callable[[], int]) -> float:

@@ -28,6 +28,7 @@ def prompt_ids(tokenizer: Any, request: Request) -> list[int]:
         bos = tokenizer.bos_token
         plain = bool(bos) and request.text.startswith(bos)
         return _ids(tokenizer, request.text, special=not plain)
+    _need_template(tokenizer)
     control = _control_pattern(tokenizer)
     held: list[str] = []
 
@@ -59,11 +60,14 @@ def turn_end_ids(tokenizer: Any) -> set[int]:
     return {after[0]} & _control_ids(tokenizer) if after else set()
 
 
-def _render(tokenizer: Any, messages: list[dict[str, str]]) -> str:
+def _need_template(tokenizer: Any) -> None:
     if not tokenizer.chat_template:
         raise ModelFault(
-            "this model's tokenizer has no chat template", fix="send raw text, or an instruct model"
+            "this model's tokenizer has no chat template", fix="send raw text, or take an instruct model"
         )
+
+
+def _render(tokenizer: Any, messages: list[dict[str, str]]) -> str:
     try:
         text: str = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
     except Exception as error:

@@ -71,7 +71,7 @@ def _open_transformers(
     from models.catalogue import resolve_model
 
     resolved = resolve_model(model)
-    found = resolve_adapter(resolved.name, adapter)
+    found = resolve_adapter(resolved.name, adapter, base_revision=resolved.revision)
     try:
         from models.transformers_engine import TransformersEngine
     except ImportError as error:

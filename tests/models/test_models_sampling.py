@@ -121,6 +121,8 @@ def test_blocked_top_k_is_top_k(k: int, seed: int, size: int) -> None:
 
 def test_random_numbers_belong_to_a_sample() -> None:
     assert row_uniforms(1, 2, 3, 5) == row_uniforms(1, 2, 3, 9)[:5]
-    different = {row_uniforms(*key, 1)[0] for key in [(1, 2, 3), (1, 3, 2), (2, 2, 3), (12, 3, 3), (1, 23, 3)]}
+    different = {
+        row_uniforms(*key, 1)[0] for key in [(1, 2, 3), (1, 3, 2), (2, 2, 3), (12, 3, 3), (1, 23, 3)]
+    }
     assert len(different) == 5
     assert row_uniforms(None, 0, 0, 1) != row_uniforms(None, 0, 0, 1)

@@ -1,4 +1,4 @@
-"""The in-process engine on a tiny random model: every path runs for real, against transformers' own answers."""
+"""The in-process engine on a tiny random model: every path for real, against transformers' own answers."""
 
 from __future__ import annotations
 
@@ -110,7 +110,10 @@ def test_stop_string_ends_the_sample(engine) -> None:
     assert cut.text == free.text[: free.text.index(stop)]
     assert cut.finish_reason is FinishReason.STOP
     assert cut.token_ids == free.token_ids[: len(cut.token_ids)]
-    assert "".join(engine.stream(REQUESTS[0], Decoding(temperature=1.0, max_tokens=80, seed=2, stop=(stop,)))) == cut.text
+    assert (
+        "".join(engine.stream(REQUESTS[0], Decoding(temperature=1.0, max_tokens=80, seed=2, stop=(stop,))))
+        == cut.text
+    )
 
 
 def test_end_of_turn_finishes(engine) -> None:
@@ -248,7 +251,6 @@ def test_bad_input_is_a_fault(engine, tiny_model_dir: Path, tiny_adapter_dir: Pa
 def test_a_chat_needs_a_template(engine) -> None:
     class Bare:
         chat_template = None
-        added_tokens_decoder: dict[int, str] = {}
 
     with pytest.raises(ModelFault, match="chat template"):
         prompt_ids(Bare(), Request(messages=(Message(role="user", content="x"),)))
