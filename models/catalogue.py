@@ -68,6 +68,8 @@ class ModelCard:
     """SPDX identifier."""
     architecture: str
     """transformers' `model_type`."""
+    pre_tokenizer: str
+    """What the GGUF calls the splitting of text before BPE (`tokenizer.ggml.pre`)."""
     context_tokens: int
     preset: PromptPreset
     """Which prompts suit it: `coder-chat`, or `tiny` for models that follow few instructions."""
@@ -96,6 +98,7 @@ CATALOGUE: tuple[ModelCard, ...] = (
         sha256="1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32",
         licence="Apache-2.0",
         architecture="qwen2",
+        pre_tokenizer="qwen2",
         context_tokens=32_768,
         preset="coder-chat",
         parameters=494_032_768,
@@ -117,6 +120,7 @@ CATALOGUE: tuple[ModelCard, ...] = (
         sha256="cc324af070c2ecbfd324a30884d2f951a7ff756aba85cb811a6ec436933bb046",
         licence="Apache-2.0",
         architecture="qwen2",
+        pre_tokenizer="qwen2",
         context_tokens=32_768,
         preset="coder-chat",
         parameters=1_543_714_304,
@@ -133,12 +137,19 @@ CATALOGUE: tuple[ModelCard, ...] = (
         sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
         licence="Apache-2.0",
         architecture="llama",
+        pre_tokenizer="smollm",
         context_tokens=8_192,
         preset="tiny",
         parameters=134_515_008,
         tied_embeddings=True,
     ),
 )
+
+
+class NoSuchModel(ModelFault):
+    """The user asked for something that the catalogue and the disk do not know."""
+
+    exit_code = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +176,9 @@ def find_card(name: str, catalogue: tuple[ModelCard, ...] = CATALOGUE) -> ModelC
         return found
     near = difflib.get_close_matches(name.lower(), by_name, n=1, cutoff=0.5)
     known = f"Did you mean {near[0]!r}?" if near else f"Known models: {', '.join(by_name)}."
-    raise ModelFault(f"There is no model {name!r} in the catalogue.", fix=f"{known} See `agent models list`.")
+    raise NoSuchModel(
+        f"There is no model {name!r} in the catalogue.", fix=f"{known} See `agent models list`."
+    )
 
 
 def is_catalogue_name(name: str) -> bool:
@@ -187,7 +200,7 @@ def resolve_model(name_or_folder: str | Path) -> ResolvedModel:
         check_weights(folder)
         return ResolvedModel(folder.name, folder, folder_revision(folder), None)
     if isinstance(name_or_folder, Path) or "/" in text:
-        raise ModelFault(
+        raise NoSuchModel(
             f"There is no model folder {text}.", fix="Check the path, or see `agent models list`."
         )
     return _resolve_pulled(find_card(text))

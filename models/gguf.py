@@ -29,6 +29,7 @@ def convert(
     folder: Path,
     *,
     tied_embeddings: bool,
+    pre_tokenizer: str,
     context_tokens: int,
     on_step: OnStep = lambda _done, _total: None,
 ) -> str:
@@ -37,6 +38,7 @@ def convert(
     Args:
         tied_embeddings: the original shares input and output embeddings. A GGUF may carry two quantised
             copies of that one matrix; the finer one (the output's) is then taken for both.
+        pre_tokenizer: the GGUF's `tokenizer.ggml.pre` (told, since reading it costs 12 s for 151k tokens).
 
     Raises:
         ModelFault: the `local` extra is missing, not enough memory, or no readable GGUF.
@@ -56,7 +58,7 @@ def convert(
             ) from error
         if tied_embeddings:
             _tie(model)
-        _mend_tokenizer(tokenizer, gguf, context_tokens)
+        _mend_tokenizer(tokenizer, pre_tokenizer, context_tokens)
         _mend_generation(model, tokenizer, transformers)
         model.config._name_or_path = ""
         model.save_pretrained(folder)
@@ -103,28 +105,20 @@ def _tie(model: Any) -> None:
     model.tie_weights()
 
 
-def _mend_tokenizer(tokenizer: Any, gguf: Path, context_tokens: int) -> None:
-    """Put back what the GGUF names (`tokenizer.ggml.pre`) but the loader does not rebuild."""
+def _mend_tokenizer(tokenizer: Any, pre_tokenizer: str, context_tokens: int) -> None:
+    """Put back what the GGUF names (its key `tokenizer.ggml.pre`) but the loader does not rebuild."""
     from tokenizers import normalizers, pre_tokenizers
 
     backend = tokenizer.backend_tokenizer
-    kind = _pre_tokenizer_name(gguf)
-    if kind == "smollm":
+    if pre_tokenizer == "smollm":
         backend.pre_tokenizer = pre_tokenizers.Sequence(
             [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
         )
-    if kind == "qwen2":
+    if pre_tokenizer == "qwen2":
         backend.normalizer = normalizers.NFC()
     tokenizer.model_max_length = context_tokens
     if not tokenizer.chat_template:
-        raise ModelFault(f"{gguf} has no chat template.")
-
-
-def _pre_tokenizer_name(gguf: Path) -> str:
-    from gguf import GGUFReader
-
-    field = GGUFReader(gguf).get_field("tokenizer.ggml.pre")
-    return str(field.contents()) if field else ""
+        raise ModelFault("The GGUF has no chat template.")
 
 
 def _mend_generation(model: Any, tokenizer: Any, transformers: Any) -> None:

@@ -281,6 +281,7 @@ def _convert(card: ModelCard, path: Path, source: str, places: Places, progress:
             path,
             places.converting,
             tied_embeddings=card.tied_embeddings,
+            pre_tokenizer=card.pre_tokenizer,
             context_tokens=card.context_tokens,
             on_step=on_step,
         )

@@ -32,6 +32,12 @@ SECTIONS = ("agent", "evals", "models", "sandbox", "selfdistill", "tools")
 """Sections that a settings file may have: the rooms."""
 
 
+class BadSettings(ModelFault):
+    """A settings file, variable or flag is wrong."""
+
+    exit_code = 2
+
+
 class FaultClass(Protocol):
     """A room's error class."""
 
@@ -70,7 +76,7 @@ class RoomSettings(BaseSettings):
     model_config = SettingsConfigDict(extra="forbid", frozen=True)
 
     section: ClassVar[str]
-    fault: ClassVar[FaultClass] = ModelFault
+    fault: ClassVar[FaultClass] = BadSettings
 
     _origins: dict[str, Origin] = PrivateAttr(default_factory=dict)
 
@@ -165,7 +171,7 @@ class RoomSettings(BaseSettings):
         return cls.fault("\n".join(lines), fix="Correct the value; `agent config` shows what is in force.")
 
 
-def find_settings_file(start: Path, *, fault: FaultClass = ModelFault) -> SettingsFile | None:
+def find_settings_file(start: Path, *, fault: FaultClass = BadSettings) -> SettingsFile | None:
     """The nearest settings file from `start` upwards, not beyond the repository's root.
 
     In one folder `forklock.toml` and `[tool.forklock]` in `pyproject.toml` exclude each other.

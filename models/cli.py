@@ -1,0 +1,88 @@
+"""`agent models`: list, pull, remove and verify the models of the catalogue.
+
+A Typer app to be mounted by a room above; faults are raised for its `main` to print.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="Models on this machine: list, pull, remove, verify.", no_args_is_help=True)
+
+Name = Annotated[str, typer.Argument(help="A name from `agent models list`.")]
+
+
+@app.command("list")
+def list_models() -> None:
+    """Show the catalogue, what is pulled, and which adapter serves."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from models.adapters import AdapterRegistry
+    from models.catalogue import CATALOGUE
+
+    registry = AdapterRegistry()
+    table = Table()
+    table.add_column("name", no_wrap=True)
+    table.add_column("parameters", justify="right")
+    table.add_column("download", justify="right")
+    for heading in ("licence", "pulled", "adapter"):
+        table.add_column(heading)
+    for card in CATALOGUE:
+        table.add_row(
+            card.name,
+            f"{card.parameters / 1e6:,.0f} M",
+            f"{card.bytes / 1e6:,.0f} MB",
+            card.licence,
+            _state(card.name),
+            registry.current_version(card.name) or "-",
+        )
+    Console().print(table)
+
+
+def _state(name: str) -> str:
+    from models.catalogue import check_pulled, find_card
+    from models.contract import ModelFault
+    from models.pull import Places
+
+    places = Places.of(name)
+    if places.done.exists():
+        try:
+            check_pulled(find_card(name), places.done)
+        except ModelFault:
+            return "damaged"
+        return "yes"
+    return "begun" if places.downloads.exists() and any(places.downloads.iterdir()) else "no"
+
+
+@app.command("pull")
+def pull_model(name: Name) -> None:
+    """Download a model, check it, and convert it. Goes on where an earlier pull stopped."""
+    from models.pull import pull
+
+    typer.echo(str(pull(name)))
+
+
+@app.command("remove")
+def remove_model(
+    name: Name, yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False
+) -> None:
+    """Delete a pulled model and what is left of its downloads. Adapters stay."""
+    from models.catalogue import find_card
+    from models.pull import remove
+
+    card = find_card(name)
+    if not yes and not typer.confirm(f"Delete {card.name} from this machine?"):
+        raise typer.Exit(1)
+    typer.echo(f"{remove(card.name) / 1e6:,.0f} MB freed.")
+
+
+@app.command("verify")
+def verify_model(name: Name) -> None:
+    """Read every byte of a pulled model and compare it with the hashes taken at conversion."""
+    from models.catalogue import verify
+
+    verify(name)
+    typer.echo(f"{name} is whole.")
