@@ -8,6 +8,7 @@ with the reason. Not covered: reading files (`evals.sets`).
 from __future__ import annotations
 
 import ast
+import builtins
 import json
 from collections.abc import Mapping
 from datetime import date
@@ -17,6 +18,7 @@ from evals.contract import Problem, TestCase
 from evals.unpickle import packed_text
 
 Record = Mapping[str, Any]
+_CHECK = "_forklock_check"
 
 
 def problem_from_record(record: object) -> Problem:
@@ -85,9 +87,9 @@ def _lcb_test(item: object, *, public: bool) -> TestCase:
 
 def _from_checked(record: Record) -> Problem:
     """HumanEval and MBPP: a `check(candidate)` with asserts, and the code to continue in `prompt`."""
-    starter, entry_point = str(record["prompt"]), str(record["entry_point"])
+    starter, test = str(record["prompt"]), str(record["test"])
+    entry_point = _tested_name(test, str(record["entry_point"]).strip())
     prelude = given_code(starter, entry_point)
-    test = str(record["test"])
     task_id = str(record["task_id"])
     platform = task_id.split("/", maxsplit=1)[0].lower()
     return Problem(
@@ -98,8 +100,31 @@ def _from_checked(record: Record) -> Problem:
         prelude=prelude,
         entry_point=entry_point,
         platform=platform,
-        tests=(TestCase(kind="assert", input=f"{prelude}\n\n{test}\n\ncheck(candidate)\n", output=""),),
+        tests=(_check_program(prelude, test),),
     )
+
+
+def _check_program(prelude: str, test: str) -> TestCase:
+    """`check` under another name: a solution may be called `check` too (MBPP/56)."""
+    renamed = test.replace("def check(candidate)", f"def {_CHECK}(candidate)", 1)
+    return TestCase(kind="assert", input=f"{prelude}\n\n{renamed}\n\n{_CHECK}(candidate)\n", output="")
+
+
+def _tested_name(test: str, entry_point: str) -> str:
+    """The function that the test really calls: nine MBPP records name a helper as their entry point."""
+    try:
+        tree = ast.parse(test)
+    except SyntaxError:
+        return entry_point
+    used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    calls = {
+        node.func.id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    } - set(dir(builtins))
+    if entry_point in used or "candidate" in used or len(calls) != 1:
+        return entry_point
+    return calls.pop()
 
 
 def _stated(starter: str, test: str, platform: str) -> str:
@@ -122,9 +147,7 @@ def _from_leetcode(record: Record) -> Problem:
         entry_point=str(record["entry_point"]).rsplit(".", maxsplit=1)[-1],
         difficulty=str(meta.get("difficulty") or "unknown").lower(),
         platform="leetcode",
-        tests=(
-            TestCase(kind="assert", input=f"{prelude}\n\n{record['test']}\n\ncheck(candidate)\n", output=""),
-        ),
+        tests=(_check_program(prelude, str(record["test"])),),
     )
 
 

