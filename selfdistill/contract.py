@@ -98,6 +98,8 @@ class Prompt(_Frozen):
     request: Request
     statement: str
     """What is compared with the gate's problems for overlap: the task's own words."""
+    source: str
+    """The set's name or file, or `runs`."""
     problem_id: str | None = None
     """Id in its problem set, where it has one; only those can be judged (arm `rft`)."""
 

@@ -3,26 +3,27 @@
 In: prompts, an engine without an adapter, the arm's decoding. Out: `samples.jsonl`, a line per sample with
 the prompt's and the completion's own token ids. Kill it at any point: a torn last line is cut off and only
 what is missing is sampled. Each prompt has a seed of its own, made from the round's seed and the prompt's
-index, so that where the engine draws per sample the same samples come whatever the batches were.
+index, so the same samples come whatever was in the batch beside them (up to float noise of batch shapes).
 Filter (`drop_reason`): only empty answers and one-line stubs, as in the paper; correctness is not looked at.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from models.contract import Completion, Decoding, Engine, FinishReason, Request
+from models.contract import Completion, Decoding, Engine, FinishReason, OnTokens, Request
 from selfdistill.contract import EXIT_INFRASTRUCTURE, Prompt, RoundFault
 from selfdistill.store import Appender
 
 PromptIds = Callable[[Request], Sequence[int]]
 """The engine's own rendering of a request as token ids."""
-OnSample = Callable[[int], None]
-"""Called with the number of new tokens of each finished sample."""
+OnSample = Callable[["SampleRow"], None]
+"""Called after a sample is on disk."""
 
 
 class SampleRow(BaseModel):
@@ -63,10 +64,14 @@ def sample_all(
     *,
     seed: int,
     prompt_ids: PromptIds,
-    batch: int,
+    on_start: Callable[[int, int], None] | None = None,
+    on_tokens: OnTokens | None = None,
     on_sample: OnSample | None = None,
 ) -> list[SampleRow]:
     """Fill `path` with one sample per prompt and return them in the prompts' order.
+
+    Args:
+        on_start: called once with (samples already there, samples in all).
 
     Raises:
         RoundFault: the engine serves an adapter, gives no token ids, or renders prompts otherwise than we do;
@@ -78,42 +83,40 @@ def sample_all(
         rows = {row.index: row for row in map(SampleRow.model_validate, lines.rows)}
         _same_base(rows.values(), engine)
         missing = [index for index in range(len(prompts)) if index not in rows]
-        for part in _parts(missing, batch):
-            ids = [tuple(prompt_ids(prompts[index].request)) for index in part]
+        if on_start:
+            on_start(len(rows), len(prompts))
+        requests = [
+            prompts[index].request.model_copy(update={"seed": sample_seed(seed, index)}) for index in missing
+        ]
 
-            def keep(request: int, _sample: int, completion: Completion, part=part, ids=ids) -> None:  # type: ignore[no-untyped-def]
-                row = _row(part[request], prompts[part[request]], ids[request], completion)
-                lines.append(row)
-                rows[row.index] = row
-                if on_sample:
-                    on_sample(len(row.token_ids))
+        def keep(request: int, _: int, completion: Completion) -> None:
+            index = missing[request]
+            row = _row(index, prompts[index], tuple(prompt_ids(requests[request])), completion)
+            lines.append(row)
+            rows[index] = row
+            if on_sample:
+                on_sample(row)
 
-            _one_batch(engine, [prompts[index].request for index in part], decoding, seed + part[0], keep)
+        if requests:
+            engine.complete(
+                requests, decoding.model_copy(update={"n": 1}), on_tokens=on_tokens, on_completion=keep
+            )
     return [rows[index] for index in range(len(prompts))]
 
 
-def _one_batch(
-    engine: Engine,
-    requests: list[Request],
-    decoding: Decoding,
-    seed: int,
-    keep: Callable[[int, int, Completion], None],
-) -> None:
-    engine.complete(requests, decoding.model_copy(update={"seed": seed, "n": 1}), on_completion=keep)
+def sample_seed(round_seed: int, index: int) -> int:
+    """Seed of one prompt's sample: the same whichever batch it ends up in."""
+    digest = hashlib.sha256(f"{round_seed}/samples/{index}".encode()).digest()
+    return int.from_bytes(digest[:4], "big") >> 1
 
 
-def _same_base(rows: Iterator[SampleRow] | object, engine: Engine) -> None:
-    for row in rows:  # type: ignore[attr-defined]
+def _same_base(rows: Iterable[SampleRow], engine: Engine) -> None:
+    for row in rows:
         if row.model != str(engine.identity):
             raise RoundFault(
                 f"this round's samples came from {row.model}, but {engine.identity} is loaded",
                 fix="restore that model, or start a new round",
             )
-
-
-def _parts(indices: Sequence[int], size: int) -> Iterator[list[int]]:
-    for start in range(0, len(indices), size):
-        yield list(indices[start : start + size])
 
 
 def _row(index: int, prompt: Prompt, ids: tuple[int, ...], completion: Completion) -> SampleRow:

@@ -127,7 +127,9 @@ class RoundDir:
         try:
             path.mkdir(parents=True)
             round_dir = cls(path)
-            round_dir._write_round({"recipe": recipe.model_dump(mode="json"), "recipe_digest": recipe.digest()})
+            round_dir._write_round(
+                {"recipe": recipe.model_dump(mode="json"), "recipe_digest": recipe.digest()}
+            )
         except OSError as error:
             raise RoundFault(
                 f"the round's folder {path} cannot be written: {error.strerror}",

@@ -51,6 +51,8 @@ def test_peak_memory_is_the_chunk_not_the_batch() -> None:
 
     hidden = torch.randn(64, 4, requires_grad=True)
     with Watch():
-        cross_entropy_sum(hidden, torch.randn(997, 4)[:], torch.zeros(64, dtype=torch.long), chunk=16).backward()
+        cross_entropy_sum(
+            hidden, torch.randn(997, 4)[:], torch.zeros(64, dtype=torch.long), chunk=16
+        ).backward()
     # `torch.randn(997, 4)` is not 997 wide; only logits are.
     assert seen and max(seen) == 16

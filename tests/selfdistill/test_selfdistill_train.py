@@ -33,8 +33,14 @@ def examples(count: int = 14) -> list[Example]:
 
 def job(tiny_weights: Path, folder: Path) -> Job:
     return Job(
-        weights=tiny_weights, model_name="tiny", examples=examples(), config=CONFIG, seed=1, device="cpu",
-        checkpoints=folder / "checkpoints", out=folder / "adapter",
+        weights=tiny_weights,
+        model_name="tiny",
+        examples=examples(),
+        config=CONFIG,
+        seed=1,
+        device="cpu",
+        checkpoints=folder / "checkpoints",
+        out=folder / "adapter",
     )
 
 
@@ -66,8 +72,14 @@ def test_loss_is_the_models_own_on_masked_labels(tiny_weights: Path, tmp_path: P
 def test_how_a_batch_is_cut_changes_nothing(tiny_weights: Path, tmp_path: Path) -> None:
     base = job(tiny_weights, tmp_path)
     fine = train(replace(base, config=CONFIG.model_copy(update={"micro_tokens": 16}), out=tmp_path / "a"))
-    wide = train(replace(base, config=CONFIG.model_copy(update={"micro_tokens": 4096}), out=tmp_path / "b",
-                         checkpoints=tmp_path / "other"))
+    wide = train(
+        replace(
+            base,
+            config=CONFIG.model_copy(update={"micro_tokens": 4096}),
+            out=tmp_path / "b",
+            checkpoints=tmp_path / "other",
+        )
+    )
     assert fine.losses == pytest.approx(wide.losses, rel=1e-3)
 
 
@@ -77,9 +89,12 @@ def test_loss_falls_and_only_the_adapter_is_written(tiny_weights: Path, tmp_path
     position = train(replace(job(tiny_weights, tmp_path), config=config, examples=one))
     assert position.losses[-1] < position.losses[0] - 1
     assert sorted(p.name for p in (tmp_path / "adapter").iterdir()) == [
-        "adapter_config.json", "adapter_model.safetensors",
+        "adapter_config.json",
+        "adapter_model.safetensors",
     ]
-    assert all(t.dtype == torch.float32 for t in load_file(tmp_path / "adapter/adapter_model.safetensors").values())
+    assert all(
+        t.dtype == torch.float32 for t in load_file(tmp_path / "adapter/adapter_model.safetensors").values()
+    )
 
 
 class Killed(Exception):

@@ -1,0 +1,128 @@
+"""`selfdistill refresh | status | show | rollback`: the command line of the room.
+
+In: flags, and `[selfdistill]` of the settings. Out: tables on stdout, progress on stderr, and an exit code:
+0 promoted (or done), 1 rejected by the gate, 2 bad input, 3 infrastructure, 130 interrupted.
+Heavy imports happen inside the commands, so that `--help` is quick.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from models.console import run_app
+
+app = typer.Typer(
+    help="Train a model on its own raw samples, and let it serve only if it is proven better.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Model = Annotated[str | None, typer.Option(help="Catalogue name, or a folder of transformers weights.")]
+
+
+def main() -> None:
+    """Console script."""
+    run_app(app)
+
+
+@app.command()
+def refresh(
+    model: Model = None,
+    prompts: Annotated[
+        str | None,
+        typer.Option(
+            help="runs[:REPO], a set's name or file, several joined by +; auto takes runs + humaneval."
+        ),
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Prompts at most.")] = None,
+    gate_set: Annotated[
+        str | None, typer.Option(help="Problem set whose development part is the gate.")
+    ] = None,
+    gate_limit: Annotated[int | None, typer.Option(min=1, help="Gate problems at most.")] = None,
+    gate_n: Annotated[int | None, typer.Option(min=1, help="Samples per gate problem and side.")] = None,
+    arm: Annotated[str | None, typer.Option(help="ssd, rft or placebo.")] = None,
+    temperature: Annotated[float | None, typer.Option(help="Of the training samples.")] = None,
+    top_k: Annotated[int | None, typer.Option(help="Of the training samples.")] = None,
+    top_p: Annotated[float | None, typer.Option(help="Of the training samples.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps; beats --epochs.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1)] = None,
+    lr: Annotated[float | None, typer.Option(help="Peak learning rate of the LoRA.")] = None,
+    rank: Annotated[int | None, typer.Option(min=1, help="LoRA rank; alpha is twice that.")] = None,
+    max_tokens: Annotated[int | None, typer.Option(min=1, help="New tokens per sample.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, …; CUDA where there is one.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Fixes the draw; each new round of a recipe takes a fresh one.")
+    ] = None,
+    resume: Annotated[str | None, typer.Option(metavar="ROUND", help="Go on with this round.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the recipe and the estimate only.")
+    ] = False,
+) -> None:
+    """Run one round: prompts, samples, dataset, adapter, gate, promote. Unfinished rounds are resumed."""
+    from models.catalogue import resolve_model
+    from selfdistill.lock import only_round
+    from selfdistill.presets import pick_device
+    from selfdistill.report import print_plan, print_verdict
+    from selfdistill.round import begin, rounds_dir, run_round
+    from selfdistill.settings import SelfdistillSettings
+    from selfdistill.show import Show
+    from selfdistill.stages import Work
+    from selfdistill.store import find_round
+
+    chosen = SelfdistillSettings.load(
+        model=model, prompts=prompts, limit=limit, gate_set=gate_set, gate_limit=gate_limit, gate_n=gate_n,
+        arm=arm, temperature=temperature, top_k=top_k, top_p=top_p, steps=steps, epochs=epochs, lr=lr,
+        rank=rank, max_tokens=max_tokens, device=device,
+    )  # fmt: skip
+    held = find_round(rounds_dir(), resume) if resume else None
+    recipe = held.recipe if held else chosen.recipe(pick_device(chosen.device), seed=seed or 0)
+    base = resolve_model(recipe.model)
+    show = Show()
+    print_plan(recipe, base, show)
+    if dry_run:
+        return
+    with only_round(rounds_dir(), "refresh"):
+        round_dir = held or begin(recipe, root=rounds_dir(), seed=seed, show=show)
+        work = Work(dir=round_dir, recipe=round_dir.recipe, base=base, show=show, cwd=Path.cwd())
+        try:
+            verdict = run_round(work)
+        except KeyboardInterrupt:
+            show.say(f"interrupted; `selfdistill refresh --resume {round_dir.id}` goes on where it was")
+            raise
+    print_verdict(round_dir, verdict)
+    raise typer.Exit(0 if verdict.promoted else 1)
+
+
+@app.command()
+def status() -> None:
+    """What serves for each base, and every round with its stage and verdict."""
+    from selfdistill.report import print_status
+    from selfdistill.round import rounds_dir
+
+    print_status(rounds_dir())
+
+
+@app.command()
+def show(round_id: Annotated[str, typer.Argument(metavar="ROUND", help="A round's id, or its end.")]) -> None:
+    """A round's recipe, stages and verdict."""
+    from selfdistill.report import print_round
+    from selfdistill.round import rounds_dir
+    from selfdistill.store import find_round
+
+    print_round(find_round(rounds_dir(), round_id))
+
+
+@app.command()
+def rollback(model: Model = None) -> None:
+    """Let what served before serve again; one pointer moves, nothing is deleted."""
+    from models.adapters import AdapterRegistry
+    from models.catalogue import resolve_model
+    from selfdistill.settings import SelfdistillSettings
+
+    base = resolve_model(SelfdistillSettings.load(model=model).base).name
+    now = AdapterRegistry().rollback(base)
+    typer.echo(f"{base}: {now or 'the bare base'} serves now")

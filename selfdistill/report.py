@@ -1,0 +1,147 @@
+"""Tables and sentences of the command line. In: rounds and verdicts. Out: text on stdout (plans: stderr)."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from models.adapters import AdapterRegistry
+from models.catalogue import ResolvedModel
+from selfdistill.arms import ARMS
+from selfdistill.contract import STAGES, Recipe, RoundFault
+from selfdistill.gate import Health, Verdict
+from selfdistill.presets import estimate_seconds
+from selfdistill.show import Show
+from selfdistill.stages import read_verdict
+from selfdistill.store import RoundDir, list_rounds
+
+
+def print_plan(recipe: Recipe, base: ResolvedModel, show: Show) -> None:
+    """What is about to happen and about how long it takes."""
+    arm, config = ARMS[recipe.arm], recipe.training
+    how = arm.decoding(recipe)
+    amount = f"{config.steps} steps" if config.steps else f"{config.epochs} epoch(s)"
+    show.say(f"model    {base.name} on {recipe.device}")
+    show.say(f"arm      {arm.name}: {arm.about}")
+    show.say(
+        f"samples  {recipe.limit} prompts from {recipe.prompts}, T {how.temperature} / top-k {how.top_k} / "
+        f"top-p {how.top_p}, {how.max_tokens} tokens at most"
+    )
+    show.say(f"LoRA     rank {config.rank}, lr {config.lr:g}, {amount}, batches of {config.batch_size}")
+    show.say(
+        f"gate     {recipe.gate_limit} problems of {recipe.gate_set} x {recipe.gate_n} samples x 2 sides, "
+        f"T {recipe.gate_decoding.temperature}"
+    )
+    parameters = base.card.parameters if base.card else weights_bytes(base.folder) / 2
+    seconds = estimate_seconds(recipe, parameters)
+    if seconds is None:
+        show.say("time     unknown: no rates were measured on this kind of device")
+    else:
+        parts = ", ".join(f"{stage} {_clock(value)}" for stage, value in seconds.items())
+        show.say(f"time     about {_clock(sum(seconds.values()))} on two cores ({parts})")
+
+
+def weights_bytes(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.glob("*.safetensors"))
+
+
+def print_verdict(round_dir: RoundDir, verdict: Verdict) -> None:
+    console = Console(soft_wrap=True)
+    adapter = round_dir.read_round().get("adapter", "")
+    word = "PROMOTED" if verdict.promoted else "REJECTED"
+    console.print(_sides(verdict))
+    console.print(f"{word}  {adapter}", highlight=False)
+    for reason in verdict.reasons:
+        console.print(f"  {reason}", highlight=False, markup=False)
+    console.print(f"  round {round_dir.id}", highlight=False)
+
+
+def _sides(verdict: Verdict) -> Table:
+    paired = verdict.paired
+    table = Table(title=f"gate: {paired.problems} problems x {paired.samples} samples", title_justify="left")
+    table.add_column("")
+    table.add_column(f"serving ({verdict.against})", justify="right")
+    table.add_column("candidate", justify="right")
+    rows = [("pass@1", f"{paired.serving:.1%}", f"{paired.candidate:.1%}")]
+    for left, right in zip(_health(verdict.serving), _health(verdict.candidate), strict=True):
+        rows.append((left[0], left[1], right[1]))
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def _health(side: Health) -> list[tuple[str, str]]:
+    return [
+        ("answers without an end", f"{side.no_end:.0%}"),
+        ("code that parses", f"{side.code:.0%}"),
+        ("instructions followed", f"{side.followed} of {side.probes}"),
+        ("tokens an answer", f"{side.tokens:.0f}"),
+        ("entropy, nats a token", "-" if side.entropy is None else f"{side.entropy:.3f}"),
+        ("KeptMass", "-" if side.kept_mass is None else f"{side.kept_mass:.4f}"),
+    ]
+
+
+def print_status(root: Path) -> None:
+    """What serves, and all rounds."""
+    console, registry = Console(), AdapterRegistry()
+    rounds = list_rounds(root)
+    manifests = registry.list()
+    if not rounds and not manifests:
+        console.print("no rounds yet: `selfdistill refresh` runs one")
+        return
+    for base in sorted({manifest.base for manifest in manifests}):
+        now = registry.current_version(base)
+        console.print(f"{base}: {now or 'the bare base'} serves", highlight=False, soft_wrap=True)
+    table = Table()
+    for heading in ("round", "model", "arm", "stage", "verdict", "effect", "adapter"):
+        table.add_column(heading, no_wrap=heading == "round")
+    for round_dir in rounds:
+        table.add_row(*_status_row(round_dir))
+    console.print(table)
+
+
+def _status_row(round_dir: RoundDir) -> tuple[str, ...]:
+    try:
+        recipe, adapter = round_dir.recipe, str(round_dir.read_round().get("adapter", ""))
+    except RoundFault as fault:
+        return (round_dir.id, "?", "?", "damaged", fault.message, "", "")
+    stage, verdict = round_dir.next_stage(), read_verdict(round_dir)
+    effect = f"{verdict.paired.effect:+.1%}" if verdict else ""
+    decision = {"promote": "promoted", "reject": "rejected"}[verdict.decision] if verdict else ""
+    return (
+        round_dir.id,
+        Path(recipe.model).name,
+        recipe.arm,
+        f"at {stage}" if stage else "finished",
+        decision,
+        effect,
+        adapter.rpartition("/")[2],
+    )
+
+
+def print_round(round_dir: RoundDir) -> None:
+    """Recipe, stages, verdict of one round."""
+    console, recipe = Console(soft_wrap=True), round_dir.recipe
+    console.print(f"round {round_dir.id}, recipe {recipe.digest()[:12]}, seed {recipe.seed}", highlight=False)
+    console.print_json(recipe.model_dump_json(exclude={"seed"}))
+    table = Table()
+    for heading in ("stage", "seconds", "what"):
+        table.add_column(heading)
+    for stage in STAGES:
+        record = round_dir.record(stage)
+        if record:
+            facts = ", ".join(f"{key} {value}" for key, value in record.summary.items())
+            table.add_row(stage, f"{record.seconds:.1f}", facts)
+        else:
+            table.add_row(stage, "", "not yet")
+    console.print(table)
+    verdict = read_verdict(round_dir)
+    if verdict:
+        print_verdict(round_dir, verdict)
+
+
+def _clock(seconds: float) -> str:
+    return str(timedelta(seconds=max(round(seconds), 1)))

@@ -1,0 +1,115 @@
+"""A round: a chain of stages, each content-addressed, each resumable.
+
+In: a round's folder with its recipe. Out: the gate's verdict, and perhaps a promoted adapter. A stage's
+inputs are the recipe and the digests of what the stages before it made; it is skipped exactly while its
+record names those inputs and its outputs are intact. Killed anywhere, the chain goes on where it was:
+half-done stages keep their own progress (samples, checkpoints, judged answers).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from pathlib import Path
+
+from models.paths import data_dir
+from selfdistill.contract import EXIT_INFRASTRUCTURE, Recipe, RoundFault
+from selfdistill.gate import Verdict
+from selfdistill.show import Show
+from selfdistill.stages import CHAIN, Stage, Work
+from selfdistill.store import RoundDir, StageRecord, list_rounds, unfinished, write_atomic
+
+
+def rounds_dir() -> Path:
+    """Where this user's rounds lie."""
+    return data_dir() / "rounds"
+
+
+def begin(recipe: Recipe, *, root: Path, seed: int | None, show: Show) -> RoundDir:
+    """The unfinished round of this recipe if there is one, else a new one.
+
+    Args:
+        seed: what the user asked for; None gives each new round of a recipe a seed of its own, so that it
+            draws fresh samples.
+    """
+    found = unfinished(root, recipe, any_seed=seed is None)
+    if found is not None:
+        show.say(f"resuming unfinished round {found.id} of the same recipe, at stage {found.next_stage()}")
+        return found
+    if seed is None:
+        recipe = recipe.model_copy(update={"seed": _past_rounds(root, recipe)})
+    made = RoundDir.create(root, recipe)
+    show.say(f"new round {made.id}")
+    return made
+
+
+def _past_rounds(root: Path, recipe: Recipe) -> int:
+    return sum(_same_but_seed(held, recipe) for held in list_rounds(root))
+
+
+def _same_but_seed(round_dir: RoundDir, recipe: Recipe) -> bool:
+    try:
+        return round_dir.recipe.digest(but_seed=True) == recipe.digest(but_seed=True)
+    except RoundFault:
+        return False
+
+
+def run_round(work: Work) -> Verdict:
+    """Run what is left of the round and return the gate's verdict.
+
+    Raises:
+        RoundFault, ModelFault, EvalFault: with what to do next; everything finished so far is kept.
+    """
+    recipe_digest = work.recipe.digest()
+    before = ""
+    for stage in CHAIN:
+        inputs = _digest(recipe_digest, stage.name, before)
+        record = work.dir.done(stage.name, inputs)
+        if record is not None:
+            work.show.say(f"{stage.name}: done before ({_seconds(record)}), nothing to do")
+        else:
+            record = _run_stage(stage, work, inputs)
+        before = _digest(before, *(f"{name}={digest}" for name, digest in sorted(record.outputs.items())))
+    return Verdict.model_validate_json((work.dir.path / "verdict.json").read_text(encoding="utf-8"))
+
+
+def _run_stage(stage: Stage, work: Work, inputs: str) -> StageRecord:
+    _drop_stale(stage, work.dir, inputs)
+    began = time.monotonic()
+    try:
+        summary = stage.run(work)
+        record = work.dir.finish(
+            stage.name, inputs, list(stage.outputs), seconds=time.monotonic() - began, summary=summary
+        )
+        work.dir.discard(*stage.scratch)
+    except OSError as error:
+        raise RoundFault(
+            f"stage {stage.name}: {error.strerror or error} ({error.filename or work.dir.path})",
+            fix=f"free the disk or the memory, then `selfdistill refresh --resume {work.dir.id}`",
+            exit_code=EXIT_INFRASTRUCTURE,
+        ) from error
+    facts = ", ".join(f"{key} {value}" for key, value in summary.items() if _short(value))
+    work.show.say(f"{stage.name}: {facts} ({_seconds(record)})")
+    return record
+
+
+def _drop_stale(stage: Stage, round_dir: RoundDir, inputs: str) -> None:
+    """Keep a stage's half-done work only if it was made from the same inputs, and never beside a finished
+    record whose outputs turned out damaged."""
+    marker = round_dir.path / f".{stage.name}.inputs"
+    same = marker.exists() and marker.read_text(encoding="utf-8") == inputs
+    if not same or round_dir.record(stage.name) is not None:
+        round_dir.discard(f"{stage.name}.json", *stage.outputs, *stage.scratch)
+    write_atomic(marker, inputs)
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()
+
+
+def _seconds(record: StageRecord) -> str:
+    return f"{record.seconds:.1f} s"
+
+
+def _short(value: object) -> bool:
+    return isinstance(value, int | float | str) and len(str(value)) < 60

@@ -1,0 +1,268 @@
+"""The stages of a round: prompts, samples, dataset, adapter, gate, promote.
+
+Each is a function from `Work` to a summary; it reads and writes files of the round's folder only (and the
+registry, in the last two). `outputs` are digested when a stage ends; `scratch` is half-done work.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from evals.contract import ProblemSet
+from evals.sets import load_set
+from models import open_engine
+from models.adapters import AdapterManifest, AdapterRegistry, AdapterState
+from models.catalogue import ResolvedModel
+from models.contract import Engine, Request
+from selfdistill import prompts as prompt_pool
+from selfdistill.arms import ARMS
+from selfdistill.contract import EXIT_INFRASTRUCTURE, Prompt, Recipe, RoundFault
+from selfdistill.dataset import Example, build, count_steps
+from selfdistill.gate import Verdict, decide
+from selfdistill.measure import BASE, compare_sides, judge_samples
+from selfdistill.samples import SampleRow, sample_all
+from selfdistill.show import Show
+from selfdistill.store import Json, RoundDir, file_digest, read_lines, write_atomic, write_lines
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a stage works with."""
+
+    dir: RoundDir
+    recipe: Recipe
+    base: ResolvedModel
+    show: Show
+    cwd: Path
+    """Where `runs` without a repo looks."""
+
+    def path(self, name: str) -> Path:
+        return self.dir.path / name
+
+
+@dataclass(frozen=True)
+class Stage:
+    name: str
+    run: Callable[[Work], Json]
+    outputs: tuple[str, ...]
+    scratch: tuple[str, ...] = ()
+
+
+def take_prompts(work: Work) -> Json:
+    """Freeze the prompts and the gate's problems, and prove them disjoint."""
+    recipe = work.recipe
+    gate = prompt_pool.gate_problems(recipe.gate_set, recipe.gate_limit, seed=recipe.seed)
+    chosen = prompt_pool.collect(recipe.prompts, recipe.limit, seed=recipe.seed, cwd=work.cwd, gate=gate)
+    prompt_pool.refuse_overlap(chosen, gate)
+    if ARMS[recipe.arm].tests_needed and not all(prompt.problem_id for prompt in chosen):
+        raise RoundFault(
+            f"arm {recipe.arm} needs tests, and prompts from past runs have none",
+            fix="name problem sets only, for example --prompts humaneval",
+        )
+    write_lines(work.path("prompts.jsonl"), chosen)
+    ids = [problem.question_id for problem in gate.problems]
+    write_atomic(work.path("gate_problems.json"), json.dumps({"version": gate.version, "ids": ids}) + "\n")
+    sources = {name: sum(p.source == name for p in chosen) for name in {p.source for p in chosen}}
+    return {"prompts": len(chosen), "gate problems": len(ids), "from": json.dumps(sources)}
+
+
+def take_samples(work: Work) -> Json:
+    """One raw sample per prompt from the frozen base."""
+    prompts = read_prompts(work)
+    decoding = ARMS[work.recipe.arm].decoding(work.recipe)
+    with open_engine(
+        work.recipe.model, engine="transformers", adapter=None, device=work.recipe.device
+    ) as engine:
+        tokenizer = _tokenizer(engine)
+        with work.show.meter("sampling", len(prompts)) as meter:
+            rows = sample_all(
+                engine,
+                prompts,
+                decoding,
+                work.path("samples.part.jsonl"),
+                seed=work.recipe.seed,
+                prompt_ids=lambda request: _prompt_ids(tokenizer, request),
+                on_start=lambda there, _: meter.advance(there),
+                on_tokens=lambda made: meter.advance(tokens=made),
+                on_sample=lambda _: meter.advance(1),
+            )
+        facts = {"model": str(engine.identity), "eos_ids": _eos_ids(tokenizer)}
+    write_atomic(work.path("base.json"), json.dumps(facts) + "\n")
+    write_lines(work.path("samples.jsonl"), rows)
+    return {"samples": len(rows), "tokens": sum(len(row.token_ids) for row in rows)}
+
+
+def make_dataset(work: Work) -> Json:
+    """Filter by the arm, mask the prompts."""
+    recipe = work.recipe
+    rows = [SampleRow.model_validate(row) for row in read_lines(work.path("samples.jsonl"))]
+    facts = json.loads(work.path("base.json").read_text(encoding="utf-8"))
+
+    def passed(pairs: Sequence[tuple[Prompt, SampleRow]]) -> list[bool]:
+        with work.show.meter("judging", len(pairs)) as meter:
+            return judge_samples(pairs, on_result=lambda: meter.advance(1))
+
+    kept = ARMS[recipe.arm].keep(read_prompts(work), rows, passed)
+    examples, stats = build(kept.samples, eos_ids=facts["eos_ids"], max_length=recipe.training.max_length)
+    write_lines(work.path("dataset.jsonl"), examples)
+    dropped = ", ".join(f"{count} {reason}" for reason, count in kept.dropped.items()) or "none"
+    return {**stats.model_dump(), "dropped": dropped}
+
+
+def make_adapter(work: Work) -> Json:
+    """Train the LoRA."""
+    from selfdistill.train import Job, train
+
+    recipe = work.recipe
+    examples = [Example.model_validate(row) for row in read_lines(work.path("dataset.jsonl"))]
+    job = Job(
+        weights=work.base.folder,
+        model_name=work.base.name,
+        examples=examples,
+        config=recipe.training,
+        seed=recipe.seed,
+        device=recipe.device,
+        checkpoints=work.path("checkpoints"),
+        out=work.path("adapter"),
+        resumed=lambda step: work.show.say(f"training: going on from the checkpoint at step {step}"),
+    )
+    with work.show.meter("training", count_steps(examples, recipe.training)) as meter:
+        position = train(
+            job,
+            on_step=lambda at, _: meter.advance(at.step - meter.done, note=f"loss {at.losses[-1]:.4f}"),
+            on_tokens=lambda made: meter.advance(tokens=made),
+        )
+    curve = {"losses": position.losses, "grad_norms": position.grad_norms}
+    write_atomic(work.path("training.json"), json.dumps(curve) + "\n")
+    return {
+        "steps": position.step,
+        "label tokens": position.label_tokens,
+        "first loss": round(position.losses[0], 4),
+        "last loss": round(position.losses[-1], 4),
+    }
+
+
+def pass_gate(work: Work) -> Json:
+    """Register the candidate, measure both sides, decide."""
+    comparison = compare_sides(work.recipe, work.base, gate_set(work), candidate_version(work), work.show)
+    verdict = decide(comparison.paired, comparison.serving, comparison.candidate, against=comparison.against)
+    write_atomic(work.path("verdict.json"), verdict.model_dump_json(indent=2) + "\n")
+    return {"decision": verdict.decision, "reason": "; ".join(verdict.reasons)}
+
+
+def candidate_version(work: Work) -> str:
+    """The candidate's version in the registry, reserved and added once."""
+    registry, base = AdapterRegistry(), work.base.name
+    marker = work.path("version.txt")
+    if not marker.exists():
+        write_atomic(marker, registry.new_version(base))
+    version = marker.read_text(encoding="utf-8")
+    record = work.dir.record("adapter")
+    manifest = AdapterManifest(
+        base=base,
+        base_revision=work.base.revision,
+        version=version,
+        parent=registry.current_version(base),
+        data={
+            "round": work.dir.id,
+            "prompts": file_digest(work.path("prompts.jsonl")),
+            "samples": file_digest(work.path("samples.jsonl")),
+            "dataset": file_digest(work.path("dataset.jsonl")),
+        },
+        recipe={**work.recipe.model_dump(mode="json"), "training summary": record.summary if record else {}},
+        decoding=ARMS[work.recipe.arm].decoding(work.recipe),
+    )
+    registry.add(work.path("adapter"), manifest)
+    return version
+
+
+def settle(work: Work) -> Json:
+    """Promote or reject in the registry, as the verdict says. Doing it twice changes nothing.
+
+    Raises:
+        RoundFault: another adapter serves by now than the one that the gate compared with.
+    """
+    verdict = read_verdict(work.dir)
+    assert verdict is not None, "the gate ran before"
+    registry, base, version = AdapterRegistry(), work.base.name, candidate_version(work)
+    gate = verdict.model_dump(mode="json")
+    if not verdict.promoted:
+        registry.set_state(base, version, AdapterState.REJECTED, gate=gate)
+        work.dir.update_round(verdict=gate, adapter=f"{base}/{version}")
+        return {"rejected": version}
+    serving = registry.current_version(base) or BASE
+    if serving not in (verdict.against, version):
+        work.dir.discard("gate.json", "verdict.json")
+        raise RoundFault(
+            f"{serving} serves now, but the gate compared with {verdict.against}",
+            fix=f"`selfdistill refresh --resume {work.dir.id}` runs the gate again",
+        )
+    registry.set_state(base, version, AdapterState.CANDIDATE, gate=gate)
+    registry.promote(base, version)
+    work.dir.update_round(verdict=gate, adapter=f"{base}/{version}")
+    return {"promoted": version}
+
+
+def gate_set(work: Work) -> ProblemSet:
+    """The frozen gate problems.
+
+    Raises:
+        RoundFault: the set changed under the round.
+    """
+    frozen = json.loads(work.path("gate_problems.json").read_text(encoding="utf-8"))
+    whole = load_set(work.recipe.gate_set)
+    if whole.version != frozen["version"]:
+        raise RoundFault(
+            f"{work.recipe.gate_set} is not the set that this round began with",
+            fix="restore it, or start a new round",
+        )
+    by_id = {problem.question_id: problem for problem in whole.problems}
+    return whole.model_copy(update={"problems": tuple(by_id[key] for key in frozen["ids"])})
+
+
+def read_prompts(work: Work) -> list[Prompt]:
+    return [Prompt.model_validate(row) for row in read_lines(work.path("prompts.jsonl"))]
+
+
+def read_verdict(round_dir: RoundDir) -> Verdict | None:
+    path = round_dir.path / "verdict.json"
+    return Verdict.model_validate_json(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+def _tokenizer(engine: Engine) -> Any:
+    tokenizer = getattr(engine, "tokenizer", None)
+    if tokenizer is None:
+        raise RoundFault(
+            f"the {engine.identity.engine} engine gives no tokenizer",
+            fix="use a catalogue model or a folder of weights",
+            exit_code=EXIT_INFRASTRUCTURE,
+        )
+    return tokenizer
+
+
+def _prompt_ids(tokenizer: Any, request: Request) -> list[int]:
+    from models.chat import prompt_ids
+
+    return prompt_ids(tokenizer, request)
+
+
+def _eos_ids(tokenizer: Any) -> list[int]:
+    """The token that ends a turn first, then others that end a text."""
+    from models.chat import turn_end_ids
+
+    turn = sorted(turn_end_ids(tokenizer))
+    return list(dict.fromkeys([*turn, tokenizer.eos_token_id]))
+
+
+CHAIN: tuple[Stage, ...] = (
+    Stage("prompts", take_prompts, ("prompts.jsonl", "gate_problems.json")),
+    Stage("samples", take_samples, ("samples.jsonl", "base.json"), ("samples.part.jsonl",)),
+    Stage("dataset", make_dataset, ("dataset.jsonl",)),
+    Stage("adapter", make_adapter, ("adapter", "training.json"), ("checkpoints",)),
+    Stage("gate", pass_gate, ("verdict.json",)),
+    Stage("promote", settle, ()),
+)
