@@ -65,7 +65,8 @@ def open_vllm(
     Args:
         model: URL of a running vLLM server (`http://host:port/v1`, `#name` picks a model), a catalogue
             name, or a folder of weights, for which a server is started and ended with the engine.
-        adapter: a PEFT LoRA folder, or None for the base.
+        adapter: as `resolve_adapter` takes it. `current` means the base where the model is a URL, since
+            what that server's base really is cannot be checked against the registry.
         port: of the server to start; None picks a free one.
         extra: more flags for the server to start.
         on_wait: hears of the start's progress; None shows it on stderr.
@@ -73,12 +74,11 @@ def open_vllm(
     Raises:
         ModelFault: no vLLM here, port in use, the server died or does not answer, no such adapter.
     """
-    lora = _Lora.read(Path(adapter)) if adapter is not None else None
     if is_url(model):
         if port is not None or extra:
             raise ModelFault("A port and server flags go with a server that we start, not with a URL.")
-        return _attach(model, lora)
-    return _start(model, lora, port, extra, on_wait)
+        return _attach(model, adapter)
+    return _start(model, adapter, port, extra, on_wait)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +86,20 @@ class _Lora:
     folder: Path
     rank: int
     name: str
-    """`<base>/<version>`, by the folder's place."""
+    """`<base>/<version>`."""
     served_name: str
     """Name on the server: with a digest, since a name once used must never mean other weights."""
 
     @classmethod
-    def read(cls, folder: Path) -> _Lora:
+    def read(cls, base: str, adapter: str | Path | None, revision: str = "") -> _Lora | None:
+        """None for the bare base."""
+        from models.adapters import resolve_adapter
+
+        found = resolve_adapter(base, adapter, base_revision=revision)
+        return cls._of(found.folder, f"{found.base}/{found.version}") if found else None
+
+    @classmethod
+    def _of(cls, folder: Path, name: str) -> _Lora:
         folder = folder.expanduser().resolve()
         weights = folder / "adapter_model.safetensors"
         try:
@@ -105,7 +113,6 @@ class _Lora:
             ) from None
         if rank > LORA_RANKS[-1]:
             raise ModelFault(f"The adapter in {folder} has rank {rank}; vLLM serves up to {LORA_RANKS[-1]}.")
-        name = f"{folder.parent.name}/{folder.name}"
         return cls(folder, rank, name, f"{name.replace('/', '--')}-{digest}")
 
     @property
@@ -113,8 +120,9 @@ class _Lora:
         return next(rank for rank in LORA_RANKS if rank >= self.rank)
 
 
-def _attach(url: str, lora: _Lora | None) -> VllmEngine:
+def _attach(url: str, adapter: str | Path | None) -> VllmEngine:
     server = find_server(url)
+    lora = _Lora.read(server.model, None if adapter == "current" else adapter)
     identity = ModelIdentity(name=server.model, adapter=lora.name if lora else None, engine="vllm")
     if server.context_tokens is None:
         raise ModelFault(
@@ -125,13 +133,14 @@ def _attach(url: str, lora: _Lora | None) -> VllmEngine:
 
 
 def _start(
-    model: str, lora: _Lora | None, port: int | None, extra: tuple[str, ...], on_wait: OnWait | None
+    model: str, adapter: str | Path | None, port: int | None, extra: tuple[str, ...], on_wait: OnWait | None
 ) -> VllmEngine:
     from models.catalogue import resolve_model
     from models.vllm_install import find_or_fault
 
     environment = find_or_fault()
     weights = resolve_model(model)
+    lora = _Lora.read(weights.name, adapter, weights.revision)
     plan = ServerPlan(weights.folder, weights.name, environment, port=port, extra=extra)
     if lora is not None:
         plan = replace(plan, lora=True, lora_rank=lora.server_rank)

@@ -223,7 +223,7 @@ def _cores() -> str:
 
 def _cache_gib(model: Path, context: int) -> int:
     """KV cache in GiB: sixteen full contexts if a quarter of the free memory allows."""
-    free = psutil.virtual_memory().available / 2**30
+    free: float = psutil.virtual_memory().available / 2**30
     wanted = 16 * context * _kv_bytes_per_token(model) / 2**30
     return max(1, round(min(wanted, free / 4)))
 
@@ -243,5 +243,5 @@ def _config_number(model: Path, key: str, default: int) -> int:
         config: Any = json.loads((model / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return default
-    value = config.get(key) if isinstance(config, dict) else None
+    value: object = config.get(key) if isinstance(config, dict) else None
     return value if isinstance(value, int) and value > 0 else default
