@@ -11,11 +11,11 @@ import ast
 import hashlib
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from agent.contract import Action, Hop, Place, Ruling
+from agent.polish import polish
 from agent.prompts import failure_text
 from sandbox import Sandbox
 from tools.contract import EditRefused, Freshness, TestReport, TestStatus
@@ -64,8 +64,6 @@ class Gauntlet:
     task: Check
     regression: Check | None
     intel: Intel | None
-    polish: Callable[[str, str | None, str], str] = lambda _path, _before, after: after
-    """Formatter and lint fixes for (path, text before, text after); identity where switched off."""
     seen: dict[str, tuple[int, int]] = field(default_factory=dict)
     agreement: dict[tuple[int, int], int] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -119,7 +117,7 @@ class Gauntlet:
                     f"{edit.path} is a test: tests are read-only here, repair the code they check"
                 )
             one = apply_edit(fork.root, edit)
-            polished = self.polish(one.path, one.before, one.after)
+            polished = polish(fork.root, one.path, one.before, one.after)
             if polished != one.after:
                 (fork.root / one.path).write_text(polished, encoding="utf-8", newline="")
                 one = AppliedEdit(path=one.path, before=one.before, after=polished)

@@ -26,10 +26,9 @@ from agent.events import (
     StepEnded,
 )
 from agent.hops import Check, Gauntlet
-from agent.polish import polish
 from agent.places import RankedPlace, chunks, ranked_places, share
 from agent.prompts import Attempt, View, build_request
-from agent.protocol import Protocol, ProtocolName
+from agent.protocol import Protocol, ProtocolName, Style, function_header
 from agent.recorded import Recorded
 from agent.reports import report_from_json, report_to_json
 from agent.wide import BudgetReached, Candidate, Lane, Spend, WideStep
@@ -57,6 +56,8 @@ class Options:
     decoding: Decoding = field(default_factory=Decoding)
     """`n` is set per step; `seed` is moved on by each step."""
     protocol: ProtocolName = "symbol"
+    styles: tuple[Style, ...] = ("rewrite", "repair")
+    """Of the fresh prompts of a step, in turn; `rewrite` falls back to `repair` where there is no header."""
     prompt_tokens: int = 2500
     """Target size of a prompt; never more than the model's context allows."""
     test_timeout_s: float = 120.0
@@ -114,7 +115,7 @@ class Run:
         if not ranking:
             return self._end(Outcome.NO_PLACE, "no definition could be tied to the failing checks", spend)
         check = Check(self.task.test_command, before, _timeout(before, self.options.test_timeout_s))
-        gauntlet = Gauntlet(self.base, check, regression, self.intel, polish)
+        gauntlet = Gauntlet(self.base, check, regression, self.intel)
         try:
             return self._steps_until_end(gauntlet, ranking, spend)
         except BudgetReached as reached:
@@ -220,22 +221,29 @@ class Run:
         for number in range(count):
             attempt = repairs[number] if number < len(repairs) else None
             place = attempt.lane.place if attempt else places[number - len(repairs)]
-            lanes.append(self._lane(number, place, report, attempt))
+            style: Style = "repair" if attempt else self.options.styles[number % len(self.options.styles)]
+            lanes.append(self._lane(number, place, report, attempt, style))
             self._tried[place.label] = self._tried.get(place.label, 0) + samples
         return lanes, samples
 
-    def _lane(self, number: int, place: Place, report: TestReport, attempt: Candidate | None) -> Lane:
+    def _lane(
+        self, number: int, place: Place, report: TestReport, attempt: Candidate | None, style: Style
+    ) -> Lane:
         protocol = self._protocol()
+        code = self._code(place)
+        if protocol.name != "symbol" or not function_header(code):
+            style = "repair"
         room = self.engine.context_tokens - self.options.decoding.max_tokens - 64
         view = View(
             place=place,
-            code=self._code(place),
+            code=code,
             task=self.task.statement,
             report=report,
             test_sources=self._test_sources(report),
             frame=self._frame(place),
             notes=self.options.notes,
             attempt=_attempt(attempt),
+            style=style,
         )
         request = build_request(
             view,
@@ -248,13 +256,13 @@ class Run:
 
     def _decoding(self, step: int, samples: int, lanes: Sequence[Lane]) -> Decoding:
         base = self.options.decoding
-        prefilled = all(lane.request.prefill for lane in lanes)
+        stops = {self._protocol().stop(lane.request.prefill) for lane in lanes}
         longest = max(self._count(self._code(lane.place)) for lane in lanes)
         return base.model_copy(
             update={
                 "n": samples,
                 "seed": None if base.seed is None else base.seed + 1000 * step,
-                "stop": self._protocol().stop(prefilled=prefilled),
+                "stop": min(stops, key=len),  # one decoding serves all: the strings that suit every lane
                 # Twice the code it replaces is enough for a repair; what is longer has gone astray.
                 "max_tokens": min(base.max_tokens, 2 * longest + 256),
             }
@@ -306,7 +314,7 @@ class Run:
         if symbol is None:
             return ""
         return intellisense_frame(
-            self.intel, self.base.root, symbol, budget_tokens=self.options.prompt_tokens // 2,
+            self.intel, self.base.root, symbol, budget_tokens=self.options.prompt_tokens // 4,
             count_tokens=self._count, with_source=False,
         )  # fmt: skip
 

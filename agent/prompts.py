@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from agent.contract import Place
-from agent.protocol import Protocol
+from agent.protocol import Protocol, Style, function_header
 from models.contract import Message, Request
 from tools.contract import TestReport
 
@@ -52,6 +52,7 @@ class View:
     notes: str = ""
     """Repo notes (AGENTS.md)."""
     attempt: Attempt | None = None
+    style: Style = "repair"
 
 
 def failure_text(report: TestReport) -> str:
@@ -84,13 +85,8 @@ def build_request(
         *_tests(view.test_sources, language),
         f"# What the check says\n\n```\n{failure_text(view.report)}\n```",
     ]
-    code = [f"# The code to repair: {where}\n\n```{language}\n{view.code.rstrip()}\n```"]
-    if view.attempt is not None:
-        code.append(
-            f"# A repair that was tried and failed\n\n```{language}\n{view.attempt.source.rstrip()}\n```\n\n"
-            f"It failed so:\n\n```\n{view.attempt.failure[:_MAX_FAILURE_CHARS]}\n```\n\nDo something different."
-        )
-    code.append(protocol.ask(view.place))
+    code = _code(view, where, language)
+    code.append(protocol.ask(view.place, view.style))
     room = budget - count("\n\n".join([SYSTEM, *kept, *code])) - 32
     extras: list[str] = []
     for title, text in (("Around it", view.frame), ("Notes of this repository", view.notes)):
@@ -101,8 +97,21 @@ def build_request(
     user = "\n\n".join([*kept, *extras, *code])
     return Request(
         messages=(Message(role="system", content=SYSTEM), Message(role="user", content=user)),
-        prefill=protocol.prefill(view.place) if prefill else "",
+        prefill=protocol.prefill(view.place, view.code) if prefill else "",
     )
+
+
+def _code(view: View, where: str, language: str) -> list[str]:
+    if view.style == "rewrite":
+        header = function_header(view.code).rstrip()
+        return [f"# What is to be written: {where}\n\n```{language}\n{header}\n```"]
+    parts = [f"# The code to repair: {where}\n\n```{language}\n{view.code.rstrip()}\n```"]
+    if view.attempt is not None:
+        parts.append(
+            f"# A repair that was tried and failed\n\n```{language}\n{view.attempt.source.rstrip()}\n```\n\n"
+            f"It failed so:\n\n```\n{view.attempt.failure[:_MAX_FAILURE_CHARS]}\n```\n\nDo something different."
+        )
+    return parts
 
 
 def _tests(sources: tuple[str, ...], language: str) -> list[str]:

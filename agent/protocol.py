@@ -12,6 +12,7 @@ A parse failure says what was wrong and gives one valid example; the caller char
 
 from __future__ import annotations
 
+import ast
 import re
 from dataclasses import dataclass
 from typing import Literal
@@ -21,6 +22,10 @@ from tools.contract import Edit, ReplaceFile, ReplaceSymbol, SearchReplace
 
 ProtocolName = Literal["symbol", "file", "search-replace"]
 
+Style = Literal["repair", "rewrite"]
+"""`repair` shows the code as it is; `rewrite` hides it, since a small model copies what it is shown."""
+
+_AFTER_FUNCTION = ("\n```", "\ndef ", "\nclass ", "\nassert ", "\nprint(", "\nif __name__", "\n#")
 _FENCE = re.compile(r"^[ \t]*(`{3,}|~{3,})[^\n`]*\n(.*?)^[ \t]*\1[ \t]*$", re.DOTALL | re.MULTILINE)
 _OPEN_FENCE = re.compile(r"^[ \t]*(`{3,}|~{3,})[^\n`]*\n", re.MULTILINE)
 _BLOCK = re.compile(
@@ -39,9 +44,15 @@ class Protocol:
 
     name: ProtocolName
 
-    def ask(self, place: Place) -> str:
+    def ask(self, place: Place, style: Style = "repair") -> str:
         """The closing instruction of the prompt."""
         if self.name == "symbol" and place.symbol is not None:
+            if style == "rewrite":
+                return (
+                    f"Write `{place.symbol.name_path}` of `{place.path}` anew, so that it does what its "
+                    "description, the task and the checks say. Answer with its complete source in one ```python "
+                    "block. No explanation."
+                )
             return (
                 f"Rewrite `{place.symbol.name_path}` in `{place.path}` so that the failing checks pass. "
                 "Answer with the complete new source of that definition in one ```python block. Keep its name "
@@ -56,21 +67,30 @@ class Protocol:
             "of the file in one ``` block. No explanation."
         )
 
-    def prefill(self, place: Place) -> str:
-        """Opening words of the answer, for engines that can put them there."""
+    def prefill(self, place: Place, code: str) -> str:
+        """Opening words of the answer, for engines that can put them there.
+
+        A definition's own header and docstring are put into the model's mouth: it cannot answer with
+        another definition, and spends no tokens on what must not change.
+        """
         if self.name == "search-replace":
             return ""
-        return "```python\n" if place.path.endswith((".py", ".pyi")) else "```\n"
+        if not place.path.endswith((".py", ".pyi")):
+            return "```\n"
+        return "```python\n" + (function_header(code) if self.name == "symbol" and place.symbol else "")
 
-    def stop(self, *, prefilled: bool) -> tuple[str, ...]:
-        """Strings that end an answer. The fence may only stop an answer that began inside of it."""
-        return ("\n```",) if prefilled and self.name != "search-replace" else ()
+    def stop(self, prefill: str) -> tuple[str, ...]:
+        """Strings that end an answer. A fence may only stop an answer that began inside of it, and a new
+        top-level line one that began inside of a function."""
+        if not prefill:
+            return ()
+        return _AFTER_FUNCTION if prefilled_code(prefill) else ("\n```",)
 
-    def parse(self, answer: str, place: Place, *, prefilled: bool, finished: bool) -> Action:
+    def parse(self, answer: str, place: Place, *, prefill: str, finished: bool) -> Action:
         """From an answer to an action.
 
         Args:
-            prefilled: the prompt already opened the code fence.
+            prefill: what the prompt had put into the model's mouth.
             finished: the model ended its turn (False: it ran into the token limit).
 
         Raises:
@@ -80,7 +100,7 @@ class Protocol:
             return Action(_search_replace_edits(answer, place))
         if not finished:
             raise ProtocolError("the answer was cut off by the token limit: answer with the code alone")
-        source = _prefilled_code(answer) if prefilled else _fenced_code(answer)
+        source = prefilled_code(prefill) + _until_fence(answer) if prefill else _fenced_code(answer)
         if not source.strip():
             raise ProtocolError("the answer held no code. " + _example_fence())
         if self.name == "symbol" and place.symbol is not None:
@@ -88,7 +108,28 @@ class Protocol:
         return Action((ReplaceFile(path=place.path, source=source),))
 
 
-def _prefilled_code(answer: str) -> str:
+def prefilled_code(prefill: str) -> str:
+    """The code that a prefill holds, behind its opening fence."""
+    return prefill.split("\n", 1)[1] if "\n" in prefill else ""
+
+
+def function_header(code: str) -> str:
+    """Decorators, `def` line and docstring of a function; "" for anything else."""
+    try:
+        body = ast.parse(code).body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return ""
+    if len(body) != 1 or not isinstance(body[0], ast.FunctionDef | ast.AsyncFunctionDef):
+        return ""
+    first = body[0].body[0]
+    documented = ast.get_docstring(body[0], clean=False) is not None
+    last = (first.end_lineno or first.lineno) if documented else first.lineno - 1
+    if last < body[0].lineno:  # a one-liner: `def f(): return 1`
+        return ""
+    return "".join(line + "\n" for line in code.splitlines()[:last])
+
+
+def _until_fence(answer: str) -> str:
     closing = re.search(r"^[ \t]*```", answer, re.MULTILINE)
     return answer[: closing.start()] if closing else answer
 

@@ -208,7 +208,11 @@ def _candidate_page(
         Text(request.prefill + log.text(answer.text)),
     ]
     if ruling is not None:
-        parts += [Text(f"── {ruling.hop}", "bold"), Text(log.text(ruling.reason)), _diff(log.text(ruling.diff))]
+        parts += [
+            Text(f"── {ruling.hop}", "bold"),
+            Text(log.text(ruling.reason)),
+            _diff(log.text(ruling.diff)),
+        ]
     return Group(*parts)
 
 

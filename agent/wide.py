@@ -238,7 +238,7 @@ class WideStep:
             candidate.action = self.protocol.parse(
                 completion.text,
                 lane.place,
-                prefilled=bool(lane.request.prefill),
+                prefill=lane.request.prefill,
                 finished=completion.finish_reason is FinishReason.STOP,
             )
         except ProtocolError as error:
