@@ -161,7 +161,7 @@ class Run:
         return Check(command, report, _timeout(report, self.options.test_timeout_s))
 
     def _rank(self, report: TestReport) -> list[RankedPlace]:
-        suspects = localise(self.base.root, task=self.task.statement, report=report, limit=8)
+        suspects = localise(self.base.root, task=self.task.statement, report=report, limit=12)
         ranking = ranked_places(suspects)
         self.log.append(
             PlacesRanked(

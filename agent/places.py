@@ -24,10 +24,14 @@ class RankedPlace:
 
 
 def ranked_places(suspects: Sequence[Suspect]) -> list[RankedPlace]:
-    """Places of localisation's suspects, best first."""
+    """Places of localisation's suspects, best first: functions, and what else there is only without any.
+
+    Evidence for a class or a constant is mostly its use on the way; a repair is written in a function.
+    """
+    functions = [s for s in suspects if s.symbol.kind in ("function", "method")]
     return [
         RankedPlace(Place(suspect.symbol.path, suspect.symbol, suspect.reasons), max(suspect.score, 1e-6))
-        for suspect in suspects
+        for suspect in functions or suspects
     ]
 
 
