@@ -15,6 +15,9 @@ from models.contract import Completion, Decoding, ModelIdentity
 class EvalFault(Exception):
     """An evaluation cannot go on. `fix` says what the user can do next."""
 
+    exit_code = 2
+    """What a command ends with: most of these are bad input."""
+
     def __init__(self, message: str, *, fix: str = "") -> None:
         super().__init__(message)
         self.message = message
@@ -96,7 +99,12 @@ class Sample(_Frozen):
 
 
 def sample_key(
-    model: ModelIdentity, set_version: str, question_id: str, prompt_digest: str, decoding: Decoding, index: int
+    model: ModelIdentity,
+    set_version: str,
+    question_id: str,
+    prompt_digest: str,
+    decoding: Decoding,
+    index: int,
 ) -> str:
     """Cache key: changes with anything that shapes the sample."""
     parts = (

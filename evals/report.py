@@ -1,0 +1,137 @@
+"""evals: a result on the terminal.
+
+In: an `EvalResult`, or live progress. Out: tables and one line of progress (a bar on a terminal, plain
+lines elsewhere). Not covered: HTML pages.
+"""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console, Group
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from evals.contract import Verdict
+from evals.run import EvalResult, PassAtK, pass_at
+
+PLAIN_EVERY_S = 10.0
+"""Seconds between two lines where there is no terminal."""
+
+
+class LiveProgress:
+    """Samples, tokens a second, time left and what has passed so far. A context manager."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._bar: Progress | None = None
+        self._task = TaskID(0)
+        self._began = self._said = time.monotonic()
+        self._total = self._done = self._made = self._tokens = self._judged = self._passed = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def begin(self, total: int, stored: int) -> None:
+        self._total = total
+        self._began = self._said = time.monotonic()
+        if stored:
+            self._console.print(f"{stored} samples of this configuration are stored already", highlight=False)
+        if self._console.is_terminal:
+            columns = (
+                TextColumn("judged"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[state]}"),
+                TimeRemainingColumn(),
+            )
+            self._bar = Progress(*columns, console=self._console)
+            self._task = self._bar.add_task("", total=total, state="")
+            self._bar.start()
+
+    def tokens(self, count: int) -> None:
+        self._tokens += count
+        self._show()
+
+    def sampled(self) -> None:
+        self._made += 1
+        self._show()
+
+    def judged(self, verdict: Verdict) -> None:
+        self._judged += 1
+        self._passed += verdict is Verdict.PASSED
+        self._show()
+
+    def _show(self) -> None:
+        now = time.monotonic()
+        state = (
+            f"{self._made} made, {self._tokens / max(0.1, now - self._began):.0f} tok/s, "
+            f"{self._passed}/{self._judged} passed"
+        )
+        if self._bar is not None:
+            self._bar.update(self._task, completed=self._judged, state=state)
+        elif now - self._said >= PLAIN_EVERY_S:
+            self._said = now
+            self._console.print(f"{self._judged}/{self._total} judged; {state}", highlight=False)
+
+
+def summary(result: EvalResult) -> Group:
+    """Everything worth knowing of a result."""
+    return Group(_scores(result), _by_difficulty(result), _verdicts(result), _facts(result))
+
+
+def percent(score: PassAtK) -> str:
+    return f"{score.value:6.1%}  [{score.low:.1%}, {score.high:.1%}]"
+
+
+def _scores(result: EvalResult) -> Table:
+    table = Table(title=f"{result.set_name}, {result.model}", title_justify="left")
+    for name in ("score", "value  [95 % interval]", "problems"):
+        table.add_column(name)
+    for score in result.pass_at:
+        table.add_row(f"pass@{score.k}", percent(score), str(score.problems))
+    return table
+
+
+def _by_difficulty(result: EvalResult) -> Table | str:
+    groups = result.by_difficulty()
+    if len(groups) < 2:
+        return ""
+    table = Table("difficulty", "problems", *(f"pass@{score.k}" for score in result.pass_at))
+    order = {"easy": 0, "medium": 1, "hard": 2}
+    for name, problems in sorted(groups.items(), key=lambda item: (order.get(item[0], 3), item[0])):
+        table.add_row(name, str(len(problems)), *(percent(pass_at(problems, s.k)) for s in result.pass_at))
+    return table
+
+
+def _verdicts(result: EvalResult) -> Table:
+    table = Table("verdict", "samples", "share")
+    counts, total = result.verdicts, sum(result.verdicts.values())
+    for verdict in Verdict:
+        if counts[verdict]:
+            table.add_row(verdict.value, str(counts[verdict]), f"{counts[verdict] / max(1, total):.1%}")
+    return table
+
+
+def _facts(result: EvalResult) -> str:
+    lines = [
+        f"{len(result.problems)} problems × {result.n} samples, {result.made} of them made now; "
+        f"preset {result.preset}",
+        f"{result.completion_tokens} tokens, {result.cut} samples cut at the length limit; "
+        f"generation {result.generate_s:.1f} s, judging {result.judge_s:.1f} s",
+        f"files: {result.folder}",
+        *result.notes,
+    ]
+    if result.infrastructure:
+        lines.append(
+            f"{result.infrastructure} samples have no verdict: the judge failed. Run again to judge them."
+        )
+    return "\n".join(lines)

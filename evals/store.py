@@ -1,0 +1,172 @@
+"""evals: samples and verdicts on disk, append-only, one folder per configuration.
+
+In: what shapes a sample's distribution (set version, model, adapter, decoding, preset). Out: a `Store`
+whose rows survive kill -9: a line is flushed as soon as it is known, and a torn last line is dropped, cut
+off and said. More samples or more problems under the same configuration extend the same folder.
+Not covered: sharing a folder between processes; a second one is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from evals.contract import EvalFault, Judgement, Sample
+from models.contract import Decoding, ModelIdentity
+from models.paths import cache_dir
+
+Row = TypeVar("Row", bound=BaseModel)
+
+
+class RunConfig(BaseModel):
+    """What a folder of samples belongs to. How many samples and problems is not part of it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    set_name: str
+    set_version: str
+    model: ModelIdentity
+    preset: str
+    decoding: Decoding
+
+    @property
+    def run_id(self) -> str:
+        text = self.model_dump_json(exclude={"decoding": {"n"}, "set_name": True})
+        model = self.model.name.rstrip("/").rsplit("/", maxsplit=1)[-1]
+        adapter = f"+{self.model.adapter.rsplit('/', maxsplit=1)[-1]}" if self.model.adapter else ""
+        name = re.sub(r"[^\w.+-]+", "_", f"{self.set_name}-{model}{adapter}")
+        return f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+class Judged(BaseModel):
+    """One verdict, and which judge gave it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    key: str
+    judge: str
+    judgement: Judgement
+
+
+class Store:
+    """The samples and verdicts of one configuration. Use as a context manager."""
+
+    def __init__(self, config: RunConfig, root: Path | None = None) -> None:
+        """
+        Raises:
+            EvalFault: the folder cannot be written, holds a damaged line that is not the last, or
+                another process is using it.
+        """
+        from filelock import FileLock, Timeout
+
+        self.config = config
+        self.folder = (root or runs_dir()) / config.run_id
+        self.notes: list[str] = []
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._lock = FileLock(self.folder / "lock")
+            self._lock.acquire(timeout=0)
+            try:
+                write_atomically(self.folder / "run.json", config.model_dump_json(indent=1))
+                self.samples = {row.key: row for row in self._rows("samples.jsonl", Sample)}
+                self._judged = {row.key: row for row in self._rows("verdicts.jsonl", Judged)}
+                self._samples_file = (self.folder / "samples.jsonl").open("a", encoding="utf-8")
+                self._verdicts_file = (self.folder / "verdicts.jsonl").open("a", encoding="utf-8")
+            except BaseException:
+                self._lock.release()
+                raise
+        except Timeout as error:
+            raise EvalFault(
+                f"{config.run_id} is being made by another process", fix="wait for it, or end it"
+            ) from error
+        except OSError as error:
+            raise EvalFault(
+                f"cannot write {self.folder}: {error.strerror}", fix="free or allow it"
+            ) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._samples_file.close()
+        self._verdicts_file.close()
+        self._lock.release()
+
+    def add_sample(self, sample: Sample) -> None:
+        """Keep a sample (without its judgement), unless there is one with its key."""
+        if sample.key not in self.samples:
+            self.samples[sample.key] = sample
+            _append(self._samples_file, sample.model_copy(update={"judgement": None}))
+
+    def add_judgement(self, key: str, judgement: Judgement, judge: str) -> None:
+        row = Judged(key=key, judge=judge, judgement=judgement)
+        self._judged[key] = row
+        _append(self._verdicts_file, row)
+
+    def judgement(self, key: str, judge: str) -> Judgement | None:
+        """The verdict that this version of the judge gave, if it did."""
+        row = self._judged.get(key)
+        return row.judgement if row is not None and row.judge == judge else None
+
+    def _rows(self, name: str, kind: type[Row]) -> Iterator[Row]:
+        """All rows; a torn last line is cut off the file."""
+        path = self.folder / name
+        if not path.exists():
+            return
+        data = path.read_bytes()
+        lines = data.splitlines(keepends=True)
+        for number, line in enumerate(lines, start=1):
+            try:
+                if not line.endswith(b"\n"):
+                    raise ValueError("torn")
+                yield kind.model_validate_json(line)
+            except (ValidationError, ValueError) as error:
+                if number < len(lines):
+                    raise EvalFault(
+                        f"{path}, line {number} is damaged",
+                        fix=f"remove that line, or the folder {self.folder}; what is missing is made again",
+                    ) from error
+                self.notes.append(f"{name}: the torn last line was dropped")
+                with path.open("r+b") as file:
+                    file.truncate(len(data) - len(line))
+
+
+def runs_dir() -> Path:
+    return cache_dir() / "evals"
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replace `path` as a whole or not at all."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
+
+
+def _append(file: IO[str], row: BaseModel) -> None:
+    try:
+        file.write(row.model_dump_json() + "\n")
+        file.flush()
+    except OSError as error:
+        raise EvalFault(
+            f"cannot write {file.name}: {error.strerror}", fix="free some space, run again"
+        ) from error
+
+
+def read_json(path: Path) -> object:
+    """
+    Raises:
+        EvalFault: missing or damaged.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise EvalFault(f"cannot read {path}: {error}", fix="run it again") from error
