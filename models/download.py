@@ -95,11 +95,12 @@ def space_guard(folder: Path) -> Iterator[None]:
 
 
 def _fetch_with_retries(remote: Remote, part: Path, client: httpx.Client, advance: Advance) -> None:
-    stop = _StopWhenFruitless(part)
+    patience = _Patience(part)
     retrying = tenacity.Retrying(
         retry=tenacity.retry_if_exception_type((httpx.TransportError, _Retriable)),
-        wait=tenacity.wait_exponential_jitter(initial=0.3, max=10),
-        stop=stop,
+        after=patience.take_note,
+        wait=patience.wait,
+        stop=patience.at_end,
         reraise=True,
     )
     try:
@@ -111,18 +112,27 @@ def _fetch_with_retries(remote: Remote, part: Path, client: httpx.Client, advanc
         ) from error
 
 
-class _StopWhenFruitless:
-    """Gives up after `FRUITLESS_TRIES` tries in a row that brought no new byte."""
+class _Patience:
+    """Counts tries in a row that brought no new byte: waits longer with each, up to `FRUITLESS_TRIES`."""
 
     def __init__(self, part: Path) -> None:
         self.part = part
-        self.size = -1
+        self.size = self._size()
         self.fruitless = 0
 
-    def __call__(self, _: tenacity.RetryCallState) -> bool:
-        size = self.part.stat().st_size if self.part.is_file() else 0
-        self.fruitless = 0 if size > self.size >= 0 else self.fruitless + 1
+    def _size(self) -> int:
+        return self.part.stat().st_size if self.part.is_file() else 0
+
+    def take_note(self, _: tenacity.RetryCallState) -> None:
+        size = self._size()
+        self.fruitless = 0 if size > self.size else self.fruitless + 1
         self.size = size
+
+    def wait(self, _: tenacity.RetryCallState) -> float:
+        """Seconds: 0.1, then 0.5, 1, 2, 4."""
+        return 0.25 * 2**self.fruitless if self.fruitless else 0.1
+
+    def at_end(self, _: tenacity.RetryCallState) -> bool:
         return self.fruitless >= FRUITLESS_TRIES
 
 
@@ -141,7 +151,8 @@ def _fetch_rest(remote: Remote, part: Path, client: httpx.Client, advance: Advan
             advance(-start)
         # Unbuffered, so that kill -9 loses nothing that was written.
         with space_guard(part.parent), part.open("ab" if resumed else "wb", buffering=0) as file:
-            for block in response.iter_raw(1 << 18):
+            # And without a block size: httpx would hold a block's beginning back, and drop it on an error.
+            for block in response.iter_raw():
                 file.write(block)
                 advance(len(block))
     if remote.bytes is not None and part.stat().st_size < remote.bytes:

