@@ -52,7 +52,7 @@ class BubblewrapSandbox(Sandbox):
         self.root = workspace.root
         self.policy = policy
         self._closed = False
-        self._user = _user_for(workspace.root)
+        self._owner = _owner(workspace.root)
         self._view = _view(workspace, policy)
         write_accounts(workspace.private, _uid_inside(), _uid_inside())
 
@@ -109,7 +109,7 @@ class BubblewrapSandbox(Sandbox):
                 ["bwrap", *view, *channel.options, "--", "/bin/sh", "-c", _INIT, "sh", *command],
                 env={"PATH": os.defpath},
                 pass_fds=channel.theirs,
-                user=self._user,
+                owner=self._owner,
             )
             tree = _Tree(channel, running, group)
             watcher = None if group else MemoryWatcher(tree.init, limits.memory_mb, tree.kill)
@@ -238,6 +238,8 @@ class _Tree:
         if group and self.init is not None:
             try:
                 group.add(self.init)
+            except ProcessLookupError:
+                pass  # set-up failed already: the missing exit code tells, and stderr says why
             except OSError as error:
                 self.kill()
                 raise SandboxFault(
@@ -328,10 +330,10 @@ def _uid_inside() -> int:
     return os.getuid() or 1000
 
 
-def _user_for(root: Path) -> int | None:
+def _owner(root: Path) -> tuple[int, int] | None:
     """A root caller becomes the workspace's owner, so that files stay the owner's."""
-    owner = root.stat().st_uid
-    return owner if os.geteuid() == 0 and owner != 0 else None
+    found = root.stat()
+    return (found.st_uid, found.st_gid) if os.geteuid() == 0 and found.st_uid != 0 else None
 
 
 @lru_cache(maxsize=1)

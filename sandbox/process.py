@@ -142,9 +142,9 @@ def start(
     env: Mapping[str, str],
     cwd: str | None = None,
     pass_fds: Sequence[int] = (),
-    user: int | None = None,
+    owner: tuple[int, int] | None = None,
 ) -> Running:
-    """Start a host process in a session of its own.
+    """Start a host process in a session of its own; `owner`: the user and group that it becomes.
 
     Raises:
         OSError: it cannot be started.
@@ -160,7 +160,9 @@ def start(
         pass_fds=pass_fds,
         start_new_session=True,
         bufsize=0,
-        user=user,
+        user=owner[0] if owner else None,
+        group=owner[1] if owner else None,
+        extra_groups=[] if owner else None,
     )
     return Running(process, started)
 

@@ -1,6 +1,6 @@
 """Process 1 of a docker sandbox: starts commands, one warden each, that end with everything they started.
 
-Runs inside the container with the image's own Python (3.8 or later), standard library only, and imports
+Runs inside the container with the image's own Python (3.9 or later), standard library only, and imports
 nothing of ours. In: requests on a socket that it connected at its start, each with five descriptors:
 stdin, stdout, stderr, a pipe for the report, and a pipe whose closing means "kill". Out: on the report
 pipe one JSON line with the wait status, CPU seconds, peak memory and out-of-memory kills. Commands never

@@ -20,6 +20,11 @@ from sandbox.baseline import Baseline, environment_names
 from sandbox.contract import SandboxFault
 
 _PREFIX = "forklock-"
+_SYSTEM = frozenset(
+    Path("/", name)
+    for name in ("", "bin", "boot", "dev", "etc", "home", "lib", "lib64", "mnt", "opt", "proc", "root", "run",
+                 "sbin", "srv", "sys", "tmp", "usr", "usr/bin", "usr/lib", "var")
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -95,7 +100,7 @@ def open_workspace(path: Path, *, parent: Path | None = None) -> Workspace:
     root = path.expanduser().resolve()
     if not root.is_dir():
         raise SandboxFault(f"the workspace is not a directory: {path}", fix="name an existing directory")
-    if len(root.parts) < 3 or root == Path.home().resolve():
+    if root in _SYSTEM or root == Path.home().resolve():
         raise SandboxFault(
             f"refused as a workspace: {root}", fix="name a project directory, not a system or home directory"
         )
@@ -135,6 +140,8 @@ def copy_tree(source: Path, target: Path, *, leave: tuple[str, ...] = ()) -> Non
     """
     target.mkdir()
     shutil.copystat(source, target)
+    if os.geteuid() == 0:
+        os.chown(target, source.stat().st_uid, source.stat().st_gid)
     names = [entry.name for entry in os.scandir(source) if entry.name not in leave]
     plain = [name for name in names if name != ".git"]
     _copy([source / name for name in plain], target)
