@@ -344,13 +344,13 @@ def _apply(log: RunLog, root: Path, console: Console) -> None:
 def config(repo: RepoOption = Path()) -> None:
     """Print the effective settings and where each of them comes from."""
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from agent.settings import AgentSettings
     from models.settings import ModelSettings
 
     start = repo.resolve()
-    table = Table("setting", "value", "from")
+    table = Table("setting", Column("value", overflow="fold"), Column("from", overflow="fold"))
     for settings in (ModelSettings.load(start), AgentSettings.load(start)):
         for key, origin in settings.origins().items():
             table.add_row(f"{settings.section}.{key}", str(getattr(settings, key)), str(origin))

@@ -15,7 +15,7 @@ from tools.contract import ToolFault
 def polish(root: Path, path: str, before: str | None, after: str) -> str:
     """`after`, linted and formatted as the file was; unchanged where that cannot be done."""
     try:
-        fixed = lint_fix(path, after, original=before, root=root)
-        return format_text(path, fixed, original=before, root=root)
+        fixed = lint_fix(path, before, after, root=root)
+        return format_text(path, before, fixed, root=root)
     except ToolFault:
         return after

@@ -1,0 +1,198 @@
+"""Whole runs with a scripted model, a real sandbox, real tests and a real language server."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from conftest import RIGHT, TEST, WRONG
+from scripted import Script, ScriptedEngine
+
+from agent.contract import AgentFault, Hop, Outcome
+from agent.events import CandidateRuled, ModelAnswered, RunEnded, RunLog, StepEnded
+from agent.loop import Report
+from agent.repo import apply_diff, inspect_repo
+from agent.session import execute, find_run, prepare, reopen
+from agent.settings import AgentSettings
+from models.contract import Request
+
+pytestmark = pytest.mark.timeout(180)
+
+
+def solve(repo: Path, script: Script, **flags: object) -> tuple[Report, RunLog, ScriptedEngine]:
+    engine = ScriptedEngine(script)
+    engine.supports_prefill = bool(flags.pop("prefill", False))
+    test = str(flags.pop("test", TEST))
+    settings = AgentSettings.load(repo, **{"width": 4, "regression": "none", **flags})
+    prepared = prepare(
+        "total() forgets a price", inspect_repo(repo), test, settings, engine.identity,
+        allow_dirty=False, preset="weak",
+    )  # fmt: skip
+    return execute(prepared, engine), prepared.log, engine
+
+
+def fenced(code: str) -> str:
+    return f"```python\n{code}```"
+
+
+def rulings(log: RunLog) -> list[CandidateRuled]:
+    return [event for event in log.read().events if isinstance(event, CandidateRuled)]
+
+
+def test_a_right_candidate_among_wrong_ones_is_found(repo: Path) -> None:
+    before = {path: path.read_bytes() for path in repo.iterdir() if path.is_file()}
+    answers = [fenced(WRONG.format(n=1)), "no code here", fenced("def total(x:\n"), fenced(RIGHT)]
+    report, log, _ = solve(repo, lambda _r, i: answers[i % 4])
+    assert report.outcome is Outcome.SOLVED
+    assert {Hop.TESTS, Hop.PARSE, Hop.EDIT, Hop.SOLVED} >= {Hop(r.hop) for r in rulings(log)}
+    assert {path: path.read_bytes() for path in before} == before
+    apply_diff(repo, report.diff)
+    assert "sum(prices)" in (repo / "shop.py").read_text()
+
+
+def test_equal_programs_are_judged_once(repo: Path) -> None:
+    same = [fenced(WRONG.format(n=1)), fenced(WRONG.format(n=1).replace("return", "return  # why\\\n       "))]
+    _, log, _ = solve(repo, lambda _r, _i: same[0], steps=1)
+    hops = Counter(r.hop for r in rulings(log))
+    assert hops["tests"] == 1 and hops["duplicate"] + hops["edit"] == 3
+
+
+def test_tests_are_read_only(repo: Path) -> None:
+    block = "test_shop.py\n<<<<<<< SEARCH\n    assert total([1, 2, 3]) == 6\n=======\n    pass\n>>>>>>> REPLACE"
+    report, log, _ = solve(repo, lambda _r, _i: block, protocol="search-replace", steps=1)
+    assert report.outcome is Outcome.STEPS and report.diff == ""
+    assert all("read-only" in log.text(r.reason) for r in rulings(log))
+
+
+def test_breaking_what_passed_is_no_solution(repo: Path) -> None:
+    (repo / "test_other.py").write_text("from shop import total\n\n\ndef test_empty():\n    assert total([]) == 0\n")
+    subprocess.run(["git", "add", "-A"], cwd=repo, check=True)
+    subprocess.run(["git", "-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "more"], cwd=repo, check=True)
+    breaks = fenced("def total(prices):\n    prices[0]\n    return sum(prices)\n")
+    report, log, _ = solve(
+        repo, lambda _r, _i: breaks, steps=1, regression="python -m pytest -q test_other.py test_shop.py"
+    )
+    assert report.outcome is not Outcome.SOLVED
+    assert "regression" in {r.hop for r in rulings(log)}
+
+
+def test_progress_is_built_upon(repo: Path) -> None:
+    """Two bugs, one repair a step: the second step starts from the better tree."""
+    (repo / "shop.py").write_text((repo / "shop.py").read_text().replace("else 0", "else 1"))
+    subprocess.run(["git", "-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qam", "second bug"], cwd=repo, check=True)
+    mean = "def mean(prices):\n    return total(prices) / len(prices) if prices else 0\n"
+
+    def script(request: Request, _number: int) -> str:
+        asked = request.messages[-1].content
+        return fenced(mean if "`mean` in `shop.py`" in asked.rsplit("# The code to repair", 1)[-1] else RIGHT)
+
+    report, log, _ = solve(repo, script, styles=["repair"], steps=4)
+    assert report.outcome is Outcome.SOLVED
+    assert any(e.advanced for e in log.read().events if isinstance(e, StepEnded))
+    assert "sum(prices)" in report.diff and "else 0" in report.diff
+
+
+@pytest.mark.parametrize(
+    ("flags", "outcome"),
+    [
+        ({"steps": 1}, Outcome.STEPS),
+        ({"max_tokens_total": 50}, Outcome.TOKENS),
+        ({"seconds": 0.001}, Outcome.SECONDS),
+        ({"steps": 9}, Outcome.STUCK),
+    ],
+)
+def test_each_limit_is_named(repo: Path, flags: dict[str, object], outcome: Outcome) -> None:
+    report, log, _ = solve(repo, lambda _r, _i: fenced(WRONG.format(n=7)), **flags)
+    assert report.outcome is outcome
+    assert isinstance(log.read().events[-1], RunEnded)
+
+
+@pytest.mark.parametrize(
+    ("test", "message"),
+    [
+        ("python -m pytest -q test_shop.py::test_empty", "passes already"),
+        ("no-such-program --flag", "cannot be started"),
+    ],
+)
+def test_checks_that_cannot_serve_are_refused(repo: Path, test: str, message: str) -> None:
+    with pytest.raises(AgentFault, match=message):
+        solve(repo, lambda _r, _i: "", test=test)
+
+
+def test_a_dirty_tree_is_refused_unless_allowed(repo: Path) -> None:
+    (repo / "shop.py").write_text((repo / "shop.py").read_text() + "\n# note\n")
+    with pytest.raises(AgentFault, match="uncommitted"):
+        solve(repo, lambda _r, _i: "")
+
+
+def test_hanging_candidates_are_ended(repo: Path) -> None:
+    loop = fenced("def total(prices):\n    while True:\n        pass\n")
+    report, log, _ = solve(repo, lambda _r, _i: loop, steps=1, test_timeout_s=5.0)
+    assert report.outcome is Outcome.STEPS
+    assert "out of time" in log.text(next(r for r in rulings(log) if r.hop == "tests").reason)
+
+
+KILLED = """
+    import sys, time
+    sys.path[:0] = [{tests!r}]
+    from pathlib import Path
+    from conftest import RIGHT, TEST, WRONG
+    from scripted import ScriptedEngine
+    from agent.repo import inspect_repo
+    from agent.session import execute, prepare
+    from agent.settings import AgentSettings
+
+    def script(_request, number):
+        time.sleep(0.3)
+        print(number, flush=True)
+        return "```python\\n" + WRONG.format(n=number) + "```"
+
+    repo = Path({repo!r})
+    engine = ScriptedEngine(script)
+    settings = AgentSettings.load(repo, width=8, regression="none")
+    prepared = prepare("total() forgets", inspect_repo(repo), TEST, settings, engine.identity,
+                       allow_dirty=False, preset="weak")
+    execute(prepared, engine)
+"""
+
+
+def test_kill_and_resume_asks_only_for_what_is_missing(repo: Path) -> None:
+    code = textwrap.dedent(KILLED).format(tests=str(Path(__file__).parent), repo=str(repo))
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.strip() == "5":
+                break
+        time.sleep(0.1)
+        os.kill(process.pid, signal.SIGKILL)
+    log = find_run(repo, "last")
+    kept = [e for e in log.read().events if isinstance(e, ModelAnswered)]
+    assert 5 <= len(kept) < 8
+    judged = len(rulings(log))
+
+    engine = ScriptedEngine(lambda _r, i: fenced(RIGHT) if i == 1 else fenced(WRONG.format(n=100 + i)))
+    report = execute(reopen(log, inspect_repo(repo)), engine)
+    assert report.outcome is Outcome.SOLVED
+    assert engine.answered == 8 - len(kept)
+    answers = [(e.step, e.request, e.sample) for e in log.read().events if isinstance(e, ModelAnswered)]
+    assert len(answers) == len(set(answers))
+    indices = [r.index for r in rulings(log)]
+    assert len(indices) == len(set(indices)) and len(indices) >= judged
+
+
+def test_an_ended_run_is_not_resumed(repo: Path) -> None:
+    _, log, _ = solve(repo, lambda _r, _i: fenced(RIGHT))
+    with pytest.raises(AgentFault, match="has ended"):
+        reopen(log, inspect_repo(repo))
+
+
+def test_the_same_seed_asks_the_same_questions(repo: Path) -> None:
+    asked = [solve(repo, lambda _r, _i: fenced(WRONG.format(n=3)), steps=2)[2].requests for _ in range(2)]
+    assert asked[0] == asked[1]
