@@ -55,7 +55,7 @@ class Block:
 
 def _move(line: str, own: str, prefix: str, step: str | None, unit: str | None) -> str:
     if not line.strip():
-        return line
+        return ""
     if not line.startswith(own):  # less indented than its own head: a stray comment, or inside brackets
         return prefix + line.lstrip()
     body = line[len(own) :]

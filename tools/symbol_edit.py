@@ -200,9 +200,13 @@ def _decorators(node: ast.stmt | None) -> list[ast.expr]:
     return node.decorator_list if isinstance(node, Function | ast.ClassDef) else []
 
 
+def _first_line(node: ast.stmt) -> int:
+    return min([node.lineno, *(d.lineno for d in _decorators(node))])
+
+
 def _source_lines(new: Block, node: ast.stmt, above: list[str], prefix: str, unit: str | None) -> list[str]:
     """A node's lines, moved, with comments right above it that the file does not have there."""
-    start = min([node.lineno, *(d.lineno for d in _decorators(node))]) - 1
+    start = _first_line(node) - 1
     first = start
     while first > 0 and new.lines[first - 1].lstrip().startswith("#"):
         first -= 1
@@ -278,11 +282,9 @@ def _helper_splice(
     while at > 0 and lines[at - 1].strip().startswith("#") and indent_of(lines[at - 1]) == prefix:
         at -= 1  # comments above belong to the definition
     made: list[str] = []
-    for node in nodes:
-        gap = 0 if assigned_names(node) else blank
-        made += _source_lines(new, node, [], prefix, None) + [""] * gap
-    if made[-1] != "":
-        made += [""] * blank
+    for node, after in zip(nodes, [*nodes[1:], None], strict=True):
+        constants = assigned_names(node) and after is not None and assigned_names(after)
+        made += _source_lines(new, node, [], prefix, None) + [""] * (0 if constants else blank)
     return _Splice(at, at, made)
 
 
@@ -293,7 +295,7 @@ def _hoist(text: str, new: Block, parts: _Parts, outermost: Definition) -> list[
     code = "\n".join(
         line
         for node in (*parts.targets, *parts.helpers, *parts.members)
-        for line in new.lines[node.lineno - 1 - len(_decorators(node)) : node.end_lineno]
+        for line in new.lines[_first_line(node) - 1 : node.end_lineno]
     )
     have = {ast.dump(single) for node in body if _is_import(node) for single in _singles(node)}
     wanted = [

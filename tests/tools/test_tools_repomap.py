@@ -19,12 +19,14 @@ def words(text: str) -> int:
 def repo(tmp_path: Path) -> Path:
     (tmp_path / "pkg").mkdir()
     (tmp_path / "pkg/core.py").write_text(
-        'class Engine(Base):\n    """def fake(): pass"""\n    def start(self, key: str,\n              speed: int = 1) -> None:\n'
-        "        pass\ndef popular(x):\n    return x\n"
+        'class Engine(Base):\n    """def fake(): pass"""\n'
+        "    def start(self, key: str,\n              speed: int = 1) -> None:\n        pass\n"
+        "def popular(x):\n    return x\n"
     )
     for name in "abc":
         (tmp_path / f"pkg/{name}.py").write_text(
-            f"from pkg.core import popular, Engine\ndef only_{name}():\n    Engine().start('k')\n    return popular(1)\n"
+            "from pkg.core import popular, Engine\n"
+            f"def only_{name}():\n    Engine().start('k')\n    return popular(1)\n"
         )
     (tmp_path / "pkg/binary.py").write_bytes(b"x = 1\0")
     (tmp_path / "pkg/broken.py").write_text("def broken(:\n")
@@ -39,7 +41,9 @@ def test_the_most_referenced_come_first(repo: Path) -> None:
 
 def test_signatures_under_their_class_and_nothing_from_strings(repo: Path) -> None:
     text = repo_map(repo, budget_tokens=10_000, count_tokens=words)
-    assert "pkg/core.py\n  class Engine(Base)\n    def start(self, key: str, speed: int = 1) -> None\n" in text
+    assert (
+        "pkg/core.py\n  class Engine(Base)\n    def start(self, key: str, speed: int = 1) -> None\n" in text
+    )
     assert "fake" not in text
     assert "binary.py" not in text
     assert "def broken(" in text

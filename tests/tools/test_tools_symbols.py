@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tools.symbols import doc, enclosing, find_symbol, signature, symbol_source, symbols
@@ -37,7 +37,21 @@ def names(text: str) -> list[str]:
 
 
 def test_every_definition_has_its_own_name_path() -> None:
-    expected = ["A", "C", "C.y", "C.p", "C.p#2", "C.p#2.inner", "f", "f#2", "g#2", "g", "C#2", "C#2.m", "C#2.m#2"]
+    expected = [
+        "A",
+        "C",
+        "C.y",
+        "C.p",
+        "C.p#2",
+        "C.p#2.inner",
+        "f",
+        "f#2",
+        "g#2",
+        "g",
+        "C#2",
+        "C#2.m",
+        "C#2.m#2",
+    ]
     assert names(TEXT) == expected
 
 
@@ -77,7 +91,10 @@ def test_source_keeps_line_ends_and_counts_lines_as_python_does() -> None:
 
 
 def test_a_broken_file_is_scanned_by_indentation() -> None:
-    text = 'class C:\n    @d\n    def m(\n        self,\n    ):\n        """def no(): pass"""\n        return (1\n\ndef f():\n    pass\n'
+    text = (
+        'class C:\n    @d\n    def m(\n        self,\n    ):\n        """def no(): pass"""\n'
+        "        return (1\n\ndef f():\n    pass\n"
+    )
     found = {s.name_path: (s.kind, s.start_line, s.end_line) for s in symbols("a.py", text)}
     assert found == {"C": ("class", 1, 7), "C.m": ("method", 2, 7), "f": ("function", 9, 10)}
 
@@ -86,6 +103,7 @@ def test_other_languages_are_left_to_servers() -> None:
     assert symbols("a.rs", "fn f() {}") == []
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="defclas :()\n\t#\"'@x=\r\x00\\", max_size=200))
 def test_no_text_makes_it_fail(text: str) -> None:
     found = symbols("a.py", text)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tools.syntax import check_syntax
@@ -49,6 +49,7 @@ def test_context_is_the_line_itself() -> None:
     assert problem and (problem.line, problem.context) == (2, "bad bad")
 
 
+@settings(deadline=None)
 @given(st.text(max_size=300), st.sampled_from(["a.py", "a.json", "a.toml", "a.md"]))
 def test_never_raises(text: str, path: str) -> None:
     check_syntax(path, text)
