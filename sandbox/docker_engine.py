@@ -135,10 +135,9 @@ def start_container(
         place.chmod(0o777)  # behind a directory that only we enter; the container's user may differ
         listener.listen(1)
         listener.settimeout(0.2)
-        handle = client().containers.run(
+        handle = client().containers.create(  # unlike `run`, it never pulls an image behind our back
             image,
             ["python3", "-I", "-S", _SUPERVISOR, _SOCKET],
-            detach=True,
             **_isolation(user, limits, network=network),
             mounts=[
                 docker.types.Mount(b.target, str(b.source), type="bind", read_only=not b.writable)
@@ -150,6 +149,7 @@ def start_container(
                 )
             ],
         )
+        handle.start()
         return Container(handle, _accept(listener, handle), private)
     except BaseException as error:
         if handle is not None:

@@ -22,6 +22,12 @@ def skip_unless_it_runs(backend: str) -> None:
         pytest.skip(f"{backend}: {problem[0]}. Fix: {problem[1]}")
 
 
+@pytest.fixture
+def skip_unless() -> Callable[[str], None]:
+    """Call with a backend's name: skips the test where it cannot run."""
+    return skip_unless_it_runs
+
+
 @pytest.fixture(params=[pytest.param("docker", marks=pytest.mark.docker), "bubblewrap"])
 def isolated(request: pytest.FixtureRequest) -> BackendName:
     """A backend that isolates."""

@@ -1,0 +1,216 @@
+"""Opening, choosing, closing: what is left behind, and what is said when nothing works."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from sandbox import Limits, Policy, SandboxFault, bubblewrap, docker_engine, open_sandbox
+from sandbox.cgroups import find_parents, writable_parents
+
+
+def groups() -> list[Path]:
+    parents = writable_parents()
+    return list(parents.memory.glob(f"forklock-{os.getpid()}-*")) if parents else []
+
+
+def containers() -> list[object]:
+    own = {"label": f"forklock.owner={docker_engine.owner()}"}
+    return list(docker_engine.client().containers.list(all=True, filters=own, ignore_removed=True))
+
+
+def left_behind(forks: Path) -> tuple[int, int, int, int, int]:
+    mounts = Path("/proc/self/mountinfo").read_text().count(str(forks.parent))
+    children = len(psutil.Process().children(recursive=True))
+    return children, mounts, len(list(Path("/proc/self/fd").iterdir())), len(groups()), len(list(forks.iterdir()))
+
+
+@pytest.mark.parametrize(
+    ("backend", "times"),
+    [pytest.param("docker", 8, marks=pytest.mark.docker), ("bubblewrap", 50), ("host", 50)],
+)
+def test_opened_and_closed_leaves_nothing(
+    backend, times: int, repo: Path, tmp_path: Path, skip_unless
+) -> None:
+    skip_unless(backend)
+    forks = tmp_path / "forks"
+    forks.mkdir()
+
+    # A daemon that outlives the command: `host` does not promise its end after a normal exit.
+    script = "echo x" if backend == "host" else "(setsid sleep 60 >/dev/null 2>&1 &); echo x"
+
+    def once() -> None:
+        with open_sandbox(repo, backend=backend, forks_in=forks) as sandbox, sandbox.fork() as fork:
+            assert fork.exec(["sh", "-c", script]).stdout == b"x\n"
+
+    once()  # what is made once per process
+    before = left_behind(forks)
+    for _ in range(times):
+        once()
+    assert left_behind(forks) == before
+    assert repo.is_dir()
+    if backend == "docker":
+        assert containers() == []
+
+
+OWNER = """
+import sys, time
+from pathlib import Path
+from sandbox import open_sandbox
+sandbox = open_sandbox(Path(sys.argv[1]), backend=sys.argv[2], forks_in=Path(sys.argv[3]))
+print("ready", flush=True)
+sandbox.exec(["sh", "-c", f"(setsid sleep {sys.argv[4]} &); sleep {sys.argv[4]}"])
+"""
+
+
+def test_a_killed_owner_takes_its_commands_along(isolated, repo: Path, tmp_path: Path) -> None:
+    mark = f"89{os.getpid()}.25"
+    argv = [sys.executable, "-c", OWNER, str(repo), isolated, str(tmp_path / "p"), mark]
+    root = Path(__file__).parents[2]
+    with subprocess.Popen(
+        argv, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(root)}
+    ) as process:
+        assert process.stdout
+        assert process.stdout.readline() == b"ready\n"
+        wait_for(lambda: len(sleepers(mark)) >= 2)
+        process.send_signal(signal.SIGKILL)
+    wait_for(lambda: not sleepers(mark))
+    with open_sandbox(repo, backend=isolated, forks_in=tmp_path / "p"):
+        names = [entry.name for entry in (tmp_path / "p").iterdir()]
+    assert all(name.startswith(f"forklock-{os.getpid()}-") for name in names), "the dead owner's are gone"
+
+
+def sleepers(mark: str) -> list[psutil.Process]:
+    return [p for p in psutil.process_iter(["cmdline"]) if p.info["cmdline"] == ["sleep", mark]]
+
+
+def wait_for(condition) -> None:
+    deadline = time.monotonic() + 15
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+# --- nothing works ---------------------------------------------------------------------------------
+
+
+def without_backends(code: list[str]) -> subprocess.CompletedProcess[str]:
+    env = {"PATH": "/nonexistent", "DOCKER_HOST": "unix:///nonexistent.sock", "HOME": "/nonexistent"}
+    root = str(Path(__file__).parents[2])
+    return subprocess.run(
+        [sys.executable, *code], env={**env, "PYTHONPATH": root}, capture_output=True, text=True, check=False
+    )
+
+
+def test_no_backend_says_what_is_wrong_and_what_to_do() -> None:
+    done = without_backends(["-c", "from sandbox.cli import app; app()", "status"])
+    assert done.returncode == 3
+    assert "Traceback" not in done.stderr
+    for words in (
+        "no Docker engine at unix:///nonexistent.sock",
+        "bubblewrap is not installed",
+        "fix:",
+        "nothing",
+    ):
+        assert words in done.stdout
+
+
+def test_no_backend_raises_unavailable_with_both_reasons(tmp_path: Path) -> None:
+    program = (
+        "from pathlib import Path\nfrom sandbox import open_sandbox, SandboxUnavailable\n"
+        f"try: open_sandbox(Path({str(tmp_path)!r}))\n"
+        "except SandboxUnavailable as fault: print(fault.message, fault.fix, sep='\\n')\n"
+    )
+    out = without_backends(["-c", program]).stdout
+    for words in (
+        "docker: no Docker engine",
+        "bubblewrap: bubblewrap is not installed",
+        "apt install bubblewrap",
+    ):
+        assert words in out
+
+
+def test_build_without_an_engine_is_an_error_with_a_fix() -> None:
+    done = without_backends(["-c", "from sandbox.cli import app; app()", "build"])
+    assert done.returncode == 3
+    assert "fix: install and start Docker" in done.stderr
+
+
+def test_blocked_namespaces_are_explained(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    fake = tmp_path / "bwrap"
+    fake.write_text("#!/bin/sh\necho 'bwrap: setting up uid map: Permission denied' >&2\nexit 1\n")
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    problem = bubblewrap.why_not.__wrapped__()
+    assert problem
+    assert "may not make namespaces here" in problem[0]
+    assert "Permission denied" in problem[0]
+    assert problem[1]
+
+
+@pytest.mark.docker
+def test_a_missing_image_is_named(repo: Path, skip_unless) -> None:
+    skip_unless("docker")
+    with (
+        open_sandbox(repo, Policy(image="no-such-image:1"), backend="docker") as sandbox,
+        pytest.raises(SandboxFault, match="no-such-image:1") as caught,
+    ):
+        sandbox.exec(["true"])
+    assert caught.value.fix
+
+
+def test_unknown_backend(repo: Path) -> None:
+    with pytest.raises(SandboxFault, match="unknown backend"):
+        open_sandbox(repo, backend="chroot")  # type: ignore[arg-type]
+
+
+# --- without control groups ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def no_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    if problem := bubblewrap.why_not():
+        pytest.skip(f"bubblewrap: {problem[0]}")
+    monkeypatch.setattr(bubblewrap, "make_group", lambda **_: None)
+
+
+def test_memory_is_bounded_by_the_watcher(no_groups: None, open_here) -> None:
+    script = "b = []\nwhile True: b.append(bytearray(4 << 20))"
+    result = open_here("bubblewrap").exec(["python3", "-c", script], limits=Limits(memory_mb=128, wall_s=20))
+    assert (result.oom_killed, result.timed_out) == (True, False)
+    script = (
+        "for i in 1 2 3 4; do python3 -c 'import time; x = bytearray(60 << 20); time.sleep(9)' & done; wait"
+    )
+    result = open_here("bubblewrap").exec(["sh", "-c", script], limits=Limits(memory_mb=128, wall_s=20))
+    assert (result.oom_killed, result.timed_out) == (True, False), "the tree's sum counts"
+
+
+def test_time_out_without_groups(no_groups: None, open_here) -> None:
+    mark = f"85{os.getpid()}.25"
+    result = open_here("bubblewrap").exec(["sh", "-c", f"(setsid sleep {mark} &); sleep 30"], timeout_s=0.5)
+    assert result.timed_out
+    wait_for(lambda: not sleepers(mark))
+
+
+def test_v2_groups_are_made_where_they_are_delegated(tmp_path: Path) -> None:
+    """A systemd user session: our own group passes nothing on, its parent does and is ours."""
+    slice_, own = tmp_path / "app.slice", tmp_path / "app.slice" / "shell.scope"
+    own.mkdir(parents=True)
+    for folder, handed in ((tmp_path, "memory pids"), (slice_, "cpu memory pids"), (own, "")):
+        (folder / "cgroup.subtree_control").write_text(handed)
+        (folder / "cgroup.procs").write_text("")
+    mountinfo = f"30 23 0:26 / {tmp_path} rw,nosuid - cgroup2 cgroup2 rw\n"
+    found = find_parents(mountinfo, "0::/app.slice/shell.scope\n")
+    assert found
+    assert (found.version, found.memory, found.pids) == (2, slice_, slice_)
+    (slice_ / "cgroup.subtree_control").write_text("cpu")
+    (tmp_path / "cgroup.subtree_control").write_text("cpu")
+    assert find_parents(mountinfo, "0::/app.slice/shell.scope\n") is None
+    assert find_parents("", "") is None
