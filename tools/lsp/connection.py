@@ -142,6 +142,8 @@ class Connection:
             text = disk(path_of(uri))
             if text is None:
                 self._close(uri)
+                # Servers go on believing in a file that they have only seen as a document.
+                self.tell_changes({path_of(uri): lsp.FileChangeType.Deleted})
             else:
                 self._change(uri, text)
         for uri, path in names.items():

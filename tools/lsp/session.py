@@ -257,7 +257,8 @@ class Intel:
             return merge([self._new_in(file, overlay) for file in overlay])
 
     def _new_in(self, file: Path, overlay: Mapping[Path, str]) -> DiagnosticsAnswer:
-        baseline = self._baseline_of(file)
+        gone = [] if file in self._baselines else self._asker.sources.vanished()
+        baseline = self._baseline_of(file) if not gone else []
         if isinstance(baseline, DiagnosticsAnswer):
             return baseline
         now = self._asker.diagnose(file, overlay)
@@ -266,6 +267,10 @@ class Intel:
             # Partly answered (see `combine`) and nothing new in that part: not the same as clean.
             fresh = Freshness.CLEAN if not now.detail else Freshness.TIMED_OUT
             return replace(now, freshness=fresh, items=())
+        if gone and new:
+            path = answers.shown_path(gone[0], self.root)
+            note = f"{path} is gone since the baseline, so old diagnostics may be among these"
+            return replace(now, items=new, detail="; ".join(p for p in (now.detail, note) if p))
         return replace(now, items=new)
 
     def _baseline_of(self, file: Path) -> list[Diagnostic] | DiagnosticsAnswer:

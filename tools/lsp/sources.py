@@ -108,6 +108,10 @@ class Sources:
             if p.suffix in self._suffixes and self._baseline.get(p) != self.read(p)
         }
 
+    def vanished(self) -> list[Path]:
+        """Files of the baseline that are gone: servers resolve no import to a document without a file."""
+        return [p for p in sorted(self._differing) if p in self._baseline and self.read(p) is None]
+
     def _walk(self, folder: Path) -> Iterator[Path]:
         for where, folders, files in os.walk(folder):
             here = Path(where)

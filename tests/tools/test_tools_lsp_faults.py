@@ -1,0 +1,342 @@
+"""Servers that hang, crash, lie and flood: the right freshness, in bounded time, and nothing left running."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tools.contract import Freshness, ToolFault
+from tools.lsp import Intel, open_intel
+from tools.lsp.connection import Connection
+from tools.lsp.servers import ServerSpec
+
+EVIL = Path(__file__).with_name("evil_server.py")
+TEXT = "def f(): ...\nx = f()\n"
+
+
+def evil(mode: str, arg: str = "", quiet: float | None = None) -> ServerSpec:
+    argv = (sys.executable, str(EVIL), mode, arg)
+    return ServerSpec("evil", argv, {".py": "python"}, "be good", push_quiet_s=quiet)
+
+
+@pytest.fixture
+def intel(tmp_path: Path) -> Iterator[Callable[..., Intel]]:
+    (tmp_path / "m.py").write_text(TEXT)
+    opened: list[Intel] = []
+
+    def start(*specs: ServerSpec, timeout_s: float = 5.0, start_s: float = 5.0) -> Intel:
+        opened.append(Intel(tmp_path, list(specs), None, timeout_s=timeout_s, start_s=start_s))
+        return opened[-1]
+
+    before = {p.pid for p in psutil.Process().children(recursive=True)}
+    yield start
+    for one in opened:
+        one.close()
+    assert {p.pid for p in psutil.Process().children(recursive=True)} <= before
+
+
+@contextmanager
+def within(seconds: float) -> Iterator[None]:
+    started = time.monotonic()
+    yield
+    assert time.monotonic() - started < seconds
+
+
+def test_behaves_when_told_to(intel: Callable[..., Intel]) -> None:
+    one = intel(evil("good"))
+    found = one.definition("m.py", 2, 4)
+    assert (found.freshness, found.locations[0].name_path) == (Freshness.FOUND, "f")
+    assert one.diagnostics("m.py").freshness is Freshness.CLEAN
+    bad = one.diagnostics("m.py", TEXT + "bad = 1\n")
+    assert bad.freshness is Freshness.FOUND and [d.line for d in bad.items] == [3]
+
+
+def test_hanging_start_is_unavailable_with_a_reason(intel: Callable[..., Intel]) -> None:
+    one = intel(evil("hang-initialize"), start_s=0.7)
+    with within(4):
+        answer = one.definition("m.py", 2, 4)
+    assert answer.freshness is Freshness.UNAVAILABLE
+    assert "did not start" in answer.detail and "by hand" in answer.detail
+    with within(0.5):  # and it is not tried again
+        assert one.diagnostics("m.py").freshness is Freshness.UNAVAILABLE
+
+
+def test_question_shorter_than_the_start_times_out(intel: Callable[..., Intel]) -> None:
+    with within(4):
+        assert (
+            intel(evil("hang-initialize"), timeout_s=0.4).definition("m.py", 2, 4).freshness
+            is Freshness.TIMED_OUT
+        )
+
+
+def test_initialize_that_cannot_be_read_is_unavailable(intel: Callable[..., Intel]) -> None:
+    with within(5):
+        assert intel(evil("bad-initialize")).definition("m.py", 2, 4).freshness is Freshness.UNAVAILABLE
+
+
+def test_hanging_request_times_out_and_the_next_document_still_works(intel: Callable[..., Intel]) -> None:
+    one = intel(evil("hang-request"), timeout_s=1.0)
+    assert one.diagnostics("m.py").freshness is Freshness.CLEAN  # started
+    with within(3):
+        assert one.definition("m.py", 2, 4).freshness is Freshness.TIMED_OUT
+    assert one.diagnostics("m.py", "bad\n").freshness is Freshness.FOUND
+
+
+def test_hanging_again_and_again_ends_in_one_restart(intel: Callable[..., Intel]) -> None:
+    one = intel(evil("hang-request"), timeout_s=1.0)
+    assert one.diagnostics("m.py").freshness is Freshness.CLEAN
+    first = one.pids["evil"]
+    for _ in range(3):
+        assert one.definition("m.py", 2, 4).freshness is Freshness.TIMED_OUT
+    assert one.diagnostics("m.py", "bad\n").freshness is Freshness.FOUND
+    assert one.pids["evil"] != first
+
+
+def test_late_answer_to_a_cancelled_request_reaches_nobody(intel: Callable[..., Intel]) -> None:
+    one = intel(evil("late"), timeout_s=1.0)
+    assert one.diagnostics("m.py").freshness is Freshness.CLEAN
+    assert one.definition("m.py", 2, 4).freshness is Freshness.TIMED_OUT
+    found = one.definition("m.py", 2, 4)
+    assert (found.freshness, found.locations[0].line) == (Freshness.FOUND, 1)
+
+
+def test_one_crash_is_repaired_with_documents_reopened(intel: Callable[..., Intel], tmp_path: Path) -> None:
+    one = intel(evil("crash-once", f"2:{tmp_path / 'crashed'}"))
+    assert one.diagnostics("m.py", "bad\n").freshness is Freshness.FOUND
+    found = one.definition("m.py", 2, 4)
+    assert (tmp_path / "crashed").exists()
+    assert found.freshness is Freshness.FOUND
+    assert one.diagnostics("m.py", "bad\n").freshness is Freshness.FOUND
+
+
+def test_crash_while_idle_is_noticed(intel: Callable[..., Intel]) -> None:
+    one = intel(evil("good"))
+    assert one.definition("m.py", 2, 4).freshness is Freshness.FOUND
+    os.kill(one.pids["evil"], signal.SIGKILL)
+    assert one.definition("m.py", 2, 4).freshness is Freshness.FOUND
+    os.kill(one.pids["evil"], signal.SIGKILL)
+    with within(3):
+        last = one.definition("m.py", 2, 4)
+    assert last.freshness is Freshness.UNAVAILABLE and "crashed twice" in last.detail
+
+
+def test_second_crash_is_final_and_quotes_the_server(intel: Callable[..., Intel]) -> None:
+    one = intel(evil("crash", "2"))
+    with within(5):
+        answer = one.definition("m.py", 2, 4)
+    assert answer.freshness is Freshness.UNAVAILABLE
+    assert "out of spite" in answer.detail and "be good" in answer.detail
+
+
+def test_crash_while_waiting_for_a_publish(intel: Callable[..., Intel]) -> None:
+    one = intel(evil("silent"), timeout_s=3.0)
+    assert one.definition("m.py", 2, 4).freshness is Freshness.FOUND
+    os.kill(one.pids["evil"], signal.SIGKILL)
+    with within(5):
+        assert one.diagnostics("m.py").freshness is Freshness.TIMED_OUT  # restarted, and silent again
+
+
+@pytest.mark.parametrize("mode", ["flood-stderr", "garbage"])
+def test_noise_does_not_block_an_answer(intel: Callable[..., Intel], mode: str) -> None:
+    with within(10):
+        assert intel(evil(mode)).definition("m.py", 2, 4).freshness is Freshness.FOUND
+
+
+def test_stream_that_cannot_be_read_counts_as_a_crash(intel: Callable[..., Intel]) -> None:
+    with within(8):
+        answer = intel(evil("garbage-stream")).definition("m.py", 2, 4)
+    assert answer.freshness is Freshness.UNAVAILABLE
+
+
+@pytest.mark.parametrize("mode", ["bad-answer", "error"])
+def test_answer_that_is_none_is_unavailable_at_once(intel: Callable[..., Intel], mode: str) -> None:
+    one = intel(evil(mode))
+    assert one.diagnostics("m.py").freshness is Freshness.CLEAN
+    with within(2):
+        answer = one.definition("m.py", 2, 4)
+    assert answer.freshness is Freshness.UNAVAILABLE and answer.detail
+
+
+def test_server_that_cancels_is_asked_again(intel: Callable[..., Intel]) -> None:
+    assert intel(evil("cancelled-twice")).definition("m.py", 2, 4).freshness is Freshness.FOUND
+
+
+# --- published diagnostics ---------------------------------------------------------------------------
+
+
+def test_publish_of_an_older_version_is_no_answer(intel: Callable[..., Intel]) -> None:
+    one = intel(evil("stale-only"), timeout_s=1.5)
+    with within(4):
+        answer = one.diagnostics("m.py")
+    assert (answer.freshness, answer.items) == (Freshness.TIMED_OUT, ())
+
+
+def test_publish_of_the_right_version_is_waited_for(intel: Callable[..., Intel]) -> None:
+    answer = intel(evil("stale-then-right")).diagnostics("m.py", "ok\nbad\n")
+    assert [d.message for d in answer.items] == ["bad line: bad"]
+
+
+def test_unversioned_publish_is_not_trusted_unless_the_table_says_how(intel: Callable[..., Intel]) -> None:
+    assert (
+        intel(evil("unversioned"), timeout_s=1.0).diagnostics("m.py", "ok\n").freshness is Freshness.TIMED_OUT
+    )
+    patient = intel(evil("unversioned", quiet=0.4))
+    assert patient.diagnostics("m.py", "ok\n").freshness is Freshness.CLEAN
+    assert patient.diagnostics("m.py", "ok\n").freshness is Freshness.CLEAN  # same version, nothing published
+
+
+def test_publish_before_a_change_elsewhere_is_not_reused(intel: Callable[..., Intel], tmp_path: Path) -> None:
+    one = intel(evil("good"))
+    (tmp_path / "other.py").write_text("")
+    before = one.diagnostics("m.py").version
+    one.sync([tmp_path / "other.py"])
+    after = one.diagnostics("m.py")
+    assert after.freshness is Freshness.CLEAN
+    assert before is not None and after.version is not None and after.version > before
+
+
+def test_silent_server_times_out_and_never_reads_as_clean(intel: Callable[..., Intel]) -> None:
+    answer = intel(evil("silent"), timeout_s=0.8).new_diagnostics("m.py", "bad\n")
+    assert answer.freshness is Freshness.TIMED_OUT and "baseline" in answer.detail
+
+
+def test_what_one_server_found_counts_when_another_is_dead(intel: Callable[..., Intel]) -> None:
+    one = intel(evil("good"), evil("crash", "1"))
+    found = one.diagnostics("m.py", "bad\n")
+    assert found.freshness is Freshness.FOUND and "crashed" in found.detail
+    assert one.diagnostics("m.py", "fine\n").freshness is Freshness.UNAVAILABLE  # half an all-clear is none
+
+
+# --- requests of the server --------------------------------------------------------------------------
+
+
+def test_requests_of_the_server_are_answered(tmp_path: Path, intel: Callable[..., Intel]) -> None:
+    heard = tmp_path / "heard.json"
+    base = evil("asks", str(heard))
+    settings = {"python": {"analysis": {"mode": "strict"}}}
+    spec = ServerSpec(base.name, base.argv, base.languages, base.fix, settings=lambda _r, _p: settings)
+    one = intel(spec)
+    assert one.definition("m.py", 2, 4).freshness is Freshness.FOUND
+    end = time.monotonic() + 5
+    while not heard.exists() and time.monotonic() < end:
+        time.sleep(0.02)
+    replies = json.loads(heard.read_text())
+    assert replies["evil-1"]["result"] == [{"mode": "strict"}, None]
+    assert all(
+        replies[f"evil-{n}"].get("result") is None and "error" not in replies[f"evil-{n}"] for n in (2, 3, 4)
+    )
+    assert replies["evil-5"]["result"]["applied"] is False
+    assert replies["evil-6"]["error"]["code"] == -32601
+    assert replies["evil-7"]["result"][0]["uri"] == tmp_path.as_uri()
+    assert one.definition("m.py", 2, 4).freshness is Freshness.FOUND  # its `exit` did not end us
+
+
+# --- life and death ----------------------------------------------------------------------------------
+
+
+def test_missing_program(
+    tmp_path: Path, intel: Callable[..., Intel], caplog: pytest.LogCaptureFixture
+) -> None:
+    one = intel(ServerSpec("ghost", ("no-such-language-server",), {".py": "python"}, "install the ghost"))
+    for answer in (
+        one.definition("m.py", 2, 4),
+        one.diagnostics("m.py"),
+        one.new_diagnostics("m.py", "x = 1\n"),
+    ):
+        assert answer.freshness is Freshness.UNAVAILABLE
+        assert "not installed" in answer.detail and "install the ghost" in answer.detail
+    assert sum("not installed" in r.message for r in caplog.records) == 1
+
+
+def test_shutdown_that_is_ignored_is_enforced_on_the_whole_group(intel: Callable[..., Intel]) -> None:
+    one = intel(evil("ignore-shutdown"))
+    assert one.definition("m.py", 2, 4).freshness is Freshness.FOUND
+    server = psutil.Process(one.pids["evil"])
+    family = [server, *server.children(recursive=True)]
+    assert len(family) == 2
+    with within(6):
+        one.close()
+    _, alive = psutil.wait_procs(family, timeout=2)
+    assert not alive
+    assert one.definition("m.py", 2, 4).freshness is Freshness.UNAVAILABLE
+    one.close()  # twice is fine
+
+
+def test_server_dies_with_a_killed_parent(tmp_path: Path) -> None:
+    (tmp_path / "m.py").write_text(TEXT)
+    program = f"""
+        import sys, time
+        sys.path.insert(0, {str(EVIL.parents[2])!r})
+        from pathlib import Path
+        from tools.lsp import Intel
+        from tools.lsp.servers import ServerSpec
+        spec = ServerSpec("evil", (sys.executable, {str(EVIL)!r}, "ignore-shutdown"), {{".py": "python"}}, "")
+        one = Intel(Path({str(tmp_path)!r}), [spec], None)
+        one.definition("m.py", 2, 4)
+        print(one.pids["evil"], flush=True)
+        time.sleep(60)
+    """
+    parent = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(program)], stdout=subprocess.PIPE, text=True
+    )
+    assert parent.stdout is not None
+    server = psutil.Process(int(parent.stdout.readline()))
+    children = server.children()
+    parent.kill()
+    parent.wait()
+    _, alive = psutil.wait_procs([server], timeout=3)
+    for child in children:  # the server's own child is not ours to promise; end it here
+        child.kill()
+    parent.stdout.close()
+    assert not alive
+
+
+def test_threads_and_descriptors_do_not_pile_up(tmp_path: Path) -> None:
+    (tmp_path / "m.py").write_text(TEXT)
+    me = psutil.Process()
+
+    def once() -> None:
+        with Intel(tmp_path, [evil("good")], None) as one:
+            assert one.definition("m.py", 2, 4).freshness is Freshness.FOUND
+
+    once()
+    before = (me.num_threads(), me.num_fds())
+    for _ in range(4):
+        once()
+    end = time.monotonic() + 3  # asyncio's waiting threads end a moment after their process
+    while me.num_threads() > before[0] and time.monotonic() < end:
+        time.sleep(0.05)
+    assert me.num_threads() <= before[0] and me.num_fds() <= before[1] + 1
+
+
+def test_bad_names_are_the_caller_s_fault(tmp_path: Path) -> None:
+    with pytest.raises(ToolFault, match="no language server 'nope'"):
+        open_intel(tmp_path, servers=("nope",))
+    with pytest.raises(ToolFault, match="not a folder"):
+        open_intel(tmp_path / "nowhere")
+
+
+def test_paths_outside_are_refused(intel: Callable[..., Intel], tmp_path: Path) -> None:
+    one = intel(evil("good"))
+    (tmp_path / "link.py").symlink_to("/etc/hosts")
+    for path in ("../x.py", "/etc/hosts", "link.py", "absent.py", "a\0b.py"):
+        assert one.definition(path, 1, 0).freshness is Freshness.UNAVAILABLE
+        assert one.diagnostics(path).freshness is Freshness.UNAVAILABLE
+
+
+def test_connection_keeps_few_documents_open(tmp_path: Path) -> None:
+    connection = Connection(evil("good"), tmp_path, None)
+    for n in range(100):
+        connection.settle({tmp_path / f"{n}.py": "x"}, lambda _p: "x")
+    assert len(connection._documents) <= 49
