@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +26,11 @@ MAX_FAILURES = 20
 MAX_PASSED = 400
 FRAME, TASK_CODE, TASK_WORD, CALL, TEST_NAME = 3.0, 2.5, 0.5, 2.0, 1.5
 """Weights of one piece of evidence: frame, name written as code in the task, plain word, call, test name."""
-FRAME_DECAY, HOP_DECAY, HOPS = 0.75, 0.45, 2
+FRAME_DECAY, HOP_DECAY, HOPS = 0.75, 0.6, 5
+ALIKE = 2.0
+"""Weight of a definition whose name is made of the words of the task and the tests; half if none calls it."""
+VARIABLE, CLASS = 0.5, 0.6
+"""Factors for what is rarely the place itself: a constant, a class that was only made or named."""
 FAILING_LINE = 2.0
 """Factor for a call on the test's failing line."""
 _CODE = re.compile(r"`([^`\n]+)`|([A-Za-z_][\w.]*)(\()?")
@@ -53,6 +57,7 @@ class _Evidence:
     def add(self, path: str, name_path: str, weight: float, reason: str) -> None:
         if path not in self.graph.index.files or (is_test_path(path) and not self.allow_tests):
             return
+        path = _implementation(self.graph, path, name_path)
         key = (path, _outermost(self.graph, path, name_path))
         self.scores[key] += weight
         self.reasons[key][reason] = None
@@ -70,6 +75,7 @@ def localise(
     _from_tests(evidence, failures, report.passed if report else frozenset())
     _from_test_names(evidence, failures)
     _onward(evidence)
+    _from_words(evidence, task, failures)
     return _suspects(evidence, limit)
 
 
@@ -272,6 +278,32 @@ def _name_parts(test_id: str) -> list[list[str]]:
     return [words for words in parts if words]
 
 
+def _from_words(evidence: _Evidence, task: str, failures: Iterable[TestFailure]) -> None:
+    """Names made of the rarer words of the task and of the tests' names: `strip_comments` and
+    `StripCommentsFilter`. Rare is what few names of this repo hold."""
+    index = evidence.graph.index
+    said = _words(task) | {word for f in failures for part in _name_parts(f.test_id) for word in part}
+    names = {name: _words(name) for name in index.defined}
+    frequency = Counter(word for words in names.values() for word in words)
+    total = len(names) + 1
+    for name, words in names.items():
+        weights = {word: math.log(total / frequency[word]) for word in words}
+        shared = sum(weight for word, weight in weights.items() if word in said)
+        whole = sum(weights.values())
+        if not shared or shared < 0.4 * whole:
+            continue
+        for path, head in index.defined[name][:10]:
+            key = (path, _outermost(evidence.graph, path, head.name_path)) if not is_test_path(path) else None
+            reached = key in evidence.scores
+            weight = ALIKE * (shared / whole) ** 2 * (1.0 if reached else 0.5)
+            evidence.add(path, head.name_path, weight, "its name is made of the task's words")
+
+
+def _words(text: str) -> set[str]:
+    found = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[A-Z]+", text)
+    return {word.lower() for word in found if len(word) > 2}
+
+
 # --- what suspects call ----------------------------------------------------------------------------
 
 
@@ -283,7 +315,7 @@ def _onward(evidence: _Evidence) -> None:
         following: dict[tuple[str, str], float] = defaultdict(float)
         for (path, name_path), score in sorted(front.items(), key=lambda item: (-item[1], item[0]))[:40]:
             definition = graph.scope(path).by_path.get(name_path)
-            if definition is None or definition.node is None or definition.kind in {"class", "variable"}:
+            if definition is None or definition.node is None or definition.kind == "class":
                 continue
             targets = {
                 (t.path, t.name_path): t.surety
@@ -300,6 +332,14 @@ def _onward(evidence: _Evidence) -> None:
         front = following
 
 
+def _implementation(graph: Graph, path: str, name_path: str) -> str:
+    """A stub stands for the module beside it."""
+    beside = path.removesuffix("i")
+    if path.endswith(".pyi") and beside in graph.index.files and name_path in graph.scope(beside).by_path:
+        return beside
+    return path
+
+
 def _outermost(graph: Graph, path: str, name_path: str) -> str:
     """A local function belongs to the one that holds it: that is what gets edited."""
     known = graph.scope(path).by_path
@@ -312,12 +352,16 @@ def _outermost(graph: Graph, path: str, name_path: str) -> str:
 
 
 def _suspects(evidence: _Evidence, limit: int) -> list[Suspect]:
-    order = sorted(evidence.scores.items(), key=lambda item: (-round(item[1], 9), item[0]))
-    found = []
-    for (path, name_path), score in order:
+    weighed = {}
+    for (path, name_path), score in evidence.scores.items():
         definition = evidence.graph.scope(path).by_path.get(name_path)
-        if definition is None:
-            continue
+        if definition is not None and not path.endswith(".pyi"):
+            weighed[path, name_path] = score * {"variable": VARIABLE, "class": CLASS}.get(
+                definition.kind, 1.0
+            )
+    found = []
+    for (path, name_path), score in sorted(weighed.items(), key=lambda item: (-round(item[1], 9), item[0])):
+        definition = evidence.graph.scope(path).by_path[name_path]
         symbol = Symbol(path, name_path, definition.kind, definition.start_line, definition.end_line)
         found.append(Suspect(symbol, round(score, 4), tuple(evidence.reasons[path, name_path])[:5]))
         if len(found) == limit:
