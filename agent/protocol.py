@@ -100,7 +100,7 @@ class Protocol:
             return Action(_search_replace_edits(answer, place))
         if not finished:
             raise ProtocolError("the answer was cut off by the token limit: answer with the code alone")
-        source = prefilled_code(prefill) + _until_fence(answer) if prefill else _fenced_code(answer)
+        source = _continued(prefill, answer) if prefill else _fenced_code(answer)
         if not source.strip():
             raise ProtocolError("the answer held no code. " + _example_fence())
         if self.name == "symbol" and place.symbol is not None:
@@ -127,6 +127,13 @@ def function_header(code: str) -> str:
     if last < body[0].lineno:  # a one-liner: `def f(): return 1`
         return ""
     return "".join(line + "\n" for line in code.splitlines()[:last])
+
+
+def _continued(prefill: str, answer: str) -> str:
+    """The code that an answer makes with its prefill, unless it began anew with a fence of its own."""
+    if answer.lstrip().startswith("```"):
+        return _fenced_code(answer.lstrip())
+    return prefilled_code(prefill) + _until_fence(answer)
 
 
 def _until_fence(answer: str) -> str:

@@ -28,6 +28,8 @@ class ScriptedEngine(Engine):
         self.script = script
         self.requests: list[Request] = []
         self.answered = 0
+        self.calls: list[int] = []
+        """Samples asked for in each call."""
 
     def complete(
         self,
@@ -38,6 +40,7 @@ class ScriptedEngine(Engine):
         on_completion: OnCompletion | None = None,
     ) -> list[list[Completion]]:
         self.requests += requests
+        self.calls.append(len(requests) * decoding.n)
         return [
             [self._one(i, s, request, on_tokens, on_completion) for s in range(decoding.n)]
             for i, request in enumerate(requests)

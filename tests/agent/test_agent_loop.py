@@ -30,7 +30,7 @@ def solve(repo: Path, script: Script, **flags: object) -> tuple[Report, RunLog, 
     engine = ScriptedEngine(script)
     engine.supports_prefill = bool(flags.pop("prefill", False))
     test = str(flags.pop("test", TEST))
-    settings = AgentSettings.load(repo, **{"width": 4, "regression": "none", **flags})
+    settings = AgentSettings.load(repo, **{"width": 4, "regression": "none", "diagnostics": False, **flags})
     prepared = prepare(
         "total() forgets a price", inspect_repo(repo), test, settings, engine.identity,
         allow_dirty=False, preset="weak",
@@ -48,8 +48,8 @@ def rulings(log: RunLog) -> list[CandidateRuled]:
 
 def test_a_right_candidate_among_wrong_ones_is_found(repo: Path) -> None:
     before = {path: path.read_bytes() for path in repo.iterdir() if path.is_file()}
-    answers = [fenced(WRONG.format(n=1)), "no code here", fenced("def total(x:\n"), fenced(RIGHT)]
-    report, log, _ = solve(repo, lambda _r, i: answers[i % 4])
+    answers = ["no code here", fenced("def total(x:\n"), fenced(WRONG.format(n=1)), fenced(RIGHT)]
+    report, log, _ = solve(repo, lambda _r, i: answers[i % 4], width=8, diagnostics=True)
     assert report.outcome is Outcome.SOLVED
     assert {Hop.TESTS, Hop.PARSE, Hop.EDIT, Hop.SOLVED} >= {Hop(r.hop) for r in rulings(log)}
     assert {path: path.read_bytes() for path in before} == before
@@ -156,7 +156,7 @@ KILLED = """
 
     repo = Path({repo!r})
     engine = ScriptedEngine(script)
-    settings = AgentSettings.load(repo, width=8, regression="none")
+    settings = AgentSettings.load(repo, width=8, regression="none", diagnostics=False)
     prepared = prepare("total() forgets", inspect_repo(repo), TEST, settings, engine.identity,
                        allow_dirty=False, preset="weak")
     execute(prepared, engine)
@@ -177,10 +177,11 @@ def test_kill_and_resume_asks_only_for_what_is_missing(repo: Path) -> None:
     assert 5 <= len(kept) < 8
     judged = len(rulings(log))
 
-    engine = ScriptedEngine(lambda _r, i: fenced(RIGHT) if i == 1 else fenced(WRONG.format(n=100 + i)))
+    missing = 8 - len(kept)
+    engine = ScriptedEngine(lambda _r, i: fenced(RIGHT if i >= missing else WRONG.format(n=100 + i)))
     report = execute(reopen(log, inspect_repo(repo)), engine)
     assert report.outcome is Outcome.SOLVED
-    assert engine.answered == 8 - len(kept)
+    assert engine.calls[0] == missing
     answers = [(e.step, e.request, e.sample) for e in log.read().events if isinstance(e, ModelAnswered)]
     assert len(answers) == len(set(answers))
     indices = [r.index for r in rulings(log)]
