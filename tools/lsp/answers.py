@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,13 +17,32 @@ from lsprotocol import types as lsp
 from pygls.workspace import PositionCodec
 
 from tools.contract import Diagnostic, Freshness, Location, LookupAnswer, Symbol
-from tools.symbols import doc, enclosing, signature, symbol_source
+from tools.symbols import doc, signature, symbols
 from tools.workspace import split_lines
 
 Read = Callable[[Path], str | None]
 _SEVERITY: dict[int, Literal["error", "warning", "information", "hint"]] = {
     1: "error", 2: "warning", 3: "information", 4: "hint",
 }  # fmt: skip
+
+
+# A question looks at one text many times over; texts come from a cache, so their hash is known.
+
+
+@lru_cache(maxsize=64)
+def _lines(text: str) -> list[str]:
+    return split_lines(text)
+
+
+@lru_cache(maxsize=64)
+def _symbols(path: str, text: str) -> list[Symbol]:
+    return symbols(path, text)
+
+
+def enclosing(path: str, text: str, line: int) -> Symbol | None:
+    """As `tools.symbols.enclosing`, fast for many lines of one text."""
+    holding = [s for s in _symbols(path, text) if s.start_line <= line <= s.end_line]
+    return min(holding, key=lambda s: (s.end_line - s.start_line, -s.start_line), default=None)
 
 
 def shown_path(path: Path, root: Path) -> str:
@@ -33,12 +53,12 @@ def shown_path(path: Path, root: Path) -> str:
 
 
 def to_position(text: str, line: int, column: int, codec: PositionCodec) -> lsp.Position:
-    lines = split_lines(text)
+    lines = _lines(text)
     return codec.position_to_client_units(lines, lsp.Position(line=line - 1, character=column))
 
 
 def to_column(text: str, position: lsp.Position, codec: PositionCodec) -> int:
-    lines = split_lines(text)
+    lines = _lines(text)
     if position.line >= len(lines):
         return 0
     return codec.position_from_client_units(lines, position).character
@@ -47,7 +67,7 @@ def to_column(text: str, position: lsp.Position, codec: PositionCodec) -> int:
 def name_position(text: str, symbol: Symbol) -> tuple[int, int]:
     """(line, column) of the symbol's own name."""
     name = re.escape(last_name(symbol.name_path))
-    lines = split_lines(text)[symbol.start_line - 1 : symbol.end_line]
+    lines = _lines(text)[symbol.start_line - 1 : symbol.end_line]
     for pattern in (rf"^\s*(?:async\s+)?(?:def|class)\s+({name})\b", rf"\b({name})\b"):
         for offset, line in enumerate(lines):
             if found := re.search(pattern, line):
@@ -60,7 +80,7 @@ def last_name(name_path: str) -> str:
 
 
 def word_at(text: str, line: int, column: int) -> str:
-    lines = split_lines(text)
+    lines = _lines(text)
     tail = lines[line - 1][column:] if 0 < line <= len(lines) else ""
     found = re.match(r"\w+", tail)
     return found.group() if found else ""
@@ -79,11 +99,12 @@ def rungs(text: str, symbol: Symbol) -> tuple[str, str, str]:
     head = signature(text, symbol) or line_of(text, symbol.start_line)
     words = doc(text, symbol)
     short = f'{head}:\n    """{words}"""' if words else head
-    return symbol_source(text, symbol).rstrip("\r\n"), short, head
+    whole = "".join(_lines(text)[symbol.start_line - 1 : symbol.end_line])
+    return whole.rstrip("\r\n"), short, head
 
 
 def line_of(text: str, line: int) -> str:
-    lines = split_lines(text)
+    lines = _lines(text)
     return lines[line - 1].strip() if 0 < line <= len(lines) else ""
 
 

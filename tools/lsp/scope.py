@@ -189,12 +189,10 @@ def _type_of(hover: str) -> str:
 def _complete(intel: Intel, path: str, text: str, use: Use) -> list[str]:
     """Members of a local, asked as `name.` in a line of its own before the statement that uses it."""
     lines = split_lines(text)
-    line = lines[use.line - 1]
-    ends = use.column + len(use.name)
-    # The rest of the line goes: what stands after the dot is what is asked for.
-    probe = line[:ends] + "." + line[len(line.rstrip("\r\n")) :]
-    asked = "".join([*lines[: use.line - 1], probe, *lines[use.line :]])
-    answer = _answered(intel.completion(path, use.line, ends + 1, text=asked, max_chars=_WHOLE))
+    indent = re.match(r"[ \t]*", lines[use.statement - 1])
+    probe = f"{indent.group() if indent else ''}{use.name}."
+    asked = "".join([*lines[: use.statement - 1], probe, "\n", *lines[use.statement - 1 :]])
+    answer = _answered(intel.completion(path, use.statement, len(probe), text=asked, max_chars=_WHOLE))
     shown = [_member(line) for line in answer.text.split("\n") if line and not line.startswith("_")]
     return [*shown[:MAX_MEMBERS], f"{len(shown) - MAX_MEMBERS} more"] if len(shown) > MAX_MEMBERS else shown
 

@@ -22,6 +22,8 @@ class Use:
     line: int
     column: int
     """Of the last name, code points."""
+    statement: int
+    """First line of the innermost statement that holds it."""
     attribute: bool = False
     stored: bool = False
     """Assigned to here. Of a name's places the first that reads it is told, if there is one."""
@@ -37,7 +39,7 @@ def uses(text: str, start_line: int, end_line: int) -> list[Use]:
         return []
     lines = to_lf(text).split("\n")
     found = sorted(
-        (use for node in ast.walk(tree) for use in _use(node, lines) if start_line <= use.line <= end_line),
+        (use for use in _walk(tree, 1, lines) if start_line <= use.line <= end_line),
         key=lambda use: (use.line, use.column),
     )
     first: dict[str, Use] = {}
@@ -47,16 +49,26 @@ def uses(text: str, start_line: int, end_line: int) -> list[Use]:
     return list(first.values())
 
 
-def _use(node: ast.AST, lines: list[str]) -> Iterator[Use]:
-    if not isinstance(node, ast.Name | ast.Attribute):
-        return
+def _walk(root: ast.AST, statement: int, lines: list[str]) -> Iterator[Use]:
+    """Without recursion: chains of calls can be deeper than Python's stack."""
+    waiting = [(root, statement)]
+    while waiting:
+        node, statement = waiting.pop()
+        if isinstance(node, ast.stmt):
+            statement = node.lineno
+        if isinstance(node, ast.Name | ast.Attribute):
+            yield _use(node, min(statement, node.lineno), lines)
+        waiting += [(child, statement) for child in ast.iter_child_nodes(node)]
+
+
+def _use(node: ast.Name | ast.Attribute, statement: int, lines: list[str]) -> Use:
     stored = not isinstance(node.ctx, ast.Load)
     if isinstance(node, ast.Name):
-        yield Use(node.id, node.lineno, _column(lines, node.lineno, node.col_offset), stored=stored)
-    elif node.end_lineno and node.end_col_offset is not None:
-        column = _column(lines, node.end_lineno, node.end_col_offset) - len(node.attr)
-        dotted = f"{_chain(node.value)}.{node.attr}"
-        yield Use(dotted, node.end_lineno, max(0, column), attribute=True, stored=stored)
+        column = _column(lines, node.lineno, node.col_offset)
+        return Use(node.id, node.lineno, column, statement, stored=stored)
+    line = node.end_lineno or node.lineno
+    column = max(0, _column(lines, line, node.end_col_offset or 0) - len(node.attr))
+    return Use(f"{_chain(node.value)}.{node.attr}", line, column, statement, attribute=True, stored=stored)
 
 
 def _chain(node: ast.expr) -> str:
