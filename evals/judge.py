@@ -35,8 +35,6 @@ Attempt = tuple[Problem, str | None]
 OnResult = Callable[[int, Judgement], None]
 """Called in the caller's thread with (index of the attempt, judgement), in any order."""
 
-_PER_PROGRAM = 4
-"""All outputs of one program, in units of `JudgeLimits.output_bytes`."""
 _ESCAPED = 6
 """Most bytes that one byte of output takes in the driver's JSON."""
 
@@ -61,11 +59,17 @@ class JudgeLimits:
     """All tests of one program together, in units of its time limit (wall clock)."""
     memory_mb: int = 1024
     """MiB of address space per process."""
-    output_bytes: int = 8 << 20
+    output_bytes: int = 4 << 20
     """Bytes that one test may print or return."""
 
     def cpu_s(self, problem: Problem) -> float:
         return problem.time_limit_s * self.time_scale
+
+    def outputs(self, problem: Problem) -> int:
+        """Bytes that all tests of one program together may print or return: twice the right ones, in whole
+        units, and one unit more."""
+        right = sum(len(test.output) for test in problem.tests)
+        return self.output_bytes * (2 + 2 * right // self.output_bytes)
 
     def worst_s(self, problem: Problem) -> float:
         """Wall-clock seconds after which even the driver must be done with one program."""
@@ -77,7 +81,7 @@ class Judge:
     """An opened sandbox, ready to judge. Use as a context manager; may be used from several threads."""
 
     def __init__(
-        self, backend: BackendName = "auto", *, limits: JudgeLimits | None = None, batch: int = 8
+        self, backend: BackendName = "auto", *, limits: JudgeLimits | None = None, batch: int = 32
     ) -> None:
         """
         Args:
@@ -174,7 +178,7 @@ class Judge:
         limits = Limits(
             wall_s=worst + 10,
             memory_mb=max(2 * self.limits.memory_mb, 2048),
-            output_bytes=len(attempts) * self.limits.output_bytes * _PER_PROGRAM * _ESCAPED + (1 << 20),
+            output_bytes=sum(self.limits.outputs(problem) for problem, _ in attempts) * _ESCAPED + (1 << 20),
         )
         started = time.monotonic()
         try:
@@ -201,7 +205,7 @@ class Judge:
             "total_s": cpu * self.limits.total_factor,
             "memory_mb": self.limits.memory_mb,
             "output_bytes": self.limits.output_bytes,
-            "outputs_bytes": self.limits.output_bytes * _PER_PROGRAM,
+            "outputs_bytes": self.limits.outputs(problem),
         }
         nonce = secrets.token_hex(16)
         return Job(payload, {"nonce": nonce, "inputs": [test.input for test in problem.tests]}, nonce)
