@@ -238,6 +238,7 @@ class VllmEngine(Engine):
         self.identity = identity
         self.context_tokens = server.context_tokens or 4096
         self._server = server
+        self._base = server.model
         self._owned = owned
         self._prompts = prompts
         self._truncates = truncates
@@ -260,7 +261,7 @@ class VllmEngine(Engine):
     @property
     def url(self) -> str:
         """Of the server, with the base's name: what a second client attaches to."""
-        return f"{self._server.base_url}#{self._server.model}"
+        return f"{self._server.base_url}#{self._base}"
 
     def complete(
         self,
