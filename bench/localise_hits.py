@@ -119,9 +119,8 @@ def measure(repo: Path, task: dict[str, Any], verbose: bool) -> Row:
     if verbose:
         print(f"  changed: {sorted(wanted)}")
         for suspect in suspects[:6]:
-            print(
-                f"    {suspect.score:7.3f} {suspect.symbol.path}:{suspect.symbol.name_path} {suspect.reasons[:3]}"
-            )
+            place = f"{suspect.symbol.path}:{suspect.symbol.name_path}"
+            print(f"    {suspect.score:7.3f} {place} {suspect.reasons[:3]}")
     return Row(task["task_id"], rank, seconds)
 
 

@@ -66,8 +66,11 @@ class Graph:
         scope = self.scope(path)
         found = []
         builtin_lines: list[tuple[str, int]] = []
+        made = _made(node)
         for mention in _mentions(node):
-            hits = scope.resolve(mention, inside)
+            instance = made.get(mention.names[0])
+            names = (*instance, *mention.names[1:]) if instance and mention.names[1:] else mention.names
+            hits = scope.resolve(_Mention(names, mention.line, mention.called), inside)
             found += [Target(p, n, s, mention.line) for p, n, s in hits]
             if not hits and mention.names[0] in DUNDERS and mention.called:
                 builtin_lines.append((mention.names[0], mention.line))
@@ -236,12 +239,27 @@ def _mentions(node: ast.AST) -> Iterator[_Mention]:
         stack.extend(reversed(list(ast.iter_child_nodes(part))))
 
 
+def _made(node: ast.AST) -> dict[str, tuple[str, ...]]:
+    """Local variables set once, to a call: after `x = C()` a mention of `x.m` is one of `C.m`."""
+    found: dict[str, tuple[str, ...]] = {}
+    again: set[str] = set()
+    for part in ast.walk(node):
+        if isinstance(part, ast.Assign) and len(part.targets) == 1 and isinstance(part.targets[0], ast.Name):
+            name = part.targets[0].id
+            if name in found:
+                again.add(name)
+            if isinstance(part.value, ast.Call):
+                found[name] = tuple(_dotted(part.value.func))
+    return {name: made for name, made in found.items() if name not in again and made and made[0] != "?"}
+
+
 def _dotted(node: ast.AST) -> list[str]:
-    """`a.b().c` gives ["?", "c"]: a receiver that is no name is unknown."""
+    """`C().m` gives ["C", "m"]: where `C` is a class its members are meant. `a[0].c` gives ["?", "c"]."""
     if isinstance(node, ast.Name):
         return [node.id]
     if isinstance(node, ast.Attribute):
-        inner = _dotted(node.value)
+        made = node.value.func if isinstance(node.value, ast.Call) else node.value
+        inner = _dotted(made)
         return [*inner, node.attr] if inner else ["?", node.attr]
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "super":
         return ["super()"]

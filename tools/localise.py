@@ -296,6 +296,7 @@ def _from_words(evidence: _Evidence, task: str, failures: Iterable[TestFailure])
             key = (path, _outermost(evidence.graph, path, head.name_path)) if not is_test_path(path) else None
             reached = key in evidence.scores
             weight = ALIKE * (shared / whole) ** 2 * (1.0 if reached else 0.5)
+            weight *= 0.3 if head.kind == "class" else 1.0  # names an area rather than a place
             evidence.add(path, head.name_path, weight, "its name is made of the task's words")
 
 

@@ -1,0 +1,117 @@
+"""Localisation on a small repo: which evidence leads where, and that it is always in the same order."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tools.contract import Frame, TestFailure, TestReport, TestStatus
+from tools.localise import Suspect, localise
+
+FILES = {
+    "shop/__init__.py": "from .cart import Cart, total_price\nfrom .money import *\n",
+    "shop/cart.py": (
+        "from shop import money\nfrom shop.rates import rate_of\n\n\n"
+        "class Cart:\n    def __init__(self):\n        self.items = []\n\n"
+        "    def add(self, item):\n        self.items.append(item)\n\n"
+        "    def __len__(self):\n        return 0\n\n\n"
+        "def total_price(cart):\n    def one(item):\n        return rate_of(item)\n\n"
+        "    return money.round_up(sum(one(item) for item in cart.items))\n"
+    ),
+    "shop/money.py": "def round_up(x):\n    return int(x)\n\n\ndef unrelated(x):\n    return x\n",
+    "shop/rates.py": "RATES = {}\n\n\ndef rate_of(item):\n    return RATES[item]\n",
+    "tests/test_cart.py": (
+        "import pytest\nfrom shop import Cart, total_price\nimport shop.money as m\n\n\n"
+        "@pytest.fixture\ndef cart():\n    return Cart()\n\n\n"
+        "def check(c, n):\n    assert len(c) == n\n\n\n"
+        "class TestCart:\n    def test_add(self, cart):\n        cart.add(1)\n        check(cart, 1)\n\n"
+        "    def test_price(self):\n        assert total_price(Cart()) == 1\n\n\n"
+        "def test_money():\n    assert m.unrelated(1) == 2\n"
+    ),
+}
+
+
+@pytest.fixture
+def repo(tmp_path: Path) -> Path:
+    for name, text in FILES.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+def failed(test_id: str, *frames: tuple[str, int, str], passed: tuple[str, ...] = ()) -> TestReport:
+    failure = TestFailure(test_id, "AssertionError", tuple(Frame(*frame) for frame in frames))
+    return TestReport(TestStatus.FAILED, frozenset(passed), (failure,))
+
+
+def names(suspects: list[Suspect]) -> list[str]:
+    return [suspect.symbol.name_path for suspect in suspects]
+
+
+def test_the_innermost_frame_outside_the_tests_leads(repo: Path) -> None:
+    report = failed(
+        "tests/test_cart.py::TestCart::test_price",
+        ("tests/test_cart.py", 21, "test_price"),
+        ("shop/cart.py", 20, "total_price"),
+        ("shop/cart.py", 18, "one"),
+        ("shop/rates.py", 5, "rate_of"),
+    )
+    found = localise(repo, task="", report=report)
+    assert set(names(found)[:2]) == {"rate_of", "total_price"}  # `one` belongs to total_price
+    assert any("raised in" in reason for suspect in found for reason in suspect.reasons)
+
+
+def test_calls_are_followed_through_imports_reexports_and_hops(repo: Path) -> None:
+    found = localise(repo, task="", report=failed("tests/test_cart.py::TestCart::test_price"))
+    assert ("shop/cart.py", "total_price") in [(s.symbol.path, s.symbol.name_path) for s in found[:2]]
+    assert {"rate_of", "round_up"} <= set(names(found))
+    assert "unrelated" not in names(found)
+
+
+def test_fixtures_helpers_and_builtins_lead_to_methods(repo: Path) -> None:
+    found = localise(repo, task="", report=failed("tests/test_cart.py::TestCart::test_add"))
+    assert "Cart.add" in names(found)
+
+
+def test_unittest_ids_and_module_aliases(repo: Path) -> None:
+    found = localise(repo, task="", report=failed("tests.test_cart.test_money"))
+    assert found[0].symbol.name_path == "unrelated"
+
+
+def test_what_passing_tests_call_too_is_less_suspect(repo: Path) -> None:
+    test_id = "tests/test_cart.py::TestCart::test_price"
+    alone = localise(repo, task="", report=failed(test_id))
+    shared = localise(
+        repo, task="", report=failed(test_id, passed=("tests/test_cart.py::TestCart::test_add",))
+    )
+    score = {s.symbol.name_path: s.score for s in alone}["Cart.__init__"]
+    assert {s.symbol.name_path: s.score for s in shared}["Cart.__init__"] < score
+
+
+@pytest.mark.parametrize(
+    "task", ["`round_up` truncates", "money.round_up(1.5) gives 1", "fix round_up please"]
+)
+def test_names_in_the_task(repo: Path, task: str) -> None:
+    found = localise(repo, task=task, report=None)
+    assert found[0].symbol.name_path == "round_up"
+    assert found[0].reasons
+
+
+def test_tests_are_no_suspects_and_the_order_is_fixed(repo: Path) -> None:
+    report = failed("tests/test_cart.py::TestCart::test_price", ("tests/test_cart.py", 21, "test_price"))
+    once = localise(repo, task="check the cart", report=report)
+    assert all(not suspect.symbol.path.startswith("tests/") for suspect in once)
+    assert once == localise(repo, task="check the cart", report=report)
+    assert len(localise(repo, task="", report=report, limit=2)) == 2
+
+
+def test_nothing_to_go_by(repo: Path) -> None:
+    assert localise(repo, task="", report=None) == []
+    assert localise(repo, task="", report=failed("no/such.py::test", ("gone.py", 1, "f"))) == []
+
+
+def test_a_broken_file_is_no_obstacle(repo: Path) -> None:
+    (repo / "shop/rates.py").write_text("def rate_of(item:\n    return 1\n")
+    found = localise(repo, task="", report=failed("tests/test_cart.py::TestCart::test_price"))
+    assert "total_price" in names(found)
