@@ -1,7 +1,8 @@
 """Edits: a folder a case (`input`, `edit.json`, and `expected` or `refused`), and properties.
 
 To add a case make a folder in `edit_cases/`: `input` is the file before (none: it does not exist),
-`edit.json` the edit, `expected` the file after, byte for byte; or `refused` holds parts of the message, one a line.
+`edit.json` the edit, `expected` the file after, byte for byte; or `refused` holds parts of the message, one
+a line.
 """
 
 from __future__ import annotations
