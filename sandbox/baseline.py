@@ -64,7 +64,7 @@ class Baseline:
     """The state of a directory at one moment, kept in `folder` (ours to remove)."""
 
     def __init__(self, folder: Path, tracked: frozenset[bytes]) -> None:
-        self._folder = folder
+        self.folder = folder
         self._tree = _EMPTY_TREE
         self._tracked = tracked
         """Files that the repo tracks although it ignores them: an ignore rule does not hide those."""
@@ -98,7 +98,7 @@ class Baseline:
             self._users -= 1
             if self._users:
                 return
-        shutil.rmtree(self._folder, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def diff(self, root: Path, scratch: Path) -> str:
         """Unified diff of `root` as it is now against the baseline. Bytes that are not UTF-8 appear as
@@ -108,8 +108,8 @@ class Baseline:
         cheap.
         """
         index = scratch / "index"
-        if not index.exists() and (self._folder / "index").exists():
-            shutil.copyfile(self._folder / "index", index)
+        if not index.exists() and (self.folder / "index").exists():
+            shutil.copyfile(self.folder / "index", index)
         self._add(root, index)
         command = [
             "diff", "--cached", "--binary", "--full-index", "--no-renames", "--no-ext-diff", "--no-textconv",
@@ -153,8 +153,8 @@ class Baseline:
         view: Literal["text", "bytes"] = "text",
     ) -> bytes:
         env = _ENV | {
-            "GIT_DIR": str(self._folder / view),
-            "GIT_OBJECT_DIRECTORY": str(self._folder / "objects"),
+            "GIT_DIR": str(self.folder / view),
+            "GIT_OBJECT_DIRECTORY": str(self.folder / "objects"),
             "GIT_WORK_TREE": str(root),
             "GIT_INDEX_FILE": str(index),
             "GIT_LITERAL_PATHSPECS": "1",

@@ -285,6 +285,9 @@ def _view(workspace: Workspace, policy: Policy) -> list[str]:
         options += ["--bind", str(workspace.root), place]
         for name in workspace.environments:
             options += ["--ro-bind", str(workspace.origin / name), f"{place}/{name}"]
+    if workspace.is_copy and workspace.objects:
+        lent = workspace.origin / ".git" / "objects"
+        options += ["--ro-bind-try", str(lent), str(workspace.objects)]
     return [*options, "--remount-ro", "/"]
 
 

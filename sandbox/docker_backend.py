@@ -231,4 +231,6 @@ def _binds(workspace: Workspace, policy: Policy) -> list[Bind]:
         binds += [Bind(workspace.origin / name, f"{place}/{name}") for name in workspace.environments]
         if _has_git(workspace):
             binds.append(Bind(Path(workspace.root / ".git"), f"{place}/.git"))
+    if workspace.is_copy and workspace.objects:
+        binds.append(Bind(workspace.origin / ".git" / "objects", str(workspace.objects)))
     return binds

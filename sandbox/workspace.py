@@ -48,6 +48,13 @@ class Workspace:
         return self.root != self.origin
 
     @property
+    def objects(self) -> Path | None:
+        """A name of the origin's git objects outside every workspace, None without any. Copies borrow them
+        by it, so that a repo's history is never copied; inside a sandbox it must lead to the same place."""
+        name = self.baseline.folder / "lent-objects"
+        return name if name.is_symlink() else None
+
+    @property
     def environments(self) -> list[str]:
         return environment_names(self.origin)
 
@@ -63,7 +70,8 @@ class Workspace:
         private = make_private(self.parent, self.root.stat().st_uid)
         root = private / "workspace"
         try:
-            copy_tree(self.root, root, leave=(".forklock", *self.environments))
+            lend = None if self.is_copy else self.objects
+            copy_tree(self.root, root, leave=(".forklock", *self.environments), lend=lend)
             for name in self.environments:
                 (root / name).mkdir()  # where backends mount the origin's
         except BaseException:
@@ -110,6 +118,9 @@ def open_workspace(path: Path, *, parent: Path | None = None) -> Workspace:
     state = make_private(parent)
     try:
         baseline = Baseline.take(root, state)
+        objects = root / ".git" / "objects"
+        if objects.is_dir() and not objects.is_symlink() and not (root / ".git").is_symlink():
+            (state / "lent-objects").symlink_to(objects)
     except BaseException:
         remove_tree(private)
         remove_tree(state)
@@ -131,9 +142,10 @@ def make_private(parent: Path, owner: int = 0) -> Path:
     return private
 
 
-def copy_tree(source: Path, target: Path, *, leave: tuple[str, ...] = ()) -> None:
-    """Copy a tree with modes, times and symlinks, without following any; entries of the top named in
-    `leave` stay behind. GNU `cp` does it at the speed of the file system; a Python walk stands in for it.
+def copy_tree(source: Path, target: Path, *, leave: tuple[str, ...] = (), lend: Path | None = None) -> None:
+    """Copy a tree with modes, times and symlinks, without following any. Entries of the top named in `leave`
+    stay behind; git's objects are borrowed from `lend` if given. GNU `cp` does it at the speed of the file
+    system; a Python walk stands in for it.
 
     Raises:
         SandboxFault: something could not be copied.
@@ -146,18 +158,22 @@ def copy_tree(source: Path, target: Path, *, leave: tuple[str, ...] = ()) -> Non
     plain = [name for name in names if name != ".git"]
     _copy([source / name for name in plain], target)
     if ".git" in names:
-        _copy_git(source / ".git", target / ".git")
+        _copy_git(source / ".git", target / ".git", lend)
 
 
-def _copy_git(source: Path, target: Path) -> None:
-    """Objects never change in place, so a hard link is as good as a copy; the rest is copied."""
+def _copy_git(source: Path, target: Path, lend: Path | None) -> None:
+    """Objects never change in place, so borrowing or a hard link is as good as a copy; the rest is copied."""
     if source.is_symlink() or not source.is_dir():
         _copy([source], target.parent)
         return
     target.mkdir()
     names = [entry.name for entry in os.scandir(source)]
     _copy([source / name for name in names if name != "objects"], target)
-    if "objects" in names and not _cp(["--link"], [source / "objects"], target):
+    if lend and "objects" in names:
+        (target / "objects" / "info").mkdir(parents=True)
+        (target / "objects" / "pack").mkdir()
+        (target / "objects" / "info" / "alternates").write_text(f"{lend}\n")
+    elif "objects" in names and not _cp(["--link"], [source / "objects"], target):
         _copy([source / "objects"], target)
 
 
