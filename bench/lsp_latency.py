@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import statistics
 import sys
 import time
@@ -20,7 +21,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tools.contract import Freshness
+from tools.contract import DiagnosticsAnswer, Freshness
 from tools.lsp import Intel, open_intel
 from tools.lsp.uses import Use, uses
 from tools.workspace import split_lines
@@ -70,12 +71,20 @@ def diagnose(intel: Intel, file: str, text: str, rounds: int, times: Timed) -> N
     """Edits at the end of the file; the first answer, which is cold, counts to `first diagnostics`."""
     timed(times["first diagnostics"], lambda: intel.diagnostics(file))
     for n in range(rounds):
-        clean = f"{text}\n_forklock_{n}: int = {n}\n"
-        dirty = f"{text}\n_forklock_{n}: int = 'x{n}'\n"
-        timed(times["diagnostics, no new"], lambda t=clean: intel.diagnostics(file, t))  # type: ignore[misc]
+        clean = f"{text}\n_forklock_{n} = {n}\n"
+        dirty = f"{text}\n_forklock_{n} = _missing_{n}\n"
+        answer = timed(times["diagnostics, no new"], lambda t=clean: intel.diagnostics(file, t))  # type: ignore[misc]
+        check(answer, set(), n)
         answer = timed(times["diagnostics, one new"], lambda t=dirty: intel.diagnostics(file, t))  # type: ignore[misc]
-        if not any(f"x{n}" in d.message or "int" in d.message for d in getattr(answer, "items", ())):
-            raise SystemExit(f"stale or missing diagnostics in round {n}: {answer}")
+        check(answer, {f"_missing_{n}"}, n)
+
+
+def check(answer: object, expected: set[str], n: int) -> None:
+    """The name that is missing in this very version is told, and none of another."""
+    assert isinstance(answer, DiagnosticsAnswer)
+    told = {name for d in answer.items for name in re.findall(r"_missing_\d+", d.message)}
+    if told != expected or answer.freshness in (Freshness.TIMED_OUT, Freshness.UNAVAILABLE):
+        raise SystemExit(f"stale or missing diagnostics in round {n}: {told} for {expected}; {answer.detail}")
 
 
 _ROWS = (
