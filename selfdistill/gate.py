@@ -119,7 +119,8 @@ def health_faults(serving: Health, candidate: Health) -> tuple[str, ...]:
         faults.append(f"answers with parsable code fell from {serving.code:.0%} to {candidate.code:.0%}")
     if candidate.followed < serving.followed - FOLLOWED_MARGIN:
         faults.append(
-            f"instructions followed fell from {serving.followed} to {candidate.followed} of {candidate.probes}"
+            f"instructions followed fell from {serving.followed} to {candidate.followed} "
+            f"of {candidate.probes}"
         )
     return tuple(faults)
 

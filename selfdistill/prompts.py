@@ -17,10 +17,10 @@ from pathlib import Path
 
 from agent.events import LogFault, ModelAsked, RunLog, iter_runs
 from evals.contract import Problem, ProblemSet
-from evals.prompts import request_for
 from evals.sets import load_set, split
 from models.contract import Message, Request
 from selfdistill.contract import Prompt, RoundFault
+from selfdistill.problems import request_for
 
 PROMPTS_SHARE = 0.5
 """Of a set's problems, those that training may see."""

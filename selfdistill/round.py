@@ -99,7 +99,7 @@ def _drop_stale(stage: Stage, round_dir: RoundDir, inputs: str) -> None:
     marker = round_dir.path / f".{stage.name}.inputs"
     same = marker.exists() and marker.read_text(encoding="utf-8") == inputs
     if not same or round_dir.record(stage.name) is not None:
-        round_dir.discard(f"{stage.name}.json", *stage.outputs, *stage.scratch)
+        round_dir.discard(f"{stage.name}.json", *stage.outputs, *stage.scratch, *stage.kept)
     write_atomic(marker, inputs)
 
 

@@ -127,7 +127,8 @@ def _row(index: int, prompt: Prompt, ids: tuple[int, ...], completion: Completio
         )
     if completion.prompt_tokens != len(ids):
         raise RoundFault(
-            f"prompt {prompt.prompt_id}: the engine counts {completion.prompt_tokens} tokens, we render {len(ids)}",
+            f"prompt {prompt.prompt_id}: the engine counts {completion.prompt_tokens} tokens, "
+            f"we render {len(ids)}",
             fix="this is a bug: please report it with the model's name",
             exit_code=EXIT_INFRASTRUCTURE,
         )

@@ -50,6 +50,8 @@ class Stage:
     run: Callable[[Work], Json]
     outputs: tuple[str, ...]
     scratch: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
+    """Progress that stays to be looked at; not digested, dropped when the inputs change."""
 
 
 def take_prompts(work: Work) -> Json:
@@ -148,7 +150,9 @@ def make_adapter(work: Work) -> Json:
 
 def pass_gate(work: Work) -> Json:
     """Register the candidate, measure both sides, decide."""
-    comparison = compare_sides(work.recipe, work.base, gate_set(work), candidate_version(work), work.show)
+    comparison = compare_sides(
+        work.recipe, work.base, gate_set(work), candidate_version(work), work.path("gate_answers"), work.show
+    )
     verdict = decide(comparison.paired, comparison.serving, comparison.candidate, against=comparison.against)
     write_atomic(work.path("verdict.json"), verdict.model_dump_json(indent=2) + "\n")
     return {"decision": verdict.decision, "reason": "; ".join(verdict.reasons)}
@@ -263,6 +267,6 @@ CHAIN: tuple[Stage, ...] = (
     Stage("samples", take_samples, ("samples.jsonl", "base.json"), ("samples.part.jsonl",)),
     Stage("dataset", make_dataset, ("dataset.jsonl",)),
     Stage("adapter", make_adapter, ("adapter", "training.json"), ("checkpoints",)),
-    Stage("gate", pass_gate, ("verdict.json",)),
+    Stage("gate", pass_gate, ("verdict.json",), kept=("gate_answers", "version.txt")),
     Stage("promote", settle, ()),
 )

@@ -65,7 +65,7 @@ def train(job: Job, *, on_step: OnStep | None = None, on_tokens: OnTokens | None
     """
     torch = _torch()
     model = _load(job)
-    weights = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    weights: dict[str, Tensor] = {name: p for name, p in model.named_parameters() if p.requires_grad}
     optimizer = torch.optim.AdamW(
         weights.values(),
         lr=job.config.lr,
