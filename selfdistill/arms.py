@@ -44,10 +44,11 @@ class Arm:
         return recipe.sampling
 
     def keep(self, prompts: Sequence[Prompt], samples: Sequence[SampleRow], passed: Passed) -> Kept:
-        """Filter samples (`samples[i]` answers `prompts[i]`)."""
+        """Filter samples; each answers the prompt at its own `index`."""
         dropped: dict[str, int] = {}
         left: list[tuple[Prompt, SampleRow]] = []
-        for prompt, sample in zip(prompts, samples, strict=True):
+        for sample in samples:
+            prompt = prompts[sample.index]
             reason = drop_reason(sample.text)
             if reason:
                 dropped[reason] = dropped.get(reason, 0) + 1

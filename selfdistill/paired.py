@@ -37,7 +37,7 @@ def compare(serving: Mapping[str, Sequence[bool]], candidate: Mapping[str, Seque
     count = len(differences)
     effect = sum(differences) / count
     spread = math.sqrt(sum((d - effect) ** 2 for d in differences) / (count - 1)) if count > 1 else 0.0
-    margin = _quantile(count) * spread / math.sqrt(count)
+    margin = _quantile(count) * spread / math.sqrt(count) if count > 1 else math.inf
     return Paired(
         problems=count,
         samples=len(next(iter(serving.values()))),
@@ -73,4 +73,4 @@ def _rate(passed: Sequence[bool]) -> float:
 def _quantile(count: int) -> float:
     from scipy import stats
 
-    return float(stats.t.ppf(0.5 + CONFIDENCE / 2, count - 1)) if count > 1 else math.inf
+    return float(stats.t.ppf(0.5 + CONFIDENCE / 2, count - 1))

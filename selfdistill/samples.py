@@ -68,7 +68,7 @@ def sample_all(
     on_tokens: OnTokens | None = None,
     on_sample: OnSample | None = None,
 ) -> list[SampleRow]:
-    """Fill `path` with one sample per prompt and return them in the prompts' order.
+    """Fill `path` with one sample per prompt that fits the context, and return them in the prompts' order.
 
     Args:
         on_start: called once with (samples already there, samples in all).
@@ -82,16 +82,19 @@ def sample_all(
     with Appender(path) as lines:
         rows = {row.index: row for row in map(SampleRow.model_validate, lines.rows)}
         _same_base(rows.values(), engine)
-        missing = [index for index in range(len(prompts)) if index not in rows]
+        room = engine.context_tokens - decoding.max_tokens
+        ids = {index: tuple(prompt_ids(prompt.request)) for index, prompt in enumerate(prompts)}
+        fitting = [index for index in range(len(prompts)) if len(ids[index]) <= room]
+        missing = [index for index in fitting if index not in rows]
         if on_start:
-            on_start(len(rows), len(prompts))
+            on_start(len(rows), len(fitting))
         requests = [
             prompts[index].request.model_copy(update={"seed": sample_seed(seed, index)}) for index in missing
         ]
 
         def keep(request: int, _: int, completion: Completion) -> None:
             index = missing[request]
-            row = _row(index, prompts[index], tuple(prompt_ids(requests[request])), completion)
+            row = _row(index, prompts[index], ids[index], completion)
             lines.append(row)
             rows[index] = row
             if on_sample:
@@ -101,7 +104,7 @@ def sample_all(
             engine.complete(
                 requests, decoding.model_copy(update={"n": 1}), on_tokens=on_tokens, on_completion=keep
             )
-    return [rows[index] for index in range(len(prompts))]
+    return [rows[index] for index in fitting]
 
 
 def sample_seed(round_seed: int, index: int) -> int:

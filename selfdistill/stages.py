@@ -95,7 +95,11 @@ def take_samples(work: Work) -> Json:
         facts = {"model": str(engine.identity), "eos_ids": _eos_ids(tokenizer)}
     write_atomic(work.path("base.json"), json.dumps(facts) + "\n")
     write_lines(work.path("samples.jsonl"), rows)
-    return {"samples": len(rows), "tokens": sum(len(row.token_ids) for row in rows)}
+    return {
+        "samples": len(rows),
+        "tokens": sum(len(row.token_ids) for row in rows),
+        "prompts too long": len(prompts) - len(rows),
+    }
 
 
 def make_dataset(work: Work) -> Json:

@@ -158,7 +158,7 @@ def test_arms() -> None:
     placebo = ARMS["placebo"].decoding(recipe)
     assert (placebo.temperature, placebo.top_k, placebo.top_p) == (1.0, 0, 1.0)
     asked = prompts(3)
-    rows = [row("x\ny"), row(""), row("z\nw")]
+    rows = [row(text).model_copy(update={"index": index}) for index, text in enumerate(["x\ny", "", "z\nw"])]
     calls: list[int] = []
 
     def passed(pairs: Any) -> list[bool]:
