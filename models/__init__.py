@@ -7,12 +7,12 @@ libraries are imported inside functions, so that importing this room stays cheap
 
 import os
 
-# OpenMP threads that spin at barriers starve whatever shares the cores: with tests running beside it, decoding
-# on two cores falls from about 70 to 7 tokens a second. Must be set before torch loads its OpenMP runtime.
+# OpenMP threads that spin at barriers starve whatever shares the cores: with tests running beside it,
+# decoding on two cores falls from about 70 to 7 tokens a second. Must be set before torch loads its OpenMP runtime.
 os.environ.setdefault("GOMP_SPINCOUNT", "0")
 os.environ.setdefault("KMP_BLOCKTIME", "0")
 
-from models.contract import (  # noqa: E402
+from models.contract import (
     Completion,
     Decoding,
     Engine,
@@ -22,7 +22,7 @@ from models.contract import (  # noqa: E402
     ModelIdentity,
     Request,
 )
-from models.open import EngineName, open_engine  # noqa: E402
+from models.open import EngineName, open_engine
 
 __all__ = [
     "Completion",
