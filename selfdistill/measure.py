@@ -1,42 +1,46 @@
 """Both sides of the gate on real problems: answers, verdicts, health, gauges.
 
 In: the recipe, the frozen gate problems, the candidate's version. Out: a `Comparison` for `gate.decide`.
-Answers and verdicts are appended to the round's folder as they come, so a killed gate goes on where it was.
-One engine is open at a time.
+Answers and verdicts are kept by the evals' own store, in the round's folder, as they come: a killed gate goes
+on where it was. Both sides draw with the same seeds. One engine is open at a time.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Sequence
+import statistics
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-
-from evals.contract import Judgement, Problem, ProblemSet, Sample, Verdict, sample_key
+from evals.contract import Judgement, ProblemSet, Sample, Verdict
+from evals.extract import extract_code
 from evals.judge import Judge
+from evals.prompts import request_for
+from evals.run import EvalResult, run_eval
 from evals.sets import load_set
+from evals.stats import paired_test
+from evals.store import RunConfig, Store
 from models import open_engine
 from models.adapters import AdapterRegistry
 from models.catalogue import ResolvedModel
-from models.contract import Completion, Engine, FinishReason, Request
+from models.contract import FinishReason, Request
 from selfdistill.arms import ARMS
 from selfdistill.contract import EXIT_INFRASTRUCTURE, Prompt, Recipe, RoundFault
 from selfdistill.gate import Health, Paired
 from selfdistill.gauges import TOP, Place, kept_mass, mean_entropy, support
-from selfdistill.paired import compare
 from selfdistill.probes import PROBES, parses, run_probes
-from selfdistill.problems import program_of, request_for
+from selfdistill.prompts import preset_for
 from selfdistill.samples import SampleRow
-from selfdistill.show import Show
-from selfdistill.store import Appender
+from selfdistill.show import Meter, Show
 
 BASE = "base"
 """Stands for the bare base where an adapter's version could stand."""
 GAUGED = 8
 """Answers that the gauges look at."""
+
+Gauged = list[tuple[Request, tuple[int, ...]]]
+"""Requests, and the answers' token ids."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,7 @@ class Comparison:
 class Side:
     """One side, measured."""
 
+    result: EvalResult
     samples: list[Sample]
     health: Health
     places: list[Place]
@@ -63,7 +68,7 @@ def compare_sides(
     """Measure what serves, then the candidate, on the same problems with the same seeds.
 
     Args:
-        folder: where each side's answers and verdicts are kept as they come.
+        folder: where each side's answers and verdicts are kept.
     """
     serving_version = AdapterRegistry().current_version(base.name)
     if serving_version == version:
@@ -76,133 +81,85 @@ def compare_sides(
     candidate = _measure(recipe, gate, version, folder, show, gauged=gauged)
     supports = [support(place, ARMS["ssd"].decoding(recipe)) for place in serving.places]
     return Comparison(
-        paired=compare(_passes(serving.samples), _passes(candidate.samples)),
+        paired=paired(serving.result.rates(), candidate.result.rates(), samples=recipe.gate_n),
         serving=_with_gauges(serving, supports),
         candidate=_with_gauges(candidate, supports),
         against=serving_version or BASE,
     )
 
 
-Gauged = list[tuple[Request, tuple[int, ...]]]
-"""Requests, and the answers' token ids."""
+def paired(serving: Mapping[str, float], candidate: Mapping[str, float], *, samples: int) -> Paired:
+    """The evals' paired test over problems, and what the gate's rule needs beside it."""
+    test = paired_test(serving, candidate)
+    shared = sorted(serving.keys() & candidate.keys())
+    differences = [candidate[key] - serving[key] for key in shared]
+    return Paired(
+        problems=test.n,
+        samples=samples,
+        serving=statistics.fmean(serving[key] for key in shared),
+        candidate=statistics.fmean(candidate[key] for key in shared),
+        effect=test.effect,
+        low=test.ci[0],
+        high=test.ci[1],
+        p_better=test.p_better,
+        spread=statistics.stdev(differences) if len(differences) > 1 else 0.0,
+    )
 
 
 def _measure(
-    recipe: Recipe, gate: ProblemSet, version: str | None, work: Path, show: Show, *, gauged: Gauged | None
+    recipe: Recipe, gate: ProblemSet, version: str | None, folder: Path, show: Show, *, gauged: Gauged | None
 ) -> Side:
+    decoding = recipe.gate_decoding.model_copy(update={"seed": recipe.seed})
+    total = len(gate.problems) * recipe.gate_n
     with open_engine(recipe.model, engine="transformers", adapter=version, device=recipe.device) as engine:
-        samples = _answers(engine, recipe, gate, work, show, version or BASE)
+        with show.meter(f"gate, {version or BASE}", total) as meter:
+            result = run_eval(engine, gate, decoding, n=recipe.gate_n, root=folder, progress=_Watch(meter))
+        _refuse_infrastructure(result.infrastructure, "see `agent sandbox status`")
+        samples = _samples(result, folder)
         followed = run_probes(engine)
         places = _places(engine, _gauged(gate, samples) if gauged is None else gauged)
-    return Side(samples=samples, health=health(samples, followed), places=places)
+    return Side(result=result, samples=samples, health=health(samples, followed), places=places)
 
 
-def _answers(
-    engine: Engine, recipe: Recipe, gate: ProblemSet, folder: Path, show: Show, side: str
-) -> list[Sample]:
-    """`gate_n` judged samples of each problem; what is in `folder` already is not made again."""
-    folder.mkdir(exist_ok=True)
-    wanted = {
-        (problem.question_id, index): problem for problem in gate.problems for index in range(recipe.gate_n)
-    }
-    with Appender(folder / f"{side}.jsonl") as lines:
-        there = {(row.question_id, row.index): row for row in map(Sample.model_validate, lines.rows)}
-        _generate(engine, recipe, gate, wanted, there, lines, show, side)
-    with Appender(folder / f"{side}.judged.jsonl") as lines:
-        judged = {row.key: row for row in map(Judged.model_validate, lines.rows)}
-        left = [sample for sample in there.values() if sample.key not in judged]
-        _judge(left, wanted, judged, lines, show, side)
-    return [there[key].model_copy(update={"judgement": judged[there[key].key].judgement}) for key in wanted]
+@dataclass
+class _Watch:
+    """The evals' progress on our meter."""
+
+    meter: Meter
+
+    def begin(self, total: int, stored: int) -> None:
+        self.meter.advance(min(stored, total))
+
+    def tokens(self, count: int) -> None:
+        self.meter.advance(tokens=count)
+
+    def sampled(self) -> None:
+        self.meter.advance(1)
+
+    def judged(self, verdict: Verdict) -> None:
+        pass
 
 
-def _generate(
-    engine: Engine,
-    recipe: Recipe,
-    gate: ProblemSet,
-    wanted: dict[tuple[str, int], Problem],
-    there: dict[tuple[str, int], Sample],
-    lines: Appender,
-    show: Show,
-    side: str,
-) -> None:
-    missing = [key for key in wanted if key not in there]
-    decoding = recipe.gate_decoding.model_copy(update={"n": 1, "seed": None})
-    requests = [
-        request_for(wanted[key]).model_copy(update={"seed": gate_seed(recipe.seed, *key)}) for key in missing
-    ]
-    with show.meter(f"gate, {side}", len(wanted), len(there)) as meter:
-
-        def keep(request: int, _: int, completion: Completion) -> None:
-            question, index = missing[request]
-            problem = wanted[missing[request]]
-            prompt = hashlib.sha256(requests[request].model_dump_json().encode()).hexdigest()
-            sample = Sample(
-                key=sample_key(completion.model, gate.version, question, prompt, decoding, index),
-                question_id=question,
-                index=index,
-                completion=completion,
-                code=program_of(completion.text, problem),
-            )
-            lines.append(sample)
-            there[missing[request]] = sample
-            meter.advance(1)
-
-        if requests:
-            engine.complete(
-                requests, decoding, on_tokens=lambda made: meter.advance(tokens=made), on_completion=keep
-            )
+def _samples(result: EvalResult, folder: Path) -> list[Sample]:
+    """The answers behind a result."""
+    config = RunConfig(
+        set_name=result.set_name.partition("[")[0],
+        set_version=result.set_version,
+        model=result.model,
+        preset=result.preset,
+        decoding=result.decoding,
+    )
+    with Store(config, folder) as store:
+        return list(store.samples.values())
 
 
-def _judge(
-    left: Sequence[Sample],
-    wanted: dict[tuple[str, int], Problem],
-    judged: dict[str, Judged],
-    lines: Appender,
-    show: Show,
-    side: str,
-) -> None:
-    if not left:
-        return
-    attempts = [(wanted[sample.question_id, sample.index], sample.code) for sample in left]
-    with show.meter(f"judging, {side}", len(left)) as meter, Judge() as judge:
-
-        def keep(number: int, judgement: Judgement) -> None:
-            refuse_infrastructure(judgement)
-            row = Judged(key=left[number].key, judgement=judgement)
-            lines.append(row)
-            judged[row.key] = row
-            meter.advance(1)
-
-        judge.judge_many(attempts, on_result=keep)
-
-
-class Judged(BaseModel):
-    """One verdict of the gate."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    key: str
-    """`Sample.key`."""
-    judgement: Judgement
-
-
-def refuse_infrastructure(judgement: Judgement) -> None:
-    """
-    Raises:
-        RoundFault: the judge itself failed; no verdict may be drawn from that.
-    """
-    if judgement.verdict is Verdict.INFRASTRUCTURE:
+def _refuse_infrastructure(count: int, detail: str) -> None:
+    if count:
         raise RoundFault(
-            f"the judge failed: {judgement.reason}",
-            fix="`agent sandbox status` tells what is wrong; then run refresh again, nothing is lost",
+            f"the judge failed on {count} answers: {detail}",
+            fix="mend the sandbox, then run refresh again; nothing is lost",
             exit_code=EXIT_INFRASTRUCTURE,
         )
-
-
-def gate_seed(round_seed: int, question: str, index: int) -> int:
-    """The same random numbers for both sides: noise that they share cancels in the difference."""
-    digest = hashlib.sha256(f"{round_seed}/gate/{question}/{index}".encode()).digest()
-    return int.from_bytes(digest[:4], "big") >> 1
 
 
 def judge_samples(
@@ -216,15 +173,16 @@ def judge_samples(
     sources = {prompt.source for prompt, _ in pairs}
     problems = {(name, p.question_id): p for name in sources for p in load_set(name).problems}
     asked = [problems[prompt.source, prompt.problem_id or ""] for prompt, _ in pairs]
-    attempts = [(p, program_of(row.text, p)) for p, (_, row) in zip(asked, pairs, strict=True)]
+    codes = [extract_code(row.text, preset_for(p), p) for p, (_, row) in zip(asked, pairs, strict=True)]
 
-    def tell(_: int, judgement: Judgement) -> None:
-        refuse_infrastructure(judgement)
+    def tell(_index: int, judgement: Judgement) -> None:
+        _refuse_infrastructure(int(judgement.verdict is Verdict.INFRASTRUCTURE), judgement.reason)
         if on_result:
             on_result()
 
     with Judge() as judge:
-        return [j.verdict is Verdict.PASSED for j in judge.judge_many(attempts, on_result=tell)]
+        judged = judge.judge_many(list(zip(asked, codes, strict=True)), on_result=tell)
+    return [judgement.verdict is Verdict.PASSED for judgement in judged]
 
 
 def health(samples: Sequence[Sample], followed: int) -> Health:
@@ -239,21 +197,15 @@ def health(samples: Sequence[Sample], followed: int) -> Health:
     )
 
 
-def _passes(samples: Sequence[Sample]) -> dict[str, list[bool]]:
-    passes: dict[str, list[bool]] = {}
-    for sample in samples:
-        ok = sample.judgement is not None and sample.judgement.verdict is Verdict.PASSED
-        passes.setdefault(sample.question_id, []).append(ok)
-    return passes
-
-
 def _gauged(gate: ProblemSet, samples: Sequence[Sample]) -> Gauged:
     """The first sample of the first problems: answers that both sides are scored on."""
     first = {sample.question_id: sample for sample in samples if sample.index == 0}
+    preset = preset_for(gate.problems[0])
     chosen = [
-        (problem, first[problem.question_id].completion.token_ids) for problem in gate.problems[:GAUGED]
+        (request_for(problem, preset), first[problem.question_id].completion.token_ids)
+        for problem in gate.problems[:GAUGED]
     ]
-    return [(request_for(problem), ids) for problem, ids in chosen if ids]
+    return [(request, ids) for request, ids in chosen if ids]
 
 
 def _with_gauges(side: Side, supports: Sequence[frozenset[int]]) -> Health:

@@ -17,10 +17,10 @@ from pathlib import Path
 
 from agent.events import LogFault, ModelAsked, RunLog, iter_runs
 from evals.contract import Problem, ProblemSet
+from evals.prompts import Preset, default_preset, request_for
 from evals.sets import load_set, split
 from models.contract import Message, Request
 from selfdistill.contract import Prompt, RoundFault
-from selfdistill.problems import request_for
 
 PROMPTS_SHARE = 0.5
 """Of a set's problems, those that training may see."""
@@ -85,11 +85,16 @@ def problem_prompt(source: str, problem: Problem) -> Prompt:
     """A problem as evals would ask it, so that training and evaluation speak the same way."""
     return Prompt(
         prompt_id=f"{source}/{problem.question_id}",
-        request=request_for(problem),
+        request=request_for(problem, preset_for(problem)),
         statement=problem.prompt,
         source=source,
         problem_id=problem.question_id,
     )
+
+
+def preset_for(problem: Problem) -> Preset:
+    """The prompt preset that evals takes for a problem of this kind."""
+    return default_preset(problem.tests[0].kind)
 
 
 def run_prompts(repo: Path) -> list[Prompt]:

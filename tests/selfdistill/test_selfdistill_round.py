@@ -107,8 +107,8 @@ KILLS = [
     ("selfdistill.store/RoundDir/finish", 1),  # between stages
     ("selfdistill.store/Appender/append", 3),  # sampling
     ("selfdistill.train/save_checkpoint", 2),  # training
-    ("selfdistill.store/Appender/append", 6 + 2),  # answers of the first side
-    ("selfdistill.store/Appender/append", 6 + 4 + 1),  # verdicts of the first side
+    ("evals.store/Store/add_sample", 2),  # answers of the first side
+    ("evals.store/Store/add_judgement", 1),  # verdicts of the first side
     ("models.adapters/AdapterRegistry/add", 1),  # candidate is in, gate not begun
     ("models.adapters/AdapterRegistry/set_state", 1),  # rejected, not recorded
 ]
