@@ -32,7 +32,7 @@ RepoOption = Annotated[Path, typer.Option("--repo", help="The git repository to 
 
 
 @app.command()
-def solve(  # noqa: PLR0913
+def solve(
     task: Annotated[
         str, typer.Argument(help="What is wrong, in words. A path that begins with @ is read.")
     ] = "",
@@ -41,8 +41,8 @@ def solve(  # noqa: PLR0913
         str, typer.Option(help="The check that fails now and must pass: `python -m pytest -q tests/x.py`.")
     ] = "",
     model: Annotated[
-        Optional[str], typer.Option(help="Catalogue name, folder, provider id or server URL.")
-    ] = None,  # noqa: UP045
+        str | None, typer.Option(help="Catalogue name, folder, provider id or server URL.")
+    ] = None,
     engine: Annotated[Optional[str], typer.Option(help="auto, transformers, hosted or vllm.")] = None,  # noqa: UP045
     adapter: Annotated[Optional[str], typer.Option(help="current, none, a version or a folder.")] = None,  # noqa: UP045
     width: Annotated[Optional[int], typer.Option(help="Candidates sampled in each step.")] = None,  # noqa: UP045
@@ -55,19 +55,19 @@ def solve(  # noqa: PLR0913
     seed: Annotated[Optional[int], typer.Option(help="Same seed, same machine: same candidates.")] = None,  # noqa: UP045
     protocol: Annotated[Optional[str], typer.Option(help="auto, symbol, file or search-replace.")] = None,  # noqa: UP045
     sandbox: Annotated[
-        Optional[str], typer.Option(help="auto, docker, bubblewrap or host (isolates nothing).")
-    ] = None,  # noqa: UP045
+        str | None, typer.Option(help="auto, docker, bubblewrap or host (isolates nothing).")
+    ] = None,
     regression: Annotated[
-        Optional[str], typer.Option(help="Suite that must not get worse: a command, auto or none.")
-    ] = None,  # noqa: UP045
+        str | None, typer.Option(help="Suite that must not get worse: a command, auto or none.")
+    ] = None,
     diagnostics: Annotated[
-        Optional[bool], typer.Option("--diagnostics/--no-diagnostics", help="Ask the language servers.")
-    ] = None,  # noqa: UP045
+        bool | None, typer.Option("--diagnostics/--no-diagnostics", help="Ask the language servers.")
+    ] = None,
     allow_dirty: Annotated[bool, typer.Option(help="Work on uncommitted changes too.")] = False,
     in_place: Annotated[bool, typer.Option(help="Apply a solution to the tree at once.")] = False,
     resume: Annotated[
-        Optional[str], typer.Option(help="Go on with an interrupted run: its id, or `last`.")
-    ] = None,  # noqa: UP045
+        str | None, typer.Option(help="Go on with an interrupted run: its id, or `last`.")
+    ] = None,
     json_output: Annotated[
         bool, typer.Option("--json", help="Print one JSON object at the end; progress goes to stderr.")
     ] = False,
@@ -259,8 +259,8 @@ def show(
     repo: RepoOption = Path(),
     diff: Annotated[bool, typer.Option(help="Print the diff alone, for piping.")] = False,
     candidate: Annotated[
-        Optional[str], typer.Option(help="One candidate, as STEP.INDEX: its answer, diff and ruling.")
-    ] = None,  # noqa: UP045
+        str | None, typer.Option(help="One candidate, as STEP.INDEX: its answer, diff and ruling.")
+    ] = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
     """Show what a run did: where candidates fell, why, and the diff."""

@@ -18,9 +18,9 @@ from agent.contract import Action, Hop, Place, Ruling
 from agent.polish import polish
 from agent.prompts import failure_text
 from sandbox import Sandbox
+from tools.codeindex import is_test_path
 from tools.contract import EditRefused, Freshness, TestReport, TestStatus
 from tools.edits import AppliedEdit, apply_edit
-from tools.codeindex import is_test_path
 from tools.testrun import compare, is_solved, run_tests
 
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@ The user's tree is read once, at the start. What a kill leaves behind is the log
 from __future__ import annotations
 
 import contextlib
+import itertools
 import secrets
 import shutil
 import time
@@ -20,7 +21,6 @@ from agent.events import (
     Event,
     ModelAnswered,
     ModelAsked,
-    NoteMade,
     RunEnded,
     RunLog,
     RunResumed,
@@ -199,7 +199,7 @@ def _intel(prepared: Prepared, base: Sandbox) -> Iterator[Intel | None]:
 def elapsed(events: tuple[Event, ...]) -> float:
     """Seconds that earlier sittings worked: the gaps before a resume do not count."""
     total = 0.0
-    for before, after in zip(events, events[1:], strict=False):
+    for before, after in itertools.pairwise(events):
         if not isinstance(after, RunResumed):
             total += max(0.0, after.at - before.at)
     return total

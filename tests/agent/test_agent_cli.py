@@ -74,7 +74,10 @@ def test_runs_show_and_apply(repo: Path) -> None:
     assert diff.startswith("diff --git a/shop.py")
     assert agent("apply", "last", cwd=repo).returncode == 0
     assert "sum(prices)" in (repo / "shop.py").read_text()
-    assert subprocess.run(["git", "status", "--porcelain"], cwd=repo, capture_output=True, text=True).stdout == " M shop.py\n"
+    assert (
+        subprocess.run(["git", "status", "--porcelain"], cwd=repo, capture_output=True, text=True).stdout
+        == " M shop.py\n"
+    )
     again = agent("apply", "last", cwd=repo)
     assert again.returncode == 2 and "does not apply" in again.stderr
 

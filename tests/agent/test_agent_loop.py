@@ -58,23 +58,32 @@ def test_a_right_candidate_among_wrong_ones_is_found(repo: Path) -> None:
 
 
 def test_equal_programs_are_judged_once(repo: Path) -> None:
-    same = [fenced(WRONG.format(n=1)), fenced(WRONG.format(n=1).replace("return", "return  # why\\\n       "))]
+    same = [
+        fenced(WRONG.format(n=1)),
+        fenced(WRONG.format(n=1).replace("return", "return  # why\\\n       ")),
+    ]
     _, log, _ = solve(repo, lambda _r, _i: same[0], steps=1)
     hops = Counter(r.hop for r in rulings(log))
     assert hops["tests"] == 1 and hops["duplicate"] + hops["edit"] == 3
 
 
 def test_tests_are_read_only(repo: Path) -> None:
-    block = "test_shop.py\n<<<<<<< SEARCH\n    assert total([1, 2, 3]) == 6\n=======\n    pass\n>>>>>>> REPLACE"
+    block = (
+        "test_shop.py\n<<<<<<< SEARCH\n    assert total([1, 2, 3]) == 6\n=======\n    pass\n>>>>>>> REPLACE"
+    )
     report, log, _ = solve(repo, lambda _r, _i: block, protocol="search-replace", steps=1)
     assert report.outcome is Outcome.STEPS and report.diff == ""
     assert all("read-only" in log.text(r.reason) for r in rulings(log))
 
 
 def test_breaking_what_passed_is_no_solution(repo: Path) -> None:
-    (repo / "test_other.py").write_text("from shop import total\n\n\ndef test_empty():\n    assert total([]) == 0\n")
+    (repo / "test_other.py").write_text(
+        "from shop import total\n\n\ndef test_empty():\n    assert total([]) == 0\n"
+    )
     subprocess.run(["git", "add", "-A"], cwd=repo, check=True)
-    subprocess.run(["git", "-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "more"], cwd=repo, check=True)
+    subprocess.run(
+        ["git", "-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "more"], cwd=repo, check=True
+    )
     breaks = fenced("def total(prices):\n    prices[0]\n    return sum(prices)\n")
     report, log, _ = solve(
         repo, lambda _r, _i: breaks, steps=1, regression="python -m pytest -q test_other.py test_shop.py"
@@ -86,7 +95,11 @@ def test_breaking_what_passed_is_no_solution(repo: Path) -> None:
 def test_progress_is_built_upon(repo: Path) -> None:
     """Two bugs, one repair a step: the second step starts from the better tree."""
     (repo / "shop.py").write_text((repo / "shop.py").read_text().replace("else 0", "else 1"))
-    subprocess.run(["git", "-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qam", "second bug"], cwd=repo, check=True)
+    subprocess.run(
+        ["git", "-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qam", "second bug"],
+        cwd=repo,
+        check=True,
+    )
     mean = "def mean(prices):\n    return total(prices) / len(prices) if prices else 0\n"
 
     def script(request: Request, _number: int) -> str:

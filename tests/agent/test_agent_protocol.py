@@ -7,7 +7,15 @@ from hypothesis import strategies as st
 from agent.contract import Place
 from agent.prompts import View, build_request, failure_text, pack
 from agent.protocol import Protocol, ProtocolError, function_header
-from tools.contract import ReplaceFile, ReplaceSymbol, SearchReplace, Symbol, TestFailure, TestReport, TestStatus
+from tools.contract import (
+    ReplaceFile,
+    ReplaceSymbol,
+    SearchReplace,
+    Symbol,
+    TestFailure,
+    TestReport,
+    TestStatus,
+)
 
 PLACE = Place("shop.py", Symbol("shop.py", "total", "function", 1, 3))
 CODE = 'def total(prices):\n    """Sum."""\n    return 0\n'
@@ -21,7 +29,9 @@ def test_symbol_answers_may_be_fenced_or_continue_the_prefill() -> None:
     (edit,) = action.edits
     assert isinstance(edit, ReplaceSymbol)
     assert edit.source == 'def total(prices):\n    """Sum."""\n    return sum(prices)\n'
-    fenced = protocol.parse("Here:\n```python\ndef total(p):\n    return 1\n```", PLACE, prefill="", finished=True)
+    fenced = protocol.parse(
+        "Here:\n```python\ndef total(p):\n    return 1\n```", PLACE, prefill="", finished=True
+    )
     assert isinstance(fenced.edits[0], ReplaceSymbol)
     assert fenced.edits[0].source == "def total(p):\n    return 1\n"
 
@@ -70,7 +80,10 @@ def test_no_answer_raises_anything_but_a_protocol_error(answer: str, finished: b
     ("code", "header"),
     [
         ("def f(a):\n    return a\n", "def f(a):\n"),
-        ("@cache\ndef f(\n    a,\n):\n    '''Doc.\n\n    More.'''\n    return a\n", "@cache\ndef f(\n    a,\n):\n    '''Doc.\n\n    More.'''\n"),
+        (
+            "@cache\ndef f(\n    a,\n):\n    '''Doc.\n\n    More.'''\n    return a\n",
+            "@cache\ndef f(\n    a,\n):\n    '''Doc.\n\n    More.'''\n",
+        ),
         ("async def f():\n    await g()\n", "async def f():\n"),
         ("def f(): return 1\n", ""),
         ("class C:\n    x = 1\n", ""),
@@ -115,6 +128,8 @@ def test_failure_text_is_short_and_stable() -> None:
     assert "(and 6 more failures)" in text and "0x7f" not in text
 
 
-@given(st.lists(st.text(alphabet="ab `\n", max_size=30), max_size=30), st.integers(min_value=0, max_value=200))
+@given(
+    st.lists(st.text(alphabet="ab `\n", max_size=30), max_size=30), st.integers(min_value=0, max_value=200)
+)
 def test_packing_never_exceeds_the_room(lines: list[str], room: int) -> None:
     assert count(pack("\n".join(lines), room, count)) <= room
