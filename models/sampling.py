@@ -34,10 +34,11 @@ def sample(logits: Tensor, decoding: Decoding, uniforms: Tensor | None) -> tuple
     Returns:
         Token ids `[samples]` (int64) and natural-log probabilities at temperature 1 `[samples]` (float32).
     """
-    if decoding.temperature == 0 or uniforms is None:
-        ids = logits.argmax(-1)
-    else:
-        ids = _draw(logits, decoding, uniforms)
+    ids = (
+        logits.argmax(-1)
+        if decoding.temperature == 0 or uniforms is None
+        else _draw(logits, decoding, uniforms)
+    )
     return ids, log_probabilities(logits, ids)
 
 
