@@ -37,9 +37,14 @@ def extract_code(text: str, preset: Preset, problem: Problem) -> str | None:
 
 
 def fenced_blocks(text: str) -> list[tuple[str, str]]:
-    """(language, content) of each fenced block; one that the length limit cut is taken to the end."""
+    """(language, content) of each fenced block; one that the length limit cut is taken to the end. A block
+    that only wraps another (```markdown around ```python, as small models write it) is opened up."""
     blocks, at = [], 0
     while (opening := _FENCE.search(text, at)) is not None:
+        inner = _FENCE.search(text, opening.end())
+        if opening[2].lower() not in _PYTHON and inner and not text[opening.end() : inner.start()].strip():
+            at = opening.end()
+            continue
         mark = re.escape(opening[1][0]) + "{" + str(len(opening[1])) + ",}"
         closing = re.compile(rf"^[ \t]*{mark}[ \t]*$", re.MULTILINE).search(text, opening.end())
         end = closing.start() if closing else len(text)

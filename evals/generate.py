@@ -64,7 +64,15 @@ def generate(
         decoding = config.decoding.model_copy(update={"n": 1})
         requests = [request for _, _, _, request in wanted]
         engine.complete(requests, decoding, on_tokens=on_tokens, on_completion=keep)
-    return [[store.samples[key] for key in row] for row in keys]
+    return [
+        [_read_again(store.samples[key], preset, problem) for key in row]
+        for row, problem in zip(keys, problems, strict=True)
+    ]
+
+
+def _read_again(sample: Sample, preset: Preset, problem: Problem) -> Sample:
+    """Extraction is cheap and may have become better since the sample was stored."""
+    return sample.model_copy(update={"code": extract_code(sample.completion.text, preset, problem)})
 
 
 def sample_seed(seed: int | None, question_id: str, index: int) -> int | None:

@@ -7,6 +7,7 @@ judging take turns over batches of problems. Not covered: repo tasks, repair tur
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -209,12 +210,14 @@ def _batch(
     left = [(p, s) for p, s in pairs if _needs_judging(store, s)]
     judge.judge_many(
         [(problem, sample.code) for problem, sample in left],
-        on_result=lambda index, judgement: store.add_judgement(left[index][1].key, judgement, JUDGE_VERSION),
+        on_result=lambda index, found: store.add_judgement(
+            left[index][1].key, found, _judge_of(left[index][1])
+        ),
     )
     clock.generate_s += between - started
     clock.judge_s += time.monotonic() - between
     judged = [
-        [s.model_copy(update={"judgement": store.judgement(s.key, JUDGE_VERSION)}) for s in row]
+        [s.model_copy(update={"judgement": store.judgement(s.key, _judge_of(s))}) for s in row]
         for row in rows
     ]
     for sample in (sample for row in judged for sample in row):
@@ -224,8 +227,13 @@ def _batch(
 
 def _needs_judging(store: Store, sample: Sample) -> bool:
     """An infrastructure error is no verdict: it is tried again."""
-    known = store.judgement(sample.key, JUDGE_VERSION)
+    known = store.judgement(sample.key, _judge_of(sample))
     return known is None or known.verdict is Verdict.INFRASTRUCTURE
+
+
+def _judge_of(sample: Sample) -> str:
+    """A verdict holds for one version of the judge and one program."""
+    return f"{JUDGE_VERSION}/{hashlib.sha256((sample.code or '').encode()).hexdigest()[:12]}"
 
 
 def _verdict(sample: Sample) -> Verdict:

@@ -94,6 +94,8 @@ ANSWERS: list[tuple[str, str | None]] = [
     (f"```python\n{WHOLE}\n```\nUse it:\n```python\nprint(add(1, 2))\n```", WHOLE),
     (f"```bash\npip install x\n```\n~~~py\n{WHOLE}\n~~~", WHOLE),
     (f"```python\n{WHOLE}", WHOLE),
+    (f"```markdown\n```python\n{WHOLE}\n```\n```", WHOLE),
+    (f"```markdown\n```python\n{WHOLE}\n```", WHOLE),
     (WHOLE, WHOLE),
     ("I cannot do that.", None),
     ("", None),
