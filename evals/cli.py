@@ -154,11 +154,11 @@ def sets(data: DataOption = None) -> None:
 def runs() -> None:
     """List past runs, newest first."""
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from evals.report import percent
 
-    table = Table("run", "model", "problems × n", "pass@1")
+    table = Table(Column("run", overflow="fold"), "model", "problems × n", "pass@1")
     for folder in _folders():
         result = _load(folder)
         if result is None:
