@@ -95,9 +95,9 @@ def print_status(root: Path) -> None:
     for base in sorted({manifest.base for manifest in manifests}):
         now = registry.current_version(base)
         console.print(f"{base}: {now or 'the bare base'} serves", highlight=False, soft_wrap=True)
-    table = Table()
-    for heading in ("round", "model", "arm", "stage", "verdict", "effect", "adapter"):
-        table.add_column(heading, no_wrap=heading == "round")
+    table = Table(box=None, pad_edge=False)
+    for heading in ("round", "model", "arm", "stage", "verdict", "effect"):
+        table.add_column(heading, no_wrap=heading != "model", overflow="fold")
     for round_dir in rounds:
         table.add_row(*_status_row(round_dir))
     console.print(table)
@@ -105,9 +105,9 @@ def print_status(root: Path) -> None:
 
 def _status_row(round_dir: RoundDir) -> tuple[str, ...]:
     try:
-        recipe, adapter = round_dir.recipe, str(round_dir.read_round().get("adapter", ""))
-    except RoundFault as fault:
-        return (round_dir.id, "?", "?", "damaged", fault.message, "", "")
+        recipe = round_dir.recipe
+    except RoundFault:
+        return (round_dir.id, "?", "?", "damaged", "", "")
     stage, verdict = round_dir.next_stage(), read_verdict(round_dir)
     effect = f"{verdict.paired.effect:+.1%}" if verdict else ""
     decision = {"promote": "promoted", "reject": "rejected"}[verdict.decision] if verdict else ""
@@ -118,7 +118,6 @@ def _status_row(round_dir: RoundDir) -> tuple[str, ...]:
         f"at {stage}" if stage else "finished",
         decision,
         effect,
-        adapter.rpartition("/")[2],
     )
 
 

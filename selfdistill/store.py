@@ -122,8 +122,8 @@ class RoundDir:
     @classmethod
     def create(cls, root: Path, recipe: Recipe) -> RoundDir:
         """A fresh folder named by the time and the recipe."""
-        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")[:-3]
-        path = root / f"{stamp}-{recipe.digest()[:8]}"
+        stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+        path = root / f"{stamp}-{recipe.digest()[:4]}"
         try:
             path.mkdir(parents=True)
             round_dir = cls(path)

