@@ -128,7 +128,7 @@ class _Watch:
     meter: Meter
 
     def begin(self, total: int, stored: int) -> None:
-        self.meter.advance(min(stored, total))
+        self.meter.start_at(min(stored, total))
 
     def tokens(self, count: int) -> None:
         self.meter.advance(tokens=count)

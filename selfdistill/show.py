@@ -39,6 +39,11 @@ class Meter:
         self.note = self.note if note is None else note
         self.refresh()
 
+    def start_at(self, done: int) -> None:
+        """Count what was there before, without taking it for this run's speed."""
+        self.done = self.first = done
+        self.refresh()
+
     def refresh(self) -> None:
         """Show the new state; overridden by what shows it."""
 

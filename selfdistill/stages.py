@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +88,7 @@ def take_samples(work: Work) -> Json:
                 work.path("samples.part.jsonl"),
                 seed=work.recipe.seed,
                 prompt_ids=lambda request: _prompt_ids(tokenizer, request),
-                on_start=lambda there, _: meter.advance(there),
+                on_start=lambda there, _: meter.start_at(there),
                 on_tokens=lambda made: meter.advance(tokens=made),
                 on_sample=lambda _: meter.advance(1),
             )
@@ -134,11 +134,15 @@ def make_adapter(work: Work) -> Json:
         device=recipe.device,
         checkpoints=work.path("checkpoints"),
         out=work.path("adapter"),
-        resumed=lambda step: work.show.say(f"training: going on from the checkpoint at step {step}"),
     )
     with work.show.meter("training", count_steps(examples, recipe.training)) as meter:
+
+        def resumed(step: int) -> None:
+            work.show.say(f"training: going on from the checkpoint at step {step}")
+            meter.start_at(step)
+
         position = train(
-            job,
+            replace(job, resumed=resumed),
             on_step=lambda at, _: meter.advance(at.step - meter.done, note=f"loss {at.losses[-1]:.4f}"),
             on_tokens=lambda made: meter.advance(tokens=made),
         )
