@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import RIGHT, TEST
 from scripted import ScriptedEngine
+from shop import RIGHT, TEST
 
 from agent.repo import inspect_repo
 from agent.session import execute, prepare

@@ -12,8 +12,8 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from conftest import RIGHT, TEST, WRONG
 from scripted import Script, ScriptedEngine
+from shop import RIGHT, TEST, WRONG
 
 from agent.contract import AgentFault, Hop, Outcome
 from agent.events import CandidateRuled, ModelAnswered, RunEnded, RunLog, StepEnded
@@ -156,7 +156,7 @@ KILLED = """
     import sys, time
     sys.path[:0] = [{tests!r}]
     from pathlib import Path
-    from conftest import RIGHT, TEST, WRONG
+    from shop import RIGHT, TEST, WRONG
     from scripted import ScriptedEngine
     from agent.repo import inspect_repo
     from agent.session import execute, prepare

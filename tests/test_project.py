@@ -1,0 +1,102 @@
+"""What holds for the whole project: quick commands, safe code, true documentation."""
+
+from __future__ import annotations
+
+import ast
+import re
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+ROOMS = ("agent", "tools", "selfdistill", "sandbox", "evals", "models")
+COMMANDS = ("agent", "evals", "selfdistill")
+
+
+def source_files() -> list[Path]:
+    return [path for room in ROOMS for path in (ROOT / room).rglob("*.py")]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_loads_nothing_heavy(command: str) -> None:
+    code = (
+        f"import sys; from {command}.cli import app; "
+        "heavy = {'torch', 'transformers', 'litellm', 'peft', 'scipy', 'docker', 'pygls'} & set(sys.modules); "
+        "sys.exit(', '.join(sorted(heavy)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"imported at start: {done.stderr}"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_is_instant(command: str) -> None:
+    """Against the interpreter's own start on the same machine at the same moment, so that a busy one is fair."""
+    program = str(Path(sys.executable).with_name(command))
+    bare = _median_seconds([sys.executable, "-c", "import typer, rich.table"])
+    own = _median_seconds([program, "--help"])
+    assert own < max(0.3, 2.5 * bare), f"{own:.2f} s, beside {bare:.2f} s for an empty Typer program"
+
+
+def _median_seconds(command: list[str]) -> float:
+    seconds = []
+    for _ in range(5):
+        began = time.perf_counter()
+        subprocess.run(command, capture_output=True, check=True)
+        seconds.append(time.perf_counter() - began)
+    return statistics.median(seconds)
+
+
+def test_no_dangerous_calls() -> None:
+    """No pickle, no shell, no eval: hostile input is read by parsers that only parse."""
+    found: list[str] = []
+    for path in source_files():
+        if path.name == "driver.py" and path.parent.name == "evals":
+            continue  # runs inside the sandbox: executing hostile programs is its work
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and _dangerous(node):
+                found.append(f"{path.relative_to(ROOT)}:{node.lineno}: {ast.unparse(node)[:80]}")
+    assert not found, "\n".join(found)
+
+
+def _dangerous(call: ast.Call) -> bool:
+    name = ast.unparse(call.func)
+    shell = any(
+        word.arg == "shell" and not (isinstance(word.value, ast.Constant) and word.value.value is False)
+        for word in call.keywords
+    )
+    return shell or name in {
+        "eval", "exec", "os.system", "os.popen", "pickle.load", "pickle.loads", "torch.load", "marshal.loads",
+    }  # fmt: skip
+
+
+def pages() -> list[Path]:
+    return [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_and_named_files_exist(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    links = [m for m in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text) if "://" not in m]
+    missing = [link for link in links if not (page.parent / link).exists()]
+    named = re.findall(r"`((?:docs|bench|examples|scripts)/[\w./-]+\.\w+)`", text)
+    missing += [name for name in named if not (ROOT / name).exists()]
+    assert not missing, missing
+
+
+def test_the_readmes_commands_exist() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for command, sub in re.findall(r"^ {4}(agent|evals|selfdistill) ([a-z]+)", text, re.MULTILINE):
+        program = str(Path(sys.executable).with_name(command))
+        done = subprocess.run([program, sub, "--help"], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{command} {sub}: {done.stderr}"
+
+
+def test_modules_say_what_they_are() -> None:
+    bare = [
+        str(p.relative_to(ROOT)) for p in source_files() if not ast.get_docstring(ast.parse(p.read_text()))
+    ]
+    assert not bare, bare
