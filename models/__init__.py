@@ -5,24 +5,29 @@ The seam is `contract.py` (`Engine`, `Request`, `Decoding`, `Completion`). Three
 libraries are imported inside functions, so that importing this room stays cheap.
 """
 
+from __future__ import annotations
+
 import os
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from models.contract import (
+        Completion,
+        Decoding,
+        Engine,
+        FinishReason,
+        Message,
+        ModelFault,
+        ModelIdentity,
+        Request,
+    )
+    from models.open import EngineName, open_engine
 
 # OpenMP threads that spin at barriers starve whatever shares the cores: with tests running beside it,
 # decoding on two cores falls from about 70 to 7 tokens a second. Must be set before torch loads its OpenMP runtime.
 os.environ.setdefault("GOMP_SPINCOUNT", "0")
 os.environ.setdefault("KMP_BLOCKTIME", "0")
-
-from models.contract import (
-    Completion,
-    Decoding,
-    Engine,
-    FinishReason,
-    Message,
-    ModelFault,
-    ModelIdentity,
-    Request,
-)
-from models.open import EngineName, open_engine
 
 __all__ = [
     "Completion",
@@ -36,3 +41,12 @@ __all__ = [
     "Request",
     "open_engine",
 ]
+
+_HOMES = {"EngineName": "models.open", "open_engine": "models.open"}
+
+
+def __getattr__(name: str) -> Any:
+    """Load on first use: the commands import this package to start, and pydantic alone takes a tenth of a second."""
+    if name not in __all__:
+        raise AttributeError(f"module 'models' has no attribute {name!r}")
+    return getattr(import_module(_HOMES.get(name, "models.contract")), name)
