@@ -121,6 +121,14 @@ def count_steps(examples: Sequence[Example], config: TrainConfig) -> int:
     return config.steps or config.epochs * -(-len(examples) // config.batch_size)
 
 
+def step_tokens(examples: Sequence[Example], config: TrainConfig, *, seed: int) -> list[int]:
+    """Tokens that each optimiser step reads."""
+    return [
+        sum(len(example.input_ids) for micro in step for example in micro)
+        for step in plan_steps(examples, config, seed=seed)
+    ]
+
+
 def micro_batches(batch: Sequence[Example], micro_tokens: int) -> list[list[Example]]:
     """Cut a batch, sorted by length, so that none exceeds `micro_tokens` with padding (or has one row).
 

@@ -21,7 +21,7 @@ from models.contract import Engine, Request
 from selfdistill import prompts as prompt_pool
 from selfdistill.arms import ARMS
 from selfdistill.contract import EXIT_INFRASTRUCTURE, Prompt, Recipe, RoundFault
-from selfdistill.dataset import Example, build, count_steps
+from selfdistill.dataset import Example, build, step_tokens
 from selfdistill.gate import Verdict, decide
 from selfdistill.measure import BASE, compare_sides, judge_samples
 from selfdistill.samples import SampleRow, sample_all
@@ -135,16 +135,17 @@ def make_adapter(work: Work) -> Json:
         checkpoints=work.path("checkpoints"),
         out=work.path("adapter"),
     )
-    with work.show.meter("training", count_steps(examples, recipe.training)) as meter:
+    sizes = step_tokens(examples, recipe.training, seed=recipe.seed)
+    with work.show.meter("training, tokens", sum(sizes)) as meter:
 
         def resumed(step: int) -> None:
-            work.show.say(f"training: going on from the checkpoint at step {step}")
-            meter.start_at(step)
+            work.show.say(f"training: going on from the checkpoint at step {step} of {len(sizes)}")
+            meter.start_at(sum(sizes[:step]))
 
         position = train(
             replace(job, resumed=resumed),
-            on_step=lambda at, _: meter.advance(at.step - meter.done, note=f"loss {at.losses[-1]:.4f}"),
-            on_tokens=lambda made: meter.advance(tokens=made),
+            on_step=lambda at, total: meter.advance(note=f"step {at.step}/{total}  loss {at.losses[-1]:.4f}"),
+            on_tokens=lambda made: meter.advance(made, tokens=made),
         )
     curve = {"losses": position.losses, "grad_norms": position.grad_norms}
     write_atomic(work.path("training.json"), json.dumps(curve) + "\n")

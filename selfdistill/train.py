@@ -15,6 +15,7 @@ import math
 import os
 import shutil
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -196,7 +197,9 @@ def _load(job: Job) -> nn.Module:
         bias="none",
         task_type="CAUSAL_LM",
     )
-    model: nn.Module = get_peft_model(base, lora).to(job.device)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # PEFT reads a name that transformers renames
+        model: nn.Module = get_peft_model(base, lora).to(job.device)
     # Train mode changes nothing without dropout, and some models drop caches or warn outside it.
     return model.train()
 
