@@ -13,8 +13,6 @@ from typing import Annotated, Literal
 
 import typer
 
-from models.contract import ModelFault
-
 app = typer.Typer(no_args_is_help=True, help="Engines: where tokens come from.")
 
 _Engine = Annotated[str, typer.Argument(metavar="ENGINE", help="Only vllm has an environment of its own.")]
@@ -39,6 +37,7 @@ def list_engines() -> None:
 def install_engine(engine: _Engine, build: _BuildOption = "auto") -> None:
     """Make the environment of an engine; run again to resume."""
     from models import vllm_install
+    from models.contract import ModelFault
 
     _only_vllm(engine)
     if build not in ("auto", "cpu", "cuda"):
@@ -56,6 +55,7 @@ def install_engine(engine: _Engine, build: _BuildOption = "auto") -> None:
 def remove_engine(engine: _Engine) -> None:
     """Delete the environment of an engine."""
     from models import vllm_install
+    from models.contract import ModelFault
 
     _only_vllm(engine)
     try:
@@ -114,6 +114,7 @@ def _hosted_row() -> tuple[str, str, str]:
 
 def _vllm_row() -> tuple[str, str, str]:
     from models import vllm_install
+    from models.contract import ModelFault
 
     try:
         found = vllm_install.find()
