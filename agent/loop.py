@@ -256,13 +256,12 @@ class Run:
 
     def _decoding(self, step: int, samples: int, lanes: Sequence[Lane]) -> Decoding:
         base = self.options.decoding
-        stops = {self._protocol().stop(lane.request.prefill) for lane in lanes}
         longest = max(self._count(self._code(lane.place)) for lane in lanes)
         return base.model_copy(
             update={
                 "n": samples,
                 "seed": None if base.seed is None else base.seed + 1000 * step,
-                "stop": min(stops, key=len),  # one decoding serves all: the strings that suit every lane
+                "stop": self._protocol().stop(),
                 # Twice the code it replaces is enough for a repair; what is longer has gone astray.
                 "max_tokens": min(base.max_tokens, 2 * longest + 256),
             }

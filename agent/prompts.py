@@ -97,7 +97,7 @@ def build_request(
     user = "\n\n".join([*kept, *extras, *code])
     return Request(
         messages=(Message(role="system", content=SYSTEM), Message(role="user", content=user)),
-        prefill=protocol.prefill(view.place, view.code) if prefill else "",
+        prefill=protocol.prefill(view.place, view.code, view.style) if prefill else "",
     )
 
 

@@ -23,9 +23,10 @@ from tools.contract import Edit, ReplaceFile, ReplaceSymbol, SearchReplace
 ProtocolName = Literal["symbol", "file", "search-replace"]
 
 Style = Literal["repair", "rewrite"]
-"""`repair` shows the code as it is; `rewrite` hides it, since a small model copies what it is shown."""
+"""`repair` shows the code as it is and asks for a diagnosis first; `rewrite` hides it, since a small model copies
+what it is shown."""
 
-_AFTER_FUNCTION = ("\n```", "\ndef ", "\nclass ", "\nassert ", "\nprint(", "\nif __name__", "\n#")
+DIAGNOSIS = "The mistake is that"
 _FENCE = re.compile(r"^[ \t]*(`{3,}|~{3,})[^\n`]*\n(.*?)^[ \t]*\1[ \t]*$", re.DOTALL | re.MULTILINE)
 _OPEN_FENCE = re.compile(r"^[ \t]*(`{3,}|~{3,})[^\n`]*\n", re.MULTILINE)
 _BLOCK = re.compile(
@@ -55,9 +56,9 @@ class Protocol:
                     "block. No explanation."
                 )
             return (
-                f"Rewrite `{place.symbol.name_path}` in `{place.path}` so that the failing checks pass. "
-                "Answer with the complete new source of that definition in one ```python block. Keep its name "
-                "and parameters. No explanation."
+                f"Correct `{place.symbol.name_path}` in `{place.path}` so that the failing checks pass. First say in "
+                "one or two sentences what the code does wrong and what it must do instead. Then give the complete "
+                "corrected source of that definition in one ```python block."
             )
         if self.name == "search-replace":
             return "Fix the code with one or more blocks of exactly this form:\n\n" + _example_block(
@@ -68,24 +69,21 @@ class Protocol:
             "of the file in one ``` block. No explanation."
         )
 
-    def prefill(self, place: Place, code: str) -> str:
+    def prefill(self, place: Place, code: str, style: Style = "repair") -> str:
         """Opening words of the answer, for engines that can put them there.
 
-        A definition's own header and docstring are put into the model's mouth: it cannot answer with
-        another definition, and spends no tokens on what must not change.
+        `rewrite`: the definition's own header and docstring, so that the answer cannot be another
+        definition. `repair`: the beginning of a diagnosis, for a small model that starts with code copies it.
         """
         if self.name == "search-replace":
             return ""
-        if not place.path.endswith((".py", ".pyi")):
-            return "```\n"
-        return "```python\n" + (function_header(code) if self.name == "symbol" and place.symbol else "")
+        if self.name == "file" or place.symbol is None:
+            return "```python\n" if place.path.endswith((".py", ".pyi")) else "```\n"
+        return DIAGNOSIS if style == "repair" else "```python\n" + function_header(code)
 
-    def stop(self, prefill: str) -> tuple[str, ...]:
-        """Strings that end an answer. A fence may only stop an answer that began inside of it, and a new
-        top-level line one that began inside of a function."""
-        if not prefill:
-            return ()
-        return _AFTER_FUNCTION if prefilled_code(prefill) else ("\n```",)
+    def stop(self) -> tuple[str, ...]:
+        """Strings that end an answer: a fence that closes. (One that opens names its language.)"""
+        return () if self.name == "search-replace" else ("\n```\n",)
 
     def parse(self, answer: str, place: Place, *, prefill: str, finished: bool) -> Action:
         """From an answer to an action.
@@ -101,7 +99,7 @@ class Protocol:
             return Action(_search_replace_edits(answer, place))
         if not finished:
             raise ProtocolError("the answer was cut off by the token limit: answer with the code alone")
-        source = _continued(prefill, answer) if prefill else _fenced_code(answer)
+        source = _continued(prefill, answer) if prefill.startswith("```") else _fenced_code(answer)
         if not source.strip():
             raise ProtocolError("the answer held no code. " + _example_fence())
         if self.name == "symbol" and place.symbol is not None:

@@ -23,7 +23,7 @@ CODE = 'def total(prices):\n    """Sum."""\n    return 0\n'
 
 def test_symbol_answers_may_be_fenced_or_continue_the_prefill() -> None:
     protocol = Protocol("symbol")
-    prefill = protocol.prefill(PLACE, CODE)
+    prefill = protocol.prefill(PLACE, CODE, "rewrite")
     assert prefill == '```python\ndef total(prices):\n    """Sum."""\n'
     action = protocol.parse("    return sum(prices)\n```\nDone.", PLACE, prefill=prefill, finished=True)
     (edit,) = action.edits
