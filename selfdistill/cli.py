@@ -44,6 +44,7 @@ def refresh(
     ] = None,
     gate_limit: Annotated[int | None, typer.Option(min=1, help="Gate problems at most.")] = None,
     gate_n: Annotated[int | None, typer.Option(min=1, help="Samples per gate problem and side.")] = None,
+    gate_max_tokens: Annotated[int | None, typer.Option(min=1, help="New tokens per gate answer.")] = None,
     arm: Annotated[str | None, typer.Option(help="ssd, rft or placebo.")] = None,
     temperature: Annotated[float | None, typer.Option(help="Of the training samples.")] = None,
     top_k: Annotated[int | None, typer.Option(help="Of the training samples.")] = None,
@@ -74,7 +75,7 @@ def refresh(
     from selfdistill.store import find_round
 
     chosen = SelfdistillSettings.load(
-        model=model, prompts=prompts, limit=limit, gate_set=gate_set, gate_limit=gate_limit, gate_n=gate_n,
+        model=model, prompts=prompts, limit=limit, gate_set=gate_set, gate_limit=gate_limit, gate_n=gate_n, gate_max_tokens=gate_max_tokens,
         arm=arm, temperature=temperature, top_k=top_k, top_p=top_p, steps=steps, epochs=epochs, lr=lr,
         rank=rank, max_tokens=max_tokens, device=device,
     )  # fmt: skip

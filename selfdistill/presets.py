@@ -13,11 +13,11 @@ from typing import Any
 from models.contract import Decoding
 from selfdistill.contract import EVAL_TOP_K, EVAL_TOP_P, ArmName, Recipe, TrainConfig, preset_of
 
-CPU_SAMPLE_RATE, CPU_TRAIN_RATE = 60.0, 110.0
+CPU_SAMPLE_RATE, CPU_TRAIN_RATE = 50.0, 65.0
 """Tokens a second for half a billion parameters: batched sampling; forward and backward."""
 REFERENCE_PARAMETERS = 0.5e9
-TYPICAL_PROMPT, TYPICAL_FILL = 180, 0.8
-"""Prompt tokens, and share of --max-tokens that an answer takes."""
+TYPICAL_PROMPT, TYPICAL_ANSWER = 180, 250
+"""Tokens of a prompt, and of an answer that no limit cuts."""
 
 
 @dataclass(frozen=True)
@@ -28,14 +28,15 @@ class Sizes:
     max_tokens: int
     gate_limit: int
     gate_n: int
+    gate_tokens: int
     batch_size: int
     micro_tokens: int
     checkpoint_every: int
 
 
 SIZES = {
-    "cpu": Sizes(48, 256, 24, 2, batch_size=8, micro_tokens=1024, checkpoint_every=1),
-    "gpu": Sizes(1000, 2048, 80, 4, batch_size=32, micro_tokens=8192, checkpoint_every=5),
+    "cpu": Sizes(48, 256, 24, 2, 384, batch_size=8, micro_tokens=1024, checkpoint_every=1),
+    "gpu": Sizes(1000, 2048, 80, 4, 2048, batch_size=32, micro_tokens=8192, checkpoint_every=5),
 }
 
 
@@ -62,6 +63,7 @@ def make_recipe(
     max_tokens: int | None = None,
     gate_limit: int | None = None,
     gate_n: int | None = None,
+    gate_max_tokens: int | None = None,
     temperature: float | None = None,
     top_k: int | None = None,
     top_p: float | None = None,
@@ -70,7 +72,6 @@ def make_recipe(
     """The device's sizes and the model family's decoding, with the user's wishes on top (None: no wish)."""
     sizes = SIZES["cpu" if device == "cpu" else "gpu"]
     preset = preset_of(model)
-    tokens = max_tokens or sizes.max_tokens
     train = {
         "batch_size": sizes.batch_size,
         "micro_tokens": sizes.micro_tokens,
@@ -86,14 +87,17 @@ def make_recipe(
             temperature=preset.temperature if temperature is None else temperature,
             top_k=preset.top_k if top_k is None else top_k,
             top_p=preset.top_p if top_p is None else top_p,
-            max_tokens=tokens,
+            max_tokens=max_tokens or sizes.max_tokens,
         ),
         training=TrainConfig(**train),
         gate_set=gate_set,
         gate_limit=gate_limit or sizes.gate_limit,
         gate_n=gate_n or sizes.gate_n,
         gate_decoding=Decoding(
-            temperature=preset.eval_temperature, top_k=EVAL_TOP_K, top_p=EVAL_TOP_P, max_tokens=tokens
+            temperature=preset.eval_temperature,
+            top_k=EVAL_TOP_K,
+            top_p=EVAL_TOP_P,
+            max_tokens=gate_max_tokens or sizes.gate_tokens,
         ),
         device=device,
         seed=seed,
@@ -105,12 +109,13 @@ def estimate_seconds(recipe: Recipe, parameters: float) -> dict[str, float] | No
     if recipe.device != "cpu":
         return None
     scale = parameters / REFERENCE_PARAMETERS
-    answer = recipe.sampling.max_tokens * TYPICAL_FILL
+    answer = min(recipe.sampling.max_tokens * 0.8, TYPICAL_ANSWER)
+    gate_answer = min(recipe.gate_decoding.max_tokens * 0.8, TYPICAL_ANSWER)
     config = recipe.training
     rows = config.steps * config.batch_size if config.steps else config.epochs * recipe.limit
     gate_answers = 2 * recipe.gate_limit * recipe.gate_n
     return {
         "samples": scale * recipe.limit * answer / CPU_SAMPLE_RATE,
         "adapter": scale * rows * (TYPICAL_PROMPT + answer) / CPU_TRAIN_RATE,
-        "gate": scale * gate_answers * answer / CPU_SAMPLE_RATE + 0.5 * gate_answers,
+        "gate": scale * gate_answers * gate_answer / CPU_SAMPLE_RATE + 0.5 * gate_answers,
     }

@@ -33,7 +33,7 @@ def print_plan(recipe: Recipe, base: ResolvedModel, show: Show) -> None:
     show.say(f"LoRA     rank {config.rank}, lr {config.lr:g}, {amount}, batches of {config.batch_size}")
     show.say(
         f"gate     {recipe.gate_limit} problems of {recipe.gate_set} x {recipe.gate_n} samples x 2 sides, "
-        f"T {recipe.gate_decoding.temperature}"
+        f"T {recipe.gate_decoding.temperature}, {recipe.gate_decoding.max_tokens} tokens at most"
     )
     parameters = base.card.parameters if base.card else weights_bytes(base.folder) / 2
     seconds = estimate_seconds(recipe, parameters)

@@ -24,6 +24,7 @@ class SelfdistillSettings(RoomSettings):
     gate_set: str = "humaneval"
     gate_limit: Annotated[int, Field(ge=1)] | None = None
     gate_n: Annotated[int, Field(ge=1)] | None = None
+    gate_max_tokens: Annotated[int, Field(ge=1)] | None = None
     arm: ArmName = "ssd"
     temperature: Annotated[float, Field(gt=0, le=5)] | None = None
     top_k: Annotated[int, Field(ge=0)] | None = None
@@ -59,6 +60,7 @@ class SelfdistillSettings(RoomSettings):
             max_tokens=self.max_tokens,
             gate_limit=self.gate_limit,
             gate_n=self.gate_n,
+            gate_max_tokens=self.gate_max_tokens,
             temperature=self.temperature,
             top_k=self.top_k,
             top_p=self.top_p,

@@ -115,19 +115,8 @@ def test_status_and_rollback_without_anything(
 def test_whole_round_then_status_and_show(
     tiny_weights: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    args = [
-        "--limit",
-        "3",
-        "--max-tokens",
-        "8",
-        "--gate-limit",
-        "1",
-        "--gate-n",
-        "1",
-        "--prompts",
-        "humaneval",
-    ]
-    assert run(monkeypatch, "refresh", "--model", tiny_weights, "--device", "cpu", *args) == 1
+    sizes = "--limit 3 --max-tokens 8 --gate-limit 1 --gate-n 1 --gate-max-tokens 8 --prompts humaneval"
+    assert run(monkeypatch, "refresh", "--model", tiny_weights, "--device", "cpu", *sizes.split()) == 1
     shown = capsys.readouterr()
     assert "REJECTED" in shown.out and "not enough evidence" in shown.out
     round_id = shown.out.strip().rsplit(" ", 1)[-1]

@@ -31,7 +31,7 @@ DIGESTED = ("prompts.jsonl", "samples.jsonl", "dataset.jsonl", "adapter", "train
 
 def recipe_for(weights: Path) -> Any:
     return make_recipe(
-        str(weights), "cpu", prompts="humaneval", limit=6, max_tokens=12, gate_limit=2, gate_n=2,
+        str(weights), "cpu", prompts="humaneval", limit=6, max_tokens=12, gate_limit=2, gate_n=2, gate_max_tokens=12,
         training={"batch_size": 1, "steps": 4, "rank": 2, "alpha": 4, "checkpoint_every": 1, "lr": 1e-3},
     )  # fmt: skip
 
