@@ -87,6 +87,7 @@ def solve(
         "sandbox": sandbox, "regression": regression, "diagnostics": diagnostics,
     }  # fmt: skip
     settings = AgentSettings.load(state.root, **flags)
+    _refuse_from_file(settings, "sandbox", settings.sandbox == "host", "isolates nothing")
     lock = None
     if resume is not None:
         log = find_run(state.root, resume)
@@ -158,14 +159,35 @@ def _open_engine(
     root: Path, model: str | None, engine: str | None, adapter: str | None, console: Console
 ) -> Any:
     from models import open_engine
+    from models.open import is_local
     from models.settings import ModelSettings
 
     settings = ModelSettings.load(root, model=model, engine=engine, adapter=adapter)
+    _refuse_from_file(
+        settings, "model", not is_local(settings.model), "sends this repository's code elsewhere"
+    )
     wanted = None if settings.adapter in (None, "none") else settings.adapter
     with console.status(f"loading {settings.model}"):
         opened = open_engine(settings.model, engine=settings.engine, adapter=wanted)
     console.print(f"model     {opened.identity}  ({opened.identity.engine})", highlight=False)
     return opened
+
+
+def _refuse_from_file(settings: Any, key: str, risky: bool, why: str) -> None:
+    """A repository's own settings file is hostile input: it may not choose what needs the user's word.
+
+    Raises:
+        AgentFault: the risky value came from a file.
+    """
+    from agent.contract import AgentFault
+
+    origin = settings.origins()[key]
+    if risky and origin.kind == "file":
+        value = getattr(settings, key)
+        raise AgentFault(
+            f"{origin.where} asks for {key} {value!r}, which {why}",
+            fix=f"say so yourself if you want it: --{key} {value}",
+        )
 
 
 def _preset(engine: Any) -> str:

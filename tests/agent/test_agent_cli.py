@@ -89,3 +89,16 @@ def test_config_tells_where_values_come_from(repo: Path) -> None:
     (repo / "forklock.toml").write_text("[agent]\nwidht = 5\n")
     done = agent("config", cwd=repo)
     assert done.returncode == 2 and "widht" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("toml", "words"),
+    [
+        ('[agent]\nsandbox = "host"\n', "isolates nothing"),
+        ('[models]\nmodel = "http://127.0.0.1:9/v1"\n', "sends this repository's code"),
+    ],
+)
+def test_a_repository_may_not_choose_what_needs_the_users_word(repo: Path, toml: str, words: str) -> None:
+    (repo / "forklock.toml").write_text(toml)
+    done = agent("solve", "x", "--test", TEST, cwd=repo)
+    assert done.returncode == 2 and words in done.stderr, done.stderr
