@@ -46,6 +46,9 @@ if TYPE_CHECKING:
 _STUCK_STEPS = 2
 """Steps in a row without a new program or a better tree, after which a run is stuck."""
 
+_OUTLINE_LINES = 80
+"""Longest class that is shown whole around a method to be written."""
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -244,6 +247,7 @@ class Run:
             notes=self.options.notes,
             attempt=_attempt(attempt),
             style=style,
+            outline=self._outline(place) if style == "rewrite" else "",
         )
         request = build_request(
             view,
@@ -303,6 +307,22 @@ class Run:
         text = _read(self.base.root / place.path)
         symbol = find_symbol(place.path, text, place.symbol.name_path) if place.symbol else None
         return _dedent(symbol_source(text, symbol)) if symbol else text
+
+    def _outline(self, place: Place) -> str:
+        """The class around a method, with the method's body left out; "" for a function or a large class."""
+        if place.symbol is None or "." not in place.symbol.name_path:
+            return ""
+        text = _read(self.base.root / place.path)
+        method = find_symbol(place.path, text, place.symbol.name_path)
+        holder = find_symbol(place.path, text, place.symbol.name_path.rpartition(".")[0])
+        if method is None or holder is None or holder.end_line - holder.start_line > _OUTLINE_LINES:
+            return ""
+        lines = text.splitlines()
+        header = function_header(_dedent(symbol_source(text, method))).count("\n")
+        indent = len(lines[method.start_line - 1]) - len(lines[method.start_line - 1].lstrip())
+        kept = lines[holder.start_line - 1 : method.start_line - 1 + header]
+        gap = " " * (indent + 4) + "...  # to be written"
+        return _dedent("\n".join([*kept, gap, *lines[method.end_line : holder.end_line]]))
 
     def _frame(self, place: Place) -> str:
         if place.symbol is None:

@@ -53,6 +53,8 @@ class View:
     """Repo notes (AGENTS.md)."""
     attempt: Attempt | None = None
     style: Style = "repair"
+    outline: str = ""
+    """For `rewrite` of a method: its class with the method's body left out."""
 
 
 def failure_text(report: TestReport) -> str:
@@ -103,8 +105,8 @@ def build_request(
 
 def _code(view: View, where: str, language: str) -> list[str]:
     if view.style == "rewrite":
-        header = function_header(view.code).rstrip()
-        return [f"# What is to be written: {where}\n\n```{language}\n{header}\n```"]
+        shown = view.outline or function_header(view.code).rstrip() + "\n    ...  # to be written"
+        return [f"# What is to be written: {where}\n\n```{language}\n{shown.rstrip()}\n```"]
     parts = [f"# The code to repair: {where}\n\n```{language}\n{view.code.rstrip()}\n```"]
     if view.attempt is not None:
         parts.append(

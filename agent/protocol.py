@@ -26,7 +26,8 @@ Style = Literal["repair", "rewrite"]
 """`repair` shows the code as it is and asks for a diagnosis first; `rewrite` hides it, since a small model copies
 what it is shown."""
 
-DIAGNOSIS = "The mistake is that"
+DIAGNOSIS = "# What was wrong:"
+_LEADING_COMMENTS = re.compile(r"\A(?:[ \t]*(?:#[^\n]*)?\n)+")
 _FENCE = re.compile(r"^[ \t]*(`{3,}|~{3,})[^\n`]*\n(.*?)^[ \t]*\1[ \t]*$", re.DOTALL | re.MULTILINE)
 _OPEN_FENCE = re.compile(r"^[ \t]*(`{3,}|~{3,})[^\n`]*\n", re.MULTILINE)
 _BLOCK = re.compile(
@@ -56,9 +57,9 @@ class Protocol:
                     "block. No explanation."
                 )
             return (
-                f"Correct `{place.symbol.name_path}` in `{place.path}` so that the failing checks pass. First say in "
-                "one or two sentences what the code does wrong and what it must do instead. Then give the complete "
-                "corrected source of that definition in one ```python block."
+                f"Correct `{place.symbol.name_path}` in `{place.path}` so that the failing checks pass. Answer with one "
+                "```python block: first a comment that says what was wrong, then the complete corrected source of that "
+                "definition."
             )
         if self.name == "search-replace":
             return "Fix the code with one or more blocks of exactly this form:\n\n" + _example_block(
@@ -73,13 +74,14 @@ class Protocol:
         """Opening words of the answer, for engines that can put them there.
 
         `rewrite`: the definition's own header and docstring, so that the answer cannot be another
-        definition. `repair`: the beginning of a diagnosis, for a small model that starts with code copies it.
+        definition, and the indentation of its first line, so that it cannot end there. `repair`: the beginning
+        of a diagnosis in a comment, since a small model that starts with code copies what it was shown.
         """
         if self.name == "search-replace":
             return ""
         if self.name == "file" or place.symbol is None:
             return "```python\n" if place.path.endswith((".py", ".pyi")) else "```\n"
-        return DIAGNOSIS if style == "repair" else "```python\n" + function_header(code)
+        return "```python\n" + (DIAGNOSIS if style == "repair" else _open_body(function_header(code)))
 
     def stop(self) -> tuple[str, ...]:
         """Strings that end an answer: a fence that closes. (One that opens names its language.)"""
@@ -132,7 +134,13 @@ def _continued(prefill: str, answer: str) -> str:
     """The code that an answer makes with its prefill, unless it began anew with a fence of its own."""
     if answer.lstrip().startswith("```"):
         return _fenced_code(answer.lstrip())
-    return prefilled_code(prefill) + _until_fence(answer)
+    code = prefilled_code(prefill) + _until_fence(answer)
+    return _LEADING_COMMENTS.sub("", code) if prefilled_code(prefill) == DIAGNOSIS else code
+
+
+def _open_body(header: str) -> str:
+    """The header and all but one space of its body's indentation: tokenizers glue the last one to the first word."""
+    return header + "   " if header else ""
 
 
 def _until_fence(answer: str) -> str:

@@ -24,8 +24,8 @@ CODE = 'def total(prices):\n    """Sum."""\n    return 0\n'
 def test_symbol_answers_may_be_fenced_or_continue_the_prefill() -> None:
     protocol = Protocol("symbol")
     prefill = protocol.prefill(PLACE, CODE, "rewrite")
-    assert prefill == '```python\ndef total(prices):\n    """Sum."""\n'
-    action = protocol.parse("    return sum(prices)\n```\nDone.", PLACE, prefill=prefill, finished=True)
+    assert prefill == '```python\ndef total(prices):\n    """Sum."""\n   '
+    action = protocol.parse(" return sum(prices)\n```\nDone.", PLACE, prefill=prefill, finished=True)
     (edit,) = action.edits
     assert isinstance(edit, ReplaceSymbol)
     assert edit.source == 'def total(prices):\n    """Sum."""\n    return sum(prices)\n'
@@ -34,6 +34,14 @@ def test_symbol_answers_may_be_fenced_or_continue_the_prefill() -> None:
     )
     assert isinstance(fenced.edits[0], ReplaceSymbol)
     assert fenced.edits[0].source == "def total(p):\n    return 1\n"
+
+
+def test_a_diagnosis_before_the_code_is_no_part_of_it() -> None:
+    prefill = Protocol("symbol").prefill(PLACE, CODE, "repair")
+    answer = " it returned nothing\n# at all\n\ndef total(prices):\n    # one by one\n    return sum(prices)\n```\n"
+    (edit,) = Protocol("symbol").parse(answer, PLACE, prefill=prefill, finished=True).edits
+    assert isinstance(edit, ReplaceSymbol)
+    assert edit.source == "def total(prices):\n    # one by one\n    return sum(prices)\n"
 
 
 def test_an_unclosed_fence_counts_when_the_model_had_finished() -> None:
