@@ -57,8 +57,8 @@ class Protocol:
                     "block. No explanation."
                 )
             return (
-                f"Correct `{place.symbol.name_path}` in `{place.path}` so that the failing checks pass. Answer with one "
-                "```python block: first a comment that says what was wrong, then the complete corrected source of that "
+                f"Correct `{place.symbol.name_path}` in `{place.path}` so that the failing checks pass. Answer with "
+                "one ```python block: first a comment that says what was wrong, then the complete corrected source of that "
                 "definition."
             )
         if self.name == "search-replace":
