@@ -58,8 +58,8 @@ class Protocol:
                 )
             return (
                 f"Correct `{place.symbol.name_path}` in `{place.path}` so that the failing checks pass. Answer with "
-                "one ```python block: first a comment that says what was wrong, then the complete corrected source of that "
-                "definition."
+                "one ```python block: first a comment that says what was wrong, then the complete "
+                "corrected source of that definition."
             )
         if self.name == "search-replace":
             return "Fix the code with one or more blocks of exactly this form:\n\n" + _example_block(
