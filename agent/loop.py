@@ -59,7 +59,7 @@ class Options:
     decoding: Decoding = field(default_factory=Decoding)
     """`n` is set per step; `seed` is moved on by each step."""
     protocol: ProtocolName = "symbol"
-    styles: tuple[Style, ...] = ("rewrite", "repair")
+    styles: tuple[Style, ...] = ("rewrite", "rewrite", "rewrite", "repair")
     """Of the fresh prompts of a step, in turn; `rewrite` falls back to `repair` where there is no header."""
     prompt_tokens: int = 2500
     """Target size of a prompt; never more than the model's context allows."""
@@ -218,7 +218,7 @@ class Run:
     ) -> tuple[list[Lane], int]:
         """Requests of a step: fresh tries by rank, and (from the second step) repairs of failed tries."""
         count, samples = chunks(self.options.width)
-        repairs = attempts[: count // 2] if count > 1 else attempts[:1]
+        repairs = attempts[: max(1, count // 4)] if count > 1 or self.options.styles[0] == "repair" else []
         places = share(ranking, count - len(repairs), self._tried) if count > len(repairs) else []
         lanes: list[Lane] = []
         for number in range(count):

@@ -15,6 +15,8 @@ from tools.localise import Suspect
 
 MAX_PLACES = 4
 """Places one step edits at most."""
+FAIR_TRIES = 16
+"""Samples without success that halve a place's claim."""
 
 
 @dataclass(frozen=True, slots=True)
