@@ -237,17 +237,18 @@ class Run:
         if protocol.name != "symbol" or not function_header(code):
             style = "repair"
         room = self.engine.context_tokens - self.options.decoding.max_tokens - 64
+        outline = self._outline(place) if style == "rewrite" else ""
         view = View(
             place=place,
             code=code,
             task=self.task.statement,
             report=report,
             test_sources=self._test_sources(report),
-            frame=self._frame(place),
+            frame="" if outline else self._frame(place),  # the outline has the class; prompts cost seconds
             notes=self.options.notes,
             attempt=_attempt(attempt),
             style=style,
-            outline=self._outline(place) if style == "rewrite" else "",
+            outline=outline,
         )
         request = build_request(
             view,
