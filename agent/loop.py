@@ -218,22 +218,27 @@ class Run:
     ) -> tuple[list[Lane], int]:
         """Requests of a step: fresh tries by rank, and (from the second step) repairs of failed tries."""
         count, samples = chunks(self.options.width)
-        repairs = attempts[: max(1, count // 4)] if count > 1 or self.options.styles[0] == "repair" else []
+        if self.engine.supports_prefill and self.options.protocol == "symbol":
+            count, samples = self.options.width, 1  # each sample may begin differently; prompts are shared
+        repairs = attempts[: count // 4]
         places = share(ranking, count - len(repairs), self._tried) if count > len(repairs) else []
+        turns: dict[str, int] = {}
         lanes: list[Lane] = []
         for number in range(count):
             attempt = repairs[number] if number < len(repairs) else None
             place = attempt.lane.place if attempt else places[number - len(repairs)]
-            style: Style = "repair" if attempt else self.options.styles[number % len(self.options.styles)]
-            lanes.append(self._lane(number, place, report, attempt, style))
-            self._tried[place.label] = self._tried.get(place.label, 0) + samples
+            turn = turns[place.label] = turns.get(place.label, -1) + 1
+            lanes.append(self._lane(number, place, report, attempt, turn))
+        for lane in lanes:
+            self._tried[lane.place.label] = self._tried.get(lane.place.label, 0) + samples
         return lanes, samples
 
     def _lane(
-        self, number: int, place: Place, report: TestReport, attempt: Candidate | None, style: Style
+        self, number: int, place: Place, report: TestReport, attempt: Candidate | None, turn: int
     ) -> Lane:
         protocol = self._protocol()
         code = self._code(place)
+        style: Style = "repair" if attempt else self.options.styles[turn % len(self.options.styles)]
         if protocol.name != "symbol" or not function_header(code):
             style = "repair"
         room = self.engine.context_tokens - self.options.decoding.max_tokens - 64
@@ -248,6 +253,7 @@ class Run:
             notes=self.options.notes,
             attempt=_attempt(attempt),
             style=style,
+            variant=turn + self._tried.get(place.label, 0),
             outline=outline,
         )
         request = build_request(

@@ -53,6 +53,8 @@ class View:
     """Repo notes (AGENTS.md)."""
     attempt: Attempt | None = None
     style: Style = "repair"
+    variant: int = 0
+    """Which of the beginnings of an answer (`Protocol.prefill`)."""
     outline: str = ""
     """For `rewrite` of a method: its class with the method's body left out."""
 
@@ -99,7 +101,7 @@ def build_request(
     user = "\n\n".join([*kept, *extras, *code])
     return Request(
         messages=(Message(role="system", content=SYSTEM), Message(role="user", content=user)),
-        prefill=protocol.prefill(view.place, view.code, view.style) if prefill else "",
+        prefill=protocol.prefill(view.place, view.code, view.style, view.variant) if prefill else "",
     )
 
 

@@ -70,18 +70,25 @@ class Protocol:
             "of the file in one ``` block. No explanation."
         )
 
-    def prefill(self, place: Place, code: str, style: Style = "repair") -> str:
+    def prefill(self, place: Place, code: str, style: Style = "repair", variant: int = 0) -> str:
         """Opening words of the answer, for engines that can put them there.
 
-        `rewrite`: the definition's own header and docstring, so that the answer cannot be another
-        definition, and the indentation of its first line, so that it cannot end there. `repair`: the beginning
-        of a diagnosis in a comment, since a small model that starts with code copies what it was shown.
+        `rewrite`: a beginning of the definition itself (`openings`), so that the answer cannot be another one.
+        Even variants begin at the first statement, odd ones keep more and more of the present code.
+        `repair`: the beginning of a diagnosis in a comment, since a small model that starts with code copies what
+        it was shown.
         """
         if self.name == "search-replace":
             return ""
         if self.name == "file" or place.symbol is None:
             return "```python\n" if place.path.endswith((".py", ".pyi")) else "```\n"
-        return "```python\n" + (DIAGNOSIS if style == "repair" else _open_body(function_header(code)))
+        if style == "repair":
+            return "```python\n" + DIAGNOSIS
+        known = openings(code)
+        later = known[1:]
+        if variant % 2 and later:
+            return "```python\n" + later[(variant // 2) % len(later)]
+        return "```python\n" + (known[0] if known else "")
 
     def stop(self) -> tuple[str, ...]:
         """Strings that end an answer: a fence that closes. (One that opens names its language.)"""
@@ -138,9 +145,23 @@ def _continued(prefill: str, answer: str) -> str:
     return _LEADING_COMMENTS.sub("", code) if prefilled_code(prefill) == DIAGNOSIS else code
 
 
-def _open_body(header: str) -> str:
-    """The header and all but one space of its body's indentation: tokenizers glue the last one to the first word."""
-    return header + "   " if header else ""
+def openings(code: str) -> list[str]:
+    """Beginnings of a function, each up to one of its statements: header and docstring first, then ever more.
+
+    Each ends with the indentation of that statement less one space, which tokenizers glue to the first word. The
+    model goes on from code that is likely right, and has the rest of the body, with its mistake, out of sight.
+    """
+    header = function_header(code)
+    if not header:
+        return []
+    lines = code.splitlines(keepends=True)
+    first = header.count("\n")
+    starts = {n.lineno for n in ast.walk(ast.parse(code)) if isinstance(n, ast.stmt) and n.lineno > first}
+    return ["".join(lines[: start - 1]) + _indent(lines[start - 1])[:-1] for start in sorted(starts)]
+
+
+def _indent(line: str) -> str:
+    return line[: len(line) - len(line.lstrip())]
 
 
 def _until_fence(answer: str) -> str:

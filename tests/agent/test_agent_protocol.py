@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from agent.contract import Place
 from agent.prompts import View, build_request, failure_text, pack
-from agent.protocol import Protocol, ProtocolError, function_header
+from agent.protocol import Protocol, ProtocolError, function_header, openings
 from tools.contract import (
     ReplaceFile,
     ReplaceSymbol,
@@ -34,6 +34,22 @@ def test_symbol_answers_may_be_fenced_or_continue_the_prefill() -> None:
     )
     assert isinstance(fenced.edits[0], ReplaceSymbol)
     assert fenced.edits[0].source == "def total(p):\n    return 1\n"
+
+
+def test_answers_may_begin_at_any_statement() -> None:
+    code = 'def f(a):\n    """Doc."""\n    b = 1\n    for x in a:\n        b += x\n    return b\n'
+    ends = [opening.splitlines()[-2:] for opening in openings(code)]
+    assert ends == [
+        ['    """Doc."""', "   "], ["    b = 1", "   "], ["    for x in a:", "       "], ["        b += x", "   "],
+    ]  # fmt: skip
+    place = Place("f.py", Symbol("f.py", "f", "function", 1, 6))
+    prefill = Protocol("symbol").prefill(place, code, "rewrite", 3)
+    (edit,) = (
+        Protocol("symbol").parse(" b += 2 * x\n    return b\n", place, prefill=prefill, finished=True).edits
+    )
+    assert isinstance(edit, ReplaceSymbol)
+    assert edit.source == code.replace("b += x", "b += 2 * x")
+    assert openings("x = 1\n") == [] and len(openings("def f():\n    return 1\n")) == 1
 
 
 def test_a_diagnosis_before_the_code_is_no_part_of_it() -> None:
