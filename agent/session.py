@@ -235,7 +235,7 @@ def _options(settings: AgentSettings, preset: str, notes: str) -> Options:
             seed=settings.seed,
         ),
         protocol=protocol,
-        styles=settings.styles,
+        styles=settings.styles if preset == "weak" else ("repair",),
         prompt_tokens=settings.prompt_tokens,
         test_timeout_s=settings.test_timeout_s,
         notes=notes,

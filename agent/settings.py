@@ -37,8 +37,8 @@ class AgentSettings(RoomSettings):
     """Same seed, same machine, same engine: same candidates. None draws afresh."""
     protocol: Literal["auto", "symbol", "file", "search-replace"] = "auto"
     """How the model says its edits; `auto` asks small local models to rewrite one definition."""
-    styles: tuple[Literal["rewrite", "repair"], ...] = ("rewrite", "rewrite", "rewrite", "repair")
-    """Kinds of fresh prompts, in turn: `rewrite` hides the present code, `repair` shows it."""
+    styles: tuple[Literal["rewrite", "repair"], ...] = ("rewrite",)
+    """Kinds of fresh prompts, in turn: `rewrite` hides the present code, `repair` shows it (for stronger models)."""
     sandbox: Literal["auto", "docker", "bubblewrap", "host"] = "auto"
     test_timeout_s: float = Field(default=120.0, gt=0)
     """Seconds for one run of a check, at most."""
