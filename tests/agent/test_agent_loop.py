@@ -165,7 +165,7 @@ KILLED = """
     def script(_request, number):
         time.sleep(0.3)
         print(number, flush=True)
-        return "```python\\n" + WRONG.format(n=number) + "```"
+        return "```python\\n" + WRONG.format(n=100 + number) + "```"  # no n that is right by chance
 
     repo = Path({repo!r})
     engine = ScriptedEngine(script)
