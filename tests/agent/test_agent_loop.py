@@ -197,7 +197,7 @@ def test_kill_and_resume_asks_only_for_what_is_missing(repo: Path) -> None:
     assert engine.calls[0] == missing
     answers = [(e.step, e.request, e.sample) for e in log.read().events if isinstance(e, ModelAnswered)]
     assert len(answers) == len(set(answers))
-    indices = [r.index for r in rulings(log)]
+    indices = [(r.step, r.index) for r in rulings(log)]
     assert len(indices) == len(set(indices)) and len(indices) >= judged
 
 
