@@ -34,20 +34,18 @@ def test_help_loads_nothing_heavy(command: str) -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_is_instant(command: str) -> None:
-    """Against the interpreter's own start on the same machine at the same moment, so that a busy one is fair."""
-    program = str(Path(sys.executable).with_name(command))
-    bare = _median_seconds([sys.executable, "-c", "import typer, rich.table"])
-    own = _median_seconds([program, "--help"])
-    assert own < max(0.3, 2.5 * bare), f"{own:.2f} s, beside {bare:.2f} s for an empty Typer program"
+    own = _best_seconds([str(Path(sys.executable).with_name(command)), "--help"])
+    assert own < 0.3, f"{own:.2f} s"
 
 
-def _median_seconds(command: list[str]) -> float:
+def _best_seconds(command: list[str]) -> float:
+    """The shortest of nine starts: what a command costs, without what its neighbours cost it."""
     seconds = []
-    for _ in range(5):
+    for _ in range(9):
         began = time.perf_counter()
-        subprocess.run(command, capture_output=True, check=True)
+        subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
         seconds.append(time.perf_counter() - began)
-    return statistics.median(seconds)
+    return min(seconds)
 
 
 def test_no_dangerous_calls() -> None:
