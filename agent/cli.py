@@ -363,6 +363,40 @@ def _apply(log: RunLog, root: Path, console: Console) -> None:
 
 
 @app.command()
+def mcp(
+    repo: RepoOption = Path(),
+    sandbox: Annotated[
+        str | None, typer.Option(help="auto, docker, bubblewrap or host (isolates nothing).")
+    ] = None,
+    test: Annotated[
+        str, typer.Option(help="The command of run_tests; default: the repository's own suite.")
+    ] = "",
+    read_only: Annotated[bool, typer.Option("--read-only", help="Offer no tool that changes files.")] = False,
+    edit_tests: Annotated[bool, typer.Option("--edit-tests", help="Let test files be edited too.")] = False,
+) -> None:
+    """Serve the deterministic tools of a repository to another harness: MCP over standard input and output."""
+    from agent.contract import AgentFault
+    from agent.repo import inspect_repo
+    from agent.settings import AgentSettings
+
+    root = inspect_repo(repo).root
+    settings = AgentSettings.load(root, sandbox=sandbox)
+    _refuse_from_file(settings, "sandbox", settings.sandbox == "host", "isolates nothing")
+    try:
+        from agent.mcp.server import serve
+    except ImportError as error:
+        raise AgentFault(
+            f"the MCP SDK is missing or too old ({error})", fix="pip install 'forklock[mcp]'"
+        ) from error
+    from agent.mcp.workbench import ServeOptions
+
+    options = ServeOptions(
+        settings.sandbox, test.strip() or None, settings.test_timeout_s, read_only, edit_tests
+    )
+    serve(root, options)
+
+
+@app.command()
 def config(repo: RepoOption = Path()) -> None:
     """Print the effective settings and where each of them comes from."""
     from rich.console import Console

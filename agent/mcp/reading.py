@@ -1,0 +1,164 @@
+"""Served tools that only read: symbols, look-ups, diagnostics, the frame, the map, suspects.
+
+Comes in: a workbench, and what a client asked. Goes out: bounded text, or data. The docstrings are what a
+client's model reads: every word of them costs it tokens. Faults are raised as the rooms raise them.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
+
+from agent.mcp.answers import MAX_ITEMS, Diagnostics, clip, told
+from agent.mcp.workbench import Workbench
+from tools.budget import estimate_tokens
+from tools.codeindex import load_index
+from tools.contract import Freshness, LookupAnswer, Symbol, ToolFault
+from tools.findsymbol import file_symbols, find_symbols, read_source, the_symbol
+from tools.symbols import signature, symbol_source
+
+if TYPE_CHECKING:
+    from tools.lsp import Intel
+
+Path = Annotated[str, Field(description="relative to the repository's root")]
+MaybePath = Annotated[str, Field(description='"" where the symbol is unique')]
+Name = Annotated[str, Field(description="name path (Class.method), or with `line` a name as written there")]
+Line = Annotated[int, Field(ge=0, description="from 1; 0: `symbol` is a name path")]
+Tokens = Annotated[int, Field(ge=100, le=8000)]
+
+
+class Reading:
+    def __init__(self, bench: Workbench) -> None:
+        self._bench = bench
+
+    def symbols(self, path: Path) -> str:
+        """Outline of a Python file: lines, name path and signature of each definition."""
+        found = file_symbols(self._bench.root, path)
+        text = read_source(self._bench.root, path)
+        return clip("\n".join(_row(symbol, text) for symbol in found)) or "no definitions"
+
+    def find_symbol(self, name: str) -> str:
+        """Where a name (or name path, or part of a name) is defined in the repository."""
+        index = load_index(self._bench.root)
+        found = find_symbols(index, name)
+        rows = [f"{s.path}:{_row(s, index.files[s.path].text)}" for s in found[:MAX_ITEMS]]
+        more = [f"… {len(found) - MAX_ITEMS} more"] if len(found) > MAX_ITEMS else []
+        return "\n".join([*rows, *more]) or f"no definition like {name!r}"
+
+    def definition(self, symbol: Name, path: MaybePath = "", line: Line = 0) -> str:
+        """Source of a definition; with `line`, of what the name there stands for, libraries included."""
+        if line:
+            text, column = self._spot(symbol, path, line)
+            return _answered(self._bench.intel().definition(path, line, column, text=text))
+        one = the_symbol(self._bench.root, symbol, path or None)
+        source = symbol_source(read_source(self._bench.root, one.path), one)
+        return f"{one.path}:{one.start_line}-{one.end_line} {one.name_path}\n{clip(source)}"
+
+    def references(self, symbol: Name, path: MaybePath = "", line: Line = 0) -> str:
+        """Every use of a symbol, each with its line and the definition that holds it."""
+        if line:
+            text, column = self._spot(symbol, path, line)
+            return _answered(self._bench.intel().references(path, line, column, text=text))
+        one = the_symbol(self._bench.root, symbol, path or None)
+        return _answered(self._intel().references_of(one.name_path, one.path))
+
+    def hover(self, symbol: Name, path: MaybePath = "", line: Line = 0) -> str:
+        """Type and documentation of a symbol, or with `line` of the name there."""
+        if line:
+            text, column = self._spot(symbol, path, line)
+            return _answered(self._bench.intel().hover(path, line, column, text=text))
+        one = the_symbol(self._bench.root, symbol, path or None)
+        return _answered(self._intel().hover_of(one.name_path, one.path))
+
+    def completion(
+        self,
+        path: Path,
+        line: Annotated[int, Field(ge=1)],
+        prefix: Annotated[
+            str, Field(description="code in place of that line, up to the cursor: `x = self.`")
+        ],
+    ) -> str:
+        """What could follow `prefix` on that line: names with their types. The file is not changed."""
+        lines = read_source(self._bench.root, path).split("\n")
+        if line > len(lines):
+            raise ToolFault(f"{path} has {len(lines)} lines")
+        old = lines[line - 1]
+        written = old[: len(old) - len(old.lstrip())] + prefix.lstrip()
+        text = "\n".join([*lines[: line - 1], written, *lines[line:]])
+        answer = self._bench.intel().completion(path, line, len(written), text=text, max_chars=2000)
+        return _answered(answer)
+
+    def diagnostics(self, path: Path) -> Diagnostics:
+        """Type errors and lint findings of a file, as it is on disk now."""
+        read_source(self._bench.root, path)
+        return Diagnostics.of(self._intel().diagnostics(path))
+
+    def frame(self, symbol: str, path: MaybePath = "", tokens: Tokens = 1500) -> str:
+        """All about one definition: source, diagnostics, what it uses, its class, its callers. Ask before editing."""
+        from tools.frame import intellisense_frame
+
+        one = the_symbol(self._bench.root, symbol, path or None)
+        return intellisense_frame(
+            self._intel(), self._bench.root, one, budget_tokens=tokens, count_tokens=estimate_tokens
+        )
+
+    def repo_map(
+        self,
+        tokens: Tokens = 1500,
+        focus: Annotated[list[str] | None, Field(description="names or paths that matter more")] = None,
+    ) -> str:
+        """The repository's most referenced files and signatures, within a budget."""
+        from tools.repomap import repo_map
+
+        found = repo_map(
+            self._bench.root, budget_tokens=tokens, count_tokens=estimate_tokens, focus=focus or ()
+        )
+        return found or "no Python definitions"
+
+    def localise(self, task: str, limit: Annotated[int, Field(ge=1, le=20)] = 6) -> str:
+        """Definitions likely at fault, ranked, with reasons: by the task's words and the last failed run_tests."""
+        from tools.localise import localise
+
+        suspects = localise(self._bench.root, task=task, report=self._bench.last_report, limit=limit)
+        rows = [
+            f"{s.symbol.path}:{s.symbol.start_line}-{s.symbol.end_line} {s.symbol.name_path} "
+            f"({s.score:.1f}: {'; '.join(s.reasons[:3])})"
+            for s in suspects
+        ]
+        return clip("\n".join(rows)) or "no suspects; run_tests first, or name what is wrong"
+
+    def _intel(self) -> Intel:
+        """The servers, told to look at the disk again: a client has other ways to change files."""
+        intel = self._bench.intel()
+        intel.sync()
+        return intel
+
+    def _spot(self, name: str, path: str, line: int) -> tuple[str, int]:
+        """The file's text, and the column (from 0) of the last part of `name` on that line.
+
+        Raises:
+            ToolFault: no path, no such line, or the name is not on it.
+        """
+        if not path:
+            raise ToolFault("a line needs its file", fix="give `path`")
+        self._intel()
+        text = read_source(self._bench.root, path)
+        lines = text.split("\n")
+        there = lines[line - 1] if line <= len(lines) else ""
+        found = re.search(rf"(?<!\w){re.escape(name)}(?!\w)", there)
+        if not name or found is None:
+            raise ToolFault(f"{name!r} is not on line {line} of {path}: {there.strip()[:120]!r}")
+        return text, found.end() - len(name.rpartition(".")[2])
+
+
+def _row(symbol: Symbol, text: str) -> str:
+    return f"{symbol.start_line}-{symbol.end_line} {symbol.name_path}: {signature(text, symbol)[:160]}"
+
+
+def _answered(answer: LookupAnswer) -> str:
+    """Raises ToolFault where the servers did not answer: silence is not "nothing"."""
+    if answer.freshness in (Freshness.TIMED_OUT, Freshness.UNAVAILABLE):
+        raise ToolFault(f"{answer.freshness.value}: {answer.detail}")
+    return told(answer)

@@ -1,0 +1,45 @@
+"""The served tool that runs: tests, in a sandbox, on a copy of the tree as it is now."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from agent.mcp.answers import TestAnswer, test_answer
+from agent.mcp.workbench import Workbench
+from tools.contract import ToolFault
+from tools.testrun import compare, detect_test_command, run_tests
+
+
+class Testing:
+    __test__ = False
+
+    def __init__(self, bench: Workbench) -> None:
+        self._bench = bench
+
+    def run_tests(
+        self,
+        command: Annotated[
+            str,
+            Field(description='such as `python -m pytest -q tests/test_x.py`; no shell. "": the whole suite'),
+        ] = "",
+    ) -> TestAnswer:
+        """Run tests in a sandbox without network, on a copy: statuses from the runner's report, not its words."""
+        words = self._command(command.strip())
+        with self._bench.copy() as copy:
+            report = run_tests(copy, words, timeout_s=self._bench.options.test_timeout_s)
+            backend = copy.backend
+        before = self._bench.reports.get(words)
+        self._bench.reports[words] = self._bench.last_report = report
+        return test_answer(report, compare(before, report) if before else None, words, backend)
+
+    def _command(self, asked: str) -> str:
+        """Raises ToolFault: nothing to run, or a client's own command where nothing would isolate it."""
+        options = self._bench.options
+        if asked and options.sandbox == "host":
+            raise ToolFault("with --sandbox host only the user's own command is run", fix="leave it out")
+        found = asked or options.test_command or detect_test_command(self._bench.root)
+        if found is None:
+            raise ToolFault("no tests were found", fix="give `command`, or start the server with --test CMD")
+        return found

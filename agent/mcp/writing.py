@@ -1,0 +1,121 @@
+"""Served tools that change files of the repository: edits behind the syntax gate, and tidying.
+
+An edit that is refused is an answer with its reason, not an error: a model repairs it and asks again.
+Nothing outside the tree, in `.git` or in `.forklock` is written, and test files only where the user said so.
+"""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
+
+from agent.contract import AgentFault
+from agent.mcp.answers import MAX_CHARS, Diagnostics, EditAnswer, TidyAnswer, clip
+from agent.mcp.workbench import Workbench
+from agent.repo import git
+from tools.codeindex import is_test_path
+from tools.contract import Edit, EditRefused, ReplaceFile, ReplaceSymbol, SearchReplace, ToolFault
+from tools.edits import AppliedEdit, apply_edit
+from tools.findsymbol import read_source
+from tools.syntax import check_syntax
+from tools.workspace import is_python, resolve, to_lf
+
+if TYPE_CHECKING:
+    from tools.lsp import Intel
+
+Path = Annotated[str, Field(description="relative to the repository's root")]
+
+
+class Writing:
+    def __init__(self, bench: Workbench) -> None:
+        self._bench = bench
+
+    def replace_symbol(
+        self,
+        path: Path,
+        symbol: Annotated[str, Field(description="name path: Class.method")],
+        source: Annotated[
+            str, Field(description="the whole definition; any indentation, imports may precede")
+        ],
+    ) -> EditAnswer:
+        """Replace one Python definition. What would not parse is refused. Answers with new diagnostics."""
+        return self._edit(ReplaceSymbol(path=path, name_path=symbol, source=source))
+
+    def search_replace(self, path: Path, search: str, replace: str) -> EditAnswer:
+        """Replace one passage; `search` must match in exactly one place. What would not parse is refused."""
+        return self._edit(SearchReplace(path=path, search=search, replace=replace))
+
+    def replace_file(self, path: Path, source: str) -> EditAnswer:
+        """Write the whole text of a file, new or not. What would not parse is refused."""
+        return self._edit(ReplaceFile(path=path, source=source))
+
+    def tidy(
+        self, path: Path, apply: Annotated[bool, Field(description="false: only show the diff")] = True
+    ) -> TidyAnswer:
+        """Format (where the last commit's file was formatted) and apply safe lint fixes to what changed since it."""
+        from tools.checks import format_text, lint_fix
+
+        if apply and self._bench.options.read_only:
+            raise ToolFault("the server is read-only", fix="apply: false")
+        with self._bench.writing:
+            before, now = self._committed(path), read_source(self._bench.root, path)
+            fixed = lint_fix(path, before, now, root=self._bench.root)
+            tidied = format_text(path, before, fixed, root=self._bench.root)
+            if apply and tidied != now:
+                self._require_writable(path)
+                apply_edit(self._bench.root, ReplaceFile(path=path, source=tidied))
+                self._bench.intel().sync([path])
+        return TidyAnswer(apply and tidied != now, _diff(path, now, tidied))
+
+    def _committed(self, path: str) -> str | None:
+        """The file at the last commit, LF line ends; None where it is new."""
+        try:
+            return to_lf(git(self._bench.root, "cat-file", "blob", f"HEAD:{path}").decode())
+        except (AgentFault, UnicodeDecodeError):
+            return None
+
+    def _edit(self, edit: Edit) -> EditAnswer:
+        try:
+            with self._bench.writing:
+                self._require_writable(edit.path)
+                # Before the edit: what the servers see at their start is not new.
+                intel = self._bench.intel() if is_python(edit.path) else None
+                applied = apply_edit(self._bench.root, edit)
+        except EditRefused as refused:
+            would_be = _around_fault(edit.path, refused.would_be) if refused.would_be else ""
+            return EditAnswer(False, edit.path, clip(refused.message), "", would_be, None)
+        return _applied(applied, intel)
+
+    def _require_writable(self, path: str) -> None:
+        """Raises EditRefused, also for a link to a test."""
+        target = resolve(self._bench.root, path).relative_to(self._bench.root).as_posix()
+        if not self._bench.options.edit_tests and (is_test_path(path) or is_test_path(target)):
+            raise EditRefused(
+                f"{path} is a test: tests are read-only here, repair the code they check "
+                "(the user may start the server with --edit-tests)"
+            )
+
+
+def _applied(edit: AppliedEdit, intel: Intel | None) -> EditAnswer:
+    found = None
+    if intel is not None:
+        intel.sync([edit.path])
+        found = Diagnostics.of(intel.new_diagnostics(edit.path))
+    diff = _diff(edit.path, to_lf(edit.before or ""), to_lf(edit.after))
+    return EditAnswer(True, edit.path, "", diff, "", found)
+
+
+def _diff(path: str, before: str, after: str) -> str:
+    lines = difflib.unified_diff(before.split("\n"), after.split("\n"), path, path, n=1, lineterm="")
+    return clip("\n".join(list(lines)[2:]), MAX_CHARS // 2)
+
+
+def _around_fault(path: str, text: str) -> str:
+    """The would-be text, or where it is long the part around its first error."""
+    problem = check_syntax(path, text)
+    if len(text) <= MAX_CHARS or problem is None:
+        return clip(text)
+    lines = text.split("\n")
+    return clip("\n".join(lines[max(0, problem.line - 30) : problem.line + 30]))
