@@ -1,6 +1,7 @@
 """Answers of the served tools that are data, and how each reads as text. All are bounded in length.
 
 A client gets both: the fields as structured content, and `text()` for those that show models text.
+No slots: the SDK would take their descriptors for defaults.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ def told(answer: LookupAnswer) -> str:
 # --- diagnostics -----------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Finding:
     line: int
     severity: str
@@ -57,7 +58,7 @@ class Finding:
     source: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Diagnostics:
     answer: str
     """`clean`, `found`, `timed out` or `unavailable`."""
@@ -86,7 +87,7 @@ def _finding(item: Diagnostic) -> Finding:
 # --- edits -----------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class EditAnswer:
     applied: bool
     path: str
@@ -105,7 +106,7 @@ class EditAnswer:
         return f"applied\n{self.diff}{found}" if self.diff else f"changes nothing{found}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class TidyAnswer:
     applied: bool
     diff: str
@@ -118,7 +119,7 @@ class TidyAnswer:
 # --- tests -----------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class FailedTest:
     test: str
     message: str
@@ -126,7 +127,7 @@ class FailedTest:
     """`path:line function`, the innermost last."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class TestAnswer:
     status: str
     """`passed`, `failed`, `not collected`, `timed out`, `out of memory` or `not started`."""
