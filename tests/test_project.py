@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 ROOMS = ("agent", "tools", "selfdistill", "sandbox", "evals", "models")
-COMMANDS = ("agent", "evals", "selfdistill")
+COMMANDS = ("agent", "evals", "selfdistill", "tools")
 
 
 def source_files() -> list[Path]:
@@ -24,7 +24,7 @@ def source_files() -> list[Path]:
 def test_help_loads_nothing_heavy(command: str) -> None:
     code = (
         f"import sys; from {command}.cli import app; "
-        "heavy = {'torch', 'transformers', 'litellm', 'peft', 'scipy', 'docker', 'pygls'} & set(sys.modules); "
+        "heavy = {'torch', 'transformers', 'litellm', 'peft', 'scipy', 'docker', 'pygls', 'mcp'} & set(sys.modules); "
         "sys.exit(', '.join(sorted(heavy)) or 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
@@ -86,7 +86,7 @@ def test_links_and_named_files_exist(page: Path) -> None:
 
 def test_the_readmes_commands_exist() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    for command, sub in re.findall(r"^ {4}(agent|evals|selfdistill) ([a-z]+)", text, re.MULTILINE):
+    for command, sub in re.findall(r"^ {4}(agent|evals|selfdistill|tools) ([a-z]+)", text, re.MULTILINE):
         program = str(Path(sys.executable).with_name(command))
         done = subprocess.run([program, sub, "--help"], capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{command} {sub}: {done.stderr}"

@@ -1,0 +1,315 @@
+"""The MCP server as another harness meets it: the SDK's client, a process, real servers, a real sandbox."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from shop import RIGHT, TEST
+
+pytest.importorskip("mcp", reason="the `mcp` extra is not installed")
+
+from mcp import Client, StdioServerParameters
+from mcp.types import CallToolResult
+
+from sandbox import Policy, SandboxUnavailable
+from sandbox.open import choose
+
+ROOT = Path(__file__).parent.parent.parent
+EDITS = {"replace_symbol", "search_replace", "replace_file"}
+Call = Callable[..., Awaitable[CallToolResult]]
+
+
+@asynccontextmanager
+async def session(repo: Path, *flags: str) -> AsyncIterator[tuple[Client, Call]]:
+    command = StdioServerParameters(
+        command=sys.executable, args=["-m", "agent.cli", "mcp", "--repo", str(repo), *flags], cwd=ROOT
+    )
+    async with Client(command) as client:
+
+        async def call(tool: str, **arguments: Any) -> CallToolResult:
+            return await client.call_tool(tool, arguments)
+
+        yield client, call
+
+
+def text(result: CallToolResult) -> str:
+    return "\n".join(getattr(block, "text", "") for block in result.content)
+
+
+def data(result: CallToolResult) -> dict[str, Any]:
+    assert not result.is_error and result.structured_content is not None, text(result)
+    return result.structured_content
+
+
+def require_sandbox() -> None:
+    try:
+        choose(Policy())
+    except SandboxUnavailable as fault:
+        pytest.skip(fault.message)
+
+
+def test_tools_are_few_words_and_say_what_they_do(repo: Path) -> None:
+    async def go() -> None:
+        async with session(repo) as (client, _):
+            tools = {tool.name: tool for tool in (await client.list_tools()).tools}
+        assert tools.keys() >= EDITS | {"frame", "repo_map", "localise", "diagnostics", "run_tests", "tidy"}
+        assert all(tool.description and len(tool.description) < 200 for tool in tools.values())
+        assert len(json.dumps([tool.input_schema for tool in tools.values()])) < 7000
+        assert {name for name, tool in tools.items() if not tool.annotations.read_only_hint} == {
+            *EDITS,
+            "tidy",
+        }
+
+    asyncio.run(go())
+
+
+def test_look_ups_and_the_frame(repo: Path) -> None:
+    async def go() -> None:
+        async with session(repo) as (_, call):
+            assert text(await call("find_symbol", name="total")).startswith("shop.py:1-6 total")
+            assert "9-11 mean: def mean(prices)" in text(await call("symbols", path="shop.py"))
+            assert "def total(prices)" in text(await call("repo_map", tokens=200))
+            assert "result = 0" in text(await call("definition", symbol="total"))
+            there = await call("definition", symbol="total", path="shop.py", line=11)
+            assert text(there).startswith("shop.py:1 total")
+            assert "test_shop.py:5 test_total" in text(await call("references", symbol="total"))
+            assert "Mean of the prices" in text(await call("hover", symbol="mean"))
+            names = text(await call("completion", path="shop.py", line=4, prefix="result."))
+            assert "bit_length" in names
+            frame = text(await call("frame", symbol="total"))
+            assert "### Callers" in frame and "shop.py:11 in mean" in frame
+            assert data(await call("diagnostics", path="shop.py"))["answer"] == "clean"
+            assert data(await call("diagnostics", path=".gitignore"))["answer"] == "unavailable"
+            assert "shop.py:1-6 total" in text(await call("localise", task="`total` is wrong"))
+
+    asyncio.run(go())
+
+
+def test_an_edit_that_would_not_parse_is_refused_with_what_it_would_be(repo: Path) -> None:
+    before = (repo / "shop.py").read_text()
+
+    async def go() -> None:
+        async with session(repo) as (_, call):
+            got = data(
+                await call("search_replace", path="shop.py", search="result = 0", replace="result = (")
+            )
+        assert got["applied"] is False and "would not parse" in got["message"]
+        assert "result = (" in got["would_be"]
+
+    asyncio.run(go())
+    assert (repo / "shop.py").read_text() == before
+
+
+def test_diagnostics_after_an_edit_are_fresh(repo: Path) -> None:
+    async def go() -> None:
+        async with session(repo) as (_, call):
+            wrong = RIGHT.replace("(prices)\n", "(pricez)\n")
+            got = data(await call("replace_symbol", path="shop.py", symbol="total", source=wrong))
+            assert got["applied"] and "+    return sum(pricez)" in got["diff"]
+            assert any("pricez" in item["message"] for item in got["new_diagnostics"]["items"])
+            assert data(await call("diagnostics", path="shop.py"))["answer"] == "found"
+            again = data(await call("replace_symbol", path="shop.py", symbol="total", source=RIGHT))
+            assert again["new_diagnostics"]["answer"] == "clean"
+            (repo / "shop.py").write_text("x = nobody\n")  # by other means than our tools
+            assert "nobody" in text(await call("diagnostics", path="shop.py"))
+
+    asyncio.run(go())
+
+
+def test_tests_fail_then_pass(repo: Path) -> None:
+    require_sandbox()
+
+    async def go() -> None:
+        async with session(repo, "--test", TEST) as (_, call):
+            failed = data(await call("run_tests"))
+            assert failed["status"] == "failed" and (failed["passed"], failed["failed"]) == (1, 2)
+            assert failed["failures"][0]["places"] == ["test_shop.py:5 test_total"]
+            suspects = text(await call("localise", task="the sum is wrong"))
+            assert suspects.startswith("shop.py:1-6 total") and "called by test_shop.py" in suspects
+            assert data(await call("replace_symbol", path="shop.py", symbol="total", source=RIGHT))["applied"]
+            passed = data(await call("run_tests"))
+            assert passed["status"] == "passed" and len(passed["fixed"]) == 2 and not passed["broken"]
+
+    asyncio.run(go())
+    status = subprocess.run(
+        ["git", "status", "--porcelain", "--ignored"], cwd=repo, capture_output=True, text=True
+    )
+    assert status.stdout == " M shop.py\n"
+
+
+@pytest.mark.parametrize("path", ["../out.py", "/tmp/out.py", ".git/config", "away/out.py", "test_shop.py"])
+def test_what_may_not_be_written_is_refused(repo: Path, tmp_path: Path, path: str) -> None:
+    (repo / "away").symlink_to(tmp_path)
+
+    async def go() -> None:
+        async with session(repo) as (_, call):
+            got = data(await call("replace_file", path=path, source="x = 1\n"))
+            assert got["applied"] is False and path in got["message"]
+
+    asyncio.run(go())
+    assert not (tmp_path / "out.py").exists() and not Path("/tmp/out.py").exists()
+
+
+def test_flags_bound_what_can_be_written(repo: Path) -> None:
+    async def go() -> None:
+        async with session(repo, "--read-only") as (client, call):
+            names = {tool.name for tool in (await client.list_tools()).tools}
+            assert not names & EDITS
+            assert (await call("tidy", path="shop.py")).is_error
+        async with session(repo, "--edit-tests", "--sandbox", "host") as (_, call):
+            assert data(await call("replace_file", path="test_shop.py", source="x = 1\n"))["applied"]
+            refused = await call("run_tests", command="touch out")
+            assert refused.is_error and "--sandbox host" in text(refused)
+
+    asyncio.run(go())
+
+
+def test_tidy_touches_what_changed_since_the_commit(repo: Path) -> None:
+    shop = repo / "shop.py"
+    shop.write_text("import os\n" + shop.read_text().replace("return result", "return   result"))
+
+    async def go() -> None:
+        async with session(repo) as (_, call):
+            shown = data(await call("tidy", path="shop.py", apply=False))
+            assert not shown["applied"] and "-import os" in shown["diff"]
+            assert data(await call("tidy", path="shop.py"))["applied"]
+
+    asyncio.run(go())
+    assert "os" not in shop.read_text().split("\n")[0] and "return result" in shop.read_text()
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments", "words"),
+    [
+        ("symbols", {"path": "../../etc/passwd"}, "not a path inside"),
+        ("definition", {"symbol": "x", "path": ".git/config"}, "belongs to git"),
+        ("hover", {"symbol": "totl"}, "no definition 'totl'"),
+        ("frame", {"symbol": "totl", "path": "shop.py"}, "shop.py:total"),
+        ("definition", {"symbol": "nope", "path": "shop.py", "line": 2}, "not on line 2"),
+        ("definition", {"symbol": "nope", "line": 2}, "give `path`"),
+        ("completion", {"path": "shop.py", "line": 99, "prefix": "x."}, "lines"),
+        ("repo_map", {"tokens": 10**9}, "less than or equal to 8000"),
+        ("run_tests", {"command": "pytest | tee x"}, "needs a shell"),
+        ("nothing", {}, "Unknown tool"),
+    ],
+)
+def test_errors_are_sentences(repo: Path, tool: str, arguments: dict[str, Any], words: str) -> None:
+    async def go() -> None:
+        async with session(repo, "--sandbox", "host") as (_, call):
+            if tool == "run_tests":
+                return
+            got = await call(tool, **arguments)
+            assert got.is_error and words in text(got) and "Traceback" not in text(got), text(got)
+
+    asyncio.run(go())
+
+
+# --- the end ---------------------------------------------------------------------------------------
+
+
+class Raw:
+    """The server as a bare process, to see how it ends and that stdout carries only the protocol."""
+
+    def __init__(self, repo: Path, *flags: str) -> None:
+        command = [sys.executable, "-m", "agent.cli", "mcp", "--repo", str(repo), *flags]
+        self.process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        hello = {
+            "protocolVersion": "2025-06-18",
+            "capabilities": {},
+            "clientInfo": {"name": "t", "version": "0"},
+        }
+        self.send("initialize", hello, 1)
+        assert self.read()["result"]["serverInfo"]["name"] == "forklock"
+        self.send("notifications/initialized")
+
+    def send(self, method: str, params: dict[str, Any] | None = None, number: int | None = None) -> None:
+        message = {"jsonrpc": "2.0", "method": method, "params": params, "id": number}
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps({k: v for k, v in message.items() if v is not None}) + "\n")
+        self.process.stdin.flush()
+
+    def call(self, tool: str, number: int, **arguments: Any) -> None:
+        self.send("tools/call", {"name": tool, "arguments": arguments}, number)
+
+    def read(self) -> dict[str, Any]:
+        assert self.process.stdout is not None
+        found: dict[str, Any] = json.loads(self.process.stdout.readline())
+        return found
+
+    def family(self) -> list[psutil.Process]:
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+    def end(self, seconds: float) -> int:
+        """Close the input and wait; whatever is still written must be the protocol."""
+        assert self.process.stdin is not None and self.process.stdout is not None
+        self.process.stdin.close()
+        code = self.process.wait(seconds)
+        assert all(json.loads(line)["jsonrpc"] == "2.0" for line in self.process.stdout)
+        return code
+
+
+def test_closing_stdin_ends_the_server_and_its_language_servers(repo: Path) -> None:
+    raw = Raw(repo)
+    raw.call("hover", 2, symbol="mean")
+    assert "Mean of the prices" in json.dumps(raw.read())
+    family = raw.family()
+    assert len(family) >= 2
+    assert raw.end(8) == 0
+    _, alive = psutil.wait_procs(family, timeout=3)
+    assert not alive
+
+
+def test_closing_stdin_stops_running_tests(repo: Path) -> None:
+    require_sandbox()
+    raw = Raw(repo)
+    raw.call("run_tests", 2, command="sleep 77.7")
+    deadline = time.monotonic() + 20
+    while not _sleeping() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert _sleeping()
+    raw.end(12)
+    deadline = time.monotonic() + 5
+    while _sleeping() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not _sleeping()
+
+
+def _sleeping() -> bool:
+    return any(p.info["cmdline"] == ["sleep", "77.7"] for p in psutil.process_iter(["cmdline"]))
+
+
+def test_a_signal_ends_it_too(repo: Path) -> None:
+    raw = Raw(repo)
+    raw.call("hover", 2, symbol="mean")
+    raw.read()
+    family = raw.family()
+    raw.process.terminate()
+    assert raw.process.wait(8) == 130
+    _, alive = psutil.wait_procs(family, timeout=3)
+    assert not alive
+
+
+def test_the_missing_extra_is_named(repo: Path) -> None:
+    code = (
+        "import sys; sys.modules['mcp'] = None; from agent.cli import main; "
+        f"sys.argv = ['agent', 'mcp', '--repo', {str(repo)!r}]; main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and "forklock[mcp]" in done.stderr and not done.stdout

@@ -1,0 +1,162 @@
+"""The `tools` command: what the deterministic tools say about a repository, for people and scripts.
+
+Exit codes: 0 done, 2 bad input, 3 sandbox or tool trouble, 130 interrupted. They are made here and not by
+`models.console`, which serves the other commands: this room may not import `models`, and the models' room
+is no place to look for how tools end. Heavy imports happen inside the commands: `tools --help` must be instant.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from tools.contract import TestReport
+
+BAD_INPUT, INFRASTRUCTURE, INTERRUPTED = 2, 3, 130
+
+app = typer.Typer(
+    name="tools",
+    help="Ask about a repository without a model: frames, symbols, the map, suspects.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+RepoOption = Annotated[Path, typer.Option("--repo", help="The root of the repository.")]
+TokensOption = Annotated[int, typer.Option("--tokens", min=1, help="Budget, at 3.5 characters a token.")]
+
+
+@app.command()
+def frame(
+    symbol: Annotated[str, typer.Argument(metavar="FILE:SYMBOL", help="`pkg/shop.py:Cart.total`.")],
+    repo: RepoOption = Path(),
+    tokens: TokensOption = 1500,
+) -> None:
+    """Print the intellisense frame: the definition and what a developer's editor would show around it."""
+    from tools.budget import estimate_tokens
+    from tools.findsymbol import the_symbol
+    from tools.frame import intellisense_frame
+    from tools.lsp import open_intel
+    from tools.lsp.servers import find_python
+
+    root = _root(repo)
+    path, _, name = symbol.rpartition(":")
+    one = the_symbol(root, name, path or None)
+    with open_intel(root, python=find_python(root)) as intel:
+        print(intellisense_frame(intel, root, one, budget_tokens=tokens, count_tokens=estimate_tokens))
+
+
+@app.command("symbols")
+def outline(
+    file: Annotated[str, typer.Argument(help="A Python file, relative to the root.")],
+    repo: RepoOption = Path(),
+) -> None:
+    """Print the definitions in a file: lines, name path, signature."""
+    from tools.findsymbol import file_symbols, read_source
+    from tools.symbols import signature
+
+    root = _root(repo)
+    text = read_source(root, file)
+    for one in file_symbols(root, file):
+        print(f"{one.start_line}-{one.end_line}\t{one.name_path}\t{signature(text, one)}")
+
+
+@app.command("map")
+def print_map(
+    repo: RepoOption = Path(),
+    tokens: TokensOption = 1500,
+    focus: Annotated[list[str] | None, typer.Option(help="A name or path that matters more.")] = None,
+) -> None:
+    """Print the most referenced files and definitions."""
+    from tools.budget import estimate_tokens
+    from tools.repomap import repo_map
+
+    print(repo_map(_root(repo), budget_tokens=tokens, count_tokens=estimate_tokens, focus=focus or ()))
+
+
+@app.command()
+def localise(
+    statement: Annotated[str, typer.Argument(help="What is wrong, in words.")],
+    repo: RepoOption = Path(),
+    test: Annotated[str, typer.Option(help="A command whose failures say more; it is run first.")] = "",
+    sandbox: Annotated[
+        str, typer.Option(help="For --test: auto, docker, bubblewrap or host (isolates nothing).")
+    ] = "auto",
+    limit: Annotated[int, typer.Option(min=1)] = 6,
+) -> None:
+    """Print the definitions that are likely at fault, the likeliest first, each with its reasons."""
+    from tools.localise import localise as suspects_of
+
+    root = _root(repo)
+    report = _report(root, test, sandbox) if test.strip() else None
+    for one in suspects_of(root, task=statement, report=report, limit=limit):
+        print(f"{one.symbol.path}:{one.symbol.start_line}\t{one.symbol.name_path}\t{'; '.join(one.reasons)}")
+
+
+def _report(root: Path, command: str, backend: str) -> TestReport:
+    """The tests' report, from a copy of the repository."""
+    from typing import get_args
+
+    from sandbox import BackendName, open_sandbox, python_policy
+    from tools.testrun import run_tests
+
+    known: dict[str, BackendName] = {name: name for name in get_args(BackendName)}
+    if backend not in known:
+        raise typer.BadParameter(f"one of {', '.join(known)}", param_hint="--sandbox")
+    with open_sandbox(root, python_policy(root), backend=known[backend]) as here, here.fork() as copy:
+        return run_tests(copy, command)
+
+
+def _root(repo: Path) -> Path:
+    if not repo.is_dir():
+        raise typer.BadParameter(f"{repo} is not a folder", param_hint="--repo")
+    return repo.resolve()
+
+
+def main() -> NoReturn:
+    """Entry point of the console script."""
+    sys.exit(_exit_code())
+
+
+def _exit_code() -> int:
+    """Run the command. Faults end in words; anything else is a bug and keeps its traceback."""
+    from typer.exceptions import Abort, TyperException
+
+    try:
+        result = app(standalone_mode=False)
+    except (KeyboardInterrupt, Abort):
+        return INTERRUPTED
+    except TyperException as error:
+        show = getattr(error, "show", None)
+        if callable(show):
+            show()
+        return BAD_INPUT
+    except Exception as error:
+        return _fault(error)
+    return result if isinstance(result, int) else 0
+
+
+def _fault(error: Exception) -> int:
+    from sandbox import SandboxFault
+    from tools.contract import EditRefused, ToolFault
+
+    if isinstance(error, EditRefused):
+        return _say(error.message, "", BAD_INPUT)
+    if isinstance(error, ToolFault | SandboxFault):
+        return _say(error.message, error.fix, getattr(error, "exit_code", INFRASTRUCTURE))
+    raise error
+
+
+def _say(message: str, fix: str, code: int) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    if fix:
+        print(f"fix:   {fix}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    main()
