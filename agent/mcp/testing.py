@@ -9,7 +9,7 @@ from pydantic import Field
 from agent.mcp.answers import TestAnswer, test_answer
 from agent.mcp.workbench import Workbench
 from tools.contract import ToolFault
-from tools.testrun import compare, detect_test_command, run_tests
+from tools.testrun import compare, detect_test_command, parse_command, run_tests
 
 
 class Testing:
@@ -35,11 +35,12 @@ class Testing:
         return test_answer(report, compare(before, report) if before else None, words, backend)
 
     def _command(self, asked: str) -> str:
-        """Raises ToolFault: nothing to run, or a client's own command where nothing would isolate it."""
+        """Raises ToolFault: nothing to run, a shell needed, or a client's own command that nothing would isolate."""
         options = self._bench.options
         if asked and options.sandbox == "host":
             raise ToolFault("with --sandbox host only the user's own command is run", fix="leave it out")
         found = asked or options.test_command or detect_test_command(self._bench.root)
         if found is None:
             raise ToolFault("no tests were found", fix="give `command`, or start the server with --test CMD")
+        parse_command(found)  # refuses before a sandbox is opened
         return found

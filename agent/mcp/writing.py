@@ -52,13 +52,13 @@ class Writing:
         return self._edit(ReplaceFile(path=path, source=source))
 
     def tidy(
-        self, path: Path, apply: Annotated[bool, Field(description="false: only show the diff")] = True
+        self, path: Path, apply: Annotated[bool, Field(description="false: only show the diff")] = False
     ) -> TidyAnswer:
-        """Format (where the last commit's file was formatted) and apply safe lint fixes to what changed since it."""
+        """Format (if the last commit's file was formatted) and apply safe lint fixes to what changed since it."""
         from tools.checks import format_text, lint_fix
 
         if apply and self._bench.options.read_only:
-            raise ToolFault("the server is read-only", fix="apply: false")
+            raise ToolFault("the server is read-only", fix="leave `apply` out")
         with self._bench.writing:
             before, now = self._committed(path), read_source(self._bench.root, path)
             fixed = lint_fix(path, before, now, root=self._bench.root)
