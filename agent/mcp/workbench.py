@@ -44,7 +44,7 @@ class Workbench:
         """Held from reading a file to writing it."""
         self._intel: Intel | None = None
         self._opening = threading.Lock()
-        self._copies: set[Sandbox] = set()
+        self._sandboxes: list[Sandbox] = []
         self._lock = threading.Lock()
         self._closed = False
 
@@ -77,20 +77,20 @@ class Workbench:
         with open_sandbox(self.root, policy, backend=self.options.sandbox) as here, here.fork() as copy:
             with self._lock:
                 self._require_open()
-                self._copies.add(copy)
+                self._sandboxes += [copy, here]
             try:
                 yield copy
             finally:
                 with self._lock:
-                    self._copies.discard(copy)
+                    self._sandboxes = [one for one in self._sandboxes if one not in (copy, here)]
 
     def close(self) -> None:
         """End all language servers and whatever runs in sandboxes, in a few seconds."""
         with self._lock:
             self._closed = True
-            copies = list(self._copies)
-        for copy in copies:
-            copy.close()
+            sandboxes = list(self._sandboxes)
+        for sandbox in sandboxes:
+            sandbox.close()
         with self._opening:
             if self._intel is not None:
                 self._intel.close()

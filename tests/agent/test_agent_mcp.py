@@ -282,7 +282,7 @@ def test_closing_stdin_stops_running_tests(repo: Path) -> None:
     while not _sleeping() and time.monotonic() < deadline:
         time.sleep(0.1)
     assert _sleeping()
-    raw.end(12)
+    assert raw.end(12) == 0
     deadline = time.monotonic() + 5
     while _sleeping() and time.monotonic() < deadline:
         time.sleep(0.1)
