@@ -45,7 +45,9 @@ def made_up_run(
             for index, verdict in enumerate(row):
                 sample = _sample(config, question, index, code.replace("{index}", str(index)))
                 store.add_sample(sample)
-                store.add_judgement(sample.key, Judgement(verdict=verdict, reason="line 1: 2, expected 3"), "1")
+                store.add_judgement(
+                    sample.key, Judgement(verdict=verdict, reason="line 1: 2, expected 3"), "1"
+                )
             problems.append(
                 ProblemResult(
                     question_id=question,
