@@ -80,6 +80,7 @@ def render_page(
     )
     return environment.get_template("report.html.j2").render(
         runs=list(zip(LETTERS, _colours(len(runs)), results, strict=False)),
+        ks=sorted({score.k for result in results for score in result.pass_at}),
         plots=_plots(results, cutoff),
         cutoff=cutoff,
         halves=[_halves(result, cutoff) for result in results] if cutoff else [],

@@ -65,7 +65,9 @@ def pass_at_k_curve(runs: Sequence[EvalResult]) -> str | None:
             axes.fill_between(
                 ks, [s.low for s in curve], [s.high for s in curve], color=colour, alpha=0.15, linewidth=0
             )
-            axes.plot(ks, [s.value for s in curve], "o-", color=colour, label=LETTERS[number], markersize=4)
+            axes.plot(
+                ks, [s.value for s in curve], "o-", color=colour, label=LETTERS[number], markersize=4, clip_on=False
+            )  # fmt: skip
         axes.set_xscale("log", base=2)
         ticks = sorted({score.k for curve in curves for score in curve})
         axes.set_xticks(ticks, [str(k) for k in ticks])
@@ -166,7 +168,8 @@ def _points(
         places, [s.low for _, s in known], [s.high for _, s in known], color=colour, alpha=0.45, linewidth=2
     )
     axes.plot(
-        places, [s.value for _, s in known], "o-", color=colour, label=LETTERS[number], markersize=4, linewidth=1
+        places, [s.value for _, s in known], "o-", color=colour, label=LETTERS[number],
+        markersize=4, linewidth=1, clip_on=False,
     )  # fmt: skip
 
 

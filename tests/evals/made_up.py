@@ -27,7 +27,7 @@ def made_up_run(
     version: str = "v1",
     preset: str = "coder-chat",
     code: str = "def solve(x):\n    return x + {index}\n",
-    names: str = "q{number}",
+    prefix: str = "q",
     difficulties: Sequence[str] = ("easy", "medium", "hard"),
 ) -> EvalResult:
     """A run whose sample `i` of problem `j` got `verdicts[j][i]`; its store and result lie under `root`."""
@@ -41,7 +41,7 @@ def made_up_run(
     problems = []
     with Store(config, root) as store:
         for number, row in enumerate(verdicts):
-            question = names.format(number=number)
+            question = f"{prefix}{number}"
             for index, verdict in enumerate(row):
                 sample = _sample(config, question, index, code.replace("{index}", str(index)))
                 store.add_sample(sample)
