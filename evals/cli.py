@@ -1,7 +1,8 @@
 """The `evals` command. Thin: reads flags, calls the room, prints, and turns faults into exit codes.
 
 Exit codes: 0 done, 2 bad input, 3 model, sandbox or judge trouble (some samples have no verdict),
-130 interrupted. Heavy imports happen inside the commands: `evals --help` must be instant.
+130 interrupted. Heavy imports happen inside the commands: `evals --help` must be instant. What reads finished
+runs is in `evals.compare_cli`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """evals: a result on the terminal.
 
 In: an `EvalResult`, or live progress. Out: tables and one line of progress (a bar on a terminal, plain
-lines elsewhere). Not covered: HTML pages.
+lines elsewhere). Not covered: HTML (`evals.page`).
 """
 
 from __future__ import annotations
