@@ -88,7 +88,7 @@ def difficulty_bars(runs: Sequence[EvalResult]) -> str | None:
         for number, run in enumerate(runs):
             groups = by_difficulty(run.problems)
             _bars(axes, number, len(runs), [pass_at(groups.get(name, []), 1) for name in names])
-        axes.set_xticks(range(len(names)), names)
+        axes.set_xticks(range(len(names)), [name if len(name) <= 16 else f"{name[:15]}…" for name in names])
         _rates(axes, "pass@1")
         axes.legend(loc="best")
 
