@@ -1,7 +1,8 @@
 """The `evals` command. Thin: reads flags, calls the room, prints, and turns faults into exit codes.
 
 Exit codes: 0 done, 2 bad input, 3 model, sandbox or judge trouble (some samples have no verdict),
-130 interrupted. Heavy imports happen inside the commands: `evals --help` must be instant.
+130 interrupted. Heavy imports happen inside the commands: `evals --help` must be instant. What reads finished
+runs is in `evals.compare_cli`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn, Optional
 
 import typer
 
+from evals import compare_cli
 from models.console import INFRASTRUCTURE, run_app
 
 if TYPE_CHECKING:
@@ -156,11 +158,12 @@ def runs() -> None:
     from rich.console import Console
     from rich.table import Column, Table
 
+    from evals.past import load_result, run_folders
     from evals.report import percent
 
     table = Table(Column("run", overflow="fold"), "model", "problems × n", "pass@1")
-    for folder in _folders():
-        result = _load(folder)
+    for folder in run_folders():
+        result = load_result(folder)
         if result is None:
             table.add_row(folder.name, "", "unfinished", "")
         else:
@@ -170,44 +173,20 @@ def runs() -> None:
 
 
 @app.command()
-def show(run_id: Annotated[str, typer.Argument(metavar="RUN", help="A run's id, or its beginning.")]) -> None:
+def show(
+    run_id: Annotated[str, typer.Argument(metavar="RUN", help="A run's id, its beginning, or a path.")],
+) -> None:
     """Show a past run's result."""
-    from evals.contract import EvalFault
+    from evals.past import find_run
 
-    found = [folder for folder in _folders() if folder.name.startswith(run_id)]
-    exact = [folder for folder in found if folder.name == run_id]
-    if len(exact or found) != 1:
-        many = ", ".join(folder.name for folder in found)
-        message = f"{run_id!r} fits several runs: {many}" if found else f"no run {run_id!r}"
-        raise EvalFault(message, fix="`evals runs` lists them")
-    result = _load((exact or found)[0])
-    if result is None:
-        raise EvalFault(f"{(exact or found)[0].name} is unfinished", fix="give the same `evals run` again")
-    _print(result)
+    _print(find_run(run_id).result)
+
+
+compare_cli.register(app)
 
 
 def _default_ks(n: int) -> list[int]:
     return [k for k in (1, 2, 4, 5, 8, 10, 16, 32, 64, 100) if k < n] + [n] if n > 1 else [1]
-
-
-def _folders() -> list[Path]:
-    from evals.store import runs_dir
-
-    root = runs_dir()
-    folders = [path.parent for path in root.glob("*/run.json")] if root.is_dir() else []
-    return sorted(folders, key=lambda folder: folder.stat().st_mtime, reverse=True)
-
-
-def _load(folder: Path) -> EvalResult | None:
-    """The run's result, or None where it has none that can be read."""
-    from pydantic import ValidationError
-
-    from evals.run import EvalResult
-
-    try:
-        return EvalResult.model_validate_json((folder / "result.json").read_text(encoding="utf-8"))
-    except (OSError, ValidationError):
-        return None
 
 
 def _print(result: EvalResult) -> None:

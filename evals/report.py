@@ -1,7 +1,7 @@
 """evals: a result on the terminal.
 
 In: an `EvalResult`, or live progress. Out: tables and one line of progress (a bar on a terminal, plain
-lines elsewhere). Not covered: HTML pages.
+lines elsewhere). Not covered: HTML (`evals.page`).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from rich.console import Console, Group
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from evals.comparison import by_difficulty
 from evals.contract import Verdict
 from evals.run import EvalResult, PassAtK, pass_at
 
@@ -102,12 +103,11 @@ def _scores(result: EvalResult) -> Table:
 
 
 def _by_difficulty(result: EvalResult) -> Table | str:
-    groups = result.by_difficulty()
+    groups = by_difficulty(result.problems)
     if len(groups) < 2:
         return ""
     table = Table("difficulty", "problems", *(f"pass@{score.k}" for score in result.pass_at))
-    order = {"easy": 0, "medium": 1, "hard": 2}
-    for name, problems in sorted(groups.items(), key=lambda item: (order.get(item[0], 3), item[0])):
+    for name, problems in groups.items():
         table.add_row(name, str(len(problems)), *(percent(pass_at(problems, s.k)) for s in result.pass_at))
     return table
 

@@ -99,12 +99,6 @@ class EvalResult(_Frozen):
         """Per-problem pass rates, for `evals.stats.paired_test`."""
         return {p.question_id: p.passed / p.judged for p in self.problems if p.judged}
 
-    def by_difficulty(self) -> dict[str, list[ProblemResult]]:
-        groups: dict[str, list[ProblemResult]] = {}
-        for problem in self.problems:
-            groups.setdefault(problem.difficulty, []).append(problem)
-        return groups
-
 
 class Progress(Protocol):
     """Who wants to watch."""

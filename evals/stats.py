@@ -1,19 +1,26 @@
 """evals: pass@k, intervals, and paired comparison of two runs. Pure numbers in, numbers out.
 
 Problems are the unit everywhere: samples of one problem are not independent. Sources: Chen et al. 2021
-(arXiv 2107.03374, unbiased pass@k), Wilson 1927, Efron's bootstrap. Not covered: corrections for many
-comparisons; power.
+(arXiv 2107.03374, unbiased pass@k), Wilson 1927, Efron's bootstrap, Fisher 1935 (sign-flip test), McNemar
+1947, Holm 1979. Not covered: how many problems are needed, and tests against a margin (`evals.margin`).
 """
 
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
 
 EXACT_UP_TO = 12
 """Non-zero differences up to which the sign-flip test enumerates every flip."""
+SLACK = 1e-9
+"""Sums of pass rates that are nearer than this are equal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +36,21 @@ class Interval:
 class PairedResult:
     """Second run minus first, over the problems that both have."""
 
+    first: float
+    second: float
+    """Mean pass rates over the shared problems."""
     effect: float
     """Mean difference of per-problem pass rates."""
     ci: tuple[float, float]
-    """Two-sided percentile-bootstrap interval of the effect, over problems."""
+    """Two-sided interval of the effect over problems (`difference_interval`)."""
+    spread: float
+    """Standard deviation of the per-problem differences; 0 for a lone problem."""
     p_value: float
     """Two-sided, sign-flip permutation: P(|mean| at least as large | differences symmetric about 0)."""
     p_better: float
     """One-sided: P(mean at least as large | differences symmetric about 0)."""
+    p_worse: float
+    """One-sided: P(mean at most as large | differences symmetric about 0)."""
     n: int
     """Problems compared."""
 
@@ -114,8 +128,9 @@ def paired_test(
 ) -> PairedResult:
     """Compare two runs by their per-problem pass rates (question_id to rate); the effect is `b - a`.
 
-    The test is a sign-flip permutation of the per-problem differences: exact for few non-zero
-    differences, seeded Monte Carlo (with the +1 correction that keeps its level) for more.
+    The test is a sign-flip permutation of the per-problem differences. With one sample a problem it is
+    McNemar's exact test. It is exact for few non-zero differences and for differences of one size
+    (binomial), and seeded Monte Carlo else, with the +1 correction that keeps its level.
 
     Raises:
         ValueError: the runs have no problem in common.
@@ -125,22 +140,73 @@ def paired_test(
     shared = sorted(a.keys() & b.keys())
     if not shared:
         raise ValueError("the two runs have no problem in common")
-    differences = np.array([b[key] - a[key] for key in shared])
-    effect = float(differences.mean())
-    rng = np.random.default_rng(seed)
-    drawn = differences[rng.integers(0, len(shared), size=(resamples, len(shared)))].mean(axis=1)
-    tail = (1 - confidence) / 2
-    low, high = (float(q) for q in np.quantile(drawn, [tail, 1 - tail]))
-    moved = differences[differences != 0]
-    observed = float(moved.sum())
+    differences = [b[key] - a[key] for key in shared]
+    worse, better, either = _sign_flip(differences, resamples, np.random.default_rng([seed, 1]))
+    return PairedResult(
+        first=statistics.fmean(a[key] for key in shared),
+        second=statistics.fmean(b[key] for key in shared),
+        effect=statistics.fmean(differences),
+        ci=difference_interval(differences, confidence=confidence, resamples=resamples, seed=seed),
+        spread=statistics.stdev(differences) if len(differences) > 1 else 0.0,
+        p_value=either,
+        p_better=better,
+        p_worse=worse,
+        n=len(shared),
+    )
+
+
+def difference_interval(
+    differences: Sequence[float], *, confidence: float = 0.95, resamples: int = 20_000, seed: int = 0
+) -> tuple[float, float]:
+    """Two-sided percentile-bootstrap interval of the mean of differences in -1..1, over problems (seeded).
+
+    Where all are equal the bootstrap says nothing. Then up to a share s of problems may behave otherwise
+    and have stayed unseen, (1 - s)^n = (1 - confidence) / 2 (Clopper and Pearson 1934), each at worst by
+    going to -1 or 1.
+    """
+    import numpy as np
+
+    values, counts = np.unique(np.asarray(differences, dtype=float), return_counts=True)
+    n, tail = len(differences), (1 - confidence) / 2
+    if np.ptp(values) < SLACK:
+        unseen, value = 1 - tail ** (1 / n), float(values[0])
+        return value - unseen * (1 + value), value + unseen * (1 - value)
+    drawn = np.random.default_rng(seed).multinomial(n, counts / n, size=resamples) @ values / n
+    low, high = np.quantile(drawn, [tail, 1 - tail])
+    return float(low), float(high)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Adjusted p-values, in the given order: rejecting those <= alpha keeps the chance of any false rejection
+    among all of them at alpha, whatever their dependence (Holm 1979)."""
+    adjusted = [0.0] * len(p_values)
+    largest = 0.0
+    for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
+        adjusted[index] = largest
+    return adjusted
+
+
+def _sign_flip(
+    differences: Sequence[float], resamples: int, rng: np.random.Generator
+) -> tuple[float, float, float]:
+    """P(sum at most, at least, at least as far from 0 as the one seen) over random signs."""
+    import numpy as np
+    from scipy.stats import binomtest
+
+    moved = np.array([d for d in differences if abs(d) > SLACK])
+    sizes, counts = np.unique(np.abs(moved), return_counts=True)
+    up, observed, spare = int((moved > 0).sum()), float(moved.sum()), 0
+    if len(moved) > EXACT_UP_TO and np.ptp(sizes) < SLACK:
+        tests = (binomtest(up, len(moved), alternative=side) for side in ("less", "greater", "two-sided"))
+        below, above, either = (float(test.pvalue) for test in tests)
+        return below, above, either
     if len(moved) <= EXACT_UP_TO:
         signs = np.array(list(product((1.0, -1.0), repeat=len(moved)))).reshape(2 ** len(moved), len(moved))
-        spare = 0
+        sums = signs @ moved
     else:
-        signs = rng.choice(np.array([1.0, -1.0]), size=(resamples, len(moved)))
+        sums = (2 * rng.binomial(counts, 0.5, size=(resamples, len(sizes))) - counts) @ sizes
         spare = 1
-    sums = signs @ moved if len(moved) else np.zeros(1)
-    slack = 1e-12
-    two_sided = (int((np.abs(sums) >= abs(observed) - slack).sum()) + spare) / (len(sums) + spare)
-    one_sided = (int((sums >= observed - slack).sum()) + spare) / (len(sums) + spare)
-    return PairedResult(effect, (low, high), two_sided, one_sided, len(shared))
+    seen = (sums <= observed + SLACK, sums >= observed - SLACK, np.abs(sums) >= abs(observed) - SLACK)
+    below, above, either = ((int(hits.sum()) + spare) / (len(sums) + spare) for hits in seen)
+    return below, above, either

@@ -12,14 +12,13 @@ The bounds of 1. are absolute margins, chosen so that a 24-problem gate trips on
 
 from __future__ import annotations
 
-import math
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from evals.margin import problems_needed
+
 ALPHA = 0.05
-Z_ALPHA, Z_POWER = 1.645, 0.842
-"""Normal quantiles of one-sided 5 % and of 80 % power."""
 LENGTH_MARGIN = 0.10
 """Rise of the share of answers that hit the length limit that is still accepted."""
 CODE_MARGIN = 0.10
@@ -125,15 +124,8 @@ def health_faults(serving: Health, candidate: Health) -> tuple[str, ...]:
     return tuple(faults)
 
 
-def problems_needed(effect: float, spread: float) -> int | None:
-    """Problems at which `effect` shows at one-sided 5 % with 80 % power; None where there is no gain."""
-    if effect <= 0:
-        return None
-    return max(math.ceil(((Z_ALPHA + Z_POWER) * spread / effect) ** 2), 2)
-
-
 def needed_text(paired: Paired) -> str:
-    needed = problems_needed(paired.effect, paired.spread)
+    needed = problems_needed(paired.effect, paired.spread, alpha=ALPHA)
     if needed is None:
         return f"and {paired.problems} problems show no gain to look for"
     if needed <= paired.problems:

@@ -7,7 +7,6 @@ on where it was. Both sides draw with the same seeds. One engine is open at a ti
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,20 +88,18 @@ def compare_sides(
 
 
 def paired(serving: Mapping[str, float], candidate: Mapping[str, float], *, samples: int) -> Paired:
-    """The evals' paired test over problems, and what the gate's rule needs beside it."""
+    """The evals' paired test over problems, as the gate's rule reads it."""
     test = paired_test(serving, candidate)
-    shared = sorted(serving.keys() & candidate.keys())
-    differences = [candidate[key] - serving[key] for key in shared]
     return Paired(
         problems=test.n,
         samples=samples,
-        serving=statistics.fmean(serving[key] for key in shared),
-        candidate=statistics.fmean(candidate[key] for key in shared),
+        serving=test.first,
+        candidate=test.second,
         effect=test.effect,
         low=test.ci[0],
         high=test.ci[1],
         p_better=test.p_better,
-        spread=statistics.stdev(differences) if len(differences) > 1 else 0.0,
+        spread=test.spread,
     )
 
 

@@ -24,7 +24,8 @@ def source_files() -> list[Path]:
 def test_help_loads_nothing_heavy(command: str) -> None:
     code = (
         f"import sys; from {command}.cli import app; "
-        "heavy = {'torch', 'transformers', 'litellm', 'peft', 'scipy', 'docker', 'pygls', 'mcp'} & set(sys.modules); "
+        "heavy = {'torch', 'transformers', 'litellm', 'peft', 'scipy', 'numpy', 'matplotlib', 'jinja2', "
+        "'docker', 'pygls', 'mcp'} & set(sys.modules); "
         "sys.exit(', '.join(sorted(heavy)) or 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.contract import Decoding
-from selfdistill.gate import Health, Paired, decide, problems_needed
+from selfdistill.gate import Health, Paired, decide
 from selfdistill.gauges import Place, kept_mass, mean_entropy, support
 from selfdistill.probes import PROBES, parses
 
@@ -64,11 +64,6 @@ def test_damage_beats_any_score(change: dict[str, float], says: str) -> None:
 @pytest.mark.parametrize("change", [{"no_end": 0.19}, {"code": 0.81}, {"followed": 5}, {"no_end": 0.0}])
 def test_small_changes_are_no_damage(change: dict[str, float]) -> None:
     assert decide(paired(0.3, 0.2, 0.4, 0.001), GOOD, GOOD.model_copy(update=change), against="base").promoted
-
-
-def test_problems_needed() -> None:
-    assert problems_needed(0.1, 0.4) == math.ceil((2.487 * 4) ** 2)
-    assert problems_needed(0.0, 0.4) is None and problems_needed(-0.1, 0.4) is None
 
 
 @settings(deadline=None)
