@@ -2,7 +2,7 @@
 
 Exit codes: 0 done, 2 bad input, 3 model, sandbox or judge trouble (some samples have no verdict),
 130 interrupted. Heavy imports happen inside the commands: `evals --help` must be instant. What reads finished
-runs is in `evals.compare_cli`.
+runs is in `evals.compare_cli`, what grades programs that exist in `evals.judge_cli`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Annotated, NoReturn, Optional
 
 import typer
 
-from evals import compare_cli
+from evals import compare_cli, judge_cli
+from evals.judge_cli import check_sandbox
 from models.console import INFRASTRUCTURE, run_app
 
 if TYPE_CHECKING:
@@ -77,8 +78,7 @@ def run(
     )
     if json_file is not None and not json_file.absolute().parent.is_dir():
         raise typer.BadParameter(f"{json_file.parent} is not a folder", param_hint="--json")
-    if sandbox not in ("auto", "docker", "bubblewrap", "host"):
-        raise typer.BadParameter("auto, docker, bubblewrap or host", param_hint="--sandbox")
+    check_sandbox(sandbox)
     decoding = {
         "temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p, "max_tokens": max_tokens,
         "seed": seed,
@@ -182,6 +182,7 @@ def show(
     _print(find_run(run_id).result)
 
 
+judge_cli.register(app)
 compare_cli.register(app)
 
 

@@ -7,6 +7,8 @@ lines elsewhere). Not covered: HTML (`evals.page`).
 from __future__ import annotations
 
 import time
+from collections import Counter
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
@@ -15,7 +17,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 
 from evals.comparison import by_difficulty
-from evals.contract import Verdict
+from evals.contract import ProblemSet, Verdict
+from evals.grade import Grade, scores
 from evals.run import EvalResult, PassAtK, pass_at
 
 PLAIN_EVERY_S = 10.0
@@ -89,6 +92,49 @@ def summary(result: EvalResult) -> Group:
     return Group(_scores(result), _by_difficulty(result), _verdicts(result), _facts(result))
 
 
+class GradeProgress:
+    """Programs judged and passed so far: a bar on a terminal, a line now and then elsewhere."""
+
+    def __init__(self, console: Console, total: int) -> None:
+        self._console = console
+        self._total = total
+        self._counts: Counter[Verdict] = Counter()
+        self._said = time.monotonic()
+        self._bar = Progress(
+            TextColumn("judged"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[state]}"),
+            TimeRemainingColumn(), console=console, disable=not console.is_terminal,
+        )  # fmt: skip
+        self._task = self._bar.add_task("", total=total, state="")
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def add(self, one: Grade) -> None:
+        self._counts[one.verdict] += 1
+        done, state = self._counts.total(), f"{self._counts[Verdict.PASSED]} passed"
+        self._bar.update(self._task, completed=done, state=state)
+        if not self._console.is_terminal and time.monotonic() - self._said >= PLAIN_EVERY_S:
+            self._said = time.monotonic()
+            self._console.print(f"{done}/{self._total} judged; {state}", highlight=False)
+
+
+def graded(problems: ProblemSet, grades: Sequence[Grade]) -> Group:
+    """Scores and verdicts of programs that existed already."""
+    results, at = scores(problems, grades)
+    table = Table(title=f"{len(grades)} programs for {len(results)} problems of {problems.name}")
+    for name in ("score", "value  [95 % interval]", "problems"):
+        table.add_column(name)
+    for score in at:
+        table.add_row(f"pass@{score.k}", percent(score), str(score.problems))
+    return Group(table, _counted(Counter(one.verdict for one in grades)))
+
+
 def percent(score: PassAtK) -> str:
     return f"{score.value:6.1%}  [{score.low:.1%}, {score.high:.1%}]"
 
@@ -113,8 +159,12 @@ def _by_difficulty(result: EvalResult) -> Table | str:
 
 
 def _verdicts(result: EvalResult) -> Table:
+    return _counted(result.verdicts)
+
+
+def _counted(counts: Counter[Verdict]) -> Table:
     table = Table("verdict", "samples", "share")
-    counts, total = result.verdicts, sum(result.verdicts.values())
+    total = counts.total()
     for verdict in Verdict:
         if counts[verdict]:
             table.add_row(verdict.value, str(counts[verdict]), f"{counts[verdict] / max(1, total):.1%}")

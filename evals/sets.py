@@ -118,7 +118,7 @@ def read_problems(path: Path) -> list[Problem]:
     """
     problems: list[Problem] = []
     seen: dict[str, int] = {}
-    for number, line in _lines(path):
+    for number, line in read_lines(path):
         try:
             problem = problem_from_record(json.loads(line))
         except (ValueError, RecursionError) as error:
@@ -139,7 +139,12 @@ def read_problems(path: Path) -> list[Problem]:
     return problems
 
 
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
+def read_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """(1-based number, text) of each line that is not blank, of a plain or gzipped file.
+
+    Raises:
+        EvalFault: unreadable, or not UTF-8.
+    """
     try:
         with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
             for number, raw in enumerate(file, start=1):
