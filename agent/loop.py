@@ -269,7 +269,7 @@ class Run:
             count=self._count,
             prefill=self.engine.supports_prefill,
         )
-        return Lane(number, place, request, self.engine.count_tokens(request))
+        return Lane(number, place, request, self.engine.count_tokens(request), code if place.symbol else "")
 
     def _decoding(self, step: int, samples: int, lanes: Sequence[Lane]) -> Decoding:
         base = self.options.decoding

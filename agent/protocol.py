@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from agent.contract import Action, Place
+from agent.splice import splice
 from tools.contract import Edit, ReplaceFile, ReplaceSymbol, SearchReplace
 
 ProtocolName = Literal["symbol", "file", "search-replace"]
@@ -89,6 +90,22 @@ class Protocol:
         if variant % 2 and later:
             return "```python\n" + later[(variant // 2) % len(later)]
         return "```python\n" + (known[0] if known else "")
+
+    def splice(self, answer: str, place: Place, code: str, *, prefill: str) -> Action | None:
+        """A second candidate from an answer that began inside a function's body (`agent.splice`), if there is one.
+
+        Args:
+            code: the definition as it stands, dedented.
+        """
+        opening = prefilled_code(prefill)
+        if self.name != "symbol" or place.symbol is None or opening not in openings(code):
+            return None
+        if answer.lstrip().startswith("```"):
+            return None
+        source = splice(code, opening, _until_fence(answer))
+        if source is None:
+            return None
+        return Action((ReplaceSymbol(path=place.path, name_path=place.symbol.name_path, source=source),))
 
     def stop(self) -> tuple[str, ...]:
         """Strings that end an answer: a fence that closes. (One that opens names its language.)"""

@@ -40,6 +40,8 @@ class Lane:
     place: Place
     request: Request
     prompt_tokens: int
+    code: str = ""
+    """The definition as it stands, dedented; "" for a whole file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +55,10 @@ class Call:
 
 @dataclass(slots=True)
 class Candidate:
-    """One sample on its way through the hops."""
+    """A program on its way through the hops: an answer, or one spliced from it."""
 
     index: int
+    """Of the sample within the step; a spliced one has its sample's plus the number of samples."""
     lane: Lane
     completion: Completion
     action: Action | None = None
@@ -90,6 +93,7 @@ class WideStep:
     spend: Spend
     on_tokens: Callable[[int], None] = lambda _n: None
     discarded_tokens: int = 0
+    _samples: int = 0
     _candidates: dict[int, Candidate] = field(default_factory=dict)
     _futures: list[Future[None]] = field(default_factory=list)
     _solved: threading.Event = field(default_factory=threading.Event)
@@ -101,6 +105,7 @@ class WideStep:
             BudgetReached: a limit was met; candidates that were complete are judged and logged.
             ModelFault, SandboxFault, ToolFault: from below.
         """
+        self._samples = len(lanes) * decoding.n
         with ThreadPoolExecutor(max_workers=os.cpu_count() or 1, thread_name_prefix="judge") as pool:
             try:
                 missing = self._replay(lanes, decoding, pool)
@@ -220,15 +225,21 @@ class WideStep:
     def _admit(
         self, lane: Lane, sample: int, completion: Completion, decoding: Decoding, pool: ThreadPoolExecutor
     ) -> None:
-        index = lane.number * decoding.n + sample
-        candidate = Candidate(index, lane, completion)
-        self._candidates[index] = candidate
+        candidate = Candidate(lane.number * decoding.n + sample, lane, completion)
         error = self._read(candidate)
-        earlier = self.recorded.rulings.get((self.step, index))
+        self._enter(candidate, error, pool)
+        second = self.protocol.splice(completion.text, lane.place, lane.code, prefill=lane.request.prefill)
+        if second is not None and second != candidate.action:
+            self._enter(Candidate(self._samples + candidate.index, lane, completion, second), None, pool)
+
+    def _enter(self, candidate: Candidate, error: str | None, pool: ThreadPoolExecutor) -> None:
+        self._candidates[candidate.index] = candidate
+        earlier = self.recorded.rulings.get((self.step, candidate.index))
         if earlier is not None:
             candidate.ruling = self._earlier(earlier)
         elif error is not None:
-            self._settle(candidate, Ruling(self.step, index, lane.place.label, Hop.PARSE, error))
+            place = candidate.lane.place.label
+            self._settle(candidate, Ruling(self.step, candidate.index, place, Hop.PARSE, error))
         else:
             self._futures.append(pool.submit(self._judge, candidate))
 
