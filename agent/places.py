@@ -46,7 +46,8 @@ def chunks(width: int) -> tuple[int, int]:
 def share(ranking: Sequence[RankedPlace], lanes: int, tried: dict[str, int]) -> list[Place]:
     """One place per lane, by D'Hondt: the next lane goes to the largest score / (1 + lanes so far)."""
     claims = [
-        (r.score / (1 + tried.get(r.place.label, 0)), order, r.place) for order, r in enumerate(ranking)
+        (r.score / (1 + tried.get(r.place.label, 0) / FAIR_TRIES), order, r.place)
+        for order, r in enumerate(ranking)
     ]
     claims = sorted(claims, key=lambda claim: (-claim[0], claim[1]))[:MAX_PLACES]
     seats = [0] * len(claims)
