@@ -75,7 +75,7 @@ class Protocol:
         """Opening words of the answer, for engines that can put them there.
 
         `rewrite`: a beginning of the definition itself (`openings`), so that the answer cannot be another one.
-        Every fourth variant begins at the first statement, the others keep more and more of the present code.
+        Even variants begin at the first statement, odd ones keep more and more of the present code.
         `repair`: the beginning of a diagnosis in a comment, since a small model that starts with code copies what
         it was shown.
         """
@@ -87,8 +87,8 @@ class Protocol:
             return "```python\n" + DIAGNOSIS
         known = openings(code)
         later = known[1:]
-        if variant % 4 and later:
-            return "```python\n" + later[(variant - variant // 4 - 1) % len(later)]
+        if variant % 2 and later:
+            return "```python\n" + later[(variant // 2) % len(later)]
         return "```python\n" + (known[0] if known else "")
 
     def splice(self, answer: str, place: Place, code: str, *, prefill: str) -> Action | None:
