@@ -27,6 +27,8 @@ class Outcome(StrEnum):
 
     SOLVED = "solved"
     """The task's own checks pass and nothing that passed before fails."""
+    UNVERIFIED = "unverified"
+    """No check tells whether it is right: the change that most samples agree on, and that breaks nothing."""
     STEPS = "out of steps"
     TOKENS = "out of tokens"
     SECONDS = "out of time"
@@ -53,6 +55,8 @@ class Hop(StrEnum):
     TESTS = "tests"
     REGRESSION = "regression"
     """The task's checks pass, but something that passed before fails."""
+    UNVERIFIED = "unverified"
+    """Nothing that passed before fails, and there is no check that could say more."""
     SOLVED = "solved"
 
 
@@ -77,6 +81,7 @@ class Task:
     repo: Path
     """The user's working tree; never written before `apply`."""
     test_command: str
+    """Fails now and must pass; in an unverified run, passes now and must go on passing."""
     regression_command: str | None = None
     """Run before and after on a candidate whose checks pass; None checks `test_command` alone."""
 

@@ -4,7 +4,10 @@
 the task or a limit is met. A run is a deterministic function of the workspace and the model's answers;
 `recorded` holds the answers of an earlier sitting, so resume and replay are this same code.
 
-Not covered: tasks without a failing check, and edits that span several definitions with the `symbol`
+Without a failing check (`Options.verified` False) no candidate is solved: the run takes all its steps and ends
+with the change that most samples agree on among those that break nothing.
+
+Not covered: edits that span several definitions with the `symbol`
 protocol (use `search-replace` with a model that is good at it).
 """
 
@@ -71,6 +74,8 @@ class Options:
     """Target size of a prompt; never more than the model's context allows."""
     test_timeout_s: float = 120.0
     notes: str = ""
+    verified: bool = True
+    """The task's check fails now, and tells when the task is solved."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +112,9 @@ class Run:
     _began: float = field(default_factory=time.monotonic)
     _tried: dict[str, int] = field(default_factory=dict)
     _best: Ruling | None = None
+    _plausible: list[Candidate] = field(default_factory=list)
+    """Best candidates of the steps, where no check can tell more."""
+    _gauntlet: Gauntlet | None = None
     _steps: int = 0
 
     def solve(self) -> Report:
@@ -124,7 +132,8 @@ class Run:
         if not ranking:
             return self._end(Outcome.NO_PLACE, "no definition could be tied to the failing checks", spend)
         check = Check(self.task.test_command, before, _timeout(before, self.options.test_timeout_s))
-        gauntlet = Gauntlet(self.base, check, regression, self.intel)
+        gauntlet = Gauntlet(self.base, check, regression, self.intel, self.options.verified)
+        self._gauntlet = gauntlet
         try:
             return self._steps_until_end(gauntlet, ranking, spend)
         except BudgetReached as reached:
@@ -145,7 +154,7 @@ class Run:
         return report
 
     def _require_failing(self, report: TestReport) -> None:
-        if report.status is TestStatus.PASSED:
+        if report.status is TestStatus.PASSED and self.options.verified:
             raise AgentFault(
                 f"`{self.task.test_command}` passes already: there is nothing to solve",
                 fix="give a check that fails now and should pass, with --test",
@@ -211,6 +220,8 @@ class Run:
                 self._best = best.ruling
                 self._end_step(step, best, False, wide)
                 return self._end(Outcome.SOLVED, best.ruling.reason, spend)
+            if best is not None and best.ruling is not None and best.ruling.hop is Hop.UNVERIFIED:
+                self._plausible.append(best)
             advanced = self._advance(best, gauntlet)
             self._end_step(step, best, advanced, wide)
             attempts = [c for c in judged if c.ruling is not None and c.ruling.hop is Hop.TESTS][:4]
@@ -379,8 +390,15 @@ class Run:
         return self.seconds_before + time.monotonic() - self._began
 
     def _end(self, outcome: Outcome, detail: str, spend: Spend) -> Report:
-        solved = outcome is Outcome.SOLVED and self._best is not None
-        diff = self._best.diff if solved and self._best else self.base.diff()
+        if self._plausible and self._gauntlet is not None and outcome is not Outcome.SOLVED:
+            gauntlet = self._gauntlet
+            self._best = max(self._plausible, key=lambda c: _rank(c, gauntlet)).ruling
+            outcome, detail = (
+                Outcome.UNVERIFIED,
+                f"breaks nothing, but no check tells whether it is right; {detail}",
+            )
+        made = outcome in (Outcome.SOLVED, Outcome.UNVERIFIED) and self._best is not None
+        diff = self._best.diff if made and self._best else self.base.diff()
         report = Report(
             outcome, detail, diff, self._best, self._steps, spend.prompt_tokens, spend.completion_tokens,
             spend.cost_usd, self._seconds(),

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from agent.contract import Place
 from agent.protocol import Protocol, Style, function_header
 from models.contract import Message, Request
-from tools.contract import TestReport
+from tools.contract import TestReport, TestStatus
 
 SYSTEM = (
     "You are an expert programmer who repairs code in a repository. You read the failing check, find what "
@@ -87,7 +87,7 @@ def build_request(
     kept = [
         f"# Task\n\n{view.task.strip()}",
         *_tests(view.test_sources, language),
-        f"# What the check says\n\n```\n{failure_text(view.report)}\n```",
+        *_failures(view.report),
     ]
     code = _code(view, where, language)
     code.append(protocol.ask(view.place, view.style))
@@ -116,6 +116,13 @@ def _code(view: View, where: str, language: str) -> list[str]:
             f"It failed so:\n\n```\n{view.attempt.failure[:_MAX_FAILURE_CHARS]}\n```\n\nDo something different."
         )
     return parts
+
+
+def _failures(report: TestReport) -> list[str]:
+    """Nothing where nothing fails: in an unverified run the statement is all there is."""
+    if report.status is TestStatus.PASSED:
+        return []
+    return [f"# What the check says\n\n```\n{failure_text(report)}\n```"]
 
 
 def _tests(sources: tuple[str, ...], language: str) -> list[str]:

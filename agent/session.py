@@ -12,7 +12,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,6 +70,7 @@ def prepare(
     *,
     allow_dirty: bool,
     preset: str,
+    verified: bool = True,
 ) -> Prepared:
     """Copy the repo and open the log of a new run.
 
@@ -87,7 +88,7 @@ def prepare(
         log.open_for_append()
     regression = _regression_command(settings.regression, scratch / "base", test_command)
     task = Task(statement, state.root, test_command, regression)
-    options = _options(settings, preset, _notes(scratch / "base"))
+    options = replace(_options(settings, preset, _notes(scratch / "base")), verified=verified)
     log.append(
         RunStarted(
             run_id=run_id,
@@ -252,6 +253,7 @@ def _options_json(options: Options, settings: AgentSettings) -> dict[str, Any]:
         "prompt_tokens": options.prompt_tokens,
         "test_timeout_s": options.test_timeout_s,
         "notes": options.notes,
+        "verified": options.verified,
         "sandbox": settings.sandbox,
         "diagnostics": settings.diagnostics,
     }
@@ -267,6 +269,7 @@ def _options_from_json(raw: dict[str, Any]) -> tuple[Options, str, bool]:
         prompt_tokens=raw["prompt_tokens"],
         test_timeout_s=raw["test_timeout_s"],
         notes=raw["notes"],
+        verified=raw.get("verified", True),
     )
     return options, raw["sandbox"], raw["diagnostics"]
 

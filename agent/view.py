@@ -36,7 +36,13 @@ from agent.events import (
 )
 from agent.reports import report_from_json
 
-_HOP_STYLE = {"solved": "bold green", "tests": "yellow", "regression": "magenta", "duplicate": "dim"}
+_HOP_STYLE = {
+    "solved": "bold green",
+    "tests": "yellow",
+    "regression": "magenta",
+    "unverified": "green",
+    "duplicate": "dim",
+}
 
 
 def describe(event: Event, log: RunLog) -> Text | None:
@@ -134,7 +140,7 @@ class LiveView:
 
 def print_end(console: Console, log: RunLog, end: RunEnded, *, show_diff: bool = True) -> None:
     """The verdict of a run, its diff, and what to do next."""
-    style = "bold green" if end.outcome == "solved" else "bold red"
+    style = {"solved": "bold green", "unverified": "bold yellow"}.get(end.outcome, "bold red")
     diff = log.text(end.diff)
     console.print()
     if diff and show_diff:
@@ -147,7 +153,7 @@ def print_end(console: Console, log: RunLog, end: RunEnded, *, show_diff: bool =
     )
     console.print(headline)
     run = log.folder.name
-    if end.outcome == "solved":
+    if end.outcome in ("solved", "unverified"):
         console.print(f"Your tree is untouched. Take the change with  agent apply {run}")
     elif diff:
         console.print(f"The diff above is progress, not a solution. Details:  agent show {run}")
@@ -229,7 +235,9 @@ def hop_table(events: Iterable[Event]) -> Table:
         elif isinstance(event, StepEnded):
             advanced[event.step] = event.advanced
     table = Table(title="Where candidates fell", title_justify="left")
-    hops = ["parse", "edit", "duplicate", "diagnose", "tests", "regression", "solved"]
+    ended = {hop for counter in counts.values() for hop in counter}
+    hops = ["parse", "edit", "duplicate", "diagnose", "tests", "regression"]
+    hops.append("unverified" if "unverified" in ended else "solved")
     for column in ("step", *hops, "tokens", "kept"):
         table.add_column(column, justify="right")
     for step, hop_counts in sorted(counts.items()):

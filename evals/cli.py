@@ -16,6 +16,7 @@ import typer
 
 from evals import compare_cli, judge_cli
 from evals.judge_cli import check_sandbox
+from evals.repo_cli import run_repo_tasks
 from models.console import INFRASTRUCTURE, run_app
 
 if TYPE_CHECKING:
@@ -38,8 +39,13 @@ DataOption = Annotated[
 
 @app.command()
 def run(
-    problems: Annotated[str, typer.Argument(metavar="SET", help="A name from `evals sets`, or a file.")],
-    model: Annotated[str, typer.Option(help="Catalogue name, folder, provider id or server URL.")],
+    problems: Annotated[
+        str, typer.Argument(metavar="SET", help="A name from `evals sets`, a file, or `repo` (see --tasks).")
+    ],
+    model: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Catalogue name, folder, provider id or server URL."),
+    ] = None,
     engine: Annotated[str, typer.Option(help="auto, transformers, hosted or vllm.")] = "auto",
     adapter: Annotated[str, typer.Option(help="current, none, a version or a folder.")] = "current",
     limit: Annotated[Optional[int], typer.Option(min=1, help="Problems at most.")] = None,  # noqa: UP045
@@ -62,8 +68,44 @@ def run(
     time_scale: Annotated[float, typer.Option(min=0.01, help="Multiplies the time limits of tests.")] = 1.0,
     seed: Annotated[int, typer.Option(help="Same seed, same samples.")] = 0,
     json_file: Annotated[Optional[Path], typer.Option("--json", help="Also write the result here.")] = None,  # noqa: UP045
+    tasks: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(rich_help_panel="Repo tasks", help="JSONL of repo tasks, SWE-bench-like records."),
+    ] = None,
+    repos: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(
+            rich_help_panel="Repo tasks", help="Folder of clones named owner+name; others are cloned."
+        ),
+    ] = None,
+    agent: Annotated[
+        str,
+        typer.Option(
+            rich_help_panel="Repo tasks",
+            help="forklock, none, reference, or a command line with {repo}, {statement}, {statement_file}, "
+            "{test_command}; it runs on this machine as you do.",
+        ),
+    ] = "forklock",
+    only: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(rich_help_panel="Repo tasks", help="Only tasks whose id begins so; repeat it."),
+    ] = None,
+    agent_timeout: Annotated[
+        float, typer.Option(min=1, rich_help_panel="Repo tasks", help="Seconds an agent has for a task.")
+    ] = 1800.0,
 ) -> None:
     """Sample, judge, report. An interrupted run goes on when the same command is given again."""
+    check_sandbox(sandbox)
+    if json_file is not None and not json_file.absolute().parent.is_dir():
+        raise typer.BadParameter(f"{json_file.parent} is not a folder", param_hint="--json")
+    if problems == "repo":
+        run_repo_tasks(
+            tasks, repos, agent, model, only=only or [], limit=limit, difficulty=difficulty, sandbox=sandbox,
+            agent_timeout=agent_timeout, json_file=json_file,
+        )  # fmt: skip
+        return
+    if model is None:
+        raise typer.BadParameter("which model?", param_hint="--model")
     from evals.sets import load_set
 
     window = (_day(start), _day(end))
@@ -76,9 +118,6 @@ def run(
         difficulty=difficulty,
         platform=platform,
     )
-    if json_file is not None and not json_file.absolute().parent.is_dir():
-        raise typer.BadParameter(f"{json_file.parent} is not a folder", param_hint="--json")
-    check_sandbox(sandbox)
     decoding = {
         "temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p, "max_tokens": max_tokens,
         "seed": seed,

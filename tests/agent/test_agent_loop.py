@@ -30,10 +30,11 @@ def solve(repo: Path, script: Script, **flags: object) -> tuple[Report, RunLog, 
     engine = ScriptedEngine(script)
     engine.supports_prefill = bool(flags.pop("prefill", False))
     test = str(flags.pop("test", TEST))
+    verified = bool(flags.pop("verified", True))
     settings = AgentSettings.load(repo, **{"width": 4, "regression": "none", "diagnostics": False, **flags})
     prepared = prepare(
         "total() forgets a price", inspect_repo(repo), test, settings, engine.identity,
-        allow_dirty=False, preset="weak",
+        allow_dirty=False, preset="weak", verified=verified,
     )  # fmt: skip
     return execute(prepared, engine), prepared.log, engine
 
@@ -210,3 +211,27 @@ def test_an_ended_run_is_not_resumed(repo: Path) -> None:
 def test_the_same_seed_asks_the_same_questions(repo: Path) -> None:
     asked = [solve(repo, lambda _r, _i: fenced(WRONG.format(n=3)), steps=2)[2].requests for _ in range(2)]
     assert asked[0] == asked[1]
+
+
+def test_without_a_failing_check_the_change_that_most_agree_on_is_taken(repo: Path) -> None:
+    check = "python -m pytest -q test_shop.py::test_empty"
+    answers = [WRONG.format(n=5), RIGHT, RIGHT.replace("sum(prices)", "sum(list(prices))"), RIGHT]
+    report, log, _ = solve(
+        repo, lambda _r, i: fenced(answers[i % 4]), test=check, verified=False, width=4, steps=1
+    )
+    assert report.outcome is Outcome.UNVERIFIED
+    assert "sum(prices)" in report.diff and "+ 5" not in report.diff
+    assert {r.hop for r in rulings(log)} == {"unverified", "duplicate"}
+    assert log.read().events[-1].outcome == "unverified"  # type: ignore[union-attr]
+
+
+def test_without_a_failing_check_what_breaks_something_is_never_taken(repo: Path) -> None:
+    check = "python -m pytest -q test_shop.py::test_empty"
+    broken = "def total(prices):\n    raise ValueError\n"
+    mean = "def mean(prices):\n    raise ValueError\n"
+    report, _, _ = solve(
+        repo, lambda r, _i: fenced(mean if "`mean`" in r.messages[-1].content else broken), test=check,
+        verified=False, steps=1,
+    )  # fmt: skip
+    assert report.outcome in (Outcome.UNVERIFIED, Outcome.STEPS)
+    assert "-    return total(prices)" not in report.diff
