@@ -99,6 +99,7 @@ class MessageRef(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     role: str
+    """`text` for a prompt that is no chat."""
     content: Text
 
 

@@ -29,6 +29,7 @@ from agent.events import (
     StepEnded,
 )
 from agent.hops import Check, Gauntlet
+from agent.infill import MAX_TOKENS, hole, infill_text
 from agent.places import RankedPlace, chunks, ranked_places, share
 from agent.prompts import Attempt, View, build_request
 from agent.protocol import Protocol, ProtocolName, Style, function_header
@@ -54,6 +55,9 @@ _WARMER = 0.15
 
 _STUCK_STEPS = 2
 """Steps in a row without a new program or a better tree, after which a run is stuck."""
+
+_FILL_SHARE = 4
+"""One fresh lane of a place in so many is a gap to fill, where the model knows how."""
 
 _OUTLINE_LINES = 80
 """Longest class that is shown whole around a method to be written."""
@@ -111,6 +115,8 @@ class Run:
     on_tokens: Callable[[int], None] = lambda _n: None
     _began: float = field(default_factory=time.monotonic)
     _tried: dict[str, int] = field(default_factory=dict)
+    _filled: dict[str, int] = field(default_factory=dict)
+    """Gaps that each place had so far: the next is its next statement."""
     _best: Ruling | None = None
     _plausible: list[Candidate] = field(default_factory=list)
     """Best candidates of the steps, where no check can tell more."""
@@ -255,6 +261,10 @@ class Run:
     ) -> Lane:
         protocol = self._protocol()
         code = self._code(place)
+        if attempt is None and turn % _FILL_SHARE == 2:  # in the place of a rewrite, not of an ending
+            gap = self._gap(number, place, code, report)
+            if gap is not None:
+                return gap
         style: Style = "repair" if attempt else self.options.styles[turn % len(self.options.styles)]
         if protocol.name != "symbol" or not function_header(code):
             style = "repair"
@@ -281,6 +291,18 @@ class Run:
             prefill=self.engine.supports_prefill,
         )
         return Lane(number, place, request, self.engine.count_tokens(request), code if place.symbol else "")
+
+    def _gap(self, number: int, place: Place, code: str, report: TestReport) -> Lane | None:
+        """A lane that asks for one statement of the place, if the model was trained for that."""
+        marks = self.engine.infill if self.options.protocol == "symbol" and place.symbol else None
+        before = self._filled.get(place.label, 0)
+        opening = hole(code, before) if marks else None
+        if marks is None or opening is None:
+            return None
+        self._filled[place.label] = before + 1
+        text = infill_text(marks, code, opening, task=self.task.statement, tests=self._test_sources(report))
+        request = Request(text=text, max_tokens=MAX_TOKENS)
+        return Lane(number, place, request, self.engine.count_tokens(request), code, opening)
 
     def _decoding(self, step: int, samples: int, lanes: Sequence[Lane]) -> Decoding:
         base = self.options.decoding

@@ -98,9 +98,13 @@ class Protocol:
             code: the definition as it stands, dedented.
         """
         opening = prefilled_code(prefill)
-        if self.name != "symbol" or place.symbol is None or opening not in openings(code):
+        if self.name != "symbol" or opening not in openings(code) or answer.lstrip().startswith("```"):
             return None
-        if answer.lstrip().startswith("```"):
+        return self.filled(answer, place, code, opening=opening)
+
+    def filled(self, answer: str, place: Place, code: str, *, opening: str) -> Action | None:
+        """The action that puts the first statement of `answer` into a hole of `code`, if it holds one."""
+        if place.symbol is None:
             return None
         source = splice(code, opening, _until_fence(answer))
         if source is None:

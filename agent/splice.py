@@ -28,17 +28,22 @@ def splice(code: str, opening: str, answer: str) -> str | None:
         The new source, or None where there is no such statement, the answer holds none, or nothing changes.
     """
     line = opening.count("\n") + 1
-    old = _statement(code, line)
-    if old is None:
-        return None
-    lines = code.splitlines(keepends=True)
+    rests = remainders(code, opening)
     for written in _beginnings(_without_comments(answer)):
-        for rest in _rests(old, lines):
-            new = f"{opening}{written.rstrip()}\n{''.join(rest)}"
+        for rest in rests:
+            new = f"{opening}{written.rstrip()}\n{rest}"
             made = _statement(new, line)
             if made is not None and _ends_at(made, new, rest):
                 return new if ast.dump(ast.parse(new)) != ast.dump(ast.parse(code)) else None
     return None
+
+
+def remainders(code: str, opening: str) -> list[str]:
+    """What can stay of `code` behind the statement that `opening` ends at: all behind it, and, for a compound
+    one, its body and all behind that. Empty where there is no such statement."""
+    old = _statement(code, opening.count("\n") + 1)
+    lines = code.splitlines(keepends=True)
+    return ["".join(rest) for rest in _rests(old, lines)] if old is not None else []
 
 
 def _without_comments(answer: str) -> str:
@@ -64,9 +69,9 @@ def _rests(old: ast.stmt, lines: list[str]) -> Iterator[list[str]]:
         yield lines[body[0].lineno - 1 :]
 
 
-def _ends_at(made: ast.stmt, new: str, rest: list[str]) -> bool:
+def _ends_at(made: ast.stmt, new: str, rest: str) -> bool:
     """Whether the statement is whole: it ends where the rest begins, or the rest begins with its body."""
-    first = new.count("\n") + 1 - sum(line.count("\n") for line in rest)
+    first = new.count("\n") + 1 - rest.count("\n")
     body = getattr(made, "body", None)
     return made.end_lineno == first - 1 or bool(body and body[0].lineno == first)
 

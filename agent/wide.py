@@ -42,6 +42,8 @@ class Lane:
     prompt_tokens: int
     code: str = ""
     """The definition as it stands, dedented; "" for a whole file."""
+    hole: str | None = None
+    """For a request to fill in one statement: the code before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,14 +196,17 @@ class WideStep:
                 request=lane.number,
                 digest=self._digest(lane, decoding),
                 place=lane.place.label,
-                messages=[
-                    MessageRef(role=m.role, content=self.log.store(m.content)) for m in lane.request.messages
-                ],
+                messages=self._message_refs(lane.request),
                 prefill=lane.request.prefill,
                 decoding=decoding.model_dump(mode="json"),
                 prompt_tokens=lane.prompt_tokens,
             )
         )
+
+    def _message_refs(self, request: Request) -> list[MessageRef]:
+        if request.text is not None:
+            return [MessageRef(role="text", content=self.log.store(request.text))]
+        return [MessageRef(role=m.role, content=self.log.store(m.content)) for m in request.messages]
 
     def _log_answer(self, lane: Lane, sample: int, completion: Completion, decoding: Decoding) -> None:
         self.log.append(
@@ -228,6 +233,8 @@ class WideStep:
         candidate = Candidate(lane.number * decoding.n + sample, lane, completion)
         error = self._read(candidate)
         self._enter(candidate, error, pool)
+        if lane.hole is not None:
+            return
         second = self.protocol.splice(completion.text, lane.place, lane.code, prefill=lane.request.prefill)
         if second is not None and second != candidate.action:
             self._enter(Candidate(self._samples + candidate.index, lane, completion, second), None, pool)
@@ -245,6 +252,13 @@ class WideStep:
 
     def _read(self, candidate: Candidate) -> str | None:
         lane, completion = candidate.lane, candidate.completion
+        if lane.hole is not None:
+            candidate.action = self.protocol.filled(completion.text, lane.place, lane.code, opening=lane.hole)
+            return (
+                None
+                if candidate.action
+                else "the answer holds no statement that fits, or the one that was there"
+            )
         try:
             candidate.action = self.protocol.parse(
                 completion.text,

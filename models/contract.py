@@ -45,6 +45,12 @@ class Request(_Frozen):
     seed: int | None = None
     """Takes the place of `Decoding.seed` for this request: its samples then depend on this number and not
     on the request's place in the call, so that the rest of an interrupted batch comes out the same."""
+    max_tokens: Annotated[int, Field(ge=1)] | None = None
+    """Fewer new tokens than `Decoding.max_tokens`, for this request."""
+
+    def bound(self, decoding: Decoding) -> int:
+        """New tokens per sample of this request."""
+        return min(decoding.max_tokens, self.max_tokens or decoding.max_tokens)
 
     def model_post_init(self, _: object, /) -> None:
         if bool(self.messages) == (self.text is not None):
@@ -127,6 +133,14 @@ OnCompletion = Callable[[int, int, Completion], None]
 """Called as each sample ends, with (request index, sample index, completion), in any order."""
 
 
+class InfillTokens(_Frozen):
+    """The marks with which a model was trained to fill in a gap (arXiv 2207.14255)."""
+
+    prefix: str
+    suffix: str
+    middle: str
+
+
 class Engine(ABC):
     """A source of tokens. Use as a context manager; `close` frees memory, servers and sockets."""
 
@@ -135,6 +149,11 @@ class Engine(ABC):
     """Prompt and answer together, in tokens."""
     supports_prefill: bool = True
     """Whether `Request.prefill` works here."""
+
+    @property
+    def infill(self) -> InfillTokens | None:
+        """For raw-text requests: the model's marks of a gap, None where it has none or they are not known."""
+        return None
 
     @abstractmethod
     def complete(

@@ -284,7 +284,7 @@ class HostedEngine(Engine):
             ModelFault: an option that the other side does not honour.
         """
         call: dict[str, Any] = {
-            "max_tokens": decoding.max_tokens,
+            "max_tokens": request.bound(decoding),
             "timeout": self._timeout_s,
             "max_retries": 0,
             "num_retries": 0,

@@ -353,7 +353,7 @@ class VllmEngine(Engine):
             "prompt": ids,
             "n": decoding.n,
             "temperature": decoding.temperature,
-            "max_tokens": min(decoding.max_tokens, self.context_tokens - len(ids)),
+            "max_tokens": min(request.bound(decoding), self.context_tokens - len(ids)),
             "stop": list(decoding.stop),
             "stream": True,
             "stream_options": {"include_usage": True},

@@ -112,6 +112,14 @@ def _of_run(log: RunLog) -> Iterable[Prompt]:
 
 
 def _run_prompt(log: RunLog, number: int, event: ModelAsked) -> Prompt:
+    if [m.role for m in event.messages] == ["text"]:
+        text = log.text(event.messages[0].content)
+        return Prompt(
+            prompt_id=f"run/{log.folder.name}/{number}",
+            request=Request(text=text),
+            statement=text,
+            source="runs",
+        )
     messages = tuple(
         Message.model_validate({"role": m.role, "content": log.text(m.content)}) for m in event.messages
     )

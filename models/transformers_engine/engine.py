@@ -21,6 +21,7 @@ from models.contract import (
     Decoding,
     Engine,
     FinishReason,
+    InfillTokens,
     ModelFault,
     ModelIdentity,
     OnCompletion,
@@ -201,9 +202,15 @@ class TransformersEngine(Engine):
         )
         return batch.run(prompts)
 
+    @property
+    def infill(self) -> InfillTokens | None:
+        known = self._open().tokenizer.get_added_vocab()
+        marks = InfillTokens(prefix="<|fim_prefix|>", suffix="<|fim_suffix|>", middle="<|fim_middle|>")
+        return marks if {marks.prefix, marks.suffix, marks.middle} <= known.keys() else None
+
     def _prompt(self, index: int, request: Request, decoding: Decoding) -> Prompt:
         ids = self._fitting(prompt_ids(self._open().tokenizer, request))
-        return Prompt(index, ids, min(decoding.max_tokens, self.context_tokens - len(ids)), request.seed)
+        return Prompt(index, ids, min(request.bound(decoding), self.context_tokens - len(ids)), request.seed)
 
     def _fitting(self, ids: list[int]) -> list[int]:
         if not ids:
