@@ -132,7 +132,11 @@ class Run:
         """
         spend = Spend(self._limit, *self.spent_before)
         before = self._baseline(self.task.test_command, "task")
-        self._require_failing(before)
+        try:
+            self._require_failing(before)
+        except AgentFault as fault:
+            self._end(Outcome.FAULT, fault.message, spend)  # nothing to go on with: no resume
+            raise
         regression = self._regression()
         ranking = self._rank(before)
         if not ranking:

@@ -138,6 +138,8 @@ def test_each_limit_is_named(repo: Path, flags: dict[str, object], outcome: Outc
 def test_checks_that_cannot_serve_are_refused(repo: Path, test: str, message: str) -> None:
     with pytest.raises(AgentFault, match=message):
         solve(repo, lambda _r, _i: "", test=test)
+    end = find_run(repo, "last").read().events[-1]
+    assert isinstance(end, RunEnded) and end.outcome == "fault"
 
 
 def test_a_dirty_tree_is_refused_unless_allowed(repo: Path) -> None:
