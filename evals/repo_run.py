@@ -263,8 +263,8 @@ def _unlink_links(root: Path, target: Path) -> None:
 def _verdict(
     task: RepoTask, report: TrialReport, diff: str, exit_code: int | None, agent_s: float
 ) -> TaskResult:
-    fixed = tuple(test for test in task.fail_to_pass if test in report.passed)
-    broken = tuple(test for test in task.pass_to_pass if test not in report.passed)
+    fixed = tuple(test for test in task.fail_to_pass if _passes(test, report))
+    broken = tuple(test for test in task.pass_to_pass if not _passes(test, report))
     common = {"diff": diff, "agent_exit": exit_code, "agent_s": agent_s, "test_s": report.wall_s}
     if not report.ran:
         return _result(task, "infrastructure error", report.output[-300:], **common)
@@ -273,6 +273,15 @@ def _verdict(
         task, "resolved" if done else "not resolved", "" if done else _why(task, report, fixed, broken),
         fixed=fixed, broken=broken, **common,
     )  # fmt: skip
+
+
+def _passes(test: str, report: TrialReport) -> bool:
+    """Records made from pytest's summary lines (`PASSED id - reason`) have ids cut at " - ": such a one stands for
+    all tests that begin so."""
+    if test in report.passed:
+        return True
+    begun = [name for name in (*report.passed, *report.reasons) if name.startswith(f"{test} - ")]
+    return bool(begun) and all(name in report.passed for name in begun)
 
 
 def _why(task: RepoTask, report: TrialReport, fixed: Sequence[str], broken: Sequence[str]) -> str:

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
+from agent.trial import TrialReport
 from evals.contract import EvalFault
-from evals.repo_run import AgentUnderTest, RepoStore, TaskResult, run_tasks
+from evals.repo_run import AgentUnderTest, RepoStore, TaskResult, _passes, run_tasks
 from evals.repo_tasks import RepoTask, find_repository, read_tasks
 from sandbox import SandboxFault, open_sandbox
 
@@ -193,6 +194,22 @@ def test_bad_records_are_named(
     path.write_text(json.dumps(record | change) + "\n")
     with pytest.raises(EvalFault, match=message):
         read_tasks(path)
+
+
+@pytest.mark.parametrize(
+    ("passed", "failed", "holds"),
+    [
+        ({"t.py::t[a - b]", "t.py::t[a - c]"}, set(), True),
+        ({"t.py::t[a - b]"}, {"t.py::t[a - c]"}, False),
+        ({"t.py::t[ab]"}, set(), False),
+        (set(), set(), False),
+    ],
+)
+def test_an_id_that_was_cut_stands_for_all_that_begin_so(
+    passed: set[str], failed: set[str], holds: bool
+) -> None:
+    report = TrialReport("passed", frozenset(passed), dict.fromkeys(failed, "no"), "", 0.0)
+    assert _passes("t.py::t[a", report) is holds
 
 
 def test_a_missing_commit_is_no_verdict(record: dict[str, Any], repos: Path, tmp_path: Path) -> None:
