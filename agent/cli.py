@@ -82,6 +82,7 @@ def solve(
     """Solve a task: find the place, sample candidates, let the tools choose. Your tree is not touched."""
     from rich.console import Console
 
+    from agent.contract import WITH_CHANGE
     from agent.repo import inspect_repo
     from agent.session import find_run, prepare, reopen
     from agent.settings import AgentSettings
@@ -119,7 +120,7 @@ def solve(
             if lock is not None:
                 lock.release()
     _finish(prepared.log, console, in_place=in_place, root=state.root, json_output=json_output)
-    raise typer.Exit(0 if outcome in ("solved", "unverified") else 1)
+    raise typer.Exit(0 if outcome in WITH_CHANGE else 1)
 
 
 def _read_task(task: str) -> str:
@@ -238,13 +239,14 @@ def _execute(prepared: Prepared, engine: Any, console: Console) -> str:
 def _finish(log: RunLog, console: Console, *, in_place: bool, root: Path, json_output: bool) -> None:
     import json
 
+    from agent.contract import WITH_CHANGE
     from agent.events import RunEnded
     from agent.view import print_end, summary
 
     events = log.read().events
     end = next(event for event in reversed(events) if isinstance(event, RunEnded))
     print_end(console, log, end)
-    if in_place and end.outcome in ("solved", "unverified"):
+    if in_place and end.outcome in WITH_CHANGE:
         _apply(log, root, console)
     if json_output:
         whole = {"run_id": log.folder.name, **summary(events), "diff": log.text(end.diff)}
@@ -333,7 +335,7 @@ def apply(
     """Apply a run's diff to your tree, all or nothing."""
     from rich.console import Console
 
-    from agent.contract import AgentFault
+    from agent.contract import WITH_CHANGE, AgentFault
     from agent.events import RunEnded
     from agent.repo import inspect_repo
     from agent.session import find_run
@@ -345,7 +347,7 @@ def apply(
         raise AgentFault(
             f"run {log.folder.name} has not ended", fix=f"agent solve --resume {log.folder.name}"
         )
-    if end.outcome not in ("solved", "unverified") and not force:
+    if end.outcome not in WITH_CHANGE and not force:
         raise AgentFault(
             f"run {log.folder.name} ended {end.outcome}: its diff is no solution",
             fix="look at it with `agent show --diff`, and apply it with --force if you want it all the same",

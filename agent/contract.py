@@ -42,6 +42,10 @@ class Outcome(StrEnum):
     """The sandbox, the model or a tool failed; the message says which."""
 
 
+WITH_CHANGE = (Outcome.SOLVED, Outcome.UNVERIFIED)
+"""Ends whose diff is meant to be taken; the others' is progress at most."""
+
+
 class Hop(StrEnum):
     """Stations of a candidate, in order. A verdict names the one where it fell, or `TESTS` passed."""
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agent.contract import AgentFault, Hop, Limits, Outcome, Place, Ruling, Task
+from agent.contract import WITH_CHANGE, AgentFault, Hop, Limits, Outcome, Place, Ruling, Task
 from agent.events import (
     BaselineTaken,
     NoteMade,
@@ -423,7 +423,7 @@ class Run:
                 Outcome.UNVERIFIED,
                 f"breaks nothing, but no check tells whether it is right; {detail}",
             )
-        made = outcome in (Outcome.SOLVED, Outcome.UNVERIFIED) and self._best is not None
+        made = outcome in WITH_CHANGE and self._best is not None
         diff = self._best.diff if made and self._best else self.base.diff()
         report = Report(
             outcome, detail, diff, self._best, self._steps, spend.prompt_tokens, spend.completion_tokens,

@@ -18,6 +18,7 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
+from agent.contract import WITH_CHANGE
 from agent.events import (
     BaselineTaken,
     CandidateRuled,
@@ -153,7 +154,7 @@ def print_end(console: Console, log: RunLog, end: RunEnded, *, show_diff: bool =
     )
     console.print(headline)
     run = log.folder.name
-    if end.outcome in ("solved", "unverified"):
+    if end.outcome in WITH_CHANGE:
         console.print(f"Your tree is untouched. Take the change with  agent apply {run}")
     elif diff:
         console.print(f"The diff above is progress, not a solution. Details:  agent show {run}")

@@ -302,8 +302,8 @@ def _result(task: RepoTask, outcome: Outcome, reason: str, **more: object) -> Ta
     )  # fmt: skip
 
 
-def forklock_command(model: str, words: Sequence[str] = ()) -> str:
+def forklock_command(model: str) -> str:
     """Our own agent as a command: in place, the statement as its task, no failing check known."""
     agent = Path(sys.executable).with_name("agent")
     own = [str(agent), "solve", "{statement}", "--repo", "{repo}", "--test", "{test_command}", "--unverified"]
-    return shlex.join([*own, "--model", model, "--in-place", *words])
+    return shlex.join([*own, "--model", model, "--in-place"])

@@ -112,23 +112,22 @@ def _of_run(log: RunLog) -> Iterable[Prompt]:
 
 
 def _run_prompt(log: RunLog, number: int, event: ModelAsked) -> Prompt:
+    request = _run_request(log, event)
+    return Prompt(
+        prompt_id=f"run/{log.folder.name}/{number}",
+        request=request,
+        statement=request.text or "\n".join(m.content for m in request.messages if m.role == "user"),
+        source="runs",
+    )
+
+
+def _run_request(log: RunLog, event: ModelAsked) -> Request:
     if [m.role for m in event.messages] == ["text"]:
-        text = log.text(event.messages[0].content)
-        return Prompt(
-            prompt_id=f"run/{log.folder.name}/{number}",
-            request=Request(text=text),
-            statement=text,
-            source="runs",
-        )
+        return Request(text=log.text(event.messages[0].content))
     messages = tuple(
         Message.model_validate({"role": m.role, "content": log.text(m.content)}) for m in event.messages
     )
-    return Prompt(
-        prompt_id=f"run/{log.folder.name}/{number}",
-        request=Request(messages=messages, prefill=event.prefill),
-        statement="\n".join(m.content for m in messages if m.role == "user"),
-        source="runs",
-    )
+    return Request(messages=messages, prefill=event.prefill)
 
 
 def _distinct(prompts: Iterable[Prompt]) -> Iterable[Prompt]:
