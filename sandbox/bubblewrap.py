@@ -16,7 +16,9 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -37,6 +39,8 @@ _SHM, _SHM_MB = "/dev/shm", 64  # noqa: S108
 # Process 1 of the namespace. It outlives the command by an instant, so that a signal that the command
 # sends itself has its default effect, and what it says about the command's death goes nowhere.
 _INIT = 'exec 3>&2 2>/dev/null; (exec "$@" 2>&3 3>&-); exit $?'
+
+_ACCOUNTANT = str(Path(__file__).with_name("accountant.py"))
 
 
 class BubblewrapSandbox(Sandbox):
@@ -105,11 +109,14 @@ class BubblewrapSandbox(Sandbox):
         timeout_s: float,
     ) -> ExecResult:
         with _Channel(blocking=group is not None) as channel:
+            argv = [_bwrap(), *view, *channel.options, "--", "/bin/sh", "-c", _INIT, "sh", *command]
+            if group is None:
+                argv = _accounted(argv, channel.report, self._owner)
             running = start(
-                ["bwrap", *view, *channel.options, "--", "/bin/sh", "-c", _INIT, "sh", *command],
+                argv,
                 env={"PATH": os.defpath},
                 pass_fds=channel.theirs,
-                owner=self._owner,
+                owner=self._owner if group else None,
             )
             tree = _Tree(channel, running, group)
             watcher = None if group else MemoryWatcher(tree.init, limits.memory_mb, tree.kill)
@@ -120,7 +127,7 @@ class BubblewrapSandbox(Sandbox):
                 kill=tree.kill,
                 tick=watcher.tick if watcher else None,
             )
-            return _result(done, tree, channel.exit_code(), group, watcher)
+            return _result(done, tree, channel.ending(), group, watcher)
 
     def fork(self) -> BubblewrapSandbox:
         workspace = self._workspace.fork()
@@ -135,9 +142,23 @@ class BubblewrapSandbox(Sandbox):
             self._workspace.close()
 
 
+def _bwrap() -> str:
+    return shutil.which("bwrap") or "bwrap"
+
+
+def _accounted(argv: list[str], report: int, owner: tuple[int, int] | None) -> list[str]:
+    """`argv` behind the accountant, which dies with us as bubblewrap dies with it."""
+    user, group = map(str, owner) if owner else ("-", "-")
+    return [
+        "setpriv", "--pdeathsig", "KILL", "--", sys.executable, "-I", "-S", _ACCOUNTANT, str(report), user, group,
+        *argv,
+    ]  # fmt: skip
+
+
 def _result(
-    done: Finished, tree: _Tree, exit_code: int | None, group: Group | None, watcher: MemoryWatcher | None
+    done: Finished, tree: _Tree, ending: _Ending, group: Group | None, watcher: MemoryWatcher | None
 ) -> ExecResult:
+    exit_code = ending.exit_code
     if exit_code is None and not tree.killed:
         reason = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
         raise SandboxFault(
@@ -150,7 +171,7 @@ def _result(
         oom, peak = group.oom_killed(), group.peak_mb()
     else:
         assert watcher is not None
-        oom, peak = watcher.verdict(done.max_rss_mb, failed=failed)
+        oom, peak = watcher.verdict(ending.max_rss_mb, failed=failed)
     # A shell's convention is all that crosses the namespace: 128+n means signal n.
     by_signal = code - 128 if 128 < code <= 128 + signal.NSIG else None
     return ExecResult(
@@ -167,6 +188,16 @@ def _result(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Ending:
+    """What the status pipe said when all was over."""
+
+    exit_code: int | None
+    """As bubblewrap reports it; None when the command was never started, or all was killed."""
+    max_rss_mb: float | None
+    """From the accountant; None where there was none."""
+
+
 class _Channel:
     """bubblewrap's status pipe, and the pipe that holds the command back until its group is set.
 
@@ -176,6 +207,7 @@ class _Channel:
     def __init__(self, *, blocking: bool) -> None:
         self._status, status_theirs = os.pipe()
         self.theirs = [status_theirs]
+        self.report = status_theirs
         self.options = ["--json-status-fd", str(status_theirs)]
         self._gate: int | None = None
         if blocking:
@@ -205,7 +237,7 @@ class _Channel:
             if not data:
                 return None
             self._text += data
-        pid: int = json.loads(self._text.split(b"\n")[0])["child-pid"]
+        pid: int | None = json.loads(self._text.split(b"\n")[0]).get("child-pid")
         return pid
 
     def release(self) -> None:
@@ -213,15 +245,15 @@ class _Channel:
             with contextlib.suppress(BrokenPipeError):
                 os.write(self._gate, b"x")
 
-    def exit_code(self) -> int | None:
-        """As bubblewrap reports it; None when the command was never started, or all was killed."""
+    def ending(self) -> _Ending:
+        """To be asked when the processes are gone."""
         while data := os.read(self._status, 4096):
             self._text += data
-        for line in self._text.splitlines():
-            code: int | None = json.loads(line).get("exit-code")
-            if code is not None:
-                return code
-        return None
+        said = {
+            key: value for line in self._text.split(b"\n") if line for key, value in json.loads(line).items()
+        }
+        peak = said.get("max-rss-kib")
+        return _Ending(said.get("exit-code"), peak / 1024 if peak is not None else None)
 
 
 class _Tree:

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -90,16 +91,20 @@ def test_opened_and_closed_leaves_nothing(
 OWNER = """
 import sys, time
 from pathlib import Path
-from sandbox import open_sandbox
+from sandbox import bubblewrap, open_sandbox
+if "--no-groups" in sys.argv: bubblewrap.make_group = lambda **_: None
 sandbox = open_sandbox(Path(sys.argv[1]), backend=sys.argv[2], forks_in=Path(sys.argv[3]))
 print("ready", flush=True)
 sandbox.exec(["sh", "-c", f"(setsid sleep {sys.argv[4]} &); sleep {sys.argv[4]}"])
 """
 
 
-def test_a_killed_owner_takes_its_commands_along(isolated, repo: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("more", [[], ["--no-groups"]], ids=["groups", "no-groups"])
+def test_a_killed_owner_takes_its_commands_along(
+    isolated, repo: Path, tmp_path: Path, more: list[str]
+) -> None:
     mark = f"89{os.getpid()}.25"
-    argv = [sys.executable, "-c", OWNER, str(repo), isolated, str(tmp_path / "p"), mark]
+    argv = [sys.executable, "-c", OWNER, str(repo), isolated, str(tmp_path / "p"), mark, *more]
     root = Path(__file__).parents[2]
     with subprocess.Popen(
         argv, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(root)}
@@ -208,6 +213,15 @@ def no_groups(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bubblewrap, "make_group", lambda **_: None)
 
 
+def test_a_peak_smaller_than_our_own_is_known(no_groups: None, open_here) -> None:
+    """The kernel counts the caller's memory as the command's until it executes."""
+    ours = bytearray(300 << 20)
+    result = open_here("bubblewrap").exec(["python3", "-c", "bytearray(50 << 20)"])
+    assert len(ours) == 300 << 20
+    assert result.max_rss_mb
+    assert 50 < result.max_rss_mb < 200
+
+
 def test_memory_is_bounded_by_the_watcher(no_groups: None, open_here) -> None:
     script = "b = []\nwhile True: b.append(bytearray(4 << 20))"
     result = open_here("bubblewrap").exec(["python3", "-c", script], limits=Limits(memory_mb=128, wall_s=20))
@@ -217,6 +231,19 @@ def test_memory_is_bounded_by_the_watcher(no_groups: None, open_here) -> None:
     )
     result = open_here("bubblewrap").exec(["sh", "-c", script], limits=Limits(memory_mb=128, wall_s=20))
     assert (result.oom_killed, result.timed_out) == (True, False), "the tree's sum counts"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_a_root_caller_becomes_the_owner_without_groups(no_groups: None) -> None:
+    with tempfile.TemporaryDirectory() as folder:  # pytest's own are closed to other users
+        root = Path(folder)
+        root.chmod(0o755)
+        os.chown(root, 1234, 1234)
+        with open_sandbox(root, backend="bubblewrap") as sandbox:
+            result = sandbox.exec(["sh", "-c", "cat > made; exit 7"], stdin=b"in")
+        assert result.exit_code == 7
+        assert (root / "made").stat().st_uid == 1234
+        assert (root / "made").read_bytes() == b"in"
 
 
 def test_time_out_without_groups(no_groups: None, open_here) -> None:
