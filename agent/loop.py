@@ -16,10 +16,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agent.contract import WITH_CHANGE, AgentFault, Hop, Limits, Outcome, Place, Ruling, Task
+from agent.contract import WITH_CHANGE, AgentFault, Hop, Limits, Outcome, Ruling, Task
 from agent.events import (
     BaselineTaken,
     NoteMade,
@@ -29,38 +28,27 @@ from agent.events import (
     StepEnded,
 )
 from agent.hops import Check, Gauntlet
-from agent.infill import MAX_TOKENS, hole, infill_text
-from agent.places import RankedPlace, chunks, ranked_places, share
-from agent.prompts import Attempt, View, build_request
-from agent.protocol import Protocol, ProtocolName, Style, function_header
+from agent.lanes import LaneMaker
+from agent.places import RankedPlace, ranked_places
+from agent.protocol import Protocol, ProtocolName, Style
 from agent.recorded import Recorded
 from agent.reports import report_from_json, report_to_json
 from agent.wide import BudgetReached, Candidate, Lane, Spend, WideStep
-from models.contract import Decoding, Engine, Request
+from models.contract import Decoding, Engine
 from sandbox import Sandbox
-from tools.contract import EditRefused, ReplaceFile, ReplaceSymbol, TestReport, TestStatus
+from tools.contract import EditRefused, TestReport, TestStatus
 from tools.edits import apply_edit
 from tools.localise import localise
-from tools.symbols import find_symbol, symbol_source
 from tools.testrun import run_tests
 
 if TYPE_CHECKING:
     from tools.lsp import Intel
-
-_REPAIR_SHARE = 8
-"""One lane in so many shows a failed attempt: of those, a small model repeats three in four unchanged."""
 
 _WARMER = 0.15
 """Temperature that each further step adds: the likely candidates have been seen."""
 
 _STUCK_STEPS = 2
 """Steps in a row without a new program or a better tree, after which a run is stuck."""
-
-_FILL_SHARE = 4
-"""One fresh lane of a place in so many is a gap to fill, where the model knows how."""
-
-_OUTLINE_LINES = 80
-"""Longest class that is shown whole around a method to be written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +61,7 @@ class Options:
     """`n` is set per step; `seed` is moved on by each step."""
     protocol: ProtocolName = "symbol"
     styles: tuple[Style, ...] = ("rewrite",)
-    """Of the fresh prompts of a step, in turn; `rewrite` falls back to `repair` where there is no header."""
+    """Of the fresh prompts of a place, in turn (`agent.lanes`)."""
     prompt_tokens: int = 2500
     """Target size of a prompt; never more than the model's context allows."""
     test_timeout_s: float = 120.0
@@ -114,9 +102,6 @@ class Run:
     """Prompt and completion tokens of earlier sittings that the log holds."""
     on_tokens: Callable[[int], None] = lambda _n: None
     _began: float = field(default_factory=time.monotonic)
-    _tried: dict[str, int] = field(default_factory=dict)
-    _filled: dict[str, int] = field(default_factory=dict)
-    """Gaps that each place had so far: the next is its next statement."""
     _best: Ruling | None = None
     _plausible: list[Candidate] = field(default_factory=list)
     """Best candidates of the steps, where no check can tell more."""
@@ -206,6 +191,7 @@ class Run:
 
     def _steps_until_end(self, gauntlet: Gauntlet, ranking: list[RankedPlace], spend: Spend) -> Report:
         report = gauntlet.task.before
+        lane_maker = self._lane_maker()
         attempts: list[Candidate] = []
         idle = 0
         for step in range(1, self.options.limits.steps + 1):
@@ -214,12 +200,12 @@ class Run:
             if outcome is not None:
                 return self._end(outcome, f"the limit was met before step {step}", spend)
             wide = WideStep(
-                step, self.engine, self._protocol(), gauntlet, self.log, self.recorded, spend,
+                step, self.engine, lane_maker.protocol, gauntlet, self.log, self.recorded, spend,
                 on_tokens=self.on_tokens,
             )  # fmt: skip
             known = len(gauntlet.seen)
-            lanes, samples = self._lanes(ranking, attempts, report)
-            candidates = wide.run(lanes, self._decoding(step, samples, lanes))
+            lanes, samples = lane_maker.step(self.options.width, ranking, attempts, report)
+            candidates = wide.run(lanes, self._decoding(step, samples, lanes, lane_maker))
             judged = sorted(
                 (c for c in candidates if c.ruling is not None),
                 key=lambda c: _rank(c, gauntlet),
@@ -240,83 +226,22 @@ class Run:
                 return self._end(Outcome.STUCK, f"{idle} steps brought nothing new", spend)
         return self._end(Outcome.STEPS, f"{self.options.limits.steps} steps were taken", spend)
 
-    def _lanes(
-        self, ranking: list[RankedPlace], attempts: list[Candidate], report: TestReport
-    ) -> tuple[list[Lane], int]:
-        """Requests of a step: fresh tries by rank, and (from the second step) repairs of failed tries."""
-        count, samples = chunks(self.options.width)
-        if self.engine.supports_prefill and self.options.protocol == "symbol":
-            count, samples = self.options.width, 1  # each sample may begin differently; prompts are shared
-        repairs = attempts[: count // _REPAIR_SHARE]
-        places = share(ranking, count - len(repairs), self._tried) if count > len(repairs) else []
-        turns: dict[str, int] = {}
-        lanes: list[Lane] = []
-        for number in range(count):
-            attempt = repairs[number] if number < len(repairs) else None
-            place = attempt.lane.place if attempt else places[number - len(repairs)]
-            turn = turns[place.label] = turns.get(place.label, -1) + 1
-            lanes.append(self._lane(number, place, report, attempt, turn))
-        for lane in lanes:
-            self._tried[lane.place.label] = self._tried.get(lane.place.label, 0) + samples
-        return lanes, samples
+    def _lane_maker(self) -> LaneMaker:
+        options = self.options
+        return LaneMaker(
+            self.engine, Protocol(options.protocol), self.base.root, self.intel, self.task.statement, options.notes,
+            options.styles, options.prompt_tokens, options.decoding.max_tokens,
+        )  # fmt: skip
 
-    def _lane(
-        self, number: int, place: Place, report: TestReport, attempt: Candidate | None, turn: int
-    ) -> Lane:
-        protocol = self._protocol()
-        code = self._code(place)
-        if attempt is None and turn % _FILL_SHARE == 2:  # in the place of a rewrite, not of an ending
-            gap = self._gap(number, place, code, report)
-            if gap is not None:
-                return gap
-        style: Style = "repair" if attempt else self.options.styles[turn % len(self.options.styles)]
-        if protocol.name != "symbol" or not function_header(code):
-            style = "repair"
-        room = self.engine.context_tokens - self.options.decoding.max_tokens - 64
-        outline = self._outline(place) if style == "rewrite" else ""
-        view = View(
-            place=place,
-            code=code,
-            task=self.task.statement,
-            report=report,
-            test_sources=self._test_sources(report),
-            frame="" if outline else self._frame(place),  # the outline has the class; prompts cost seconds
-            notes=self.options.notes,
-            attempt=_attempt(attempt),
-            style=style,
-            variant=turn + self._tried.get(place.label, 0),
-            outline=outline,
-        )
-        request = build_request(
-            view,
-            protocol,
-            budget=min(self.options.prompt_tokens, room),
-            count=self._count,
-            prefill=self.engine.supports_prefill,
-        )
-        return Lane(number, place, request, self.engine.count_tokens(request), code if place.symbol else "")
-
-    def _gap(self, number: int, place: Place, code: str, report: TestReport) -> Lane | None:
-        """A lane that asks for one statement of the place, if the model was trained for that."""
-        marks = self.engine.infill if self.options.protocol == "symbol" and place.symbol else None
-        before = self._filled.get(place.label, 0)
-        opening = hole(code, before) if marks else None
-        if marks is None or opening is None:
-            return None
-        self._filled[place.label] = before + 1
-        text = infill_text(marks, code, opening, task=self.task.statement, tests=self._test_sources(report))
-        request = Request(text=text, max_tokens=MAX_TOKENS)
-        return Lane(number, place, request, self.engine.count_tokens(request), code, opening)
-
-    def _decoding(self, step: int, samples: int, lanes: Sequence[Lane]) -> Decoding:
+    def _decoding(self, step: int, samples: int, lanes: Sequence[Lane], maker: LaneMaker) -> Decoding:
         base = self.options.decoding
-        longest = max(self._count(self._code(lane.place)) for lane in lanes)
+        longest = max(maker.count(maker.code(lane.place)) for lane in lanes)
         return base.model_copy(
             update={
                 "n": samples,
                 "temperature": min(base.temperature + _WARMER * (step - 1), 2.0) if base.temperature else 0.0,
                 "seed": None if base.seed is None else base.seed + 1000 * step,
-                "stop": self._protocol().stop(),
+                "stop": maker.protocol.stop(),
                 # Twice the code it replaces is enough for a repair; what is longer has gone astray.
                 "max_tokens": min(base.max_tokens, 2 * longest + 256),
             }
@@ -345,60 +270,6 @@ class Run:
         self.log.append(
             StepEnded(step=step, best=index, advanced=advanced, discarded_tokens=wide.discarded_tokens)
         )
-
-    # -- what prompts are made of -----------------------------------------------------------------------
-
-    def _protocol(self) -> Protocol:
-        return Protocol(self.options.protocol)
-
-    def _count(self, text: str) -> int:
-        return self.engine.count_tokens(Request(text=text)) if text else 0
-
-    def _code(self, place: Place) -> str:
-        text = _read(self.base.root / place.path)
-        symbol = find_symbol(place.path, text, place.symbol.name_path) if place.symbol else None
-        return _dedent(symbol_source(text, symbol)) if symbol else text
-
-    def _outline(self, place: Place) -> str:
-        """The class around a method, with the method's body left out; "" for a function or a large class."""
-        if place.symbol is None or "." not in place.symbol.name_path:
-            return ""
-        text = _read(self.base.root / place.path)
-        method = find_symbol(place.path, text, place.symbol.name_path)
-        holder = find_symbol(place.path, text, place.symbol.name_path.rpartition(".")[0])
-        if method is None or holder is None or holder.end_line - holder.start_line > _OUTLINE_LINES:
-            return ""
-        lines = text.splitlines()
-        header = function_header(_dedent(symbol_source(text, method))).count("\n")
-        indent = len(lines[method.start_line - 1]) - len(lines[method.start_line - 1].lstrip())
-        kept = lines[holder.start_line - 1 : method.start_line - 1 + header]
-        gap = " " * (indent + 4) + "...  # to be written"
-        return _dedent("\n".join([*kept, gap, *lines[method.end_line : holder.end_line]]))
-
-    def _frame(self, place: Place) -> str:
-        if place.symbol is None:
-            return ""
-        from tools.frame import intellisense_frame
-
-        symbol = find_symbol(place.path, _read(self.base.root / place.path), place.symbol.name_path)
-        if symbol is None:
-            return ""
-        return intellisense_frame(
-            self.intel, self.base.root, symbol, budget_tokens=self.options.prompt_tokens // 4,
-            count_tokens=self._count, with_source=False,
-        )  # fmt: skip
-
-    def _test_sources(self, report: TestReport) -> tuple[str, ...]:
-        """Source of the first failing tests, as the task's owner wrote them."""
-        sources: list[str] = []
-        for failure in report.failures[:2]:
-            path, _, rest = failure.test_id.partition("::")
-            name = rest.replace("::", ".").split("[", 1)[0]
-            text = _read(self.base.root / path) if path and name else ""
-            symbol = find_symbol(path, text, name) if text else None
-            if symbol is not None:
-                sources.append(_dedent(symbol_source(text, symbol)))
-        return tuple(sources)
 
     # -- limits and the end -----------------------------------------------------------------------------
 
@@ -445,29 +316,8 @@ def _rank(candidate: Candidate, gauntlet: Gauntlet) -> tuple[int, ...]:
     return ruling.rank(gauntlet.agreement.get((ruling.step, ruling.index), 1))
 
 
-def _attempt(candidate: Candidate | None) -> Attempt | None:
-    if candidate is None or candidate.action is None or candidate.ruling is None:
-        return None
-    edit = candidate.action.edits[0]
-    source = edit.source if isinstance(edit, ReplaceSymbol | ReplaceFile) else candidate.ruling.diff
-    return Attempt(source=source.strip("\n"), failure=candidate.ruling.reason)
-
-
 def _timeout(before: TestReport, bound: float) -> float:
     """Seconds for a check of a candidate: generous beside the baseline, but no endless loop's worth."""
     if before.status is TestStatus.TIMED_OUT:
         return bound
     return min(bound, max(10.0, 5 * before.wall_s))
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
-
-
-def _dedent(source: str) -> str:
-    import textwrap
-
-    return textwrap.dedent(source)

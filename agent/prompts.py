@@ -54,9 +54,9 @@ class View:
     attempt: Attempt | None = None
     style: Style = "repair"
     variant: int = 0
-    """Which of the beginnings of an answer (`Protocol.prefill`)."""
+    """Of an `ending`: which one (`Protocol.prefill`)."""
     outline: str = ""
-    """For `rewrite` of a method: its class with the method's body left out."""
+    """Where the code is hidden, for a method: its class with the method's body left out."""
 
 
 def failure_text(report: TestReport) -> str:
@@ -106,7 +106,7 @@ def build_request(
 
 
 def _code(view: View, where: str, language: str) -> list[str]:
-    if view.style == "rewrite":
+    if view.style in ("rewrite", "ending"):
         shown = view.outline or function_header(view.code).rstrip() + "\n    ...  # to be written"
         return [f"# What is to be written: {where}\n\n```{language}\n{shown.rstrip()}\n```"]
     parts = [f"# The code to repair: {where}\n\n```{language}\n{view.code.rstrip()}\n```"]

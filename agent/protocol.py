@@ -17,16 +17,26 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+from agent.continuation import continued
 from agent.contract import Action, Place
 from agent.splice import splice
 from tools.contract import Edit, ReplaceFile, ReplaceSymbol, SearchReplace
 
 ProtocolName = Literal["symbol", "file", "search-replace"]
 
-Style = Literal["repair", "rewrite"]
-"""`repair` shows the code as it is and asks for a diagnosis first; `rewrite` hides it, since a small model copies
-what it is shown."""
+Style = Literal["rewrite", "ending", "gap", "continue", "revise", "correct", "repair"]
+"""How a fresh prompt asks. A small model copies what it is shown, so most hide the code or a part of it:
 
+- `rewrite`: a chat that shows header and docstring; the answer is the whole definition.
+- `ending`: the same, with more and more of the present code already in the answer.
+- `gap`: raw text with one statement taken out, for models that were trained to fill it in (`agent.infill`).
+- `continue`: raw text, the file up to the definition's header; no chat at all (`agent.continuation`).
+- `revise`: raw text, the definition before the fix, then its header after the fix.
+- `correct`: a chat that shows the code; the answer begins with its header.
+- `repair`: a chat that shows the code and asks for a diagnosis first.
+"""
+
+_CUT_OFF = "the answer was cut off by the token limit: answer with the code alone"
 DIAGNOSIS = "# What was wrong:"
 _LEADING_COMMENTS = re.compile(r"\A(?:[ \t]*(?:#[^\n]*)?\n)+")
 _FENCE = re.compile(r"^[ \t]*(`{3,}|~{3,})[^\n`]*\n(.*?)^[ \t]*\1[ \t]*$", re.DOTALL | re.MULTILINE)
@@ -51,11 +61,17 @@ class Protocol:
     def ask(self, place: Place, style: Style = "repair") -> str:
         """The closing instruction of the prompt."""
         if self.name == "symbol" and place.symbol is not None:
-            if style == "rewrite":
+            if style in ("rewrite", "ending"):
                 return (
                     f"Write `{place.symbol.name_path}` of `{place.path}` anew, so that it does what its "
                     "description, the task and the checks say. Answer with its complete source in one ```python "
                     "block. No explanation."
+                )
+            if style == "correct":
+                return (
+                    f"Correct `{place.symbol.name_path}` of `{place.path}`, so that it does what its description, "
+                    "the task and the checks say. Answer with its complete source in one ```python block. "
+                    "No explanation."
                 )
             return (
                 f"Correct `{place.symbol.name_path}` in `{place.path}` so that the failing checks pass. Answer with "
@@ -74,10 +90,9 @@ class Protocol:
     def prefill(self, place: Place, code: str, style: Style = "repair", variant: int = 0) -> str:
         """Opening words of the answer, for engines that can put them there.
 
-        `rewrite`: a beginning of the definition itself (`openings`), so that the answer cannot be another one.
-        Even variants begin at the first statement, odd ones keep more and more of the present code.
-        `repair`: the beginning of a diagnosis in a comment, since a small model that starts with code copies what
-        it was shown.
+        The beginning of the definition itself (`openings`), so that the answer cannot be another one: its header, or
+        for an `ending` the `variant`-th beginning behind that, round and round. For a `repair`, that of a diagnosis in
+        a comment.
         """
         if self.name == "search-replace":
             return ""
@@ -87,8 +102,8 @@ class Protocol:
             return "```python\n" + DIAGNOSIS
         known = openings(code)
         later = known[1:]
-        if variant % 2 and later:
-            return "```python\n" + later[(variant // 2) % len(later)]
+        if style == "ending" and later:
+            return "```python\n" + later[variant % len(later)]
         return "```python\n" + (known[0] if known else "")
 
     def splice(self, answer: str, place: Place, code: str, *, prefill: str) -> Action | None:
@@ -111,6 +126,17 @@ class Protocol:
             return None
         return Action((ReplaceSymbol(path=place.path, name_path=place.symbol.name_path, source=source),))
 
+    def continued(self, answer: str, place: Place, opening: str, *, finished: bool) -> Action:
+        """From what a model wrote behind the beginning of a definition, both dedented, to an action.
+
+        Raises:
+            ProtocolError: code that stops in the middle.
+        """
+        if place.symbol is None or not finished:
+            raise ProtocolError(_CUT_OFF)
+        source = continued(opening, answer)
+        return Action((ReplaceSymbol(path=place.path, name_path=place.symbol.name_path, source=source),))
+
     def stop(self) -> tuple[str, ...]:
         """Strings that end an answer: a fence that closes. (One that opens names its language.)"""
         return () if self.name == "search-replace" else ("\n```\n",)
@@ -128,7 +154,7 @@ class Protocol:
         if self.name == "search-replace":
             return Action(_search_replace_edits(answer, place))
         if not finished:
-            raise ProtocolError("the answer was cut off by the token limit: answer with the code alone")
+            raise ProtocolError(_CUT_OFF)
         source = _continued(prefill, answer) if prefill.startswith("```") else _fenced_code(answer)
         if not source.strip():
             raise ProtocolError("the answer held no code. " + _example_fence())

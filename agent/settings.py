@@ -7,7 +7,13 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from agent.contract import AgentFault
+from agent.protocol import Style
 from models.settings import FaultClass, RoomSettings
+
+STYLES: tuple[Style, ...] = (
+    "rewrite", "ending", "continue", "ending", "gap", "ending", "revise", "ending", "rewrite", "ending", "continue",
+    "ending", "correct", "ending", "gap", "ending",
+)  # fmt: skip
 
 
 class AgentSettings(RoomSettings):
@@ -37,8 +43,8 @@ class AgentSettings(RoomSettings):
     """Same seed, same machine, same engine: same candidates. None draws afresh."""
     protocol: Literal["auto", "symbol", "file", "search-replace"] = "auto"
     """How the model says its edits; `auto` asks small local models to rewrite one definition."""
-    styles: tuple[Literal["rewrite", "repair"], ...] = ("rewrite",)
-    """Kinds of fresh prompts, in turn: `rewrite` hides the present code, `repair` shows it (for stronger models)."""
+    styles: tuple[Style, ...] = STYLES
+    """Kinds of fresh prompts of a weak model, in turn: rewrite, ending, gap, continue, revise, correct, repair."""
     sandbox: Literal["auto", "docker", "bubblewrap", "host"] = "auto"
     test_timeout_s: float = Field(default=120.0, gt=0)
     """Seconds for one run of a check, at most."""

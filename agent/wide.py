@@ -11,13 +11,17 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Literal
 
+from agent.continuation import outdented
 from agent.contract import Action, Hop, Outcome, Place, Ruling
 from agent.events import CandidateRuled, MessageRef, ModelAnswered, ModelAsked, RunLog, StepStarted
 from agent.hops import Gauntlet
 from agent.protocol import Protocol, ProtocolError
 from agent.recorded import Recorded, request_digest
 from models.contract import Completion, Decoding, Engine, FinishReason, Request
+
+_NO_STATEMENT = "the answer holds no statement that fits, or the one that was there"
 
 
 class BudgetReached(Exception):
@@ -42,8 +46,12 @@ class Lane:
     prompt_tokens: int
     code: str = ""
     """The definition as it stands, dedented; "" for a whole file."""
-    hole: str | None = None
-    """For a request to fill in one statement: the code before it."""
+    reads: Literal["answer", "statement", "continuation"] = "answer"
+    """What comes back: an answer in the protocol, one statement for a gap, or the rest of the definition."""
+    opening: str = ""
+    """For the latter two: the beginning of `code` that the request ends with, or that stands before the gap."""
+    indent: int = 0
+    """Columns by which what comes back is indented more than `code`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,11 +241,18 @@ class WideStep:
         candidate = Candidate(lane.number * decoding.n + sample, lane, completion)
         error = self._read(candidate)
         self._enter(candidate, error, pool)
-        if lane.hole is not None:
-            return
-        second = self.protocol.splice(completion.text, lane.place, lane.code, prefill=lane.request.prefill)
+        second = self._splice(lane, completion)
         if second is not None and second != candidate.action:
             self._enter(Candidate(self._samples + candidate.index, lane, completion, second), None, pool)
+
+    def _splice(self, lane: Lane, completion: Completion) -> Action | None:
+        """A second candidate: the answer's first statement alone."""
+        if lane.reads == "statement":
+            return None  # that is what the first one is
+        if lane.reads == "continuation":
+            answer = outdented(completion.text, lane.indent)
+            return self.protocol.filled(answer, lane.place, lane.code, opening=lane.opening)
+        return self.protocol.splice(completion.text, lane.place, lane.code, prefill=lane.request.prefill)
 
     def _enter(self, candidate: Candidate, error: str | None, pool: ThreadPoolExecutor) -> None:
         self._candidates[candidate.index] = candidate
@@ -251,21 +266,24 @@ class WideStep:
             self._futures.append(pool.submit(self._judge, candidate))
 
     def _read(self, candidate: Candidate) -> str | None:
+        """Set the candidate's action; why not, where the answer holds none."""
         lane, completion = candidate.lane, candidate.completion
-        if lane.hole is not None:
-            candidate.action = self.protocol.filled(completion.text, lane.place, lane.code, opening=lane.hole)
-            return (
-                None
-                if candidate.action
-                else "the answer holds no statement that fits, or the one that was there"
+        finished = completion.finish_reason is FinishReason.STOP
+        if lane.reads == "statement":
+            candidate.action = self.protocol.filled(
+                completion.text, lane.place, lane.code, opening=lane.opening
             )
+            return None if candidate.action else _NO_STATEMENT
         try:
-            candidate.action = self.protocol.parse(
-                completion.text,
-                lane.place,
-                prefill=lane.request.prefill,
-                finished=completion.finish_reason is FinishReason.STOP,
-            )
+            if lane.reads == "continuation":
+                answer = outdented(completion.text, lane.indent)
+                candidate.action = self.protocol.continued(
+                    answer, lane.place, lane.opening, finished=finished
+                )
+            else:
+                candidate.action = self.protocol.parse(
+                    completion.text, lane.place, prefill=lane.request.prefill, finished=finished
+                )
         except ProtocolError as error:
             return str(error)
         return None

@@ -47,6 +47,12 @@ class Request(_Frozen):
     on the request's place in the call, so that the rest of an interrupted batch comes out the same."""
     max_tokens: Annotated[int, Field(ge=1)] | None = None
     """Fewer new tokens than `Decoding.max_tokens`, for this request."""
+    stop: tuple[str, ...] = ()
+    """Strings that end this request's samples, beside those of `Decoding.stop`."""
+
+    def stops(self, decoding: Decoding) -> tuple[str, ...]:
+        """Strings that end a sample of this request."""
+        return tuple(dict.fromkeys((*decoding.stop, *self.stop)))
 
     def bound(self, decoding: Decoding) -> int:
         """New tokens per sample of this request."""
@@ -149,6 +155,8 @@ class Engine(ABC):
     """Prompt and answer together, in tokens."""
     supports_prefill: bool = True
     """Whether `Request.prefill` works here."""
+    continues_text: bool = True
+    """Whether raw text (`Request.text`) is continued as it stands, by the model and not by a chat."""
 
     @property
     def infill(self) -> InfillTokens | None:

@@ -193,6 +193,7 @@ class HostedEngine(Engine):
         self.identity = ModelIdentity(name=route.name, engine="hosted")
         self.context_tokens = route.context_tokens
         self.supports_prefill = route.prefill
+        self.continues_text = route.extended
         self.honours_seed = "seed" in route.params
         self._litellm = litellm
         self._route = route
@@ -289,7 +290,7 @@ class HostedEngine(Engine):
             "max_retries": 0,
             "num_retries": 0,
             **self._route.connection,
-            **self._optional(decoding, number, count),
+            **self._optional(decoding, request.stops(decoding), number, count),
         }
         extra: dict[str, Any] = self._truncation(decoding)
         if self._route.extended:
@@ -306,12 +307,14 @@ class HostedEngine(Engine):
             call |= extra
         return call
 
-    def _optional(self, decoding: Decoding, number: int, count: int) -> dict[str, Any]:
+    def _optional(
+        self, decoding: Decoding, stops: tuple[str, ...], number: int, count: int
+    ) -> dict[str, Any]:
         wanted: dict[str, Any] = {"temperature": decoding.temperature}
         if decoding.temperature > 0 and decoding.top_p < 1:
             wanted["top_p"] = decoding.top_p
-        if decoding.stop:
-            wanted["stop"] = list(decoding.stop)
+        if stops:
+            wanted["stop"] = list(stops)
         for name in wanted:
             if name not in self._route.params:
                 raise ModelFault(

@@ -354,7 +354,7 @@ class VllmEngine(Engine):
             "n": decoding.n,
             "temperature": decoding.temperature,
             "max_tokens": min(request.bound(decoding), self.context_tokens - len(ids)),
-            "stop": list(decoding.stop),
+            "stop": list(request.stops(decoding)),
             "stream": True,
             "stream_options": {"include_usage": True},
             "return_token_ids": True,

@@ -35,6 +35,7 @@ class Prompt:
     """New tokens per sample, `max_tokens` or what the context leaves."""
     seed: int | None = None
     """`Request.seed`."""
+    stop: tuple[str, ...] = ()
     prefix: Prefix | None = None
     logits: Tensor | None = None
     waiting: int = 0
@@ -169,7 +170,7 @@ class Batch:
         decoding = self._decoding
         seed, place = (decoding.seed, prompt.index) if prompt.seed is None else (prompt.seed, 0)
         uniforms = row_uniforms(seed, place, index, prompt.limit) if decoding.temperature else []
-        return Sample(prompt, index, TextTail(self._decode, decoding.stop), uniforms)
+        return Sample(prompt, index, TextTail(self._decode, prompt.stop), uniforms)
 
     def _uniforms(self, rows: Sequence[Sample]) -> Tensor | None:
         if not self._decoding.temperature:

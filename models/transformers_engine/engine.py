@@ -210,7 +210,8 @@ class TransformersEngine(Engine):
 
     def _prompt(self, index: int, request: Request, decoding: Decoding) -> Prompt:
         ids = self._fitting(prompt_ids(self._open().tokenizer, request))
-        return Prompt(index, ids, min(request.bound(decoding), self.context_tokens - len(ids)), request.seed)
+        limit = min(request.bound(decoding), self.context_tokens - len(ids))
+        return Prompt(index, ids, limit, request.seed, request.stops(decoding))
 
     def _fitting(self, ids: list[int]) -> list[int]:
         if not ids:

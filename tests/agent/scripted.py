@@ -25,6 +25,7 @@ class ScriptedEngine(Engine):
     def __init__(self, script: Script, *, name: str = "scripted") -> None:
         self.identity = ModelIdentity(name=name, engine="scripted")
         self.context_tokens = 32_768
+        self.continues_text = False
         self.script = script
         self.requests: list[Request] = []
         self.answered = 0

@@ -43,7 +43,7 @@ def test_answers_may_begin_at_any_statement() -> None:
         ['    """Doc."""', "   "], ["    b = 1", "   "], ["    for x in a:", "       "], ["        b += x", "   "],
     ]  # fmt: skip
     place = Place("f.py", Symbol("f.py", "f", "function", 1, 6))
-    prefill = Protocol("symbol").prefill(place, code, "rewrite", 3)
+    prefill = Protocol("symbol").prefill(place, code, "ending", 1)
     (edit,) = (
         Protocol("symbol").parse(" b += 2 * x\n    return b\n", place, prefill=prefill, finished=True).edits
     )

@@ -104,6 +104,13 @@ def test_a_stop_string_ends_the_sample_and_is_cut_off(engine: Engine) -> None:
     [[cut]] = engine.complete([TEXT], GREEDY.model_copy(update={"stop": (stop,)}))
     assert cut.text == whole.text[: whole.text.index(stop)]
     assert cut.finish_reason is FinishReason.STOP
+    [[own]] = engine.complete([TEXT.model_copy(update={"stop": (stop,)})], GREEDY)
+    assert (own.text, own.finish_reason) == (cut.text, FinishReason.STOP), "a request may bring its own"
+    other = TEXT.model_copy(update={"stop": ("never written here",)})
+    [[one], [same]] = engine.complete([TEXT.model_copy(update={"stop": (stop,)}), other], GREEDY)
+    assert stop not in one.text
+    assert same.text.startswith(one.text), "and it ends that request alone"
+    assert same.completion_tokens >= one.completion_tokens
 
 
 @pytest.mark.parametrize("request_", [CHAT, TEXT], ids=["chat", "text"])

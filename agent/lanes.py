@@ -1,0 +1,251 @@
+"""The requests of one step: which place each sample edits, and how each asks.
+
+Fresh prompts go through the styles in turn (`agent.protocol.Style`), place by place and on over the steps: a small
+model solves one bug asked one way and the next asked another, and nobody knows which beforehand. Where the engine
+cannot do a style, `rewrite` or `repair` stands in for it.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agent.continuation import continuation_text, revision_text, stops
+from agent.contract import Place
+from agent.infill import MAX_TOKENS, hole, infill_text
+from agent.places import RankedPlace, chunks, share
+from agent.prompts import Attempt, View, build_request
+from agent.protocol import Protocol, Style, function_header, openings
+from agent.wide import Candidate, Lane
+from models.contract import Engine, Request
+from tools.contract import ReplaceFile, ReplaceSymbol, Symbol, TestReport
+from tools.symbols import find_symbol, symbol_source
+
+if TYPE_CHECKING:
+    from tools.lsp import Intel
+
+_REPAIR_SHARE = 8
+"""One lane in so many shows a failed attempt: of those, a small model repeats three in four unchanged."""
+
+_OUTLINE_LINES = 80
+"""Longest class that is shown whole around a method to be written."""
+
+
+@dataclass(slots=True)
+class LaneMaker:
+    """Makes the lanes of a run's steps; remembers what each place had."""
+
+    engine: Engine
+    protocol: Protocol
+    root: Path
+    """The workspace as it stands."""
+    intel: Intel | None
+    task: str
+    notes: str
+    styles: tuple[Style, ...]
+    prompt_tokens: int
+    """Target size of a prompt."""
+    answer_tokens: int
+    tried: dict[str, int] = field(default_factory=dict)
+    """Samples that each place had."""
+    _asked: dict[tuple[str, str], int] = field(default_factory=dict)
+    """Fresh lanes that each place had, by style ("" for all)."""
+
+    def step(
+        self, width: int, ranking: Sequence[RankedPlace], attempts: Sequence[Candidate], report: TestReport
+    ) -> tuple[list[Lane], int]:
+        """(lanes, samples of each): repairs of failed tries first, then fresh tries by rank."""
+        count, samples = chunks(width)
+        if self.engine.supports_prefill and self.protocol.name == "symbol":
+            count, samples = width, 1  # each sample asks in its own way; what prompts share is computed once
+        repairs = attempts[: count // _REPAIR_SHARE]
+        places = share(ranking, count - len(repairs), self.tried) if count > len(repairs) else []
+        lanes = [self._repair(number, attempt, report) for number, attempt in enumerate(repairs)]
+        lanes += [self._fresh(number, place, report) for number, place in enumerate(places, len(repairs))]
+        for lane in lanes:
+            self.tried[lane.place.label] = self.tried.get(lane.place.label, 0) + samples
+        return lanes, samples
+
+    def code(self, place: Place) -> str:
+        """The place's source as it stands, dedented; the whole file where it is no definition."""
+        text = _read(self.root / place.path)
+        symbol = self._symbol(place, text)
+        return textwrap.dedent(symbol_source(text, symbol)) if symbol else text
+
+    def count(self, text: str) -> int:
+        """Tokens."""
+        return self.engine.count_tokens(Request(text=text)) if text else 0
+
+    # -- kinds of lanes -------------------------------------------------------------------------------
+
+    def _repair(self, number: int, attempt: Candidate, report: TestReport) -> Lane:
+        return self._chat(number, attempt.lane.place, report, "repair", attempt=_attempt(attempt))
+
+    def _fresh(self, number: int, place: Place, report: TestReport) -> Lane:
+        turn = self._next(place, "")
+        code = self.code(place)
+        style = self._possible(self.styles[turn % len(self.styles)], code)
+        variant = self._next(place, style)
+        if style == "gap":
+            return self._gap(number, place, code, report, variant)
+        if style in ("continue", "revise"):
+            return self._continuation(number, place, code, report, style)
+        return self._chat(number, place, report, style, variant=variant)
+
+    def _possible(self, style: Style, code: str) -> Style:
+        """`style`, or what stands in for it here."""
+        if self.protocol.name != "symbol" or not function_header(code):
+            return "repair"
+        if style == "gap" and (self.engine.infill is None or not openings(code)):
+            return "rewrite"
+        if style in ("continue", "revise") and not self.engine.continues_text:
+            return "rewrite"
+        if style == "ending" and not self.engine.supports_prefill:
+            return "rewrite"
+        return style
+
+    def _chat(
+        self,
+        number: int,
+        place: Place,
+        report: TestReport,
+        style: Style,
+        *,
+        variant: int = 0,
+        attempt: Attempt | None = None,
+    ) -> Lane:
+        code = self.code(place)
+        outline = self._outline(place) if style in ("rewrite", "ending") else ""
+        view = View(
+            place=place,
+            code=code,
+            task=self.task,
+            report=report,
+            test_sources=self._tests(report),
+            frame="" if outline else self._frame(place),  # the outline has the class; prompts cost seconds
+            notes=self.notes,
+            attempt=attempt,
+            style=style,
+            variant=variant,
+            outline=outline,
+        )
+        room = self.engine.context_tokens - self.answer_tokens - 64
+        request = build_request(
+            view,
+            self.protocol,
+            budget=min(self.prompt_tokens, room),
+            count=self.count,
+            prefill=self.engine.supports_prefill,
+        )
+        return Lane(number, place, request, self.engine.count_tokens(request), code if place.symbol else "")
+
+    def _gap(self, number: int, place: Place, code: str, report: TestReport, variant: int) -> Lane:
+        marks, opening = self.engine.infill, hole(code, variant)
+        assert marks is not None
+        assert opening is not None
+        text = infill_text(marks, code, opening, task=self.task, tests=self._tests(report))
+        request = Request(text=text, max_tokens=MAX_TOKENS)
+        return Lane(
+            number,
+            place,
+            request,
+            self.engine.count_tokens(request),
+            code,
+            reads="statement",
+            opening=opening,
+        )
+
+    def _continuation(self, number: int, place: Place, code: str, report: TestReport, style: Style) -> Lane:
+        opening, indent, tests = openings(code)[0], 0, self._tests(report)
+        if style == "revise":
+            text = revision_text(code, opening, task=self.task, tests=tests)
+        else:
+            file = _read(self.root / place.path)
+            symbol = self._symbol(place, file)
+            assert symbol is not None
+            lines = file.splitlines(keepends=True)
+            first = lines[symbol.start_line - 1]
+            indent = len(first) - len(first.lstrip(" "))
+            text = continuation_text(
+                "".join(lines[: symbol.start_line - 1]),
+                textwrap.indent(opening, " " * indent),
+                task=self.task,
+                tests=tests,
+                room=self.prompt_tokens // 3,
+                count=self.count,
+            )
+        request = Request(text=text, stop=stops(indent))
+        return Lane(
+            number, place, request, self.engine.count_tokens(request), code,
+            reads="continuation", opening=opening, indent=indent,
+        )  # fmt: skip
+
+    def _next(self, place: Place, style: str) -> int:
+        """How many lanes of the style the place had before."""
+        before = self._asked.get((place.label, style), 0)
+        self._asked[(place.label, style)] = before + 1
+        return before
+
+    # -- what prompts are made of ---------------------------------------------------------------------
+
+    def _symbol(self, place: Place, text: str) -> Symbol | None:
+        return find_symbol(place.path, text, place.symbol.name_path) if place.symbol else None
+
+    def _outline(self, place: Place) -> str:
+        """The class around a method, with the method's body left out; "" for a function or a large class."""
+        if place.symbol is None or "." not in place.symbol.name_path:
+            return ""
+        text = _read(self.root / place.path)
+        method = find_symbol(place.path, text, place.symbol.name_path)
+        holder = find_symbol(place.path, text, place.symbol.name_path.rpartition(".")[0])
+        if method is None or holder is None or holder.end_line - holder.start_line > _OUTLINE_LINES:
+            return ""
+        lines = text.splitlines()
+        header = function_header(textwrap.dedent(symbol_source(text, method))).count("\n")
+        indent = len(lines[method.start_line - 1]) - len(lines[method.start_line - 1].lstrip())
+        kept = lines[holder.start_line - 1 : method.start_line - 1 + header]
+        gap = " " * (indent + 4) + "...  # to be written"
+        return textwrap.dedent("\n".join([*kept, gap, *lines[method.end_line : holder.end_line]]))
+
+    def _frame(self, place: Place) -> str:
+        if place.symbol is None:
+            return ""
+        from tools.frame import intellisense_frame
+
+        symbol = self._symbol(place, _read(self.root / place.path))
+        if symbol is None:
+            return ""
+        return intellisense_frame(
+            self.intel, self.root, symbol, budget_tokens=self.prompt_tokens // 4, count_tokens=self.count,
+            with_source=False,
+        )  # fmt: skip
+
+    def _tests(self, report: TestReport) -> tuple[str, ...]:
+        """Source of the first failing tests, as the task's owner wrote them."""
+        sources: list[str] = []
+        for failure in report.failures[:2]:
+            path, _, rest = failure.test_id.partition("::")
+            name = rest.replace("::", ".").split("[", 1)[0]
+            text = _read(self.root / path) if path and name else ""
+            symbol = find_symbol(path, text, name) if text else None
+            if symbol is not None:
+                sources.append(textwrap.dedent(symbol_source(text, symbol)))
+        return tuple(sources)
+
+
+def _attempt(candidate: Candidate) -> Attempt | None:
+    if candidate.action is None or candidate.ruling is None:
+        return None
+    edit = candidate.action.edits[0]
+    source = edit.source if isinstance(edit, ReplaceSymbol | ReplaceFile) else candidate.ruling.diff
+    return Attempt(source=source.strip("\n"), failure=candidate.ruling.reason)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""

@@ -1,0 +1,136 @@
+"""Raw text to go on with: what is shown, where a definition ends, and runs with a scripted engine."""
+
+from __future__ import annotations
+
+import ast
+import textwrap
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scripted import ScriptedEngine
+from shop import TEST
+
+from agent.continuation import continuation_text, continued, outdented, revision_text, stops
+from agent.events import ModelAsked
+from agent.repo import inspect_repo
+from agent.session import execute, prepare
+from agent.settings import AgentSettings
+from models.contract import Decoding, Request
+
+HEADER = 'def f(xs):\n    """Sum."""\n   '
+BODY = " n = 0\n    for x in xs:\n\n        n += x\n    return n\n"
+
+
+def words(text: str) -> int:
+    return len(text.split())
+
+
+def test_the_file_leads_to_the_header_and_is_cut_from_its_top() -> None:
+    before = "import re\nfrom a import b\n" + "".join(f"line{i} = {i}\n" for i in range(100))
+    text = continuation_text(
+        before, HEADER, task="Wrong\nsum", tests=["def test_f(): ..."], room=40, count=words
+    )
+    assert text.startswith("def test_f(): ...\n\n# Wrong\n# sum\n\n\nimport re\nfrom a import b\n")
+    assert text.endswith("line99 = 99\n" + HEADER)
+    assert "line50" not in text
+    whole = continuation_text(before, HEADER, task="t", tests=[], room=10_000, count=words)
+    assert before + HEADER in whole
+
+
+def test_a_revision_shows_the_code_and_begins_it_anew() -> None:
+    code = HEADER + " return xs[0]\n"
+    text = revision_text(code, HEADER, task="It is wrong", tests=["def test_f(): ..."])
+    assert text.startswith("def test_f(): ...\n\n# Issue: It is wrong\n")
+    assert text.index("# Before the fix:\n\n" + code) < text.index("# After the fix:\n\n" + HEADER)
+    assert text.endswith(HEADER)
+
+
+@pytest.mark.parametrize(
+    "behind",
+    ["", "\n\ndef g():\n    return 2\n", "\nassert f([1]) == 1\n", "# After that\n", "@cached\ndef g(): ...\n",
+     "def broken(:\n"],
+)  # fmt: skip
+def test_what_is_written_behind_the_definition_is_cut_off(behind: str) -> None:
+    assert continued(HEADER, BODY + behind) == HEADER + BODY
+
+
+def test_a_text_that_touches_the_margin_inside_a_string_is_kept() -> None:
+    body = ' return """\nA\nb"""\n'
+    assert continued(HEADER, body + "x = 1\n") == HEADER + body
+
+
+def test_code_that_never_parses_is_handed_on_for_the_syntax_gate() -> None:
+    assert continued(HEADER, " return (\n\ndef g(): ...\n") == HEADER + " return (\n\n"
+
+
+@given(
+    st.lists(st.sampled_from(["    a = 1", "    if a:", "        b = 2", "", "  # x", "x = 1"]), max_size=8)
+)
+def test_outdenting_undoes_indenting(lines: list[str]) -> None:
+    answer = "\n".join([" first()", *lines])
+    indented = "\n".join([" first()", *(textwrap.indent(line, "    ") for line in lines)])
+    assert outdented(indented, 4) == answer
+    assert outdented(answer, 0) == answer
+
+
+@given(st.text(alphabet=" \n\tabdef():@#\"'=1", max_size=60))
+def test_any_answer_gives_one_definition_or_what_does_not_parse(answer: str) -> None:
+    source = continued(HEADER, answer)
+    assert source.startswith(HEADER.rstrip())
+    try:
+        body = ast.parse(source).body
+    except (SyntaxError, ValueError):
+        return
+    assert isinstance(body[0], ast.FunctionDef)
+
+
+def test_a_method_ends_at_the_next_one_and_a_nested_function_does_not_end_it() -> None:
+    assert "\n    def " not in stops(0)
+    assert any("\n    def g(self)".startswith(stop) for stop in stops(4))
+    assert any("\ndef g()".startswith(stop) for stop in stops(4))
+    assert not any("\n        def nested()".startswith(stop) for stop in stops(4))
+
+
+class GoesOn(ScriptedEngine):
+    """Knows how raw text goes on, and nothing else."""
+
+    def __init__(self, ends_with: str, answer: str) -> None:
+        super().__init__(lambda request, _: answer if (request.text or "").endswith(ends_with) else " pass")
+        self.continues_text = True
+
+
+@pytest.mark.parametrize("style", ["continue", "revise"])
+def test_text_that_goes_on_rightly_solves(repo: Path, style: str) -> None:
+    engine = GoesOn(
+        'def total(prices):\n    """Sum of the prices."""\n   ', " return sum(prices)\n\n\ndef other(): ...\n"
+    )
+    report, asked = run(repo, engine, style)
+    assert report.outcome == "solved"
+    assert "+    return sum(prices)" in report.diff
+    assert "other" not in report.diff
+    assert {event.messages[0].role for event in asked} == {"text"}
+
+
+def test_an_engine_that_only_chats_is_asked_in_a_chat(repo: Path) -> None:
+    engine = ScriptedEngine(lambda *_: "```python\nno")
+    _, asked = run(repo, engine, "continue")
+    assert {event.messages[-1].role for event in asked} == {"user"}
+
+
+def run(repo: Path, engine: ScriptedEngine, style: str):  # type: ignore[no-untyped-def]
+    settings = AgentSettings.load(
+        repo, width=4, steps=1, regression="none", diagnostics=False, styles=[style]
+    )
+    prepared = prepare(
+        "total() forgets a price", inspect_repo(repo), TEST, settings, engine.identity,
+        allow_dirty=False, preset="weak",
+    )  # fmt: skip
+    report = execute(prepared, engine)
+    return report, [e for e in prepared.log.read().events if isinstance(e, ModelAsked)]
+
+
+def test_a_request_brings_its_own_ends() -> None:
+    decoding = Decoding(stop=("a", "b"))
+    assert Request(text="x", stop=("b", "c")).stops(decoding) == ("a", "b", "c")
