@@ -71,7 +71,7 @@ class LaneMaker:
 
     def code(self, place: Place) -> str:
         """The place's source as it stands, dedented; the whole file where it is no definition."""
-        text = _read(self.root / place.path)
+        text = read_text(self.root / place.path)
         symbol = self._symbol(place, text)
         return textwrap.dedent(symbol_source(text, symbol)) if symbol else text
 
@@ -163,7 +163,7 @@ class LaneMaker:
         if style == "revise":
             text = revision_text(code, opening, task=self.task, tests=tests)
         else:
-            file = _read(self.root / place.path)
+            file = read_text(self.root / place.path)
             symbol = self._symbol(place, file)
             assert symbol is not None
             lines = file.splitlines(keepends=True)
@@ -198,7 +198,7 @@ class LaneMaker:
         """The class around a method, with the method's body left out; "" for a function or a large class."""
         if place.symbol is None or "." not in place.symbol.name_path:
             return ""
-        text = _read(self.root / place.path)
+        text = read_text(self.root / place.path)
         method = find_symbol(place.path, text, place.symbol.name_path)
         holder = find_symbol(place.path, text, place.symbol.name_path.rpartition(".")[0])
         if method is None or holder is None or holder.end_line - holder.start_line > _OUTLINE_LINES:
@@ -215,7 +215,7 @@ class LaneMaker:
             return ""
         from tools.frame import intellisense_frame
 
-        symbol = self._symbol(place, _read(self.root / place.path))
+        symbol = self._symbol(place, read_text(self.root / place.path))
         if symbol is None:
             return ""
         return intellisense_frame(
@@ -229,7 +229,7 @@ class LaneMaker:
         for failure in report.failures[:2]:
             path, _, rest = failure.test_id.partition("::")
             name = rest.replace("::", ".").split("[", 1)[0]
-            text = _read(self.root / path) if path and name else ""
+            text = read_text(self.root / path) if path and name else ""
             symbol = find_symbol(path, text, name) if text else None
             if symbol is not None:
                 sources.append(textwrap.dedent(symbol_source(text, symbol)))
@@ -244,7 +244,8 @@ def _attempt(candidate: Candidate) -> Attempt | None:
     return Attempt(source=source.strip("\n"), failure=candidate.ruling.reason)
 
 
-def _read(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """The file's text; "" where it cannot be read."""
     try:
         return path.read_text(encoding="utf-8", errors="replace")
     except OSError:

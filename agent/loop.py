@@ -16,7 +16,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from agent.contract import WITH_CHANGE, AgentFault, Hop, Limits, Outcome, Ruling, Task
 from agent.events import (
@@ -28,7 +28,7 @@ from agent.events import (
     StepEnded,
 )
 from agent.hops import Check, Gauntlet
-from agent.lanes import LaneMaker
+from agent.lanes import LaneMaker, read_text
 from agent.places import RankedPlace, ranked_places
 from agent.protocol import Protocol, ProtocolName, Style
 from agent.recorded import Recorded
@@ -38,7 +38,9 @@ from models.contract import Decoding, Engine
 from sandbox import Sandbox
 from tools.contract import EditRefused, TestReport, TestStatus
 from tools.edits import apply_edit
-from tools.localise import localise
+from tools.localise import Suspect, localise
+from tools.spectrum import Spectrum, trace_tests
+from tools.symbols import find_symbol
 from tools.testrun import run_tests
 
 if TYPE_CHECKING:
@@ -46,6 +48,10 @@ if TYPE_CHECKING:
 
 _WARMER = 0.15
 """Temperature that each further step adds: the likely candidates have been seen."""
+
+_MAX_SUSPECTS = 12
+_TRACE_S = 60.0
+"""Seconds for the traced run of the check, at most; without it localisation has less to go by."""
 
 _STUCK_STEPS = 2
 """Steps in a row without a new program or a better tree, after which a run is stuck."""
@@ -174,18 +180,43 @@ class Run:
         return Check(command, report, _timeout(report, self.options.test_timeout_s))
 
     def _rank(self, report: TestReport) -> list[RankedPlace]:
-        suspects = localise(self.base.root, task=self.task.statement, report=report, limit=12)
-        ranking = ranked_places(suspects)
+        if self.recorded.places is not None:
+            return ranked_places(self._recorded_suspects(self.recorded.places))
+        suspects = localise(
+            self.base.root,
+            task=self.task.statement,
+            report=report,
+            limit=_MAX_SUSPECTS,
+            spectrum=self._spectrum(report),
+        )
         self.log.append(
             PlacesRanked(
                 places=[
-                    {"path": s.symbol.path, "name_path": s.symbol.name_path, "score": round(s.score, 4),
+                    {"path": s.symbol.path, "name_path": s.symbol.name_path, "score": s.score,
                      "reasons": list(s.reasons)}
                     for s in suspects
                 ]
             )
         )  # fmt: skip
-        return ranking
+        return ranked_places(suspects)
+
+    def _recorded_suspects(self, places: list[dict[str, Any]]) -> list[Suspect]:
+        found = []
+        for place in places:
+            text = read_text(self.base.root / place["path"])
+            symbol = find_symbol(place["path"], text, place["name_path"])
+            if symbol is not None:
+                found.append(Suspect(symbol, place["score"], tuple(place["reasons"])))
+        return found
+
+    def _spectrum(self, report: TestReport) -> Spectrum | None:
+        """A traced run of the check, where one fails and time is short enough to run it again."""
+        if not report.failures:
+            return None
+        with self.base.fork() as fork:
+            return trace_tests(
+                fork, self.task.test_command, timeout_s=min(_TRACE_S, _timeout(report, _TRACE_S))
+            )
 
     # -- steps ----------------------------------------------------------------------------------------
 

@@ -11,8 +11,9 @@ import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
-from agent.events import BaselineTaken, CandidateRuled, Event, ModelAnswered, RunLog
+from agent.events import BaselineTaken, CandidateRuled, Event, ModelAnswered, PlacesRanked, RunLog
 from models.contract import Completion, Decoding, FinishReason, ModelIdentity, Request
 
 
@@ -36,6 +37,8 @@ class Recorded:
     rulings: dict[tuple[int, int], CandidateRuled] = field(default_factory=dict)
     baselines: dict[tuple[str, str], str] = field(default_factory=dict)
     """Report JSON by (role, command)."""
+    places: list[dict[str, Any]] | None = None
+    """As `PlacesRanked` has them. Ranking traces a run of the tests, which may end differently another time."""
 
     @classmethod
     def of(cls, events: Iterable[Event], log: RunLog, model: ModelIdentity) -> Recorded:
@@ -47,6 +50,8 @@ class Recorded:
                 recorded.rulings[(event.step, event.index)] = event
             elif isinstance(event, BaselineTaken):
                 recorded.baselines[(event.role, event.command)] = log.text(event.report)
+            elif isinstance(event, PlacesRanked):
+                recorded.places = event.places
         return recorded
 
 

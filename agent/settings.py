@@ -11,9 +11,10 @@ from agent.protocol import Style
 from models.settings import FaultClass, RoomSettings
 
 STYLES: tuple[Style, ...] = (
-    "rewrite", "ending", "continue", "ending", "gap", "ending", "revise", "ending", "rewrite", "ending", "continue",
-    "ending", "correct", "ending", "gap", "ending",
+    "rewrite", "ending", "continue", "ending", "correct", "rewrite", "ending", "continue", "gap", "ending", "revise",
+    "continue", "ending", "correct", "rewrite", "continue",
 )  # fmt: skip
+"""Turns of a weak model (docs/decisions/0007): about as often as each made a repair at bugs we looked at."""
 
 
 class AgentSettings(RoomSettings):

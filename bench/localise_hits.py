@@ -29,6 +29,7 @@ from sandbox import Policy, open_sandbox
 from tools.codeindex import is_test_path
 from tools.contract import TestReport
 from tools.localise import localise
+from tools.spectrum import Spectrum, trace_tests
 from tools.symbols import definitions
 from tools.testrun import run_tests
 from tools.workspace import to_lf
@@ -91,29 +92,39 @@ def at(text: str, line: int) -> str:
     return min(holding, key=lambda d: d.end_line - d.start_line).name_path if holding else ""
 
 
-def test_report(root: Path, task: dict[str, Any]) -> TestReport:
-    """The run's report; of its failures only those that the fix is known to mend, if any of them failed."""
+def test_report(root: Path, task: dict[str, Any], traced: bool) -> tuple[TestReport, Spectrum | None, float]:
+    """(report, traced run, seconds of the latter); of the failures only those that the fix is known to mend, if any
+    of them failed."""
     command = re.sub(r"\bpython\b", sys.executable, task["test_command"], count=1)
     readable = tuple(p for p in (Path(sys.prefix), Path(sys.base_prefix)) if not p.is_relative_to("/usr"))
     with open_sandbox(root, Policy(readable=readable), backend="bubblewrap") as sandbox:
         report = run_tests(sandbox, command, timeout_s=120)
+        began = time.perf_counter()
+        spectrum = trace_tests(sandbox, command, timeout_s=120) if traced else None
+        traced_s = time.perf_counter() - began
     mended = tuple(f for f in report.failures if f.test_id in set(task["FAIL_TO_PASS"]))
-    return replace(report, failures=mended) if mended else report
+    wanted = {f.test_id for f in mended}
+    if spectrum and mended:
+        traces = tuple(t for t in spectrum.traces if not t.failed or t.test_id in wanted)
+        spectrum = Spectrum(traces) if any(t.failed for t in traces) else spectrum
+    return (replace(report, failures=mended) if mended else report), spectrum, traced_s
 
 
-def measure(repo: Path, task: dict[str, Any], verbose: bool) -> Row:
+def measure(repo: Path, task: dict[str, Any], verbose: bool, traced: bool) -> Row:
     wanted = changed(repo, task)
     if not wanted:
         return Row(task["task_id"], None, 0.0, "the fix only adds definitions")
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         checkout(repo, task, root)
-        report = test_report(root, task)
+        report, spectrum, traced_s = test_report(root, task, traced)
         if not report.failures:
             return Row(task["task_id"], None, 0.0, f"tests do not run here: {report.status}")
         start = time.perf_counter()
-        suspects = localise(root, task=task["problem_statement"], report=report, limit=LIMIT)
-        seconds = time.perf_counter() - start
+        suspects = localise(
+            root, task=task["problem_statement"], report=report, limit=LIMIT, spectrum=spectrum
+        )
+        seconds = time.perf_counter() - start + traced_s
     places = [(s.symbol.path, s.symbol.name_path) for s in suspects]
     rank = next((n for n, place in enumerate(places, 1) if place in wanted), None)
     if verbose:
@@ -129,6 +140,7 @@ def main() -> None:
     parser.add_argument("--tasks", type=Path, required=True)
     parser.add_argument("--repos", type=Path, required=True)
     parser.add_argument("--only", default="", help="task ids that contain this")
+    parser.add_argument("--traced", action="store_true", help="run the tests once more, traced")
     parser.add_argument("-v", "--verbose", action="store_true")
     options = parser.parse_args()
     rows = []
@@ -137,7 +149,9 @@ def main() -> None:
         place = options.repos / task["repo"].replace("/", "+")
         if options.only not in task["task_id"] or not place.is_dir():
             continue
-        row = measure(place / "repo" if (place / "repo").is_dir() else place, task, options.verbose)
+        row = measure(
+            place / "repo" if (place / "repo").is_dir() else place, task, options.verbose, options.traced
+        )
         print(
             f"{row.task:40} {'rank ' + str(row.rank) if not row.note else row.note:30} {row.seconds:6.2f} s",
             flush=True,

@@ -3,7 +3,8 @@
 Comes in: a root, the task's words, a failing test report. Goes out: definitions outside the tests, ranked,
 each with its reasons. Evidence, added up: stack frames (the innermost weighs most); names in the task; what
 the failing tests call, less what passing tests call as well (Ochiai's formula, on names instead of lines);
-names that resemble the test's; and what those call in turn, one and two hops on.
+names that resemble the test's; what those call in turn, one and two hops on; and, where a traced run is given
+(`tools.spectrum`), what failing tests execute and passing ones do not.
 
 Deterministic, and linear in the size of the repo. Measured on real fixes by `bench/localise_hits.py`.
 """
@@ -20,6 +21,7 @@ from pathlib import Path
 from tools.callgraph import Graph, Target
 from tools.codeindex import CodeIndex, is_test_path, load_index
 from tools.contract import Symbol, TestFailure, TestReport
+from tools.spectrum import Spectrum
 from tools.symbols import Definition, Function
 
 MAX_FAILURES = 20
@@ -31,6 +33,8 @@ ALIKE = 2.0
 """Weight of a definition whose name is made of the words of the task and the tests; half if none calls it."""
 VARIABLE, CLASS = 0.5, 0.6
 """Factors for what is rarely the place itself: a constant, a class that was only made or named."""
+EXECUTED, NOT_EXECUTED = 1.0, 0.2
+"""Weight of a definition that all failing tests run and no passing one; factor for one that none of them runs."""
 FAILING_LINE = 2.0
 """Factor for a call on the test's failing line."""
 _CODE = re.compile(r"`([^`\n]+)`|([A-Za-z_][\w.]*)(\()?")
@@ -64,7 +68,13 @@ class _Evidence:
 
 
 def localise(
-    root: Path, *, task: str, report: TestReport | None, limit: int = 6, index: CodeIndex | None = None
+    root: Path,
+    *,
+    task: str,
+    report: TestReport | None,
+    limit: int = 6,
+    index: CodeIndex | None = None,
+    spectrum: Spectrum | None = None,
 ) -> list[Suspect]:
     """At most `limit` suspects, the most likely first. Test files only if the task names one."""
     graph = Graph(index or load_index(root))
@@ -76,7 +86,8 @@ def localise(
     _from_test_names(evidence, failures)
     _onward(evidence)
     _from_words(evidence, task, failures)
-    return _suspects(evidence, limit)
+    executed = _from_spectrum(evidence, spectrum) if spectrum else None
+    return _suspects(evidence, limit, executed)
 
 
 def _wants_tests(task: str) -> bool:
@@ -246,6 +257,25 @@ def _set_up(graph: Graph, path: str, test: Definition) -> list[Target]:
     return found
 
 
+# --- what the tests execute ------------------------------------------------------------------------
+
+
+def _from_spectrum(evidence: _Evidence, spectrum: Spectrum) -> set[tuple[str, str]]:
+    """Add what a traced run says; the definitions that failing tests run."""
+    best: dict[tuple[str, str], float] = {}
+    for path, lines in spectrum.suspicion().items():
+        if path not in evidence.graph.index.files:
+            continue
+        for line, score in lines.items():
+            name_path = _at(evidence.graph, path, line)
+            if name_path:
+                key = (path, _outermost(evidence.graph, path, name_path))
+                best[key] = max(best.get(key, 0.0), score)
+    for key, score in best.items():
+        evidence.add(*key, EXECUTED * score, "executed by failing tests")
+    return set(best)
+
+
 # --- names alike -----------------------------------------------------------------------------------
 
 
@@ -352,7 +382,8 @@ def _outermost(graph: Graph, path: str, name_path: str) -> str:
     return name_path
 
 
-def _suspects(evidence: _Evidence, limit: int) -> list[Suspect]:
+def _suspects(evidence: _Evidence, limit: int, executed: set[tuple[str, str]] | None = None) -> list[Suspect]:
+    """`executed`: what failing tests run, None where that is not known."""
     weighed = {}
     for (path, name_path), score in evidence.scores.items():
         definition = evidence.graph.scope(path).by_path.get(name_path)
@@ -360,6 +391,8 @@ def _suspects(evidence: _Evidence, limit: int) -> list[Suspect]:
             weighed[path, name_path] = score * {"variable": VARIABLE, "class": CLASS}.get(
                 definition.kind, 1.0
             )
+            if executed is not None and definition.kind in ("function", "method"):
+                weighed[path, name_path] *= 1.0 if (path, name_path) in executed else NOT_EXECUTED
     found = []
     for (path, name_path), score in sorted(weighed.items(), key=lambda item: (-round(item[1], 9), item[0])):
         definition = evidence.graph.scope(path).by_path[name_path]

@@ -51,10 +51,10 @@ def run_tests(sandbox: Sandbox, command: str | Sequence[str], *, timeout_s: floa
     """
     parsed = parse_command(command)
     env = {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONHASHSEED": "0", "NO_COLOR": "1", **parsed.env}
-    with _report_folder(sandbox) as (folder, inner):
+    with report_folder(sandbox) as (folder, inner):
         argv = _with_report(parsed, f"{inner}/report")
         result = sandbox.exec(argv, env=env, timeout_s=timeout_s)
-        text = _read_report(folder / "report") if parsed.runner != "other" else None
+        text = read_report(folder / "report") if parsed.runner != "other" else None
     reader = read_junit if parsed.runner == "pytest" else read_unittest
     results = reader(text, sandbox.workdir) if text is not None else None
     return _report(parsed, result, results)
@@ -98,7 +98,7 @@ def _without_junit(words: list[str]) -> list[str]:
 
 
 @contextmanager
-def _report_folder(sandbox: Sandbox) -> Iterator[tuple[Path, str]]:
+def report_folder(sandbox: Sandbox) -> Iterator[tuple[Path, str]]:
     """A fresh folder under a name that cannot be guessed: as the host and as commands see it."""
     name = f".forklock-report-{secrets.token_hex(16)}"
     folder = sandbox.root / name
@@ -117,7 +117,7 @@ def _report_folder(sandbox: Sandbox) -> Iterator[tuple[Path, str]]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _read_report(file: Path) -> str | None:
+def read_report(file: Path) -> str | None:
     """The report, if it is a regular file of a sane size: the tested code could have put anything there."""
     if file.parent.is_symlink():
         return None
