@@ -18,7 +18,7 @@ from agent.contract import Place
 from agent.infill import MAX_TOKENS, hole, infill_text
 from agent.places import RankedPlace, chunks, share
 from agent.prompts import Attempt, View, build_request
-from agent.protocol import Protocol, Style, function_header, openings
+from agent.protocol import BARE, HIDING, Protocol, Style, function_header, openings
 from agent.wide import Candidate, Lane
 from models.contract import Engine, Request
 from tools.contract import ReplaceFile, ReplaceSymbol, Symbol, TestReport
@@ -118,14 +118,14 @@ class LaneMaker:
         attempt: Attempt | None = None,
     ) -> Lane:
         code = self.code(place)
-        outline = self._outline(place) if style in ("rewrite", "ending") else ""
+        outline = self._outline(place) if style in HIDING else ""
         view = View(
             place=place,
             code=code,
             task=self.task,
             report=report,
             test_sources=self._tests(report),
-            frame="" if outline else self._frame(place),  # the outline has the class; prompts cost seconds
+            frame="" if outline or style in BARE else self._frame(place),  # prompts cost seconds
             notes=self.notes,
             attempt=attempt,
             style=style,

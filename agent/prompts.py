@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from agent.contract import Place
-from agent.protocol import Protocol, Style, function_header
+from agent.protocol import BARE, HIDING, Protocol, Style, function_header
 from models.contract import Message, Request
 from tools.contract import TestReport, TestStatus
 
@@ -84,16 +84,18 @@ def build_request(
         if view.place.symbol
         else f"`{view.place.path}`"
     )
+    bare = view.style in BARE
     kept = [
         f"# Task\n\n{view.task.strip()}",
         *_tests(view.test_sources, language),
-        *_failures(view.report),
+        *([] if bare and view.test_sources else _failures(view.report)),
     ]
     code = _code(view, where, language)
     code.append(protocol.ask(view.place, view.style))
     room = budget - count("\n\n".join([SYSTEM, *kept, *code])) - 32
     extras: list[str] = []
-    for title, text in (("Around it", view.frame), ("Notes of this repository", view.notes)):
+    around = [] if bare else [("Around it", view.frame), ("Notes of this repository", view.notes)]
+    for title, text in around:
         packed = pack(text, room, count)
         if packed:
             extras.append(f"# {title}\n\n{packed}")
@@ -106,7 +108,7 @@ def build_request(
 
 
 def _code(view: View, where: str, language: str) -> list[str]:
-    if view.style in ("rewrite", "ending"):
+    if view.style in HIDING:
         shown = view.outline or function_header(view.code).rstrip() + "\n    ...  # to be written"
         return [f"# What is to be written: {where}\n\n```{language}\n{shown.rstrip()}\n```"]
     parts = [f"# The code to repair: {where}\n\n```{language}\n{view.code.rstrip()}\n```"]

@@ -24,17 +24,23 @@ from tools.contract import Edit, ReplaceFile, ReplaceSymbol, SearchReplace
 
 ProtocolName = Literal["symbol", "file", "search-replace"]
 
-Style = Literal["rewrite", "ending", "gap", "continue", "revise", "correct", "repair"]
+Style = Literal["rewrite", "bare", "ending", "gap", "continue", "revise", "correct", "repair"]
 """How a fresh prompt asks. A small model copies what it is shown, so most hide the code or a part of it:
 
 - `rewrite`: a chat that shows header and docstring; the answer is the whole definition.
-- `ending`: the same, with more and more of the present code already in the answer.
+- `bare`: the same, without the failure's text and what is known of the code around.
+- `ending`: as `rewrite`, with more and more of the present code already in the answer.
 - `gap`: raw text with one statement taken out, for models that were trained to fill it in (`agent.infill`).
 - `continue`: raw text, the file up to the definition's header; no chat at all (`agent.continuation`).
 - `revise`: raw text, the definition before the fix, then its header after the fix.
-- `correct`: a chat that shows the code; the answer begins with its header.
+- `correct`: a bare chat that shows the code; the answer begins with its header.
 - `repair`: a chat that shows the code and asks for a diagnosis first.
 """
+
+HIDING = ("rewrite", "bare", "ending")
+"""Styles whose prompt does not show the present body."""
+BARE = ("bare", "correct")
+"""Styles that say no more than the task, the check and the code: what else is known can also lead astray."""
 
 _CUT_OFF = "the answer was cut off by the token limit: answer with the code alone"
 DIAGNOSIS = "# What was wrong:"
@@ -61,7 +67,7 @@ class Protocol:
     def ask(self, place: Place, style: Style = "repair") -> str:
         """The closing instruction of the prompt."""
         if self.name == "symbol" and place.symbol is not None:
-            if style in ("rewrite", "ending"):
+            if style in HIDING:
                 return (
                     f"Write `{place.symbol.name_path}` of `{place.path}` anew, so that it does what its "
                     "description, the task and the checks say. Answer with its complete source in one ```python "

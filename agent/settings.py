@@ -11,8 +11,8 @@ from agent.protocol import Style
 from models.settings import FaultClass, RoomSettings
 
 STYLES: tuple[Style, ...] = (
-    "rewrite", "ending", "continue", "ending", "correct", "rewrite", "ending", "continue", "gap", "ending", "revise",
-    "continue", "ending", "correct", "rewrite", "continue",
+    "bare", "ending", "continue", "ending", "correct", "bare", "ending", "continue", "gap", "ending", "revise",
+    "bare", "ending", "continue", "rewrite", "correct",
 )  # fmt: skip
 """Turns of a weak model (docs/decisions/0007): about as often as each made a repair at bugs we looked at."""
 
@@ -45,7 +45,8 @@ class AgentSettings(RoomSettings):
     protocol: Literal["auto", "symbol", "file", "search-replace"] = "auto"
     """How the model says its edits; `auto` asks small local models to rewrite one definition."""
     styles: tuple[Style, ...] = STYLES
-    """Kinds of fresh prompts of a weak model, in turn: rewrite, ending, gap, continue, revise, correct, repair."""
+    """Kinds of fresh prompts of a weak model, in turn: rewrite, bare, ending, gap, continue, revise, correct,
+    repair."""
     sandbox: Literal["auto", "docker", "bubblewrap", "host"] = "auto"
     test_timeout_s: float = Field(default=120.0, gt=0)
     """Seconds for one run of a check, at most."""

@@ -15,6 +15,7 @@ import typer
 
 if TYPE_CHECKING:
     from tools.contract import TestReport
+    from tools.spectrum import Spectrum
 
 BAD_INPUT, INFRASTRUCTURE, INTERRUPTED = 2, 3, 130
 
@@ -82,7 +83,9 @@ def print_map(
 def localise(
     statement: Annotated[str, typer.Argument(help="What is wrong, in words.")],
     repo: RepoOption = Path(),
-    test: Annotated[str, typer.Option(help="A command whose failures say more; it is run first.")] = "",
+    test: Annotated[
+        str, typer.Option(help="A command whose failures say more; it is run first, twice.")
+    ] = "",
     sandbox: Annotated[
         str, typer.Option(help="For --test: auto, docker, bubblewrap or host (isolates nothing).")
     ] = "auto",
@@ -92,23 +95,27 @@ def localise(
     from tools.localise import localise as suspects_of
 
     root = _root(repo)
-    report = _report(root, test, sandbox) if test.strip() else None
-    for one in suspects_of(root, task=statement, report=report, limit=limit):
+    report, spectrum = _runs(root, test, sandbox) if test.strip() else (None, None)
+    for one in suspects_of(root, task=statement, report=report, limit=limit, spectrum=spectrum):
         print(f"{one.symbol.path}:{one.symbol.start_line}\t{one.symbol.name_path}\t{'; '.join(one.reasons)}")
 
 
-def _report(root: Path, command: str, backend: str) -> TestReport:
-    """The tests' report, from a copy of the repository."""
+def _runs(root: Path, command: str, backend: str) -> tuple[TestReport, Spectrum | None]:
+    """The tests' report and, where one fails, what they enter; from copies of the repository."""
     from typing import get_args
 
     from sandbox import BackendName, open_sandbox, python_policy
+    from tools.spectrum import trace_tests
     from tools.testrun import run_tests
 
     known: dict[str, BackendName] = {name: name for name in get_args(BackendName)}
     if backend not in known:
         raise typer.BadParameter(f"one of {', '.join(known)}", param_hint="--sandbox")
-    with open_sandbox(root, python_policy(root), backend=known[backend]) as here, here.fork() as copy:
-        return run_tests(copy, command)
+    with open_sandbox(root, python_policy(root), backend=known[backend]) as here:
+        with here.fork() as copy:
+            report = run_tests(copy, command)
+        with here.fork() as copy:
+            return report, trace_tests(copy, command) if report.failures else None
 
 
 def _root(repo: Path) -> Path:

@@ -157,3 +157,16 @@ def test_failure_text_is_short_and_stable() -> None:
 )
 def test_packing_never_exceeds_the_room(lines: list[str], room: int) -> None:
     assert count(pack("\n".join(lines), room, count)) <= room
+
+
+@pytest.mark.parametrize(("style", "said"), [("rewrite", True), ("bare", False), ("correct", False)])
+def test_bare_prompts_say_only_the_task_the_check_and_the_code(style: str, said: bool) -> None:
+    one = view(style=style, notes="House rules")
+    text = build_request(one, Protocol("symbol"), budget=4000, count=count, prefill=True).messages[-1].content
+    assert ("What the check says" in text, "Around it" in text, "House rules" in text) == (said,) * 3
+    assert (one.code.strip() in text) == (style == "correct")
+    silent = view(style=style, test_sources=())
+    text = (
+        build_request(silent, Protocol("symbol"), budget=4000, count=count, prefill=True).messages[-1].content
+    )
+    assert "What the check says" in text, "without the check's source, its failure is all there is"
