@@ -79,12 +79,8 @@ def build_request(
 ) -> Request:
     """The request for one place, at most `budget` prompt tokens by `count` if the kept parts allow it."""
     language = "python" if view.place.path.endswith((".py", ".pyi")) else ""
-    where = (
-        f"`{view.place.symbol.name_path}` in `{view.place.path}`"
-        if view.place.symbol
-        else f"`{view.place.path}`"
-    )
     bare = view.style in BARE
+    where = _where(view.place, bare)
     kept = [
         f"# Task\n\n{view.task.strip()}",
         *_tests(view.test_sources, language),
@@ -105,6 +101,12 @@ def build_request(
         messages=(Message(role="system", content=SYSTEM), Message(role="user", content=user)),
         prefill=protocol.prefill(view.place, view.code, view.style, view.variant) if prefill else "",
     )
+
+
+def _where(place: Place, bare: bool) -> str:
+    if place.symbol is None:
+        return f"`{place.path}`"
+    return f"`{place.symbol.name_path}`" + ("" if bare else f" in `{place.path}`")
 
 
 def _code(view: View, where: str, language: str) -> list[str]:

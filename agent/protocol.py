@@ -67,15 +67,16 @@ class Protocol:
     def ask(self, place: Place, style: Style = "repair") -> str:
         """The closing instruction of the prompt."""
         if self.name == "symbol" and place.symbol is not None:
+            name = f"`{place.symbol.name_path}`" + ("" if style in BARE else f" of `{place.path}`")
             if style in HIDING:
                 return (
-                    f"Write `{place.symbol.name_path}` of `{place.path}` anew, so that it does what its "
+                    f"Write {name} anew, so that it does what its "
                     "description, the task and the checks say. Answer with its complete source in one ```python "
                     "block. No explanation."
                 )
             if style == "correct":
                 return (
-                    f"Correct `{place.symbol.name_path}` of `{place.path}`, so that it does what its description, "
+                    f"Correct {name}, so that it does what its description, "
                     "the task and the checks say. Answer with its complete source in one ```python block. "
                     "No explanation."
                 )
