@@ -8,7 +8,9 @@ begins like its last, pays for the new part only.
 from __future__ import annotations
 
 import threading
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -18,6 +20,9 @@ from models.transformers_engine.attention import PrefillCache, PrefillPlan, Pref
 
 CHUNK = 1024
 """Prompt tokens per forward pass: bounds the activations."""
+KEEP_BYTES = 512 << 20
+"""Keys and values of recent prompts, together: an agent asks about a few places in a handful of ways, step for step
+(some 40,000 tokens of a 0.5B model)."""
 WORTHWHILE = 16
 """Shared tokens below which copying saves nothing."""
 
@@ -25,14 +30,14 @@ WORTHWHILE = 16
 class Prefixes:
     """Prefill with a small memory of recent prompts. Thread-safe."""
 
-    def __init__(self, model: Any, device: torch.device, *, keep: int = 2) -> None:
+    def __init__(self, model: Any, device: torch.device, *, keep_bytes: int = KEEP_BYTES) -> None:
         config = model.config.get_text_config()
         heads = config.num_attention_heads
         self.kv_heads: int = getattr(config, "num_key_value_heads", None) or heads
         self.head_size: int = getattr(config, "head_dim", None) or config.hidden_size // heads
         self.layers: int = config.num_hidden_layers
         self.dtype = model.get_input_embeddings().weight.dtype
-        self._model, self._device, self._keep = model, device, keep
+        self._model, self._device, self._keep_bytes = model, device, keep_bytes
         self._lock = threading.Lock()
         self._recent: list[tuple[tuple[int, ...], Prefix]] = []
 
@@ -72,8 +77,9 @@ class Prefixes:
 
     def _remember(self, ids: tuple[int, ...], prefix: Prefix) -> None:
         with self._lock:
-            others = [pair for pair in self._recent if pair[0] != ids]
-            self._recent = [(ids, prefix), *others][: self._keep]
+            self._recent = [(ids, prefix), *(pair for pair in self._recent if pair[0] != ids)]
+            held = list(accumulate(kept.kv.nbytes for _, kept in self._recent))
+            self._recent = self._recent[: max(1, bisect_right(held, self._keep_bytes))]
 
     def forget(self) -> None:
         with self._lock:

@@ -18,6 +18,7 @@ from models.chat import prompt_ids  # noqa: E402
 from models.contract import Decoding, FinishReason, Message, ModelFault, Request  # noqa: E402
 from models.transformers_engine import TransformersEngine  # noqa: E402
 from models.transformers_engine.attention import attend_part, attend_part_plainly  # noqa: E402
+from models.transformers_engine.prefixes import Prefixes  # noqa: E402
 from models.transformers_engine.text import TextTail  # noqa: E402
 
 REQUESTS = [
@@ -47,6 +48,41 @@ def logprobs_of(peer, ids: list[int], answer: list[int]):
     with torch.inference_mode():
         logits = peer(torch.tensor([[*ids, *answer]])).logits[0, len(ids) - 1 : -1]
     return logits.float().log_softmax(-1)
+
+
+def test_prompts_asked_again_are_not_computed_again(engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    computed: list[int] = []
+    chunk = Prefixes._chunk
+
+    def counted(self, prefix, ids, start, **more):
+        computed.append(len(ids))
+        return chunk(self, prefix, ids, start, **more)
+
+    monkeypatch.setattr(Prefixes, "_chunk", counted)
+    monkeypatch.setattr(engine._prefixes, "_recent", [])
+    asked = [Request(text=f"{number} is a number; " + "x" * 40) for number in range(12)]
+    first = engine.complete(asked, Decoding(temperature=0, max_tokens=4))
+    whole = sum(computed)
+    computed.clear()
+    again = engine.complete(asked[::-1], Decoding(temperature=0, max_tokens=4))
+    assert computed == [1] * 12, "the last token, whose logits are needed"
+    assert whole > 40 * 12
+    assert [s.token_ids for row in again[::-1] for s in row] == [s.token_ids for row in first for s in row]
+
+
+def test_kept_prompts_are_bounded_together_and_the_oldest_go_first(engine, monkeypatch) -> None:
+    monkeypatch.setattr(engine._prefixes, "_recent", [])
+    sizes = []
+    for number in range(3):
+        engine.complete([Request(text=f"{number}" * 60)], Decoding(temperature=0, max_tokens=1))
+        sizes.append(engine._prefixes._recent[0][1].kv.nbytes)
+    monkeypatch.setattr(engine._prefixes, "_keep_bytes", sizes[1] + sizes[2])
+    kept = [ids for ids, _ in engine._prefixes._recent]
+    engine.complete([Request(text="2" * 60)], Decoding(temperature=0, max_tokens=1))
+    assert [ids for ids, _ in engine._prefixes._recent] == kept[:2]
+    monkeypatch.setattr(engine._prefixes, "_keep_bytes", 0)
+    engine.complete([Request(text="2" * 60)], Decoding(temperature=0, max_tokens=1))
+    assert len(engine._prefixes._recent) == 1
 
 
 @pytest.mark.parametrize("n", [1, 3])
