@@ -25,7 +25,7 @@ class AgentSettings(RoomSettings):
 
     width: int = Field(default=16, ge=1, le=256)
     """Candidates sampled in each step."""
-    steps: int = Field(default=4, ge=1)
+    steps: int = Field(default=8, ge=1)
     """Wide steps at most."""
     max_tokens_total: int | None = Field(default=200_000, ge=1)
     """Prompt plus completion tokens of a run."""

@@ -3,7 +3,7 @@
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 cd "$root"
-bug=${BUG:-deep-tags} model=${MODEL:-qwen2.5-coder-0.5b} width=${WIDTH:-16} venv=${VENV:-.venv}
+bug=${BUG:-forgotten-names} model=${MODEL:-qwen2.5-coder-0.5b} width=${WIDTH:-16} venv=${VENV:-.venv}
 
 scripts/setup-system.sh sandbox
 scripts/setup-python.sh "$venv" local "pytest>=8.3"
