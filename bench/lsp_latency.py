@@ -39,7 +39,7 @@ def timed(into: list[float], work: Callable[[], object]) -> object:
 def measure(root: Path, server: str, rounds: int, ruff: bool) -> tuple[Timed, str]:
     times: Timed = {name: [] for name in _ROWS}
     file, text, lines = largest(root)
-    names = [u for u in uses(text, 1, 10**9) if not u.stored][: 4 * rounds]
+    names = [u for u in uses(file, text, 1, 10**9) if not u.stored][: 4 * rounds]
     servers = (server, "ruff") if ruff else (server,)
     started = time.perf_counter()
     with open_intel(root, servers=servers, timeout_s=120.0, start_s=120.0) as intel:

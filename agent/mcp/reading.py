@@ -34,8 +34,8 @@ class Reading:
         self._bench = bench
 
     def symbols(self, path: Path) -> str:
-        """Outline of a Python file: lines, name path and signature of each definition."""
-        found = file_symbols(self._bench.root, path)
+        """Outline of a file: lines, name path and signature of each definition."""
+        found = file_symbols(self._bench.root, path, self._intel)
         text = read_source(self._bench.root, path)
         return clip("\n".join(_row(symbol, text) for symbol in found)) or "no definitions"
 
@@ -45,6 +45,8 @@ class Reading:
         found = find_symbols(index, name)
         rows = [f"{s.path}:{_row(s, index.files[s.path].text)}" for s in found[:MAX_ITEMS]]
         more = [f"… {len(found) - MAX_ITEMS} more"] if len(found) > MAX_ITEMS else []
+        if not rows:
+            rows = self._elsewhere(name)
         return "\n".join([*rows, *more]) or f"no definition like {name!r}"
 
     def definition(self, symbol: Name, path: MaybePath = "", line: Line = 0) -> str:
@@ -52,7 +54,7 @@ class Reading:
         if line:
             text, column = self._spot(symbol, path, line)
             return _answered(self._bench.intel().definition(path, line, column, text=text))
-        one = the_symbol(self._bench.root, symbol, path or None)
+        one = the_symbol(self._bench.root, symbol, path or None, self._intel)
         source = symbol_source(read_source(self._bench.root, one.path), one)
         return f"{one.path}:{one.start_line}-{one.end_line} {one.name_path}\n{clip(source)}"
 
@@ -61,7 +63,7 @@ class Reading:
         if line:
             text, column = self._spot(symbol, path, line)
             return _answered(self._bench.intel().references(path, line, column, text=text))
-        one = the_symbol(self._bench.root, symbol, path or None)
+        one = the_symbol(self._bench.root, symbol, path or None, self._intel)
         return _answered(self._intel().references_of(one.name_path, one.path))
 
     def hover(self, symbol: Name, path: MaybePath = "", line: Line = 0) -> str:
@@ -69,7 +71,7 @@ class Reading:
         if line:
             text, column = self._spot(symbol, path, line)
             return _answered(self._bench.intel().hover(path, line, column, text=text))
-        one = the_symbol(self._bench.root, symbol, path or None)
+        one = the_symbol(self._bench.root, symbol, path or None, self._intel)
         return _answered(self._intel().hover_of(one.name_path, one.path))
 
     def completion(
@@ -99,7 +101,7 @@ class Reading:
         """All about one definition: source, diagnostics, what it uses, its class, its callers. Ask before editing."""
         from tools.frame import intellisense_frame
 
-        one = the_symbol(self._bench.root, symbol, path or None)
+        one = the_symbol(self._bench.root, symbol, path or None, self._intel)
         return intellisense_frame(
             self._intel(), self._bench.root, one, budget_tokens=tokens, count_tokens=estimate_tokens
         )
@@ -128,6 +130,15 @@ class Reading:
             for s in suspects
         ]
         return clip("\n".join(rows)) or "no suspects; run_tests first, or name what is wrong"
+
+    def _elsewhere(self, name: str) -> list[str]:
+        """Of other languages than Python, from their servers."""
+        from tools.lsp.servers import DEFAULT, servers_for
+
+        if len(servers_for(self._bench.root)) == len(DEFAULT):
+            return []
+        found = self._intel().definition_of(name)
+        return [_answered(found)] if found.locations else []
 
     def _intel(self) -> Intel:
         """The servers, told to look at the disk again: a client has other ways to change files."""

@@ -7,6 +7,7 @@ Nothing outside the tree, in `.git` or in `.forklock` is written, and test files
 from __future__ import annotations
 
 import difflib
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
@@ -20,7 +21,7 @@ from tools.contract import Edit, EditRefused, ReplaceFile, ReplaceSymbol, Search
 from tools.edits import AppliedEdit, apply_edit
 from tools.findsymbol import read_source
 from tools.syntax import check_syntax
-from tools.workspace import is_python, resolve, to_lf
+from tools.workspace import resolve, to_lf
 
 if TYPE_CHECKING:
     from tools.lsp import Intel
@@ -81,7 +82,7 @@ class Writing:
             with self._bench.writing:
                 self._require_writable(edit.path)
                 # Before the edit: what the servers see at their start is not new.
-                intel = self._bench.intel() if is_python(edit.path) else None
+                intel = self._bench.intel() if _read_by_servers(edit.path) else None
                 applied = apply_edit(self._bench.root, edit)
         except EditRefused as refused:
             would_be = _around_fault(edit.path, refused.would_be) if refused.would_be else ""
@@ -96,6 +97,12 @@ class Writing:
                 f"{path} is a test: tests are read-only here, repair the code they check "
                 "(the user may start the server with --edit-tests)"
             )
+
+
+def _read_by_servers(path: str) -> bool:
+    from tools.lsp.servers import SERVERS
+
+    return any(spec.reads(PurePosixPath(path)) for spec in SERVERS.values() if not spec.runs_repo_code)
 
 
 def _applied(edit: AppliedEdit, intel: Intel | None) -> EditAnswer:

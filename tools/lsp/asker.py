@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -44,7 +44,13 @@ class Asker:
     """`lock` is held by whoever needs several questions to see one state."""
 
     def __init__(
-        self, root: Path, specs: Sequence[ServerSpec], python: Path | None, timeout_s: float, start_s: float
+        self,
+        root: Path,
+        specs: Sequence[ServerSpec],
+        python: Path | None,
+        timeout_s: float,
+        start_s: float,
+        warm: Collection[str] | None = None,
     ) -> None:
         self.root = root
         self.lock = threading.RLock()
@@ -52,13 +58,13 @@ class Asker:
         self._closed = False
         self._connections = [Connection(spec, root, python, start_s) for spec in specs]
         self._background = Background("forklock-lsp")
-        self._background.loop.call_soon_threadsafe(self._warm_up)
+        self._background.loop.call_soon_threadsafe(self._warm_up, warm)
         self._lookers = [c for c in self._connections if c.spec.lookups]
         self.outlines = Outlines()
         self.sources = Sources(root, frozenset(s for spec in specs for s in spec.languages))
 
-    def _warm_up(self) -> None:
-        for connection in self._connections:
+    def _warm_up(self, names: Collection[str] | None) -> None:
+        for connection in (c for c in self._connections if names is None or c.spec.name in names):
             task = asyncio.ensure_future(connection.ready())
             task.add_done_callback(lambda t: t.cancelled() or t.exception())
 

@@ -12,9 +12,11 @@ import shutil
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
+from tools.codeindex import suffixes
+from tools.contract import ToolFault
 from tools.lsp import clangd, tsserver
 from tools.lsp.places import servers_dir
 
@@ -73,7 +75,7 @@ class ServerSpec:
     tested: bool = False
     """Covered by the conformance tests."""
 
-    def reads(self, path: Path) -> bool:
+    def reads(self, path: PurePath) -> bool:
         return path.suffix in self.languages
 
 
@@ -157,6 +159,40 @@ _TABLE = (
 
 SERVERS: dict[str, ServerSpec] = {spec.name: spec for spec in _TABLE}
 DEFAULT = ("ty", "ruff")
+
+
+def servers_for_file(path: str) -> tuple[str, ...]:
+    """The rows to ask about one file, installed or not: what is absent then says how to get it.
+
+    Raises:
+        ToolFault: nobody reads it, or only a server that runs code of the repo and so has to be named.
+    """
+    suffix = Path(path).suffix
+    if suffix in _PYTHON:
+        return DEFAULT
+    spec = next((s for s in _TABLE if suffix in s.languages), None)
+    if spec is None:
+        raise ToolFault(
+            f"no language server of the table reads {suffix or path!r}", fix=f"known are {_known()}"
+        )
+    if spec.runs_repo_code:
+        message = f"{spec.name} runs build tools of the repository, so it is asked only where it is named"
+        raise ToolFault(message, fix=f"where you trust the repository: --server {spec.name}")
+    return (spec.name,)
+
+
+def servers_for(root: Path) -> tuple[str, ...]:
+    """The default rows, and those of the other languages that the repo holds; none that runs code of the repo."""
+    held = suffixes(root)
+    return DEFAULT + tuple(
+        s.name
+        for s in _TABLE
+        if not s.runs_repo_code and s.languages is not _PYTHON and held & set(s.languages)
+    )
+
+
+def _known() -> str:
+    return " ".join(sorted({suffix for spec in _TABLE for suffix in spec.languages}))
 
 
 def find_program(name: str) -> Path | None:

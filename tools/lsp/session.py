@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import atexit
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from tools.lsp.asker import Asker, PathLike
 from tools.lsp.connection import START_S, path_of
 from tools.lsp.names import Names
 from tools.lsp.outlines import holder
-from tools.lsp.servers import SERVERS, ServerSpec
+from tools.lsp.servers import DEFAULT, SERVERS, ServerSpec
 from tools.lsp.verdicts import merge, unknown
 
 ANSWER_S = 10.0
@@ -31,13 +31,16 @@ ANSWER_S = 10.0
 MAX_CHARS = 6000
 OUTLINED = 12
 """Files that one answer may cost an outline: in further ones the enclosing definition is not told."""
+FOREIGN = 200_000
+"""Characters of a library's file past which it is not outlined: declarations of a browser have millions."""
 _open: weakref.WeakSet[Intel] = weakref.WeakSet()
 
 
 def open_intel(
     root: Path,
     *,
-    servers: Sequence[str] = ("ty", "ruff"),
+    servers: Sequence[str] = DEFAULT,
+    warm: Collection[str] | None = None,
     python: Path | None = None,
     timeout_s: float = ANSWER_S,
     start_s: float = START_S,
@@ -45,6 +48,7 @@ def open_intel(
 ) -> Intel:
     """Start the servers in the background and take the present state of the files as the baseline.
 
+    `warm` are those that are started at once (None: all); the others start with the first question to them.
     `python` is the interpreter whose packages imports resolve to: by default the workspace's own virtual
     environment, else ours. A server that is missing or does not start raises nothing here: its answers say
     so.
@@ -58,7 +62,9 @@ def open_intel(
     if not root.is_dir():
         raise ToolFault(f"{root} is not a folder", fix="give the root of the workspace")
     specs = [SERVERS[name] for name in servers]
-    return Intel(root.resolve(), specs, python, timeout_s=timeout_s, start_s=start_s, max_chars=max_chars)
+    return Intel(
+        root.resolve(), specs, python, warm=warm, timeout_s=timeout_s, start_s=start_s, max_chars=max_chars
+    )
 
 
 class Intel:
@@ -68,13 +74,14 @@ class Intel:
         specs: Sequence[ServerSpec],
         python: Path | None,
         *,
+        warm: Collection[str] | None = None,
         timeout_s: float = ANSWER_S,
         start_s: float = START_S,
         max_chars: int = MAX_CHARS,
     ) -> None:
         self.root = root
         self._max_chars = max_chars
-        self._asker = Asker(root, specs, python, timeout_s, start_s)
+        self._asker = Asker(root, specs, python, timeout_s, start_s, warm)
         self._names = Names(self._asker, max_chars)
         self._baselines: dict[Path, list[Diagnostic]] = {}
         _open.add(self)
@@ -137,6 +144,10 @@ class Intel:
 
     # --- by file and by query --------------------------------------------------------------------
 
+    def named(self, name_path: str, path: str | None = None) -> tuple[Symbol, str] | LookupAnswer:
+        """The one definition of that name path and the text of its file; else an answer that says what is wrong."""
+        return self._names.one(name_path, path)
+
     def outline(self, path: PathLike) -> list[Symbol] | LookupAnswer:
         """The definitions in a file, in source order; an answer that says why there are none where no server
         could tell."""
@@ -180,7 +191,7 @@ class Intel:
         self, name_path: str, path: str | None = None, *, max_chars: int | None = None
     ) -> LookupAnswer:
         """The source of the definition of that name path; `path` may be left out where the name is unique."""
-        found = self._names.one(name_path, path)
+        found = self.named(name_path, path)
         if isinstance(found, LookupAnswer):
             return found
         return answers.pack([self._told(*found)], max_chars or self._max_chars)
@@ -188,7 +199,7 @@ class Intel:
     def references_of(
         self, name_path: str, path: str | None = None, *, max_chars: int | None = None
     ) -> LookupAnswer:
-        found = self._names.one(name_path, path)
+        found = self.named(name_path, path)
         if isinstance(found, LookupAnswer):
             return found
         symbol, text = found
@@ -197,7 +208,7 @@ class Intel:
     def hover_of(
         self, name_path: str, path: str | None = None, *, max_chars: int | None = None
     ) -> LookupAnswer:
-        found = self._names.one(name_path, path)
+        found = self.named(name_path, path)
         if isinstance(found, LookupAnswer):
             return found
         symbol, text = found
@@ -318,6 +329,8 @@ class Intel:
         start = where.start if where else lsp.Position(0, 0)
         shown = answers.shown_path(file, self.root)
         known: Any = self._asker.outlines.known(file, shown, text)
+        if known is None and len(text) > FOREIGN and not file.is_relative_to(self.root):
+            known = []
         if known is None and (asked is None or len(asked | {place.uri}) <= OUTLINED):
             known = self._asker.symbols(file, text)
             if asked is not None:
