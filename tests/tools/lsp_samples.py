@@ -28,6 +28,8 @@ class Sample:
     """A file that does not exist, and a text with a mistake."""
     head: str
     """How the source of `scale` begins."""
+    mistaken: Callable[[str], str]
+    """`use` with a mistake that a quick fix takes back."""
 
     def write(self, root: Path) -> None:
         for path, text in self.files.items():
@@ -99,6 +101,7 @@ def report(shape: Shape) -> str:
     spoilt="\n\ndef broken() -> int:\n    return 'no'\n",
     extra=("pkg/extra.py", "def f() -> int:\n    return 'x'\n"),
     head="def scale(",
+    mistaken=lambda text: f"import os\n{text}",
 )
 
 TYPESCRIPT = Sample(
@@ -142,6 +145,7 @@ export function report(shape: Shape): string {
     spoilt="\nexport function broken(): number {\n  return 'no';\n}\n",
     extra=("pkg/extra.ts", "export function f(): number {\n  return 'x';\n}\n"),
     head="export function scale(",
+    mistaken=lambda text: text.replace("= scale(", "= scael("),
 )
 
 CPP = Sample(
@@ -185,6 +189,7 @@ const char *report(const Shape &shape) {
     spoilt='\nint broken() {\n  return "no";\n}\n',
     extra=("pkg/extra.cpp", 'int f() {\n  return "x";\n}\n'),
     head="inline double scale(",
+    mistaken=lambda text: text.replace("2.0);\n", "2.0)\n"),
 )
 
 SAMPLES = {"ty": PYTHON, "basedpyright": PYTHON, "typescript": TYPESCRIPT, "clangd": CPP}

@@ -14,7 +14,8 @@ import psutil
 import pytest
 from lsp_samples import PYTHON, SAMPLES, Sample
 
-from tools.contract import DiagnosticsAnswer, Freshness, LookupAnswer
+from tools.contract import DiagnosticsAnswer, Freshness, LookupAnswer, ReplaceFile
+from tools.edits import apply_edits
 from tools.lsp import Intel, open_intel
 from tools.lsp.servers import SERVERS, find_server
 
@@ -93,6 +94,41 @@ def asking_for_members(sample: Sample) -> tuple[int, str]:
     """(line, text): the use without the name after its last `shape.`."""
     asked = re.sub(r"shape\.name", "shape.", sample.use_text)
     return next(n for n, text in enumerate(asked.split("\n"), 1) if "shape." in text), asked
+
+
+def test_rename_reaches_every_use_and_is_written_at_once(intel: Intel, root: Path, sample: Sample) -> None:
+    answer = intel.changes.rename("scale", "resized")
+    assert answer.freshness is Freshness.FOUND, answer.detail
+    (change,) = answer.changes
+    assert change.texts == {
+        path: re.sub(r"\bscale\b", "resized", sample.files[path]) for path in (sample.shapes, sample.use)
+    }
+    assert (root / sample.use).read_text() == sample.use_text  # nothing is written by asking
+    apply_edits(root, [ReplaceFile(path=path, source=text) for path, text in change.texts.items()])
+    intel.sync()
+    assert intel.new_diagnostics(sample.use).freshness is Freshness.CLEAN
+    assert intel.definition_of("resized").locations
+
+    nobody = intel.changes.rename("volume", "bulk")
+    assert nobody.freshness is Freshness.CLEAN and "no definition" in nobody.detail
+
+
+def test_calls_both_ways(intel: Intel, sample: Sample, server: str) -> None:
+    into = intel.calls.incoming("scale")
+    assert (sample.use, sample.call[0], "report") in [(p.path, p.line, p.name_path) for p in into.locations]
+    assert len(into.locations) == 1  # the import is no call
+    out = intel.calls.outgoing("scale")
+    assert (sample.shapes, "Shape.area") in [(p.path, p.name_path) for p in out.locations]
+    assert intel.calls.incoming("report").freshness is Freshness.CLEAN
+
+
+def test_quick_fix(intel: Intel, root: Path, sample: Sample) -> None:
+    (root / sample.use).write_text(sample.mistaken(sample.use_text))
+    intel.sync([sample.use])
+    offered = intel.changes.actions(sample.use, kinds=("fix",))
+    assert offered.freshness is Freshness.FOUND, offered.detail
+    assert sample.use_text in [change.texts.get(sample.use) for change in offered.changes]
+    assert all(change.kind.startswith("quickfix") for change in offered.changes)
 
 
 def test_references_reach_files_that_nobody_opened(intel: Intel, sample: Sample) -> None:
@@ -214,6 +250,26 @@ def test_c_and_javascript_without_a_project(
     with open_intel(tmp_path, servers=(server,), timeout_s=30.0, start_s=40.0) as one:
         assert names(one.definition_of(name)) == [name]
         assert told in messages(one.diagnostics(path))
+
+
+@pytest.mark.parametrize(
+    ("servers", "path", "text", "organised"),
+    [
+        pytest.param(("ty", "ruff"), "m.py", "import sys\nimport os\n\nprint(os, sys)\n",
+                     "import os\nimport sys\n\nprint(os, sys)\n", marks=missing("ruff"), id="python"),
+        pytest.param(("typescript",), "m.ts", 'import { b, a } from "./n";\n\nexport const x = [a];\n',
+                     'import { a, b } from "./n";\n\nexport const x = [a];\n', marks=missing("typescript"),
+                     id="typescript"),
+    ],
+)  # fmt: skip
+def test_organised_imports(
+    tmp_path: Path, servers: tuple[str, ...], path: str, text: str, organised: str
+) -> None:
+    (tmp_path / path).write_text(text)
+    (tmp_path / "n.ts").write_text("export const a = 1;\nexport const b = 2;\n")
+    with open_intel(tmp_path, servers=servers, timeout_s=30.0, start_s=40.0) as one:
+        offered = one.changes.actions(path, kinds=("imports",))
+    assert organised in [change.texts.get(path) for change in offered.changes], offered
 
 
 # --- not about a server: ty and ruff -------------------------------------------------------------------

@@ -29,7 +29,7 @@ _SEVERITY: dict[int, Literal["error", "warning", "information", "hint"]] = {
 
 
 @lru_cache(maxsize=64)  # a question looks at one text many times over
-def _lines(text: str) -> list[str]:
+def lines_of(text: str) -> list[str]:
     return split_lines(text)
 
 
@@ -41,12 +41,12 @@ def shown_path(path: Path, root: Path) -> str:
 
 
 def to_position(text: str, line: int, column: int, codec: PositionCodec) -> lsp.Position:
-    lines = _lines(text)
+    lines = lines_of(text)
     return codec.position_to_client_units(lines, lsp.Position(line=line - 1, character=column))
 
 
 def to_column(text: str, position: lsp.Position, codec: PositionCodec) -> int:
-    lines = _lines(text)
+    lines = lines_of(text)
     if position.line >= len(lines):
         return 0
     return codec.position_from_client_units(lines, position).character
@@ -57,7 +57,7 @@ def last_name(name_path: str) -> str:
 
 
 def word_at(text: str, line: int, column: int) -> str:
-    lines = _lines(text)
+    lines = lines_of(text)
     tail = lines[line - 1][column:] if 0 < line <= len(lines) else ""
     found = re.match(r"\w+", tail)
     return found.group() if found else ""
@@ -79,12 +79,12 @@ def rungs(text: str, symbol: Symbol) -> tuple[str, str, str]:
         short = f'{head}:\n    """{words}"""' if words else head
     else:
         short = f"/* {words} */\n{head}" if words else head
-    whole = "".join(_lines(text)[symbol.start_line - 1 : symbol.end_line])
+    whole = "".join(lines_of(text)[symbol.start_line - 1 : symbol.end_line])
     return whole.rstrip("\r\n"), short, head
 
 
 def line_of(text: str, line: int) -> str:
-    lines = _lines(text)
+    lines = lines_of(text)
     return lines[line - 1].strip() if 0 < line <= len(lines) else ""
 
 

@@ -22,7 +22,7 @@ from tools.lsp.background import Background
 from tools.lsp.client import Refused, TimedOut
 from tools.lsp.connection import Connection, Unavailable
 from tools.lsp.outlines import Outlined, Outlines, outlined
-from tools.lsp.servers import ServerSpec
+from tools.lsp.servers import SERVERS, ServerSpec
 from tools.lsp.sources import Sources
 from tools.lsp.verdicts import combine, why, worth
 
@@ -54,7 +54,7 @@ class Asker:
     ) -> None:
         self.root = root
         self.lock = threading.RLock()
-        self._timeout_s = timeout_s
+        self.timeout_s = timeout_s
         self._closed = False
         self._connections = [Connection(spec, root, python, start_s) for spec in specs]
         self._background = Background("forklock-lsp")
@@ -149,7 +149,7 @@ class Asker:
 
         async def one(connection: Connection) -> Found | LookupAnswer:
             try:
-                await connection.indexed(self._timeout_s)
+                await connection.indexed(self.timeout_s)
                 return await self._one(connection, method, lambda _codec: params)
             except (TimedOut, Unavailable, Refused) as exc:
                 return LookupAnswer(worth(exc), detail=why(exc))
@@ -169,8 +169,12 @@ class Asker:
     async def _one(
         self, connection: Connection, method: str, params: Callable[[Any], Any], note: str = ""
     ) -> Found:
-        codec = await connection.codec(self._timeout_s)
-        return Found(await connection.ask(method, params(codec), self._timeout_s), codec, note)
+        if method in _OFFERED:
+            capability, words = _OFFERED[method]
+            if not await connection.offers(capability, self.timeout_s):
+                raise Unavailable(f"{connection.spec.name} offers no {words}", _other(connection.spec, words))
+        codec = await connection.codec(self.timeout_s)
+        return Found(await connection.ask(method, params(codec), self.timeout_s), codec, note)
 
     async def _widen(self, connection: Connection, wanted: Mapping[Path, str], word: str) -> str:
         """Let the server know what it must to answer for the whole workspace; returns what it still may not know.
@@ -178,7 +182,7 @@ class Asker:
         An index on disk knows no change that a command made: such files are opened. Without an index those that
         mention the word are. Each is asked for its outline, which is answered once it has been read.
         """
-        await connection.indexed(self._timeout_s)
+        await connection.indexed(self.timeout_s)
         spec = connection.spec
         if spec.knows_all(self.root):
             files = [f for f in self.sources.touched() if spec.reads(f)] if spec.indexes(self.root) else []
@@ -186,7 +190,7 @@ class Asker:
             files = [f for f in self.sources.mentioning(word) if spec.reads(f)]
         files = [f for f in files if f not in wanted]
         for file in self._open(connection, files[:COMPANY], wanted):
-            await connection.ask(lsp.TEXT_DOCUMENT_DOCUMENT_SYMBOL, _outline_of(file), self._timeout_s)
+            await connection.ask(lsp.TEXT_DOCUMENT_DOCUMENT_SYMBOL, _outline_of(file), self.timeout_s)
         missed = len(files) - COMPANY
         return f"{missed} more files that mention {word!r} were not read" if missed > 0 else ""
 
@@ -255,9 +259,26 @@ class Asker:
             work.close()
             return LookupAnswer(Freshness.UNAVAILABLE, detail="closed")
         try:
-            return self._background.run(work, self._timeout_s * (len(self._connections) + 1) + 5.0)
+            return self._background.run(work, self.timeout_s * (len(self._connections) + 1) + 5.0)
         except TimeoutError as exc:
             return LookupAnswer(Freshness.TIMED_OUT, detail=str(exc))
+
+    def each(
+        self, file: Path, text: str, work: Callable[[Connection], Coroutine[Any, Any, Any]]
+    ) -> list[Any]:
+        """What `work` gives for every server that reads this file, linters included."""
+        asked = [c for c in self._connections if c.spec.reads(file)]
+        if not asked:
+            detail = f"no server reads {file.suffix or file.name}"
+            return [LookupAnswer(Freshness.UNAVAILABLE, detail=detail)]
+
+        async def all_of_them() -> list[Any]:
+            self._settle({file: text})
+            return await asyncio.gather(*(work(c) for c in asked))
+
+        with self.lock:
+            found = self._run(all_of_them())
+        return [found] if isinstance(found, LookupAnswer) else found
 
     def diagnose(self, file: Path, overlay: Mapping[Path, str]) -> DiagnosticsAnswer:
         path, text = answers.shown_path(file, self.root), overlay[file]
@@ -273,7 +294,7 @@ class Asker:
 
         async def one(connection: Connection) -> DiagnosticsAnswer:
             try:
-                version, found = await connection.diagnose(file, self._timeout_s)
+                version, found = await connection.diagnose(file, self.timeout_s)
                 kept = answers.kept_diagnostics(found)
                 holders = await self._symbols(connection, file, text) if kept else []
             except (TimedOut, Unavailable, Refused) as exc:
@@ -287,6 +308,11 @@ class Asker:
         return combine(done)
 
 
+def _other(spec: ServerSpec, words: str) -> str:
+    python = "basedpyright" in SERVERS and spec.name != "basedpyright" and ".py" in spec.languages
+    return f"basedpyright has {words}: {SERVERS['basedpyright'].fix}, and name it" if python else ""
+
+
 def _outline_of(file: Path) -> lsp.DocumentSymbolParams:
     return lsp.DocumentSymbolParams(lsp.TextDocumentIdentifier(file.as_uri()))
 
@@ -294,8 +320,14 @@ def _outline_of(file: Path) -> lsp.DocumentSymbolParams:
 _WIDE = frozenset(
     {lsp.TEXT_DOCUMENT_REFERENCES, lsp.TEXT_DOCUMENT_RENAME, lsp.TEXT_DOCUMENT_PREPARE_CALL_HIERARCHY}
 )
+_OFFERED = {
+    lsp.TEXT_DOCUMENT_RENAME: ("rename_provider", "rename"),
+    lsp.TEXT_DOCUMENT_PREPARE_CALL_HIERARCHY: ("call_hierarchy_provider", "call hierarchy"),
+}
+"""What not every server offers: its capability, and our word for it."""
 _PARAMS: dict[str, Callable[..., Any]] = {
     lsp.TEXT_DOCUMENT_DEFINITION: lsp.DefinitionParams,
     lsp.TEXT_DOCUMENT_HOVER: lsp.HoverParams,
     lsp.TEXT_DOCUMENT_COMPLETION: lsp.CompletionParams,
+    lsp.TEXT_DOCUMENT_PREPARE_CALL_HIERARCHY: lsp.CallHierarchyPrepareParams,
 }

@@ -20,6 +20,7 @@ WORDS = (
     "--header-insertion=never",
     "--limit-references=0",
     "--limit-results=0",
+    "--rename-file-limit=0",
     "--pch-storage=memory",
 )
 _DATABASE = "compile_commands.json"

@@ -18,6 +18,7 @@ import signal
 import sys
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,14 @@ def _converter() -> Any:
     converter: Any = default_converter()  # type: ignore[no-untyped-call]
     options = lsp.NotebookDocumentSyncOptions | lsp.NotebookDocumentSyncRegistrationOptions | None
     converter.register_structure_hook(options, lambda _value, _type: None)
+    converter.register_structure_hook(lsp.Command | lsp.CodeAction, partial(_action, converter))
     return converter
+
+
+def _action(converter: Any, value: Any, _type: Any) -> Any:
+    """lsprotocol 2025.0.0 takes a code action that also has a command for that command."""
+    kind = lsp.Command if isinstance(value.get("command"), str) else lsp.CodeAction
+    return converter.structure(value, kind)
 
 
 class Client(BaseLanguageClient):
@@ -343,6 +351,7 @@ CAPABILITIES = lsp.ClientCapabilities(
         ),
         diagnostics=lsp.DiagnosticWorkspaceClientCapabilities(refresh_support=True),
         symbol=lsp.WorkspaceSymbolClientCapabilities(),
+        workspace_edit=lsp.WorkspaceEditClientCapabilities(document_changes=True),
     ),
     text_document=lsp.TextDocumentClientCapabilities(
         synchronization=lsp.TextDocumentSyncClientCapabilities(),
@@ -350,6 +359,15 @@ CAPABILITIES = lsp.ClientCapabilities(
         diagnostic=lsp.DiagnosticClientCapabilities(dynamic_registration=True),
         publish_diagnostics=lsp.PublishDiagnosticsClientCapabilities(version_support=True),
         hover=lsp.HoverClientCapabilities(content_format=[lsp.MarkupKind.PlainText, lsp.MarkupKind.Markdown]),
+        rename=lsp.RenameClientCapabilities(prepare_support=False),
+        call_hierarchy=lsp.CallHierarchyClientCapabilities(),
+        code_action=lsp.CodeActionClientCapabilities(
+            code_action_literal_support=lsp.ClientCodeActionLiteralOptions(
+                lsp.ClientCodeActionKindOptions([lsp.CodeActionKind.QuickFix, lsp.CodeActionKind.Source])
+            ),
+            data_support=True,
+            resolve_support=lsp.ClientCodeActionResolveOptions(["edit"]),
+        ),
         definition=lsp.DefinitionClientCapabilities(link_support=False),
         references=lsp.ReferenceClientCapabilities(),
         document_symbol=lsp.DocumentSymbolClientCapabilities(hierarchical_document_symbol_support=True),

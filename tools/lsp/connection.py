@@ -329,6 +329,10 @@ class Connection:
     def empty(self) -> bool:
         return not self._documents
 
+    async def offers(self, capability: str, timeout_s: float) -> bool:
+        client = await self._ready_by(time.monotonic() + timeout_s)
+        return bool(getattr(client.capabilities, capability))
+
     async def codec(self, timeout_s: float) -> PositionCodec:
         client = await self._ready_by(time.monotonic() + timeout_s)
         return PositionCodec(client.capabilities.position_encoding or lsp.PositionEncodingKind.Utf16)

@@ -3,7 +3,7 @@
 In: a root, server names, paths, 1-based lines and 0-based columns, name paths, unsaved texts. Out:
 `LookupAnswer` and `DiagnosticsAnswer`; no method raises for anything that a server, a file or a name does.
 Safe from several threads; questions are asked one at a time (`asker`). Not covered: changes that commands
-make in files nobody asks about, until `sync` is told; renames and code actions.
+make in files nobody asks about, until `sync` is told.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from lsprotocol import types as lsp
 from tools.contract import Diagnostic, DiagnosticsAnswer, Freshness, Location, LookupAnswer, Symbol, ToolFault
 from tools.lsp import answers
 from tools.lsp.asker import Asker, PathLike
+from tools.lsp.calls import Calls
+from tools.lsp.changes import Changes
 from tools.lsp.connection import START_S, path_of
 from tools.lsp.names import Names
 from tools.lsp.outlines import holder
@@ -83,6 +85,10 @@ class Intel:
         self._max_chars = max_chars
         self._asker = Asker(root, specs, python, timeout_s, start_s, warm)
         self._names = Names(self._asker, max_chars)
+        self.calls = Calls(self._asker, self._names, self._spot_of, max_chars)
+        """Who calls a definition, what it calls."""
+        self.changes = Changes(self._asker, self._names)
+        """Renames and code actions, as texts."""
         self._baselines: dict[Path, list[Diagnostic]] = {}
         _open.add(self)
 
