@@ -34,6 +34,13 @@ ServerOption = Annotated[
     str,
     typer.Option("--server", help="Ask this language server (`tools servers`); default: by the file's name."),
 ]
+SymbolArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="[FILE:]SYMBOL", help="`pkg/shop.py:Cart.total`; the file where it is not unique."
+    ),
+]
+ApplyOption = Annotated[bool, typer.Option("--apply", help="Write the change.")]
 TokensOption = Annotated[int, typer.Option("--tokens", min=1, help="Budget, at 3.5 characters a token.")]
 
 
@@ -109,6 +116,66 @@ def localise(
     report, spectrum = _runs(root, test, sandbox) if test.strip() else (None, None)
     for one in suspects_of(root, task=statement, report=report, limit=limit, spectrum=spectrum):
         print(f"{one.symbol.path}:{one.symbol.start_line}\t{one.symbol.name_path}\t{'; '.join(one.reasons)}")
+
+
+@app.command()
+def rename(
+    symbol: SymbolArgument,
+    new_name: Annotated[str, typer.Argument(help="Without its class.")],
+    repo: RepoOption = Path(),
+    apply: ApplyOption = False,
+    server: ServerOption = "",
+) -> None:
+    """Rename a definition and all its uses. Prints the diff; with --apply also writes it, all files or none."""
+    from tools.lspcommands import show_rename
+
+    root, (path, name) = _root(repo), _parted(symbol)
+    with _intel(root, path, server) as intel:
+        print(show_rename(intel, root, name, new_name, path or None, apply=apply))
+
+
+@app.command()
+def calls(
+    symbol: SymbolArgument,
+    repo: RepoOption = Path(),
+    outgoing: Annotated[
+        bool, typer.Option("--outgoing", help="What it calls, instead of who calls it.")
+    ] = False,
+    server: ServerOption = "",
+) -> None:
+    """Print the calls of a definition, or with --outgoing the definitions that it calls."""
+    from tools.lspcommands import show_calls
+
+    root, (path, name) = _root(repo), _parted(symbol)
+    with _intel(root, path, server) as intel:
+        print(show_calls(intel, name, path or None, outgoing=outgoing))
+
+
+@app.command()
+def actions(
+    file: Annotated[str, typer.Argument(help="A file, relative to the root.")],
+    repo: RepoOption = Path(),
+    line: Annotated[
+        int, typer.Option(min=0, help="Only what begins on this line, from 1; 0: the whole file.")
+    ] = 0,
+    kind: Annotated[
+        str, typer.Option(help="fix, imports or all (every safe fix); default: each of them.")
+    ] = "",
+    apply: Annotated[str, typer.Option(metavar="TITLE", help="Write the action with this title.")] = "",
+    server: ServerOption = "",
+) -> None:
+    """Print what the servers would change in a file (quick fixes, organised imports), or write one of it."""
+    from tools.lspcommands import show_actions
+
+    root = _root(repo)
+    with _intel(root, file, server) as intel:
+        print(show_actions(intel, root, file, line or None, kind, apply=apply))
+
+
+def _parted(symbol: str) -> tuple[str, str]:
+    """`FILE:SYMBOL` or `SYMBOL` as (file, symbol)."""
+    path, _, name = symbol.rpartition(":")
+    return path, name
 
 
 @app.command("servers")

@@ -9,6 +9,7 @@ long as its first error does not move up.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,10 +82,11 @@ def apply_edits(root: Path, edits: Sequence[Edit]) -> list[AppliedEdit]:
                 write_document(file, applied.path, applied.after, encoding)
     except BaseException:
         for applied, file, encoding in done:
-            if applied.before is None:
-                file.unlink(missing_ok=True)
-            else:
+            if applied.before is not None:
                 write_document(file, applied.path, applied.before, encoding)
+            else:
+                with contextlib.suppress(OSError):  # it may be the one that could not be written
+                    file.unlink(missing_ok=True)
         raise
     return [applied for applied, _, _ in planned]
 

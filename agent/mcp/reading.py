@@ -17,6 +17,7 @@ from tools.budget import estimate_tokens
 from tools.codeindex import load_index
 from tools.contract import Freshness, LookupAnswer, Symbol, ToolFault
 from tools.findsymbol import file_symbols, find_symbols, read_source, the_symbol
+from tools.lspcommands import show_actions, show_calls
 from tools.symbols import signature, symbol_source
 
 if TYPE_CHECKING:
@@ -91,6 +92,23 @@ class Reading:
         text = "\n".join([*lines[: line - 1], written, *lines[line:]])
         answer = self._bench.intel().completion(path, line, len(written), text=text, max_chars=2000)
         return _answered(answer)
+
+    def calls(
+        self,
+        symbol: str,
+        path: MaybePath = "",
+        outgoing: Annotated[bool, Field(description="what it calls, instead of who calls it")] = False,
+    ) -> str:
+        """The calls of a definition, each with the definition that holds it; no imports, no mere mentions."""
+        one = the_symbol(self._bench.root, symbol, path or None, self._intel)
+        return clip(show_calls(self._intel(), one.name_path, one.path, outgoing=outgoing))
+
+    def code_actions(
+        self, path: Path, line: Annotated[int, Field(ge=0, description="0: the file")] = 0
+    ) -> str:
+        """Quick fixes and organised imports that the servers offer, as diffs. `apply_action` writes one."""
+        read_source(self._bench.root, path)
+        return clip(show_actions(self._intel(), self._bench.root, path, line or None, ""))
 
     def diagnostics(self, path: Path) -> Diagnostics:
         """Type errors and lint findings of a file, as it is on disk now."""

@@ -17,9 +17,10 @@ from agent.mcp.answers import MAX_CHARS, Diagnostics, EditAnswer, TidyAnswer, cl
 from agent.mcp.workbench import Workbench
 from agent.repo import git
 from tools.codeindex import is_test_path
-from tools.contract import Edit, EditRefused, ReplaceFile, ReplaceSymbol, SearchReplace, ToolFault
+from tools.contract import Change, Edit, EditRefused, ReplaceFile, ReplaceSymbol, SearchReplace, ToolFault
 from tools.edits import AppliedEdit, apply_edit
-from tools.findsymbol import read_source
+from tools.findsymbol import read_source, the_symbol
+from tools.lspcommands import checked, diff_of, the_action, the_rename, write
 from tools.syntax import check_syntax
 from tools.workspace import resolve, to_lf
 
@@ -51,6 +52,41 @@ class Writing:
     def replace_file(self, path: Path, source: str) -> EditAnswer:
         """Write the whole text of a file, new or not. What would not parse is refused."""
         return self._edit(ReplaceFile(path=path, source=source))
+
+    def rename(
+        self,
+        symbol: Annotated[str, Field(description="name path: Class.method")],
+        new_name: Annotated[str, Field(description="the last part alone")],
+        path: Annotated[str, Field(description='"" where the symbol is unique')] = "",
+    ) -> EditAnswer:
+        """Rename a definition and every use of it, in all files at once or in none."""
+        with self._bench.writing:
+            intel = self._bench.intel()
+            intel.sync()
+            one = the_symbol(self._bench.root, symbol, path or None, lambda: intel)
+            return self._written(intel, the_rename(intel, one.name_path, new_name, one.path), one.path)
+
+    def apply_action(
+        self, path: Path, title: str, line: Annotated[int, Field(ge=0, description="0: the file")] = 0
+    ) -> EditAnswer:
+        """Carry out one of `code_actions`, by its title and with the same `line`."""
+        read_source(self._bench.root, path)
+        with self._bench.writing:
+            intel = self._bench.intel()
+            intel.sync()
+            offered = checked(intel.changes.actions(path, line or None))
+            return self._written(intel, the_action(offered, title), path)
+
+    def _written(self, intel: Intel, change: Change, path: str) -> EditAnswer:
+        try:
+            for changed in change.texts:
+                self._require_writable(changed)
+            told = diff_of(intel, change)
+            write(intel, self._bench.root, change)
+        except EditRefused as refused:
+            return EditAnswer(False, path, clip(refused.message), "", "", None)
+        first = path if path in change.texts else next(iter(change.texts))
+        return EditAnswer(True, path, "", clip(told), "", Diagnostics.of(intel.new_diagnostics(first)))
 
     def tidy(
         self, path: Path, apply: Annotated[bool, Field(description="false: only show the diff")] = False

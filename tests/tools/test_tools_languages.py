@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,8 @@ from pathlib import Path
 import pytest
 from lsp_samples import CPP, TYPESCRIPT, Sample
 
-from tools.contract import ToolFault
+from tools.contract import EditRefused, ReplaceFile, ToolFault
+from tools.edits import apply_edits
 from tools.lsp import install, open_intel
 from tools.lsp.servers import SERVERS, find_server, servers_for, servers_for_file
 from tools.lsp.uses import uses
@@ -46,6 +48,43 @@ def test_symbols_and_frame_by_the_file_s_name(tmp_path: Path, sample: Sample, to
     callers = run("frame", "Shape.area", "--repo", str(tmp_path)).partition("### Callers")[2]
     assert f"// {sample.shapes}:" in callers and "in scale" in callers
     assert "Something with an area." in run("frame", "Shape.area", "--repo", str(tmp_path))
+
+
+@missing("typescript")
+def test_rename_calls_and_actions_on_the_command_line(tmp_path: Path) -> None:
+    TYPESCRIPT.write(tmp_path)
+    repo = ("--repo", str(tmp_path))
+    shown = run("rename", f"{TYPESCRIPT.shapes}:Shape.area", "surface", *repo)
+    assert "+  surface(): number {" in shown and "+  return shape.surface() * by;" in shown
+    assert (tmp_path / TYPESCRIPT.shapes).read_text() == TYPESCRIPT.shapes_text
+    run("rename", f"{TYPESCRIPT.shapes}:Shape.area", "surface", "--apply", *repo)
+    assert "area" not in re.sub("(an|Its|The) area", "", (tmp_path / TYPESCRIPT.shapes).read_text())
+    assert (
+        run("calls", "scale", *repo)
+        == f"{TYPESCRIPT.use}:4 report: {TYPESCRIPT.use_text.split(chr(10))[3].strip()}\n"
+    )
+    assert f"{TYPESCRIPT.shapes}:10 Shape.surface" in run("calls", "scale", "--outgoing", *repo)
+
+    (tmp_path / TYPESCRIPT.use).write_text(TYPESCRIPT.mistaken(TYPESCRIPT.use_text))
+    assert "Change spelling to 'scale' [quickfix" in run("actions", TYPESCRIPT.use, "--kind", "fix", *repo)
+    run("actions", TYPESCRIPT.use, "--apply", "Change spelling to 'scale'", *repo)
+    assert (tmp_path / TYPESCRIPT.use).read_text() == TYPESCRIPT.use_text
+
+
+def test_edits_of_several_files_are_written_all_or_none(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("x = 1\n")
+    (tmp_path / "b.py").write_text("y = 2\n")
+    good, bad = ReplaceFile(path="a.py", source="x = 3\n"), ReplaceFile(path="b.py", source="y = (\n")
+    with pytest.raises(EditRefused, match=r"b\.py would not parse"):
+        apply_edits(tmp_path, [good, bad])
+    assert (tmp_path / "a.py").read_text() == "x = 1\n"
+    # One that fails only when it is written, after others: a folder that is a file.
+    late = ReplaceFile(path="a.py/c.py", source="z = 1\n")
+    with pytest.raises(EditRefused):
+        apply_edits(tmp_path, [ReplaceFile(path="b.py", source="y = 4\n"), late])
+    assert (tmp_path / "b.py").read_text() == "y = 2\n"
+    with pytest.raises(EditRefused, match="each file once"):
+        apply_edits(tmp_path, [good, ReplaceFile(path="./a.py", source="x = 5\n")])
 
 
 def test_names_written_in_braces() -> None:

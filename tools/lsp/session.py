@@ -150,6 +150,11 @@ class Intel:
 
     # --- by file and by query --------------------------------------------------------------------
 
+    def text(self, path: PathLike) -> str:
+        """A workspace file as the servers see it; "" where there is none."""
+        found = self._asker.file(path)
+        return "" if isinstance(found, LookupAnswer) else found[1]
+
     def named(self, name_path: str, path: str | None = None) -> tuple[Symbol, str] | LookupAnswer:
         """The one definition of that name path and the text of its file; else an answer that says what is wrong."""
         return self._names.one(name_path, path)
