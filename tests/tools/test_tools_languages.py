@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,11 +9,15 @@ from pathlib import Path
 import pytest
 from lsp_samples import CPP, TYPESCRIPT, Sample
 
+from tools.budget import estimate_tokens
 from tools.contract import EditRefused, ReplaceFile, ToolFault
 from tools.edits import apply_edits
+from tools.findsymbol import NoSuchSymbol, the_symbol
+from tools.frame import intellisense_frame
 from tools.lsp import install, open_intel
 from tools.lsp.servers import SERVERS, find_server, servers_for, servers_for_file
 from tools.lsp.uses import uses
+from tools.lspcommands import show_actions, show_calls, show_rename
 
 
 def missing(name: str) -> pytest.MarkDecorator:
@@ -43,32 +46,51 @@ def test_symbols_and_frame_by_the_file_s_name(tmp_path: Path, sample: Sample, to
     assert {"Shape", "Shape.area", "scale"} <= {row[1] for row in rows}
     assert all(told in row[2] for row in rows if row[1] in ("Shape.area", "scale"))
 
-    frame = run("frame", f"{sample.use}:report", "--repo", str(tmp_path))
+    frame = run("frame", "report", "--repo", str(tmp_path))  # the file is found by the name
     assert f"// scale in {sample.shapes}" in frame and "Used here" in frame
-    callers = run("frame", "Shape.area", "--repo", str(tmp_path)).partition("### Callers")[2]
+
+
+@pytest.mark.parametrize(
+    ("server", "sample"),
+    [
+        pytest.param("typescript", TYPESCRIPT, marks=missing("typescript")),
+        pytest.param("clangd", CPP, marks=missing("clangd")),
+    ],
+)
+def test_a_frame_tells_class_and_callers(tmp_path: Path, server: str, sample: Sample) -> None:
+    sample.write(tmp_path)
+    with open_intel(tmp_path, servers=(server,), timeout_s=30.0, start_s=40.0) as one:
+        area = the_symbol(tmp_path, "Shape.area", None, lambda: one)
+        frame = intellisense_frame(one, tmp_path, area, budget_tokens=800, count_tokens=estimate_tokens)
+    callers = frame.partition("### Callers")[2]
     assert f"// {sample.shapes}:" in callers and "in scale" in callers
-    assert "Something with an area." in run("frame", "Shape.area", "--repo", str(tmp_path))
+    assert "Something with an area." in frame
 
 
 @missing("typescript")
-def test_rename_calls_and_actions_on_the_command_line(tmp_path: Path) -> None:
+def test_rename_calls_and_actions_in_words(tmp_path: Path) -> None:
     TYPESCRIPT.write(tmp_path)
-    repo = ("--repo", str(tmp_path))
-    shown = run("rename", f"{TYPESCRIPT.shapes}:Shape.area", "surface", *repo)
+    shapes, use, text = TYPESCRIPT.shapes, TYPESCRIPT.use, TYPESCRIPT.use_text
+    shown = run("rename", f"{shapes}:Shape.area", "surface", "--repo", str(tmp_path))
     assert "+  surface(): number {" in shown and "+  return shape.surface() * by;" in shown
-    assert (tmp_path / TYPESCRIPT.shapes).read_text() == TYPESCRIPT.shapes_text
-    run("rename", f"{TYPESCRIPT.shapes}:Shape.area", "surface", "--apply", *repo)
-    assert "area" not in re.sub("(an|Its|The) area", "", (tmp_path / TYPESCRIPT.shapes).read_text())
-    assert (
-        run("calls", "scale", *repo)
-        == f"{TYPESCRIPT.use}:4 report: {TYPESCRIPT.use_text.split(chr(10))[3].strip()}\n"
-    )
-    assert f"{TYPESCRIPT.shapes}:10 Shape.surface" in run("calls", "scale", "--outgoing", *repo)
+    assert (tmp_path / shapes).read_text() == TYPESCRIPT.shapes_text
+    with open_intel(tmp_path, servers=("typescript",), timeout_s=30.0, start_s=40.0) as one:
+        assert show_rename(one, tmp_path, "Shape.area", "surface", shapes, apply=True) == shown.strip("\n")
+        assert "shape.surface() * by" in (tmp_path / shapes).read_text()
+        assert show_calls(one, "scale", None) == f"{use}:4 report: {text.splitlines()[3].strip()}"
+        assert f"{shapes}:10 Shape.surface" in show_calls(one, "scale", None, outgoing=True)
+        with pytest.raises(NoSuchSymbol, match="is no name"):
+            show_rename(one, tmp_path, "scale", "two words", None)
 
-    (tmp_path / TYPESCRIPT.use).write_text(TYPESCRIPT.mistaken(TYPESCRIPT.use_text))
-    assert "Change spelling to 'scale' [quickfix" in run("actions", TYPESCRIPT.use, "--kind", "fix", *repo)
-    run("actions", TYPESCRIPT.use, "--apply", "Change spelling to 'scale'", *repo)
-    assert (tmp_path / TYPESCRIPT.use).read_text() == TYPESCRIPT.use_text
+        (tmp_path / use).write_text(TYPESCRIPT.mistaken(text))
+        one.sync()
+        title = "Change spelling to 'scale'"
+        assert f"{title} [quickfix" in show_actions(one, tmp_path, use, None, "fix")
+        with pytest.raises(NoSuchSymbol, match="no action") as offered:
+            show_actions(one, tmp_path, use, None, "fix", apply="Make it good")
+        assert title in offered.value.fix
+        show_actions(one, tmp_path, use, None, "fix", apply=title)
+        assert (tmp_path / use).read_text() == text
 
 
 def test_edits_of_several_files_are_written_all_or_none(tmp_path: Path) -> None:

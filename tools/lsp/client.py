@@ -258,7 +258,8 @@ class Client(BaseLanguageClient):
 
     def last_words(self) -> str:
         tail = self.stderr_tail.decode("utf-8", "replace").strip().splitlines()
-        return f"{self.spec.name} stopped" + (f": {tail[-1][:200]}" if tail else "")
+        said = next((line for line in tail if line.lower().startswith("error")), tail[-1] if tail else "")
+        return f"{self.spec.name} stopped" + (f": {said[:200]}" if said else "")
 
 
 def _unwrap(answer: asyncio.Future[Any], client: Client) -> Any:
