@@ -19,8 +19,8 @@ from tools.workspace import read_document
 MAX_BASELINE_BYTES = 1_000_000
 _SKIP = frozenset({"node_modules", "__pycache__", "site-packages", "target"})
 _CONFIG = frozenset(
-    {"pyproject.toml", "ruff.toml", ".ruff.toml", "ty.toml", "pyrightconfig.json", "tsconfig.json", "go.mod",
-     "Cargo.toml", "compile_commands.json", "compile_flags.txt"}
+    {"pyproject.toml", "ruff.toml", ".ruff.toml", "ty.toml", "pyrightconfig.json", "tsconfig.json", "jsconfig.json",
+     "go.mod", "Cargo.toml", "compile_commands.json", "compile_flags.txt"}
 )  # fmt: skip
 
 _Stat = tuple[int, int, int]
