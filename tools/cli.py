@@ -7,6 +7,7 @@ is no place to look for how tools end. Heavy imports happen inside the commands:
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -15,6 +16,7 @@ import typer
 
 if TYPE_CHECKING:
     from tools.contract import TestReport
+    from tools.lsp import Intel
     from tools.spectrum import Spectrum
 
 BAD_INPUT, INFRASTRUCTURE, INTERRUPTED = 2, 3, 130
@@ -28,6 +30,17 @@ app = typer.Typer(
 )
 
 RepoOption = Annotated[Path, typer.Option("--repo", help="The root of the repository.")]
+ServerOption = Annotated[
+    str,
+    typer.Option("--server", help="Ask this language server (`tools servers`); default: by the file's name."),
+]
+SymbolArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="[FILE:]SYMBOL", help="`pkg/shop.py:Cart.total`; the file where it is not unique."
+    ),
+]
+ApplyOption = Annotated[bool, typer.Option("--apply", help="Write the change.")]
 TokensOption = Annotated[int, typer.Option("--tokens", min=1, help="Budget, at 3.5 characters a token.")]
 
 
@@ -36,6 +49,7 @@ def frame(
     symbol: Annotated[str, typer.Argument(metavar="FILE:SYMBOL", help="`pkg/shop.py:Cart.total`.")],
     repo: RepoOption = Path(),
     tokens: TokensOption = 1500,
+    server: ServerOption = "",
 ) -> None:
     """Print the intellisense frame: the definition and what a developer's editor would show around it."""
     from tools.budget import estimate_tokens
@@ -46,15 +60,17 @@ def frame(
 
     root = _root(repo)
     path, _, name = symbol.rpartition(":")
-    one = the_symbol(root, name, path or None)
-    with open_intel(root, python=find_python(root)) as intel:
+    names = _servers(root, path, server)
+    with open_intel(root, servers=names, warm=names[:2], python=find_python(root)) as intel:
+        one = the_symbol(root, name, path or None, lambda: intel)
         print(intellisense_frame(intel, root, one, budget_tokens=tokens, count_tokens=estimate_tokens))
 
 
 @app.command("symbols")
 def outline(
-    file: Annotated[str, typer.Argument(help="A Python file, relative to the root.")],
+    file: Annotated[str, typer.Argument(help="A file, relative to the root.")],
     repo: RepoOption = Path(),
+    server: ServerOption = "",
 ) -> None:
     """Print the definitions in a file: lines, name path, signature."""
     from tools.findsymbol import file_symbols, read_source
@@ -62,7 +78,9 @@ def outline(
 
     root = _root(repo)
     text = read_source(root, file)
-    for one in file_symbols(root, file):
+    with contextlib.ExitStack() as opened:
+        found = file_symbols(root, file, lambda: opened.enter_context(_intel(root, file, server)))
+    for one in found:
         print(f"{one.start_line}-{one.end_line}\t{one.name_path}\t{signature(text, one)}")
 
 
@@ -98,6 +116,97 @@ def localise(
     report, spectrum = _runs(root, test, sandbox) if test.strip() else (None, None)
     for one in suspects_of(root, task=statement, report=report, limit=limit, spectrum=spectrum):
         print(f"{one.symbol.path}:{one.symbol.start_line}\t{one.symbol.name_path}\t{'; '.join(one.reasons)}")
+
+
+@app.command()
+def rename(
+    symbol: SymbolArgument,
+    new_name: Annotated[str, typer.Argument(help="Without its class.")],
+    repo: RepoOption = Path(),
+    apply: ApplyOption = False,
+    server: ServerOption = "",
+) -> None:
+    """Rename a definition and all its uses. Prints the diff; with --apply also writes it, all files or none."""
+    from tools.lspcommands import show_rename
+
+    root, (path, name) = _root(repo), _parted(symbol)
+    with _intel(root, path, server) as intel:
+        print(show_rename(intel, root, name, new_name, path or None, apply=apply))
+
+
+@app.command()
+def calls(
+    symbol: SymbolArgument,
+    repo: RepoOption = Path(),
+    outgoing: Annotated[
+        bool, typer.Option("--outgoing", help="What it calls, instead of who calls it.")
+    ] = False,
+    server: ServerOption = "",
+) -> None:
+    """Print the calls of a definition, or with --outgoing the definitions that it calls."""
+    from tools.lspcommands import show_calls
+
+    root, (path, name) = _root(repo), _parted(symbol)
+    with _intel(root, path, server) as intel:
+        print(show_calls(intel, name, path or None, outgoing=outgoing))
+
+
+@app.command()
+def actions(
+    file: Annotated[str, typer.Argument(help="A file, relative to the root.")],
+    repo: RepoOption = Path(),
+    line: Annotated[
+        int, typer.Option(min=0, help="Only what begins on this line, from 1; 0: the whole file.")
+    ] = 0,
+    kind: Annotated[
+        str, typer.Option(help="fix, imports or all (every safe fix); default: each of them.")
+    ] = "",
+    apply: Annotated[str, typer.Option(metavar="TITLE", help="Write the action with this title.")] = "",
+    server: ServerOption = "",
+) -> None:
+    """Print what the servers would change in a file (quick fixes, organised imports), or write one of it."""
+    from tools.lspcommands import show_actions
+
+    root = _root(repo)
+    with _intel(root, file, server) as intel:
+        print(show_actions(intel, root, file, line or None, kind, apply=apply))
+
+
+def _parted(symbol: str) -> tuple[str, str]:
+    """`FILE:SYMBOL` or `SYMBOL` as (file, symbol)."""
+    path, _, name = symbol.rpartition(":")
+    return path, name
+
+
+@app.command("servers")
+def list_servers(
+    install: Annotated[str, typer.Option(metavar="NAME", help="Install this one.")] = "",
+) -> None:
+    """Print the language servers, where they are here, and how to get the others."""
+    from tools.lsp.install import install as get
+    from tools.lsp.install import rows
+
+    if install:
+        print(get(install))
+        return
+    for row in rows():
+        state = str(row.program) if row.program else f"absent; to get it: {row.spec.fix}"
+        untested = "" if row.spec.tested else " (untested)"
+        print(f"{row.spec.name}{untested}\t{row.suffixes}\t{state}")
+
+
+def _servers(root: Path, path: str, server: str) -> tuple[str, ...]:
+    """The servers to ask about a file, or where it is not known about the repository."""
+    from tools.lsp.servers import servers_for, servers_for_file
+
+    return (server,) if server else servers_for_file(path) if path else servers_for(root)
+
+
+def _intel(root: Path, path: str, server: str) -> Intel:
+    from tools.lsp import open_intel
+    from tools.lsp.servers import find_python
+
+    return open_intel(root, servers=_servers(root, path, server), python=find_python(root))
 
 
 def _runs(root: Path, command: str, backend: str) -> tuple[TestReport, Spectrum | None]:

@@ -16,6 +16,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from sandbox.baseline import run_git
@@ -138,15 +139,22 @@ def is_test_path(path: str) -> bool:
 
 def python_files(root: Path) -> list[str]:
     """Paths of Python files that git does not ignore; by walking where there is no git repo."""
-    names = _git_files(root) if (root / ".git").exists() else None
+    names = _git_files(root, "*.py", "*.pyi") if (root / ".git").exists() else None
     found = names if names is not None else list(_walk(root))
     return [name for name in found if is_python(name)][:MAX_FILES]
 
 
-def _git_files(root: Path) -> list[str] | None:
+def suffixes(root: Path) -> set[str]:
+    """Ends of the names of all files that git does not ignore (`.ts`, `.c`)."""
+    names = _git_files(root, "*") if (root / ".git").exists() else None
+    found = names if names is not None else islice(_walk(root), MAX_FILES)
+    return {PurePosixPath(name).suffix for name in found}
+
+
+def _git_files(root: Path, *patterns: str) -> list[str] | None:
     """None where git cannot say. The repo is hostile: its hooks and monitors do not run."""
     env = {**_GIT_ENV, "GIT_DIR": str(root / ".git"), "GIT_WORK_TREE": str(root)}
-    command = ["ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", "*.py", "*.pyi"]
+    command = ["ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *patterns]
     try:
         out = run_git(command, cwd=root, env=env)
     except SandboxFault:

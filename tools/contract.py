@@ -6,6 +6,7 @@ LSP's 0-based UTF-16 positions stay inside `tools/lsp/`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Annotated, Literal
@@ -150,6 +151,25 @@ class LookupAnswer:
     locations: tuple[Location, ...] = ()
     text: str = ""
     """Hover text, or completions one per line."""
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a server would change. Nothing has been written."""
+
+    title: str
+    kind: str
+    """`rename`, or the protocol's kind of a code action (`quickfix`, `source.organizeImports`)."""
+    texts: Mapping[str, str]
+    """Workspace path → the whole new text of the file."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChangesAnswer:
+    freshness: Freshness
+    """CLEAN means: answered, and there is nothing to change."""
+    changes: tuple[Change, ...] = ()
     detail: str = ""
 
 

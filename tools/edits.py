@@ -9,6 +9,8 @@ long as its first error does not move up.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,14 +57,46 @@ def apply_edit(root: Path, edit: Edit) -> AppliedEdit:
     Raises:
         EditRefused: as `preview`, or the path may not be touched, or the file cannot be read or written.
     """
+    applied, file, encoding = _planned(root, edit)
+    if applied.after != applied.before:
+        write_document(file, edit.path, applied.after, encoding)
+    return applied
+
+
+def apply_edits(root: Path, edits: Sequence[Edit]) -> list[AppliedEdit]:
+    """Carry out edits of several files, each file once: all of them, or none.
+
+    Raises:
+        EditRefused: as `apply_edit`; what had been written is as it was before.
+    """
+    planned = [
+        _planned(root, edit) for edit in edits
+    ]  # every refusal that can be foreseen comes before a write
+    if len({file for _, file, _ in planned}) < len(planned):
+        raise EditRefused("Two of the edits are of one file; give each file once.")
+    done: list[tuple[AppliedEdit, Path, str]] = []
+    try:
+        for applied, file, encoding in planned:
+            if applied.after != applied.before:
+                done.append((applied, file, encoding))
+                write_document(file, applied.path, applied.after, encoding)
+    except BaseException:
+        for applied, file, encoding in done:
+            if applied.before is not None:
+                write_document(file, applied.path, applied.before, encoding)
+            else:
+                with contextlib.suppress(OSError):  # it may be the one that could not be written
+                    file.unlink(missing_ok=True)
+        raise
+    return [applied for applied, _, _ in planned]
+
+
+def _planned(root: Path, edit: Edit) -> tuple[AppliedEdit, Path, str]:
     file = resolve(root, edit.path)
-    exists = file.exists()
-    document = read_document(file, edit.path) if exists else None
+    document = read_document(file, edit.path) if file.exists() else None
     before = document.text if document else None
     after = preview(before, edit)
-    if after != before:
-        write_document(file, edit.path, after, document.encoding if document else "utf-8")
-    return AppliedEdit(edit.path, before, after)
+    return AppliedEdit(edit.path, before, after), file, document.encoding if document else "utf-8"
 
 
 def _edited(text: str | None, edit: Edit) -> str:

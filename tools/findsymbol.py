@@ -1,18 +1,22 @@
 """One definition of a repo, by the name that somebody wrote (room `tools/`).
 
 In: a root, a name path or its end, perhaps a file. Out: `Symbol`s, or a fault that names what was meant.
-By the text alone, so it answers at once: no language server is asked. Not covered: other languages.
+Python by the text alone, so that it answers at once; other languages by their server, where one is given.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tools.codeindex import CodeIndex, load_index
-from tools.contract import EditRefused, Symbol, ToolFault
-from tools.symbols import find_symbol, symbols
+from tools.contract import EditRefused, Freshness, LookupAnswer, Symbol, ToolFault
+from tools.symbols import symbols
 from tools.workspace import is_python, read_document, resolve, to_lf
+
+if TYPE_CHECKING:
+    from tools.lsp import Intel
 
 NAMED = 12
 """Choices that a fault spells out."""
@@ -39,16 +43,28 @@ def read_source(root: Path, path: str) -> str:
         raise NoSuchSymbol(refused.message) from refused
 
 
-def file_symbols(root: Path, path: str) -> list[Symbol]:
+Servers = Callable[[], "Intel"]
+"""Opens the language servers, where they are needed."""
+
+
+def file_symbols(root: Path, path: str, servers: Servers | None = None) -> list[Symbol]:
     """The definitions in a file, in source order.
 
     Raises:
-        NoSuchSymbol: as `read_source`, or no Python file.
+        NoSuchSymbol: as `read_source`, or no Python file and no servers.
+        ToolFault: the servers do not answer.
     """
     text = read_source(root, path)
-    if not is_python(path):
-        raise NoSuchSymbol(f"definitions are known in Python files only, and {path} is none")
-    return symbols(path, text)
+    if is_python(path):
+        return symbols(path, text)
+    if servers is None:
+        raise NoSuchSymbol(
+            f"without a language server definitions are known in Python files only, not in {path}"
+        )
+    found = servers().outline(path)
+    if isinstance(found, LookupAnswer):
+        raise ToolFault(f"{path}: {found.freshness.value}: {found.detail}")
+    return found
 
 
 def find_symbols(index: CodeIndex, name: str) -> list[Symbol]:
@@ -58,17 +74,20 @@ def find_symbols(index: CodeIndex, name: str) -> list[Symbol]:
     return exact or found or list(_alike(index, name))
 
 
-def the_symbol(root: Path, name: str, path: str | None = None) -> Symbol:
-    """The only definition of that name in the repo, or in the file `path`.
+def the_symbol(root: Path, name: str, path: str | None = None, servers: Servers | None = None) -> Symbol:
+    """The only definition of that name in the repo, or in the file `path`. Where no Python file has it, the
+    `servers` are asked.
 
     Raises:
         NoSuchSymbol: none or several; no such file.
+        ToolFault: the servers do not answer.
     """
     if path is not None:
-        found = file_symbols(root, path)
-        one = find_symbol(path, read_source(root, path), name)
-        if one is not None:
-            return one
+        found = file_symbols(root, path, servers)
+        exact = [s for s in found if s.name_path == name]
+        ending = [s for s in found if s.name_path.endswith(f".{name}")]
+        if exact or len(ending) == 1:
+            return (exact or ending)[0]
         last = name.rpartition(".")[2]
         alike = [s for s in found if s.name_path.rpartition(".")[2] == last]
         raise _not_one(f"there is no one definition {name!r} in {path}", alike or found)
@@ -79,7 +98,17 @@ def the_symbol(root: Path, name: str, path: str | None = None) -> Symbol:
         return exact[0]
     if exact:
         raise _not_one(f"{name!r} is defined {len(exact)} times", exact)
+    if servers is not None:
+        return _told(servers().named(name))
     raise _not_one(f"there is no definition {name!r}", list(_alike(index, name)))
+
+
+def _told(answer: tuple[Symbol, str] | LookupAnswer) -> Symbol:
+    if not isinstance(answer, LookupAnswer):
+        return answer[0]
+    if answer.freshness in (Freshness.TIMED_OUT, Freshness.UNAVAILABLE):
+        raise ToolFault(f"{answer.freshness.value}: {answer.detail}")
+    raise NoSuchSymbol(answer.detail)
 
 
 def _not_one(message: str, choices: list[Symbol]) -> NoSuchSymbol:

@@ -3,7 +3,7 @@
 In: an `Intel`, a symbol, a token budget and the model's own token counter. Out: markdown within the budget,
 the same for the same repo: the source, live diagnostics, what it uses, members of typed receivers, its class,
 its callers, its module. Items are ranked and packed whole. Without a server what the text itself says is
-shown, and one line tells so. Not covered: names of other languages (source, callers and diagnostics only).
+shown, and one line tells so. Not covered: members of typed receivers in other languages than Python.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING
 from tools.contract import Diagnostic, EditRefused, Freshness, Symbol
 from tools.lsp.scope import Surroundings, survey
 from tools.lsp.uses import uses
-from tools.symbols import doc, find_symbol, signature, symbols
-from tools.syntax import SyntaxProblem, parse
-from tools.workspace import read_document, split_lines, to_lf
+from tools.symbols import doc, signature, symbols
+from tools.syntax import parse
+from tools.workspace import is_python, read_document, split_lines, to_lf
 
 if TYPE_CHECKING:
     from tools.lsp.session import Intel
@@ -56,14 +56,23 @@ def intellisense_frame(
         text = to_lf(read_document(root / symbol.path, symbol.path).text)
     except EditRefused as refused:
         return _pack([_Section("Unreadable", "text", (refused.message,))], budget_tokens, count_tokens)
-    current = find_symbol(symbol.path, text, symbol.name_path) or symbol
+    own = _outline(intel, symbol.path, text)
+    current = next((s for s in own if s.name_path == symbol.name_path), symbol)
     found = survey(intel, current, text) if intel is not None else Surroundings(silent="not started")
-    sections = list(_sections(intel, current, text, found, numbered))
+    sections = list(_sections(intel, current, text, own, found, numbered))
     return _pack(sections if with_source else sections[1:], budget_tokens, count_tokens)
 
 
+def _outline(intel: Intel | None, path: str, text: str) -> list[Symbol]:
+    """The definitions of the symbol's own file."""
+    if intel is None or is_python(path):
+        return symbols(path, text)
+    told = intel.outline(path)
+    return told if isinstance(told, list) else []
+
+
 def _sections(
-    intel: Intel | None, symbol: Symbol, text: str, found: Surroundings, numbered: bool
+    intel: Intel | None, symbol: Symbol, text: str, own: list[Symbol], found: Surroundings, numbered: bool
 ) -> Iterator[_Section]:
     """Best first: where tokens run out, the last ones go."""
     language = _LANGUAGES.get(Path(symbol.path).suffix, "text")
@@ -76,12 +85,14 @@ def _sections(
     if intel is not None and (lines := _diagnostics(intel, symbol)):
         yield _Section("Diagnostics now", "text", lines)
     used = sorted(found.used, key=lambda fact: not fact.near)  # stable: source order within each
-    yield _Section("Used here", language, tuple(f.text for f in used) or tuple(_used_nearby(text, symbol)))
+    yield _Section(
+        "Used here", language, tuple(f.text for f in used) or tuple(_used_nearby(text, symbol, own))
+    )
     yield _Section("Members of what it holds", "text", tuple(f.text for f in found.members))
     shown = {f.name_path for f in used if f.path == symbol.path} | {symbol.name_path}
-    yield from _class(text, symbol, shown, language)
+    yield from _class(text, symbol, own, shown, language)
     yield _Section("Callers", language, tuple(f.text for f in found.callers))
-    yield _Section("Also in this file", language, tuple(_module(text, symbol, shown)))
+    yield _Section("Also in this file", language, tuple(_module(text, symbol, own, shown)))
 
 
 _LANGUAGES = {
@@ -100,36 +111,38 @@ def _source(text: str, symbol: Symbol, numbered: bool) -> Iterator[str]:
         yield f"{number:>{width}} | {line.rstrip()}".rstrip() if numbered else line.rstrip()
 
 
-def _class(text: str, symbol: Symbol, shown: set[str], language: str) -> Iterator[_Section]:
+def _class(
+    text: str, symbol: Symbol, own: list[Symbol], shown: set[str], language: str
+) -> Iterator[_Section]:
     """The enclosing class: its header, fields, and the signatures of the symbol's siblings."""
     container = symbol.name_path.rpartition(".")[0]
-    own = symbols(symbol.path, text)
     outer = next((s for s in own if s.name_path == container), None)
     if outer is None:
         return
     first_line = doc(text, outer).split("\n")[0]
-    head = f"{signature(text, outer)}:" + (f"  # {first_line}" if first_line else "")
+    colon, mark = (":", "#") if is_python(symbol.path) else (" {", "//")
+    head = f"{signature(text, outer)}{colon}" + (f"  {mark} {first_line}" if first_line else "")
     siblings = [s for s in own if s.name_path.rpartition(".")[0] == container and s.name_path not in shown]
     yield _Section(f"Its {outer.kind}", language, (head, *(f"    {_stub(text, s)}" for s in siblings)))
 
 
-def _module(text: str, symbol: Symbol, shown: set[str]) -> Iterator[str]:
+def _module(text: str, symbol: Symbol, own: list[Symbol], shown: set[str]) -> Iterator[str]:
     """Imports, then the other top-level definitions."""
-    tree = parse(text)
-    for node in [] if isinstance(tree, SyntaxProblem) else tree.body:
+    tree = parse(text) if is_python(symbol.path) else None
+    for node in tree.body if isinstance(tree, ast.Module) else []:
         if isinstance(node, ast.Import | ast.ImportFrom):
             yield _short(ast.unparse(node))
     outermost = symbol.name_path.partition(".")[0]
-    for other in symbols(symbol.path, text):
+    for other in own:
         if "." not in other.name_path and other.name_path not in shown | {outermost}:
             yield _stub(text, other)
 
 
-def _used_nearby(text: str, symbol: Symbol) -> Iterator[str]:
+def _used_nearby(text: str, symbol: Symbol, own: list[Symbol]) -> Iterator[str]:
     """Without a server: definitions of this file, by name alone."""
-    names = {use.name for use in uses(text, symbol.start_line, symbol.end_line)}
+    names = {use.name for use in uses(symbol.path, text, symbol.start_line, symbol.end_line)}
     container = symbol.name_path.rpartition(".")[0]
-    for other in symbols(symbol.path, text):
+    for other in own:
         scope, _, name = other.name_path.rpartition(".")
         if name in names and scope in ("", container) and other.name_path != symbol.name_path:
             yield _stub(text, other)
@@ -137,7 +150,8 @@ def _used_nearby(text: str, symbol: Symbol) -> Iterator[str]:
 
 def _stub(text: str, symbol: Symbol) -> str:
     first = doc(text, symbol).split("\n")[0].strip()
-    return _short(signature(text, symbol)) + (f"  # {first}" if first else "")
+    mark = "#" if is_python(symbol.path) else "//"
+    return _short(signature(text, symbol)) + (f"  {mark} {first}" if first else "")
 
 
 def _short(line: str) -> str:

@@ -7,7 +7,7 @@ Of several definitions of one name in one scope the first is the plain one and t
 but an implementation comes before its `@overload` stubs, and functions and classes before variables, since
 those are what is meant by the name.
 
-Not covered: other languages (ask the language server), names made by `exec`, `setattr` or import.
+Not covered: other languages (`Intel.outline` asks their server), names made by `exec`, `setattr` or import.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
+from tools import cstyle
 from tools.contract import Symbol
 from tools.syntax import SyntaxProblem, parse
 from tools.workspace import is_python, split_lines, to_lf
@@ -76,7 +77,10 @@ def symbol_source(text: str, symbol: Symbol) -> str:
 
 
 def signature(text: str, symbol: Symbol) -> str:
-    """One line: `async def f(a: int = 1) -> str`, `class C(Base)`, or a variable's first line."""
+    """One line: `async def f(a: int = 1) -> str`, `class C(Base)`, or a variable's first line. In other languages
+    what stands before the body."""
+    if not is_python(symbol.path):
+        return cstyle.head(symbol_source(to_lf(text), symbol).split("\n"))
     node = _node(text, symbol)
     if isinstance(node, Function):
         word = "async def" if isinstance(node, ast.AsyncFunctionDef) else "def"
@@ -90,7 +94,9 @@ def signature(text: str, symbol: Symbol) -> str:
 
 
 def doc(text: str, symbol: Symbol) -> str:
-    """The docstring, indentation cleaned; "" where there is none."""
+    """The docstring, indentation cleaned; "" where there is none. In other languages the comment before it."""
+    if not is_python(symbol.path):
+        return cstyle.comment_before(to_lf(text).split("\n"), symbol.start_line)
     node = _node(text, symbol)
     return (ast.get_docstring(node) or "") if isinstance(node, Function | ast.ClassDef) else ""
 

@@ -17,6 +17,7 @@ from tools.budget import estimate_tokens
 from tools.codeindex import load_index
 from tools.contract import Freshness, LookupAnswer, Symbol, ToolFault
 from tools.findsymbol import file_symbols, find_symbols, read_source, the_symbol
+from tools.lspcommands import show_actions, show_calls
 from tools.symbols import signature, symbol_source
 
 if TYPE_CHECKING:
@@ -34,8 +35,8 @@ class Reading:
         self._bench = bench
 
     def symbols(self, path: Path) -> str:
-        """Outline of a Python file: lines, name path and signature of each definition."""
-        found = file_symbols(self._bench.root, path)
+        """Outline of a file: lines, name path and signature of each definition."""
+        found = file_symbols(self._bench.root, path, self._intel)
         text = read_source(self._bench.root, path)
         return clip("\n".join(_row(symbol, text) for symbol in found)) or "no definitions"
 
@@ -45,6 +46,8 @@ class Reading:
         found = find_symbols(index, name)
         rows = [f"{s.path}:{_row(s, index.files[s.path].text)}" for s in found[:MAX_ITEMS]]
         more = [f"… {len(found) - MAX_ITEMS} more"] if len(found) > MAX_ITEMS else []
+        if not rows:
+            rows = self._elsewhere(name)
         return "\n".join([*rows, *more]) or f"no definition like {name!r}"
 
     def definition(self, symbol: Name, path: MaybePath = "", line: Line = 0) -> str:
@@ -52,7 +55,7 @@ class Reading:
         if line:
             text, column = self._spot(symbol, path, line)
             return _answered(self._bench.intel().definition(path, line, column, text=text))
-        one = the_symbol(self._bench.root, symbol, path or None)
+        one = the_symbol(self._bench.root, symbol, path or None, self._intel)
         source = symbol_source(read_source(self._bench.root, one.path), one)
         return f"{one.path}:{one.start_line}-{one.end_line} {one.name_path}\n{clip(source)}"
 
@@ -61,7 +64,7 @@ class Reading:
         if line:
             text, column = self._spot(symbol, path, line)
             return _answered(self._bench.intel().references(path, line, column, text=text))
-        one = the_symbol(self._bench.root, symbol, path or None)
+        one = the_symbol(self._bench.root, symbol, path or None, self._intel)
         return _answered(self._intel().references_of(one.name_path, one.path))
 
     def hover(self, symbol: Name, path: MaybePath = "", line: Line = 0) -> str:
@@ -69,7 +72,7 @@ class Reading:
         if line:
             text, column = self._spot(symbol, path, line)
             return _answered(self._bench.intel().hover(path, line, column, text=text))
-        one = the_symbol(self._bench.root, symbol, path or None)
+        one = the_symbol(self._bench.root, symbol, path or None, self._intel)
         return _answered(self._intel().hover_of(one.name_path, one.path))
 
     def completion(
@@ -90,6 +93,23 @@ class Reading:
         answer = self._bench.intel().completion(path, line, len(written), text=text, max_chars=2000)
         return _answered(answer)
 
+    def calls(
+        self,
+        symbol: str,
+        path: MaybePath = "",
+        outgoing: Annotated[bool, Field(description="what it calls, instead of who calls it")] = False,
+    ) -> str:
+        """The calls of a definition, each with the definition that holds it; no imports, no mere mentions."""
+        one = the_symbol(self._bench.root, symbol, path or None, self._intel)
+        return clip(show_calls(self._intel(), one.name_path, one.path, outgoing=outgoing))
+
+    def code_actions(
+        self, path: Path, line: Annotated[int, Field(ge=0, description="0: the file")] = 0
+    ) -> str:
+        """Quick fixes and organised imports that the servers offer, as diffs. `apply_action` writes one."""
+        read_source(self._bench.root, path)
+        return clip(show_actions(self._intel(), self._bench.root, path, line or None, ""))
+
     def diagnostics(self, path: Path) -> Diagnostics:
         """Type errors and lint findings of a file, as it is on disk now."""
         read_source(self._bench.root, path)
@@ -99,7 +119,7 @@ class Reading:
         """All about one definition: source, diagnostics, what it uses, its class, its callers. Ask before editing."""
         from tools.frame import intellisense_frame
 
-        one = the_symbol(self._bench.root, symbol, path or None)
+        one = the_symbol(self._bench.root, symbol, path or None, self._intel)
         return intellisense_frame(
             self._intel(), self._bench.root, one, budget_tokens=tokens, count_tokens=estimate_tokens
         )
@@ -128,6 +148,15 @@ class Reading:
             for s in suspects
         ]
         return clip("\n".join(rows)) or "no suspects; run_tests first, or name what is wrong"
+
+    def _elsewhere(self, name: str) -> list[str]:
+        """Of other languages than Python, from their servers."""
+        from tools.lsp.servers import DEFAULT, servers_for
+
+        if len(servers_for(self._bench.root)) == len(DEFAULT):
+            return []
+        found = self._intel().definition_of(name)
+        return [_answered(found)] if found.locations else []
 
     def _intel(self) -> Intel:
         """The servers, told to look at the disk again: a client has other ways to change files."""

@@ -70,12 +70,19 @@ def build(bench: Workbench) -> MCPServer[Any]:
     reading, writing, testing = Reading(bench), Writing(bench), Testing(bench)
     for tool in (
         reading.find_symbol, reading.symbols, reading.definition, reading.references, reading.hover,
-        reading.completion, reading.diagnostics, reading.frame, reading.repo_map, reading.localise,
+        reading.completion, reading.diagnostics, reading.calls, reading.code_actions, reading.frame,
+        reading.repo_map, reading.localise,
         testing.run_tests,
     ):  # fmt: skip
         _register(server, tool, writes=False)
     if not bench.options.read_only:
-        for edit in (writing.replace_symbol, writing.search_replace, writing.replace_file):
+        for edit in (
+            writing.replace_symbol,
+            writing.search_replace,
+            writing.replace_file,
+            writing.rename,
+            writing.apply_action,
+        ):
             _register(server, edit, writes=True)
     _register(server, writing.tidy, writes=not bench.options.read_only)
     return server

@@ -55,12 +55,14 @@ class Workbench:
             ToolFault: the server is shutting down.
         """
         from tools.lsp import open_intel
-        from tools.lsp.servers import find_python
+        from tools.lsp.servers import DEFAULT, find_python, servers_for
 
         with self._opening:
             if self._intel is None:
                 self._require_open()
-                self._intel = open_intel(self.root, python=find_python(self.root))
+                self._intel = open_intel(
+                    self.root, servers=servers_for(self.root), warm=DEFAULT, python=find_python(self.root)
+                )
             return self._intel
 
     @contextlib.contextmanager

@@ -7,6 +7,7 @@ Nothing outside the tree, in `.git` or in `.forklock` is written, and test files
 from __future__ import annotations
 
 import difflib
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
@@ -16,11 +17,12 @@ from agent.mcp.answers import MAX_CHARS, Diagnostics, EditAnswer, TidyAnswer, cl
 from agent.mcp.workbench import Workbench
 from agent.repo import git
 from tools.codeindex import is_test_path
-from tools.contract import Edit, EditRefused, ReplaceFile, ReplaceSymbol, SearchReplace, ToolFault
+from tools.contract import Change, Edit, EditRefused, ReplaceFile, ReplaceSymbol, SearchReplace, ToolFault
 from tools.edits import AppliedEdit, apply_edit
-from tools.findsymbol import read_source
+from tools.findsymbol import read_source, the_symbol
+from tools.lspcommands import checked, diff_of, the_action, the_rename, write
 from tools.syntax import check_syntax
-from tools.workspace import is_python, resolve, to_lf
+from tools.workspace import resolve, to_lf
 
 if TYPE_CHECKING:
     from tools.lsp import Intel
@@ -50,6 +52,41 @@ class Writing:
     def replace_file(self, path: Path, source: str) -> EditAnswer:
         """Write the whole text of a file, new or not. What would not parse is refused."""
         return self._edit(ReplaceFile(path=path, source=source))
+
+    def rename(
+        self,
+        symbol: Annotated[str, Field(description="name path: Class.method")],
+        new_name: Annotated[str, Field(description="the last part alone")],
+        path: Annotated[str, Field(description='"" where the symbol is unique')] = "",
+    ) -> EditAnswer:
+        """Rename a definition and every use of it, in all files at once or in none."""
+        with self._bench.writing:
+            intel = self._bench.intel()
+            intel.sync()
+            one = the_symbol(self._bench.root, symbol, path or None, lambda: intel)
+            return self._written(intel, the_rename(intel, one.name_path, new_name, one.path), one.path)
+
+    def apply_action(
+        self, path: Path, title: str, line: Annotated[int, Field(ge=0, description="0: the file")] = 0
+    ) -> EditAnswer:
+        """Carry out one of `code_actions`, by its title and with the same `line`."""
+        read_source(self._bench.root, path)
+        with self._bench.writing:
+            intel = self._bench.intel()
+            intel.sync()
+            offered = checked(intel.changes.actions(path, line or None))
+            return self._written(intel, the_action(offered, title), path)
+
+    def _written(self, intel: Intel, change: Change, path: str) -> EditAnswer:
+        try:
+            for changed in change.texts:
+                self._require_writable(changed)
+            told = diff_of(intel, change)
+            write(intel, self._bench.root, change)
+        except EditRefused as refused:
+            return EditAnswer(False, path, clip(refused.message), "", "", None)
+        first = path if path in change.texts else next(iter(change.texts))
+        return EditAnswer(True, path, "", clip(told), "", Diagnostics.of(intel.new_diagnostics(first)))
 
     def tidy(
         self, path: Path, apply: Annotated[bool, Field(description="false: only show the diff")] = False
@@ -81,7 +118,7 @@ class Writing:
             with self._bench.writing:
                 self._require_writable(edit.path)
                 # Before the edit: what the servers see at their start is not new.
-                intel = self._bench.intel() if is_python(edit.path) else None
+                intel = self._bench.intel() if _read_by_servers(edit.path) else None
                 applied = apply_edit(self._bench.root, edit)
         except EditRefused as refused:
             would_be = _around_fault(edit.path, refused.would_be) if refused.would_be else ""
@@ -96,6 +133,12 @@ class Writing:
                 f"{path} is a test: tests are read-only here, repair the code they check "
                 "(the user may start the server with --edit-tests)"
             )
+
+
+def _read_by_servers(path: str) -> bool:
+    from tools.lsp.servers import SERVERS
+
+    return any(spec.reads(PurePosixPath(path)) for spec in SERVERS.values() if not spec.runs_repo_code)
 
 
 def _applied(edit: AppliedEdit, intel: Intel | None) -> EditAnswer:

@@ -25,7 +25,7 @@ from sandbox import Policy, SandboxUnavailable
 from sandbox.open import choose
 
 ROOT = Path(__file__).parent.parent.parent
-EDITS = {"replace_symbol", "search_replace", "replace_file"}
+EDITS = {"replace_symbol", "search_replace", "replace_file", "rename", "apply_action"}
 Call = Callable[..., Awaitable[CallToolResult]]
 
 
@@ -69,6 +69,30 @@ def test_tools_are_few_words_and_say_what_they_do(repo: Path) -> None:
             *EDITS,
             "tidy",
         }
+
+    asyncio.run(go())
+
+
+def test_rename_calls_and_actions(repo: Path) -> None:
+    (repo / "use.py").write_text(
+        "import os\nfrom shop import mean\n\n\ndef report(prices):\n    return mean(prices)\n"
+    )
+
+    async def go() -> None:
+        async with session(repo) as (_, call):
+            assert "use.py:6 report: return mean(prices)" in text(await call("calls", symbol="mean"))
+            refused = data(await call("rename", symbol="mean", new_name="average"))
+            if refused["applied"]:  # no test mentions it
+                assert "def average(prices)" in (repo / "shop.py").read_text()
+                assert "return average(prices)" in (repo / "use.py").read_text()
+            else:
+                assert "is a test" in refused["message"] and "def mean(" in (repo / "shop.py").read_text()
+            offered = text(await call("code_actions", path="use.py"))
+            title = next(line for line in offered.split("\n") if "unused import" in line).rpartition(" [")[0]
+            fixed = data(await call("apply_action", path="use.py", title=title))
+            assert fixed["applied"] and "import os" not in (repo / "use.py").read_text()
+            assert (await call("apply_action", path="use.py", title="Make it good")).is_error
+            assert "no name" in text(await call("rename", symbol="mean", new_name="a b"))
 
     asyncio.run(go())
 

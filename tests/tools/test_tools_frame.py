@@ -170,6 +170,6 @@ def test_unreadable_file_is_said(root: Path) -> None:
 
 def test_uses_prefer_the_place_that_reads() -> None:
     text = "def f():\n    é = 1; x = é\n    x.y.z(x)\n"
-    found = {u.dotted: (u.line, u.column) for u in uses(text, 1, 3)}
+    found = {u.dotted: (u.line, u.column) for u in uses("m.py", text, 1, 3)}
     assert found == {"é": (2, 15), "x": (3, 4), "x.y": (3, 6), "x.y.z": (3, 8)}
-    assert uses("def (", 1, 1) == []
+    assert uses("m.py", "def (", 1, 1) == []

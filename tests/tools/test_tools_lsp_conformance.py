@@ -1,73 +1,53 @@
-"""One suite for every Python server, on the real programs: same questions, same promises."""
+"""One suite for every server of the table that is tested, on the real programs: same questions, same promises."""
 
 from __future__ import annotations
 
+import os
+import re
+import signal
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
+from lsp_samples import PYTHON, SAMPLES, Sample
 
-from tools.contract import DiagnosticsAnswer, Freshness, LookupAnswer
+from tools.contract import DiagnosticsAnswer, Freshness, LookupAnswer, ReplaceFile
+from tools.edits import apply_edits
 from tools.lsp import Intel, open_intel
-from tools.lsp.servers import SERVERS, find_program
-
-SHAPES = '''\
-"""Shapes."""
-
-
-class Shape:
-    """Something with an area."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def area(self) -> float:
-        """Its area."""
-        return 0.0
-
-
-def scale(shape: Shape, by: float) -> float:
-    """The area, scaled."""
-    return shape.area() * by
-'''
-USE = """\
-from pkg.shapes import Shape, scale
-
-
-def report(shape: Shape) -> str:
-    größe = "🙂"; total = scale(shape, 2.0)
-    return f"{shape.name}: {total} {größe}"
-"""
+from tools.lsp.servers import SERVERS, find_server
 
 
 def missing(name: str) -> pytest.MarkDecorator:
-    absent = find_program(SERVERS[name].argv[0]) is None
+    absent = find_server(SERVERS[name]) is None
     return pytest.mark.skipif(absent, reason=f"{name} is not installed: {SERVERS[name].fix}")
 
 
-@pytest.fixture(scope="module", params=[pytest.param(n, marks=missing(n)) for n in ("ty", "basedpyright")])
+@pytest.fixture(scope="module", params=[pytest.param(name, marks=missing(name)) for name in SAMPLES])
 def server(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
-    package = tmp_path / "pkg"
-    package.mkdir()
-    (package / "__init__.py").write_text("")
-    (package / "shapes.py").write_text(SHAPES)
-    (package / "use.py").write_text(USE)
-    (tmp_path / "pyproject.toml").write_text('[project]\nname = "demo"\nversion = "0"\n')
+def sample(server: str) -> Sample:
+    return SAMPLES[server]
+
+
+@pytest.fixture
+def root(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    one = SAMPLES[request.getfixturevalue("server")] if "server" in request.fixturenames else PYTHON
+    one.write(tmp_path)
     return tmp_path
 
 
 @pytest.fixture
 def intel(root: Path, server: str) -> Iterator[Intel]:
-    with open_intel(root, servers=(server, "ruff"), timeout_s=30.0, start_s=40.0) as one:
+    servers = (server, "ruff") if SAMPLES[server] is PYTHON else (server,)
+    with open_intel(root, servers=servers, timeout_s=30.0, start_s=40.0) as one:
         yield one
-        family = [psutil.Process(pid) for pid in one.pids.values()]
+        family = [psutil.Process(pid) for pid in one.pids.values() if psutil.pid_exists(pid)]
         family += [child for p in family for child in p.children(recursive=True)]
     _, alive = psutil.wait_procs(family, timeout=3)
     assert not alive
@@ -81,100 +61,215 @@ def messages(answer: DiagnosticsAnswer) -> str:
     return " | ".join(d.message for d in answer.items)
 
 
-def test_look_ups(intel: Intel) -> None:
+def test_look_ups(intel: Intel, sample: Sample) -> None:
     """One server start for all of them: each is a line of the contract."""
-    column = USE.split("\n")[4].index("scale")  # after a letter of two bytes and one of two UTF-16 units
-    found = intel.definition("pkg/use.py", 5, column)
+    found = intel.definition(sample.use, *sample.call)  # after letters of several bytes and UTF-16 units
     assert found.freshness is Freshness.FOUND
-    assert (found.locations[0].path, found.locations[0].name_path) == ("pkg/shapes.py", "scale")
-    assert found.locations[0].snippet.startswith("def scale(") and "by" in found.locations[0].snippet
+    assert (found.locations[0].path, found.locations[0].name_path) == (sample.shapes, "scale")
+    assert found.locations[0].snippet.startswith(sample.head) and "by" in found.locations[0].snippet
 
     uses = intel.references_of("Shape.area")
-    assert ("pkg/shapes.py", 17, "scale") in [(p.path, p.line, p.name_path) for p in uses.locations]
-    assert "area() * by" in uses.locations[-1].snippet
+    assert (sample.shapes, "scale") in [(p.path, p.name_path) for p in uses.locations]
+    assert "area() " in uses.locations[-1].snippet
 
-    assert "float" in intel.hover_of("scale").text
-    asked = USE.replace("shape.name", "shape.")
-    line = asked.split("\n")[5]
-    members = intel.completion("pkg/use.py", 6, line.index("shape.") + 6, text=asked).text
-    assert {"area", "name"} <= {m.split(":")[0] for m in members.split("\n")}
+    assert {"float", "number", "double"} & set(re.findall(r"\w+", intel.hover_of("scale").text))
+    line, asked = asking_for_members(sample)
+    column = asked.split("\n")[line - 1].index("shape.") + 6
+    members = intel.completion(sample.use, line, column, text=asked).text
+    assert {"area", "name"} <= {re.split(r"[:(]", m.strip())[0] for m in members.split("\n")}
 
-    assert {"Shape", "Shape.area", "scale"} <= set(names(intel.document_symbols("pkg/shapes.py")))
+    defined = intel.outline(sample.shapes)
+    assert isinstance(defined, list)
+    assert {("Shape", "class"), ("Shape.area", "method"), ("scale", "function")} <= {
+        (s.name_path, s.kind) for s in defined
+    }
+    assert {"Shape", "Shape.area", "scale"} <= set(names(intel.document_symbols(sample.shapes)))
     assert "scale" in names(intel.workspace_symbols("scale"))
 
-    nothing = intel.definition("pkg/shapes.py", 2, 0)
+    nothing = intel.definition(sample.shapes, sample.blank, 0)
     assert (nothing.freshness, nothing.locations) == (Freshness.CLEAN, ())
 
 
-def test_diagnostics_are_of_exactly_this_content(intel: Intel, root: Path) -> None:
-    assert intel.diagnostics("pkg/use.py").freshness is Freshness.CLEAN
-    wrong = USE.replace("2.0", '"twice"')
+def asking_for_members(sample: Sample) -> tuple[int, str]:
+    """(line, text): the use without the name after its last `shape.`."""
+    asked = re.sub(r"shape\.name", "shape.", sample.use_text)
+    return next(n for n, text in enumerate(asked.split("\n"), 1) if "shape." in text), asked
+
+
+def test_rename_reaches_every_use_and_is_written_at_once(intel: Intel, root: Path, sample: Sample) -> None:
+    answer = intel.changes.rename("scale", "resized")
+    assert answer.freshness is Freshness.FOUND, answer.detail
+    (change,) = answer.changes
+    assert change.texts == {
+        path: re.sub(r"\bscale\b", "resized", sample.files[path]) for path in (sample.shapes, sample.use)
+    }
+    assert (root / sample.use).read_text() == sample.use_text  # nothing is written by asking
+    apply_edits(root, [ReplaceFile(path=path, source=text) for path, text in change.texts.items()])
+    intel.sync()
+    assert intel.new_diagnostics(sample.use).freshness is Freshness.CLEAN
+    assert intel.definition_of("resized").locations
+
+    nobody = intel.changes.rename("volume", "bulk")
+    assert nobody.freshness is Freshness.CLEAN and "no definition" in nobody.detail
+
+
+def test_calls_both_ways(intel: Intel, sample: Sample, server: str) -> None:
+    into = intel.calls.incoming("scale")
+    assert (sample.use, sample.call[0], "report") in [(p.path, p.line, p.name_path) for p in into.locations]
+    assert len(into.locations) == 1  # the import is no call
+    out = intel.calls.outgoing("scale")
+    assert (sample.shapes, "Shape.area") in [(p.path, p.name_path) for p in out.locations]
+    assert intel.calls.incoming("report").freshness is Freshness.CLEAN
+
+
+def test_quick_fix(intel: Intel, root: Path, sample: Sample) -> None:
+    (root / sample.use).write_text(sample.mistaken(sample.use_text))
+    intel.sync([sample.use])
+    offered = intel.changes.actions(sample.use, kinds=("fix",))
+    assert offered.freshness is Freshness.FOUND, offered.detail
+    assert sample.use_text in [change.texts.get(sample.use) for change in offered.changes]
+    assert all(change.kind.startswith("quickfix") for change in offered.changes)
+
+
+def test_references_reach_files_that_nobody_opened(intel: Intel, sample: Sample) -> None:
+    uses = intel.references_of("scale")
+    assert (sample.use, sample.call[0], "report") in [(p.path, p.line, p.name_path) for p in uses.locations]
+
+
+def test_diagnostics_are_of_exactly_this_content(intel: Intel, root: Path, sample: Sample) -> None:
+    assert intel.diagnostics(sample.use).freshness is Freshness.CLEAN
+    wrong = sample.use_text.replace("2.0", sample.wrong("twice"))
     for _ in range(3):  # dirty, clean, dirty: never the answer before
-        assert "twice" in messages(intel.diagnostics("pkg/use.py", wrong))
-        assert intel.diagnostics("pkg/use.py", USE).freshness is Freshness.CLEAN
-    assert (root / "pkg/use.py").read_text() == USE
-    assert "scale" in names(intel.definition("pkg/use.py", 5, USE.split("\n")[4].index("scale")))
+        assert "twice" in messages(intel.diagnostics(sample.use, wrong))
+        assert intel.diagnostics(sample.use, sample.use_text).freshness is Freshness.CLEAN
+    assert (root / sample.use).read_text() == sample.use_text
+    assert "scale" in names(intel.definition(sample.use, *sample.call))
 
 
-def test_only_new_diagnostics_for_many_candidates_of_one_file(intel: Intel, root: Path) -> None:
-    old = USE + "\n\ndef broken() -> int:\n    return 'no'\n"
-    (root / "pkg/use.py").write_text(old)
-    intel.sync(["pkg/use.py"])
+def test_only_new_diagnostics_for_many_candidates_of_one_file(
+    intel: Intel, root: Path, sample: Sample
+) -> None:
+    old = sample.use_text + sample.spoilt
+    (root / sample.use).write_text(old)
+    intel.sync([sample.use])
     intel.set_baseline()
-    assert intel.diagnostics("pkg/use.py").freshness is Freshness.FOUND
-    assert intel.new_diagnostics("pkg/use.py", "# moved\n\n" + old).freshness is Freshness.CLEAN
+    assert intel.diagnostics(sample.use).freshness is Freshness.FOUND
+    assert intel.new_diagnostics(sample.use, "\n\n" + old).freshness is Freshness.CLEAN  # moved
     for n in range(8):
-        bad = intel.new_diagnostics("pkg/use.py", old.replace("2.0", f'"v{n}"'))
+        bad = intel.new_diagnostics(sample.use, old.replace("2.0", sample.wrong(f"v{n}")))
         assert bad.freshness is Freshness.FOUND and f"v{n}" in messages(bad) and len(bad.items) == 1
         assert bad.items[0].symbol == "report"
-        assert intel.new_diagnostics("pkg/use.py", old).freshness is Freshness.CLEAN
-    twice = old.replace("return 'no'", "return 'no'\n    return 'no'")
-    assert len([d for d in intel.new_diagnostics("pkg/use.py", twice).items if "int" in d.message]) in (0, 1)
+        assert intel.new_diagnostics(sample.use, old).freshness is Freshness.CLEAN
 
 
-def test_change_in_a_dependency_shows_in_its_importer(intel: Intel, root: Path) -> None:
-    assert intel.new_diagnostics("pkg/use.py").freshness is Freshness.CLEAN
-    shapes = root / "pkg/shapes.py"
+def test_change_in_a_dependency_shows_in_its_importer(intel: Intel, root: Path, sample: Sample) -> None:
+    assert intel.new_diagnostics(sample.use).freshness is Freshness.CLEAN
+    shapes = root / sample.shapes
 
-    shapes.write_text(SHAPES.replace("by: float", "by: str"))  # what a command did, in a file never opened
-    intel.sync(["pkg/shapes.py"])
-    assert intel.new_diagnostics("pkg/use.py").freshness is Freshness.FOUND
+    shapes.write_text(sample.broken_shapes)  # what a command did, in a file never opened
+    intel.sync([sample.shapes])
+    assert intel.new_diagnostics(sample.use).freshness is Freshness.FOUND
 
-    shapes.write_text(SHAPES)
+    shapes.write_text(sample.shapes_text)
     intel.sync()
-    assert intel.new_diagnostics("pkg/use.py").freshness is Freshness.CLEAN
+    assert intel.new_diagnostics(sample.use).freshness is Freshness.CLEAN
 
-    unsaved = {"pkg/shapes.py": SHAPES.replace("by: float", "by: str")}
-    both = intel.new_diagnostics_of(unsaved, also=["pkg/use.py"])
-    assert {d.path for d in both.items} >= {"pkg/use.py"}
-    assert intel.new_diagnostics("pkg/use.py").freshness is Freshness.CLEAN  # the overlay is gone
+    unsaved = {sample.shapes: sample.broken_shapes}
+    both = intel.new_diagnostics_of(unsaved, also=[sample.use])
+    assert {d.path for d in both.items} >= {sample.use}
+    assert intel.new_diagnostics(sample.use).freshness is Freshness.CLEAN  # the overlay is gone
 
 
-def test_baseline_is_of_the_whole_workspace(intel: Intel, root: Path) -> None:
+def test_baseline_is_of_the_whole_workspace(intel: Intel, root: Path, sample: Sample) -> None:
     """The importer is first asked about after the dependency broke it: still new."""
-    (root / "pkg/shapes.py").write_text(SHAPES.replace("by: float", "by: str"))
+    (root / sample.shapes).write_text(sample.broken_shapes)
     intel.sync(["pkg"])
-    assert intel.new_diagnostics("pkg/use.py").freshness is Freshness.FOUND
+    assert intel.new_diagnostics(sample.use).freshness is Freshness.FOUND
     intel.set_baseline()
-    assert intel.new_diagnostics("pkg/use.py").freshness is Freshness.CLEAN
+    assert intel.new_diagnostics(sample.use).freshness is Freshness.CLEAN
 
 
-def test_new_and_deleted_files(intel: Intel, root: Path) -> None:
-    fresh = intel.new_diagnostics("pkg/extra.py", "def f() -> int:\n    return 'x'\n")
+def test_new_and_deleted_files(intel: Intel, root: Path, sample: Sample) -> None:
+    fresh = intel.new_diagnostics(*sample.extra)
     assert fresh.freshness is Freshness.FOUND
-    assert not (root / "pkg/extra.py").exists()
-    (root / "pkg/shapes.py").unlink()
-    intel.sync(["pkg/shapes.py"])
-    broken = intel.new_diagnostics("pkg/use.py")
+    assert not (root / sample.extra[0]).exists()
+    (root / sample.shapes).unlink()
+    intel.sync([sample.shapes])
+    broken = intel.new_diagnostics(sample.use)
     assert broken.freshness is Freshness.FOUND and "gone since the baseline" in broken.detail
 
 
-def test_deleted_dependency_of_a_file_asked_about_before(intel: Intel, root: Path) -> None:
-    assert intel.new_diagnostics("pkg/use.py").freshness is Freshness.CLEAN
-    (root / "pkg/shapes.py").unlink()
+def test_deleted_dependency_of_a_file_asked_about_before(intel: Intel, root: Path, sample: Sample) -> None:
+    assert intel.new_diagnostics(sample.use).freshness is Freshness.CLEAN
+    (root / sample.shapes).unlink()
     intel.sync()
-    broken = intel.new_diagnostics("pkg/use.py")
+    broken = intel.new_diagnostics(sample.use)
     assert broken.freshness is Freshness.FOUND and not broken.detail
+
+
+def test_a_crash_costs_a_restart_and_the_second_is_final(intel: Intel, server: str, sample: Sample) -> None:
+    assert intel.diagnostics(sample.use).freshness is Freshness.CLEAN
+    os.killpg(intel.pids[server], signal.SIGKILL)
+    wrong = sample.use_text.replace("2.0", sample.wrong("twice"))
+    assert "twice" in messages(intel.diagnostics(sample.use, wrong))  # of the restarted one, with this text
+    os.killpg(intel.pids[server], signal.SIGKILL)
+    gone = intel.definition(sample.use, *sample.call)
+    assert gone.freshness is Freshness.UNAVAILABLE and "crashed twice" in gone.detail
+    assert SERVERS[server].fix in gone.detail
+
+
+def test_a_server_that_hangs_is_given_up_in_time(server: str, sample: Sample, root: Path) -> None:
+    with open_intel(root, servers=(server,), timeout_s=1.0, start_s=40.0) as one:
+        while one.hover(sample.use, *sample.call).freshness is Freshness.TIMED_OUT:
+            time.sleep(0.05)  # a cold start may take longer than an answer may
+        first = psutil.Process(one.pids[server])
+        family = [first, *first.children(recursive=True)]
+        for process in family:
+            process.suspend()
+        started = time.monotonic()
+        assert one.definition(sample.use, *sample.call).freshness is Freshness.TIMED_OUT
+        assert one.diagnostics(*sample.extra).freshness is Freshness.TIMED_OUT
+    assert time.monotonic() - started < 10
+    assert not [p for p in family if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+
+
+@pytest.mark.parametrize(
+    ("server", "path", "text", "name", "told"),
+    [
+        pytest.param("clangd", "m.c", "int twice(int n) { return 2 * n; }\nint x = twice(y);\n", "twice",
+                     "'y'", marks=missing("clangd")),
+        pytest.param("typescript", "m.jsx", "function twice(n) { return 2 * n; }\nexport const x = <b>;\n",
+                     "twice", "'b'", marks=missing("typescript")),
+    ],
+)  # fmt: skip
+def test_c_and_javascript_without_a_project(
+    tmp_path: Path, server: str, path: str, text: str, name: str, told: str
+) -> None:
+    (tmp_path / path).write_text(text)
+    (tmp_path / f"other{Path(path).suffix}").write_text("")
+    with open_intel(tmp_path, servers=(server,), timeout_s=30.0, start_s=40.0) as one:
+        assert names(one.definition_of(name)) == [name]
+        assert told in messages(one.diagnostics(path))
+
+
+@pytest.mark.parametrize(
+    ("servers", "path", "text", "organised"),
+    [
+        pytest.param(("ty", "ruff"), "m.py", "import sys\nimport os\n\nprint(os, sys)\n",
+                     "import os\nimport sys\n\nprint(os, sys)\n", marks=missing("ruff"), id="python"),
+        pytest.param(("typescript",), "m.ts", 'import { b, a } from "./n";\n\nexport const x = [a];\n',
+                     'import { a, b } from "./n";\n\nexport const x = [a];\n', marks=missing("typescript"),
+                     id="typescript"),
+    ],
+)  # fmt: skip
+def test_organised_imports(
+    tmp_path: Path, servers: tuple[str, ...], path: str, text: str, organised: str
+) -> None:
+    (tmp_path / path).write_text(text)
+    (tmp_path / "n.ts").write_text("export const a = 1;\nexport const b = 2;\n")
+    with open_intel(tmp_path, servers=servers, timeout_s=30.0, start_s=40.0) as one:
+        offered = one.changes.actions(path, kinds=("imports",))
+    assert organised in [change.texts.get(path) for change in offered.changes], offered
 
 
 # --- not about a server: ty and ruff -------------------------------------------------------------------
@@ -237,7 +332,7 @@ def test_several_threads(quick: Intel) -> None:
 
     def work(n: int) -> None:
         for _ in range(5):
-            answer = quick.new_diagnostics("pkg/use.py", USE.replace("2.0", f'"t{n}"'))
+            answer = quick.new_diagnostics("pkg/use.py", PYTHON.use_text.replace("2.0", f'"t{n}"'))
             if f"t{n}" not in messages(answer):
                 wrong.append(answer)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -17,8 +18,9 @@ from lsprotocol import types as lsp
 from pygls.workspace import PositionCodec
 
 from tools.contract import Diagnostic, Freshness, Location, LookupAnswer, Symbol
-from tools.symbols import doc, signature, symbols
-from tools.workspace import split_lines
+from tools.lsp.outlines import holder
+from tools.symbols import doc, signature
+from tools.workspace import is_python, split_lines
 
 Read = Callable[[Path], str | None]
 _SEVERITY: dict[int, Literal["error", "warning", "information", "hint"]] = {
@@ -26,23 +28,9 @@ _SEVERITY: dict[int, Literal["error", "warning", "information", "hint"]] = {
 }  # fmt: skip
 
 
-# A question looks at one text many times over; texts come from a cache, so their hash is known.
-
-
-@lru_cache(maxsize=64)
-def _lines(text: str) -> list[str]:
+@lru_cache(maxsize=64)  # a question looks at one text many times over
+def lines_of(text: str) -> list[str]:
     return split_lines(text)
-
-
-@lru_cache(maxsize=64)
-def _symbols(path: str, text: str) -> list[Symbol]:
-    return symbols(path, text)
-
-
-def enclosing(path: str, text: str, line: int) -> Symbol | None:
-    """As `tools.symbols.enclosing`, fast for many lines of one text."""
-    holding = [s for s in _symbols(path, text) if s.start_line <= line <= s.end_line]
-    return min(holding, key=lambda s: (s.end_line - s.start_line, -s.start_line), default=None)
 
 
 def shown_path(path: Path, root: Path) -> str:
@@ -53,26 +41,15 @@ def shown_path(path: Path, root: Path) -> str:
 
 
 def to_position(text: str, line: int, column: int, codec: PositionCodec) -> lsp.Position:
-    lines = _lines(text)
+    lines = lines_of(text)
     return codec.position_to_client_units(lines, lsp.Position(line=line - 1, character=column))
 
 
 def to_column(text: str, position: lsp.Position, codec: PositionCodec) -> int:
-    lines = _lines(text)
+    lines = lines_of(text)
     if position.line >= len(lines):
         return 0
     return codec.position_from_client_units(lines, position).character
-
-
-def name_position(text: str, symbol: Symbol) -> tuple[int, int]:
-    """(line, column) of the symbol's own name."""
-    name = re.escape(last_name(symbol.name_path))
-    lines = _lines(text)[symbol.start_line - 1 : symbol.end_line]
-    for pattern in (rf"^\s*(?:async\s+)?(?:def|class)\s+({name})\b", rf"\b({name})\b"):
-        for offset, line in enumerate(lines):
-            if found := re.search(pattern, line):
-                return symbol.start_line + offset, found.start(1)
-    return symbol.start_line, 0
 
 
 def last_name(name_path: str) -> str:
@@ -80,7 +57,7 @@ def last_name(name_path: str) -> str:
 
 
 def word_at(text: str, line: int, column: int) -> str:
-    lines = _lines(text)
+    lines = lines_of(text)
     tail = lines[line - 1][column:] if 0 < line <= len(lines) else ""
     found = re.match(r"\w+", tail)
     return found.group() if found else ""
@@ -98,13 +75,16 @@ def rungs(text: str, symbol: Symbol) -> tuple[str, str, str]:
     """A definition told at full length, as signature and doc, and as its first line."""
     head = signature(text, symbol) or line_of(text, symbol.start_line)
     words = doc(text, symbol)
-    short = f'{head}:\n    """{words}"""' if words else head
-    whole = "".join(_lines(text)[symbol.start_line - 1 : symbol.end_line])
+    if is_python(symbol.path):
+        short = f'{head}:\n    """{words}"""' if words else head
+    else:
+        short = f"/* {words} */\n{head}" if words else head
+    whole = "".join(lines_of(text)[symbol.start_line - 1 : symbol.end_line])
     return whole.rstrip("\r\n"), short, head
 
 
 def line_of(text: str, line: int) -> str:
-    lines = _lines(text)
+    lines = lines_of(text)
     return lines[line - 1].strip() if 0 < line <= len(lines) else ""
 
 
@@ -121,6 +101,11 @@ def pack(told: Sequence[tuple[Location, Sequence[str]]], max_chars: int) -> Look
             return LookupAnswer(Freshness.FOUND, chosen, detail=_rung_note(step, steps))
     kept = _as_many_as_fit(chosen, max_chars)
     return LookupAnswer(Freshness.FOUND, kept, detail=f"{len(chosen) - len(kept)} more not shown")
+
+
+def noted(answer: LookupAnswer, *notes: str) -> LookupAnswer:
+    """The answer with more in its `detail`."""
+    return replace(answer, detail="; ".join(part for part in (answer.detail, *notes) if part))
 
 
 def _with_snippet(place: Location, snippet: str) -> Location:
@@ -161,25 +146,34 @@ def pack_lines(lines: Sequence[str], max_chars: int) -> tuple[str, str]:
 # --- places ----------------------------------------------------------------------------------------
 
 
-def place_of(path: Path, text: str, line: int, column: int, root: Path) -> tuple[Location, Symbol | None]:
-    """Where that is, and the definition that holds it."""
-    shown = shown_path(path, root)
-    holder = enclosing(shown, text, line)
-    name_path = holder.name_path if holder else ""
-    return Location(shown, line, column, name_path, line_of(text, line)), holder
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """A place in a file, and the definition that holds it."""
+
+    path: str
+    text: str
+    line: int
+    column: int
+    holder: Symbol | None
+
+    @property
+    def location(self) -> Location:
+        name_path = self.holder.name_path if self.holder else ""
+        return Location(self.path, self.line, self.column, name_path, line_of(self.text, self.line))
 
 
-def told_definition(
-    path: Path, text: str, line: int, column: int, root: Path
-) -> tuple[Location, tuple[str, ...]]:
-    place, holder = place_of(path, text, line, column, root)
-    if holder is not None and word_at(text, line, column) == last_name(holder.name_path):
-        return place, rungs(text, holder)
-    return place, (place.snippet,)
+def told_line(spot: Spot) -> tuple[Location, tuple[str, ...]]:
+    return spot.location, (spot.location.snippet, "")
 
 
-def told_symbol(symbol: Symbol, text: str) -> tuple[Location, tuple[str, ...]]:
-    line, column = name_position(text, symbol)
+def told_definition(spot: Spot) -> tuple[Location, tuple[str, ...]]:
+    word = word_at(spot.text, spot.line, spot.column)
+    if spot.holder is not None and word == last_name(spot.holder.name_path).lstrip("~"):
+        return spot.location, rungs(spot.text, spot.holder)
+    return spot.location, (spot.location.snippet,)
+
+
+def told_symbol(symbol: Symbol, text: str, line: int, column: int) -> tuple[Location, tuple[str, ...]]:
     ladder = rungs(text, symbol)
     return Location(symbol.path, line, column, symbol.name_path, ladder[0]), ladder
 
@@ -203,13 +197,18 @@ def completion_lines(result: Any) -> tuple[list[str], bool]:
     return list(dict.fromkeys(lines)), not (isinstance(result, lsp.CompletionList) and result.is_incomplete)
 
 
-def to_diagnostics(path: str, text: str, found: Iterable[lsp.Diagnostic], server: str) -> list[Diagnostic]:
+def kept_diagnostics(found: Iterable[lsp.Diagnostic]) -> list[lsp.Diagnostic]:
     """Hints are editor decoration and left out."""
-    kept = [d for d in found if d.severity != lsp.DiagnosticSeverity.Hint]
-    return [_diagnostic(path, text, d, server) for d in kept]
+    return [d for d in found if d.severity != lsp.DiagnosticSeverity.Hint]
 
 
-def _diagnostic(path: str, text: str, found: lsp.Diagnostic, server: str) -> Diagnostic:
+def to_diagnostics(
+    path: str, found: Iterable[lsp.Diagnostic], server: str, symbols: Sequence[Symbol]
+) -> list[Diagnostic]:
+    return [_diagnostic(path, d, server, symbols) for d in kept_diagnostics(found)]
+
+
+def _diagnostic(path: str, found: lsp.Diagnostic, server: str, symbols: Sequence[Symbol]) -> Diagnostic:
     line = found.range.start.line + 1
     return Diagnostic(
         path=path,
@@ -217,7 +216,7 @@ def _diagnostic(path: str, text: str, found: lsp.Diagnostic, server: str) -> Dia
         severity=_SEVERITY[int(found.severity or 1)],
         code=str(found.code) if found.code is not None else "",
         message=_message(found.message),
-        symbol=_holder(path, text, line),
+        symbol=_holder(symbols, line),
         source=server,
     )
 
@@ -227,12 +226,12 @@ def _message(message: Any) -> str:
     return str(text).partition("\n\nhelp:")[0].replace("\u00a0", " ").strip()
 
 
-def _holder(path: str, text: str, line: int) -> str:
+def _holder(symbols: Sequence[Symbol], line: int) -> str:
     """Variables are no scopes: a message in `x = f()` belongs to the scope of x."""
-    holder = enclosing(path, text, line)
-    if holder is None:
+    around = holder(symbols, line)
+    if around is None:
         return ""
-    return holder.name_path.rpartition(".")[0] if holder.kind == "variable" else holder.name_path
+    return around.name_path.rpartition(".")[0] if around.kind == "variable" else around.name_path
 
 
 def united(items: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
@@ -252,18 +251,3 @@ def only_new(items: Iterable[Diagnostic], baseline: Iterable[Diagnostic]) -> tup
         else:
             new.append(item)
     return tuple(new)
-
-
-def outline(found: Iterable[Any], outer: str = "") -> Iterable[tuple[str, int]]:
-    """(name path, line) of documentSymbol, nested or flat."""
-    for item in found:
-        if isinstance(item, lsp.DocumentSymbol):
-            yield outer + item.name, item.selection_range.start.line + 1
-            if item.kind not in (
-                lsp.SymbolKind.Function,
-                lsp.SymbolKind.Method,
-            ):  # their locals are no outline
-                yield from outline(item.children or [], f"{outer}{item.name}.")
-        else:
-            prefix = f"{item.container_name}." if item.container_name else ""
-            yield prefix + item.name, item.location.range.start.line + 1

@@ -9,42 +9,62 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from lsprotocol import types as lsp
+from pygls.workspace import PositionCodec
 
-from tools.contract import DiagnosticsAnswer, Freshness, LookupAnswer
+from tools.contract import DiagnosticsAnswer, Freshness, LookupAnswer, Symbol
 from tools.lsp import answers
 from tools.lsp.background import Background
 from tools.lsp.client import Refused, TimedOut
 from tools.lsp.connection import Connection, Unavailable
-from tools.lsp.servers import ServerSpec
+from tools.lsp.outlines import Outlined, Outlines, outlined
+from tools.lsp.servers import SERVERS, ServerSpec
 from tools.lsp.sources import Sources
 from tools.lsp.verdicts import combine, why, worth
 
 T = TypeVar("T")
 PathLike = str | Path
+COMPANY = 24
+"""Files opened beside the one that a question about the whole workspace is asked in."""
+
+
+class Found(NamedTuple):
+    """A server's answer, how it counts columns, and what it may not know."""
+
+    result: Any
+    codec: PositionCodec
+    note: str = ""
 
 
 class Asker:
     """`lock` is held by whoever needs several questions to see one state."""
 
     def __init__(
-        self, root: Path, specs: Sequence[ServerSpec], python: Path | None, timeout_s: float, start_s: float
+        self,
+        root: Path,
+        specs: Sequence[ServerSpec],
+        python: Path | None,
+        timeout_s: float,
+        start_s: float,
+        warm: Collection[str] | None = None,
     ) -> None:
         self.root = root
         self.lock = threading.RLock()
-        self._timeout_s = timeout_s
+        self.timeout_s = timeout_s
         self._closed = False
         self._connections = [Connection(spec, root, python, start_s) for spec in specs]
         self._background = Background("forklock-lsp")
-        self._background.loop.call_soon_threadsafe(self._warm_up)
+        self._background.loop.call_soon_threadsafe(self._warm_up, warm)
+        self._lookers = [c for c in self._connections if c.spec.lookups]
+        self.outlines = Outlines()
         self.sources = Sources(root, frozenset(s for spec in specs for s in spec.languages))
 
-    def _warm_up(self) -> None:
-        for connection in self._connections:
+    def _warm_up(self, names: Collection[str] | None) -> None:
+        for connection in (c for c in self._connections if names is None or c.spec.name in names):
             task = asyncio.ensure_future(connection.ready())
             task.add_done_callback(lambda t: t.cancelled() or t.exception())
 
@@ -83,7 +103,7 @@ class Asker:
 
     def at(
         self, method: str, path: PathLike, line: int, column: int, text: str | None
-    ) -> tuple[Any, Any] | LookupAnswer:
+    ) -> Found | LookupAnswer:
         found = self.file(path, text)
         if isinstance(found, LookupAnswer):
             return found
@@ -97,30 +117,131 @@ class Asker:
                 return lsp.ReferenceParams(uses_only, document, position)
             return _PARAMS[method](document, position)
 
-        return self.lookup(method, {file: content}, params)
+        word = answers.word_at(content, line, column) if method in _WIDE else ""
+        return self.lookup(method, {file: content}, params, word)
 
     def lookup(
-        self, method: str, wanted: Mapping[Path, str], params: Callable[[Any], Any]
-    ) -> tuple[Any, Any] | LookupAnswer:
-        """(result, codec) of the first look-up server that answers; else the last one's reason."""
+        self, method: str, wanted: Mapping[Path, str], params: Callable[[Any], Any], word: str = ""
+    ) -> Found | LookupAnswer:
+        """What the first look-up server that reads this file says; else the last one's reason. With a `word` the
+        question is one about the whole workspace, and files that mention it matter."""
 
-        async def work() -> tuple[Any, Any] | LookupAnswer:
+        async def work() -> Found | LookupAnswer:
             self._settle(wanted)
             answer = LookupAnswer(
                 Freshness.UNAVAILABLE, detail="no language server for look-ups reads this file"
             )
-            for connection in self._connections:
-                if not connection.spec.lookups or not all(connection.spec.reads(p) for p in wanted):
+            for connection in self._lookers:
+                if not all(connection.spec.reads(p) for p in wanted):
                     continue
                 try:
-                    codec = await connection.codec(self._timeout_s)
-                    return await connection.ask(method, params(codec), self._timeout_s), codec
+                    note = await self._widen(connection, wanted, word) if word else ""
+                    return await self._one(connection, method, params, note)
                 except (TimedOut, Unavailable, Refused) as exc:
                     answer = LookupAnswer(worth(exc), detail=why(exc))
             return answer
 
         with self.lock:
             return self._run(work())
+
+    def lookup_all(self, method: str, params: Any) -> list[Found | LookupAnswer]:
+        """What every look-up server says about the whole workspace."""
+
+        async def one(connection: Connection) -> Found | LookupAnswer:
+            try:
+                await connection.indexed(self.timeout_s)
+                return await self._one(connection, method, lambda _codec: params)
+            except (TimedOut, Unavailable, Refused) as exc:
+                return LookupAnswer(worth(exc), detail=why(exc))
+
+        async def work() -> list[Found | LookupAnswer]:
+            self._settle({})
+            for connection in self._lookers:
+                if connection.spec.anchored and connection.empty:
+                    files = (f for f in self.sources.files() if connection.spec.reads(f))
+                    self._open(connection, list(files)[:1], {})
+            return await asyncio.gather(*(one(c) for c in self._lookers))
+
+        with self.lock:
+            found = self._run(work())
+        return [found] if isinstance(found, LookupAnswer) else found
+
+    async def _one(
+        self, connection: Connection, method: str, params: Callable[[Any], Any], note: str = ""
+    ) -> Found:
+        if method in _OFFERED:
+            capability, words = _OFFERED[method]
+            if not await connection.offers(capability, self.timeout_s):
+                raise Unavailable(f"{connection.spec.name} offers no {words}", _other(connection.spec, words))
+        codec = await connection.codec(self.timeout_s)
+        return Found(await connection.ask(method, params(codec), self.timeout_s), codec, note)
+
+    async def _widen(self, connection: Connection, wanted: Mapping[Path, str], word: str) -> str:
+        """Let the server know what it must to answer for the whole workspace; returns what it still may not know.
+
+        An index on disk knows no change that a command made: such files are opened. Without an index those that
+        mention the word are. Each is asked for its outline, which is answered once it has been read.
+        """
+        await connection.indexed(self.timeout_s)
+        spec = connection.spec
+        if spec.knows_all(self.root):
+            files = [f for f in self.sources.touched() if spec.reads(f)] if spec.indexes(self.root) else []
+        else:
+            files = [f for f in self.sources.mentioning(word) if spec.reads(f)]
+        files = [f for f in files if f not in wanted]
+        for file in self._open(connection, files[:COMPANY], wanted):
+            await connection.ask(lsp.TEXT_DOCUMENT_DOCUMENT_SYMBOL, _outline_of(file), self.timeout_s)
+        missed = len(files) - COMPANY
+        return f"{missed} more files that mention {word!r} were not read" if missed > 0 else ""
+
+    def _open(self, connection: Connection, files: Sequence[Path], wanted: Mapping[Path, str]) -> list[Path]:
+        """Open these too, as they are on disk; returns those that were not."""
+        new = [f for f in files if not connection.holds(f.as_uri())]
+        texts = {f: text for f in files if (text := self.sources.read(f)) is not None}
+        connection.settle(texts | dict(wanted), self.sources.read)
+        return new
+
+    # --- outlines --------------------------------------------------------------------------------
+
+    def symbols(self, file: Path, text: str) -> list[Symbol] | LookupAnswer:
+        """The definitions of a text, outer ones before their members."""
+        shown = answers.shown_path(file, self.root)
+        known = self.outlines.known(file, shown, text)
+        if known is not None:
+            return known
+        found = self.lookup(lsp.TEXT_DOCUMENT_DOCUMENT_SYMBOL, {file: text}, lambda _codec: _outline_of(file))
+        if isinstance(found, LookupAnswer):
+            return found
+        return self._keep(file, text, found.result, found.codec)
+
+    def document_symbols(self, file: Path, text: str) -> list[Outlined] | LookupAnswer:
+        """What the server itself says is defined there, in our form."""
+        found = self.lookup(lsp.TEXT_DOCUMENT_DOCUMENT_SYMBOL, {file: text}, lambda _codec: _outline_of(file))
+        if isinstance(found, LookupAnswer):
+            return found
+        shown = answers.shown_path(file, self.root)
+        return outlined(shown, found.result or [], lambda at: answers.to_column(text, at, found.codec))
+
+    async def _symbols(self, connection: Connection, file: Path, text: str) -> list[Symbol]:
+        """As `symbols`, on the loop, of a server whose document has this text already."""
+        known = self.outlines.known(file, answers.shown_path(file, self.root), text)
+        if known is not None:
+            return known
+        try:
+            found = await self._one(
+                connection, lsp.TEXT_DOCUMENT_DOCUMENT_SYMBOL, lambda _codec: _outline_of(file)
+            )
+        except Refused:
+            return []
+        return self._keep(file, text, found.result, found.codec)
+
+    def _keep(self, file: Path, text: str, found: Any, codec: Any) -> list[Symbol]:
+        shown = answers.shown_path(file, self.root)
+        return self.outlines.keep(
+            file, shown, text, found or [], lambda position: answers.to_column(text, position, codec)
+        )
+
+    # --- the loop --------------------------------------------------------------------------------
 
     def _settle(self, wanted: Mapping[Path, str]) -> None:
         """On the loop: bring every server's documents to their texts, and tell what changed on disk."""
@@ -138,9 +259,26 @@ class Asker:
             work.close()
             return LookupAnswer(Freshness.UNAVAILABLE, detail="closed")
         try:
-            return self._background.run(work, self._timeout_s * (len(self._connections) + 1) + 5.0)
+            return self._background.run(work, self.timeout_s * (len(self._connections) + 1) + 5.0)
         except TimeoutError as exc:
             return LookupAnswer(Freshness.TIMED_OUT, detail=str(exc))
+
+    def each(
+        self, file: Path, text: str, work: Callable[[Connection], Coroutine[Any, Any, Any]]
+    ) -> list[Any]:
+        """What `work` gives for every server that reads this file, linters included."""
+        asked = [c for c in self._connections if c.spec.reads(file)]
+        if not asked:
+            detail = f"no server reads {file.suffix or file.name}"
+            return [LookupAnswer(Freshness.UNAVAILABLE, detail=detail)]
+
+        async def all_of_them() -> list[Any]:
+            self._settle({file: text})
+            return await asyncio.gather(*(work(c) for c in asked))
+
+        with self.lock:
+            found = self._run(all_of_them())
+        return [found] if isinstance(found, LookupAnswer) else found
 
     def diagnose(self, file: Path, overlay: Mapping[Path, str]) -> DiagnosticsAnswer:
         path, text = answers.shown_path(file, self.root), overlay[file]
@@ -156,10 +294,12 @@ class Asker:
 
         async def one(connection: Connection) -> DiagnosticsAnswer:
             try:
-                version, found = await connection.diagnose(file, self._timeout_s)
+                version, found = await connection.diagnose(file, self.timeout_s)
+                kept = answers.kept_diagnostics(found)
+                holders = await self._symbols(connection, file, text) if kept else []
             except (TimedOut, Unavailable, Refused) as exc:
                 return DiagnosticsAnswer(worth(exc), detail=why(exc))
-            items = answers.to_diagnostics(path, text, found, connection.spec.name)
+            items = answers.to_diagnostics(path, kept, connection.spec.name, holders)
             return DiagnosticsAnswer(Freshness.FOUND if items else Freshness.CLEAN, tuple(items), version)
 
         done = self._run(work())
@@ -168,8 +308,26 @@ class Asker:
         return combine(done)
 
 
+def _other(spec: ServerSpec, words: str) -> str:
+    python = "basedpyright" in SERVERS and spec.name != "basedpyright" and ".py" in spec.languages
+    return f"basedpyright has {words}: {SERVERS['basedpyright'].fix}, and name it" if python else ""
+
+
+def _outline_of(file: Path) -> lsp.DocumentSymbolParams:
+    return lsp.DocumentSymbolParams(lsp.TextDocumentIdentifier(file.as_uri()))
+
+
+_WIDE = frozenset(
+    {lsp.TEXT_DOCUMENT_REFERENCES, lsp.TEXT_DOCUMENT_RENAME, lsp.TEXT_DOCUMENT_PREPARE_CALL_HIERARCHY}
+)
+_OFFERED = {
+    lsp.TEXT_DOCUMENT_RENAME: ("rename_provider", "rename"),
+    lsp.TEXT_DOCUMENT_PREPARE_CALL_HIERARCHY: ("call_hierarchy_provider", "call hierarchy"),
+}
+"""What not every server offers: its capability, and our word for it."""
 _PARAMS: dict[str, Callable[..., Any]] = {
     lsp.TEXT_DOCUMENT_DEFINITION: lsp.DefinitionParams,
     lsp.TEXT_DOCUMENT_HOVER: lsp.HoverParams,
     lsp.TEXT_DOCUMENT_COMPLETION: lsp.CompletionParams,
+    lsp.TEXT_DOCUMENT_PREPARE_CALL_HIERARCHY: lsp.CallHierarchyPrepareParams,
 }

@@ -13,9 +13,12 @@ import contextlib
 import itertools
 import logging
 import os
+import re
 import signal
 import sys
+import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +26,7 @@ from lsprotocol import types as lsp
 from pygls.lsp._base_client import BaseLanguageClient
 from pygls.protocol import LanguageServerProtocol, default_converter
 
-from tools.lsp.servers import ServerSpec, environment
+from tools.lsp.servers import ServerSpec, command, environment
 
 STOP_S = 2.0
 """A server has this long to shut down; then its process group is killed."""
@@ -80,7 +83,14 @@ def _converter() -> Any:
     converter: Any = default_converter()  # type: ignore[no-untyped-call]
     options = lsp.NotebookDocumentSyncOptions | lsp.NotebookDocumentSyncRegistrationOptions | None
     converter.register_structure_hook(options, lambda _value, _type: None)
+    converter.register_structure_hook(lsp.Command | lsp.CodeAction, partial(_action, converter))
     return converter
+
+
+def _action(converter: Any, value: Any, _type: Any) -> Any:
+    """lsprotocol 2025.0.0 takes a code action that also has a command for that command."""
+    kind = lsp.Command if isinstance(value.get("command"), str) else lsp.CodeAction
+    return converter.structure(value, kind)
 
 
 class Client(BaseLanguageClient):
@@ -99,7 +109,14 @@ class Client(BaseLanguageClient):
         self.published: dict[str, tuple[int | None, tuple[lsp.Diagnostic, ...]]] = {}
         """URI → (version, items) of the last publish."""
         self.news = asyncio.Event()
-        """Set, and replaced, at each publish."""
+        """Set, and replaced, at each publish and each report of progress."""
+        self.working: set[str | int] = set()
+        """Tokens of work that the server has begun and not ended."""
+        self.began = 0.0
+        """When it was initialized, by the monotonic clock."""
+        self.worked = False
+        """It has reported work."""
+        self.ready = not spec.ready_says
         self.stderr_tail = b""
         self._broken = asyncio.Event()
         # Strings of our own: pygls keeps both directions' ids in one table, and servers count from 0.
@@ -111,12 +128,11 @@ class Client(BaseLanguageClient):
 
     async def start(self, timeout_s: float) -> None:
         """Spawn and initialize. Raises TimedOut or Crashed, with the process gone."""
-        argv = [sys.executable, "-I", "-S", "-c", _LAUNCH, str(os.getpid()), str(self.program)]
+        program = command(self.spec, self.program, self.root)
+        argv = [sys.executable, "-I", "-S", "-c", _LAUNCH, str(os.getpid()), *program]
         try:
             async with asyncio.timeout(timeout_s):
-                await self.start_io(
-                    *argv, *self.spec.argv[1:], cwd=str(self.root), env=environment(), start_new_session=True
-                )
+                await self.start_io(*argv, cwd=str(self.root), env=environment(), start_new_session=True)
                 self._watch()
                 await self._initialize(timeout_s)
         except TimeoutError:
@@ -155,6 +171,7 @@ class Client(BaseLanguageClient):
         )
         result: lsp.InitializeResult = await self.ask(lsp.INITIALIZE, params, timeout_s)
         self.capabilities = result.capabilities
+        self.began = time.monotonic()
         self.tell(lsp.INITIALIZED, lsp.InitializedParams())
         if self.settings:
             self.tell(
@@ -235,9 +252,14 @@ class Client(BaseLanguageClient):
         self.protocol._request_futures.pop(msg_id, None)
         self.protocol._result_types.pop(msg_id, None)
 
+    def wake(self) -> None:
+        woken, self.news = self.news, asyncio.Event()
+        woken.set()
+
     def last_words(self) -> str:
         tail = self.stderr_tail.decode("utf-8", "replace").strip().splitlines()
-        return f"{self.spec.name} stopped" + (f": {tail[-1][:200]}" if tail else "")
+        said = next((line for line in tail if line.lower().startswith("error")), tail[-1] if tail else "")
+        return f"{self.spec.name} stopped" + (f": {said[:200]}" if said else "")
 
 
 def _unwrap(answer: asyncio.Future[Any], client: Client) -> Any:
@@ -274,19 +296,34 @@ def _register(client: Client) -> None:
         lsp.WORKSPACE_INLAY_HINT_REFRESH,
         lsp.WORKSPACE_CODE_LENS_REFRESH,
         lsp.WINDOW_SHOW_MESSAGE,
-        lsp.WINDOW_LOG_MESSAGE,
         lsp.TELEMETRY_EVENT,
-        lsp.PROGRESS,
         lsp.LOG_TRACE,
     ):
         feature(method)(_agreed)
 
     def published(params: lsp.PublishDiagnosticsParams) -> None:
         client.published[params.uri] = (params.version, tuple(params.diagnostics))
-        woken, client.news = client.news, asyncio.Event()
-        woken.set()
+        client.wake()
 
+    def progress(params: lsp.ProgressParams) -> None:
+        kind = (
+            params.value.get("kind") if isinstance(params.value, dict) else getattr(params.value, "kind", "")
+        )
+        if kind == "begin":
+            client.worked = True
+            client.working.add(params.token)
+        elif kind == "end":
+            client.working.discard(params.token)
+        client.wake()
+
+    def logged(params: lsp.LogMessageParams) -> None:
+        if not client.ready and re.search(client.spec.ready_says, params.message):
+            client.ready = True
+            client.wake()
+
+    feature(lsp.WINDOW_LOG_MESSAGE)(logged)
     feature(lsp.TEXT_DOCUMENT_PUBLISH_DIAGNOSTICS)(published)
+    feature(lsp.PROGRESS)(progress)
 
 
 def _agreed(_params: Any) -> None:
@@ -310,9 +347,12 @@ CAPABILITIES = lsp.ClientCapabilities(
         configuration=True,
         workspace_folders=True,
         did_change_configuration=lsp.DidChangeConfigurationClientCapabilities(),
-        did_change_watched_files=lsp.DidChangeWatchedFilesClientCapabilities(dynamic_registration=True),
+        did_change_watched_files=lsp.DidChangeWatchedFilesClientCapabilities(
+            dynamic_registration=True, relative_pattern_support=True
+        ),
         diagnostics=lsp.DiagnosticWorkspaceClientCapabilities(refresh_support=True),
         symbol=lsp.WorkspaceSymbolClientCapabilities(),
+        workspace_edit=lsp.WorkspaceEditClientCapabilities(document_changes=True),
     ),
     text_document=lsp.TextDocumentClientCapabilities(
         synchronization=lsp.TextDocumentSyncClientCapabilities(),
@@ -320,6 +360,15 @@ CAPABILITIES = lsp.ClientCapabilities(
         diagnostic=lsp.DiagnosticClientCapabilities(dynamic_registration=True),
         publish_diagnostics=lsp.PublishDiagnosticsClientCapabilities(version_support=True),
         hover=lsp.HoverClientCapabilities(content_format=[lsp.MarkupKind.PlainText, lsp.MarkupKind.Markdown]),
+        rename=lsp.RenameClientCapabilities(prepare_support=False),
+        call_hierarchy=lsp.CallHierarchyClientCapabilities(),
+        code_action=lsp.CodeActionClientCapabilities(
+            code_action_literal_support=lsp.ClientCodeActionLiteralOptions(
+                lsp.ClientCodeActionKindOptions([lsp.CodeActionKind.QuickFix, lsp.CodeActionKind.Source])
+            ),
+            data_support=True,
+            resolve_support=lsp.ClientCodeActionResolveOptions(["edit"]),
+        ),
         definition=lsp.DefinitionClientCapabilities(link_support=False),
         references=lsp.ReferenceClientCapabilities(),
         document_symbol=lsp.DocumentSymbolClientCapabilities(hierarchical_document_symbol_support=True),

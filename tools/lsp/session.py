@@ -3,14 +3,14 @@
 In: a root, server names, paths, 1-based lines and 0-based columns, name paths, unsaved texts. Out:
 `LookupAnswer` and `DiagnosticsAnswer`; no method raises for anything that a server, a file or a name does.
 Safe from several threads; questions are asked one at a time (`asker`). Not covered: changes that commands
-make in files nobody asks about, until `sync` is told; renames and code actions.
+make in files nobody asks about, until `sync` is told.
 """
 
 from __future__ import annotations
 
 import atexit
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,21 +20,29 @@ from lsprotocol import types as lsp
 from tools.contract import Diagnostic, DiagnosticsAnswer, Freshness, Location, LookupAnswer, Symbol, ToolFault
 from tools.lsp import answers
 from tools.lsp.asker import Asker, PathLike
+from tools.lsp.calls import Calls
+from tools.lsp.changes import Changes
 from tools.lsp.connection import START_S, path_of
-from tools.lsp.servers import SERVERS, ServerSpec
+from tools.lsp.names import Names
+from tools.lsp.outlines import holder
+from tools.lsp.servers import DEFAULT, SERVERS, ServerSpec
 from tools.lsp.verdicts import merge, unknown
-from tools.symbols import find_symbol, symbols
 
 ANSWER_S = 10.0
 """Seconds for one question, start of the server included only as far as it fits."""
 MAX_CHARS = 6000
+OUTLINED = 12
+"""Files that one answer may cost an outline: in further ones the enclosing definition is not told."""
+FOREIGN = 200_000
+"""Characters of a library's file past which it is not outlined: declarations of a browser have millions."""
 _open: weakref.WeakSet[Intel] = weakref.WeakSet()
 
 
 def open_intel(
     root: Path,
     *,
-    servers: Sequence[str] = ("ty", "ruff"),
+    servers: Sequence[str] = DEFAULT,
+    warm: Collection[str] | None = None,
     python: Path | None = None,
     timeout_s: float = ANSWER_S,
     start_s: float = START_S,
@@ -42,6 +50,7 @@ def open_intel(
 ) -> Intel:
     """Start the servers in the background and take the present state of the files as the baseline.
 
+    `warm` are those that are started at once (None: all); the others start with the first question to them.
     `python` is the interpreter whose packages imports resolve to: by default the workspace's own virtual
     environment, else ours. A server that is missing or does not start raises nothing here: its answers say
     so.
@@ -55,7 +64,9 @@ def open_intel(
     if not root.is_dir():
         raise ToolFault(f"{root} is not a folder", fix="give the root of the workspace")
     specs = [SERVERS[name] for name in servers]
-    return Intel(root.resolve(), specs, python, timeout_s=timeout_s, start_s=start_s, max_chars=max_chars)
+    return Intel(
+        root.resolve(), specs, python, warm=warm, timeout_s=timeout_s, start_s=start_s, max_chars=max_chars
+    )
 
 
 class Intel:
@@ -65,13 +76,19 @@ class Intel:
         specs: Sequence[ServerSpec],
         python: Path | None,
         *,
+        warm: Collection[str] | None = None,
         timeout_s: float = ANSWER_S,
         start_s: float = START_S,
         max_chars: int = MAX_CHARS,
     ) -> None:
         self.root = root
         self._max_chars = max_chars
-        self._asker = Asker(root, specs, python, timeout_s, start_s)
+        self._asker = Asker(root, specs, python, timeout_s, start_s, warm)
+        self._names = Names(self._asker, max_chars)
+        self.calls = Calls(self._asker, self._names, self._spot_of, max_chars)
+        """Who calls a definition, what it calls."""
+        self.changes = Changes(self._asker, self._names)
+        """Renames and code actions, as texts."""
         self._baselines: dict[Path, list[Diagnostic]] = {}
         _open.add(self)
 
@@ -103,7 +120,9 @@ class Intel:
         self, path: PathLike, line: int, column: int, *, text: str | None = None, max_chars: int | None = None
     ) -> LookupAnswer:
         """Every use, the declaration left out, each with its line and the definition that holds it."""
-        return self._places(lsp.TEXT_DOCUMENT_REFERENCES, path, line, column, text, max_chars, _told_line)
+        return self._places(
+            lsp.TEXT_DOCUMENT_REFERENCES, path, line, column, text, max_chars, answers.told_line
+        )
 
     def hover(
         self, path: PathLike, line: int, column: int, *, text: str | None = None, max_chars: int | None = None
@@ -112,7 +131,7 @@ class Intel:
         result = self._asker.at(lsp.TEXT_DOCUMENT_HOVER, path, line, column, text)
         if isinstance(result, LookupAnswer):
             return result
-        return _text_answer(answers.hover_text(result[0]).splitlines(), max_chars or self._max_chars)
+        return _text_answer(answers.hover_text(result.result).splitlines(), max_chars or self._max_chars)
 
     def completion(
         self, path: PathLike, line: int, column: int, *, text: str | None = None, max_chars: int | None = None
@@ -124,12 +143,27 @@ class Intel:
         result = self._asker.at(lsp.TEXT_DOCUMENT_COMPLETION, path, line, column, text)
         if isinstance(result, LookupAnswer):
             return result
-        lines, complete = answers.completion_lines(result[0])
+        lines, complete = answers.completion_lines(result.result)
         answer = _text_answer(lines, max_chars or self._max_chars)
         note = "" if complete else "the server says that there may be more"
         return replace(answer, detail="; ".join(p for p in (answer.detail, note) if p))
 
     # --- by file and by query --------------------------------------------------------------------
+
+    def text(self, path: PathLike) -> str:
+        """A workspace file as the servers see it; "" where there is none."""
+        found = self._asker.file(path)
+        return "" if isinstance(found, LookupAnswer) else found[1]
+
+    def named(self, name_path: str, path: str | None = None) -> tuple[Symbol, str] | LookupAnswer:
+        """The one definition of that name path and the text of its file; else an answer that says what is wrong."""
+        return self._names.one(name_path, path)
+
+    def outline(self, path: PathLike) -> list[Symbol] | LookupAnswer:
+        """The definitions in a file, in source order; an answer that says why there are none where no server
+        could tell."""
+        found = self._asker.file(path)
+        return found if isinstance(found, LookupAnswer) else self._asker.symbols(*found)
 
     def document_symbols(self, path: PathLike) -> LookupAnswer:
         """The definitions in a file by name path, each with its first line."""
@@ -137,29 +171,30 @@ class Intel:
         if isinstance(found, LookupAnswer):
             return found
         file, text = found
-        params = lsp.DocumentSymbolParams(lsp.TextDocumentIdentifier(file.as_uri()))
-        result = self._asker.lookup(lsp.TEXT_DOCUMENT_DOCUMENT_SYMBOL, {file: text}, lambda _codec: params)
-        if isinstance(result, LookupAnswer):
-            return result
-        shown = answers.shown_path(file, self.root)
-        rows = [(name, line, answers.line_of(text, line)) for name, line in answers.outline(result[0] or [])]
-        return answers.pack(
-            [(Location(shown, n, 0, name, s), (s, "")) for name, n, s in rows], self._max_chars
-        )
-
-    def workspace_symbols(self, query: str) -> LookupAnswer:
-        """Definitions whose name the server thinks is like the query, over the whole workspace."""
-        params = lsp.WorkspaceSymbolParams(query)
-        result = self._asker.lookup(lsp.WORKSPACE_SYMBOL, {}, lambda _codec: params)
+        result = self._asker.document_symbols(file, text)
         if isinstance(result, LookupAnswer):
             return result
         told = []
-        for item in result[0] or []:
-            where = getattr(item.location, "range", None)
-            file, line = path_of(item.location.uri), (where.start.line if where else 0) + 1
-            place, _ = answers.place_of(file, self._asker.sources.read(file) or "", line, 0, self.root)
-            told.append((replace(place, name_path=place.name_path or item.name), (place.snippet, "")))
+        for one in result:
+            snippet = answers.line_of(text, one.line)
+            place = Location(one.symbol.path, one.line, one.column, one.symbol.name_path, snippet)
+            told.append((place, (snippet, "")))
         return answers.pack(told, self._max_chars)
+
+    def workspace_symbols(self, query: str) -> LookupAnswer:
+        """Definitions whose name the servers think is like the query, over the whole workspace."""
+        told, silent = [], []
+        for found in self._asker.lookup_all(lsp.WORKSPACE_SYMBOL, lsp.WorkspaceSymbolParams(query)):
+            if isinstance(found, LookupAnswer):
+                silent.append(found)
+                continue
+            for item in found.result or []:
+                spot = self._spot_of(item.location, found.codec)
+                place = replace(spot.location, name_path=spot.location.name_path or item.name)
+                told.append((place, (place.snippet, "")))
+        if silent and not told:
+            return silent[0]
+        return answers.noted(answers.pack(told, self._max_chars), *(s.detail for s in silent))
 
     # --- by name path ----------------------------------------------------------------------------
 
@@ -167,59 +202,31 @@ class Intel:
         self, name_path: str, path: str | None = None, *, max_chars: int | None = None
     ) -> LookupAnswer:
         """The source of the definition of that name path; `path` may be left out where the name is unique."""
-        found = self._named(name_path, path)
+        found = self.named(name_path, path)
         if isinstance(found, LookupAnswer):
             return found
-        return answers.pack([answers.told_symbol(*found)], max_chars or self._max_chars)
+        return answers.pack([self._told(*found)], max_chars or self._max_chars)
 
     def references_of(
         self, name_path: str, path: str | None = None, *, max_chars: int | None = None
     ) -> LookupAnswer:
-        found = self._named(name_path, path)
+        found = self.named(name_path, path)
         if isinstance(found, LookupAnswer):
             return found
         symbol, text = found
-        return self.references(symbol.path, *answers.name_position(text, symbol), max_chars=max_chars)
+        return self.references(symbol.path, *self._names.place(symbol, text), max_chars=max_chars)
 
     def hover_of(
         self, name_path: str, path: str | None = None, *, max_chars: int | None = None
     ) -> LookupAnswer:
-        found = self._named(name_path, path)
+        found = self.named(name_path, path)
         if isinstance(found, LookupAnswer):
             return found
         symbol, text = found
-        return self.hover(symbol.path, *answers.name_position(text, symbol), max_chars=max_chars)
+        return self.hover(symbol.path, *self._names.place(symbol, text), max_chars=max_chars)
 
-    def _named(self, name_path: str, path: str | None) -> tuple[Symbol, str] | LookupAnswer:
-        if path is not None:
-            file = self._asker.file(path)
-            if isinstance(file, LookupAnswer):
-                return file
-            shown = answers.shown_path(file[0], self.root)
-            symbol = find_symbol(shown, file[1], name_path)
-            if symbol is not None:
-                return symbol, file[1]
-            return LookupAnswer(Freshness.CLEAN, detail=f"no definition {name_path!r} in {shown}")
-        with self._asker.lock:
-            found = list(self._candidates(name_path))
-        exact = [f for f in found if f[0].name_path == name_path] or found
-        if len(exact) == 1:
-            return exact[0]
-        if not exact:
-            return LookupAnswer(Freshness.CLEAN, detail=f"no definition {name_path!r} in the workspace")
-        names = ", ".join(f"{symbol.path}:{symbol.name_path}" for symbol, _ in exact[:20])
-        packed = answers.pack([answers.told_symbol(s, t) for s, t in exact], self._max_chars)
-        return replace(packed, detail=f"{name_path!r} is ambiguous, name the path too: {names}")
-
-    def _candidates(self, name_path: str) -> Iterable[tuple[Symbol, str]]:
-        name = answers.last_name(name_path)
-        for file in self._asker.sources.files():
-            text = self._asker.sources.read(file)
-            if text is None or name not in text:
-                continue
-            for symbol in symbols(answers.shown_path(file, self.root), text):
-                if symbol.name_path == name_path or symbol.name_path.endswith(f".{name_path}"):
-                    yield symbol, text
+    def _told(self, symbol: Symbol, text: str) -> tuple[Location, tuple[str, ...]]:
+        return answers.told_symbol(symbol, text, *self._names.place(symbol, text))
 
     # --- diagnostics -----------------------------------------------------------------------------
 
@@ -309,29 +316,42 @@ class Intel:
         max_chars: int | None,
         tell: Callable[..., Any],
     ) -> LookupAnswer:
-        result = self._asker.at(method, path, line, column, text)
-        if isinstance(result, LookupAnswer):
-            return result
-        found, codec = result
-        own, told = self._asker.inside(path), {}
+        found = self._asker.at(method, path, line, column, text)
+        if isinstance(found, LookupAnswer):
+            return found
+        overlay = {file: text} if text is not None and (file := self._asker.inside(path)) else {}
+        told = {}
         with self._asker.lock:
-            for place in answers.as_list(found):
-                file, start = path_of(place.uri), place.range.start
-                there = text if text is not None and file == own else self._asker.sources.read(file) or ""
-                column_there = answers.to_column(there, start, codec)
-                told[str(file), start.line, column_there] = tell(
-                    file, there, start.line + 1, column_there, self.root
-                )
+            asked: set[str] = set()
+            for place in answers.as_list(found.result):
+                spot = self._spot_of(place, found.codec, overlay, asked)
+                told[place.uri, spot.line, spot.column] = tell(spot)
         ordered = [told[key] for key in sorted(told, key=self._near_first)]
-        return answers.pack(ordered, max_chars or self._max_chars)
+        return answers.noted(answers.pack(ordered, max_chars or self._max_chars), found.note)
+
+    def _spot_of(
+        self, place: Any, codec: Any, overlay: Mapping[Path, str] | None = None, asked: set[str] | None = None
+    ) -> answers.Spot:
+        """The place that a server means. `asked` counts the files whose outline this answer has cost."""
+        file = path_of(place.uri)
+        held = (overlay or {}).get(file)
+        text = held if held is not None else self._asker.sources.read(file) or ""
+        where = getattr(place, "range", None)
+        start = where.start if where else lsp.Position(0, 0)
+        shown = answers.shown_path(file, self.root)
+        known: Any = self._asker.outlines.known(file, shown, text)
+        if known is None and len(text) > FOREIGN and not file.is_relative_to(self.root):
+            known = []
+        if known is None and (asked is None or len(asked | {place.uri}) <= OUTLINED):
+            known = self._asker.symbols(file, text)
+            if asked is not None:
+                asked.add(place.uri)
+        line, column = start.line + 1, answers.to_column(text, start, codec)
+        around = holder(known, line) if isinstance(known, list) else None
+        return answers.Spot(shown, text, line, column, around)
 
     def _near_first(self, key: tuple[str, int, int]) -> tuple[bool, str, int, int]:
-        return (not Path(key[0]).is_relative_to(self.root), *key)
-
-
-def _told_line(path: Path, text: str, line: int, column: int, root: Path) -> tuple[Location, tuple[str, ...]]:
-    place, _ = answers.place_of(path, text, line, column, root)
-    return place, (place.snippet, "")
+        return (not path_of(key[0]).is_relative_to(self.root), *key)
 
 
 def _text_answer(lines: Sequence[str], max_chars: int) -> LookupAnswer:

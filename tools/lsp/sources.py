@@ -7,6 +7,7 @@ baseline. A file is read again only when its stat changed. Not covered: files ov
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -18,8 +19,8 @@ from tools.workspace import read_document
 MAX_BASELINE_BYTES = 1_000_000
 _SKIP = frozenset({"node_modules", "__pycache__", "site-packages", "target"})
 _CONFIG = frozenset(
-    {"pyproject.toml", "ruff.toml", ".ruff.toml", "ty.toml", "pyrightconfig.json", "tsconfig.json", "go.mod",
-     "Cargo.toml", "compile_commands.json", "compile_flags.txt"}
+    {"pyproject.toml", "ruff.toml", ".ruff.toml", "ty.toml", "pyrightconfig.json", "tsconfig.json", "jsconfig.json",
+     "go.mod", "Cargo.toml", "compile_commands.json", "compile_flags.txt"}
 )  # fmt: skip
 
 _Stat = tuple[int, int, int]
@@ -34,8 +35,10 @@ class Sources:
         self._baseline: dict[Path, str] = {}
         self._differing: set[Path] = set()
         self._untold: dict[Path, FileChangeType] = {}
+        self._touched: dict[Path, None] = {}
         self.set_baseline()
         self._untold.clear()  # servers find by themselves what was there before them
+        self._touched.clear()
 
     # --- now -------------------------------------------------------------------------------------
 
@@ -84,6 +87,20 @@ class Sources:
             self._stats[path] = stat
             self._untold[path] = FileChangeType.Changed if old else FileChangeType.Created
         self._differing.add(path)
+        self._touched.pop(path, None)
+        self._touched[path] = None
+
+    def touched(self) -> list[Path]:
+        """Files that changed since the servers were started, the last first."""
+        return [path for path in reversed(self._touched) if path in self._stats]
+
+    def mentioning(self, word: str) -> Iterator[Path]:
+        """Source files that hold this word."""
+        pattern = re.compile(rf"(?<!\w){re.escape(word)}(?!\w)")
+        for path in self.files():
+            text = self.read(path)
+            if text is not None and word in text and pattern.search(text):
+                yield path
 
     # --- then ------------------------------------------------------------------------------------
 

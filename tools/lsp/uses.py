@@ -1,6 +1,7 @@
-"""Names that a piece of Python uses, with the places to ask a server about (room `tools/`).
+"""Names that a piece of code uses, with the places to ask a server about (room `tools/`).
 
-In: text and a line range. Out: `Use`s in source order, each name once. Pure; [] for text that does not parse.
+In: path, text and a line range. Out: `Use`s in source order, each name once. Python by its tree ([] for text that
+does not parse), languages with braces by their words, strings and comments passed over. Pure.
 """
 
 from __future__ import annotations
@@ -9,8 +10,9 @@ import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from tools.lsp.words import written
 from tools.syntax import SyntaxProblem, parse
-from tools.workspace import to_lf
+from tools.workspace import is_python, to_lf
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +35,20 @@ class Use:
         return self.dotted.rpartition(".")[2]
 
 
-def uses(text: str, start_line: int, end_line: int) -> list[Use]:
-    tree = parse(to_lf(text))
+def uses(path: str, text: str, start_line: int, end_line: int) -> list[Use]:
+    if is_python(path):
+        return _in_python(to_lf(text), start_line, end_line)
+    first: dict[str, Use] = {}
+    for dotted, line, column in written(to_lf(text), start_line, end_line):
+        first.setdefault(dotted, Use(dotted, line, column, line, attribute="." in dotted))
+    return list(first.values())
+
+
+def _in_python(text: str, start_line: int, end_line: int) -> list[Use]:
+    tree = parse(text)
     if isinstance(tree, SyntaxProblem):
         return []
-    lines = to_lf(text).split("\n")
+    lines = text.split("\n")
     found = sorted(
         (use for use in _walk(tree, 1, lines) if start_line <= use.line <= end_line),
         key=lambda use: (use.line, use.column),

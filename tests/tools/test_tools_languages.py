@@ -1,0 +1,169 @@
+"""What the tools say about other languages than Python: through real servers, or why they cannot."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from lsp_samples import CPP, TYPESCRIPT, Sample
+
+from tools.budget import estimate_tokens
+from tools.contract import EditRefused, ReplaceFile, ToolFault
+from tools.edits import apply_edits
+from tools.findsymbol import NoSuchSymbol, the_symbol
+from tools.frame import intellisense_frame
+from tools.lsp import install, open_intel
+from tools.lsp.servers import SERVERS, find_server, servers_for, servers_for_file
+from tools.lsp.uses import uses
+from tools.lspcommands import show_actions, show_calls, show_rename
+
+
+def missing(name: str) -> pytest.MarkDecorator:
+    absent = find_server(SERVERS[name]) is None
+    return pytest.mark.skipif(absent, reason=f"{name} is not installed: {SERVERS[name].fix}")
+
+
+def run(*words: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "tools.cli", *words], capture_output=True, text=True, timeout=90, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize(
+    ("sample", "told"),
+    [
+        pytest.param(TYPESCRIPT, "number", marks=missing("typescript"), id="typescript"),
+        pytest.param(CPP, "double", marks=missing("clangd"), id="cpp"),
+    ],
+)
+def test_symbols_and_frame_by_the_file_s_name(tmp_path: Path, sample: Sample, told: str) -> None:
+    sample.write(tmp_path)
+    rows = [line.split("\t") for line in run("symbols", sample.shapes, "--repo", str(tmp_path)).splitlines()]
+    assert {"Shape", "Shape.area", "scale"} <= {row[1] for row in rows}
+    assert all(told in row[2] for row in rows if row[1] in ("Shape.area", "scale"))
+
+    frame = run("frame", "report", "--repo", str(tmp_path))  # the file is found by the name
+    assert f"// scale in {sample.shapes}" in frame and "Used here" in frame
+
+
+@pytest.mark.parametrize(
+    ("server", "sample"),
+    [
+        pytest.param("typescript", TYPESCRIPT, marks=missing("typescript")),
+        pytest.param("clangd", CPP, marks=missing("clangd")),
+    ],
+)
+def test_a_frame_tells_class_and_callers(tmp_path: Path, server: str, sample: Sample) -> None:
+    sample.write(tmp_path)
+    with open_intel(tmp_path, servers=(server,), timeout_s=30.0, start_s=40.0) as one:
+        area = the_symbol(tmp_path, "Shape.area", None, lambda: one)
+        frame = intellisense_frame(one, tmp_path, area, budget_tokens=800, count_tokens=estimate_tokens)
+    callers = frame.partition("### Callers")[2]
+    assert f"// {sample.shapes}:" in callers and "in scale" in callers
+    assert "Something with an area." in frame
+
+
+@missing("typescript")
+def test_rename_calls_and_actions_in_words(tmp_path: Path) -> None:
+    TYPESCRIPT.write(tmp_path)
+    shapes, use, text = TYPESCRIPT.shapes, TYPESCRIPT.use, TYPESCRIPT.use_text
+    shown = run("rename", f"{shapes}:Shape.area", "surface", "--repo", str(tmp_path))
+    assert "+  surface(): number {" in shown and "+  return shape.surface() * by;" in shown
+    assert (tmp_path / shapes).read_text() == TYPESCRIPT.shapes_text
+    with open_intel(tmp_path, servers=("typescript",), timeout_s=30.0, start_s=40.0) as one:
+        assert show_rename(one, tmp_path, "Shape.area", "surface", shapes, apply=True) == shown.strip("\n")
+        assert "shape.surface() * by" in (tmp_path / shapes).read_text()
+        assert show_calls(one, "scale", None) == f"{use}:4 report: {text.splitlines()[3].strip()}"
+        assert f"{shapes}:10 Shape.surface" in show_calls(one, "scale", None, outgoing=True)
+        with pytest.raises(NoSuchSymbol, match="is no name"):
+            show_rename(one, tmp_path, "scale", "two words", None)
+
+        (tmp_path / use).write_text(TYPESCRIPT.mistaken(text))
+        one.sync()
+        title = "Change spelling to 'scale'"
+        assert f"{title} [quickfix" in show_actions(one, tmp_path, use, None, "fix")
+        with pytest.raises(NoSuchSymbol, match="no action") as offered:
+            show_actions(one, tmp_path, use, None, "fix", apply="Make it good")
+        assert title in offered.value.fix
+        show_actions(one, tmp_path, use, None, "fix", apply=title)
+        assert (tmp_path / use).read_text() == text
+
+
+def test_edits_of_several_files_are_written_all_or_none(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("x = 1\n")
+    (tmp_path / "b.py").write_text("y = 2\n")
+    good, bad = ReplaceFile(path="a.py", source="x = 3\n"), ReplaceFile(path="b.py", source="y = (\n")
+    with pytest.raises(EditRefused, match=r"b\.py would not parse"):
+        apply_edits(tmp_path, [good, bad])
+    assert (tmp_path / "a.py").read_text() == "x = 1\n"
+    # One that fails only when it is written, after others: a folder that is a file.
+    late = ReplaceFile(path="a.py/c.py", source="z = 1\n")
+    with pytest.raises(EditRefused):
+        apply_edits(tmp_path, [ReplaceFile(path="b.py", source="y = 4\n"), late])
+    assert (tmp_path / "b.py").read_text() == "y = 2\n"
+    with pytest.raises(EditRefused, match="each file once"):
+        apply_edits(tmp_path, [good, ReplaceFile(path="./a.py", source="x = 5\n")])
+
+
+def test_names_written_in_braces() -> None:
+    text = '// not(this)\nconst x: Point = origin.move(1, "nor.this"); /* nor\nthis */ std::swap(a, b->c);\n'
+    found = {use.dotted: (use.line, use.column) for use in uses("m.ts", text, 1, 4)}
+    assert found == {
+        "x": (2, 6), "Point": (2, 9), "origin": (2, 17), "origin.move": (2, 24),
+        "std": (3, 8), "std.swap": (3, 13), "a": (3, 18), "b": (3, 21), "b.c": (3, 24),
+    }  # fmt: skip
+
+
+@missing("typescript")
+def test_a_compiler_that_lies_in_the_repo_is_not_run(tmp_path: Path) -> None:
+    TYPESCRIPT.write(tmp_path)
+    theirs = tmp_path / "node_modules" / "typescript"
+    (theirs / "lib").mkdir(parents=True)
+    (theirs / "package.json").write_text('{"name": "typescript", "version": "5.9.3"}')
+    (theirs / "lib" / "tsserver.js").write_text("require('fs').writeFileSync(__dirname + '/was-run', '')")
+    with open_intel(tmp_path, servers=("typescript",), timeout_s=30.0, start_s=40.0) as one:
+        assert one.definition(TYPESCRIPT.use, *TYPESCRIPT.call).locations
+    assert not (theirs / "lib" / "was-run").exists()
+
+
+@missing("clangd")
+def test_clangd_writes_nothing_into_the_repo(tmp_path: Path) -> None:
+    CPP.write(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    with open_intel(tmp_path, servers=("clangd",), timeout_s=30.0) as one:
+        assert one.references_of("scale").locations
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_which_servers(tmp_path: Path) -> None:
+    assert servers_for(tmp_path) == ("ty", "ruff")
+    for name in ("a.ts", "b.cpp", "c.go", "d.rs"):
+        (tmp_path / name).write_text("")
+    # gopls and rust-analyzer run what the repo says, so they have to be named.
+    assert servers_for(tmp_path) == ("ty", "ruff", "typescript", "clangd")
+    assert servers_for_file("x/a.mjs") == ("typescript",)
+    with pytest.raises(ToolFault, match="runs build tools") as refused:
+        servers_for_file("c.go")
+    assert "--server gopls" in refused.value.fix
+    with pytest.raises(ToolFault, match="no language server"):
+        servers_for_file("notes.txt")
+
+
+def test_an_absent_server_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORKLOCK_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("PATH", "/nonexistent")
+    (tmp_path / "a.ts").write_text("")
+    with open_intel(tmp_path, servers=("typescript",)) as one:
+        said = one.diagnostics("a.ts").detail
+    assert "typescript is not installed" in said and "tools servers --install typescript" in said
+    command = install.install_command("typescript")
+    assert command[-1].startswith("typescript-language-server@") and str(tmp_path / "home") in " ".join(
+        command
+    )
+    with pytest.raises(ToolFault) as theirs:
+        install.install_command("gopls")
+    assert theirs.value.fix.startswith("run: go install")

@@ -1,0 +1,99 @@
+"""Who calls a definition, and what it calls (room `tools/`).
+
+In: a name path. Out: `LookupAnswer`: for callers the lines of the calls, each with the definition that holds it;
+for callees their definitions. Unlike references: no imports, no mentions, and through methods' overrides as far as
+the server sees them. Not covered: calls through values that no type tells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from lsprotocol import types as lsp
+
+from tools.contract import Freshness, Location, LookupAnswer, Symbol
+from tools.lsp import answers
+from tools.lsp.asker import Asker, Found
+from tools.lsp.names import Names
+
+Told = tuple[Location, tuple[str, ...]]
+Spot = Callable[[Any, Any], answers.Spot]
+
+
+class _Place:
+    """A range in a file, as `Intel` wants places."""
+
+    def __init__(self, uri: str, where: lsp.Range) -> None:
+        self.uri = uri
+        self.range = where
+
+
+class Calls:
+    """Reached as `Intel.calls`. `spot` tells the definition around a place of a server."""
+
+    def __init__(self, asker: Asker, names: Names, spot: Spot, max_chars: int) -> None:
+        self._asker = asker
+        self._names = names
+        self._spot = spot
+        self._max_chars = max_chars
+
+    def incoming(self, name_path: str, path: str | None = None) -> LookupAnswer:
+        """The calls of a definition."""
+        return self._hop(name_path, path, lsp.CALL_HIERARCHY_INCOMING_CALLS, self._callers)
+
+    def outgoing(self, name_path: str, path: str | None = None) -> LookupAnswer:
+        """The definitions that a definition calls, libraries included."""
+        return self._hop(name_path, path, lsp.CALL_HIERARCHY_OUTGOING_CALLS, self._callees)
+
+    def _hop(
+        self, name_path: str, path: str | None, method: str, tell: Callable[[Any, Any], list[Told]]
+    ) -> LookupAnswer:
+        with self._asker.lock:
+            found = self._names.one(name_path, path)
+            if isinstance(found, LookupAnswer):
+                return found
+            items = self._prepared(*found)
+            if isinstance(items, LookupAnswer):
+                return items
+            told: dict[tuple[str, int, int], Told] = {}
+            for item in items.result or []:
+                asked = {self._asker.root / found[0].path: found[1]}
+                params = _params(method, item)
+                calls = self._asker.lookup(method, asked, partial(_same, params))
+                if isinstance(calls, LookupAnswer):
+                    return calls
+                for call in calls.result or []:
+                    told |= {(t[0].path, t[0].line, t[0].column): t for t in tell(call, calls.codec)}
+        ordered = [told[key] for key in sorted(told, key=lambda k: (k[0].startswith("/"), k))]
+        return answers.noted(answers.pack(ordered, self._max_chars), items.note)
+
+    def _prepared(self, symbol: Symbol, text: str) -> Found | LookupAnswer:
+        place = self._names.place(symbol, text)
+        method = lsp.TEXT_DOCUMENT_PREPARE_CALL_HIERARCHY
+        found = self._asker.at(method, symbol.path, *place, text)
+        if not isinstance(found, LookupAnswer) and not found.result:
+            detail = f"{symbol.name_path} is nothing that can be called, says the server"
+            return LookupAnswer(Freshness.CLEAN, detail=detail)
+        return found
+
+    def _callers(self, call: lsp.CallHierarchyIncomingCall, codec: Any) -> list[Told]:
+        spots = [self._spot(_Place(call.from_.uri, where), codec) for where in call.from_ranges]
+        return [answers.told_line(spot) for spot in spots]
+
+    def _callees(self, call: lsp.CallHierarchyOutgoingCall, codec: Any) -> list[Told]:
+        spot = self._spot(_Place(call.to.uri, call.to.selection_range), codec)
+        location, ladder = answers.told_definition(spot)
+        # Of a callee its head is enough: the whole is one `definition` away.
+        return [(location, ladder[1:] or ladder)]
+
+
+def _same(params: Any, _codec: Any) -> Any:
+    return params
+
+
+def _params(method: str, item: lsp.CallHierarchyItem) -> Any:
+    if method == lsp.CALL_HIERARCHY_INCOMING_CALLS:
+        return lsp.CallHierarchyIncomingCallsParams(item)
+    return lsp.CallHierarchyOutgoingCallsParams(item)

@@ -1,0 +1,210 @@
+"""Changes that servers know how to make: renames, quick fixes, organised imports (room `tools/`).
+
+In: a definition or a place. Out: `ChangesAnswer`, whole new texts by path; nothing is written here (`apply_edits` of
+`tools.edits` does that, behind the syntax gate, all or none). A change that reaches out of the workspace, or that
+moves, makes or deletes files, is none. Not covered: actions that are only a command of the server.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from lsprotocol import types as lsp
+
+from tools.contract import Change, ChangesAnswer, Freshness, LookupAnswer, Symbol
+from tools.lsp import answers
+from tools.lsp.asker import Asker, PathLike
+from tools.lsp.client import Refused, TimedOut
+from tools.lsp.connection import Connection, Unavailable, path_of
+from tools.lsp.names import Names
+from tools.lsp.verdicts import why, worth
+
+ORGANISE = "source.organizeImports"
+QUICK_FIX = "quickfix"
+KINDS = {"fix": QUICK_FIX, "imports": ORGANISE, "all": "source.fixAll"}
+"""Our words for kinds of actions → the protocol's."""
+
+
+class _Outside(Exception):
+    """A server's edit that is not ours to make."""
+
+
+class Changes:
+    """Reached as `Intel.changes`."""
+
+    def __init__(self, asker: Asker, names: Names) -> None:
+        self._asker = asker
+        self._names = names
+
+    def rename(self, name_path: str, new_name: str, path: str | None = None) -> ChangesAnswer:
+        """One change: the definition and every use of it, in the whole workspace, under the new name."""
+        with self._asker.lock:
+            found = self._names.one(name_path, path)
+            if isinstance(found, LookupAnswer):
+                return _silent(found)
+            return self._renamed(*found, new_name)
+
+    def _renamed(self, symbol: Symbol, text: str, new_name: str) -> ChangesAnswer:
+        line, column = self._names.place(symbol, text)
+        file = self._asker.root / symbol.path
+
+        def params(codec: Any) -> lsp.RenameParams:
+            position = answers.to_position(text, line, column, codec)
+            return lsp.RenameParams(lsp.TextDocumentIdentifier(file.as_uri()), position, new_name)
+
+        word = answers.last_name(symbol.name_path)
+        found = self._asker.lookup(lsp.TEXT_DOCUMENT_RENAME, {file: text}, params, word)
+        if isinstance(found, LookupAnswer):
+            return _silent(found)
+        try:
+            texts = self._texts(found.result, found.codec)
+        except _Outside as refused:
+            return ChangesAnswer(
+                Freshness.UNAVAILABLE, detail=f"{symbol.name_path} is not renamed: {refused}"
+            )
+        if not texts:
+            return ChangesAnswer(Freshness.CLEAN, detail=f"no server can rename {symbol.name_path}")
+        title = f"rename {symbol.name_path} to {new_name}"
+        return ChangesAnswer(Freshness.FOUND, (Change(title, "rename", texts),), found.note)
+
+    def actions(
+        self, path: PathLike, line: int | None = None, kinds: Sequence[str] = tuple(KINDS)
+    ) -> ChangesAnswer:
+        """What the servers offer for a file, or for what begins on one of its lines: `fix`, `imports`, `all`."""
+        found = self._asker.file(path)
+        if isinstance(found, LookupAnswer):
+            return _silent(found)
+        file, text = found
+        wanted = [lsp.CodeActionKind(KINDS[kind]) for kind in kinds]
+        offered = self._asker.each(file, text, lambda c: self._offers(c, file, text, line, wanted))
+        changes: dict[tuple[str, str], Change] = {}
+        silent = [o for o in offered if isinstance(o, LookupAnswer)]
+        for one in offered:
+            if not isinstance(one, LookupAnswer):
+                for action, codec in one:
+                    self._keep(changes, action, codec)
+        detail = "; ".join(s.detail for s in silent)
+        if not changes and silent:
+            return ChangesAnswer(silent[0].freshness, detail=detail)
+        state = Freshness.FOUND if changes else Freshness.CLEAN
+        return ChangesAnswer(state, tuple(changes.values()), detail)
+
+    def _keep(self, changes: dict[tuple[str, str], Change], action: lsp.CodeAction, codec: Any) -> None:
+        try:
+            texts = self._texts(action.edit, codec)
+        except _Outside:
+            return
+        if texts:
+            kind = str(getattr(action.kind, "value", action.kind) or "")
+            changes.setdefault((action.title, kind), Change(action.title, kind, texts))
+
+    async def _offers(
+        self, connection: Connection, file: Path, text: str, line: int | None, kinds: list[lsp.CodeActionKind]
+    ) -> list[tuple[lsp.CodeAction, Any]] | LookupAnswer:
+        try:
+            _, found = await connection.diagnose(file, self._asker.timeout_s)
+            codec = await connection.codec(self._asker.timeout_s)
+            actions: list[lsp.CodeAction] = []
+            for where, told in _questions(text, found, line):
+                context = lsp.CodeActionContext(told, kinds, lsp.CodeActionTriggerKind.Invoked)
+                params = lsp.CodeActionParams(lsp.TextDocumentIdentifier(file.as_uri()), where, context)
+                answer = await connection.ask(lsp.TEXT_DOCUMENT_CODE_ACTION, params, self._asker.timeout_s)
+                for action in answer or []:
+                    if isinstance(action, lsp.CodeAction) and action.disabled is None:
+                        actions.append(await self._resolved(connection, action))
+        except (TimedOut, Unavailable, Refused) as exc:
+            return LookupAnswer(worth(exc), detail=why(exc))
+        return [(action, codec) for action in actions if action.edit is not None]
+
+    async def _resolved(self, connection: Connection, action: lsp.CodeAction) -> lsp.CodeAction:
+        """Servers leave out edits that are dear to make until they are asked for."""
+        if action.edit is not None or action.data is None:
+            return action
+        try:
+            resolved: lsp.CodeAction = await connection.ask(
+                lsp.CODE_ACTION_RESOLVE, action, self._asker.timeout_s
+            )
+        except Refused:
+            return action
+        return resolved
+
+    # --- edits -----------------------------------------------------------------------------------
+
+    def _texts(self, edit: lsp.WorkspaceEdit | None, codec: Any) -> dict[str, str]:
+        """The new text of each file that a server's edit changes, by workspace path. Raises _Outside."""
+        texts: dict[str, str] = {}
+        for uri, edits in _by_file(edit):
+            file = path_of(uri)
+            if not file.is_relative_to(self._asker.root):
+                raise _Outside(f"it would change {file}, outside the workspace")
+            shown = answers.shown_path(file, self._asker.root)
+            old = texts.get(shown, self._asker.sources.read(file))
+            if old is None:
+                raise _Outside(f"{shown} is not a text file")
+            new = edited(old, edits, codec)
+            if new != old:
+                texts[shown] = new
+        return texts
+
+
+def edited(text: str, edits: Iterable[Any], codec: Any) -> str:
+    """The text after all edits, whose places are those before any of them.
+
+    Raises:
+        _Outside: two edits overlap.
+    """
+    lines = answers.lines_of(text)
+    starts = [0]
+    for line in lines:
+        starts.append(starts[-1] + len(line))
+
+    def offset(position: lsp.Position) -> int:
+        if position.line >= len(lines):
+            return len(text)
+        width = len(lines[position.line].rstrip("\r\n"))
+        return starts[position.line] + min(width, answers.to_column(text, position, codec))
+
+    spans = sorted(
+        ((offset(e.range.start), offset(e.range.end), index, e.new_text) for index, e in enumerate(edits)),
+    )
+    parts, last = [], 0
+    for start, end, _, new in spans:
+        if start < last or end < start:
+            raise _Outside("its edits overlap")
+        parts += [text[last:start], new]
+        last = end
+    return "".join([*parts, text[last:]])
+
+
+def _by_file(edit: lsp.WorkspaceEdit | None) -> list[tuple[str, list[Any]]]:
+    if edit is None:
+        return []
+    if edit.document_changes:
+        found = []
+        for change in edit.document_changes:
+            if not isinstance(change, lsp.TextDocumentEdit):
+                raise _Outside("it would make, move or delete files")
+            found.append((change.text_document.uri, list(change.edits)))
+        return found
+    return [(uri, list(edits)) for uri, edits in (edit.changes or {}).items()]
+
+
+def _questions(
+    text: str, found: Sequence[lsp.Diagnostic], line: int | None
+) -> list[tuple[lsp.Range, list[lsp.Diagnostic]]]:
+    """Places to ask about: each diagnostic's, for servers fix what the range touches; and the file, or the line."""
+    here = [d for d in found if line is None or d.range.start.line == line - 1]
+    last = len(answers.lines_of(text))
+    start, end = (0, last) if line is None else (line - 1, line)
+    whole = lsp.Range(lsp.Position(start, 0), lsp.Position(end, 0))
+    return [*((d.range, [d]) for d in here[:_ASKED]), (whole, here)]
+
+
+_ASKED = 20
+"""Diagnostics of one file that fixes are asked for."""
+
+
+def _silent(answer: LookupAnswer) -> ChangesAnswer:
+    return ChangesAnswer(answer.freshness, detail=answer.detail)

@@ -1,0 +1,61 @@
+"""How clangd is started so that it answers about unsaved texts and writes nothing into the repo (room `tools/`).
+
+In: a workspace. Out: arguments. clangd keeps the index of a project beside its `compile_commands.json`: it is
+given a link to that file in our cache folder instead. Not covered: `compile_commands.json` elsewhere than in
+the root or in `build/`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from pathlib import Path
+
+from tools.lsp.places import indexes_dir
+
+WORDS = (
+    "--log=error",
+    "--use-dirty-headers",  # an unsaved header counts for the files that include it
+    "--header-insertion=never",
+    "--limit-references=0",
+    "--limit-results=0",
+    "--rename-file-limit=0",
+    "--pch-storage=memory",
+)
+_DATABASE = "compile_commands.json"
+
+
+def database(root: Path) -> Path | None:
+    places = (root / _DATABASE, root / "build" / _DATABASE)
+    return next((place for place in places if place.is_file()), None)
+
+
+def indexes(root: Path) -> bool:
+    """Without a list of what is compiled clangd knows the opened files and what they include, no more."""
+    return database(root) is not None
+
+
+def arguments(root: Path) -> tuple[str, ...]:
+    found = database(root)
+    if found is None:
+        return ()
+    _prune(indexes_dir() / "clangd")
+    folder = indexes_dir() / "clangd" / hashlib.sha256(os.fsencode(found)).hexdigest()[:16]
+    link = folder / _DATABASE
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not link.is_symlink() or link.readlink() != found:
+            link.unlink(missing_ok=True)
+            link.symlink_to(found)
+    except OSError:  # no cache folder to write to: then no index is kept
+        return (f"--compile-commands-dir={found.parent}", "--background-index=false")
+    return (f"--compile-commands-dir={folder}",)
+
+
+def _prune(folder: Path) -> None:
+    """Indexes of workspaces that are gone are gone too."""
+    for kept in folder.glob("*"):
+        link = kept / _DATABASE
+        if link.is_symlink() and not link.exists():
+            shutil.rmtree(kept, ignore_errors=True)
