@@ -142,6 +142,8 @@ def changed_settings(a: EvalResult, b: EvalResult) -> tuple[str, ...]:
     }  # fmt: skip
     changed = [f"{name} ({old} → {new})" for name, (old, new) in pairs.items() if old != new]
     old, new = (run.decoding.model_dump(exclude={"n", "seed"}) for run in (a, b))
+    stages = [None if run.decoding.virtual_ssd is None else str(run.decoding.virtual_ssd) for run in (a, b)]
+    old["virtual_ssd"], new["virtual_ssd"] = stages
     details = ", ".join(f"{key} {old[key]} → {new[key]}" for key in old if old[key] != new[key])
     return (*changed, f"decoding ({details})") if details else tuple(changed)
 

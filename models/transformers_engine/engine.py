@@ -42,6 +42,8 @@ MEMORY_SHARE = 0.5
 class TransformersEngine(Engine):
     """See the module; made by `TransformersEngine.open` or `models.open_engine`."""
 
+    supports_virtual_ssd = True
+
     def __init__(self, loaded: Loaded, identity: ModelIdentity, *, max_rows: int | None = None) -> None:
         self.identity = identity
         self.context_tokens = loaded.context_tokens
