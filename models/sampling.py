@@ -73,6 +73,25 @@ def truncated(logits: Tensor, decoding: Decoding) -> Tensor:
     return torch.zeros_like(values).scatter(-1, ids, kept / kept.sum(-1, keepdim=True))
 
 
+def survivors(logits: Tensor, stage: Decoding | FirstStage) -> tuple[Tensor, Tensor]:
+    """Which tokens a stage keeps, of `logits` `[rows, vocabulary]`.
+
+    Returns:
+        Ids, likeliest first, `[rows, width]`, and whether each is kept. Whoever is not listed is cut off; `width`
+        is as small as is cheap, and the whole vocabulary only where many tokens survive or nothing is cut off.
+    """
+    if stage.top_k:
+        values, ids = top_values(logits, stage.top_k)
+        return ids, _keep(values.float().div(stage.temperature).softmax(-1), stage) > 0
+    scaled = logits.float() / stage.temperature
+    values, ids = top_values(scaled, HEAD)
+    weights = (values - scaled.logsumexp(-1, keepdim=True)).exp()
+    if stage.top_p == 1 or (weights.sum(-1) < stage.top_p).any():
+        values, ids = scaled.sort(-1, descending=True)
+        weights = values.softmax(-1)
+    return ids, _keep(weights, stage) > 0
+
+
 def _draw(logits: Tensor, decoding: Decoding, uniforms: Tensor) -> Tensor:
     first, second = _stages(decoding)
     if first.top_k:
