@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn, Optional
 
 import typer
 
-from evals import compare_cli, judge_cli, sweep_cli
+from evals import compare_cli, judge_cli, sweep_cli, tokens_cli
 from evals.judge_cli import check_sandbox
 from evals.repo_cli import run_repo_tasks
 from models.console import INFRASTRUCTURE, run_app
@@ -231,6 +231,7 @@ def show(
 judge_cli.register(app)
 compare_cli.register(app)
 sweep_cli.register(app)
+tokens_cli.register(app)
 
 
 def _default_ks(n: int) -> list[int]:

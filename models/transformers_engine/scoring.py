@@ -7,7 +7,7 @@ gauges (entropy at forks, kept mass) and for soft targets; the prompt is compute
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -64,7 +64,14 @@ def score_answer(prefixes: Prefixes, prompt: Sequence[int], answer: Sequence[int
         parts.append(_score(logits, targets, look, look.watch[done:end] if look.watch is not None else None))
         done = end
     return TokenScores(
-        **{field.name: _joined([getattr(p, field.name) for p in parts]) for field in fields(TokenScores)}
+        logprob=_cat([part.logprob for part in parts]),
+        entropy=_cat([part.entropy for part in parts]),
+        top_ids=_cat([part.top_ids for part in parts]),
+        top_logprobs=_cat([part.top_logprobs for part in parts]),
+        rank=_cat([part.rank for part in parts]),
+        survivors=_cat_known([part.survivors for part in parts]),
+        kept_mass=_cat_known([part.kept_mass for part in parts]),
+        watched_mass=_cat_known([part.watched_mass for part in parts]),
     )
 
 
@@ -105,9 +112,13 @@ def _mass(logprobs: Tensor, watch: Sequence[Sequence[int]]) -> Tensor:
     return masses.masked_fill(padded < 0, 0.0).sum(-1).clamp(max=1.0)
 
 
-def _joined(parts: Sequence[Tensor | None]) -> Tensor | None:
+def _cat(parts: Sequence[Tensor]) -> Tensor:
+    return torch.cat(list(parts)).cpu()
+
+
+def _cat_known(parts: Sequence[Tensor | None]) -> Tensor | None:
     known = [part for part in parts if part is not None]
-    return torch.cat(known).cpu() if known else None
+    return _cat(known) if known else None
 
 
 def _nothing(look: Look) -> TokenScores:
