@@ -224,7 +224,11 @@ def _survivors(answers: Sequence[Answer], tables: Sequence[TokenTable]) -> list[
 
 
 def clustered_mean(
-    groups: Sequence[Sequence[float]], *, confidence: float = 0.95, seed: int = 0
+    groups: Sequence[Sequence[float]],
+    *,
+    confidence: float = 0.95,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
 ) -> tuple[float, float, float]:
     """Mean over all numbers, and its interval by resampling groups; NaN bounds for fewer than two groups."""
     import numpy as np
@@ -238,7 +242,7 @@ def clustered_mean(
     if len(filled) < 2:
         return mean, math.nan, math.nan
     rng = np.random.default_rng(seed)
-    weights = rng.multinomial(len(filled), np.full(len(filled), 1 / len(filled)), size=RESAMPLES)
+    weights = rng.multinomial(len(filled), np.full(len(filled), 1 / len(filled)), size=resamples)
     tail = (1 - confidence) / 2
     low, high = np.quantile((weights @ sums) / (weights @ counts), [tail, 1 - tail])
     return mean, float(low), float(high)
