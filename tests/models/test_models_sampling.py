@@ -14,7 +14,7 @@ torch = pytest.importorskip("torch", reason="the `local` extra is not installed"
 from scipy.stats import chisquare  # noqa: E402
 
 from models.contract import Decoding, FirstStage  # noqa: E402
-from models.sampling import row_uniforms, sample, top_values, truncated  # noqa: E402
+from models.sampling import row_uniforms, sample, survivors, top_values, truncated  # noqa: E402
 
 DRAWS = 40_000
 SETTINGS = [
@@ -175,6 +175,39 @@ def test_virtual_ssd_is_one_stage_after_the_other(
     for number, token in zip(uniforms.tolist(), drawn.tolist(), strict=True):
         before = sum(expected[i] for i in order[: order.index(token)])
         assert expected[token] > 0 and before - 1e-4 <= number <= before + expected[token] + 1e-4
+
+
+@given(
+    st.lists(st.floats(0.01, 10), min_size=1, max_size=8),
+    st.floats(0.2, 3),
+    st.integers(0, 10),
+    st.floats(0.05, 1),
+)
+@settings(deadline=None)
+def test_survivors_are_what_the_sampler_keeps(
+    weights: list[float], temperature: float, top_k: int, top_p: float
+) -> None:
+    logits = torch.tensor([sorted(weights, reverse=True)]).double().log()
+    ids, kept = survivors(logits, FirstStage(temperature=temperature, top_k=top_k, top_p=top_p))
+    decoding = Decoding(temperature=temperature, top_k=top_k, top_p=top_p)
+    # A token exactly on the nucleus' edge may fall on either side in floating point; equal ones change places.
+    bounds = (max(top_p - 1e-5, 1e-9), top_p, min(top_p + 1e-5, 1.0))
+    counts = [int((truncated(logits, decoding.model_copy(update={"top_p": p})) > 0).sum()) for p in bounds]
+    assert int(kept.sum()) in counts
+    values = logits[0, ids[0]]
+    assert (values[:-1] >= values[1:] - 1e-6).all() and kept[0, : int(kept.sum())].all()
+
+
+@pytest.mark.parametrize("text", ["1/0/0.5", "1/0/0.999", "2/0/1", "1/7/1"])
+def test_survivors_of_a_large_vocabulary(text: str) -> None:
+    """Head, whole vocabulary, and nothing cut off."""
+    stage = FirstStage.parse(text)
+    rows = torch.cat([logits_of(5000, seed) for seed in (1, 2)])
+    ids, kept = survivors(rows, stage)
+    decoding = Decoding(temperature=stage.temperature, top_k=stage.top_k, top_p=stage.top_p)
+    expected = (truncated(rows, decoding) > 0).sum(-1)
+    assert ((kept.sum(-1) - expected).abs() <= 1).all(), "only rounding at the nucleus' edge may differ"
+    assert (ids[:, 0] == rows.argmax(-1)).all()
 
 
 def _is_near_a_cut(logits: list[float], train: FirstStage, decoding: Decoding) -> bool:
