@@ -94,9 +94,11 @@ def heat_map(result: SweepResult) -> Picture | None:
             ScalarMappable(norm, shades), ax=list(axes), format=_percent, ticks=MaxNLocator(5), pad=0.02
         )
         bar.outline.set_visible(False)
+        if bar.solids is not None:
+            bar.solids.set(rasterized=False, edgecolor="face")  # the page loads no images
         bar.set_label(f"pass@{result.plan.k}, development")
 
-    width = 1.6 + len(panels) * max(1.6, 0.95 * len(columns) + 0.3)
+    width = max(5.2, 1.6 + len(panels) * max(1.6, 0.95 * len(columns) + 0.3))
     height = (
         1.3 + 0.62 * len(temperatures) + 0.13 * max(truncation_text(c, "\n").count("\n") for c in columns)
     )
@@ -113,12 +115,15 @@ def effective_temperature(result: SweepResult) -> Picture:
         axes = figure.subplots()
         warmest = max(score.cell.decoding.effective_temperature for score in part)
         step = 0.02 * max(warmest, PAPER_BEST)
+        rings: list[tuple[CellScore, float]] = []
         for number, name in enumerate(names):
             group = [score for score in others if _group(score.cell) == name]
             shift = step * (number - (len(names) - 1) / 2)
             _series(axes, group, name, number, shift)
-            _ring(axes, [s for s in group if result.chosen and same(s.cell, result.chosen)], shift)
+            rings += [(s, shift) for s in group if result.chosen and same(s.cell, result.chosen)]
         _baseline(axes, baseline)
+        for score, shift in rings:
+            _ring(axes, score, shift)
         axes.axvline(
             PAPER_BEST, color=INK, linestyle=":", linewidth=1, alpha=0.6, label="best in the paper, about 1.2"
         )
@@ -201,13 +206,12 @@ def _baseline(axes: Axes, score: CellScore) -> None:
     )
 
 
-def _ring(axes: Axes, scores: Sequence[CellScore], shift: float) -> None:
-    for score in scores:
-        axes.plot(
-            [score.cell.decoding.effective_temperature + shift], [score.score.value], "o", markersize=12,
-            markerfacecolor="none", markeredgecolor=_MARK, markeredgewidth=1.6, linestyle="none",
-            label="chosen on development", zorder=0, clip_on=False,
-        )  # fmt: skip
+def _ring(axes: Axes, score: CellScore, shift: float) -> None:
+    axes.plot(
+        [score.cell.decoding.effective_temperature + shift], [score.score.value], "o", markersize=12,
+        markerfacecolor="none", markeredgecolor=_MARK, markeredgewidth=1.6, linestyle="none",
+        label="chosen on development", zorder=0, clip_on=False,
+    )  # fmt: skip
 
 
 def _percent(value: float, _: object) -> str:

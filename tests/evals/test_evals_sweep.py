@@ -255,7 +255,7 @@ def test_page_and_pictures(tmp_path: Path, swept: tuple[SweepResult, Tempered]) 
         assert file.read_bytes().startswith(b"\x89PNG") and file.stat().st_size > 5000
     text = files[0].read_text()
     tags = parsed(text)
-    assert not {"script", "img", "link"} & set(tags.names) and not re.search("<script", text)
+    assert not {"script", "img", "image", "link"} & set(tags.names) and not re.search("<script", text)
     assert len(tags.ids) == len(set(tags.ids)) and tags.names.count("svg") == 2
     assert "best of many" in text and "chosen on development" in text
 
@@ -275,6 +275,7 @@ def test_pictures_of_odd_grids(swept: tuple[SweepResult, Tempered]) -> None:
     drawn = {picture.name: picture.svg() for picture in pictures(odd)}
     assert "virtual SSD 1.6/20/0.8" in drawn["heat"] and drawn["heat"].count("baseline") == 0
     assert len(re.findall(r">16\.7<|>\d+\.\d<", drawn["heat"])) >= 8, "greedy fills its row in both panels"
+    assert "<image" not in drawn["heat"], "the page's policy loads no images, inline ones neither"
     assert heat_map(result.model_copy(update={"plan": plan(grid=GRID[:1])})) is None
     alone = result.model_copy(update={"plan": plan(grid=()), "development": (), "chosen": None})
     assert [picture.name for picture in pictures(alone)] == ["temperature"]
