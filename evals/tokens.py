@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 LISTED = 20
 """Most likely tokens that are kept of each place."""
+KEY_LENGTH = 32
 MOST_SURVIVORS = 64
 """Top-k up to which a support is listed in full, so that another model can be asked for its mass."""
 
@@ -161,11 +162,13 @@ def score_answers(
     """
     opened = in_process(engine)
     listed = max(LISTED, cut.top_k) if cut.top_k <= MOST_SURVIVORS else LISTED
-    file = _TableFile((folder or runs_dir().parent / "tokens") / f"{_safe(engine.identity)}.jsonl")
+    others = supports_of if supports_of is not None else [None] * len(answers)
+    keys = [_key(engine.identity, answer, cut, other) for answer, other in zip(answers, others, strict=True)]
+    file = _TableFile(
+        (folder or runs_dir().parent / "tokens") / f"{_safe(engine.identity)}.jsonl", frozenset(keys)
+    )
     tables = []
-    for number, answer in enumerate(answers):
-        other = supports_of[number] if supports_of is not None else None
-        key = _key(engine.identity, answer, cut, other)
+    for key, answer, other in zip(keys, answers, others, strict=True):
         known = file.tables.get(key)
         if known is None:
             watch = None if other is None else [[[other.support(i) for i in range(len(answer.ids))]]]
@@ -275,14 +278,15 @@ def _table(key: str, scores: TokenScores) -> TokenTable:
 class _TableFile:
     """Tables of one model, a line each; lines that a kill has torn are computed again."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, wanted: frozenset[str]) -> None:
+        self.path, self._wanted = path, wanted
         self.tables: dict[str, TokenTable] = {}
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             if path.exists():
-                for line in path.read_bytes().splitlines():
-                    self._read(line)
+                with path.open("rb") as file:
+                    for line in file:
+                        self._read(line)
                 self._end_torn_line()
         except OSError as error:
             raise EvalFault(f"cannot use {path}: {error.strerror}", fix="free or allow it") from error
@@ -298,6 +302,9 @@ class _TableFile:
             ) from error
 
     def _read(self, line: bytes) -> None:
+        head = line[: len('{"key":"') + KEY_LENGTH].decode("ascii", "replace")
+        if head.removeprefix('{"key":"') not in self._wanted:
+            return
         try:
             table = TokenTable.model_validate_json(line)
         except ValidationError:
@@ -315,7 +322,7 @@ def _key(model: ModelIdentity, answer: Answer, cut: FirstStage, other: TokenTabl
         model.model_dump_json(), answer.request.model_dump_json(), ",".join(map(str, answer.ids)), str(cut),
         other.key if other else "",
     )  # fmt: skip
-    return hashlib.sha256("\x1f".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:32]
+    return hashlib.sha256("\x1f".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:KEY_LENGTH]
 
 
 def _safe(model: ModelIdentity) -> str:
