@@ -10,7 +10,6 @@ from evals.sweep_plots import Picture
 from evals.token_stats import Side, TokensResult
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
@@ -35,9 +34,9 @@ def _rank_mass(sides: list[Side]) -> Picture:
         axes.set_ylim(top=1)
         axes.yaxis.set_major_formatter(percent_tick)
         axes.grid(axis="y")
-        _legend(axes, sides)
+        _legend(figure, sides)
 
-    return Picture("rank-mass", "Mass by rank, mean over tokens", (5.2, 3.2), draw)
+    return Picture("rank-mass", "Mass by rank, mean over tokens", (5.2, 3.2 + 0.3 * (len(sides) - 1)), draw)
 
 
 def _survivors(sides: list[Side], cut: str) -> Picture:
@@ -54,11 +53,11 @@ def _survivors(sides: list[Side], cut: str) -> Picture:
         axes.set_ylabel("share of tokens")
         axes.yaxis.set_major_formatter(percent_tick)
         axes.grid(axis="y")
-        _legend(axes, sides)
+        _legend(figure, sides)
 
-    return Picture("survivors", "Locks and forks", (5.2, 3.2), draw)
+    return Picture("survivors", "Locks and forks", (5.2, 3.2 + 0.3 * (len(sides) - 1)), draw)
 
 
-def _legend(axes: Axes, sides: list[Side]) -> None:
+def _legend(figure: Figure, sides: list[Side]) -> None:
     if len(sides) > 1:
-        axes.legend(loc="best", fontsize=8)
+        figure.legend(loc="outside lower center", fontsize=8)
