@@ -163,7 +163,7 @@ def score_answers(
     opened = in_process(engine)
     listed = max(LISTED, cut.top_k) if cut.top_k <= MOST_SURVIVORS else LISTED
     others = supports_of if supports_of is not None else [None] * len(answers)
-    keys = [_key(engine.identity, answer, cut, other) for answer, other in zip(answers, others, strict=True)]
+    keys = [_key(opened, answer, cut, other) for answer, other in zip(answers, others, strict=True)]
     file = _TableFile(
         (folder or runs_dir().parent / "tokens") / f"{_safe(engine.identity)}.jsonl", frozenset(keys)
     )
@@ -317,12 +317,15 @@ class _TableFile:
                 file.write(b"\n")
 
 
-def _key(model: ModelIdentity, answer: Answer, cut: FirstStage, other: TokenTable | None) -> str:
+def _key(engine: TransformersEngine, answer: Answer, cut: FirstStage, other: TokenTable | None) -> str:
+    from models.chat import prompt_ids
+
+    prompt = prompt_ids(engine.tokenizer, answer.request)
     parts = (
-        model.model_dump_json(), answer.request.model_dump_json(), ",".join(map(str, answer.ids)), str(cut),
+        engine.identity.model_dump_json(), ",".join(map(str, prompt)), ",".join(map(str, answer.ids)), str(cut),
         other.key if other else "",
     )  # fmt: skip
-    return hashlib.sha256("\x1f".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:KEY_LENGTH]
+    return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()[:KEY_LENGTH]
 
 
 def _safe(model: ModelIdentity) -> str:

@@ -50,6 +50,14 @@ class Request(_Frozen):
     stop: tuple[str, ...] = ()
     """Strings that end this request's samples, beside those of `Decoding.stop`."""
 
+    @model_serializer(mode="wrap")
+    def _without_empty_stop(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Requests without own stops are written as before there were any: keys of stored samples stay valid."""
+        fields: dict[str, Any] = handler(self)
+        if not fields.get("stop", True):
+            del fields["stop"]
+        return fields
+
     def stops(self, decoding: Decoding) -> tuple[str, ...]:
         """Strings that end a sample of this request."""
         return tuple(dict.fromkeys((*decoding.stop, *self.stop)))

@@ -13,7 +13,7 @@ torch = pytest.importorskip("torch", reason="the `local` extra is not installed"
 
 from scipy.stats import chisquare  # noqa: E402
 
-from models.contract import Decoding, FirstStage  # noqa: E402
+from models.contract import Decoding, FirstStage, Request  # noqa: E402
 from models.sampling import row_uniforms, sample, survivors, top_values, truncated  # noqa: E402
 
 DRAWS = 40_000
@@ -245,6 +245,14 @@ def test_a_first_stage_changes_the_digest_and_its_absence_changes_none() -> None
     both = plain.model_copy(update={"virtual_ssd": stages[1]})
     assert Decoding.model_validate_json(both.model_dump_json()) == both
     assert both.effective_temperature == pytest.approx(1.28) and plain.effective_temperature == 0.8
+
+
+def test_a_request_without_own_stops_is_written_as_before_there_were_any() -> None:
+    """The key of a stored sample is a digest of its request's JSON."""
+    plain = Request(text="x", seed=3)
+    assert plain.model_dump_json() == '{"messages":[],"text":"x","prefill":"","seed":3,"max_tokens":null}'
+    stopped = plain.model_copy(update={"stop": ("end",)})
+    assert Request.model_validate_json(stopped.model_dump_json()) == stopped != plain
 
 
 @pytest.mark.parametrize(
