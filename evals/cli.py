@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn, Optional
 
 import typer
 
-from evals import compare_cli, judge_cli
+from evals import compare_cli, judge_cli, sweep_cli, tokens_cli
 from evals.judge_cli import check_sandbox
 from evals.repo_cli import run_repo_tasks
 from models.console import INFRASTRUCTURE, run_app
@@ -22,6 +22,7 @@ from models.console import INFRASTRUCTURE, run_app
 if TYPE_CHECKING:
     from evals.contract import ProblemSet
     from evals.run import EvalResult
+    from models.contract import FirstStage
 
 app = typer.Typer(
     name="evals",
@@ -55,6 +56,12 @@ def run(
     top_k: Annotated[int, typer.Option(min=0, help="0 keeps all.")] = 0,
     top_p: Annotated[float, typer.Option(min=0, max=1)] = 0.95,
     min_p: Annotated[float, typer.Option(min=0, max=1)] = 0.0,
+    virtual_ssd: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            metavar="T/K/P", help="First stage: temper and truncate so, then decode with the other settings."
+        ),
+    ] = None,
     max_tokens: Annotated[int, typer.Option(min=1, help="New tokens per sample.")] = 1024,
     preset: Annotated[str, typer.Option(help="auto, coder-chat, official-lcb or humaneval-chat.")] = "auto",
     data: DataOption = None,
@@ -118,9 +125,9 @@ def run(
         difficulty=difficulty,
         platform=platform,
     )
-    decoding = {
+    decoding: dict[str, object] = {
         "temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p, "max_tokens": max_tokens,
-        "seed": seed,
+        "seed": seed, "virtual_ssd": first_stage(virtual_ssd),
     }  # fmt: skip
     result = _evaluate(
         chosen, model, engine, adapter, decoding, n, k or _default_ks(n), preset, sandbox, time_scale
@@ -137,7 +144,7 @@ def _evaluate(
     model: str,
     engine: str,
     adapter: str,
-    decoding: dict[str, float | int],
+    decoding: dict[str, object],
     n: int,
     ks: list[int],
     preset: str,
@@ -223,6 +230,8 @@ def show(
 
 judge_cli.register(app)
 compare_cli.register(app)
+sweep_cli.register(app)
+tokens_cli.register(app)
 
 
 def _default_ks(n: int) -> list[int]:
@@ -235,6 +244,16 @@ def _print(result: EvalResult) -> None:
     from evals.report import summary
 
     Console(soft_wrap=not sys.stdout.isatty()).print(summary(result), highlight=False)
+
+
+def first_stage(text: str | None) -> FirstStage | None:
+    """What follows `--virtual-ssd`."""
+    from models.contract import FirstStage
+
+    try:
+        return FirstStage.parse(text) if text else None
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--virtual-ssd") from error
 
 
 def _day(text: str | None) -> date | None:

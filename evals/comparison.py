@@ -117,13 +117,13 @@ def compare_runs(a: EvalResult, b: EvalResult, *, force: bool = False) -> Compar
         )
     ours = {p.question_id: p for p in a.problems if p.question_id in shared}
     theirs = {p.question_id: p for p in b.problems if p.question_id in shared}
-    effect, changed = _effect(*rates), changed_settings(a, b)
+    effect, changed = paired_effect(*rates), changed_settings(a, b)
     return Comparison(
         a=_side(a, list(ours.values())),
         b=_side(b, list(theirs.values())),
         effect=effect,
         test=_test_name([*ours.values(), *theirs.values()]),
-        power=_power(effect),
+        power=power_of(effect),
         groups=_groups(list(ours.values()), *rates),
         flips=tuple(_flip(ours[key], theirs[key]) for key, _, _ in flips(*rates)),
         changed=changed,
@@ -142,6 +142,8 @@ def changed_settings(a: EvalResult, b: EvalResult) -> tuple[str, ...]:
     }  # fmt: skip
     changed = [f"{name} ({old} → {new})" for name, (old, new) in pairs.items() if old != new]
     old, new = (run.decoding.model_dump(exclude={"n", "seed"}) for run in (a, b))
+    stages = [None if run.decoding.virtual_ssd is None else str(run.decoding.virtual_ssd) for run in (a, b)]
+    old["virtual_ssd"], new["virtual_ssd"] = stages
     details = ", ".join(f"{key} {old[key]} → {new[key]}" for key in old if old[key] != new[key])
     return (*changed, f"decoding ({details})") if details else tuple(changed)
 
@@ -172,7 +174,8 @@ def _side(run: EvalResult, shared: Sequence[ProblemResult]) -> Side:
     )
 
 
-def _effect(a: Mapping[str, float], b: Mapping[str, float]) -> Effect:
+def paired_effect(a: Mapping[str, float], b: Mapping[str, float]) -> Effect:
+    """B minus A over the problems that both have a number for; the number may be any in 0..1."""
     found = paired_test(a, b)
     return Effect(
         problems=found.n,
@@ -191,7 +194,8 @@ def _test_name(problems: Sequence[ProblemResult]) -> str:
     return "McNemar's exact test" if single else "sign-flip permutation test over problems"
 
 
-def _power(effect: Effect) -> Power:
+def power_of(effect: Effect) -> Power:
+    """What these problems could show, from the spread of the differences seen."""
     if effect.spread == 0:
         return Power(aim=AIM, needed=None, smallest=None)
     needed = problems_needed(AIM, effect.spread, sides=2)
@@ -204,7 +208,7 @@ def _groups(
     named = by_difficulty(problems)
     if len(named) < 2:
         return ()
-    effects = [_effect({p.question_id: a[p.question_id] for p in group}, b) for group in named.values()]
+    effects = [paired_effect({p.question_id: a[p.question_id] for p in group}, b) for group in named.values()]
     adjusted = holm([effect.p_value for effect in effects])
     return tuple(
         GroupEffect(name=name, effect=effect, p_holm=p)

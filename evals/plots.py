@@ -1,20 +1,18 @@
 """evals: plots of runs as inline SVG.
 
-In: results, in the order of their letters. Out: SVG text that takes the page's text colour (readable on dark
-and light) and loads nothing, or None where there is nothing to draw. Figures are drawn without pyplot, so no
-display and no global state is needed. Text in a figure is never read as mathematics.
+In: results, in the order of their letters. Out: SVG text (see `evals.drawing`), or None where there is nothing
+to draw.
 """
 
 from __future__ import annotations
 
-import io
-import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from evals.comparison import by_difficulty
-from evals.contract import EvalFault, Verdict
+from evals.contract import Verdict
+from evals.drawing import INK, percent_tick, svg
 from evals.run import EvalResult, PassAtK, ProblemResult, pass_at
 
 if TYPE_CHECKING:
@@ -31,25 +29,6 @@ VERDICT_COLOURS = {
     Verdict.OUT_OF_MEMORY: "#a855f7",
     Verdict.NO_CODE: "#94a3b8",
     Verdict.INFRASTRUCTURE: "#64748b",
-}
-_INK = "#010203"
-"""Stands for the page's text colour until the SVG is written."""
-_STYLE: dict[Any, Any] = {
-    "axes.axisbelow": True,
-    "axes.edgecolor": _INK,
-    "axes.labelcolor": _INK,
-    "axes.spines.right": False,
-    "axes.spines.top": False,
-    "font.size": 9.0,
-    "grid.alpha": 0.18,
-    "grid.color": _INK,
-    "legend.frameon": False,
-    "legend.labelcolor": _INK,
-    "svg.fonttype": "none",
-    "text.color": _INK,
-    "text.parse_math": False,
-    "xtick.color": _INK,
-    "ytick.color": _INK,
 }
 
 
@@ -130,7 +109,7 @@ def verdict_shares(runs: Sequence[EvalResult]) -> str:
         axes.set_yticks(range(len(runs)), LETTERS[: len(runs)])
         axes.invert_yaxis()
         axes.set_xlim(0, 1)
-        axes.xaxis.set_major_formatter(_percent)
+        axes.xaxis.set_major_formatter(percent_tick)
         axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4, fontsize=8)
 
     return _svg("verdicts", (5.2, 1.3 + 0.42 * len(runs)), draw)
@@ -153,7 +132,7 @@ def _bars(axes: Axes, number: int, count: int, scores: Sequence[PassAtK]) -> Non
         [places[index] for index in known],
         [scores[index].low for index in known],
         [scores[index].high for index in known],
-        color=_INK,
+        color=INK,
         linewidth=1,
     )
 
@@ -178,8 +157,8 @@ def _mark(axes: Axes, months: Sequence[date], cutoff: date) -> None:
     before = sum(month <= cutoff for month in months)
     inside = before and months[before - 1] == _month(cutoff)
     place = before - 0.5 - (1 - cutoff.day / 31 if inside else 0)
-    axes.axvspan(-0.5, place, color=_INK, alpha=0.06, linewidth=0)
-    axes.axvline(place, color=_INK, linestyle="--", linewidth=1)
+    axes.axvspan(-0.5, place, color=INK, alpha=0.06, linewidth=0)
+    axes.axvline(place, color=INK, linestyle="--", linewidth=1)
     axes.set_xlim(-0.5, len(months) - 0.5)
     axes.set_title(f"training cutoff {cutoff}: shaded contests may have been seen", fontsize=9)
 
@@ -187,12 +166,8 @@ def _mark(axes: Axes, months: Sequence[date], cutoff: date) -> None:
 def _rates(axes: Axes, label: str) -> None:
     axes.set_ylim(0, 1)
     axes.set_ylabel(label)
-    axes.yaxis.set_major_formatter(_percent)
+    axes.yaxis.set_major_formatter(percent_tick)
     axes.grid(axis="y")
-
-
-def _percent(value: float, _: object) -> str:
-    return f"{value:.0%}"
 
 
 def _colour(number: int) -> str:
@@ -204,23 +179,4 @@ def _month(day: date) -> date:
 
 
 def _svg(name: str, inches: tuple[float, float], draw: Callable[[Axes], None]) -> str:
-    """Draw into one figure. `name` keeps ids apart where several figures share a page.
-
-    Raises:
-        EvalFault: matplotlib is not installed.
-    """
-    try:
-        from matplotlib import rc_context
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise EvalFault("plots need matplotlib", fix="pip install 'forklock[evals]'") from error
-    with rc_context({**_STYLE, "svg.hashsalt": name}):
-        figure = Figure(figsize=inches, layout="constrained")
-        draw(figure.subplots())
-        file = io.StringIO()
-        metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-        figure.savefig(file, format="svg", transparent=True, metadata=metadata)
-    text = file.getvalue()
-    text = text[text.index("<svg") :].replace(_INK, "currentColor")
-    text = re.sub(r'\bid="', f'id="{name}-', text)
-    return re.sub(r'(url\(#|href="#)', rf"\g<1>{name}-", text)
+    return svg(name, inches, lambda figure: draw(figure.subplots()))

@@ -2,7 +2,7 @@
 
 In: an open engine, a problem set, a decoding. Out: an `EvalResult`. Everything is kept as it comes, so the
 same call after a kill goes on where it stopped, and a repeated call makes nothing again. Generation and
-judging take turns over batches of problems. Not covered: repo tasks, repair turns, sweeps.
+judging take turns over batches of problems. Not covered: repo tasks, repair turns.
 """
 
 from __future__ import annotations
@@ -142,6 +142,7 @@ def run_eval(
     sandbox: BackendName = "auto",
     limits: JudgeLimits | None = None,
     progress: Progress | None = None,
+    replace_result: bool = True,
 ) -> EvalResult:
     """Evaluate `engine` on `problem_set`.
 
@@ -150,6 +151,7 @@ def run_eval(
         n: samples per problem; None takes `decoding.n`.
         ks: which pass@k to report; each at most `n`.
         root: where runs are kept; None is the user's cache.
+        replace_result: whether this result takes the place of one that the run's folder has already.
 
     Raises:
         EvalFault: bad options, or the store failed.
@@ -175,7 +177,8 @@ def run_eval(
             batch = problem_set.problems[start : start + size]
             rows += _batch(engine, judge, batch, chosen, n, store, watch, clock)
         result = _result(store, problem_set, n, ks, rows, clock)
-        write_atomically(store.folder / "result.json", result.model_dump_json(indent=1))
+        if replace_result or not (store.folder / "result.json").exists():
+            write_atomically(store.folder / "result.json", result.model_dump_json(indent=1))
     return result
 
 

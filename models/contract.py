@@ -11,9 +11,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
 from types import TracebackType
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 
 class ModelFault(Exception):
@@ -50,6 +50,14 @@ class Request(_Frozen):
     stop: tuple[str, ...] = ()
     """Strings that end this request's samples, beside those of `Decoding.stop`."""
 
+    @model_serializer(mode="wrap")
+    def _without_empty_stop(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Requests without own stops are written as before there were any: keys of stored samples stay valid."""
+        fields: dict[str, Any] = handler(self)
+        if not fields.get("stop", True):
+            del fields["stop"]
+        return fields
+
     def stops(self, decoding: Decoding) -> tuple[str, ...]:
         """Strings that end a sample of this request."""
         return tuple(dict.fromkeys((*decoding.stop, *self.stop)))
@@ -66,6 +74,38 @@ class Request(_Frozen):
     def chat(cls, user: str, *, system: str | None = None, prefill: str = "") -> Request:
         head = (Message(role="system", content=system),) if system else ()
         return cls(messages=(*head, Message(role="user", content=user)), prefill=prefill)
+
+
+class FirstStage(_Frozen):
+    """The train-time settings that virtual SSD applies before the eval-time ones (`Decoding.virtual_ssd`)."""
+
+    temperature: Annotated[float, Field(gt=0, le=5)]
+    top_k: Annotated[int, Field(ge=0)] = 0
+    """Tokens kept by rank; 0 keeps all."""
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+
+    @classmethod
+    def parse(cls, text: str) -> FirstStage:
+        """From `T/top_k/top_p`, as the paper writes it: `1.6/20/0.8`.
+
+        Raises:
+            ValueError: another form, or a number out of its range; the message says which.
+        """
+        parts = [part.strip() for part in text.split("/")]
+        if len(parts) != 3:
+            raise ValueError(f"{text!r} is not T/top_k/top_p, as in 1.6/20/0.8")
+        try:
+            temperature, top_k, top_p = float(parts[0]), int(parts[1]), float(parts[2])
+        except ValueError:
+            raise ValueError(f"{text!r} is not T/top_k/top_p, as in 1.6/20/0.8") from None
+        if not (0 < temperature <= 5 and top_k >= 0 and 0 < top_p <= 1):
+            raise ValueError(
+                f"{text!r}: T is within 0..5 and not 0, top_k 0 or more, top_p within 0..1 and not 0"
+            )
+        return cls(temperature=temperature, top_k=top_k, top_p=top_p)
+
+    def __str__(self) -> str:
+        return f"{self.temperature:g}/{self.top_k}/{self.top_p:g}"
 
 
 class Decoding(_Frozen):
@@ -85,6 +125,23 @@ class Decoding(_Frozen):
     seed: int | None = None
     """Seed of the first sample; sample i of request j is reproducible on the same engine, version and
     batch. None draws afresh."""
+    virtual_ssd: FirstStage | None = None
+    """Two stages: temper and truncate at these settings, renormalise, and apply all the others to what came
+    out. Under ideal fit a model that was self-distilled at these settings gives the same distribution (arXiv
+    2604.01193, section 4). Engines whose `supports_virtual_ssd` is false raise `ModelFault`."""
+
+    @property
+    def effective_temperature(self) -> float:
+        """T_train times T_eval; plain decoding has T_train = 1."""
+        return self.temperature * (self.virtual_ssd.temperature if self.virtual_ssd else 1.0)
+
+    @model_serializer(mode="wrap")
+    def _without_absent_stage(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Decodings without a first stage are written as before there was one: digests and logs stay valid."""
+        fields: dict[str, Any] = handler(self)
+        if fields.get("virtual_ssd", self) is None:
+            del fields["virtual_ssd"]
+        return fields
 
     def digest(self) -> str:
         """Hash of what shapes one sample's distribution: everything but `n` and `seed`."""
@@ -157,6 +214,19 @@ class Engine(ABC):
     """Whether `Request.prefill` works here."""
     continues_text: bool = True
     """Whether raw text (`Request.text`) is continued as it stands, by the model and not by a chat."""
+    supports_virtual_ssd: bool = False
+    """Whether `Decoding.virtual_ssd` works here."""
+
+    def refuse_virtual_ssd(self, decoding: Decoding) -> None:
+        """
+        Raises:
+            ModelFault: `decoding` has two stages and this engine knows one.
+        """
+        if decoding.virtual_ssd is not None and not self.supports_virtual_ssd:
+            raise ModelFault(
+                f"the {self.identity.engine} engine cannot decode in two stages (virtual SSD)",
+                fix="take --engine transformers, which has the whole distribution at hand",
+            )
 
     @property
     def infill(self) -> InfillTokens | None:

@@ -332,6 +332,7 @@ class HostedEngine(Engine):
 
     def _truncation(self, decoding: Decoding) -> dict[str, Any]:
         """Greedy needs none: no truncation removes the likeliest token."""
+        self.refuse_virtual_ssd(decoding)
         if decoding.temperature == 0:
             return {}
         wanted: dict[str, Any] = {}

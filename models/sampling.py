@@ -1,4 +1,4 @@
-"""From logits to one token per row: temperature, top-k, top-p over the survivors, min-p.
+"""From logits to one token per row: temperature, top-k, top-p over the survivors, min-p; once, or in two stages.
 
 In: last-position logits `[rows, vocabulary]` and one uniform number per sample. Out: token ids and their
 log probabilities under the model itself (temperature 1, nothing cut off). Inverse-CDF sampling, so that
@@ -15,7 +15,7 @@ import secrets
 import torch
 from torch import Tensor
 
-from models.contract import Decoding
+from models.contract import Decoding, FirstStage
 
 BLOCK = 128
 """Logits per block: the top k of the vocabulary lie in the k blocks with the largest maxima."""
@@ -66,20 +66,58 @@ def truncated(logits: Tensor, decoding: Decoding) -> Tensor:
     vocabulary = logits.shape[-1]
     if decoding.temperature == 0:
         return torch.nn.functional.one_hot(logits.argmax(-1), vocabulary).double()
-    values, ids = logits.double().div(decoding.temperature).sort(-1, descending=True)
-    if decoding.top_k:
-        values = values.masked_fill(torch.arange(vocabulary) >= decoding.top_k, -torch.inf)
-    kept = _keep(values.softmax(-1), decoding)
+    values, ids = logits.double().sort(-1, descending=True)
+    if decoding.virtual_ssd is not None:
+        values = _temper(values, decoding.virtual_ssd).log()
+    kept = _temper(values, decoding)
     return torch.zeros_like(values).scatter(-1, ids, kept / kept.sum(-1, keepdim=True))
 
 
+def survivors(logits: Tensor, stage: Decoding | FirstStage) -> tuple[Tensor, Tensor]:
+    """Which tokens a stage keeps, of `logits` `[rows, vocabulary]`.
+
+    Returns:
+        Ids, likeliest first, `[rows, width]`, and whether each is kept. Whoever is not listed is cut off; `width`
+        is as small as is cheap, and the whole vocabulary only where many tokens survive or nothing is cut off.
+    """
+    if stage.top_k:
+        values, ids = top_values(logits, stage.top_k)
+        return ids, _keep(values.float().div(stage.temperature).softmax(-1), stage) > 0
+    scaled = logits.float() / stage.temperature
+    values, ids = top_values(scaled, HEAD)
+    weights = (values - scaled.logsumexp(-1, keepdim=True)).exp()
+    if stage.top_p == 1 or (weights.sum(-1) < stage.top_p).any():
+        values, ids = scaled.sort(-1, descending=True)
+        weights = values.softmax(-1)
+    return ids, _keep(weights, stage) > 0
+
+
 def _draw(logits: Tensor, decoding: Decoding, uniforms: Tensor) -> Tensor:
-    if decoding.top_k:
-        values, ids = top_values(logits, decoding.top_k)
-        weights = values.float().div(decoding.temperature).softmax(-1)
-        return _pick(_keep(weights, decoding), ids, uniforms)
-    if decoding.top_p < 1:
-        return _draw_nucleus(logits, decoding, uniforms)
+    first, second = _stages(decoding)
+    if first.top_k:
+        values, ids = top_values(logits, first.top_k)
+        weights = _keep(values.float().div(first.temperature).softmax(-1), first)
+        return _pick(weights if second is None else _temper(weights.log(), second), ids, uniforms)
+    if first.top_p < 1:
+        return _draw_nucleus(logits, first, second, uniforms)
+    return _draw_all(logits, first, uniforms)
+
+
+def _stages(decoding: Decoding) -> tuple[Decoding, Decoding | None]:
+    """What is applied to the logits, and what to the weights that come out, if anything is.
+
+    A first stage that cuts nothing off is a temperature, and temperatures multiply: one stage suffices."""
+    train = decoding.virtual_ssd
+    if train is None:
+        return decoding, None
+    if train.top_k or train.top_p < 1:
+        cut = {"temperature": train.temperature, "top_k": train.top_k, "top_p": train.top_p, "min_p": 0.0}
+        return decoding.model_copy(update=cut), decoding
+    return decoding.model_copy(update={"temperature": decoding.effective_temperature}), None
+
+
+def _draw_all(logits: Tensor, decoding: Decoding, uniforms: Tensor) -> Tensor:
+    """Neither top-k nor top-p: nothing needs to be sorted."""
     scaled = logits.float() / decoding.temperature
     top = scaled.amax(-1, keepdim=True)
     weights = (scaled - top).exp_()
@@ -88,35 +126,44 @@ def _draw(logits: Tensor, decoding: Decoding, uniforms: Tensor) -> Tensor:
     return _pick_dense(weights, uniforms)
 
 
-def _draw_nucleus(logits: Tensor, decoding: Decoding, uniforms: Tensor) -> Tensor:
+def _draw_nucleus(logits: Tensor, first: Decoding, second: Decoding | None, uniforms: Tensor) -> Tensor:
     """Top-p without top-k: try the head, and sort everything only for rows whose head is too light."""
-    scaled = logits.float() / decoding.temperature
+    scaled = logits.float() / first.temperature
     total = scaled.logsumexp(-1, keepdim=True)
     values, ids = top_values(scaled, HEAD)
     weights = (values - total).exp()
-    picked = _pick(_keep(weights, decoding), ids, uniforms)
-    light = weights.sum(-1) < decoding.top_p
+    kept = _keep(weights, first)
+    picked = _pick(kept if second is None else _temper(kept.log(), second), ids, uniforms)
+    light = weights.sum(-1) < first.top_p
     if not light.any():
         return picked
     if len(logits) == 1:
-        return _draw_sorted(scaled, decoding, uniforms)
-    picked[light] = _draw_sorted(scaled[light], decoding, uniforms[light])
+        return _draw_sorted(scaled, first, second, uniforms)
+    picked[light] = _draw_sorted(scaled[light], first, second, uniforms[light])
     return picked
 
 
-def _draw_sorted(scaled: Tensor, decoding: Decoding, uniforms: Tensor) -> Tensor:
+def _draw_sorted(scaled: Tensor, first: Decoding, second: Decoding | None, uniforms: Tensor) -> Tensor:
     values, ids = scaled.sort(-1, descending=True)
-    return _pick(_keep(values.softmax(-1), decoding), ids, uniforms)
+    kept = _keep(values.softmax(-1), first)
+    return _pick(kept if second is None else _temper(kept.log(), second), ids, uniforms)
 
 
-def _keep(weights: Tensor, decoding: Decoding) -> Tensor:
+def _temper(logs: Tensor, stage: Decoding | FirstStage) -> Tensor:
+    """One whole stage on descending logits: temperature, top-k, top-p, min-p. Weights, not renormalised."""
+    logs = logs.div(stage.temperature)
+    if stage.top_k:
+        logs = logs.masked_fill(torch.arange(logs.shape[-1], device=logs.device) >= stage.top_k, -torch.inf)
+    return _keep(logs.softmax(-1), stage)
+
+
+def _keep(weights: Tensor, decoding: Decoding | FirstStage) -> Tensor:
     """Zero what top-p and min-p cut. `weights` descend and are probabilities: a token stays while the mass
     before it is below top-p, so the first always does."""
     before = weights.cumsum(-1) - weights
     kept = weights.masked_fill(before >= decoding.top_p, 0.0) if decoding.top_p < 1 else weights
-    if decoding.min_p:
-        kept = kept.masked_fill(weights < decoding.min_p * weights[:, :1], 0.0)
-    return kept
+    min_p = decoding.min_p if isinstance(decoding, Decoding) else 0.0
+    return kept.masked_fill(weights < min_p * weights[:, :1], 0.0) if min_p else kept
 
 
 def _pick(weights: Tensor, ids: Tensor, uniforms: Tensor) -> Tensor:

@@ -369,6 +369,7 @@ class VllmEngine(Engine):
 
     def _truncation(self, decoding: Decoding) -> dict[str, Any]:
         """Truncation fields; greedy needs none, since no truncation removes the likeliest token."""
+        self.refuse_virtual_ssd(decoding)
         if decoding.temperature == 0:
             return {}
         wanted = {

@@ -1,8 +1,8 @@
 """The seam of the room: what a round is made of, and how it fails.
 
 A `Recipe` holds everything that shapes a round's outcome and nothing else; its digest names the round. The
-presets are those of the SSD paper (arXiv 2604.01193, table of decodings). The learning rate is ours: the
-paper trains all weights at 5e-6, a LoRA of rank 16 needs about twenty times that.
+decodings are those of the SSD paper (`models.paper_decodings`). The learning rate is ours: the paper trains
+all weights at 5e-6, a LoRA of rank 16 needs about twenty times that.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from models.contract import Decoding, Message, Request
+from models.paper_decodings import PRESETS, Decodings, preset_of
 
 ArmName = Literal["ssd", "rft", "placebo"]
 STAGES = ("prompts", "samples", "dataset", "adapter", "gate", "promote")
@@ -102,34 +103,6 @@ class Prompt(_Frozen):
     """The set's name or file, or `runs`."""
     problem_id: str | None = None
     """Id in its problem set, where it has one; only those can be judged (arm `rft`)."""
-
-
-class Decodings(_Frozen):
-    """Train-time and eval-time decoding of one family of models."""
-
-    temperature: float
-    top_k: int
-    top_p: float
-    eval_temperature: float
-
-
-PRESETS: dict[str, Decodings] = {
-    "llama": Decodings(temperature=0.8, top_k=20, top_p=0.8, eval_temperature=0.7),
-    "qwen": Decodings(temperature=1.6, top_k=20, top_p=0.8, eval_temperature=1.1),
-    "thinking": Decodings(temperature=1.2, top_k=20, top_p=0.95, eval_temperature=0.7),
-}
-"""The paper's settings per family. Below 4B parameters none of them is tried by the paper."""
-
-EVAL_TOP_K, EVAL_TOP_P = 20, 0.8
-
-
-def preset_of(model: str) -> Decodings:
-    """The paper's decoding for a model of this name; Qwen's where the name tells nothing."""
-    name = model.lower()
-    for family in ("thinking", "llama"):
-        if family in name:
-            return PRESETS[family]
-    return PRESETS["qwen"]
 
 
 __all__ = [

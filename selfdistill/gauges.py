@@ -2,59 +2,76 @@
 
 The paper's loss contains -log KeptMass(S): the probability mass inside the support that the train-time
 truncation S = (T, k, p) keeps (arXiv 2604.01193, section 4). Here the support is cut from the model that
-serves, on its own answers to gate problems; a candidate that folded puts more mass into that support.
-In: `TokenScores` of the same answers under either model. Not covered: mass of tokens of the support that are
-not among the other model's `TOP` most likely (counted as 0, so the gauge is a lower bound).
+serves, on its own answers to gate problems; a candidate that folded puts more mass into that support. In: an open
+in-process engine, requests and answers. Out: exact scores (`models.transformers_engine.scoring`), and their means.
+`evals tokens` shows the same numbers with intervals.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from models.contract import Decoding
+from models.contract import Decoding, FirstStage, Request
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from models.transformers_engine import TokenScores, TransformersEngine
 
 TOP = 20
-"""Tokens per place that are looked at."""
+"""Tokens of a support at most: it is listed in full, so that the other side can be asked about it."""
+
+Gauged = list[tuple[Request, tuple[int, ...]]]
+"""Requests, and the answers' token ids."""
 
 
-@dataclass(frozen=True)
-class Place:
-    """One token's place in an answer, under one model at temperature 1."""
-
-    entropy: float
-    ids: tuple[int, ...]
-    """Most likely tokens, best first."""
-    logprobs: tuple[float, ...]
+def cut_of(decoding: Decoding) -> FirstStage:
+    """What `decoding` keeps, at most `TOP` tokens; greedy keeps one."""
+    if decoding.temperature == 0:
+        return FirstStage(temperature=1.0, top_k=1)
+    top_k = min(decoding.top_k or TOP, TOP)
+    return FirstStage(temperature=decoding.temperature, top_k=top_k, top_p=decoding.top_p)
 
 
-def support(place: Place, decoding: Decoding) -> frozenset[int]:
-    """Ids that `decoding` keeps: temperature, then top-k, then top-p over the survivors."""
-    count = min(decoding.top_k or len(place.ids), len(place.ids))
-    tempered = [
-        math.exp((value - place.logprobs[0]) / decoding.temperature) for value in place.logprobs[:count]
+def score(
+    engine: TransformersEngine,
+    gauged: Gauged,
+    cut: FirstStage,
+    supports: Sequence[Sequence[Sequence[int]]] | None,
+) -> list[TokenScores]:
+    """Every answer's tokens under this engine's model.
+
+    Args:
+        supports: of the other side, `supports[answer][token]`; their mass is in `watched_mass`.
+    """
+    if not gauged:
+        return []
+    requests, answers = [request for request, _ in gauged], [[ids] for _, ids in gauged]
+    watch = None if supports is None else [[rows] for rows in supports]
+    return [one for (one,) in engine.score(requests, answers, top_k=TOP, cut=cut, watch=watch)]
+
+
+def supports_of(scores: Sequence[TokenScores]) -> list[list[list[int]]]:
+    """Ids that the cut keeps at each token of each answer."""
+    return [
+        [ids[:count] for ids, count in zip(one.top_ids.tolist(), _known(one.survivors).tolist(), strict=True)]
+        for one in scores
     ]
-    total = sum(tempered)
-    kept: list[int] = []
-    before = 0.0
-    for token, weight in zip(place.ids, tempered, strict=False):
-        if kept and before >= decoding.top_p * total:
-            break
-        kept.append(token)
-        before += weight
-    return frozenset(kept)
 
 
-def kept_mass(places: Sequence[Place], supports: Sequence[frozenset[int]]) -> float:
-    """Mean over places of the mass that a model puts on each place's support."""
-    masses = [
-        sum(math.exp(value) for token, value in zip(place.ids, place.logprobs, strict=True) if token in kept)
-        for place, kept in zip(places, supports, strict=True)
+def gauges_of(scores: Sequence[TokenScores]) -> dict[str, float]:
+    """Means over all tokens: `entropy` in nats, `kept_mass` of the serving side's support, on either side."""
+    entropy = [value for one in scores for value in one.entropy.tolist()]
+    kept = [
+        value
+        for one in scores
+        for value in _known(one.kept_mass if one.watched_mass is None else one.watched_mass).tolist()
     ]
-    return sum(masses) / len(masses)
+    return {"entropy": sum(entropy) / len(entropy), "kept_mass": sum(kept) / len(kept)} if entropy else {}
 
 
-def mean_entropy(places: Sequence[Place]) -> float:
-    """Nats per token."""
-    return sum(place.entropy for place in places) / len(places)
+def _known(values: Tensor | None) -> Tensor:
+    if values is None:
+        raise ValueError("scored without a cut")
+    return values

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from evals.contract import Judgement, ProblemSet, Sample, Verdict
 from evals.extract import extract_code
@@ -20,26 +20,27 @@ from evals.run import EvalResult, run_eval
 from evals.sets import load_set
 from evals.stats import paired_test
 from evals.store import RunConfig, Store
+from evals.tokens import in_process
 from models import open_engine
 from models.adapters import AdapterRegistry
 from models.catalogue import ResolvedModel
-from models.contract import FinishReason, Request
+from models.contract import FinishReason
 from selfdistill.arms import ARMS
 from selfdistill.contract import EXIT_INFRASTRUCTURE, Prompt, Recipe, RoundFault
 from selfdistill.gate import Health, Paired
-from selfdistill.gauges import TOP, Place, kept_mass, mean_entropy, support
+from selfdistill.gauges import Gauged, cut_of, gauges_of, score, supports_of
 from selfdistill.probes import PROBES, parses, run_probes
 from selfdistill.prompts import preset_for
 from selfdistill.samples import SampleRow
 from selfdistill.show import Meter, Show
 
+if TYPE_CHECKING:
+    from models.transformers_engine import TokenScores
+
 BASE = "base"
 """Stands for the bare base where an adapter's version could stand."""
 GAUGED = 8
 """Answers that the gauges look at."""
-
-Gauged = list[tuple[Request, tuple[int, ...]]]
-"""Requests, and the answers' token ids."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Side:
     result: EvalResult
     samples: list[Sample]
     health: Health
-    places: list[Place]
+    scores: list[TokenScores]
     """Of the gauged answers' tokens, under this side's model."""
 
 
@@ -75,14 +76,12 @@ def compare_sides(
             f"{base.name}/{version} serves already; it cannot be compared with itself",
             fix="run `selfdistill rollback` first",
         )
-    serving = _measure(recipe, gate, serving_version, folder, show, gauged=None)
-    gauged = _gauged(gate, serving.samples)
-    candidate = _measure(recipe, gate, version, folder, show, gauged=gauged)
-    supports = [support(place, ARMS["ssd"].decoding(recipe)) for place in serving.places]
+    serving = _measure(recipe, gate, serving_version, folder, show, other=None)
+    candidate = _measure(recipe, gate, version, folder, show, other=serving)
     return Comparison(
         paired=paired(serving.result.rates(), candidate.result.rates(), samples=recipe.gate_n),
-        serving=_with_gauges(serving, supports),
-        candidate=_with_gauges(candidate, supports),
+        serving=serving.health.model_copy(update=gauges_of(serving.scores)),
+        candidate=candidate.health.model_copy(update=gauges_of(candidate.scores)),
         against=serving_version or BASE,
     )
 
@@ -104,8 +103,12 @@ def paired(serving: Mapping[str, float], candidate: Mapping[str, float], *, samp
 
 
 def _measure(
-    recipe: Recipe, gate: ProblemSet, version: str | None, folder: Path, show: Show, *, gauged: Gauged | None
+    recipe: Recipe, gate: ProblemSet, version: str | None, folder: Path, show: Show, *, other: Side | None
 ) -> Side:
+    """
+    Args:
+        other: the serving side, whose answers and supports the candidate is gauged on.
+    """
     decoding = recipe.gate_decoding.model_copy(update={"seed": recipe.seed})
     total = len(gate.problems) * recipe.gate_n
     with open_engine(recipe.model, engine="transformers", adapter=version, device=recipe.device) as engine:
@@ -114,8 +117,11 @@ def _measure(
         _refuse_infrastructure(result.infrastructure, "see `agent sandbox status`")
         samples = _samples(result, folder)
         followed = run_probes(engine)
-        places = _places(engine, _gauged(gate, samples) if gauged is None else gauged)
-    return Side(result=result, samples=samples, health=health(samples, followed), places=places)
+        gauged = _gauged(gate, samples if other is None else other.samples)
+        supports = None if other is None else supports_of(other.scores)
+        cut = cut_of(ARMS["ssd"].decoding(recipe))
+        scores = score(in_process(engine), gauged, cut, supports)
+    return Side(result=result, samples=samples, health=health(samples, followed), scores=scores)
 
 
 @dataclass
@@ -203,25 +209,3 @@ def _gauged(gate: ProblemSet, samples: Sequence[Sample]) -> Gauged:
         for problem in gate.problems[:GAUGED]
     ]
     return [(request, ids) for request, ids in chosen if ids]
-
-
-def _with_gauges(side: Side, supports: Sequence[frozenset[int]]) -> Health:
-    if not side.places:
-        return side.health
-    gauges = {"entropy": mean_entropy(side.places), "kept_mass": kept_mass(side.places, supports)}
-    return side.health.model_copy(update=gauges)
-
-
-def _places(engine: Any, gauged: Gauged) -> list[Place]:
-    """Distributions at each token of the gauged answers, at temperature 1."""
-    if not gauged:
-        return []
-    requests = [request for request, _ in gauged]
-    scored = engine.score(requests, [[ids] for _, ids in gauged], top_k=TOP)
-    return [
-        Place(entropy, tuple(ids), tuple(logprobs))
-        for (scores,) in scored
-        for entropy, ids, logprobs in zip(
-            scores.entropy.tolist(), scores.top_ids.tolist(), scores.top_logprobs.tolist(), strict=True
-        )
-    ]

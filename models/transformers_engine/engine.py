@@ -21,6 +21,7 @@ from models.contract import (
     Decoding,
     Engine,
     FinishReason,
+    FirstStage,
     InfillTokens,
     ModelFault,
     ModelIdentity,
@@ -31,7 +32,7 @@ from models.contract import (
 from models.transformers_engine.batch import Batch, Prompt, Sample
 from models.transformers_engine.loading import Loaded, load
 from models.transformers_engine.prefixes import Prefixes
-from models.transformers_engine.scoring import TokenScores, score_answer
+from models.transformers_engine.scoring import Look, TokenScores, score_answer
 
 MOST_ROWS = {"cpu": 64, "cuda": 256}
 """Rows beyond which a step only gets slower."""
@@ -41,6 +42,8 @@ MEMORY_SHARE = 0.5
 
 class TransformersEngine(Engine):
     """See the module; made by `TransformersEngine.open` or `models.open_engine`."""
+
+    supports_virtual_ssd = True
 
     def __init__(self, loaded: Loaded, identity: ModelIdentity, *, max_rows: int | None = None) -> None:
         self.identity = identity
@@ -137,6 +140,8 @@ class TransformersEngine(Engine):
         answers: Sequence[Sequence[Sequence[int]]],
         *,
         top_k: int = 20,
+        cut: FirstStage | None = None,
+        watch: Sequence[Sequence[Sequence[Sequence[int]]]] | None = None,
         on_tokens: OnTokens | None = None,
     ) -> list[list[TokenScores]]:
         """What the model gives to answers that are already there (temperature 1, untruncated).
@@ -144,22 +149,25 @@ class TransformersEngine(Engine):
         Args:
             answers: token ids, `answers[request][sample]`, as in `Completion.token_ids`.
             top_k: most likely tokens to return at each place.
+            cut: how many tokens it keeps at each place, and how much mass they have, is returned too.
+            watch: ids at each place, `watch[request][sample][token]`, whose mass is returned too.
 
         Raises:
             ModelFault: prompt and answer do not fit the context.
         """
         tokenizer = self._open().tokenizer
         result: list[list[TokenScores]] = []
-        for request, samples in zip(requests, answers, strict=True):
+        for number, (request, samples) in enumerate(zip(requests, answers, strict=True)):
             prompt = self._fitting(prompt_ids(tokenizer, request))
             scores = []
-            for answer in samples:
+            for index, answer in enumerate(samples):
                 if len(prompt) + len(answer) > self.context_tokens:
                     raise ModelFault(
                         f"prompt and answer are {len(prompt)} + {len(answer)} tokens; "
                         f"the context holds {self.context_tokens}"
                     )
-                scores.append(score_answer(self._prefixes, prompt, answer, top_k))
+                look = Look(top_k, cut, watch[number][index] if watch is not None else None)
+                scores.append(score_answer(self._prefixes, prompt, answer, look))
                 if on_tokens is not None:
                     on_tokens(len(answer))
             result.append(scores)

@@ -1,4 +1,4 @@
-"""What the model thinks of tokens that are already there: log probabilities, entropy, top-k.
+"""What the model thinks of tokens that are already there: log probabilities, entropy, top-k, what a cut keeps.
 
 In: prompts and answers as ids. Out: `TokenScores` per answer, at temperature 1 and untruncated. Used for
 gauges (entropy at forks, kept mass) and for soft targets; the prompt is computed once for all its answers.
@@ -7,13 +7,17 @@ gauges (entropy at forks, kept mass) and for soft targets; the prompt is compute
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from models.sampling import top_values
+from models.contract import FirstStage
+from models.sampling import survivors, top_values
 from models.transformers_engine.prefixes import Prefixes
+
+CUT_ROWS = 32
+"""Tokens whose whole vocabulary may have to be sorted at once."""
 
 
 @dataclass(frozen=True)
@@ -28,27 +32,98 @@ class TokenScores:
     """`[tokens, k]`, most likely first."""
     top_logprobs: Tensor
     """`[tokens, k]`."""
+    rank: Tensor
+    """`[tokens]`, of the token itself; 1 is the likeliest."""
+    survivors: Tensor | None = None
+    """`[tokens]`, how many tokens `cut` keeps."""
+    kept_mass: Tensor | None = None
+    """`[tokens]`, probability at temperature 1 of all that `cut` keeps."""
+    watched_mass: Tensor | None = None
+    """`[tokens]`, probability at temperature 1 of the ids to `watch`."""
 
 
-def score_answer(prefixes: Prefixes, prompt: Sequence[int], answer: Sequence[int], top_k: int) -> TokenScores:
+@dataclass(frozen=True)
+class Look:
+    """What to look at beside the answer's own tokens."""
+
+    top_k: int = 20
+    cut: FirstStage | None = None
+    watch: Sequence[Sequence[int]] | None = None
+    """Ids for each token of the answer."""
+
+
+def score_answer(prefixes: Prefixes, prompt: Sequence[int], answer: Sequence[int], look: Look) -> TokenScores:
     """Score `answer` after `prompt`, in chunks, so that logits for the whole answer never exist at once."""
     if not answer:
-        none = torch.empty(0, top_k)
-        return TokenScores(torch.empty(0), torch.empty(0), none.long(), none)
-    parts: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
+        return _nothing(look)
+    parts: list[TokenScores] = []
     done = 0
     for logits in prefixes.logits_after(prompt, answer):
-        targets = torch.tensor(answer[done : done + len(logits)], device=logits.device)
-        parts.append(_score(logits, targets, top_k))
-        done += len(logits)
-    logprob, entropy, top_ids, top_logprobs = (torch.cat(part).cpu() for part in zip(*parts, strict=True))
-    return TokenScores(logprob, entropy, top_ids, top_logprobs)
+        end = done + len(logits)
+        targets = torch.tensor(answer[done:end], device=logits.device)
+        parts.append(_score(logits, targets, look, look.watch[done:end] if look.watch is not None else None))
+        done = end
+    return TokenScores(
+        logprob=_cat([part.logprob for part in parts]),
+        entropy=_cat([part.entropy for part in parts]),
+        top_ids=_cat([part.top_ids for part in parts]),
+        top_logprobs=_cat([part.top_logprobs for part in parts]),
+        rank=_cat([part.rank for part in parts]),
+        survivors=_cat_known([part.survivors for part in parts]),
+        kept_mass=_cat_known([part.kept_mass for part in parts]),
+        watched_mass=_cat_known([part.watched_mass for part in parts]),
+    )
 
 
 @torch.inference_mode()
-def _score(logits: Tensor, targets: Tensor, top_k: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    ids = top_values(logits, top_k)[1]
+def _score(logits: Tensor, targets: Tensor, look: Look, watch: Sequence[Sequence[int]] | None) -> TokenScores:
+    ids = top_values(logits, look.top_k)[1]
     logprobs = logits.float().log_softmax(-1)
-    entropy = -(logprobs.exp() * logprobs).nansum(-1)
-    chosen = logprobs.gather(-1, targets[:, None])[:, 0]
-    return chosen, entropy, ids, logprobs.gather(-1, ids)
+    chosen = logprobs.gather(-1, targets[:, None])
+    found = TokenScores(
+        logprob=chosen[:, 0],
+        entropy=-(logprobs.exp() * logprobs).nansum(-1),
+        top_ids=ids,
+        top_logprobs=logprobs.gather(-1, ids),
+        rank=(logprobs > chosen).sum(-1) + 1,
+        watched_mass=None if watch is None else _mass(logprobs, watch),
+    )
+    if look.cut is None:
+        return found
+    cut = [
+        _cut(*rows, look.cut) for rows in zip(logits.split(CUT_ROWS), logprobs.split(CUT_ROWS), strict=True)
+    ]
+    counts, masses = (torch.cat(part) for part in zip(*cut, strict=True))
+    return replace(found, survivors=counts, kept_mass=masses)
+
+
+def _cut(logits: Tensor, logprobs: Tensor, stage: FirstStage) -> tuple[Tensor, Tensor]:
+    ids, kept = survivors(logits, stage)
+    masses = logprobs.gather(-1, ids).exp().masked_fill(~kept, 0.0).sum(-1)
+    return kept.sum(-1), masses.clamp(max=1.0)
+
+
+def _mass(logprobs: Tensor, watch: Sequence[Sequence[int]]) -> Tensor:
+    width = max(map(len, watch), default=0)
+    padded = torch.tensor(
+        [[*row, *[-1] * (width - len(row))] for row in watch], device=logprobs.device
+    ).long()
+    masses = logprobs.gather(-1, padded.clamp(min=0)).exp()
+    return masses.masked_fill(padded < 0, 0.0).sum(-1).clamp(max=1.0)
+
+
+def _cat(parts: Sequence[Tensor]) -> Tensor:
+    return torch.cat(list(parts)).cpu()
+
+
+def _cat_known(parts: Sequence[Tensor | None]) -> Tensor | None:
+    known = [part for part in parts if part is not None]
+    return _cat(known) if known else None
+
+
+def _nothing(look: Look) -> TokenScores:
+    none = torch.empty(0)
+    table = torch.empty(0, look.top_k)
+    cut = {"survivors": none.long(), "kept_mass": none} if look.cut is not None else {}
+    watched = {"watched_mass": none} if look.watch is not None else {}
+    return TokenScores(none, none, table.long(), table, none.long(), **cut, **watched)

@@ -84,7 +84,7 @@ def test_two_runs_side_by_side(tmp_path: Path) -> None:
 def test_nothing_is_loaded_and_nothing_runs(tmp_path: Path) -> None:
     run = made_up_run(tmp_path, random_rows(12, 2, 0.0, 1))
     tags = parsed(render_page(past(run)))
-    assert not {"script", "link", "img", "iframe", "object", "base", "form"} & set(tags.names)
+    assert not {"script", "link", "img", "image", "iframe", "object", "base", "form"} & set(tags.names)
     loads = [(name, value) for name, value in tags.attributes if name in {"src", "href", "xlink:href"}]
     assert all(value.startswith("#") for _, value in loads)
     assert not any(name.startswith("on") for name, _ in tags.attributes)

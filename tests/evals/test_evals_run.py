@@ -17,9 +17,10 @@ from evals.contract import EvalFault, ProblemSet, Verdict
 from evals.run import run_eval
 from evals.sets import load_set
 from evals.store import Store
-from models.contract import Decoding
+from models.contract import Decoding, FirstStage
 from sandbox import SandboxFault, open_sandbox
 
+STAGE = FirstStage.parse("1.6/20/0.8")
 DECODING = Decoding(temperature=0.8, seed=3)
 
 
@@ -79,9 +80,11 @@ def test_a_repeated_run_makes_nothing_and_a_longer_one_only_the_rest(
     assert longer.made == 8
 
 
-@pytest.mark.parametrize("change", [{"top_p": 0.9}, {"seed": 4}, {"max_tokens": 9}, {"temperature": 0.7}])
+@pytest.mark.parametrize(
+    "change", [{"top_p": 0.9}, {"seed": 4}, {"max_tokens": 9}, {"temperature": 0.7}, {"virtual_ssd": STAGE}]
+)
 def test_a_changed_setting_is_never_a_hit(
-    tmp_path: Path, problems: ProblemSet, change: dict[str, float]
+    tmp_path: Path, problems: ProblemSet, change: dict[str, object]
 ) -> None:
     run_eval(ScriptedAnswers(sometimes), problems, DECODING, n=1, root=tmp_path)
     other = ScriptedAnswers(sometimes)
@@ -151,6 +154,7 @@ def test_bad_options(tmp_path: Path, problems: ProblemSet) -> None:
         (["run", "humaneval", "--model", "x", "--preset", "y"], 2, "preset"),
         (["run", "humaneval", "--model", "x", "--sandbox", "y"], 2, "sandbox"),
         (["run", "humaneval", "--model", "x", "--top-p", "0"], 2, "greater than 0"),
+        (["run", "humaneval", "--model", "x", "--virtual-ssd", "1.6"], 2, "T/top_k/top_p"),
         (["run", "humaneval", "--model", "/no/such/folder"], 2, "error"),
         (["show", "nothing"], 2, "no run"),
         (["runs"], 0, "run"),

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from openai_server import serve
 
-from models import Decoding, Engine, FinishReason, ModelFault, Request
+from models import Decoding, Engine, FinishReason, FirstStage, ModelFault, Request
 
 FAST = ("transformers", "hosted-plain", "hosted-extended")
 REAL = tuple(
@@ -162,6 +162,23 @@ def test_a_tiny_nucleus_is_greedy(engine: Engine) -> None:
     [[greedy]] = engine.complete([CHAT], GREEDY)
     [[drawn]] = engine.complete([CHAT], GREEDY.model_copy(update={"temperature": 1.0, "top_p": 1e-6}))
     assert drawn.text == greedy.text
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.3])
+def test_virtual_ssd_is_honoured_or_a_fault(engine: Engine, temperature: float) -> None:
+    """A first stage that keeps one token is greedy, whatever the second one does."""
+    decoding = GREEDY.model_copy(
+        update={"temperature": temperature, "virtual_ssd": FirstStage(temperature=1.6, top_k=1)}
+    )
+    [[greedy]] = engine.complete([CHAT], GREEDY)
+    if engine.supports_virtual_ssd:
+        assert engine.complete([CHAT], decoding)[0][0].text == greedy.text
+        assert "".join(engine.stream(CHAT, decoding)) == greedy.text
+        return
+    with pytest.raises(ModelFault, match="two stages"):
+        engine.complete([CHAT], decoding)
+    with pytest.raises(ModelFault, match="two stages"):
+        list(engine.stream(CHAT, decoding))
 
 
 def test_a_seed_repeats_and_samples_differ(engine: Engine) -> None:

@@ -15,7 +15,7 @@ torch = pytest.importorskip("torch", reason="the `local` extra is not installed"
 transformers = pytest.importorskip("transformers", reason="the `local` extra is not installed")
 
 from models.chat import prompt_ids  # noqa: E402
-from models.contract import Decoding, FinishReason, Message, ModelFault, Request  # noqa: E402
+from models.contract import Decoding, FinishReason, FirstStage, Message, ModelFault, Request  # noqa: E402
 from models.transformers_engine import TransformersEngine  # noqa: E402
 from models.transformers_engine.attention import attend_part, attend_part_plainly  # noqa: E402
 from models.transformers_engine.prefixes import Prefixes  # noqa: E402
@@ -217,6 +217,35 @@ def test_score_agrees_with_sampling(engine, peer) -> None:
             torch.testing.assert_close(score.entropy, entropy, atol=2e-4, rtol=1e-3)
             torch.testing.assert_close(score.top_logprobs, expected.topk(5).values, atol=2e-4, rtol=1e-3)
     assert engine.score(REQUESTS[:1], [[()]])[0][0].logprob.shape == (0,)
+    empty = engine.score(REQUESTS[:1], [[()]], cut=FirstStage.parse("1/5/0.8"), watch=[[()]])[0][0]
+    assert empty.survivors.shape == empty.kept_mass.shape == empty.watched_mass.shape == (0,)
+
+
+@pytest.mark.parametrize("text", ["1.6/20/0.8", "0.7/0/0.9", "3/0/0.9999", "1/5/1", "1/0/1"])
+def test_scores_of_a_cut_are_those_of_the_dense_distribution(engine, peer, text: str) -> None:
+    """Survivors, kept and watched mass, and ranks against transformers' own logits and the sampler's definition."""
+    from models.sampling import truncated
+
+    cut = FirstStage.parse(text)
+    answers = engine.complete(REQUESTS, Decoding(temperature=1.5, seed=1, max_tokens=300))
+    watch = [
+        [[(7, 3, 200), ()] * (len(s.token_ids) // 2) + [(5,)] * (len(s.token_ids) % 2)] for [s] in answers
+    ]
+    scores = engine.score(REQUESTS, [[s.token_ids] for [s] in answers], cut=cut, watch=watch)
+    decoding = Decoding(temperature=cut.temperature, top_k=cut.top_k, top_p=cut.top_p)
+    for number, request in enumerate(REQUESTS):
+        [sample], [found] = answers[number], scores[number]
+        whole = logprobs_of(peer, prompt_ids(engine.tokenizer, request), list(sample.token_ids))
+        kept = truncated(whole, decoding) > 0
+        expected = (whole.exp() * kept).sum(-1)
+        near = (found.survivors - kept.sum(-1)).abs()
+        assert (near <= 1).all() and (near == 0).float().mean() > 0.97, "only rounding at a bound may differ"
+        same = near == 0
+        torch.testing.assert_close(found.kept_mass[same], expected[same], atol=1e-4, rtol=1e-4)
+        chosen = whole.gather(-1, torch.tensor(sample.token_ids)[:, None])
+        assert ((found.rank - (whole > chosen).sum(-1) - 1).abs() <= 1).all()
+        mass = [whole[i, list(ids)].exp().sum().item() for i, ids in enumerate(watch[number][0])]
+        assert found.watched_mass.tolist() == pytest.approx(mass, abs=1e-4)
 
 
 @pytest.mark.parametrize("merge", [True, False])

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.contract import Decoding
 from selfdistill.gate import Health, Paired, decide
-from selfdistill.gauges import Place, kept_mass, mean_entropy, support
+from selfdistill.gauges import cut_of, gauges_of, supports_of
 from selfdistill.probes import PROBES, parses
 
 GOOD = Health(no_end=0.1, code=0.9, followed=6, probes=8)
@@ -66,37 +64,39 @@ def test_small_changes_are_no_damage(change: dict[str, float]) -> None:
     assert decide(paired(0.3, 0.2, 0.4, 0.001), GOOD, GOOD.model_copy(update=change), against="base").promoted
 
 
-@settings(deadline=None)
-@given(
-    weights=st.lists(st.floats(0.01, 10), min_size=1, max_size=8),
-    temperature=st.floats(0.2, 3),
-    top_k=st.integers(0, 10),
-    top_p=st.floats(0.05, 1),
+@pytest.mark.parametrize(
+    ("decoding", "cut"),
+    [
+        (Decoding(temperature=1.6, top_k=20, top_p=0.8), "1.6/20/0.8"),
+        (Decoding(temperature=1.0), "1/20/1"),
+        (Decoding(temperature=0.9, top_k=50, top_p=0.9), "0.9/20/0.9"),
+        (Decoding(temperature=0), "1/1/1"),
+    ],
 )
-def test_support_is_what_the_sampler_keeps(
-    weights: list[float], temperature: float, top_k: int, top_p: float
-) -> None:
-    torch = pytest.importorskip("torch", reason="the sampler to compare with needs torch")
-    from models.sampling import truncated
-
-    weights = sorted(weights, reverse=True)
-    logprobs = [math.log(w / sum(weights)) for w in weights]
-    decoding = Decoding(temperature=temperature, top_k=top_k, top_p=top_p)
-    kept = support(Place(0.0, tuple(range(len(weights))), tuple(logprobs)), decoding)
-    # A token exactly on the nucleus' edge may fall on either side in floating point.
-    expected = {i for i, p in enumerate(truncated(torch.tensor([logprobs]).double(), decoding)[0]) if p > 0}
-    near_edge = truncated(
-        torch.tensor([logprobs]).double(),
-        decoding.model_copy(update={"top_p": max(top_p - 1e-6, 1e-9)}),
-    )[0]
-    assert kept in (expected, {i for i, p in enumerate(near_edge) if p > 0})
+def test_a_support_is_never_longer_than_what_is_listed(decoding: Decoding, cut: str) -> None:
+    assert str(cut_of(decoding)) == cut
 
 
-def test_kept_mass_and_entropy() -> None:
-    half = math.log(0.5)
-    places = [Place(0.69, (1, 2), (half, half)), Place(0.0, (3,), (0.0,))]
-    assert kept_mass(places, [frozenset({1}), frozenset({3})]) == pytest.approx(0.75)
-    assert mean_entropy(places) == pytest.approx(0.345)
+def test_kept_mass_is_of_the_serving_sides_support() -> None:
+    """Two answers of two and one tokens: means are over tokens, and the candidate's mass is the watched one."""
+    torch = pytest.importorskip("torch", reason="scores are tensors")
+    from models.transformers_engine import TokenScores
+
+    def scores(entropy: list[float], kept: list[float], watched: list[float] | None) -> TokenScores:
+        count = len(entropy)
+        ids = torch.tensor([[7, 8, 9]] * count)
+        return TokenScores(
+            torch.zeros(count), torch.tensor(entropy), ids, torch.zeros(count, 3), torch.ones(count).long(),
+            survivors=torch.tensor([1, 3][:count]), kept_mass=torch.tensor(kept),
+            watched_mass=None if watched is None else torch.tensor(watched),
+        )  # fmt: skip
+
+    serving = [scores([1.0, 0.0], [0.5, 1.0], None), scores([2.0], [0.75], None)]
+    assert supports_of(serving) == [[[7], [7, 8, 9]], [[7]]]
+    assert gauges_of(serving) == pytest.approx({"entropy": 1.0, "kept_mass": 0.75})
+    candidate = [scores([1.0, 0.0], [0.5, 1.0], [0.8, 1.0]), scores([0.5], [0.75], [0.9])]
+    assert gauges_of(candidate) == pytest.approx({"entropy": 0.5, "kept_mass": 0.9})
+    assert gauges_of([]) == {}
 
 
 GOOD_ANSWERS = [
