@@ -2,8 +2,9 @@
 
 In: a problem and a program (or None for an answer without code). Out: a `Judgement`. Programs run in a
 sandbox under `evals.driver`, which gets inputs only; outputs are compared here. Several programs share one
-sandboxed driver, one after the other, each in processes and a folder of its own. When a driver dies under
-a program, that program is tried once more alone, so a neighbour can never be blamed.
+sandboxed driver, one after the other, each in processes and a folder of its own; drivers at work at once have a
+sandbox each. When a driver dies under a program, that program is tried once more alone, so a neighbour can never
+be blamed.
 Not covered: interactive problems and special checkers.
 """
 
@@ -11,12 +12,14 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -26,9 +29,9 @@ from typing import Any, Self
 from evals.compare import json_mismatch, stdout_mismatch
 from evals.contract import EvalFault, Judgement, Problem, TestCase, Verdict
 from evals.frames import Job, frame, frames
-from sandbox import BackendName, ExecResult, Limits, Policy, SandboxFault, open_sandbox
+from sandbox import BackendName, ExecResult, Limits, Policy, Sandbox, SandboxFault, open_sandbox
 
-JUDGE_VERSION = "1"
+JUDGE_VERSION = "2"
 """Changes when a verdict can: stored judgements of another version are made again."""
 
 Attempt = tuple[Problem, str | None]
@@ -81,7 +84,7 @@ class Judge:
     """An opened sandbox, ready to judge. Use as a context manager; may be used from several threads."""
 
     def __init__(
-        self, backend: BackendName = "auto", *, limits: JudgeLimits | None = None, batch: int = 32
+        self, backend: BackendName = "auto", *, limits: JudgeLimits | None = None, batch: int = 128
     ) -> None:
         """
         Args:
@@ -92,18 +95,17 @@ class Judge:
         """
         self.limits = limits or JudgeLimits()
         self.batch = max(1, batch)
+        self._backend = backend
         self._stack = ExitStack()
-        try:
-            folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="forklock-judge-")))
-            policy, self._python = judge_policy()
-            self._sandbox = self._stack.enter_context(open_sandbox(folder, policy, backend=backend))
-        except BaseException:
-            self._stack.close()
-            raise
+        self._lock = threading.Lock()
+        self._free: list[Sandbox] = []
+        self._policy, self._python = judge_policy()
+        self._first = self._open()
+        self._free.append(self._first)
 
     @property
     def backend(self) -> str:
-        return self._sandbox.backend
+        return self._first.backend
 
     def __enter__(self) -> Self:
         return self
@@ -157,22 +159,50 @@ class Judge:
     def _batch(self, items: list[tuple[int, Attempt]]) -> list[tuple[int, Judgement]]:
         """Judge a batch; whoever has no result when the driver ends is tried alone."""
         judged: list[tuple[int, Judgement]] = []
+        doubted: list[tuple[int, Attempt, int]] = []
         while items:
             found, died = self._drive([attempt for _, attempt in items])
-            judged += [(index, result) for (index, _), result in zip(items, found, strict=False)]
+            for (index, attempt), (result, shared) in zip(items, found, strict=False):
+                if shared and result.failing_test is not None:
+                    doubted.append((index, attempt, result.failing_test))
+                else:
+                    judged.append((index, result))
             items = items[len(found) :]
             if items:
                 (index, attempt), *items = items
                 judged.append((index, self._alone(attempt, died)))
-        return judged
+        return judged + self._confirmed(doubted)
 
     def _alone(self, attempt: Attempt, died: Judgement) -> Judgement:
-        found, died = self._drive([attempt])
-        return found[0] if found else died
+        found, died = self._drive([attempt], shared=False)
+        return found[0][0] if found else died
 
-    def _drive(self, attempts: Sequence[Attempt]) -> tuple[list[Judgement], Judgement]:
-        """Run one driver over `attempts`: the judgements it got to, and what to say of the next one."""
-        jobs = [self._job(number, attempt) for number, attempt in enumerate(attempts)]
+    def _confirmed(self, doubted: Sequence[tuple[int, Attempt, int]]) -> list[tuple[int, Judgement]]:
+        """What failed in a process that ran other tests before is judged by that test in one of its own; if it
+        passes there, by all tests in one each."""
+        if not doubted:
+            return []
+        single = [(_only(problem, test), code) for _, (problem, code), test in doubted]
+        found, died = self._drive(single, shared=False)
+        judged: list[tuple[int, Judgement]] = []
+        for number, (index, attempt, test) in enumerate(doubted):
+            result = found[number][0] if number < len(found) else None
+            if result is None or result.failing_test is None:
+                judged.append((index, self._alone(attempt, died)))
+            else:
+                judged.append((index, result.model_copy(update={"failing_test": test})))
+        return judged
+
+    def _drive(
+        self, attempts: Sequence[Attempt], *, shared: bool = True
+    ) -> tuple[list[tuple[Judgement, bool]], Judgement]:
+        """Run one driver over `attempts`: the judgements it got to, each with whether the test that failed shared a
+        process with others, and what to say of the next one.
+
+        Args:
+            shared: tests of one program may share a process.
+        """
+        jobs = [self._job(number, attempt, shared) for number, attempt in enumerate(attempts)]
         stdin = b"".join(frame(job.payload) + frame(job.tests) for job in jobs)
         worst = sum(self.limits.worst_s(problem) for problem, _ in attempts)
         limits = Limits(
@@ -182,16 +212,42 @@ class Judge:
         )
         started = time.monotonic()
         try:
-            ran = self._sandbox.exec([*self._python, "-c", driver_source()], stdin=stdin, limits=limits)
+            with self._lent() as sandbox:
+                ran = sandbox.exec([*self._python, "-c", driver_source()], stdin=stdin, limits=limits)
         except SandboxFault as fault:
             return [], Judgement(verdict=Verdict.INFRASTRUCTURE, reason=fault.message)
         ready, *replies = list(frames(ran.stdout)) or [None]
         found = _read(replies, jobs, attempts)
-        wall = (time.monotonic() - started) / max(1, len(found))
-        found = [judgement.model_copy(update={"wall_s": round(wall, 4)}) for judgement in found]
+        wall = round((time.monotonic() - started) / max(1, len(found)), 4)
+        found = [(judgement.model_copy(update={"wall_s": wall}), doubt) for judgement, doubt in found]
         return found, _why_none(ran, started=ready is not None)
 
-    def _job(self, number: int, attempt: Attempt) -> Job:
+    @contextmanager
+    def _lent(self) -> Iterator[Sandbox]:
+        """A sandbox that no other driver uses meanwhile: in docker, commands of one could meet."""
+        with self._lock:
+            sandbox = self._free.pop() if self._free else None
+        if sandbox is None:
+            sandbox = self._open()
+        try:
+            yield sandbox
+        finally:
+            with self._lock:
+                self._free.append(sandbox)
+
+    def _open(self) -> Sandbox:
+        folder = Path(tempfile.mkdtemp(prefix="forklock-judge-"))
+        try:
+            opened = open_sandbox(folder, self._policy, backend=self._backend)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        with self._lock:
+            self._stack.callback(shutil.rmtree, folder, ignore_errors=True)
+            self._stack.enter_context(opened)
+        return opened
+
+    def _job(self, number: int, attempt: Attempt, shared: bool) -> Job:
         problem, code = attempt
         cpu = self.limits.cpu_s(problem)
         payload = {
@@ -206,6 +262,7 @@ class Judge:
             "memory_mb": self.limits.memory_mb,
             "output_bytes": self.limits.output_bytes,
             "outputs_bytes": self.limits.outputs(problem),
+            "shared": shared,
         }
         nonce = secrets.token_hex(16)
         return Job(payload, {"nonce": nonce, "inputs": [test.input for test in problem.tests]}, nonce)
@@ -224,7 +281,23 @@ def judge_policy() -> tuple[Policy, list[str]]:
 @cache
 def driver_source() -> str:
     """The driver's text; it goes in on the command line, so no program can touch it on disk."""
-    return resources.files("evals").joinpath("driver.py").read_text(encoding="utf-8")
+    texts = {name: resources.files("evals").joinpath(f"{name}.py").read_text("utf-8") for name in _DRIVER}
+    return _BOOT.replace("TEXTS", repr(texts))
+
+
+_DRIVER = ("driver_wire", "driver_contained", "driver_supervisor", "driver")
+_BOOT = """\
+import sys, types
+modules = {"evals": types.ModuleType("evals")}
+sys.modules.update(modules)
+for name, text in TEXTS.items():
+    module = sys.modules["evals." + name] = modules["evals." + name] = types.ModuleType("evals." + name)
+    exec(compile(text, name + ".py", "exec"), vars(module))
+for name in modules:
+    del sys.modules[name]
+module.main()
+"""
+"""Makes the driver's modules from their texts, and hides them from the programs' imports."""
 
 
 def _without_running(problem: Problem, code: str | None) -> Judgement | None:
@@ -241,16 +314,25 @@ def _without_running(problem: Problem, code: str | None) -> Judgement | None:
     return None
 
 
-def _read(replies: Sequence[Any], jobs: Sequence[Job], attempts: Sequence[Attempt]) -> list[Judgement]:
-    """Judgements for the leading replies that are well formed and carry their job's nonce."""
-    found: list[Judgement] = []
+def _only(problem: Problem, test: int) -> Problem:
+    return problem.model_copy(update={"tests": (problem.tests[test],)})
+
+
+def _read(
+    replies: Sequence[Any], jobs: Sequence[Job], attempts: Sequence[Attempt]
+) -> list[tuple[Judgement, bool]]:
+    """Judgements for the leading replies that are well formed and carry their job's nonce, each with whether the
+    test that failed was run in a process that others shared."""
+    found: list[tuple[Judgement, bool]] = []
     for reply, job, (problem, _) in zip(replies, jobs, attempts, strict=False):
         results = (
             reply.get("results") if isinstance(reply, dict) and reply.get("nonce") == job.nonce else None
         )
         if not isinstance(results, list) or len(results) > len(problem.tests):
             break
-        found.append(verdict_from(problem, results))
+        judgement = verdict_from(problem, results)
+        failed = judgement.failing_test
+        found.append((judgement, failed is not None and failed < reply.get("shared", 0)))
     return found
 
 
