@@ -118,6 +118,10 @@ def run(
         difficulty=difficulty,
         platform=platform,
     )
+    if chosen.left_out:
+        typer.echo(
+            f"left out, since interactive problems are not supported: {', '.join(chosen.left_out)}", err=True
+        )
     decoding = {
         "temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p, "max_tokens": max_tokens,
         "seed": seed,

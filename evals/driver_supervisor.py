@@ -201,11 +201,11 @@ class Shared:
             return None
         return text if status == OK and isinstance(text, str) and len(text) <= self.most else None
 
-    def run(self, text: str) -> str | None:
+    def run(self, text: str, wall_s: float) -> str | None:
         """The output for one input; None when this test needs a process of its own, as all after it do."""
         if self.child is None:
             return None
-        self.child.deadline = time.monotonic() + SHARED_S
+        self.child.deadline = time.monotonic() + min(SHARED_S, wall_s)
         with contextlib.suppress(CandidateEnded):
             self.child.put(text)
             said = self._said(self.child.deadline)
@@ -362,6 +362,7 @@ class Supervisor:
         self.ask, self.out = ask, out
         self.compiled, self.check, self.described = compiled, check, described
         self.source = 0
+        self._seconds: list[float] = []
         self._depth = sys.getrecursionlimit()
         self.folder = f"{os.environ.get('TMPDIR', '/tmp').rstrip('/')}/program-{os.urandom(8).hex()}"  # noqa: S108
         os.mkdir(self.folder, 0o700)  # noqa: PTH102
@@ -390,26 +391,36 @@ class Supervisor:
 
     def _program(self, job: dict[str, Any]) -> None:
         results: list[list[str]]
-        shared = 0
+        shared, self._seconds = 0, []
         if job["style"] == "assert":
             nonce, results = self._asserts(job)
         else:
             tests = read_frame(self.source)
             nonce = tests["nonce"]
-            results, shared = self._tests(job, tests["inputs"])
-        write_frame(self.out, {"nonce": nonce, "id": job["id"], "shared": shared, "results": results})
+            results, shared = self._tests(job, tests)
+        reply = {
+            "nonce": nonce,
+            "id": job["id"],
+            "shared": shared,
+            "results": results,
+            "seconds": self._seconds,
+        }
+        write_frame(self.out, reply)
 
-    def _tests(self, job: dict[str, Any], inputs: list[str]) -> tuple[list[list[str]], int]:
+    def _tests(self, job: dict[str, Any], tests: dict[str, Any]) -> tuple[list[list[str]], int]:
         """[status, output or reason] of each test that ran, and how many of them shared a process."""
         results: list[list[str]] = []
-        together, count = Shared(self.ask, job) if job["shared"] and len(inputs) > 1 else None, 0
+        many = job["shared"] and len(tests["inputs"]) > 1
+        together, count = Shared(self.ask, job) if many else None, 0
         deadline, left = time.monotonic() + job["total_s"], job["outputs_bytes"]
-        for text in inputs:
-            said = together.run(text) if together is not None else None
+        for text, limits in zip(tests["inputs"], tests["limits"], strict=True):
+            began = time.monotonic()
+            said = together.run(text, limits["wall_s"]) if together is not None else None
             count += said is not None
             if said is None:
                 self._tidy()
-            result = [OK, said] if said is not None else run_alone(self.ask, job, text)
+            result = [OK, said] if said is not None else run_alone(self.ask, job | limits, text)
+            self._seconds.append(round(time.monotonic() - began, 4))
             left -= len(result[1])
             if result[0] == OK and (left < 0 or time.monotonic() > deadline):
                 result = [OUTPUT, "too much output"] if left < 0 else [TIMEOUT, "all tests together"]

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 def register(app: typer.Typer) -> None:
     """Add the command to `evals`."""
     app.command()(judge)
+    app.command()(calibrate)
 
 
 def judge(
@@ -54,10 +55,12 @@ def judge(
     from evals.sets import load_set
 
     check_sandbox(sandbox)
+    console = Console(stderr=True)
     chosen = load_set(problems, data=data)
+    if chosen.left_out:
+        console.print(f"left out, since interactive problems are not supported: {', '.join(chosen.left_out)}")
     rows = read_solutions(solutions, chosen)
     file = GradeFile(out) if out is not None else None
-    console = Console(stderr=True)
 
     def came(one: Grade) -> None:
         if file is not None:
@@ -74,6 +77,56 @@ def judge(
     console.print(graded(chosen, grades), highlight=False)
     if any(one.verdict == "infrastructure error" for one in grades):
         raise typer.Exit(INFRASTRUCTURE)
+
+
+def calibrate(
+    solutions: Annotated[
+        Path,
+        typer.Option(
+            help='Right programs: JSONL, {"question_id", "code"} a line; one per problem is enough.'
+        ),
+    ],
+    problems: Annotated[
+        str, typer.Option("--set", metavar="SET", help="A name from `evals sets`, or a file.")
+    ],
+    out: Annotated[
+        Path, typer.Option(help="Sidecar file to write; beside SET as STEM.sidecar.jsonl it is read with it.")
+    ],
+    factor: Annotated[
+        float, typer.Option(min=1, help="Limit, in multiples of what the reference took.")
+    ] = 5.0,
+    floor: Annotated[float, typer.Option(min=0.1, help="Least limit, seconds.")] = 1.0,
+    per_test: Annotated[bool, typer.Option(help="A limit for each test, too.")] = False,
+    data: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="Folder with problem sets [env FORKLOCK_DATA]."),
+    ] = None,
+    sandbox: Annotated[
+        str, typer.Option(help="auto, docker, bubblewrap or host (isolates nothing).")
+    ] = "auto",
+) -> None:
+    """Measure reference solutions here, and write time limits scaled from what they took."""
+    from rich.console import Console
+
+    from evals.calibrate import calibrated
+    from evals.grade import read_solutions
+    from evals.judge import Judge
+    from evals.sets import load_set, write_sidecar
+
+    check_sandbox(sandbox)
+    chosen = load_set(problems, data=data)
+    rows = read_solutions(solutions, chosen)
+    console = Console(stderr=True)
+
+    def told(name: str, what: str) -> None:
+        console.print(f"{name}: {what}", highlight=False, markup=False)
+
+    with Judge(sandbox) as opened:  # type: ignore[arg-type]
+        found = calibrated(
+            opened, chosen, rows, factor=factor, floor=floor, per_test=per_test, on_problem=told
+        )
+    write_sidecar(out, found)
+    console.print(f"{len(found)} of {len(chosen.problems)} problems have limits now: {out}", highlight=False)
 
 
 def check_sandbox(name: str) -> None:
