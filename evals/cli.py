@@ -182,17 +182,36 @@ def _evaluate(
 
 
 @app.command()
-def sets(data: DataOption = None) -> None:
-    """List the problem sets that can be named."""
+def sets(
+    name: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Argument(metavar="[SET]", help="Only sets whose name begins so, with problems by month."),
+    ] = None,
+    data: DataOption = None,
+    json_file: Annotated[Optional[Path], typer.Option("--json", help="Also write the list here.")] = None,  # noqa: UP045
+) -> None:
+    """List the problem sets that are here, with dates, difficulties and licences, and where to get others."""
+    import json
+    from dataclasses import asdict
+
     from rich.console import Console
-    from rich.table import Table
 
-    from evals.sets import available_sets
+    from evals.catalogue import facts
+    from evals.contract import EvalFault
+    from evals.report import months_of, sets_table
 
-    table = Table("set", "what", "file")
-    for info in available_sets(data):
-        table.add_row(info.name, info.detail, str(info.path or ""))
-    Console().print(table)
+    with Console(stderr=True).status("reading the sets"):
+        rows = [row for row in facts(data) if name is None or row.name.lower().startswith(name.lower())]
+    if not rows:
+        raise EvalFault(f"no problem set {name!r}", fix="`evals sets` lists all")
+    console = Console()
+    console.print(sets_table(rows))
+    if name is not None:
+        console.print(*(months_of(row) for row in rows if row.months), sep="\n", highlight=False)
+    if json_file is not None:
+        json_file.write_text(
+            json.dumps([asdict(row) for row in rows], default=str, indent=1), encoding="utf-8"
+        )
 
 
 @app.command()
@@ -218,11 +237,24 @@ def runs() -> None:
 @app.command()
 def show(
     run_id: Annotated[str, typer.Argument(metavar="RUN", help="A run's id, its beginning, or a path.")],
+    cutoff: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Training cutoff of the model, YYYY-MM-DD: scores by month before and after it."),
+    ] = None,
 ) -> None:
     """Show a past run's result."""
-    from evals.past import find_run
+    from rich.console import Console
 
-    _print(find_run(run_id).result)
+    from evals.contamination import contamination
+    from evals.past import find_run
+    from evals.report import by_month
+
+    day, result = _day(cutoff), find_run(run_id).result
+    _print(result)
+    if day is not None:
+        Console(soft_wrap=not sys.stdout.isatty()).print(
+            by_month(contamination(result, day)), highlight=False
+        )
 
 
 judge_cli.register(app)

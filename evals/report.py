@@ -16,7 +16,9 @@ from rich.console import Console, Group
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from evals.catalogue import SetFacts
 from evals.comparison import by_difficulty
+from evals.contamination import Contamination, told
 from evals.contract import ProblemSet, Verdict
 from evals.grade import Grade, scores
 from evals.run import EvalResult, PassAtK, pass_at
@@ -185,3 +187,39 @@ def _facts(result: EvalResult) -> str:
             f"{result.infrastructure} samples have no verdict: the judge failed. Run again to judge them."
         )
     return "\n".join(lines)
+
+
+def sets_table(rows: Sequence[SetFacts]) -> Table:
+    """What is here, and where to get what is not."""
+    table = Table("set", "problems", "tests", "dates", "difficulty", "platform", "licence", "where")
+    for row in rows:
+        dates = f"{row.first} to {row.last}" if row.first else ""
+        where = row.fault or (str(row.path) if row.path else f"not here: {row.get}")
+        count = f"{row.problems}" + (f" ({row.unsupported} interactive, left out)" if row.unsupported else "")
+        tests = f"{row.tests} {'/'.join(row.kinds)}" if row.problems else ""
+        table.add_row(
+            row.name, count if row.problems else "", tests, dates, _listed(row.difficulties),
+            _listed(row.platforms), row.licence, where,
+        )  # fmt: skip
+    return table
+
+
+def _listed(counts: Sequence[tuple[str, int]]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts if name != "unknown")
+
+
+def months_of(row: SetFacts) -> str:
+    """The windows that --start and --end can cut."""
+    return f"{row.name} by month: " + ", ".join(f"{month} {count}" for month, count in row.months)
+
+
+def by_month(found: Contamination) -> Group:
+    """Scores by month against the training cutoff."""
+    table = Table("contests of", "problems", "pass@1  [95 % interval]", f"before {found.cutoff}")
+    for month in found.months:
+        side = {True: "yes", False: "no", None: "partly"}[month.seen]
+        table.add_row(f"{month.first:%Y-%m}", str(month.score.problems), percent(month.score), side)
+    for name, score in (("up to the cutoff", found.before), ("after it", found.after)):
+        table.add_row(name, str(score.problems), percent(score) if score.problems else "", "")
+    undated = f"{found.undated} problems have no date and are on neither side" if found.undated else ""
+    return Group(table, told(found), undated)
