@@ -68,6 +68,9 @@ def run(
     time_scale: Annotated[float, typer.Option(min=0.01, help="Multiplies the time limits of tests.")] = 1.0,
     seed: Annotated[int, typer.Option(help="Same seed, same samples.")] = 0,
     json_file: Annotated[Optional[Path], typer.Option("--json", help="Also write the result here.")] = None,  # noqa: UP045
+    repair: Annotated[
+        int, typer.Option(min=0, help="Times a failure of public tests is shown, and the model asked again.")
+    ] = 0,
     tasks: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option(rich_help_panel="Repo tasks", help="JSONL of repo tasks, SWE-bench-like records."),
@@ -83,7 +86,8 @@ def run(
         typer.Option(
             rich_help_panel="Repo tasks",
             help="forklock, none, reference, or a command line with {repo}, {statement}, {statement_file}, "
-            "{test_command}; it runs on this machine as you do.",
+            "{test_command}; on a SET with {statement} or {statement_file}, and {answer_file} (else stdout), "
+            "{usage_file}, {seed}. It runs on this machine as you do.",
         ),
     ] = "forklock",
     only: Annotated[
@@ -104,7 +108,10 @@ def run(
             agent_timeout=agent_timeout, json_file=json_file,
         )  # fmt: skip
         return
-    if model is None:
+    whole_agent = agent if agent != "forklock" else None
+    if whole_agent is not None and model is not None:
+        raise typer.BadParameter("either an agent or a model is evaluated", param_hint="--agent")
+    if model is None and whole_agent is None:
         raise typer.BadParameter("which model?", param_hint="--model")
     from evals.sets import load_set
 
@@ -127,8 +134,9 @@ def run(
         "seed": seed,
     }  # fmt: skip
     result = _evaluate(
-        chosen, model, engine, adapter, decoding, n, k or _default_ks(n), preset, sandbox, time_scale
-    )
+        chosen, model or "", engine, adapter, decoding, n, k or _default_ks(n), preset, sandbox, time_scale,
+        repair, whole_agent, agent_timeout,
+    )  # fmt: skip
     _print(result)
     if json_file is not None:
         json_file.write_text(result.model_dump_json(indent=1), encoding="utf-8")
@@ -147,10 +155,14 @@ def _evaluate(
     preset: str,
     sandbox: str,
     time_scale: float,
+    repair: int,
+    agent: str | None,
+    agent_timeout: float,
 ) -> EvalResult:
     from pydantic import ValidationError
     from rich.console import Console
 
+    from evals.agent_engine import AgentEngine
     from evals.contract import EvalFault
     from evals.judge import Judge, JudgeLimits
     from evals.prompts import as_preset
@@ -170,14 +182,17 @@ def _evaluate(
     limits = JudgeLimits(time_scale=time_scale)
     Judge(sandbox, limits=limits).close()  # type: ignore[arg-type]  # no sandbox: say so before the model loads
     console = Console(stderr=True)
-    console.print(f"opening {model}", highlight=False)
+    if agent is None:
+        console.print(f"opening {model}", highlight=False)
     with (
-        open_engine(model, engine=engine, adapter=None if adapter == "none" else adapter) as opened,  # type: ignore[arg-type]
+        AgentEngine(agent, timeout_s=agent_timeout)
+        if agent is not None
+        else open_engine(model, engine=engine, adapter=None if adapter == "none" else adapter) as opened,  # type: ignore[arg-type]
         LiveProgress(console) as progress,
     ):
         return run_eval(
             opened, chosen, settings, preset=preset, n=n, ks=ks, sandbox=sandbox, limits=limits,  # type: ignore[arg-type]
-            progress=progress,
+            repair=repair, progress=progress,
         )  # fmt: skip
 
 

@@ -125,6 +125,8 @@ class Sample(_Frozen):
     completion: Completion
     code: str | None
     judgement: Judgement | None = None
+    turn: int = 0
+    """Of a repair (`evals.repair`); 0 is the first answer."""
 
 
 def sample_key(

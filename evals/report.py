@@ -179,6 +179,7 @@ def _facts(result: EvalResult) -> str:
         f"preset {result.preset}",
         f"{result.completion_tokens} tokens, {result.cut} samples cut at the length limit; "
         f"generation {result.generate_s:.1f} s, judging {result.judge_s:.1f} s",
+        *_more_facts(result),
         f"files: {result.folder}",
         *result.notes,
     ]
@@ -187,6 +188,17 @@ def _facts(result: EvalResult) -> str:
             f"{result.infrastructure} samples have no verdict: the judge failed. Run again to judge them."
         )
     return "\n".join(lines)
+
+
+def _more_facts(result: EvalResult) -> list[str]:
+    lines = []
+    if result.repair:
+        lines.append(
+            f"up to {result.repair} repair turns: {result.repaired} samples were asked again; tokens are of all turns"
+        )
+    if result.cost_usd:
+        lines.append(f"cost ${result.cost_usd:.4f}")
+    return lines
 
 
 def sets_table(rows: Sequence[SetFacts]) -> Table:

@@ -2,7 +2,7 @@
 
 In: an open engine, a problem set, a decoding. Out: an `EvalResult`. Everything is kept as it comes, so the
 same call after a kill goes on where it stopped, and a repeated call makes nothing again. Generation and
-judging take turns over batches of problems. Not covered: repo tasks, repair turns, sweeps.
+judging take turns over batches of problems. Not covered: repo tasks, sweeps.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import hashlib
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import Protocol
@@ -22,6 +22,7 @@ from evals.contract import EvalFault, Problem, ProblemSet, Sample, Verdict
 from evals.generate import generate
 from evals.judge import JUDGE_VERSION, Judge, JudgeLimits
 from evals.prompts import Preset, as_preset, default_preset
+from evals.repair import public_part, repaired
 from evals.stats import Interval, mean_interval, pass_at_k
 from evals.store import RunConfig, Store, write_atomically
 from models.contract import Decoding, Engine, ModelIdentity
@@ -85,6 +86,10 @@ class EvalResult(_Frozen):
     generate_s: float
     judge_s: float
     """Wall-clock seconds of this call."""
+    repair: int = 0
+    """Repair turns at most; tokens and cost are of all turns, verdicts of last answers."""
+    repaired: int = 0
+    """Samples that were asked again at least once."""
     notes: tuple[str, ...] = ()
 
     @property
@@ -128,6 +133,8 @@ class _Clock:
     generate_s: float = 0.0
     judge_s: float = 0.0
     made: int = 0
+    earlier: list[Sample] = field(default_factory=list)
+    """Answers that a repair took the place of: they cost, and are not judged."""
 
 
 def run_eval(
@@ -141,6 +148,7 @@ def run_eval(
     root: Path | None = None,
     sandbox: BackendName = "auto",
     limits: JudgeLimits | None = None,
+    repair: int = 0,
     progress: Progress | None = None,
 ) -> EvalResult:
     """Evaluate `engine` on `problem_set`.
@@ -150,14 +158,20 @@ def run_eval(
         n: samples per problem; None takes `decoding.n`.
         ks: which pass@k to report; each at most `n`.
         root: where runs are kept; None is the user's cache.
+        repair: times that an answer which fails the public tests is shown how, and asked again.
 
     Raises:
-        EvalFault: bad options, or the store failed.
+        EvalFault: bad options (a repair without any public test among them), or the store failed.
         ModelFault, SandboxFault: the engine or the sandbox failed; all that was made is kept.
     """
     n = n or decoding.n
     if too_large := [k for k in ks if not 1 <= k <= n]:
         raise EvalFault(f"pass@{too_large[0]} needs at least that many samples", fix=f"-n {max(too_large)}")
+    if repair and not any(public_part(problem) for problem in problem_set.problems):
+        raise EvalFault(
+            f"{problem_set.name} has no public tests, so nothing may be shown of a failure",
+            fix="run without --repair, or take a set with public tests (LiveCodeBench's records have them)",
+        )
     chosen = default_preset(problem_set.problems[0].tests[0].kind) if preset == "auto" else as_preset(preset)
     config = RunConfig(
         set_name=problem_set.name.partition("[")[0],
@@ -165,6 +179,7 @@ def run_eval(
         model=engine.identity,
         preset=chosen,
         decoding=decoding.model_copy(update={"n": 1}),
+        repair=repair,
     )
     watch, clock = progress or Unwatched(), _Clock()
     with Store(config, root) as store, Judge(sandbox, limits=limits) as judge:
@@ -199,6 +214,12 @@ def _batch(
     rows = generate(
         engine, problems, preset=preset, n=n, store=store, on_tokens=watch.tokens, on_sample=sampled
     )
+    if store.config.repair:
+        rows, earlier = repaired(
+            engine, judge, problems, rows, preset=preset, turns=store.config.repair, store=store,
+            judge_of=_judge_of, on_tokens=watch.tokens, on_sample=sampled,
+        )  # fmt: skip
+        clock.earlier += earlier
     between = time.monotonic()
     pairs = [(p, s) for p, row in zip(problems, rows, strict=True) for s in row]
     left = [(p, s) for p, s in pairs if _needs_judging(store, s)]
@@ -252,7 +273,8 @@ def _result(
         )
         for problem, row in zip(problem_set.problems, rows, strict=True)
     )
-    completions = [sample.completion for row in rows for sample in row]
+    last = [sample for row in rows for sample in row]
+    completions = [sample.completion for sample in (*last, *clock.earlier)]
     costs = [completion.cost_usd for completion in completions]
     return EvalResult(
         run_id=store.config.run_id,
@@ -272,6 +294,8 @@ def _result(
         made=clock.made,
         generate_s=round(clock.generate_s, 3),
         judge_s=round(clock.judge_s, 3),
+        repair=store.config.repair,
+        repaired=sum(sample.turn > 0 for sample in last),
         notes=tuple(store.notes),
     )
 
