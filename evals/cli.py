@@ -8,14 +8,15 @@ runs is in `evals.compare_cli`, what grades programs that exist in `evals.judge_
 from __future__ import annotations
 
 import sys
+from contextlib import ExitStack
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn, Optional
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Optional
 
 import typer
 
 from evals import compare_cli, judge_cli
-from evals.judge_cli import check_sandbox
+from evals.judge_cli import check_sandbox, on_ray
 from evals.repo_cli import run_repo_tasks
 from models.console import INFRASTRUCTURE, run_app
 
@@ -71,6 +72,9 @@ def run(
     repair: Annotated[
         int, typer.Option(min=0, help="Times a failure of public tests is shown, and the model asked again.")
     ] = 0,
+    executor: Annotated[
+        str, typer.Option(help="local, or ray: spread over the cluster that RAY_ADDRESS names.")
+    ] = "local",
     tasks: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option(rich_help_panel="Repo tasks", help="JSONL of repo tasks, SWE-bench-like records."),
@@ -135,7 +139,7 @@ def run(
     }  # fmt: skip
     result = _evaluate(
         chosen, model or "", engine, adapter, decoding, n, k or _default_ks(n), preset, sandbox, time_scale,
-        repair, whole_agent, agent_timeout,
+        repair, whole_agent, agent_timeout, on_ray(executor),
     )  # fmt: skip
     _print(result)
     if json_file is not None:
@@ -158,18 +162,18 @@ def _evaluate(
     repair: int,
     agent: str | None,
     agent_timeout: float,
+    ray: bool,
 ) -> EvalResult:
     from pydantic import ValidationError
     from rich.console import Console
 
-    from evals.agent_engine import AgentEngine
     from evals.contract import EvalFault
     from evals.judge import Judge, JudgeLimits
     from evals.prompts import as_preset
+    from evals.ray_pool import RayEngine, RayJudge, open_spec
     from evals.report import LiveProgress
     from evals.run import run_eval
-    from models import open_engine
-    from models.contract import Decoding
+    from models.contract import Decoding, Engine
 
     try:
         settings = Decoding.model_validate(decoding)
@@ -182,17 +186,19 @@ def _evaluate(
     limits = JudgeLimits(time_scale=time_scale)
     Judge(sandbox, limits=limits).close()  # type: ignore[arg-type]  # no sandbox: say so before the model loads
     console = Console(stderr=True)
+    spec: dict[str, Any] = {"agent": agent, "timeout_s": agent_timeout}
     if agent is None:
         console.print(f"opening {model}", highlight=False)
-    with (
-        AgentEngine(agent, timeout_s=agent_timeout)
-        if agent is not None
-        else open_engine(model, engine=engine, adapter=None if adapter == "none" else adapter) as opened,  # type: ignore[arg-type]
-        LiveProgress(console) as progress,
-    ):
+        spec = {"model": model, "engine": engine, "adapter": None if adapter == "none" else adapter}
+    judge = RayJudge(sandbox, limits=limits) if ray else None  # type: ignore[arg-type]
+    with ExitStack() as stack:
+        opened: Engine = stack.enter_context(open_spec(spec))
+        if ray:
+            opened = RayEngine(spec, opened.identity, opened.context_tokens)
+        progress = stack.enter_context(LiveProgress(console))
         return run_eval(
             opened, chosen, settings, preset=preset, n=n, ks=ks, sandbox=sandbox, limits=limits,  # type: ignore[arg-type]
-            repair=repair, progress=progress,
+            repair=repair, judge=judge, progress=progress,
         )  # fmt: skip
 
 

@@ -45,12 +45,16 @@ def judge(
     ] = "auto",
     time_scale: Annotated[float, typer.Option(min=0.01, help="Multiplies the time limits of tests.")] = 1.0,
     memory: Annotated[int, typer.Option(min=64, help="MiB that a program may take.")] = 1024,
+    executor: Annotated[
+        str, typer.Option(help="local, or ray: spread over the cluster that RAY_ADDRESS names.")
+    ] = "local",
 ) -> None:
     """Grade programs that exist already: a verdict a line, with the failing test and the reason."""
     from rich.console import Console
 
     from evals.grade import GradeFile, grade, read_solutions
     from evals.judge import Judge, JudgeLimits
+    from evals.ray_pool import RayJudge
     from evals.report import GradeProgress, graded
     from evals.sets import load_set
 
@@ -68,7 +72,8 @@ def judge(
         progress.add(one)
 
     limits = JudgeLimits(time_scale=time_scale, memory_mb=memory)
-    with Judge(sandbox, limits=limits) as opened, GradeProgress(console, len(rows)) as progress:  # type: ignore[arg-type]
+    kind = RayJudge if on_ray(executor) else Judge
+    with kind(sandbox, limits=limits) as opened, GradeProgress(console, len(rows)) as progress:  # type: ignore[arg-type]
         grades = grade(opened, chosen, rows, held=file.held if file else None, workers=workers, on_grade=came)
     if file is not None:
         file.finish(grades)
@@ -132,3 +137,9 @@ def calibrate(
 def check_sandbox(name: str) -> None:
     if name not in ("auto", "docker", "bubblewrap", "host"):
         raise typer.BadParameter("auto, docker, bubblewrap or host", param_hint="--sandbox")
+
+
+def on_ray(executor: str) -> bool:
+    if executor not in ("local", "ray"):
+        raise typer.BadParameter("local or ray", param_hint="--executor")
+    return executor == "ray"

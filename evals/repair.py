@@ -14,6 +14,7 @@ from evals.contract import Judgement, Problem, Sample, Verdict
 from evals.generate import OnSample, ask
 from evals.judge import Judge
 from evals.prompts import Preset, request_for
+from evals.ray_pool import RayJudge
 from evals.store import Store
 from models.contract import Engine, Message, OnTokens, Request
 
@@ -36,7 +37,7 @@ def public_part(problem: Problem) -> Problem | None:
 
 def repaired(
     engine: Engine,
-    judge: Judge,
+    judge: Judge | RayJudge,
     problems: Sequence[Problem],
     rows: Sequence[Sequence[Sample]],
     *,
@@ -76,7 +77,7 @@ Failed = tuple[tuple[int, int], Problem, Judgement]
 
 
 def _failed(
-    judge: Judge,
+    judge: Judge | RayJudge,
     problems: Sequence[Problem],
     rows: Sequence[Sequence[Sample]],
     store: Store,

@@ -11,6 +11,7 @@ import hashlib
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -22,6 +23,7 @@ from evals.contract import EvalFault, Problem, ProblemSet, Sample, Verdict
 from evals.generate import generate
 from evals.judge import JUDGE_VERSION, Judge, JudgeLimits
 from evals.prompts import Preset, as_preset, default_preset
+from evals.ray_pool import RayJudge
 from evals.repair import public_part, repaired
 from evals.stats import Interval, mean_interval, pass_at_k
 from evals.store import RunConfig, Store, write_atomically
@@ -149,6 +151,7 @@ def run_eval(
     sandbox: BackendName = "auto",
     limits: JudgeLimits | None = None,
     repair: int = 0,
+    judge: Judge | RayJudge | None = None,
     progress: Progress | None = None,
 ) -> EvalResult:
     """Evaluate `engine` on `problem_set`.
@@ -159,6 +162,7 @@ def run_eval(
         ks: which pass@k to report; each at most `n`.
         root: where runs are kept; None is the user's cache.
         repair: times that an answer which fails the public tests is shown how, and asked again.
+        judge: open already, and left open; None opens one here by `sandbox` and `limits`.
 
     Raises:
         EvalFault: bad options (a repair without any public test among them), or the store failed.
@@ -182,13 +186,16 @@ def run_eval(
         repair=repair,
     )
     watch, clock = progress or Unwatched(), _Clock()
-    with Store(config, root) as store, Judge(sandbox, limits=limits) as judge:
+    with (
+        Store(config, root) as store,
+        nullcontext(judge) if judge else Judge(sandbox, limits=limits) as opened,
+    ):
         watch.begin(len(problem_set.problems) * n, len(store.samples))
         rows: list[list[Sample]] = []
         size = max(1, BATCH_ROWS // n)
         for start in range(0, len(problem_set.problems), size):
             batch = problem_set.problems[start : start + size]
-            rows += _batch(engine, judge, batch, chosen, n, store, watch, clock)
+            rows += _batch(engine, opened, batch, chosen, n, store, watch, clock)
         result = _result(store, problem_set, n, ks, rows, clock)
         write_atomically(store.folder / "result.json", result.model_dump_json(indent=1))
     return result
@@ -196,7 +203,7 @@ def run_eval(
 
 def _batch(
     engine: Engine,
-    judge: Judge,
+    judge: Judge | RayJudge,
     problems: Sequence[Problem],
     preset: Preset,
     n: int,
