@@ -225,8 +225,8 @@ def sets(
         rows = [row for row in facts(data) if name is None or row.name.lower().startswith(name.lower())]
     if not rows:
         raise EvalFault(f"no problem set {name!r}", fix="`evals sets` lists all")
-    console = Console()
-    console.print(sets_table(rows))
+    console = Console(soft_wrap=True)
+    console.print(sets_table(rows), highlight=False, markup=False)
     if name is not None:
         console.print(*(months_of(row) for row in rows if row.months), sep="\n", highlight=False)
     if json_file is not None:

@@ -201,19 +201,19 @@ def _more_facts(result: EvalResult) -> list[str]:
     return lines
 
 
-def sets_table(rows: Sequence[SetFacts]) -> Table:
-    """What is here, and where to get what is not."""
-    table = Table("set", "problems", "tests", "dates", "difficulty", "platform", "licence", "where")
-    for row in rows:
-        dates = f"{row.first} to {row.last}" if row.first else ""
-        where = row.fault or (str(row.path) if row.path else f"not here: {row.get}")
-        count = f"{row.problems}" + (f" ({row.unsupported} interactive, left out)" if row.unsupported else "")
-        tests = f"{row.tests} {'/'.join(row.kinds)}" if row.problems else ""
-        table.add_row(
-            row.name, count if row.problems else "", tests, dates, _listed(row.difficulties),
-            _listed(row.platforms), row.licence, where,
-        )  # fmt: skip
-    return table
+def sets_table(rows: Sequence[SetFacts]) -> str:
+    """What is here, and where to get what is not; a paragraph each, since names and paths are long."""
+    return "\n".join("\n  ".join(line for line in _set_lines(row) if line) for row in rows)
+
+
+def _set_lines(row: SetFacts) -> list[str]:
+    if not row.problems:
+        return [row.name, row.fault or f"not here: {row.get}", f"licence {row.licence}", str(row.path or "")]
+    count = f"{row.problems} problems, {row.tests} tests ({'/'.join(row.kinds)})"
+    left_out = f"; {row.unsupported} interactive ones are left out" if row.unsupported else ""
+    dates = f"contests {row.first} to {row.last}" if row.first else "no dates"
+    groups = "; ".join(filter(None, (_listed(row.difficulties), _listed(row.platforms))))
+    return [row.name, count + left_out, f"{dates}; {groups}", f"licence {row.licence}", str(row.path)]
 
 
 def _listed(counts: Sequence[tuple[str, int]]) -> str:
