@@ -8,14 +8,15 @@ runs is in `evals.compare_cli`, what grades programs that exist in `evals.judge_
 from __future__ import annotations
 
 import sys
+from contextlib import ExitStack
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn, Optional
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Optional
 
 import typer
 
 from evals import compare_cli, judge_cli, sweep_cli, tokens_cli
-from evals.judge_cli import check_sandbox
+from evals.judge_cli import check_sandbox, on_ray
 from evals.repo_cli import run_repo_tasks
 from models.console import INFRASTRUCTURE, run_app
 
@@ -75,6 +76,12 @@ def run(
     time_scale: Annotated[float, typer.Option(min=0.01, help="Multiplies the time limits of tests.")] = 1.0,
     seed: Annotated[int, typer.Option(help="Same seed, same samples.")] = 0,
     json_file: Annotated[Optional[Path], typer.Option("--json", help="Also write the result here.")] = None,  # noqa: UP045
+    repair: Annotated[
+        int, typer.Option(min=0, help="Times a failure of public tests is shown, and the model asked again.")
+    ] = 0,
+    executor: Annotated[
+        str, typer.Option(help="local, or ray: spread over the cluster that RAY_ADDRESS names.")
+    ] = "local",
     tasks: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option(rich_help_panel="Repo tasks", help="JSONL of repo tasks, SWE-bench-like records."),
@@ -90,7 +97,8 @@ def run(
         typer.Option(
             rich_help_panel="Repo tasks",
             help="forklock, none, reference, or a command line with {repo}, {statement}, {statement_file}, "
-            "{test_command}; it runs on this machine as you do.",
+            "{test_command}; on a SET with {statement} or {statement_file}, and {answer_file} (else stdout), "
+            "{usage_file}, {seed}. It runs on this machine as you do.",
         ),
     ] = "forklock",
     only: Annotated[
@@ -111,7 +119,10 @@ def run(
             agent_timeout=agent_timeout, json_file=json_file,
         )  # fmt: skip
         return
-    if model is None:
+    whole_agent = agent if agent != "forklock" else None
+    if whole_agent is not None and model is not None:
+        raise typer.BadParameter("either an agent or a model is evaluated", param_hint="--agent")
+    if model is None and whole_agent is None:
         raise typer.BadParameter("which model?", param_hint="--model")
     from evals.sets import load_set
 
@@ -125,13 +136,18 @@ def run(
         difficulty=difficulty,
         platform=platform,
     )
+    if chosen.left_out:
+        typer.echo(
+            f"left out, since interactive problems are not supported: {', '.join(chosen.left_out)}", err=True
+        )
     decoding: dict[str, object] = {
         "temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p, "max_tokens": max_tokens,
         "seed": seed, "virtual_ssd": first_stage(virtual_ssd),
     }  # fmt: skip
     result = _evaluate(
-        chosen, model, engine, adapter, decoding, n, k or _default_ks(n), preset, sandbox, time_scale
-    )
+        chosen, model or "", engine, adapter, decoding, n, k or _default_ks(n), preset, sandbox, time_scale,
+        repair, whole_agent, agent_timeout, on_ray(executor),
+    )  # fmt: skip
     _print(result)
     if json_file is not None:
         json_file.write_text(result.model_dump_json(indent=1), encoding="utf-8")
@@ -150,6 +166,10 @@ def _evaluate(
     preset: str,
     sandbox: str,
     time_scale: float,
+    repair: int,
+    agent: str | None,
+    agent_timeout: float,
+    ray: bool,
 ) -> EvalResult:
     from pydantic import ValidationError
     from rich.console import Console
@@ -157,10 +177,10 @@ def _evaluate(
     from evals.contract import EvalFault
     from evals.judge import Judge, JudgeLimits
     from evals.prompts import as_preset
+    from evals.ray_pool import RayEngine, RayJudge, open_spec
     from evals.report import LiveProgress
     from evals.run import run_eval
-    from models import open_engine
-    from models.contract import Decoding
+    from models.contract import Decoding, Engine
 
     try:
         settings = Decoding.model_validate(decoding)
@@ -173,29 +193,53 @@ def _evaluate(
     limits = JudgeLimits(time_scale=time_scale)
     Judge(sandbox, limits=limits).close()  # type: ignore[arg-type]  # no sandbox: say so before the model loads
     console = Console(stderr=True)
-    console.print(f"opening {model}", highlight=False)
-    with (
-        open_engine(model, engine=engine, adapter=None if adapter == "none" else adapter) as opened,  # type: ignore[arg-type]
-        LiveProgress(console) as progress,
-    ):
+    spec: dict[str, Any] = {"agent": agent, "timeout_s": agent_timeout}
+    if agent is None:
+        console.print(f"opening {model}", highlight=False)
+        spec = {"model": model, "engine": engine, "adapter": None if adapter == "none" else adapter}
+    judge = RayJudge(sandbox, limits=limits) if ray else None  # type: ignore[arg-type]
+    with ExitStack() as stack:
+        opened: Engine = stack.enter_context(open_spec(spec))
+        if ray:
+            opened = RayEngine(spec, opened.identity, opened.context_tokens)
+        progress = stack.enter_context(LiveProgress(console))
         return run_eval(
             opened, chosen, settings, preset=preset, n=n, ks=ks, sandbox=sandbox, limits=limits,  # type: ignore[arg-type]
-            progress=progress,
+            repair=repair, judge=judge, progress=progress,
         )  # fmt: skip
 
 
 @app.command()
-def sets(data: DataOption = None) -> None:
-    """List the problem sets that can be named."""
+def sets(
+    name: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Argument(metavar="[SET]", help="Only sets whose name begins so, with problems by month."),
+    ] = None,
+    data: DataOption = None,
+    json_file: Annotated[Optional[Path], typer.Option("--json", help="Also write the list here.")] = None,  # noqa: UP045
+) -> None:
+    """List the problem sets that are here, with dates, difficulties and licences, and where to get others."""
+    import json
+    from dataclasses import asdict
+
     from rich.console import Console
-    from rich.table import Table
 
-    from evals.sets import available_sets
+    from evals.catalogue import facts
+    from evals.contract import EvalFault
+    from evals.report import months_of, sets_table
 
-    table = Table("set", "what", "file")
-    for info in available_sets(data):
-        table.add_row(info.name, info.detail, str(info.path or ""))
-    Console().print(table)
+    with Console(stderr=True).status("reading the sets"):
+        rows = [row for row in facts(data) if name is None or row.name.lower().startswith(name.lower())]
+    if not rows:
+        raise EvalFault(f"no problem set {name!r}", fix="`evals sets` lists all")
+    console = Console(soft_wrap=True)
+    console.print(sets_table(rows), highlight=False, markup=False)
+    if name is not None:
+        console.print(*(months_of(row) for row in rows if row.months), sep="\n", highlight=False)
+    if json_file is not None:
+        json_file.write_text(
+            json.dumps([asdict(row) for row in rows], default=str, indent=1), encoding="utf-8"
+        )
 
 
 @app.command()
@@ -221,11 +265,24 @@ def runs() -> None:
 @app.command()
 def show(
     run_id: Annotated[str, typer.Argument(metavar="RUN", help="A run's id, its beginning, or a path.")],
+    cutoff: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Training cutoff of the model, YYYY-MM-DD: scores by month before and after it."),
+    ] = None,
 ) -> None:
     """Show a past run's result."""
-    from evals.past import find_run
+    from rich.console import Console
 
-    _print(find_run(run_id).result)
+    from evals.contamination import contamination
+    from evals.past import find_run
+    from evals.report import by_month
+
+    day, result = _day(cutoff), find_run(run_id).result
+    _print(result)
+    if day is not None:
+        Console(soft_wrap=not sys.stdout.isatty()).print(
+            by_month(contamination(result, day)), highlight=False
+        )
 
 
 judge_cli.register(app)

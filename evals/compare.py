@@ -2,19 +2,134 @@
 
 In: what a program gave, and what was expected. Out: None, or the reason why not. LiveCodeBench's rules
 where they are sound, and looser or stricter where its own runner errs: numbers have a tolerance, tuples
-count as lists, `True` is not 1. Not covered: problems with several right answers (special checkers).
+count as lists, `True` is not 1. Several right answers: `checked_mismatch`, by the problem's checker. Not covered:
+checkers that are programs (`evals.judge` runs them).
 """
 
 from __future__ import annotations
 
 import json
 import math
+from collections import Counter
+from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
+
+from evals.contract import Checker, TestCase
 
 STDIN_TOLERANCE = 1e-6
 """Absolute or relative, of numbers that are written with a point or an exponent; contests' usual bound."""
 FUNCTIONAL_TOLERANCE = 1e-5
 """Absolute or relative, of floats; LeetCode's own bound."""
+
+
+def usual_mismatch(test: TestCase, given: str) -> str | None:
+    """The comparison of a problem without a checker. Assert tests compare for themselves."""
+    if test.kind == "stdin":
+        return stdout_mismatch(given, test.output)
+    return json_mismatch(given, test.output) if test.kind == "functional" else None
+
+
+def checked_mismatch(checker: Checker, test: TestCase, number: int, given: str) -> str | None:
+    """The comparison that a problem's checker asks for.
+
+    Args:
+        number: of the test, from 0, public tests first.
+    """
+    if checker.kind == "any":
+        others = checker.answers[number] if number < len(checker.answers) else ()
+        tests = [test, *(test.model_copy(update={"output": other}) for other in others)]
+        right = any(usual_mismatch(one, given) is None for one in tests)
+        return None if right else f"{_short(given)}, which is none of {len(tests)} right answers"
+    same = _SAME[checker.kind]
+    if test.kind == "functional":
+        pair = [json.loads(text, parse_int=_integer) for text in (given, _as_json(test.output))]
+        return None if same(checker, *pair) else f"{_short(given)}, expected {_short(test.output)}"
+    return None if same(checker, given, test.output) else f"{_short(given)}, expected {_short(test.output)}"
+
+
+def _as_json(text: str) -> str:
+    try:
+        json.loads(text)
+    except ValueError:
+        return json.dumps(text)
+    return text
+
+
+def _exact(_: Checker, given: object, expected: object) -> bool:
+    """Text but for white space at its end; values without tolerance."""
+    if isinstance(given, str) and isinstance(expected, str):
+        return given.rstrip() == expected.rstrip()
+    return type(given) is type(expected) and json.dumps(given, default=str) == json.dumps(
+        expected, default=str
+    )
+
+
+def _tokens(_: Checker, given: object, expected: object) -> bool:
+    """Text by its words, wherever the lines break."""
+    if isinstance(given, str) and isinstance(expected, str):
+        return given.split() == expected.split()
+    return _same_value(given, expected)
+
+
+def _floats(checker: Checker, given: object, expected: object) -> bool:
+    """Numbers within either tolerance; all else as it is."""
+    if isinstance(given, str) and isinstance(expected, str):
+        words, right = given.split(), expected.split()
+        return len(words) == len(right) and all(
+            a == b or _near(checker, _number(a), _number(b)) for a, b in zip(words, right, strict=True)
+        )
+    if isinstance(given, list) and isinstance(expected, list):
+        return len(given) == len(expected) and all(
+            _floats(checker, *p) for p in zip(given, expected, strict=True)
+        )
+    if isinstance(given, dict) and isinstance(expected, dict):
+        return given.keys() == expected.keys() and all(_floats(checker, given[k], expected[k]) for k in given)
+    if isinstance(given, bool) or isinstance(expected, bool):
+        return given is expected
+    if isinstance(given, int | float) and isinstance(expected, int | float):
+        return _near(checker, given, expected)
+    return type(given) is type(expected) and given == expected
+
+
+def _near(checker: Checker, given: float | None, expected: float | None) -> bool:
+    if given is None or expected is None:
+        return False
+    try:
+        return math.isclose(given, expected, rel_tol=checker.rel_tol, abs_tol=checker.abs_tol)
+    except OverflowError:
+        return given == expected
+
+
+def _number(word: str) -> float | None:
+    try:
+        value = float(word)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def _lines(_: Checker, given: object, expected: object) -> bool:
+    """Lines of text, or values of a list, in any order."""
+    if isinstance(given, str) and isinstance(expected, str):
+        sides = [
+            Counter(tuple(line.split()) for line in text.splitlines() if line.split())
+            for text in (given, expected)
+        ]
+        return sides[0] == sides[1]
+    if isinstance(given, list) and isinstance(expected, list):
+        left, right = (
+            Counter(json.dumps(v, sort_keys=True, default=str) for v in side) for side in (given, expected)
+        )
+        return left == right
+    return _same_value(given, expected)
+
+
+_SAME: dict[str, Callable[[Checker, object, object], bool]] = {
+    "exact": _exact,
+    "tokens": _tokens,
+    "float": _floats,
+    "lines": _lines,
+}
 
 
 def stdout_mismatch(given: str, expected: str) -> str | None:

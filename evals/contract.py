@@ -7,7 +7,7 @@ from datetime import date
 from enum import StrEnum
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from models.contract import Completion, Decoding, ModelIdentity
 
@@ -28,6 +28,23 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+CheckerKind = Literal["exact", "tokens", "float", "lines", "any", "program"]
+
+
+class Checker(_Frozen):
+    """When an output is right, where that is not the usual comparison. Data; see `evals.compare`."""
+
+    kind: CheckerKind
+    abs_tol: float = Field(default=1e-6, ge=0)
+    rel_tol: float = Field(default=1e-6, ge=0)
+    """Of `float`: a number is right if either bound holds."""
+    answers: tuple[tuple[str, ...], ...] = ()
+    """Of `any`: the right outputs of each test, besides its own `output`; public tests first."""
+    code: str = ""
+    """Of `program`: Python that defines `check(input, expected, output)`, all three text as they are in the test. It
+    returns True, or False or a reason (text), and runs in the sandbox."""
+
+
 class TestCase(_Frozen):
     """One test. `stdin`: text in, text out. `functional`: JSON arguments a line, JSON result.
     `assert`: `input` is a program that raises unless the solution is right (it finds the solution as
@@ -39,6 +56,8 @@ class TestCase(_Frozen):
     input: str
     output: str
     public: bool = False
+    time_limit_s: float | None = Field(default=None, gt=0)
+    """None takes the problem's."""
 
 
 class Problem(_Frozen):
@@ -59,6 +78,14 @@ class Problem(_Frozen):
     tests: tuple[TestCase, ...]
     time_limit_s: float = 10.0
     """Per test, on the reference machine."""
+    checker: Checker | None = None
+    """None: the usual comparison (`evals.compare`)."""
+    interactive: bool = False
+    """The program talks with a judge while it runs: not supported, such problems are left out of every run."""
+
+    def limit_s(self, test: int) -> float:
+        """CPU seconds of one test."""
+        return self.tests[test].time_limit_s or self.time_limit_s
 
 
 class ProblemSet(_Frozen):
@@ -66,6 +93,8 @@ class ProblemSet(_Frozen):
     version: str
     """Digest of the problems' content: part of every cache key."""
     problems: tuple[Problem, ...]
+    left_out: tuple[str, ...] = ()
+    """Interactive problems, by id: they cannot be judged."""
 
 
 class Verdict(StrEnum):
@@ -96,6 +125,8 @@ class Sample(_Frozen):
     completion: Completion
     code: str | None
     judgement: Judgement | None = None
+    turn: int = 0
+    """Of a repair (`evals.repair`); 0 is the first answer."""
 
 
 def sample_key(

@@ -34,27 +34,43 @@ def generate(
         ModelFault: the engine failed; what it had made is in the store.
         EvalFault: the store cannot be written.
     """
+    asked = [(p, index, request_for(p, preset)) for p in problems for index in range(n)]
+    samples = ask(engine, asked, preset=preset, store=store, on_tokens=on_tokens, on_sample=on_sample)
+    return [samples[at * n : (at + 1) * n] for at in range(len(problems))]
+
+
+def ask(
+    engine: Engine,
+    asked: Sequence[tuple[Problem, int, Request]],
+    *,
+    preset: Preset,
+    store: Store,
+    turn: int = 0,
+    on_tokens: OnTokens | None = None,
+    on_sample: OnSample | None = None,
+) -> list[Sample]:
+    """A sample for each (problem, index, request); those that the store has are not made again.
+
+    Args:
+        turn: of a repair, 0 for first answers.
+    """
     config = store.config
-    wanted: list[tuple[Problem, int, str, Request]] = []
-    keys: list[list[str]] = []
-    for problem in problems:
-        request = request_for(problem, preset)
+    keys, wanted = [], []
+    for problem, index, request in asked:
         digest = hashlib.sha256(f"{preset}\x1f{request.model_dump_json()}".encode()).hexdigest()
-        keys.append([])
-        for index in range(n):
-            key = sample_key(
-                config.model, config.set_version, problem.question_id, digest, config.decoding, index
-            )
-            keys[-1].append(key)
-            if key not in store.samples:
-                seed = sample_seed(config.decoding.seed, problem.question_id, index)
-                wanted.append((problem, index, key, request.model_copy(update={"seed": seed})))
+        key = sample_key(
+            config.model, config.set_version, problem.question_id, digest, config.decoding, index
+        )
+        keys.append(key)
+        if key not in store.samples:
+            seed = sample_seed(config.decoding.seed, problem.question_id, index)
+            wanted.append((problem, index, key, request.model_copy(update={"seed": seed})))
 
     def keep(number: int, _: int, completion: Completion) -> None:
         problem, index, key, _request = wanted[number]
         code = extract_code(completion.text, preset, problem)
         sample = Sample(
-            key=key, question_id=problem.question_id, index=index, completion=completion, code=code
+            key=key, question_id=problem.question_id, index=index, completion=completion, code=code, turn=turn
         )
         store.add_sample(sample)
         if on_sample is not None:
@@ -65,8 +81,8 @@ def generate(
         requests = [request for _, _, _, request in wanted]
         engine.complete(requests, decoding, on_tokens=on_tokens, on_completion=keep)
     return [
-        [_read_again(store.samples[key], preset, problem) for key in row]
-        for row, problem in zip(keys, problems, strict=True)
+        _read_again(store.samples[key], preset, problem)
+        for key, (problem, _, _) in zip(keys, asked, strict=True)
     ]
 
 

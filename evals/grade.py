@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from evals.contract import EvalFault, Judgement, ProblemSet, Verdict
 from evals.judge import JUDGE_VERSION, Judge
+from evals.ray_pool import RayJudge
 from evals.run import PassAtK, ProblemResult, pass_at
 from evals.sets import read_lines
 from evals.store import write_atomically
@@ -87,7 +88,7 @@ def _solution(path: Path, number: int, line: str) -> Solution:
 
 
 def grade(
-    judge: Judge,
+    judge: Judge | RayJudge,
     problems: ProblemSet,
     solutions: Sequence[Solution],
     *,
@@ -129,14 +130,16 @@ def _grade(solution: Solution, judgement: Judgement, digest: str) -> Grade:
     )
 
 
-def _held(solution: Solution, problems: ProblemSet, judge: Judge, held: Mapping[int, Grade]) -> Grade | None:
+def _held(
+    solution: Solution, problems: ProblemSet, judge: Judge | RayJudge, held: Mapping[int, Grade]
+) -> Grade | None:
     known = held.get(solution.line)
     if known is None or known.verdict is Verdict.INFRASTRUCTURE:
         return None
     return known if known.judged == _digest(solution, problems, judge) else None
 
 
-def _digest(solution: Solution, problems: ProblemSet, judge: Judge) -> str:
+def _digest(solution: Solution, problems: ProblemSet, judge: Judge | RayJudge) -> str:
     parts = (problems.version, solution.question_id, solution.code or "", JUDGE_VERSION, repr(judge.limits))
     return hashlib.sha256("\x1f".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:16]
 

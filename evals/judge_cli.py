@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 def register(app: typer.Typer) -> None:
     """Add the command to `evals`."""
     app.command()(judge)
+    app.command()(calibrate)
 
 
 def judge(
@@ -44,20 +45,26 @@ def judge(
     ] = "auto",
     time_scale: Annotated[float, typer.Option(min=0.01, help="Multiplies the time limits of tests.")] = 1.0,
     memory: Annotated[int, typer.Option(min=64, help="MiB that a program may take.")] = 1024,
+    executor: Annotated[
+        str, typer.Option(help="local, or ray: spread over the cluster that RAY_ADDRESS names.")
+    ] = "local",
 ) -> None:
     """Grade programs that exist already: a verdict a line, with the failing test and the reason."""
     from rich.console import Console
 
     from evals.grade import GradeFile, grade, read_solutions
     from evals.judge import Judge, JudgeLimits
+    from evals.ray_pool import RayJudge
     from evals.report import GradeProgress, graded
     from evals.sets import load_set
 
     check_sandbox(sandbox)
+    console = Console(stderr=True)
     chosen = load_set(problems, data=data)
+    if chosen.left_out:
+        console.print(f"left out, since interactive problems are not supported: {', '.join(chosen.left_out)}")
     rows = read_solutions(solutions, chosen)
     file = GradeFile(out) if out is not None else None
-    console = Console(stderr=True)
 
     def came(one: Grade) -> None:
         if file is not None:
@@ -65,7 +72,8 @@ def judge(
         progress.add(one)
 
     limits = JudgeLimits(time_scale=time_scale, memory_mb=memory)
-    with Judge(sandbox, limits=limits) as opened, GradeProgress(console, len(rows)) as progress:  # type: ignore[arg-type]
+    kind = RayJudge if on_ray(executor) else Judge
+    with kind(sandbox, limits=limits) as opened, GradeProgress(console, len(rows)) as progress:  # type: ignore[arg-type]
         grades = grade(opened, chosen, rows, held=file.held if file else None, workers=workers, on_grade=came)
     if file is not None:
         file.finish(grades)
@@ -76,6 +84,62 @@ def judge(
         raise typer.Exit(INFRASTRUCTURE)
 
 
+def calibrate(
+    solutions: Annotated[
+        Path,
+        typer.Option(
+            help='Right programs: JSONL, {"question_id", "code"} a line; one per problem is enough.'
+        ),
+    ],
+    problems: Annotated[
+        str, typer.Option("--set", metavar="SET", help="A name from `evals sets`, or a file.")
+    ],
+    out: Annotated[
+        Path, typer.Option(help="Sidecar file to write; beside SET as STEM.sidecar.jsonl it is read with it.")
+    ],
+    factor: Annotated[
+        float, typer.Option(min=1, help="Limit, in multiples of what the reference took.")
+    ] = 5.0,
+    floor: Annotated[float, typer.Option(min=0.1, help="Least limit, seconds.")] = 1.0,
+    per_test: Annotated[bool, typer.Option(help="A limit for each test, too.")] = False,
+    data: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="Folder with problem sets [env FORKLOCK_DATA]."),
+    ] = None,
+    sandbox: Annotated[
+        str, typer.Option(help="auto, docker, bubblewrap or host (isolates nothing).")
+    ] = "auto",
+) -> None:
+    """Measure reference solutions here, and write time limits scaled from what they took."""
+    from rich.console import Console
+
+    from evals.calibrate import calibrated
+    from evals.grade import read_solutions
+    from evals.judge import Judge
+    from evals.sets import load_set, write_sidecar
+
+    check_sandbox(sandbox)
+    chosen = load_set(problems, data=data)
+    rows = read_solutions(solutions, chosen)
+    console = Console(stderr=True)
+
+    def told(name: str, what: str) -> None:
+        console.print(f"{name}: {what}", highlight=False, markup=False)
+
+    with Judge(sandbox) as opened:  # type: ignore[arg-type]
+        found = calibrated(
+            opened, chosen, rows, factor=factor, floor=floor, per_test=per_test, on_problem=told
+        )
+    write_sidecar(out, found)
+    console.print(f"{len(found)} of {len(chosen.problems)} problems have limits now: {out}", highlight=False)
+
+
 def check_sandbox(name: str) -> None:
     if name not in ("auto", "docker", "bubblewrap", "host"):
         raise typer.BadParameter("auto, docker, bubblewrap or host", param_hint="--sandbox")
+
+
+def on_ray(executor: str) -> bool:
+    if executor not in ("local", "ray"):
+        raise typer.BadParameter("local or ray", param_hint="--executor")
+    return executor == "ray"

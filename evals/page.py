@@ -13,6 +13,7 @@ from datetime import date
 from difflib import SequenceMatcher
 
 from evals.comparison import Comparison, Flip, compare_runs
+from evals.contamination import contamination, told
 from evals.contract import EvalFault, Sample, Verdict
 from evals.past import PastRun, read_samples
 from evals.plots import (
@@ -84,6 +85,7 @@ def render_page(
         plots=_plots(results, cutoff),
         cutoff=cutoff,
         halves=[_halves(result, cutoff) for result in results] if cutoff else [],
+        falls=[told(contamination(result, cutoff)) for result in results] if cutoff else [],
         rows=_rows(results),
         decodings=[_decoding(result) for result in results],
         verdicts=list(Verdict),

@@ -14,11 +14,15 @@ from collections.abc import Mapping
 from datetime import date
 from typing import Any, Literal
 
-from evals.contract import Problem, TestCase
+from pydantic import ValidationError
+
+from evals.contract import Checker, Problem, TestCase
 from evals.unpickle import packed_text
 
 Record = Mapping[str, Any]
 _CHECK = "_forklock_check"
+EXTRA_FIELDS = ("checker", "interactive", "time_limit_s", "test_time_limits_s")
+"""Fields that any record may have beside those of its format, or get from a sidecar file."""
 
 
 def problem_from_record(record: object) -> Problem:
@@ -31,14 +35,49 @@ def problem_from_record(record: object) -> Problem:
         raise ValueError(f"expected a JSON object, got {type(record).__name__}")  # noqa: TRY004
     try:
         if "question_content" in record:
-            return _from_livecodebench(record)
+            return _with_extra(_from_livecodebench(record), record)
         if "query" in record and "input_output" in record:
-            return _from_leetcode(record)
+            return _with_extra(_from_leetcode(record), record)
         if {"task_id", "prompt", "test", "entry_point"} <= record.keys():
-            return _from_checked(record)
+            return _with_extra(_from_checked(record), record)
     except KeyError as error:
         raise ValueError(f"the record lacks the field {error}") from error
     raise ValueError("neither a LiveCodeBench, a HumanEval/MBPP nor a LeetCodeDataset record")
+
+
+def _with_extra(problem: Problem, record: Record) -> Problem:
+    """The problem with its checker and its limits, if the record has any."""
+    extra = {name: record[name] for name in ("interactive", "time_limit_s") if name in record}
+    checker = record.get("checker")
+    if checker == "interactive":
+        extra["interactive"], checker = True, None
+    if checker is not None:
+        extra["checker"] = _checker(checker, problem)
+    if (limits := record.get("test_time_limits_s")) is not None:
+        if not isinstance(limits, list) or len(limits) != len(problem.tests):
+            raise ValueError(
+                f"test_time_limits_s must be a list of {len(problem.tests)} numbers, one per test"
+            )
+        extra["tests"] = [
+            test.model_dump() | {"time_limit_s": one} for test, one in zip(problem.tests, limits, strict=True)
+        ]
+    return Problem.model_validate(problem.model_dump() | extra) if extra else problem
+
+
+def _checker(field: object, problem: Problem) -> dict[str, Any]:
+    if problem.tests[0].kind == "assert":
+        raise ValueError("a checker is of no use to assert tests, which compare for themselves")
+    data = {"kind": field} if isinstance(field, str) else dict(_mapping(field))
+    try:
+        checker = Checker.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ValueError(f"checker: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    if checker.kind == "program" and "def check(" not in checker.code:
+        raise ValueError("a checker of kind program needs `code` that defines check(input, expected, output)")
+    if checker.kind == "any" and len(checker.answers) != len(problem.tests):
+        raise ValueError(f"a checker of kind any needs `answers`: {len(problem.tests)} lists, one per test")
+    return data
 
 
 def _from_livecodebench(record: Record) -> Problem:

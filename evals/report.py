@@ -16,7 +16,9 @@ from rich.console import Console, Group
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from evals.catalogue import SetFacts
 from evals.comparison import by_difficulty
+from evals.contamination import Contamination, told
 from evals.contract import ProblemSet, Verdict
 from evals.grade import Grade, scores
 from evals.run import EvalResult, PassAtK, pass_at
@@ -177,6 +179,7 @@ def _facts(result: EvalResult) -> str:
         f"preset {result.preset}",
         f"{result.completion_tokens} tokens, {result.cut} samples cut at the length limit; "
         f"generation {result.generate_s:.1f} s, judging {result.judge_s:.1f} s",
+        *_more_facts(result),
         f"files: {result.folder}",
         *result.notes,
     ]
@@ -185,3 +188,50 @@ def _facts(result: EvalResult) -> str:
             f"{result.infrastructure} samples have no verdict: the judge failed. Run again to judge them."
         )
     return "\n".join(lines)
+
+
+def _more_facts(result: EvalResult) -> list[str]:
+    lines = []
+    if result.repair:
+        lines.append(
+            f"up to {result.repair} repair turns: {result.repaired} samples were asked again; tokens are of all turns"
+        )
+    if result.cost_usd:
+        lines.append(f"cost ${result.cost_usd:.4f}")
+    return lines
+
+
+def sets_table(rows: Sequence[SetFacts]) -> str:
+    """What is here, and where to get what is not; a paragraph each, since names and paths are long."""
+    return "\n".join("\n  ".join(line for line in _set_lines(row) if line) for row in rows)
+
+
+def _set_lines(row: SetFacts) -> list[str]:
+    if not row.problems:
+        return [row.name, row.fault or f"not here: {row.get}", f"licence {row.licence}", str(row.path or "")]
+    count = f"{row.problems} problems, {row.tests} tests ({'/'.join(row.kinds)})"
+    left_out = f"; {row.unsupported} interactive ones are left out" if row.unsupported else ""
+    dates = f"contests {row.first} to {row.last}" if row.first else "no dates"
+    groups = "; ".join(filter(None, (_listed(row.difficulties), _listed(row.platforms))))
+    return [row.name, count + left_out, f"{dates}; {groups}", f"licence {row.licence}", str(row.path)]
+
+
+def _listed(counts: Sequence[tuple[str, int]]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts if name != "unknown")
+
+
+def months_of(row: SetFacts) -> str:
+    """The windows that --start and --end can cut."""
+    return f"{row.name} by month: " + ", ".join(f"{month} {count}" for month, count in row.months)
+
+
+def by_month(found: Contamination) -> Group:
+    """Scores by month against the training cutoff."""
+    table = Table("contests of", "problems", "pass@1  [95 % interval]", f"before {found.cutoff}")
+    for month in found.months:
+        side = {True: "yes", False: "no", None: "partly"}[month.seen]
+        table.add_row(f"{month.first:%Y-%m}", str(month.score.problems), percent(month.score), side)
+    for name, score in (("up to the cutoff", found.before), ("after it", found.after)):
+        table.add_row(name, str(score.problems), percent(score) if score.problems else "", "")
+    undated = f"{found.undated} problems have no date and are on neither side" if found.undated else ""
+    return Group(table, told(found), undated)

@@ -2,7 +2,7 @@
 
 In: an open engine, a problem set, a decoding. Out: an `EvalResult`. Everything is kept as it comes, so the
 same call after a kill goes on where it stopped, and a repeated call makes nothing again. Generation and
-judging take turns over batches of problems. Not covered: repo tasks, repair turns.
+judging take turns over batches of problems. Not covered: repo tasks, sweeps.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import hashlib
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import Protocol
@@ -22,6 +23,8 @@ from evals.contract import EvalFault, Problem, ProblemSet, Sample, Verdict
 from evals.generate import generate
 from evals.judge import JUDGE_VERSION, Judge, JudgeLimits
 from evals.prompts import Preset, as_preset, default_preset
+from evals.ray_pool import RayJudge
+from evals.repair import public_part, repaired
 from evals.stats import Interval, mean_interval, pass_at_k
 from evals.store import RunConfig, Store, write_atomically
 from models.contract import Decoding, Engine, ModelIdentity
@@ -85,6 +88,10 @@ class EvalResult(_Frozen):
     generate_s: float
     judge_s: float
     """Wall-clock seconds of this call."""
+    repair: int = 0
+    """Repair turns at most; tokens and cost are of all turns, verdicts of last answers."""
+    repaired: int = 0
+    """Samples that were asked again at least once."""
     notes: tuple[str, ...] = ()
 
     @property
@@ -128,6 +135,8 @@ class _Clock:
     generate_s: float = 0.0
     judge_s: float = 0.0
     made: int = 0
+    earlier: list[Sample] = field(default_factory=list)
+    """Answers that a repair took the place of: they cost, and are not judged."""
 
 
 def run_eval(
@@ -141,6 +150,8 @@ def run_eval(
     root: Path | None = None,
     sandbox: BackendName = "auto",
     limits: JudgeLimits | None = None,
+    repair: int = 0,
+    judge: Judge | RayJudge | None = None,
     progress: Progress | None = None,
     replace_result: bool = True,
 ) -> EvalResult:
@@ -152,14 +163,21 @@ def run_eval(
         ks: which pass@k to report; each at most `n`.
         root: where runs are kept; None is the user's cache.
         replace_result: whether this result takes the place of one that the run's folder has already.
+        repair: times that an answer which fails the public tests is shown how, and asked again.
+        judge: open already, and left open; None opens one here by `sandbox` and `limits`.
 
     Raises:
-        EvalFault: bad options, or the store failed.
+        EvalFault: bad options (a repair without any public test among them), or the store failed.
         ModelFault, SandboxFault: the engine or the sandbox failed; all that was made is kept.
     """
     n = n or decoding.n
     if too_large := [k for k in ks if not 1 <= k <= n]:
         raise EvalFault(f"pass@{too_large[0]} needs at least that many samples", fix=f"-n {max(too_large)}")
+    if repair and not any(public_part(problem) for problem in problem_set.problems):
+        raise EvalFault(
+            f"{problem_set.name} has no public tests, so nothing may be shown of a failure",
+            fix="run without --repair, or take a set with public tests (LiveCodeBench's records have them)",
+        )
     chosen = default_preset(problem_set.problems[0].tests[0].kind) if preset == "auto" else as_preset(preset)
     config = RunConfig(
         set_name=problem_set.name.partition("[")[0],
@@ -167,15 +185,19 @@ def run_eval(
         model=engine.identity,
         preset=chosen,
         decoding=decoding.model_copy(update={"n": 1}),
+        repair=repair,
     )
     watch, clock = progress or Unwatched(), _Clock()
-    with Store(config, root) as store, Judge(sandbox, limits=limits) as judge:
+    with (
+        Store(config, root) as store,
+        nullcontext(judge) if judge else Judge(sandbox, limits=limits) as opened,
+    ):
         watch.begin(len(problem_set.problems) * n, len(store.samples))
         rows: list[list[Sample]] = []
         size = max(1, BATCH_ROWS // n)
         for start in range(0, len(problem_set.problems), size):
             batch = problem_set.problems[start : start + size]
-            rows += _batch(engine, judge, batch, chosen, n, store, watch, clock)
+            rows += _batch(engine, opened, batch, chosen, n, store, watch, clock)
         result = _result(store, problem_set, n, ks, rows, clock)
         if replace_result or not (store.folder / "result.json").exists():
             write_atomically(store.folder / "result.json", result.model_dump_json(indent=1))
@@ -184,7 +206,7 @@ def run_eval(
 
 def _batch(
     engine: Engine,
-    judge: Judge,
+    judge: Judge | RayJudge,
     problems: Sequence[Problem],
     preset: Preset,
     n: int,
@@ -202,6 +224,12 @@ def _batch(
     rows = generate(
         engine, problems, preset=preset, n=n, store=store, on_tokens=watch.tokens, on_sample=sampled
     )
+    if store.config.repair:
+        rows, earlier = repaired(
+            engine, judge, problems, rows, preset=preset, turns=store.config.repair, store=store,
+            judge_of=_judge_of, on_tokens=watch.tokens, on_sample=sampled,
+        )  # fmt: skip
+        clock.earlier += earlier
     between = time.monotonic()
     pairs = [(p, s) for p, row in zip(problems, rows, strict=True) for s in row]
     left = [(p, s) for p, s in pairs if _needs_judging(store, s)]
@@ -255,7 +283,8 @@ def _result(
         )
         for problem, row in zip(problem_set.problems, rows, strict=True)
     )
-    completions = [sample.completion for row in rows for sample in row]
+    last = [sample for row in rows for sample in row]
+    completions = [sample.completion for sample in (*last, *clock.earlier)]
     costs = [completion.cost_usd for completion in completions]
     return EvalResult(
         run_id=store.config.run_id,
@@ -275,6 +304,8 @@ def _result(
         made=clock.made,
         generate_s=round(clock.generate_s, 3),
         judge_s=round(clock.judge_s, 3),
+        repair=store.config.repair,
+        repaired=sum(sample.turn > 0 for sample in last),
         notes=tuple(store.notes),
     )
 

@@ -19,12 +19,14 @@ from dataclasses import dataclass
 from datetime import date
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from evals.contract import EvalFault, Problem, ProblemSet
-from evals.records import problem_from_record
+from evals.records import EXTRA_FIELDS, problem_from_record
 
 DATA_VARIABLE = "FORKLOCK_DATA"
 _SUFFIXES = (".jsonl", ".jsonl.gz")
+_SIDECAR = ".sidecar.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,8 @@ def load_set(
         and (difficulty is None or problem.difficulty.lower() == difficulty.lower())
         and (platform is None or problem.platform.lower() == platform.lower())
     ]
+    left_out = tuple(problem.question_id for problem in kept if problem.interactive)
+    kept = [problem for problem in kept if not problem.interactive]
     if limit is not None and limit < len(kept):
         kept = kept[:limit] if seed is None else _draw(kept, limit, seed)
     if not kept:
@@ -77,7 +81,7 @@ def load_set(
             f"no problem of {name} is left after the filters",
             fix=f"the set has {_summary(problems)}; widen the window or drop a filter",
         )
-    return ProblemSet(name=name, version=version, problems=tuple(kept))
+    return ProblemSet(name=name, version=version, problems=tuple(kept), left_out=left_out)
 
 
 def available_sets(data: Path | None = None) -> list[SetInfo]:
@@ -118,9 +122,13 @@ def read_problems(path: Path) -> list[Problem]:
     """
     problems: list[Problem] = []
     seen: dict[str, int] = {}
+    more = read_sidecar(sidecar_path(path))
     for number, line in read_lines(path):
         try:
-            problem = problem_from_record(json.loads(line))
+            record = json.loads(line)
+            problem = problem_from_record(
+                record if not isinstance(record, dict) else record | _extra(record, more)
+            )
         except (ValueError, RecursionError) as error:
             raise EvalFault(
                 f"{path.name}, line {number}: {str(error).splitlines()[0]}",
@@ -137,6 +145,55 @@ def read_problems(path: Path) -> list[Problem]:
     if not problems:
         raise EvalFault(f"{path} holds no problem", fix="give a JSONL file with one problem per line")
     return problems
+
+
+def sidecar_path(path: Path) -> Path:
+    """Where checkers and limits of a set's problems may lie, beside the set that is not changed."""
+    return path.with_name(_stem(path) + _SIDECAR)
+
+
+def read_sidecar(path: Path) -> dict[str, dict[str, Any]]:
+    """Fields to put over the records, by question_id; none where there is no such file.
+
+    Raises:
+        EvalFault: damaged, or a field that a sidecar cannot set.
+    """
+    if not path.exists():
+        return {}
+    found: dict[str, dict[str, Any]] = {}
+    for number, line in read_lines(path):
+        try:
+            record = json.loads(line)
+            name = str(record.pop("question_id"))
+            if unknown := record.keys() - set(EXTRA_FIELDS):
+                raise ValueError(f"unknown field {sorted(unknown)[0]!r}; there are {', '.join(EXTRA_FIELDS)}")
+        except (ValueError, KeyError, AttributeError) as error:
+            raise EvalFault(
+                f"{path.name}, line {number}: {error}", fix="correct the line, or remove it"
+            ) from error
+        found.setdefault(name, {}).update(record)
+    return found
+
+
+def write_sidecar(path: Path, found: dict[str, dict[str, Any]]) -> None:
+    """Write fields by question_id; what the file has of other problems and fields stays.
+
+    Raises:
+        EvalFault: it exists and is damaged, or cannot be written.
+    """
+    merged = read_sidecar(path)
+    for name, fields in found.items():
+        merged.setdefault(name, {}).update(fields)
+    text = "".join(json.dumps({"question_id": name, **fields}) + "\n" for name, fields in merged.items())
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise EvalFault(f"cannot write {path}: {error.strerror}", fix="free or allow it") from error
+
+
+def _extra(record: dict[str, Any], more: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    name = record.get("question_id", record.get("task_id"))
+    return more.get(str(name), {})
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -180,7 +237,11 @@ def _files(data: Path | None) -> list[Path]:
         return []
     if not folder.is_dir():
         raise EvalFault(f"{folder} is not a folder", fix=f"correct --data or {DATA_VARIABLE}")
-    return sorted(file for file in folder.iterdir() if file.name.endswith(_SUFFIXES))
+    return sorted(
+        file
+        for file in folder.iterdir()
+        if file.name.endswith(_SUFFIXES) and not file.name.endswith(_SIDECAR)
+    )
 
 
 def _stem(path: Path) -> str:
@@ -213,9 +274,17 @@ def _draw(problems: Sequence[Problem], limit: int, seed: int) -> list[Problem]:
 def _digest(problems: Sequence[Problem]) -> str:
     digest = hashlib.sha256()
     for problem in problems:
-        digest.update(problem.model_dump_json().encode())
+        digest.update(_told(problem).encode())
         digest.update(b"\n")
     return digest.hexdigest()[:16]
+
+
+def _told(problem: Problem) -> str:
+    """A problem as text. What few problems have is left out where it is not set: it came later, and versions of
+    sets without it stay what they were."""
+    unset = {name: True for name in ("checker", "interactive") if not getattr(problem, name)}
+    plain = {"tests": {"__all__": {"time_limit_s"}}} if not any(t.time_limit_s for t in problem.tests) else {}
+    return problem.model_dump_json(exclude={**unset, **plain})
 
 
 def _unit(text: str) -> float:

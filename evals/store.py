@@ -34,10 +34,15 @@ class RunConfig(BaseModel):
     model: ModelIdentity
     preset: str
     decoding: Decoding
+    repair: int = 0
+    """Repair turns at most."""
 
     @property
     def run_id(self) -> str:
-        text = self.model_dump_json(exclude={"decoding": {"n"}, "set_name": True})
+        data = self.model_dump(mode="json", exclude={"decoding": {"n"}, "set_name": True})
+        if not self.repair:
+            del data["repair"]  # came later: ids of runs without it stay what they were
+        text = json.dumps(data, separators=(",", ":"), ensure_ascii=False)
         model = self.model.name.rstrip("/").rsplit("/", maxsplit=1)[-1]
         adapter = f"+{self.model.adapter.rsplit('/', maxsplit=1)[-1]}" if self.model.adapter else ""
         name = re.sub(r"[^\w.+-]+", "_", f"{self.set_name}-{model}{adapter}")

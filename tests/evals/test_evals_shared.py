@@ -1,0 +1,106 @@
+"""Tests of one program that share a process: what one leaves behind must not reach the next, nor any verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from evals.contract import Problem, TestCase, Verdict
+from evals.driver_contained import contained
+from evals.judge import Judge, JudgeLimits
+from sandbox import SandboxUnavailable
+
+
+@pytest.fixture(scope="module")
+def judge() -> Iterator[Judge]:
+    try:
+        opened = Judge(limits=JudgeLimits(time_scale=0.2, memory_mb=512))
+    except SandboxUnavailable as fault:
+        pytest.skip(f"no sandbox on this machine: {fault.message}")
+    with opened:
+        yield opened
+
+
+def problem(*outputs: str, kind: str = "functional") -> Problem:
+    tests = tuple(TestCase.model_validate({"kind": kind, "input": "1", "output": out}) for out in outputs)
+    return Problem(question_id="q", title="q", prompt="", entry_point="f", tests=tests)
+
+
+COUNTERS = {
+    "global list": "seen = []\ndef f(n):\n    seen.append(n)\n    return len(seen)",
+    "class attribute": "class Solution:\n  k = 0\n  def f(self, n):\n    Solution.k += n\n    return Solution.k",
+    "default argument": "def f(n, seen=[]):\n    seen.append(n)\n    return len(seen)",
+    "builtins": "import builtins\ndef f(n):\n    builtins.k = getattr(builtins, 'k', 0) + 1\n    return builtins.k",
+    "a module": "import math\ndef f(n):\n    math.k = getattr(math, 'k', 0) + 1\n    return math.k",
+    "a module under a local name": "def f(n):\n    import math as m\n    m.k = getattr(m, 'k', 0) + 1\n    return m.k",
+    "environment": "from os import environ as e\ndef f(n):\n    e['K'] = e.get('K', '') + 'x'\n    return len(e['K'])",
+    "a file": "def f(n):\n    with open('k', 'a+') as file:\n        file.write('x')\n        return file.tell()",
+    "slow to load": "x = sum(range(300000))\nseen = []\ndef f(n):\n    seen.append(n)\n    return len(seen)",
+    "cache": "@cache\ndef g(): return []\ndef f(n):\n    g().append(n)\n    return len(g())",
+}
+
+
+def test_nothing_is_left_for_the_next_test(judge: Judge) -> None:
+    """Each counts its own calls: fresh for each test, it answers 1 thrice."""
+    found = judge.judge_many([(problem("1", "1", "1"), code) for code in COUNTERS.values()])
+    assert not {n: j for n, j in zip(COUNTERS, found, strict=True) if j.verdict != Verdict.PASSED}
+    found = judge.judge_many([(problem("1", "2", "3"), code) for code in COUNTERS.values()])
+    verdicts = {n: (j.verdict, j.failing_test) for n, j in zip(COUNTERS, found, strict=True)}
+    assert set(verdicts.values()) == {(Verdict.WRONG_ANSWER, 1)}, verdicts
+
+
+def test_scripts_share_nothing_either(judge: Judge) -> None:
+    scripts = {
+        "plain": "seen = []\nseen.append(input())\nprint(len(seen))",
+        "stdin object": "import sys\nsys.stdin.k = getattr(sys.stdin, 'k', 0) + 1\nprint(sys.stdin.k)",
+        "exit": "import sys\nprint(int(sys.stdin.readline()))\nsys.exit()",
+        "buffers": "import sys\nsys.stdout.buffer.write(sys.stdin.buffer.read())",
+        "a stream replaced": "import io, sys\nsys.stdin = io.StringIO(sys.stdin.read())\nprint(input())",
+    }
+    wanted = problem("1", "1", "1", kind="stdin")
+    found = judge.judge_many([(wanted, code) for code in scripts.values()])
+    assert not {n: j for n, j in zip(scripts, found, strict=True) if j.verdict != Verdict.PASSED}
+    assert judge.judge(problem("1", "1", "2", kind="stdin"), scripts["exit"]).failing_test == 2
+
+
+def test_a_failure_after_others_comes_from_a_process_of_its_own(judge: Judge) -> None:
+    """A left-over that the look at the code does not see may cost time, never the verdict."""
+    hidden = "import typing\nkeep = getattr(typing, 'List')\ndef f(n):\n    "
+    hidden += "got = typing.__dict__ if False else typing\n    return 1"
+    assert judge.judge(problem("1", "1"), hidden).verdict == Verdict.PASSED
+    sneaky = (
+        "import math\nput = type(math).__setattr__\ndef f(n):\n"
+        "    put(math, 'left', getattr(math, 'left', 0) + 1)\n    return math.left"
+    )
+    aliased = "import collections\nbox = [collections]\ndef f(n):\n    m = box[0]\n"
+    aliased += "    m.left = getattr(m, 'left', 0) + 1\n    return m.left"
+    assert contained(compile(aliased, "x", "exec")), "no longer a blind spot: find another for this test"
+    found = judge.judge_many([(problem("1", "1", "1"), code) for code in (sneaky, aliased)])
+    assert [j.verdict for j in found] == [Verdict.PASSED, Verdict.PASSED]
+
+
+@pytest.mark.parametrize(
+    "ending", ["1/0", "while True: pass", "x = bytearray(1 << 30)", "import os; os._exit(3)"]
+)
+def test_how_a_later_test_ends(judge: Judge, ending: str) -> None:
+    expected = {
+        "1/0": Verdict.EXCEPTION,
+        "while True: pass": Verdict.TIMED_OUT,
+        "x = bytearray(1 << 30)": Verdict.OUT_OF_MEMORY,
+        "import os; os._exit(3)": Verdict.EXCEPTION,
+    }[ending]
+    tests = tuple(TestCase(kind="functional", input=str(n), output=str(n)) for n in range(4))
+    asked = Problem(question_id="q", title="q", prompt="", entry_point="f", tests=tests)
+    found = judge.judge(asked, f"def f(n):\n    if n == 2:\n        {ending}\n    return n")
+    assert (found.verdict, found.failing_test) == (expected, 2)
+
+
+def test_drivers_at_once_do_not_meet(judge: Judge) -> None:
+    """A program that ends all it can see costs no other driver a verdict, also where commands share a container."""
+    killer = "import os, signal\ndef f(n):\n    os.kill(-1, signal.SIGKILL)\n    return 0"
+    good = "def f(n):\n    import time\n    time.sleep(0.05)\n    return 1"
+    attempts = [(problem("1"), code) for code in [killer, *[good] * 5] * 2]
+    found = judge.judge_many(attempts, workers=2)
+    assert [j.verdict for j in found][1:6] == [Verdict.PASSED] * 5
+    assert [j.verdict for j in found][7:] == [Verdict.PASSED] * 5
