@@ -169,9 +169,10 @@ class LaneMaker:
             lines = file.splitlines(keepends=True)
             first = lines[symbol.start_line - 1]
             indent = len(first) - len(first.lstrip(" "))
+            pad = " " * indent
             text = continuation_text(
                 "".join(lines[: symbol.start_line - 1]),
-                textwrap.indent(opening, " " * indent),
+                textwrap.indent(opening, pad) + pad,  # its last line is blank, which `indent` leaves alone
                 task=self.task,
                 tests=tests,
                 room=self.prompt_tokens // 3,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import subprocess
 import textwrap
 from pathlib import Path
 
@@ -111,6 +112,39 @@ def test_text_that_goes_on_rightly_solves(repo: Path, style: str) -> None:
     assert "+    return sum(prices)" in report.diff
     assert "other" not in report.diff
     assert {event.messages[0].role for event in asked} == {"text"}
+
+
+def test_a_method_goes_on_at_its_own_depth(tmp_path: Path) -> None:
+    repo = tmp_path / "repo"
+    repo.mkdir()
+    source = '''
+class Cart:
+    def __init__(self, prices):
+        self.prices = prices
+
+    def total(self):
+        """Sum of the prices.
+
+        All of them.
+        """
+        return self.prices[0]
+
+    def mean(self):
+        return self.total() / len(self.prices)
+'''
+    (repo / "shop.py").write_text(source)
+    (repo / "test_shop.py").write_text(
+        "from shop import Cart\n\ndef test_total():\n    assert Cart([1, 2]).total() == 3\n"
+    )
+    for args in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "start"]):
+        subprocess.run(["git", "-c", "user.name=t", "-c", "user.email=t@t", *args], cwd=repo, check=True)
+    header = (
+        '    def total(self):\n        """Sum of the prices.\n\n        All of them.\n        """\n       '
+    )
+    engine = GoesOn(header, " kept = list(self.prices)\n        return sum(kept)\n")
+    report, _ = run(repo, engine, "continue")
+    assert report.outcome == "solved"
+    assert "+        kept = list(self.prices)\n+        return sum(kept)\n" in report.diff
 
 
 def test_an_engine_that_only_chats_is_asked_in_a_chat(repo: Path) -> None:
