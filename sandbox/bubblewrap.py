@@ -26,7 +26,7 @@ from sandbox.cgroups import Group, make_group
 from sandbox.contract import ExecResult, Limits, Policy, Sandbox, SandboxFault
 from sandbox.limits import MemoryWatcher, command_env, command_with_limits, write_accounts
 from sandbox.process import Finished, Running, start
-from sandbox.workspace import Workspace
+from sandbox.workspace import Workspace, use
 
 _ETC = (
     "alternatives", "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime", "mime.types", "python3",
@@ -130,8 +130,7 @@ class BubblewrapSandbox(Sandbox):
             return _result(done, tree, channel.ending(), group, watcher)
 
     def fork(self) -> BubblewrapSandbox:
-        workspace = self._workspace.fork()
-        return BubblewrapSandbox(workspace, self.policy)
+        return use(self._workspace.fork(), lambda fork: BubblewrapSandbox(fork, self.policy))
 
     def diff(self) -> str:
         return self._workspace.diff()

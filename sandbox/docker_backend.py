@@ -21,10 +21,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from sandbox.contract import ExecResult, Limits, Policy, Sandbox, SandboxFault
-from sandbox.docker_engine import DEFAULT_IMAGE, Bind, Container, start_container, why_not
+from sandbox.docker_engine import DEFAULT_IMAGE, Bind, Container, sees_our_mounts, start_container, why_not
 from sandbox.limits import command_env
 from sandbox.process import Pump
-from sandbox.workspace import Workspace
+from sandbox.workspace import Workspace, use
 
 _Key = tuple[int, int, bool]
 _runs: dict[tuple[str, str], bool] = {}
@@ -115,7 +115,8 @@ class DockerSandbox(Sandbox):
         container.close()
 
     def fork(self) -> DockerSandbox:
-        return DockerSandbox(self._workspace.fork(), self.policy)
+        fork = self._workspace.fork(layered=sees_our_mounts())
+        return use(fork, lambda workspace: DockerSandbox(workspace, self.policy))
 
     def diff(self) -> str:
         return self._workspace.diff()

@@ -20,7 +20,7 @@ import psutil
 from sandbox.contract import ExecResult, Limits, Policy, Sandbox, SandboxFault
 from sandbox.limits import MemoryWatcher, command_env, command_with_limits
 from sandbox.process import Running, start
-from sandbox.workspace import Workspace
+from sandbox.workspace import Workspace, use
 
 _MARK = "FORKLOCK_COMMAND"
 
@@ -100,7 +100,7 @@ class HostSandbox(Sandbox):
         )
 
     def fork(self) -> HostSandbox:
-        return HostSandbox(self._workspace.fork(), self.policy)
+        return use(self._workspace.fork(), lambda fork: HostSandbox(fork, self.policy))
 
     def diff(self) -> str:
         return self._workspace.diff()
