@@ -26,6 +26,7 @@ from sandbox.cgroups import Group, make_group
 from sandbox.contract import ExecResult, Limits, Policy, Sandbox, SandboxFault
 from sandbox.limits import MemoryWatcher, command_env, command_with_limits, write_accounts
 from sandbox.process import Finished, Running, start
+from sandbox.seccomp import filter_program
 from sandbox.workspace import Workspace, use
 
 _ETC = (
@@ -198,9 +199,10 @@ class _Ending:
 
 
 class _Channel:
-    """bubblewrap's status pipe, and the pipe that holds the command back until its group is set.
+    """bubblewrap's status pipe, the system-call filter, and the pipe that holds the command back until its group
+    is set.
 
-    The command never sees either: bubblewrap closes both before it starts it.
+    The command never sees them: bubblewrap closes them before it starts it.
     """
 
     def __init__(self, *, blocking: bool) -> None:
@@ -208,6 +210,12 @@ class _Channel:
         self.theirs = [status_theirs]
         self.report = status_theirs
         self.options = ["--json-status-fd", str(status_theirs)]
+        if program := filter_program():
+            filter_theirs, filter_ours = os.pipe()
+            os.write(filter_ours, program)  # a pipe holds far more
+            os.close(filter_ours)
+            self.theirs.append(filter_theirs)
+            self.options += ["--seccomp", str(filter_theirs)]
         self._gate: int | None = None
         if blocking:
             gate_theirs, self._gate = os.pipe()

@@ -24,6 +24,7 @@ from sandbox.contract import ExecResult, Limits, Policy, Sandbox, SandboxFault
 from sandbox.docker_engine import DEFAULT_IMAGE, Bind, Container, sees_our_mounts, start_container, why_not
 from sandbox.limits import command_env
 from sandbox.process import Pump
+from sandbox.seccomp import filter_program
 from sandbox.workspace import Workspace, use
 
 _Key = tuple[int, int, bool]
@@ -134,7 +135,13 @@ class DockerSandbox(Sandbox):
 
 
 def _request(argv: Sequence[str], env: Mapping[str, str], cwd: str, limits: Limits) -> dict[str, object]:
-    return {"argv": list(argv), "env": dict(env), "cwd": cwd, "rlimits": _rlimits(limits)}
+    return {
+        "argv": list(argv),
+        "env": dict(env),
+        "cwd": cwd,
+        "rlimits": _rlimits(limits),
+        "filter": filter_program().hex(),
+    }
 
 
 def _run(

@@ -18,15 +18,18 @@ import resource
 import select
 import signal
 import socket
+import struct
 import sys
 import time
 
 PR_SET_DUMPABLE = 4
 PR_SET_CHILD_SUBREAPER = 36
+PR_SET_NO_NEW_PRIVS = 38
+PR_SET_SECCOMP, SECCOMP_FILTER = 22, 2
 GRACE_S = 3.0
 
 
-LIBC = ctypes.CDLL(None)
+LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 def prctl(option: int, value: int) -> None:
@@ -137,12 +140,23 @@ def become(request: dict, streams: tuple) -> None:  # type: ignore[type-arg]
         for name, (soft, hard) in request["rlimits"].items():
             resource.setrlimit(getattr(resource, name), (soft, hard))
         os.chdir(request["cwd"])
+        restrict(bytes.fromhex(request["filter"]))
         os.execvpe(request["argv"][0], request["argv"], request["env"])  # noqa: S606
     except OSError as error:
         os.write(2, f"cannot start {request['argv'][0]}: {error.strerror}\n".encode())
         os._exit(127 if isinstance(error, (FileNotFoundError, NotADirectoryError)) else 126)
     finally:
         os._exit(126)
+
+
+def restrict(program: bytes) -> None:
+    """Put this process and all it starts under a system-call filter (classic BPF)."""
+    if not program:
+        return
+    text = ctypes.create_string_buffer(program, len(program))
+    head = struct.pack("HP", len(program) // 8, ctypes.addressof(text))
+    if LIBC.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) or LIBC.prctl(PR_SET_SECCOMP, SECCOMP_FILTER, head, 0, 0):
+        raise OSError(ctypes.get_errno() or 22, "the system-call filter was refused")
 
 
 def kill_descendants() -> bool:
