@@ -5,7 +5,7 @@ namespaces, an empty read-only root with `/usr` and a handful of `/etc` files in
 and `/tmp`, the workspace at its own path and no capabilities. Its end is the end of its pid namespace, so
 nothing survives it. Limits: control groups where writable, else rlimits and a watcher (`limits.py`).
 
-Not covered: how much all files of the workspace together may grow (each is bounded), and kernel bugs.
+Not covered: how much all files of a workspace that is no layer may grow together, and kernel bugs.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
 from sandbox.cgroups import Group, make_group
 from sandbox.contract import ExecResult, Limits, Policy, Sandbox, SandboxFault
-from sandbox.limits import MemoryWatcher, command_env, command_with_limits, write_accounts
+from sandbox.limits import DiskWatcher, MemoryWatcher, command_env, command_with_limits, write_accounts
 from sandbox.process import Finished, Running, start
 from sandbox.seccomp import filter_program
 from sandbox.workspace import Workspace, use
@@ -121,14 +121,22 @@ class BubblewrapSandbox(Sandbox):
             )
             tree = _Tree(channel, running, group)
             watcher = None if group else MemoryWatcher(tree.init, limits.memory_mb, tree.kill)
+            disk = DiskWatcher(self._workspace.changes, limits.disk_mb, tree.kill)
+
+            def tick() -> None:
+                disk.tick()
+                if watcher:
+                    watcher.tick()
+
             done = running.wait(
                 stdin=stdin,
                 timeout_s=timeout_s,
                 keep=limits.output_bytes,
                 kill=tree.kill,
-                tick=watcher.tick if watcher else None,
+                tick=tick if watcher or self._workspace.changes else None,
             )
-            return _result(done, tree, channel.ending(), group, watcher)
+            result = _result(done, tree, channel.ending(), group, watcher)
+            return replace(result, disk_full=disk.over)
 
     def fork(self) -> BubblewrapSandbox:
         return use(self._workspace.fork(), lambda fork: BubblewrapSandbox(fork, self.policy))

@@ -2,8 +2,8 @@
 
 In: nothing. Out: a program for `bwrap --seccomp` or `prctl(PR_SET_SECCOMP)`. It refuses what namespaces do not
 hold: sockets of families other than unix, internet and netlink (a virtual machine's AF_VSOCK reaches its host
-from any network namespace), and the kernel's key rings. Everything else is the sandbox's affair: this is no
-list of harmless calls.
+from any network namespace), the kernel's key rings, and io_uring, by which sockets can be made unseen. All else
+is the sandbox's affair: this is no list of harmless calls.
 
 Architectures: x86-64 (with its 32-bit calls; x32 is refused) and arm64. Elsewhere there is no filter.
 """
@@ -31,16 +31,15 @@ def filter_program() -> bytes:
     machine = platform.machine()
     if machine == "x86_64":
         native = [(_LEAST, 0, 1, _X32), (_RETURN, 0, 0, _ERRNO | _ENOSYS)]
-        native += _calls(sockets=(41,), keys=(248, 249, 250))
+        native += _calls(sockets=(41,), refused=(248, 249, 250, 425))
         # 32-bit programs: `socketcall` keeps its family in memory, where no filter can look.
         compatible = [(_EQUAL, 0, 1, 102), (_RETURN, 0, 0, _ERRNO | _EAFNOSUPPORT)]
-        compatible += _calls(sockets=(359,), keys=(286, 287, 288))
+        compatible += _calls(sockets=(359,), refused=(286, 287, 288, 425))
         lines = [*_for(0xC000003E, native), *_for(0x40000003, compatible)]
     elif machine == "aarch64":
-        # 32-bit programs go without sockets by name: arm has 281, and 102 only in the old ABI.
         lines = [
-            *_for(0xC00000B7, _calls(sockets=(198,), keys=(217, 218, 219))),
-            *_for(0x40000028, _calls(sockets=(281,), keys=(309, 310, 311))),
+            *_for(0xC00000B7, _calls(sockets=(198,), refused=(217, 218, 219, 425))),
+            *_for(0x40000028, _calls(sockets=(281,), refused=(309, 310, 311, 425))),
         ]
     else:
         return b""
@@ -54,10 +53,10 @@ def _for(architecture: int, body: list[_Line]) -> list[_Line]:
     return [*head, *body]
 
 
-def _calls(sockets: tuple[int, ...], keys: tuple[int, ...]) -> list[_Line]:
-    """With the call's number loaded: refuse key rings, and sockets by family; allow the rest."""
+def _calls(sockets: tuple[int, ...], refused: tuple[int, ...]) -> list[_Line]:
+    """With the call's number loaded: refuse some, and sockets by family; allow the rest."""
     lines: list[_Line] = []
-    for number in keys:
+    for number in refused:
         lines += [(_EQUAL, 0, 1, number), (_RETURN, 0, 0, _ERRNO | _EPERM)]
     by_family: list[_Line] = [(_LOAD, 0, 0, _FIRST_ARGUMENT)]
     for family in _FAMILIES:

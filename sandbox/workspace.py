@@ -53,6 +53,11 @@ class Workspace:
         return self.root != self.origin
 
     @property
+    def changes(self) -> Path | None:
+        """Where a layer keeps what differs from its snapshot; None for copies and what was opened in place."""
+        return self.private / "upper" if self.snapshot else None
+
+    @property
     def objects(self) -> Path | None:
         """A name of the origin's git objects outside every workspace, None without any. Copies borrow them
         by it, so that a repo's history is never copied; inside a sandbox it must lead to the same place."""
@@ -105,9 +110,9 @@ class Workspace:
         else:
             snapshot = found
         try:
-            if self.snapshot:
+            if self.changes:
                 leave = frozenset((".forklock", *self.environments))
-                copy_changes(self.private / "upper", private / "upper", leave)
+                copy_changes(self.changes, private / "upper", leave)
             snapshot.mount(private, root)
         except BaseException as error:
             snapshot.shared.release()

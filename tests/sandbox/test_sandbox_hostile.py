@@ -21,6 +21,7 @@ import psutil
 import pytest
 
 from sandbox import Limits, Policy, Sandbox
+from sandbox.snapshot import layers_work
 
 HEADER = """
 import ctypes, errno, json, os, signal, socket, struct, subprocess, sys, time
@@ -169,6 +170,7 @@ attempt("setgroups", lambda: os.setgroups([0, 27, 999]) or True)
 attempt("another user", lambda: os.setuid(int(sys.argv[1]) + 1) or True)
 attempt("module", lambda: True if libc.syscall(175, b"x", 1, b"") == 0 else None)
 attempt("reboot", lambda: True if libc.syscall(169, 0xfee1dead, 672274793, 0, 0) == 0 else None)
+attempt("io_uring", lambda: True if libc.syscall(425, 1, ctypes.create_string_buffer(256)) >= 0 else None)
 attempt("key ring", lambda: True if libc.syscall(250, 0, -3, 0) >= 0 else None)
 attempt("hostname", lambda: socket.sethostname("evil") or True)
 attempt("swap", lambda: call("swapoff", b"/swapfile"))
@@ -351,6 +353,27 @@ for _ in range(200):
         place = fork.root
         fork.exec(["python3", "-c", HEADER + script])
     assert not place.parent.exists()
+
+
+def test_many_files_together_meet_the_disk_limit(backend, open_here, repo: Path, tmp_path: Path) -> None:
+    if not layers_work(tmp_path):
+        pytest.skip("layers: this user may not mount overlays here. Fix: run as root")
+    limits = Limits(disk_mb=24, file_mb=4, memory_mb=256, wall_s=60)
+    script = "i=0; while :; do i=$((i+1)); head -c 1000000 /dev/zero > f$i; sleep 0.02; done"
+    with open_here(backend).fork() as fork:
+        assert not fork.exec(["sh", "-c", "head -c 1000000 /dev/zero > f"], limits=limits).disk_full
+        result = fork.exec(["sh", "-c", script], limits=limits)
+        assert (result.disk_full, result.ok, result.timed_out, result.oom_killed) == (
+            True,
+            False,
+            False,
+            False,
+        )
+        assert result.wall_s < 50
+        assert sum(path.stat().st_size for path in fork.root.glob("f*")) < 200 << 20
+        again = fork.exec(["sleep", "20"], limits=limits)
+        assert again.disk_full, "a full fork stays full"
+    assert not list(repo.glob("f*"))
 
 
 def test_the_protocol_of_the_supervisor_cannot_be_spoken(isolated, open_here) -> None:
