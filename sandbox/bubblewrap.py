@@ -22,6 +22,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
+from sandbox.bubblewrap_view import environment, git_read_only, uid_inside, view
 from sandbox.cgroups import Group, make_group
 from sandbox.contract import ExecResult, Limits, Policy, Sandbox, SandboxFault
 from sandbox.limits import DiskWatcher, MemoryWatcher, command_env, command_with_limits, write_accounts
@@ -29,14 +30,6 @@ from sandbox.process import Finished, Running, start
 from sandbox.seccomp import filter_program
 from sandbox.workspace import Workspace, use
 
-_ETC = (
-    "alternatives", "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime", "mime.types", "python3",
-    "python3.11", "python3.12", "python3.13", "java-11-openjdk", "java-17-openjdk", "java-21-openjdk",
-)  # fmt: skip
-_ETC_NETWORK = ("resolv.conf", "nsswitch.conf", "ssl", "pki", "ca-certificates", "services", "protocols")
-_MASKED = ("kcore", "keys", "kpagecgroup", "kpagecount", "kpageflags", "sched_debug", "timer_list")
-_TMP, _TMP_MB = "/tmp", 512  # noqa: S108
-_SHM, _SHM_MB = "/dev/shm", 64  # noqa: S108
 # Process 1 of the namespace. It outlives the command by an instant, so that a signal that the command
 # sends itself has its default effect, and what it says about the command's death goes nowhere.
 _INIT = 'exec 3>&2 2>/dev/null; (exec "$@" 2>&3 3>&-); exit $?'
@@ -58,8 +51,8 @@ class BubblewrapSandbox(Sandbox):
         self.policy = policy
         self._closed = False
         self._owner = _owner(workspace.root)
-        self._view = _view(workspace, policy)
-        write_accounts(workspace.private, _uid_inside(), _uid_inside())
+        self._view = view(workspace, policy, self._owner)
+        write_accounts(workspace.private, uid_inside(), uid_inside())
 
     @property
     def workdir(self) -> str:
@@ -85,8 +78,8 @@ class BubblewrapSandbox(Sandbox):
             return self._run(
                 [
                     *self._view,
-                    *_git_read_only(self._workspace),
-                    *_environment(command_env(self.policy, env)),
+                    *git_read_only(self._workspace),
+                    *environment(command_env(self.policy, env)),
                     "--chdir",
                     self._workspace.resolve(cwd),
                 ],
@@ -306,78 +299,6 @@ class _Tree:
     def __del__(self) -> None:
         if self._handle is not None:
             os.close(self._handle)
-
-
-def _view(workspace: Workspace, policy: Policy) -> list[str]:
-    """bubblewrap's options for what a command sees; the same for every command of a sandbox."""
-    options = [
-        "--unshare-user", "--disable-userns", "--unshare-ipc", "--unshare-pid", "--unshare-uts",
-        "--unshare-cgroup-try", "--hostname", "sandbox", "--as-pid-1", "--die-with-parent", "--new-session",
-        "--cap-drop", "ALL",
-        "--uid", str(_uid_inside()), "--gid", str(_uid_inside()),
-    ]  # fmt: skip
-    if not policy.network:
-        options.append("--unshare-net")
-    options += _system(policy, workspace.private)
-    # Writable by nobody: the kernel lets a mapped root write to /proc/sys by file mode alone.
-    options += ["--proc", "/proc", "--remount-ro", "/proc"]
-    for name in _MASKED:
-        if Path("/proc", name).exists():
-            options += ["--ro-bind", "/dev/null", f"/proc/{name}"]
-    options += ["--dev", "/dev", "--size", str(_SHM_MB << 20), "--tmpfs", _SHM, "--remount-ro", "/dev"]
-    options += ["--size", str(_TMP_MB << 20), "--tmpfs", _TMP]
-    for path in policy.readable:
-        options += _readable(path)
-    for place in dict.fromkeys([str(workspace.root), workspace.workdir]):
-        options += ["--bind", str(workspace.root), place]
-        for name in workspace.environments:
-            options += ["--ro-bind", str(workspace.origin / name), f"{place}/{name}"]
-    if workspace.is_copy and workspace.objects:
-        lent = workspace.origin / ".git" / "objects"
-        options += ["--ro-bind-try", str(lent), str(workspace.objects)]
-    return [*options, "--remount-ro", "/"]
-
-
-def _system(policy: Policy, private: Path) -> list[str]:
-    options = ["--ro-bind", "/usr", "/usr"]
-    for name in ("bin", "sbin", "lib", "lib32", "lib64", "libx32"):
-        path = Path("/", name)
-        if path.is_symlink():
-            options += ["--symlink", str(path.readlink()), str(path)]
-        elif path.is_dir():
-            options += ["--ro-bind", str(path), str(path)]
-    for store in ("/nix/store", "/gnu/store"):
-        options += ["--ro-bind-try", store, store]
-    for name in ("passwd", "group", "hosts"):
-        options += ["--ro-bind", str(private / name), f"/etc/{name}"]
-    for name in _ETC + (_ETC_NETWORK if policy.network else ()):
-        options += ["--ro-bind-try", f"/etc/{name}", f"/etc/{name}"]
-    return options
-
-
-def _readable(path: Path) -> list[str]:
-    """A directory at its own path, and at the real one where they differ."""
-    real = path.resolve()
-    places = dict.fromkeys([str(path.absolute()), str(real)])
-    return [option for place in places for option in ("--ro-bind", str(real), place)]
-
-
-def _git_read_only(workspace: Workspace) -> list[str]:
-    """Looked at for each command, since a repo can be made after the sandbox was opened."""
-    git = workspace.root / ".git"
-    if git.is_symlink() or not git.exists():
-        return []
-    places = dict.fromkeys([str(workspace.root), workspace.workdir])
-    return [option for place in places for option in ("--ro-bind", str(git), f"{place}/.git")]
-
-
-def _environment(env: Mapping[str, str]) -> list[str]:
-    return ["--clearenv", *(option for pair in env.items() for option in ("--setenv", *pair))]
-
-
-def _uid_inside() -> int:
-    """The caller's own, so that files look alike inside and outside; never root."""
-    return os.getuid() or 1000
 
 
 def _owner(root: Path) -> tuple[int, int] | None:
