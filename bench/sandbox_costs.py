@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from sandbox import BackendName, Sandbox, bubblewrap, open_sandbox
-from sandbox.docker_engine import DEFAULT_IMAGE
+from sandbox.docker_engine import DEFAULT_IMAGE, owner
 from sandbox.open import docker_problem
 from sandbox.snapshot import layers_work
 
@@ -255,7 +255,7 @@ def bench_many(rounds: int) -> None:
 # --- a thousand opened and closed --------------------------------------------------------------------
 
 
-def bench_cycle(cycles: int) -> int:
+def bench_cycle(cycles: int, only: str | None) -> int:
     """Open, fork, run a command that leaves a daemon, close, many times; then count what there is more of."""
     status = 0
     print(
@@ -263,7 +263,7 @@ def bench_cycle(cycles: int) -> int:
     )
     print("|---|---|---|---|---|---|---|---|")
     for backend, problem in backends().items():
-        if backend == "host" or problem:
+        if backend == "host" or problem or only not in (None, backend):
             continue
         times = cycles if backend == "bubblewrap" else max(1, cycles // 10)
         with tempfile.TemporaryDirectory() as folder:
@@ -294,7 +294,8 @@ def census(folder: Path) -> dict[str, int]:
 
     containers = 0
     if docker_problem() is None:
-        containers = len(run("docker", "ps", "-aq", "--filter", "label=forklock.owner").split())
+        label = f"label=forklock.owner={owner()}"
+        containers = len(run("docker", "ps", "-aq", "--filter", label).split())
     return {
         "processes": len(psutil.Process().children(recursive=True)),
         "mounts": Path("/proc/self/mountinfo").read_text().count(str(folder)),
@@ -311,7 +312,7 @@ def main(args: Any) -> int:
         bench_fork(args.rounds)
     if args.only in (None, "many"):
         bench_many(args.rounds)
-    return bench_cycle(args.cycles) if args.only == "cycle" else 0
+    return bench_cycle(args.cycles, args.backend) if args.only == "cycle" else 0
 
 
 if __name__ == "__main__":
@@ -320,6 +321,7 @@ if __name__ == "__main__":
     )
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--only", choices=("exec", "fork", "many", "cycle"))
+    parser.add_argument("--backend", choices=("bubblewrap", "docker"), help="of the cycles: this one alone")
     parser.add_argument("--cycles", type=int, default=1000, help="docker runs a tenth of them")
     parser.add_argument("--swe-rex", metavar="PYTHON")
     sys.exit(main(parser.parse_args()))
