@@ -7,8 +7,12 @@ Prints one JSON object when it has started and one per command: {} or {"error": 
 
 import asyncio
 import json
+import os
 import sys
 from pathlib import Path
+
+ANSWERS = os.fdopen(os.dup(1), "w")
+os.dup2(2, 1)  # what SWE-ReX logs on stdout is no answer
 
 
 def deployment(kind: str, image: str, folder: Path):
@@ -53,7 +57,7 @@ async def main(kind: str, image: str, folder: str) -> None:
 
 
 def say(words: dict) -> None:
-    print(json.dumps(words), flush=True)
+    print(json.dumps(words), file=ANSWERS, flush=True)
 
 
 if __name__ == "__main__":
