@@ -12,12 +12,12 @@ import os
 import re
 import shutil
 import subprocess
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 from sandbox.contract import SandboxFault
+from sandbox.private import Shared
 
 _ENV = {
     "PATH": os.defpath,
@@ -61,15 +61,17 @@ _EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
 
 
 class Baseline:
-    """The state of a directory at one moment, kept in `folder` (ours to remove)."""
+    """The state of a directory at one moment, kept in a private directory that all its forks share."""
 
     def __init__(self, folder: Path, tracked: frozenset[bytes]) -> None:
-        self.folder = folder
+        self.shared = Shared(folder)
         self._tree = _EMPTY_TREE
         self._tracked = tracked
         """Files that the repo tracks although it ignores them: an ignore rule does not hide those."""
-        self._users = 1
-        self._lock = threading.Lock()
+
+    @property
+    def folder(self) -> Path:
+        return self.shared.folder
 
     @classmethod
     def take(cls, root: Path, folder: Path) -> Baseline:
@@ -87,29 +89,26 @@ class Baseline:
             base._tree = base._git(root, index, ["write-tree"]).decode().strip()
         return base
 
-    def retain(self) -> None:
-        """One more workspace compares itself with this."""
-        with self._lock:
-            self._users += 1
+    def index_of(self, tree: Path, index: Path) -> None:
+        """Write the `index` of a tree that never changes, for `diff` to start from."""
+        made = index.with_name("index.made")
+        if (self.folder / "index").exists():
+            shutil.copyfile(self.folder / "index", made)
+        self._add(tree, made)
+        if made.exists():  # git writes none for an empty tree
+            made.rename(index)
 
-    def release(self) -> None:
-        """One fewer; the last one removes the state."""
-        with self._lock:
-            self._users -= 1
-            if self._users:
-                return
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-    def diff(self, root: Path, scratch: Path) -> str:
+    def diff(self, root: Path, scratch: Path, start: Path | None = None) -> str:
         """Unified diff of `root` as it is now against the baseline. Bytes that are not UTF-8 appear as
         git's binary patches, so the text is always valid.
 
         `scratch` is a private directory, one per workspace: the file stats that it keeps make the next diff
-        cheap.
+        cheap. The first begins with those of `start`, an index, if given.
         """
         index = scratch / "index"
-        if not index.exists() and (self.folder / "index").exists():
-            shutil.copyfile(self.folder / "index", index)
+        for known in (start, self.folder / "index"):
+            if known and known.exists() and not index.exists():
+                shutil.copyfile(known, index)
         self._add(root, index)
         command = [
             "diff", "--cached", "--binary", "--full-index", "--no-renames", "--no-ext-diff", "--no-textconv",

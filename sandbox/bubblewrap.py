@@ -5,7 +5,7 @@ namespaces, an empty read-only root with `/usr` and a handful of `/etc` files in
 and `/tmp`, the workspace at its own path and no capabilities. Its end is the end of its pid namespace, so
 nothing survives it. Limits: control groups where writable, else rlimits and a watcher (`limits.py`).
 
-Not covered: how much all files of the workspace together may grow (each is bounded), and kernel bugs.
+Not covered: how much all files of a workspace that is no layer may grow together, and kernel bugs.
 """
 
 from __future__ import annotations
@@ -18,24 +18,18 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
+from sandbox.bubblewrap_view import environment, git_read_only, uid_inside, view
 from sandbox.cgroups import Group, make_group
 from sandbox.contract import ExecResult, Limits, Policy, Sandbox, SandboxFault
-from sandbox.limits import MemoryWatcher, command_env, command_with_limits, write_accounts
+from sandbox.limits import DiskWatcher, MemoryWatcher, command_env, command_with_limits, write_accounts
 from sandbox.process import Finished, Running, start
-from sandbox.workspace import Workspace
+from sandbox.seccomp import filter_program
+from sandbox.workspace import Workspace, use
 
-_ETC = (
-    "alternatives", "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime", "mime.types", "python3",
-    "python3.11", "python3.12", "python3.13", "java-11-openjdk", "java-17-openjdk", "java-21-openjdk",
-)  # fmt: skip
-_ETC_NETWORK = ("resolv.conf", "nsswitch.conf", "ssl", "pki", "ca-certificates", "services", "protocols")
-_MASKED = ("kcore", "keys", "kpagecgroup", "kpagecount", "kpageflags", "sched_debug", "timer_list")
-_TMP, _TMP_MB = "/tmp", 512  # noqa: S108
-_SHM, _SHM_MB = "/dev/shm", 64  # noqa: S108
 # Process 1 of the namespace. It outlives the command by an instant, so that a signal that the command
 # sends itself has its default effect, and what it says about the command's death goes nowhere.
 _INIT = 'exec 3>&2 2>/dev/null; (exec "$@" 2>&3 3>&-); exit $?'
@@ -57,8 +51,8 @@ class BubblewrapSandbox(Sandbox):
         self.policy = policy
         self._closed = False
         self._owner = _owner(workspace.root)
-        self._view = _view(workspace, policy)
-        write_accounts(workspace.private, _uid_inside(), _uid_inside())
+        self._view = view(workspace, policy, self._owner)
+        write_accounts(workspace.private, uid_inside(), uid_inside())
 
     @property
     def workdir(self) -> str:
@@ -84,8 +78,8 @@ class BubblewrapSandbox(Sandbox):
             return self._run(
                 [
                     *self._view,
-                    *_git_read_only(self._workspace),
-                    *_environment(command_env(self.policy, env)),
+                    *git_read_only(self._workspace),
+                    *environment(command_env(self.policy, env)),
                     "--chdir",
                     self._workspace.resolve(cwd),
                 ],
@@ -120,18 +114,25 @@ class BubblewrapSandbox(Sandbox):
             )
             tree = _Tree(channel, running, group)
             watcher = None if group else MemoryWatcher(tree.init, limits.memory_mb, tree.kill)
+            disk = DiskWatcher(self._workspace.changes, limits.disk_mb, tree.kill)
+
+            def tick() -> None:
+                disk.tick()
+                if watcher:
+                    watcher.tick()
+
             done = running.wait(
                 stdin=stdin,
                 timeout_s=timeout_s,
                 keep=limits.output_bytes,
                 kill=tree.kill,
-                tick=watcher.tick if watcher else None,
+                tick=tick if watcher or self._workspace.changes else None,
             )
-            return _result(done, tree, channel.ending(), group, watcher)
+            result = _result(done, tree, channel.ending(), group, watcher)
+            return replace(result, disk_full=disk.over)
 
     def fork(self) -> BubblewrapSandbox:
-        workspace = self._workspace.fork()
-        return BubblewrapSandbox(workspace, self.policy)
+        return use(self._workspace.fork(), lambda fork: BubblewrapSandbox(fork, self.policy))
 
     def diff(self) -> str:
         return self._workspace.diff()
@@ -199,9 +200,10 @@ class _Ending:
 
 
 class _Channel:
-    """bubblewrap's status pipe, and the pipe that holds the command back until its group is set.
+    """bubblewrap's status pipe, the system-call filter, and the pipe that holds the command back until its group
+    is set.
 
-    The command never sees either: bubblewrap closes both before it starts it.
+    The command never sees them: bubblewrap closes them before it starts it.
     """
 
     def __init__(self, *, blocking: bool) -> None:
@@ -209,6 +211,12 @@ class _Channel:
         self.theirs = [status_theirs]
         self.report = status_theirs
         self.options = ["--json-status-fd", str(status_theirs)]
+        if program := filter_program():
+            filter_theirs, filter_ours = os.pipe()
+            os.write(filter_ours, program)  # a pipe holds far more
+            os.close(filter_ours)
+            self.theirs.append(filter_theirs)
+            self.options += ["--seccomp", str(filter_theirs)]
         self._gate: int | None = None
         if blocking:
             gate_theirs, self._gate = os.pipe()
@@ -291,78 +299,6 @@ class _Tree:
     def __del__(self) -> None:
         if self._handle is not None:
             os.close(self._handle)
-
-
-def _view(workspace: Workspace, policy: Policy) -> list[str]:
-    """bubblewrap's options for what a command sees; the same for every command of a sandbox."""
-    options = [
-        "--unshare-user", "--disable-userns", "--unshare-ipc", "--unshare-pid", "--unshare-uts",
-        "--unshare-cgroup-try", "--hostname", "sandbox", "--as-pid-1", "--die-with-parent", "--new-session",
-        "--cap-drop", "ALL",
-        "--uid", str(_uid_inside()), "--gid", str(_uid_inside()),
-    ]  # fmt: skip
-    if not policy.network:
-        options.append("--unshare-net")
-    options += _system(policy, workspace.private)
-    # Writable by nobody: the kernel lets a mapped root write to /proc/sys by file mode alone.
-    options += ["--proc", "/proc", "--remount-ro", "/proc"]
-    for name in _MASKED:
-        if Path("/proc", name).exists():
-            options += ["--ro-bind", "/dev/null", f"/proc/{name}"]
-    options += ["--dev", "/dev", "--size", str(_SHM_MB << 20), "--tmpfs", _SHM, "--remount-ro", "/dev"]
-    options += ["--size", str(_TMP_MB << 20), "--tmpfs", _TMP]
-    for path in policy.readable:
-        options += _readable(path)
-    for place in dict.fromkeys([str(workspace.root), workspace.workdir]):
-        options += ["--bind", str(workspace.root), place]
-        for name in workspace.environments:
-            options += ["--ro-bind", str(workspace.origin / name), f"{place}/{name}"]
-    if workspace.is_copy and workspace.objects:
-        lent = workspace.origin / ".git" / "objects"
-        options += ["--ro-bind-try", str(lent), str(workspace.objects)]
-    return [*options, "--remount-ro", "/"]
-
-
-def _system(policy: Policy, private: Path) -> list[str]:
-    options = ["--ro-bind", "/usr", "/usr"]
-    for name in ("bin", "sbin", "lib", "lib32", "lib64", "libx32"):
-        path = Path("/", name)
-        if path.is_symlink():
-            options += ["--symlink", str(path.readlink()), str(path)]
-        elif path.is_dir():
-            options += ["--ro-bind", str(path), str(path)]
-    for store in ("/nix/store", "/gnu/store"):
-        options += ["--ro-bind-try", store, store]
-    for name in ("passwd", "group", "hosts"):
-        options += ["--ro-bind", str(private / name), f"/etc/{name}"]
-    for name in _ETC + (_ETC_NETWORK if policy.network else ()):
-        options += ["--ro-bind-try", f"/etc/{name}", f"/etc/{name}"]
-    return options
-
-
-def _readable(path: Path) -> list[str]:
-    """A directory at its own path, and at the real one where they differ."""
-    real = path.resolve()
-    places = dict.fromkeys([str(path.absolute()), str(real)])
-    return [option for place in places for option in ("--ro-bind", str(real), place)]
-
-
-def _git_read_only(workspace: Workspace) -> list[str]:
-    """Looked at for each command, since a repo can be made after the sandbox was opened."""
-    git = workspace.root / ".git"
-    if git.is_symlink() or not git.exists():
-        return []
-    places = dict.fromkeys([str(workspace.root), workspace.workdir])
-    return [option for place in places for option in ("--ro-bind", str(git), f"{place}/.git")]
-
-
-def _environment(env: Mapping[str, str]) -> list[str]:
-    return ["--clearenv", *(option for pair in env.items() for option in ("--setenv", *pair))]
-
-
-def _uid_inside() -> int:
-    """The caller's own, so that files look alike inside and outside; never root."""
-    return os.getuid() or 1000
 
 
 def _owner(root: Path) -> tuple[int, int] | None:

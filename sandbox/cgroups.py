@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from sandbox.workspace import start_ticks
+from sandbox.private import start_ticks
 
 _PREFIX = "forklock-"
 _counter = itertools.count()

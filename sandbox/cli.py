@@ -31,6 +31,7 @@ def status() -> None:
                 f"[red]{name:<11}no[/red]     {escape(problem[0])}\n{'':18}fix: {escape(problem[1])}"
             )
     console.print(f"{'host':<11}works  isolates nothing; used only with `--sandbox host`")
+    console.print(f"{'forks':<11}{escape(_forks())}")
     chosen = next((name for name, problem in problems.items() if problem is None), None)
     console.print(f"`auto` takes: {chosen or 'nothing, until one of the above is mended'}")
     raise typer.Exit(0 if chosen else 3)
@@ -46,6 +47,21 @@ def _note(name: str) -> str:
     if parents:
         return f"memory and processes bounded by control groups (v{parents.version})"
     return "memory bounded per process and watched; no control group can be made (see docs/sandbox.md)"
+
+
+def _forks() -> str:
+    import tempfile
+    from pathlib import Path
+
+    from sandbox.copying import shares_blocks
+    from sandbox.snapshot import layers_work
+
+    place = Path(tempfile.gettempdir()).resolve()
+    if layers_work(place):
+        return f"layers over a shared snapshot, in {place}"
+    if shares_blocks(place):
+        return f"reflinks, in {place}"
+    return f"copies, in {place}: this user may not mount overlays there, and its file system has no reflinks"
 
 
 @app.command()

@@ -44,6 +44,9 @@ class Limits:
     """Bytes kept of stdout and of stderr, each: the first and last halves; the middle is dropped."""
     file_mb: int = 256
     """MiB that one file may grow to."""
+    disk_mb: int = 4096
+    """MiB that all changes in a fork may take on disk together, looked at twice a second. Holds where forks are
+    layers (see docs/sandbox.md); what is opened in place, and copies, are bounded by `file_mb` alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +83,8 @@ class ExecResult:
     """User plus system seconds of the tree; None where the backend cannot tell."""
     max_rss_mb: float | None
     """Largest resident set of a single process, MiB; None where the backend cannot tell."""
+    disk_full: bool = False
+    """True when it was killed because the workspace's changes outgrew `Limits.disk_mb`."""
 
     @property
     def ok(self) -> bool:

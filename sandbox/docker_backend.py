@@ -21,10 +21,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from sandbox.contract import ExecResult, Limits, Policy, Sandbox, SandboxFault
-from sandbox.docker_engine import DEFAULT_IMAGE, Bind, Container, start_container, why_not
-from sandbox.limits import command_env
+from sandbox.docker_engine import DEFAULT_IMAGE, Bind, Container, sees_our_mounts, start_container, why_not
+from sandbox.limits import DiskWatcher, command_env
 from sandbox.process import Pump
-from sandbox.workspace import Workspace
+from sandbox.seccomp import filter_program
+from sandbox.workspace import Workspace, use
 
 _Key = tuple[int, int, bool]
 _runs: dict[tuple[str, str], bool] = {}
@@ -69,7 +70,12 @@ class DockerSandbox(Sandbox):
         policy = self._usable(container)
         request = _request(argv, command_env(policy, env), inside, limits)
         answer, result = _run(
-            container, request, stdin, limits, limits.wall_s if timeout_s is None else timeout_s
+            container,
+            request,
+            stdin,
+            limits,
+            limits.wall_s if timeout_s is None else timeout_s,
+            self._workspace.changes,
         )
         if not answer.get("clean") or result.timed_out or result.oom_killed:
             self._discard(container)
@@ -115,7 +121,8 @@ class DockerSandbox(Sandbox):
         container.close()
 
     def fork(self) -> DockerSandbox:
-        return DockerSandbox(self._workspace.fork(), self.policy)
+        fork = self._workspace.fork(layered=sees_our_mounts())
+        return use(fork, lambda workspace: DockerSandbox(workspace, self.policy))
 
     def diff(self) -> str:
         return self._workspace.diff()
@@ -133,11 +140,22 @@ class DockerSandbox(Sandbox):
 
 
 def _request(argv: Sequence[str], env: Mapping[str, str], cwd: str, limits: Limits) -> dict[str, object]:
-    return {"argv": list(argv), "env": dict(env), "cwd": cwd, "rlimits": _rlimits(limits)}
+    return {
+        "argv": list(argv),
+        "env": dict(env),
+        "cwd": cwd,
+        "rlimits": _rlimits(limits),
+        "filter": filter_program().hex(),
+    }
 
 
 def _run(
-    container: Container, request: Mapping[str, object], stdin: bytes, limits: Limits, timeout_s: float
+    container: Container,
+    request: Mapping[str, object],
+    stdin: bytes,
+    limits: Limits,
+    timeout_s: float,
+    changes: Path | None = None,
 ) -> tuple[dict[str, object], ExecResult]:
     """One command in `container`: the supervisor's report ({} when there was none) and the result."""
     started = time.monotonic()
@@ -149,19 +167,26 @@ def _run(
     theirs = (in_theirs, out_theirs, err_theirs, report_theirs, leash_theirs)
     pump = Pump([in_ours, out_ours, err_ours], os.dup(report_ours), stdin, limits.output_bytes)
     leash = _Leash(leash_ours, container)
+    disk = DiskWatcher(changes, limits.disk_mb, leash.kill)
+
+    def tick() -> None:
+        leash.tick()
+        disk.tick()
+
     try:
         try:
             container.send(request, theirs)
         finally:
             for fd in theirs:
                 os.close(fd)
-        timed_out = pump.serve(started + timeout_s, leash.kill, leash.tick)
+        timed_out = pump.serve(started + timeout_s, leash.kill, tick)
         answer: dict[str, object] = json.loads(os.read(report_ours, 1 << 16) or b"{}")
     finally:
         leash.close()
         pump.close()
         os.close(report_ours)
-    return answer, _result(answer, pump, timed_out=timed_out, wall_s=time.monotonic() - started)
+    result = _result(answer, pump, timed_out=timed_out, wall_s=time.monotonic() - started)
+    return answer, replace(result, disk_full=disk.over)
 
 
 def _result(answer: Mapping[str, object], pump: Pump, *, timed_out: bool, wall_s: float) -> ExecResult:

@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import socket
+import struct
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from typing import Any
 
 from sandbox.contract import Limits, SandboxFault
 from sandbox.limits import write_accounts
-from sandbox.workspace import make_private, remove_tree, start_ticks
+from sandbox.private import make_private, remove_tree, start_ticks
 
 VERSION = "0.1"
 DEFAULT_IMAGE = f"forklock-sandbox:{VERSION}"
@@ -103,6 +104,21 @@ def why_not() -> tuple[str, str] | None:
         )
     reap_orphans()
     return None
+
+
+@lru_cache(maxsize=1)
+def sees_our_mounts() -> bool:
+    """Whether what we mount is there for the engine to mount into containers: it shares our mount namespace.
+    An engine that was started by a socket unit is known by whoever made the socket."""
+    place = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock").removeprefix("unix://")
+    try:
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.connect(place)
+            size = struct.calcsize("3i")
+            pid, _, _ = struct.unpack("3i", probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))
+        return Path(f"/proc/{pid}/ns/mnt").readlink() == Path("/proc/self/ns/mnt").readlink()
+    except OSError:
+        return False
 
 
 def has_image(name: str) -> bool:

@@ -18,9 +18,9 @@ from pathlib import Path
 import psutil
 
 from sandbox.contract import ExecResult, Limits, Policy, Sandbox, SandboxFault
-from sandbox.limits import MemoryWatcher, command_env, command_with_limits
+from sandbox.limits import DiskWatcher, MemoryWatcher, command_env, command_with_limits
 from sandbox.process import Running, start
-from sandbox.workspace import Workspace
+from sandbox.workspace import Workspace, use
 
 _MARK = "FORKLOCK_COMMAND"
 
@@ -74,13 +74,19 @@ class HostSandbox(Sandbox):
         )
         tree = _Tree(running, mark)
         watcher = MemoryWatcher(running.pid, limits.memory_mb, tree.kill)
+        disk = DiskWatcher(self._workspace.changes, limits.disk_mb, tree.kill)
+
+        def tick() -> None:
+            disk.tick()
+            watcher.tick()
+
         try:
             done = running.wait(
                 stdin=stdin,
                 timeout_s=limits.wall_s if timeout_s is None else timeout_s,
                 keep=limits.output_bytes,
                 kill=tree.kill,
-                tick=watcher.tick,
+                tick=tick,
             )
         finally:
             tree.kill()
@@ -97,10 +103,11 @@ class HostSandbox(Sandbox):
             wall_s=done.wall_s,
             cpu_s=done.cpu_s,
             max_rss_mb=peak,
+            disk_full=disk.over,
         )
 
     def fork(self) -> HostSandbox:
-        return HostSandbox(self._workspace.fork(), self.policy)
+        return use(self._workspace.fork(), lambda fork: HostSandbox(fork, self.policy))
 
     def diff(self) -> str:
         return self._workspace.diff()

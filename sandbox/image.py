@@ -17,7 +17,7 @@ from pathlib import Path
 
 from sandbox.contract import SandboxFault
 from sandbox.docker_engine import DEFAULT_IMAGE, client, has_image, why_not
-from sandbox.workspace import remove_tree
+from sandbox.private import remove_tree
 
 BASE = "python:3.11-slim"
 _DOCKERFILE = f"""\

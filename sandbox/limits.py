@@ -1,12 +1,13 @@
 """Limits and environment of one command: the parts that all backends share.
 
 In: `Limits`, `Policy`. Out: the argv that sets rlimits and then becomes the command, the environment, and a
-watcher that bounds a tree's memory where no control group can.
+watchers: of a tree's memory where no control group can bound it, and of what a fork's changes take on disk.
 """
 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -74,6 +75,49 @@ class MemoryWatcher:
         of the limit or more met the per-process bound."""
         peak = max(self._peak_mb, peak_mb or 0.0)
         return self._over or (failed and peak >= 0.9 * self._limit_mb), peak or None
+
+
+class DiskWatcher:
+    """Bounds what a directory holds on disk by looking at it: a program can overshoot between two looks.
+
+    A look may cost a twentieth of the time at most, so that a large directory is looked at less often.
+    """
+
+    def __init__(self, folder: Path | None, limit_mb: int, kill: Callable[[], None]) -> None:
+        self._folder = folder
+        self._limit = limit_mb << 20
+        self._kill = kill
+        self._next = time.monotonic() + 0.2
+        self.over = False
+
+    def tick(self) -> None:
+        began = time.monotonic()
+        if self._folder is None or self.over or began < self._next:
+            return
+        if _bytes_on_disk(str(self._folder), self._limit) > self._limit:
+            self.over = True
+            self._kill()
+        self._next = time.monotonic() + max(0.5, 20 * (time.monotonic() - began))
+
+
+def _bytes_on_disk(folder: str, enough: int) -> int:
+    """Of all files below `folder`; counting ends when there are more than `enough`."""
+    total, queue = 0, [folder]
+    seen: set[int] = set()
+    while queue and total <= enough:
+        try:
+            with os.scandir(queue.pop()) as entries:
+                for entry in entries:
+                    found = entry.stat(follow_symlinks=False)
+                    if entry.is_dir(follow_symlinks=False):
+                        queue.append(entry.path)
+                    elif found.st_nlink > 1 and found.st_ino in seen:
+                        continue
+                    seen.add(found.st_ino)
+                    total += found.st_blocks * 512
+        except OSError:  # gone meanwhile
+            continue
+    return total
 
 
 def _descendants(init: int) -> list[int]:

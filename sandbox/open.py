@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from sandbox.contract import Policy, Sandbox, SandboxFault, SandboxUnavailable
-from sandbox.workspace import Workspace, open_workspace
+from sandbox.workspace import Workspace, open_workspace, use
 
 BackendName = Literal["auto", "docker", "bubblewrap", "host"]
 
@@ -19,7 +19,7 @@ def open_sandbox(
     backend: BackendName = "auto",
     forks_in: Path | None = None,
 ) -> Sandbox:
-    """Open `workspace` in place (nothing is copied; `fork()` copies, into `forks_in` or TMPDIR).
+    """Open `workspace` in place (nothing is copied; forks lie in `forks_in` or TMPDIR).
 
     `auto` takes docker where an engine answers and the image is there, else bubblewrap. `host` isolates
     nothing and must be named.
@@ -31,11 +31,7 @@ def open_sandbox(
     policy = policy or Policy()
     name = choose(policy) if backend == "auto" else backend
     place = open_workspace(workspace, parent=forks_in)
-    try:
-        return _constructor(name)(place, policy)
-    except BaseException:
-        place.close()
-        raise
+    return use(place, lambda opened: _constructor(name)(opened, policy))
 
 
 def choose(policy: Policy) -> BackendName:
