@@ -66,7 +66,7 @@ class Spectrum:
 
 
 def trace_tests(sandbox: Sandbox, command: str | Sequence[str], *, timeout_s: float = 120) -> Spectrum | None:
-    """Run the check traced: up to twice as slow as usual. None where that is not possible:
+    """Run the check traced: one to three times as slow as usual. None where that is not possible:
     another runner than pytest, no time left, no test that fails.
 
     Raises:
