@@ -12,7 +12,7 @@ shift || true
 scripts/setup-system.sh test
 scripts/setup-python.sh "$venv" dev
 export PATH="$root/$venv/bin:$PATH"
-tools servers --install typescript
+tools servers --install typescript || echo "typescript's server could not be installed; its tests will be skipped, loudly" >&2
 if docker info >/dev/null 2>&1; then agent sandbox build; fi
 status=0
 if [ "$which" != real ]; then
