@@ -57,7 +57,9 @@ def test_a_filled_gap_solves(repo: Path) -> None:
         return " nothing that parses ("
 
     engine = KnowsMarks(script)
-    settings = AgentSettings.load(repo, width=8, steps=1, regression="none", diagnostics=False)
+    settings = AgentSettings.load(
+        repo, width=8, steps=1, regression="none", diagnostics=False, styles=["rewrite", "gap"]
+    )
     prepared = prepare(
         "total() forgets a price",
         inspect_repo(repo),
