@@ -99,7 +99,9 @@ class LaneMaker:
         """`style`, or what stands in for it here."""
         if self.protocol.name != "symbol" or not function_header(code):
             return "repair"
-        if style == "gap" and (self.engine.infill is None or not openings(code)):
+        if style in ("gap", "continue", "revise") and not openings(code):  # a docstring and nothing else
+            return "rewrite"
+        if style == "gap" and self.engine.infill is None:
             return "rewrite"
         if style in ("continue", "revise") and not self.engine.continues_text:
             return "rewrite"

@@ -147,6 +147,19 @@ class Cart:
     assert "+        kept = list(self.prices)\n+        return sum(kept)\n" in report.diff
 
 
+@pytest.mark.parametrize("style", ["continue", "revise", "gap"])
+def test_a_definition_that_is_only_described_is_asked_for_in_a_chat(repo: Path, style: str) -> None:
+    source = (repo / "shop.py").read_text()
+    start, end = source.index("    result = 0"), source.index("def mean")
+    (repo / "shop.py").write_text(source[:start] + "\n\n" + source[end:])
+    subprocess.run(
+        ["git", "-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qam", "t"], cwd=repo, check=True
+    )
+    engine = GoesOn("never", "")
+    _, asked = run(repo, engine, style)
+    assert "user" in {event.messages[-1].role for event in asked if event.place.endswith(":total")}
+
+
 def test_an_engine_that_only_chats_is_asked_in_a_chat(repo: Path) -> None:
     engine = ScriptedEngine(lambda *_: "```python\nno")
     _, asked = run(repo, engine, "continue")
