@@ -8,17 +8,15 @@ are measured.
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import shlex
-import signal
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from evals.agent_process import run_agent
 from evals.contract import EvalFault
 from models.contract import (
     Completion,
@@ -114,26 +112,8 @@ class AgentEngine(Engine):
 
     def _wait(self, words: list[str], work: Path, out: Path) -> bool:
         """Whether it ended in time, whatever its exit code."""
-        with out.open("wb") as output:
-            try:
-                process = subprocess.Popen(
-                    words, cwd=work, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.DEVNULL,
-                    start_new_session=True,
-                )  # fmt: skip
-            except OSError as error:
-                raise EvalFault(
-                    f"the agent cannot be started: {words[0]}: {error.strerror}",
-                    fix="give --agent a command line",
-                ) from error
-            try:
-                process.wait(self.timeout_s)
-            except subprocess.TimeoutExpired:
-                return False
-            finally:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
-        return True
+        fix = "give --agent a command line"
+        return run_agent(words, work, out, self.timeout_s, stderr=subprocess.DEVNULL, fix=fix) is not None
 
 
 def statement_of(request: Request) -> str:

@@ -7,13 +7,10 @@ has finished. Resumable: a task that has a result is not run again.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import os
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -28,6 +25,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from agent.contract import AgentFault
 from agent.repo import apply_diff, git
 from agent.trial import TrialReport, changes, check_out, file_at, try_command
+from evals.agent_process import run_agent
 from evals.contract import EvalFault
 from evals.repo_tasks import RepoTask, find_repository
 from evals.store import runs_dir, write_atomically
@@ -193,29 +191,8 @@ def _run_agent(agent: AgentUnderTest, work: Path, task: RepoTask, statement: Pat
     """Exit code of the agent, None if it ran out of time; its whole process group ends with it."""
     statement.write_text(task.problem_statement, encoding="utf-8")
     words = agent.words(work, task, statement)
-    with log.open("wb") as output:
-        try:
-            process = subprocess.Popen(
-                words, cwd=work, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )  # fmt: skip
-        except OSError as error:
-            raise EvalFault(
-                f"the agent cannot be started: {words[0]}: {error.strerror}",
-                fix="give --agent a command line, `none` or `reference`",
-            ) from error
-        try:
-            return process.wait(agent.timeout_s)
-        except subprocess.TimeoutExpired:
-            return None
-        finally:
-            _end_group(process)
-
-
-def _end_group(process: subprocess.Popen[bytes]) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    fix = "give --agent a command line, `none` or `reference`"
+    return run_agent(words, work, log, agent.timeout_s, stderr=subprocess.STDOUT, fix=fix)
 
 
 def _reference(task: RepoTask, source: Path) -> str:
