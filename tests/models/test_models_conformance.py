@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from openai_server import serve
 
-from models import Decoding, Engine, FinishReason, FirstStage, ModelFault, Request
+from models import Completion, Decoding, Engine, FinishReason, FirstStage, ModelFault, Request
 
 FAST = ("transformers", "hosted-plain", "hosted-extended")
 REAL = tuple(
@@ -143,8 +143,33 @@ def test_logprobs_are_of_temperature_one_untruncated(engine: Engine) -> None:
         return
     cold = GREEDY.model_copy(update={"temperature": 0.3, "top_k": 1})
     [[drawn]] = engine.complete([TEXT], cold)
-    assert drawn.token_ids == greedy.token_ids
-    assert drawn.logprobs == pytest.approx(greedy.logprobs, abs=0.05)
+    same = same_until_a_tie(drawn, greedy)
+    assert drawn.logprobs is not None
+    assert drawn.logprobs[:same] == pytest.approx(greedy.logprobs[:same], abs=0.05)
+
+
+def same_until_a_tie(drawn: Completion, greedy: Completion) -> int:
+    """How many tokens two draws of the likeliest share. Only two that are as likely may part them.
+
+    In bf16 two tokens often have the same logit: truncation to one then keeps both, and the draw decides.
+    """
+    ours, theirs = drawn.token_ids, greedy.token_ids
+    assert ours and theirs and drawn.logprobs is not None and greedy.logprobs is not None
+    pairs = zip(ours, theirs, drawn.logprobs, greedy.logprobs, strict=False)
+    parted = next(((n, a, b) for n, (x, y, a, b) in enumerate(pairs) if x != y), None)
+    if parted is None:
+        assert len(ours) == len(theirs)
+        return len(ours)
+    same, ours_is, theirs_is = parted
+    assert ours_is == pytest.approx(theirs_is, abs=0.01), "not the likeliest token"
+    return same
+
+
+def alike(drawn: Completion, greedy: Completion) -> None:
+    if drawn.token_ids is not None and drawn.logprobs is not None:
+        same_until_a_tie(drawn, greedy)
+    else:
+        assert drawn.text == greedy.text
 
 
 def test_top_k_one_is_greedy_or_a_fault(engine: Engine) -> None:
@@ -155,13 +180,13 @@ def test_top_k_one_is_greedy_or_a_fault(engine: Engine) -> None:
     except ModelFault as fault:
         assert "top_k" in fault.message and not gives_ids(engine)
     else:
-        assert drawn.text == greedy.text
+        alike(drawn, greedy)
 
 
 def test_a_tiny_nucleus_is_greedy(engine: Engine) -> None:
     [[greedy]] = engine.complete([CHAT], GREEDY)
     [[drawn]] = engine.complete([CHAT], GREEDY.model_copy(update={"temperature": 1.0, "top_p": 1e-6}))
-    assert drawn.text == greedy.text
+    alike(drawn, greedy)
 
 
 @pytest.mark.parametrize("temperature", [0.0, 0.3])

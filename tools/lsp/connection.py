@@ -160,11 +160,17 @@ class Connection:
         if document is not None and document.text == text:
             self._documents[uri] = document  # moved to the end: last used
             return
+        stale = document is not None and document.version != self._version and not self._pulls(self._client)
         self._version += 1
         new = self._documents[uri] = _Document(text, self._version)
         if self._client is None:
             return  # opened when it starts
         if document is None:
+            self._open(self._client, uri, new)
+            return
+        if stale:
+            # Something else changed since: busy, clangd publishes about the new version with old headers first.
+            self._shut(self._client, uri)
             self._open(self._client, uri, new)
             return
         self._client.tell(
@@ -185,10 +191,12 @@ class Connection:
     def _close(self, uri: str) -> None:
         self._documents.pop(uri, None)
         if self._client is not None:
-            identifier = lsp.TextDocumentIdentifier(uri=uri)
-            self._client.tell(
-                lsp.TEXT_DOCUMENT_DID_CLOSE, lsp.DidCloseTextDocumentParams(text_document=identifier)
-            )
+            self._shut(self._client, uri)
+
+    @staticmethod
+    def _shut(client: Client, uri: str) -> None:
+        identifier = lsp.TextDocumentIdentifier(uri=uri)
+        client.tell(lsp.TEXT_DOCUMENT_DID_CLOSE, lsp.DidCloseTextDocumentParams(text_document=identifier))
 
     def tell_changes(self, changes: Mapping[Path, lsp.FileChangeType]) -> None:
         """What commands did on disk."""
@@ -244,7 +252,7 @@ class Connection:
             client = await self._ready_by(end)
             if self.spec.pulls_by_command:
                 return self._documents[uri].version, await self._commanded(uri, end)
-            if self.spec.pull or client.capabilities.diagnostic_provider is not None:
+            if self._pulls(client):
                 identifier = lsp.TextDocumentIdentifier(uri=uri)
                 params = lsp.DocumentDiagnosticParams(text_document=identifier)
                 report = await self.ask(
@@ -255,6 +263,12 @@ class Connection:
                 return await self._published(client, uri, end)
             except Crashed:
                 continue
+
+    def _pulls(self, client: Client | None) -> bool:
+        """Diagnostics are asked for, not waited for."""
+        if self.spec.pull or self.spec.pulls_by_command or client is None:
+            return True
+        return client.capabilities.diagnostic_provider is not None
 
     async def _commanded(self, uri: str, end: float) -> list[lsp.Diagnostic]:
         found: list[lsp.Diagnostic] = []
