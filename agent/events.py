@@ -88,6 +88,17 @@ class PlacesRanked(_Event):
     """`path`, `name_path`, `score`, `reasons`, best first."""
 
 
+class ForksFound(_Event):
+    """Where the model would leave a place's code (`agent.forks`), as they are taken in turn."""
+
+    type: Literal["forks_found"] = "forks_found"
+    place: str
+    digest: str
+    """Of the request whose answer the code would be."""
+    written: list[str]
+    """Beginnings of the code's body, each with its last word replaced."""
+
+
 class StepStarted(_Event):
     type: Literal["step_started"] = "step_started"
     step: int
@@ -190,6 +201,7 @@ Event = Annotated[
     | RunResumed
     | BaselineTaken
     | PlacesRanked
+    | ForksFound
     | StepStarted
     | ModelAsked
     | ModelAnswered

@@ -8,17 +8,19 @@ cannot do a style, `rewrite` or `repair` stands in for it.
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent.continuation import continuation_text, revision_text, stops
 from agent.contract import Place
+from agent.forks import forks
 from agent.infill import MAX_TOKENS, hole, infill_text
 from agent.places import RankedPlace, chunks, share
 from agent.prompts import Attempt, View, build_request
 from agent.protocol import BARE, HIDING, Protocol, Style, function_header, openings
+from agent.recorded import text_digest
 from agent.wide import Candidate, Lane
 from models.contract import Engine, Request
 from tools.contract import ReplaceFile, ReplaceSymbol, Symbol, TestReport
@@ -28,7 +30,10 @@ if TYPE_CHECKING:
     from tools.lsp import Intel
 
 _REPAIR_SHARE = 8
-"""One lane in so many shows a failed attempt: of those, a small model repeats three in four unchanged."""
+"""One lane in so many shows a failed attempt, where the styles have `repair`: a small model repeats three in four."""
+
+FORK_ROOM = 24
+"""Tokens that an answer to a fork may take more."""
 
 _OUTLINE_LINES = 80
 """Longest class that is shown whole around a method to be written."""
@@ -49,6 +54,10 @@ class LaneMaker:
     prompt_tokens: int
     """Target size of a prompt."""
     answer_tokens: int
+    forks: dict[str, list[str]] = field(default_factory=dict)
+    """What `agent.forks` found, by digest of the request; what an earlier sitting found is not looked for again."""
+    on_forks: Callable[[str, str, list[str]], None] = lambda _place, _digest, _written: None
+    """Hears of forks that were looked for, with place and digest."""
     tried: dict[str, int] = field(default_factory=dict)
     """Samples that each place had."""
     _asked: dict[tuple[str, str], int] = field(default_factory=dict)
@@ -61,7 +70,7 @@ class LaneMaker:
         count, samples = chunks(width)
         if self.engine.supports_prefill and self.protocol.name == "symbol":
             count, samples = width, 1  # each sample asks in its own way; what prompts share is computed once
-        repairs = attempts[: count // _REPAIR_SHARE]
+        repairs = attempts[: count // _REPAIR_SHARE] if "repair" in self.styles else ()
         places = share(ranking, count - len(repairs), self.tried) if count > len(repairs) else []
         lanes = [self._repair(number, attempt, report) for number, attempt in enumerate(repairs)]
         lanes += [self._fresh(number, place, report) for number, place in enumerate(places, len(repairs))]
@@ -91,6 +100,8 @@ class LaneMaker:
         variant = self._next(place, style)
         if style == "gap":
             return self._gap(number, place, code, report, variant)
+        if style == "fork":
+            return self._fork(number, place, code, report, variant)
         if style in ("continue", "revise"):
             return self._continuation(number, place, code, report, style)
         return self._chat(number, place, report, style, variant=variant)
@@ -105,6 +116,8 @@ class LaneMaker:
             return "rewrite"
         if style in ("continue", "revise") and not self.engine.continues_text:
             return "rewrite"
+        if style == "fork" and not (self.engine.supports_alternatives and openings(code)):
+            style = "ending"
         if style == "ending" and not self.engine.supports_prefill:
             return "rewrite"
         return style
@@ -159,6 +172,30 @@ class LaneMaker:
             reads="statement",
             opening=opening,
         )
+
+    def _fork(self, number: int, place: Place, code: str, report: TestReport, variant: int) -> Lane:
+        """A `correct` lane with another word in the code's middle; an `ending` where there are no more."""
+        known = openings(code)
+        lane = self._chat(number, place, report, "fork")
+        request = lane.request
+        digest = text_digest(request.model_dump_json() + code)
+        if digest not in self.forks:
+            self.forks[digest] = [fork.written for fork in forks(self.engine, request, code, known[0])]
+            self.on_forks(place.label, digest, self.forks[digest])
+        if variant >= len(self.forks[digest]):
+            return self._chat(number, place, report, "ending", variant=self._next(place, "ending"))
+        written = self.forks[digest][variant]
+        begun = len(known[0]) + len(written.rstrip()) - 1  # the place of its last letter
+        request = request.model_copy(
+            update={
+                "prefill": request.prefill + written,
+                # To the end as it stands, and half as much again.
+                "max_tokens": self.count(code[begun:]) * 3 // 2 + FORK_ROOM,
+                "greedy": True,
+            }
+        )
+        opening = max((one for one in known if len(one) <= begun), key=len)
+        return Lane(number, place, request, self.engine.count_tokens(request), code, opening=opening)
 
     def _continuation(self, number: int, place: Place, code: str, report: TestReport, style: Style) -> Lane:
         opening, indent, tests = openings(code)[0], 0, self._tests(report)

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from agent.contract import WITH_CHANGE, AgentFault, Hop, Limits, Outcome, Ruling, Task
 from agent.events import (
     BaselineTaken,
+    ForksFound,
     NoteMade,
     PlacesRanked,
     RunEnded,
@@ -262,7 +263,11 @@ class Run:
         return LaneMaker(
             self.engine, Protocol(options.protocol), self.base.root, self.intel, self.task.statement, options.notes,
             options.styles, options.prompt_tokens, options.decoding.max_tokens,
+            forks=dict(self.recorded.forks), on_forks=self._note_forks,
         )  # fmt: skip
+
+    def _note_forks(self, place: str, digest: str, written: list[str]) -> None:
+        self.log.append(ForksFound(place=place, digest=digest, written=written))
 
     def _decoding(self, step: int, samples: int, lanes: Sequence[Lane], maker: LaneMaker) -> Decoding:
         base = self.options.decoding

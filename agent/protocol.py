@@ -24,7 +24,7 @@ from tools.contract import Edit, ReplaceFile, ReplaceSymbol, SearchReplace
 
 ProtocolName = Literal["symbol", "file", "search-replace"]
 
-Style = Literal["rewrite", "bare", "ending", "gap", "continue", "revise", "correct", "repair"]
+Style = Literal["rewrite", "bare", "ending", "gap", "continue", "revise", "correct", "fork", "repair"]
 """How a fresh prompt asks. A small model copies what it is shown, so most hide the code or a part of it:
 
 - `rewrite`: a chat that shows header and docstring; the answer is the whole definition.
@@ -34,12 +34,14 @@ Style = Literal["rewrite", "bare", "ending", "gap", "continue", "revise", "corre
 - `continue`: raw text, the file up to the definition's header; no chat at all (`agent.continuation`).
 - `revise`: raw text, the definition before the fix, then its header after the fix.
 - `correct`: a bare chat that shows the code; the answer begins with its header.
+- `fork`: as `correct`, the answer begun with the present code up to a word that the model might have written
+  instead of the code's own, and that word (`agent.forks`).
 - `repair`: a chat that shows the code and asks for a diagnosis first.
 """
 
 HIDING = ("rewrite", "bare", "ending")
 """Styles whose prompt does not show the present body."""
-BARE = ("bare", "correct")
+BARE = ("bare", "correct", "fork")
 """Styles that say no more than the task, the check and the code: what else is known can also lead astray."""
 
 _CUT_OFF = "the answer was cut off by the token limit: answer with the code alone"
@@ -74,7 +76,7 @@ class Protocol:
                     "description, the task and the checks say. Answer with its complete source in one ```python "
                     "block. No explanation."
                 )
-            if style == "correct":
+            if style in ("correct", "fork"):
                 return (
                     f"Correct {name}, so that it does what its description, "
                     "the task and the checks say. Answer with its complete source in one ```python block. "

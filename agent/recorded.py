@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from agent.events import BaselineTaken, CandidateRuled, Event, ModelAnswered, PlacesRanked, RunLog
+from agent.events import BaselineTaken, CandidateRuled, Event, ForksFound, ModelAnswered, PlacesRanked, RunLog
 from models.contract import Completion, Decoding, FinishReason, ModelIdentity, Request
 
 
@@ -25,7 +25,11 @@ def request_digest(request: Request, decoding: Decoding, model: ModelIdentity, l
         "model": model.model_dump(mode="json"),
         "lane": lane,
     }
-    return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:32]
+    return text_digest(json.dumps(whole, sort_keys=True))
+
+
+def text_digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 @dataclass(slots=True)
@@ -40,6 +44,9 @@ class Recorded:
     places: list[dict[str, Any]] | None = None
     """As `PlacesRanked` has them. Ranking traces a run of the tests, which may end differently another time."""
 
+    forks: dict[str, list[str]] = field(default_factory=dict)
+    """`ForksFound.written` by digest: scores differ in their last bits from one sitting to the next."""
+
     @classmethod
     def of(cls, events: Iterable[Event], log: RunLog, model: ModelIdentity) -> Recorded:
         recorded = cls()
@@ -52,6 +59,8 @@ class Recorded:
                 recorded.baselines[(event.role, event.command)] = log.text(event.report)
             elif isinstance(event, PlacesRanked):
                 recorded.places = event.places
+            elif isinstance(event, ForksFound):
+                recorded.forks[event.digest] = event.written
         return recorded
 
 

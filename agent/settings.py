@@ -11,8 +11,8 @@ from agent.protocol import Style
 from models.settings import FaultClass, RoomSettings
 
 STYLES: tuple[Style, ...] = (
-    "bare", "ending", "continue", "ending", "correct", "bare", "ending", "continue", "gap", "ending", "revise",
-    "bare", "ending", "continue", "rewrite", "correct",
+    "bare", "fork", "ending", "fork", "correct", "continue", "fork", "bare", "ending", "fork", "gap", "fork",
+    "continue", "revise", "fork", "ending",
 )  # fmt: skip
 """Turns of a weak model (docs/decisions/0007): about as often as each made a repair at bugs we looked at."""
 
@@ -46,7 +46,7 @@ class AgentSettings(RoomSettings):
     """How the model says its edits; `auto` asks small local models to rewrite one definition."""
     styles: tuple[Style, ...] = STYLES
     """Kinds of fresh prompts of a weak model, in turn: rewrite, bare, ending, gap, continue, revise, correct,
-    repair."""
+    fork, repair. Answers that failed are shown to the model only where `repair` is among them."""
     sandbox: Literal["auto", "docker", "bubblewrap", "host"] = "auto"
     test_timeout_s: float = Field(default=120.0, gt=0)
     """Seconds for one run of a check, at most."""

@@ -17,7 +17,7 @@ from agent.continuation import outdented
 from agent.contract import Action, Hop, Outcome, Place, Ruling
 from agent.events import CandidateRuled, MessageRef, ModelAnswered, ModelAsked, RunLog, StepStarted
 from agent.hops import Gauntlet
-from agent.protocol import Protocol, ProtocolError
+from agent.protocol import Protocol, ProtocolError, prefilled_code
 from agent.recorded import Recorded, request_digest
 from models.contract import Completion, Decoding, Engine, FinishReason, Request
 
@@ -49,7 +49,8 @@ class Lane:
     reads: Literal["answer", "statement", "continuation"] = "answer"
     """What comes back: an answer in the protocol, one statement for a gap, or the rest of the definition."""
     opening: str = ""
-    """For the latter two: the beginning of `code` that the request ends with, or that stands before the gap."""
+    """The beginning of `code` that the request ends with, or that stands before the gap. Of an `answer` only where
+    it went on inside a statement: the beginning up to that statement."""
     indent: int = 0
     """Columns by which what comes back is indented more than `code`."""
 
@@ -252,6 +253,9 @@ class WideStep:
         if lane.reads == "continuation":
             answer = outdented(completion.text, lane.indent)
             return self.protocol.filled(answer, lane.place, lane.code, opening=lane.opening)
+        if lane.opening:
+            begun = prefilled_code(lane.request.prefill)[len(lane.opening) :]
+            return self.protocol.filled(begun + completion.text, lane.place, lane.code, opening=lane.opening)
         return self.protocol.splice(completion.text, lane.place, lane.code, prefill=lane.request.prefill)
 
     def _enter(self, candidate: Candidate, error: str | None, pool: ThreadPoolExecutor) -> None:

@@ -49,14 +49,23 @@ class Request(_Frozen):
     """Fewer new tokens than `Decoding.max_tokens`, for this request."""
     stop: tuple[str, ...] = ()
     """Strings that end this request's samples, beside those of `Decoding.stop`."""
+    greedy: bool = False
+    """Takes the likeliest token each time, whatever `Decoding` says of temperature and truncation."""
 
     @model_serializer(mode="wrap")
-    def _without_empty_stop(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Requests without own stops are written as before there were any: keys of stored samples stay valid."""
+    def _without_defaults(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Later fields are left out where they say nothing: keys of samples stored before them stay valid."""
         fields: dict[str, Any] = handler(self)
-        if not fields.get("stop", True):
-            del fields["stop"]
+        for name in ("stop", "greedy"):
+            if not fields.get(name, True):
+                del fields[name]
         return fields
+
+    def own(self, decoding: Decoding) -> Decoding:
+        """`decoding` as it holds for this request."""
+        if not self.greedy:
+            return decoding
+        return decoding.model_copy(update={"temperature": 0.0, "virtual_ssd": None})
 
     def stops(self, decoding: Decoding) -> tuple[str, ...]:
         """Strings that end a sample of this request."""
@@ -204,6 +213,18 @@ class InfillTokens(_Frozen):
     middle: str
 
 
+class Alternative(_Frozen):
+    """A token that the model might have written where a text has another."""
+
+    start: Annotated[int, Field(ge=0)]
+    """Characters of the text that stand before it."""
+    replaced: str
+    """The text's own token there."""
+    text: str
+    logprob: float
+    """Natural log of its probability at temperature 1, untruncated."""
+
+
 class Engine(ABC):
     """A source of tokens. Use as a context manager; `close` frees memory, servers and sockets."""
 
@@ -216,6 +237,8 @@ class Engine(ABC):
     """Whether raw text (`Request.text`) is continued as it stands, by the model and not by a chat."""
     supports_virtual_ssd: bool = False
     """Whether `Decoding.virtual_ssd` works here."""
+    supports_alternatives: bool = False
+    """Whether `alternatives` works here."""
 
     def refuse_virtual_ssd(self, decoding: Decoding) -> None:
         """
@@ -251,6 +274,20 @@ class Engine(ABC):
             ModelFault: the prompt does not fit, the engine died, the provider refused, an option is
                 unknown to this engine (never silently dropped).
         """
+
+    def alternatives(self, request: Request, text: str, *, top_k: int = 8) -> list[Alternative]:  # noqa: ARG002
+        """Where the model would have gone another way, had `text` been its answer to `request`.
+
+        Of each token of `text`, those of the `top_k` likeliest at its place that are not it, in order of place,
+        likelier first. One pass over the text; nothing is sampled.
+
+        Raises:
+            ModelFault: the engine cannot (`supports_alternatives`), or request and text do not fit the context.
+        """
+        raise ModelFault(
+            f"the {self.identity.engine} engine does not tell what else a model might have written",
+            fix="take --engine transformers",
+        )
 
     @abstractmethod
     def stream(self, request: Request, decoding: Decoding) -> Iterator[str]:

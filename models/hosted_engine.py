@@ -284,6 +284,7 @@ class HostedEngine(Engine):
         Raises:
             ModelFault: an option that the other side does not honour.
         """
+        decoding = request.own(decoding)
         call: dict[str, Any] = {
             "max_tokens": request.bound(decoding),
             "timeout": self._timeout_s,

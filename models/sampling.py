@@ -17,6 +17,8 @@ from torch import Tensor
 
 from models.contract import Decoding, FirstStage
 
+LIKELIEST = -1.0
+"""In the place of a uniform number: no draw, the likeliest token."""
 BLOCK = 128
 """Logits per block: the top k of the vocabulary lie in the k blocks with the largest maxima."""
 HEAD = 1024
@@ -29,16 +31,18 @@ def sample(logits: Tensor, decoding: Decoding, uniforms: Tensor | None) -> tuple
     Args:
         logits: `[rows, vocabulary]`, any float type. One row is shared by all samples.
         decoding: temperature 0 takes the arg-max and needs no `uniforms`.
-        uniforms: `[samples]` in [0, 1), float64; `samples` equals `rows` unless `rows` is 1.
+        uniforms: `[samples]` in [0, 1) or `LIKELIEST`, float64; `samples` equals `rows` unless `rows` is 1.
 
     Returns:
         Token ids `[samples]` (int64) and natural-log probabilities at temperature 1 `[samples]` (float32).
     """
-    ids = (
-        logits.argmax(-1)
-        if decoding.temperature == 0 or uniforms is None
-        else _draw(logits, decoding, uniforms)
-    )
+    if decoding.temperature == 0 or uniforms is None:
+        ids = logits.argmax(-1)
+    else:
+        ids = _draw(logits, decoding, uniforms)
+        likeliest = (uniforms == LIKELIEST).to(ids.device)
+        if likeliest.any():
+            ids = torch.where(likeliest, logits.argmax(-1), ids)
     return ids, log_probabilities(logits, ids)
 
 

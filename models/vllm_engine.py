@@ -20,7 +20,9 @@ from typing import Any
 
 import httpx
 
+from models.alternatives import alternatives_of
 from models.contract import (
+    Alternative,
     Completion,
     Decoding,
     Engine,
@@ -242,6 +244,7 @@ class VllmEngine(Engine):
         self._owned = owned
         self._prompts = prompts
         self._truncates = truncates
+        self.supports_alternatives = prompts is not None
         self._loaded: str | None = None
         self._closed = False
         limits = httpx.Limits(
@@ -287,6 +290,32 @@ class VllmEngine(Engine):
             for choice in chunk.get("choices", ()):
                 if choice["text"]:
                     yield choice["text"]
+
+    def alternatives(self, request: Request, text: str, *, top_k: int = 8) -> list[Alternative]:
+        """See `Engine.alternatives`; only of a server that we started, whose tokenizer is at hand."""
+        if self._prompts is None:
+            return super().alternatives(request, text, top_k=top_k)
+        tokenizer = self._prompts.tokenizer
+        answer: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
+        prompt = self._fitting(self._prompt_ids(request), len(answer))
+        if not answer:
+            return []
+        body = {
+            "model": self._server.model, "prompt": [*prompt, *answer], "max_tokens": 1, "temperature": 0.0,
+            "prompt_logprobs": top_k,
+        }  # fmt: skip
+        rows = self._prompt_logprobs(body)[len(prompt) :]
+        return alternatives_of(answer, ([*_likeliest(row, top_k)] for row in rows), tokenizer.decode)
+
+    def _prompt_logprobs(self, body: dict[str, Any]) -> list[dict[str, Any]]:
+        try:
+            answer = self._http.post("/v1/completions", json=body)
+            if not answer.is_success:
+                raise self._refused(answer.status_code, answer.text)
+            found: list[dict[str, Any]] = answer.json()["choices"][0]["prompt_logprobs"]
+        except (httpx.HTTPError, ValueError, LookupError) as error:
+            raise self._gone(error) from None
+        return found
 
     def count_tokens(self, request: Request) -> int:
         """Exact."""
@@ -337,17 +366,21 @@ class VllmEngine(Engine):
             )
         return ids
 
-    def _body(self, index: int, request: Request, decoding: Decoding) -> dict[str, Any]:
-        """One request of vLLM's completions API."""
-        ids = self._prompt_ids(request)
+    def _fitting(self, ids: list[int], answer: int = 0) -> list[int]:
         if not ids:
             raise ModelFault("The prompt is empty.")
-        if len(ids) >= self.context_tokens:
+        if len(ids) + answer >= self.context_tokens:
             raise ModelFault(
-                f"The prompt is {len(ids)} tokens; the context of {self.identity.name} holds "
+                f"The prompt is {len(ids) + answer} tokens; the context of {self.identity.name} holds "
                 f"{self.context_tokens}, answer included.",
                 fix="Shorten the prompt, or take a model with a longer context.",
             )
+        return ids
+
+    def _body(self, index: int, request: Request, decoding: Decoding) -> dict[str, Any]:
+        """One request of vLLM's completions API."""
+        ids = self._fitting(self._prompt_ids(request))
+        decoding = request.own(decoding)
         body: dict[str, Any] = {
             "model": self._server.model,
             "prompt": ids,
@@ -470,6 +503,13 @@ def _request_seed(seed: int, index: int) -> int:
     """A seed per request: vLLM adds the sample's number itself, and equal prompts must not draw alike."""
     digest = hashlib.sha256(f"{seed}/{index}".encode()).digest()
     return int.from_bytes(digest[:6], "big")
+
+
+def _likeliest(row: dict[str, Any], top_k: int) -> Iterator[tuple[int, float]]:
+    """Of one place's `prompt_logprobs`, which also hold the token itself: (id, log probability), likeliest first."""
+    for token, found in sorted(row.items(), key=lambda item: item[1]["rank"]):
+        if found["rank"] <= top_k:
+            yield int(token), found["logprob"]
 
 
 def _message_of(text: str) -> str:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from models.contract import Decoding, FinishReason
-from models.sampling import row_uniforms, sample
+from models.sampling import LIKELIEST, row_uniforms, sample
 from models.transformers_engine.attention import DecodePlan, Prefix, StepCache
 from models.transformers_engine.prefixes import Prefixes
 from models.transformers_engine.text import TextTail
@@ -36,6 +36,8 @@ class Prompt:
     seed: int | None = None
     """`Request.seed`."""
     stop: tuple[str, ...] = ()
+    greedy: bool = False
+    """`Request.greedy`."""
     prefix: Prefix | None = None
     logits: Tensor | None = None
     waiting: int = 0
@@ -169,7 +171,10 @@ class Batch:
     def _sample(self, prompt: Prompt, index: int) -> Sample:
         decoding = self._decoding
         seed, place = (decoding.seed, prompt.index) if prompt.seed is None else (prompt.seed, 0)
-        uniforms = row_uniforms(seed, place, index, prompt.limit) if decoding.temperature else []
+        if prompt.greedy:
+            uniforms = [LIKELIEST] * prompt.limit
+        else:
+            uniforms = row_uniforms(seed, place, index, prompt.limit) if decoding.temperature else []
         return Sample(prompt, index, TextTail(self._decode, prompt.stop), uniforms)
 
     def _uniforms(self, rows: Sequence[Sample]) -> Tensor | None:

@@ -15,8 +15,10 @@ from typing import Any
 import psutil
 import torch
 
+from models.alternatives import alternatives_of
 from models.chat import prompt_ids
 from models.contract import (
+    Alternative,
     Completion,
     Decoding,
     Engine,
@@ -44,6 +46,7 @@ class TransformersEngine(Engine):
     """See the module; made by `TransformersEngine.open` or `models.open_engine`."""
 
     supports_virtual_ssd = True
+    supports_alternatives = True
 
     def __init__(self, loaded: Loaded, identity: ModelIdentity, *, max_rows: int | None = None) -> None:
         self.identity = identity
@@ -129,6 +132,16 @@ class TransformersEngine(Engine):
                 row.text.finish()
                 if piece := row.text.take(final=True):
                     yield piece
+
+    def alternatives(self, request: Request, text: str, *, top_k: int = 8) -> list[Alternative]:
+        """See `Engine.alternatives`."""
+        tokenizer = self._open().tokenizer
+        ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
+        if not ids:
+            return []
+        scores = self.score([request], [[ids]], top_k=top_k)[0][0]
+        rows = zip(scores.top_ids.tolist(), scores.top_logprobs.tolist(), strict=True)
+        return alternatives_of(ids, (zip(*row, strict=True) for row in rows), tokenizer.decode)
 
     def count_tokens(self, request: Request) -> int:
         """Exact tokens of the rendered prompt."""
@@ -219,7 +232,7 @@ class TransformersEngine(Engine):
     def _prompt(self, index: int, request: Request, decoding: Decoding) -> Prompt:
         ids = self._fitting(prompt_ids(self._open().tokenizer, request))
         limit = min(request.bound(decoding), self.context_tokens - len(ids))
-        return Prompt(index, ids, limit, request.seed, request.stops(decoding))
+        return Prompt(index, ids, limit, request.seed, request.stops(decoding), request.greedy)
 
     def _fitting(self, ids: list[int]) -> list[int]:
         if not ids:

@@ -183,10 +183,41 @@ def test_top_k_one_is_greedy_or_a_fault(engine: Engine) -> None:
         alike(drawn, greedy)
 
 
+def test_a_greedy_request_is_greedy_beside_others_that_are_drawn(engine: Engine) -> None:
+    [[greedy]] = engine.complete([CHAT], GREEDY)
+    hot = GREEDY.model_copy(update={"temperature": 1.8, "n": 2, "seed": 3})
+    drawn, own = engine.complete([CHAT, CHAT.model_copy(update={"greedy": True})], hot)
+    for sample in own:
+        alike(sample, greedy)
+    assert any(sample.text != greedy.text for sample in drawn)
+
+
 def test_a_tiny_nucleus_is_greedy(engine: Engine) -> None:
     [[greedy]] = engine.complete([CHAT], GREEDY)
     [[drawn]] = engine.complete([CHAT], GREEDY.model_copy(update={"temperature": 1.0, "top_p": 1e-6}))
     alike(drawn, greedy)
+
+
+def test_what_else_might_have_been_written(engine: Engine) -> None:
+    """Of the likeliest answer every rival is less likely, and a forced rival is what the text then holds."""
+    [[greedy]] = engine.complete([CHAT], GREEDY)
+    if not engine.supports_alternatives:
+        with pytest.raises(ModelFault, match="might have written"):
+            engine.alternatives(CHAT, greedy.text)
+        return
+    found = engine.alternatives(CHAT, greedy.text, top_k=20)
+    assert {a.start for a in found} <= set(range(len(greedy.text)))
+    starts = [a.start for a in found]
+    assert starts == sorted(starts) and 1 <= max(map(starts.count, starts)) <= 20
+    for one in found:
+        assert greedy.text[one.start :].startswith(one.replaced)
+        assert one.text != one.replaced and one.logprob <= 0
+    assert greedy.logprobs is not None
+    for start in starts:
+        here = [a.logprob for a in found if a.start == start]
+        assert here == sorted(here, reverse=True)
+    assert all(a.logprob <= greedy.logprobs[0] + 0.05 for a in found if a.start == 0)
+    assert engine.alternatives(CHAT, "") == []
 
 
 @pytest.mark.parametrize("temperature", [0.0, 0.3])
