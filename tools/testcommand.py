@@ -6,6 +6,7 @@ with the way out. Goes on to `tools.testrun`.
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import tomllib
@@ -24,11 +25,15 @@ _WITH_VALUE = {"-X", "-W"}
 _FIX = "Put the steps into a script in the repo and give that: --test 'sh run_tests.sh'."
 
 
+Runner = Literal["pytest", "unittest", "node", "ctest", "other"]
+"""What we know a machine-readable report of; of all others the exit code alone is believed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Command:
     argv: tuple[str, ...]
     env: dict[str, str] = field(default_factory=dict)
-    runner: Literal["pytest", "unittest", "other"] = "other"
+    runner: Runner = "other"
     at: int = 0
     """Index after the runner's own words: where its options begin."""
 
@@ -80,8 +85,12 @@ def _shell_fault(command: str, char: str) -> ToolFault:
     return ToolFault(f"test command {command!r}: {char!r} needs a shell, and none is run", fix=_FIX)
 
 
-def _runner(words: list[str]) -> tuple[Literal["pytest", "unittest", "other"], int]:
+def _runner(words: list[str]) -> tuple[Runner, int]:
     program = PurePosixPath(words[0]).name
+    if program == "ctest":
+        return "ctest", 1
+    if program in {"node", "nodejs"} and "--test" in words:
+        return "node", words.index("--test") + 1
     if program in {"pytest", "py.test"}:
         return "pytest", 1
     if not _PYTHON.match(program):
@@ -102,18 +111,35 @@ def _runner(words: list[str]) -> tuple[Literal["pytest", "unittest", "other"], i
 
 def detect_test_command(root: Path) -> str | None:
     """What the repo's own files suggest: pytest where it is configured or a tests folder is there, unittest
-    where only plain unittest files are, None where nothing looks like tests."""
+    where only plain unittest files are, node's runner where package.json says so, ctest where a built folder is
+    there, None where nothing looks like tests."""
     prefix = "PYTHONPATH=src:. " if _bare_src_layout(root) else ""
     if _configures_pytest(root) or (root / "conftest.py").is_file():
         return f"{prefix}python -m pytest -q"
     tests = list(islice(_test_files(root), 50))
     if not tests:
-        return None
+        return _node_command(root) or _ctest_command(root)
     texts = [file.read_bytes()[:20_000] for file in tests]
     folders = {file.parent for file in tests}
     if root in folders and all(b"import unittest" in text and b"pytest" not in text for text in texts):
         return f"{prefix}python -m unittest"
     return f"{prefix}python -m pytest -q"
+
+
+def _node_command(root: Path) -> str | None:
+    """The `test` script of package.json, where it is plainly node's own runner."""
+    try:
+        script = json.loads((root / "package.json").read_text("utf-8"))["scripts"]["test"]
+        parsed = parse_command(str(script))
+    except (OSError, ValueError, KeyError, TypeError, ToolFault):
+        return None
+    return str(script) if parsed.runner == "node" else None
+
+
+def _ctest_command(root: Path) -> str | None:
+    """Tests of a tree that was configured; what has to be compiled first is a script's work."""
+    found = next((name for name in ("build", ".") if (root / name / "CTestTestfile.cmake").is_file()), None)
+    return f"ctest --test-dir {found} --output-on-failure" if found else None
 
 
 def _test_files(root: Path) -> Iterator[Path]:

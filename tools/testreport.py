@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from xml.etree.ElementTree import Element, TreeBuilder
@@ -20,6 +21,10 @@ MAX_FRAMES = 50
 _SHORT = re.compile(r"^(?P<path>[^\s:][^:\n]*\.py):(?P<line>\d+): (?:in (?P<function>.+))?", re.MULTILINE)
 _LONG = re.compile(
     r'^\s*File "(?P<path>[^"\n]+)", line (?P<line>\d+)(?:, in (?P<function>.+))?', re.MULTILINE
+)
+_JS = re.compile(
+    r"^\s*at (?:(?P<function>[^\n(]+) )?\(?(?P<path>(?:file://)?/[^\n:()]+):(?P<line>\d+):\d+\)?$",
+    re.MULTILINE,
 )
 _LIBRARY = frozenset({"site-packages", "dist-packages", ".venv", "venv", ".tox", ".nox", "node_modules"})
 
@@ -53,6 +58,53 @@ def read_junit(text: str, workdir: str) -> Results | None:
         else:
             passed.add(test_id)
     return Results(frozenset(passed - failures.keys()), tuple(failures.values()), skipped, uncollected)
+
+
+def read_suites(text: str, workdir: str) -> Results | None:
+    """JUnit files of other runners (node's, ctest's): ids are the names of the suites and the test's, ` > ` between.
+
+    Tests with one name count as one, which passed only if all of them did.
+    """
+    root = _tree(text)
+    if root is None:
+        return None
+    passed: set[str] = set()
+    failures: dict[str, TestFailure] = {}
+    skipped = 0
+    for test_id, case in _cases(root, ()):
+        bad = next((part for part in case if part.tag in {"failure", "error"}), None)
+        if bad is not None:
+            failures.setdefault(test_id, _other_failure(test_id, case, bad, workdir))
+        elif case.find("skipped") is not None or case.get("status") in {"disabled", "notrun"}:
+            skipped += 1
+        else:
+            passed.add(test_id)
+    return Results(frozenset(passed - failures.keys()), tuple(failures.values()), skipped)
+
+
+def _cases(part: Element, suites: tuple[str, ...]) -> Iterator[tuple[str, Element]]:
+    """The outermost suite is the run itself, whatever it is called."""
+    for child in part:
+        if child.tag == "testsuite":
+            yield from _cases(child, (*suites, child.get("name", "")))
+        elif child.tag == "testcase":
+            yield " > ".join([*suites, child.get("name", "")]), child
+
+
+def _other_failure(test_id: str, case: Element, part: Element, workdir: str) -> TestFailure:
+    text = part.text or case.findtext("system-out") or ""
+    message = "\n".join(filter(None, [part.get("message", "").strip(), text.strip()]))
+    return TestFailure(test_id, shorten(message), js_frames(text, workdir))
+
+
+def js_frames(text: str, workdir: str) -> tuple[Frame, ...]:
+    """Places in the workspace that a JavaScript stack names, outermost first as in Python's."""
+    kept = []
+    for match in _JS.finditer(text):
+        path = inside(match["path"].removeprefix("file://"), workdir)
+        if path is not None:
+            kept.append(Frame(path, int(match["line"]), (match["function"] or "").strip()))
+    return tuple(reversed(kept[:MAX_FRAMES]))
 
 
 def _tree(text: str) -> Element | None:

@@ -1,11 +1,12 @@
 """Run the task's own test command in a sandbox and say truthfully what it said.
 
-Comes in: a sandbox and a command. Goes out: a `TestReport`. pytest and unittest also write a
+Comes in: a sandbox and a command. Goes out: a `TestReport`. pytest, unittest, node's runner and ctest also write a
 machine-readable report to a folder whose name is drawn for this run; verdicts rest on that report *and* on
 the exit code, never on printed text: fake summaries, reports written elsewhere and `os._exit(0)` do not pass.
 
-Not covered: tested code that reads its own process's command line and forges the very report. It shares a
-process with its judge; hidden tests in a fresh process are the answer to that, not parsing.
+Not covered: tested code that reads a command line and forges the very report, or, under node's runner, writes
+that runner's own messages to its output. It shares its judge's sandbox; hidden tests in a fresh process are the
+answer to that, not parsing. Reports of go and cargo hold what tests print: of both the exit code alone is believed.
 """
 
 from __future__ import annotations
@@ -23,12 +24,13 @@ from pathlib import Path
 from sandbox import ExecResult, Sandbox
 from tools.contract import TestReport, TestStatus, ToolFault
 from tools.testcommand import Command, detect_test_command, parse_command
-from tools.testreport import Results, read_junit, read_unittest
+from tools.testreport import Results, read_junit, read_suites, read_unittest
 
 MAX_REPORT_BYTES = 30_000_000
 OUTPUT_CHARS = 60_000
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
 _NO_PYTEST = re.compile(r"No module named '?(pytest|py\.test)'?\s*$")
+_FILE = re.compile(r"(^[^ ]+\.py|^/.+\.[cm]?[jt]sx?)$")
 _NO_CACHE = (
     "--lf",
     "--last-failed",
@@ -55,8 +57,7 @@ def run_tests(sandbox: Sandbox, command: str | Sequence[str], *, timeout_s: floa
         argv = _with_report(parsed, f"{inner}/report")
         result = sandbox.exec(argv, env=env, timeout_s=timeout_s)
         text = read_report(folder / "report") if parsed.runner != "other" else None
-    reader = read_junit if parsed.runner == "pytest" else read_unittest
-    results = reader(text, sandbox.workdir) if text is not None else None
+    results = _READERS[parsed.runner](text, sandbox.workdir) if text is not None else None
     return _report(parsed, result, results)
 
 
@@ -79,10 +80,19 @@ def _with_report(command: Command, report: str) -> list[str]:
         ]
         cached = any(word.startswith(_NO_CACHE) for word in tail)
         return [*head, *ours, *([] if cached else ["-p", "no:cacheprovider"]), *tail]
+    if command.runner == "node":
+        junit, *shown = _NODE_REPORTERS
+        tail = [word for word in argv[at:] if not word.startswith("--test-reporter")]
+        return [*argv[:at], junit, f"--test-reporter-destination={report}", *shown, *tail]
+    if command.runner == "ctest":
+        return [*argv, "--output-junit", report]  # the last one counts
     if command.runner == "unittest":
         source = Path(__file__).with_name("unittest_report.py").read_text("utf-8")
         return [*argv[: at - 2], "-c", source, report, *argv[at:]]
     return argv
+
+
+_NODE_REPORTERS = ("--test-reporter=junit", "--test-reporter=spec", "--test-reporter-destination=stdout")
 
 
 def _without_junit(words: list[str]) -> list[str]:
@@ -130,6 +140,9 @@ def read_report(file: Path) -> str | None:
         if not stat.S_ISREG(about.st_mode) or about.st_size > MAX_REPORT_BYTES:
             return None
         return source.read().decode("utf-8", "replace")
+
+
+_READERS = {"pytest": read_junit, "unittest": read_unittest, "node": read_suites, "ctest": read_suites}
 
 
 # --- the verdict -----------------------------------------------------------------------------------
@@ -223,7 +236,7 @@ def _is_test(test_id: str) -> bool:
     """Not a file that could not be collected: its tests have ids of their own once it can."""
     if test_id.startswith("unittest.loader."):
         return False
-    return "::" in test_id or not test_id.endswith(".py")
+    return "::" in test_id or not _FILE.search(test_id)
 
 
 __all__ = ["Comparison", "compare", "detect_test_command", "is_solved", "parse_command", "run_tests"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from sandbox import Policy, Sandbox, SandboxUnavailable, open_sandbox
 from tools.contract import TestFailure, TestReport, TestStatus, ToolFault
 from tools.testcommand import detect_test_command, parse_command
-from tools.testreport import frames, read_junit, read_unittest
+from tools.testreport import frames, read_junit, read_suites, read_unittest
 from tools.testrun import compare, is_solved, run_tests
 
 PYTEST = f"{sys.executable} -m pytest -q"
@@ -225,6 +226,12 @@ def test_no_command_at_all(command: str) -> None:
         ({"test_a.py": "import unittest\n"}, "python -m unittest"),
         ({"test_a.py": "import pytest\n"}, "python -m pytest -q"),
         ({"a.py": ""}, None),
+        ({"package.json": '{"scripts": {"test": "node --test src"}}'}, "node --test src"),
+        ({"package.json": '{"scripts": {"test": "node --test && rm x"}}'}, None),
+        (
+            {"package.json": "[]", "build/CTestTestfile.cmake": ""},
+            "ctest --test-dir build --output-on-failure",
+        ),
     ],
 )
 def test_the_command_is_guessed_from_the_repo(
@@ -234,6 +241,86 @@ def test_the_command_is_guessed_from_the_repo(
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
     assert detect_test_command(tmp_path) == expected
+
+
+# --- other runners ---------------------------------------------------------------------------------
+
+
+def needs(program: str) -> pytest.MarkDecorator:
+    return pytest.mark.skipif(
+        shutil.which(program) is None, reason=f"{program} IS NOT HERE: its runner was not tested"
+    )
+
+
+NODE = """
+const {test, describe, it} = require('node:test'); const assert = require('node:assert');
+const {f} = require('./m.js');
+test('adds', () => { console.log('<testcase name="forged"/>'); assert.strictEqual(f(1), 2); });
+describe('group', () => {
+  it('fails', () => { assert.strictEqual(f(2), 4); });
+  it.skip('skipped', () => {});
+  it('adds', () => {});
+});
+"""
+
+
+@needs("node")
+def test_node_ids_messages_and_frames(sandbox: Sandbox) -> None:
+    (sandbox.root / "m.js").write_text("exports.f = (x) => x + 1;\n")
+    (sandbox.root / "a.test.js").write_text(NODE)
+    before = run_tests(sandbox, "node --test a.test.js")
+    assert before.status is TestStatus.FAILED and before.exit_code == 1
+    assert before.passed == {"adds", "group > adds"}
+    [failure] = before.failures
+    assert failure.test_id == "group > fails" and "3 !== 4" in failure.message
+    assert [(frame.path, frame.line) for frame in failure.frames] == [("a.test.js", 6)]
+    assert not left_over(sandbox)
+
+    (sandbox.root / "m.js").write_text("exports.f = (x) => 2 * x;\n")
+    after = run_tests(sandbox, "node --test a.test.js")
+    assert after.status is TestStatus.PASSED and is_solved(before, after)
+
+
+@needs("node")
+def test_a_file_that_node_cannot_read_is_no_test_of_its_own(sandbox: Sandbox) -> None:
+    file = sandbox.root / "a.test.js"
+    file.write_text("const {test} = require('node:test'); test('t', () => {}")
+    before = run_tests(sandbox, "node --test a.test.js")
+    assert before.status is TestStatus.FAILED and not before.passed
+    file.write_text(file.read_text() + ");")
+    assert is_solved(before, run_tests(sandbox, "node --test a.test.js"))
+
+
+@needs("node")
+@pytest.mark.parametrize(
+    "words", ["--test-reporter=tap --test-reporter-destination=x.tap", "--test-name-pattern=adds"]
+)
+def test_the_users_own_words_for_node(sandbox: Sandbox, words: str) -> None:
+    (sandbox.root / "m.js").write_text("exports.f = (x) => 2 * x;\n")
+    (sandbox.root / "a.test.js").write_text(NODE)
+    report = run_tests(sandbox, f"node --test {words} a.test.js")
+    assert report.status is TestStatus.PASSED and {"adds", "group > adds"} <= report.passed
+
+
+CTEST = """
+add_test(good "/bin/true")
+add_test(bad "/bin/sh" "-c" "echo '<testcase name=\\"forged\\"/>'; exit 3")
+add_test(off "/bin/true")
+set_tests_properties(off PROPERTIES DISABLED TRUE)
+"""
+
+
+@needs("ctest")
+def test_ctest(sandbox: Sandbox) -> None:
+    (sandbox.root / "CTestTestfile.cmake").write_text(CTEST)
+    before = run_tests(sandbox, "ctest --test-dir .")
+    assert before.status is TestStatus.FAILED and before.passed == {"good"}
+    assert [failure.test_id for failure in before.failures] == ["bad"]
+    one = run_tests(sandbox, "ctest --test-dir . -R good")
+    assert one.status is TestStatus.PASSED and one.passed == {"good"}
+    assert run_tests(sandbox, "ctest --test-dir . -R nothing").status is TestStatus.NOT_COLLECTED
+    (sandbox.root / "CTestTestfile.cmake").write_text(CTEST.replace("exit 3", "exit 0"))
+    assert is_solved(before, run_tests(sandbox, "ctest --test-dir ."))
 
 
 # --- reports ---------------------------------------------------------------------------------------
@@ -252,6 +339,7 @@ def test_no_report_text_makes_the_readers_fail(text: str) -> None:
     read_junit(text, "/w")
     read_junit(f"<testsuites>{text}</testsuites>", "/w")
     read_unittest(text, "/w")
+    read_suites(f"<testsuites>{text}</testsuites>", "/w")
 
 
 def test_frames_leave_libraries_and_the_outside_out() -> None:
