@@ -62,6 +62,8 @@ class LaneMaker:
     """Samples that each place had."""
     _asked: dict[tuple[str, str], int] = field(default_factory=dict)
     """Fresh lanes that each place had, by style ("" for all)."""
+    _frames: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """By place: text of its file, and the frame."""
 
     def step(
         self, width: int, ranking: Sequence[RankedPlace], attempts: Sequence[Candidate], report: TestReport
@@ -251,17 +253,21 @@ class LaneMaker:
         return textwrap.dedent("\n".join([*kept, gap, *lines[method.end_line : holder.end_line]]))
 
     def _frame(self, place: Place) -> str:
-        if place.symbol is None:
-            return ""
-        from tools.frame import intellisense_frame
-
-        symbol = self._symbol(place, read_text(self.root / place.path))
+        """Asked of the language server once for each state of the place's file."""
+        text = read_text(self.root / place.path)
+        symbol = self._symbol(place, text)
         if symbol is None:
             return ""
-        return intellisense_frame(
+        if (known := self._frames.get(place.label)) and known[0] == text:
+            return known[1]
+        from tools.frame import intellisense_frame
+
+        frame = intellisense_frame(
             self.intel, self.root, symbol, budget_tokens=self.prompt_tokens // 4, count_tokens=self.count,
             with_source=False,
         )  # fmt: skip
+        self._frames[place.label] = (text, frame)
+        return frame
 
     def _tests(self, report: TestReport) -> tuple[str, ...]:
         """Source of the first failing tests, as the task's owner wrote them."""
