@@ -214,9 +214,11 @@ class HostedEngine(Engine):
         """See `Engine.complete`. Samples are one request where the other side has `n`, else one each."""
         self._check_open()
         began = time.perf_counter()
-        together = decoding.n if "n" in self._route.params else 1
         jobs: list[Callable[[Emit], list[Completion]]] = []
         for index, request in enumerate(requests):
+            # vLLM refuses `n` for greedy samples.
+            splits = "n" not in self._route.params or not request.own(decoding).temperature
+            together = 1 if splits else decoding.n
             for first in range(0, decoding.n, together):
                 call = self._call(request, decoding, index * decoding.n + first, together)
                 jobs.append(self._job(request, call, index, first, together, began))

@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -276,12 +277,14 @@ class VllmEngine(Engine):
     ) -> list[list[Completion]]:
         """See `Engine.complete`. All samples of a request share its prompt's KV."""
         began = time.perf_counter()
-        bodies = [self._body(index, request, decoding) for index, request in enumerate(requests)]
-        jobs = [
-            lambda emit, index=index, body=body: self._collect(index, body, began, emit)
-            for index, body in enumerate(bodies)
-        ]
-        return fan_out(jobs, at_once=REQUESTS_AT_ONCE, on_tokens=on_tokens, on_completion=on_completion)
+        jobs = []
+        for index, request in enumerate(requests):
+            body = self._body(index, request, decoding)
+            for first in range(0, decoding.n, body["n"]):
+                jobs.append(partial(self._collect, index, first, body, began))
+        parts = fan_out(jobs, at_once=REQUESTS_AT_ONCE, on_tokens=on_tokens, on_completion=on_completion)
+        flat = [completion for part in parts for completion in part]
+        return [flat[i * decoding.n : (i + 1) * decoding.n] for i in range(len(requests))]
 
     def stream(self, request: Request, decoding: Decoding) -> Iterator[str]:
         """See `Engine.stream`."""
@@ -384,7 +387,7 @@ class VllmEngine(Engine):
         body: dict[str, Any] = {
             "model": self._server.model,
             "prompt": ids,
-            "n": decoding.n,
+            "n": decoding.n if decoding.temperature else 1,  # vLLM refuses more of a greedy one
             "temperature": decoding.temperature,
             "max_tokens": min(request.bound(decoding), self.context_tokens - len(ids)),
             "stop": list(request.stops(decoding)),
@@ -419,8 +422,10 @@ class VllmEngine(Engine):
             )
         return set_ones
 
-    def _collect(self, index: int, body: dict[str, Any], began: float, emit: Emit) -> list[Completion]:
-        """Read one request's stream to its end."""
+    def _collect(
+        self, index: int, first: int, body: dict[str, Any], began: float, emit: Emit
+    ) -> list[Completion]:
+        """Read one request's stream to its end: samples `first` and following."""
         growing = [_Growing() for _ in range(body["n"])]
         done: dict[int, Completion] = {}
         for chunk in self._chunks(body):
@@ -436,7 +441,7 @@ class VllmEngine(Engine):
                     seconds = time.perf_counter() - began
                     completion = self._completion(sample, choice["finish_reason"], body, seconds)
                     done[choice["index"]] = completion
-                    emit(Sample(index, choice["index"], completion))
+                    emit(Sample(index, first + choice["index"], completion))
         if len(done) < len(growing):
             raise self._gone("the stream ended before every sample had")
         return [done[number] for number in range(len(growing))]

@@ -22,6 +22,7 @@ WORDS = (
     "--limit-results=0",
     "--rename-file-limit=0",
     "--pch-storage=memory",
+    "--completion-parse=always",  # busy, it else offers words of the text instead of what is in scope
 )
 _DATABASE = "compile_commands.json"
 
