@@ -132,7 +132,7 @@ def test_an_engine_that_cannot_tell_is_asked_for_endings(repo: Path) -> None:
     engine = ScriptedEngine(lambda *_: " pass\n```")
     with pytest.raises(ModelFault, match="might have written"):
         engine.alternatives(Request.chat("?"), "x")
-    run = prepared(repo, engine)
+    run = prepared(repo, engine, width=1)
     execute(run, engine)
     assert not [event for event in run.log.read().events if isinstance(event, ForksFound)]
     assert all("Write `" in request.messages[-1].content for request in engine.requests)
