@@ -218,6 +218,15 @@ def test_a_crash_costs_a_restart_and_the_second_is_final(intel: Intel, server: s
     assert SERVERS[server].fix in gone.detail
 
 
+def suspend(process: psutil.Process) -> None:
+    """Stopped when this returns: on a busy machine threads go on until the one that takes the signal is run."""
+    process.suspend()
+    states = Path(f"/proc/{process.pid}/task").glob("*/stat")
+    for state in states:
+        while state.exists() and state.read_text().rpartition(")")[2].split()[0] not in "Tt":
+            time.sleep(0.005)
+
+
 def test_a_server_that_hangs_is_given_up_in_time(server: str, sample: Sample, root: Path) -> None:
     with open_intel(root, servers=(server,), timeout_s=1.0, start_s=40.0) as one:
         while one.hover(sample.use, *sample.call).freshness is Freshness.TIMED_OUT:
