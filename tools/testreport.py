@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
@@ -43,21 +43,32 @@ def read_junit(text: str, workdir: str) -> Results | None:
     root = _tree(text)
     if root is None:
         return None
+    cases = [(_pytest_id(case), case) for case in root.iter("testcase")]
+    results = _results(cases, lambda test_id, _case, part: _failure(test_id, part, workdir))
+    bad = [part for _, case in cases if (part := _bad(case)) is not None]
+    return replace(results, uncollected=any(part.get("message") == "collection failure" for part in bad))
+
+
+def _results(
+    cases: Iterable[tuple[str, Element]], failure: Callable[[str, Element, Element], TestFailure]
+) -> Results:
+    """Of test cases with their ids; `failure` makes one of an id, its case and the part that says what went wrong."""
     passed: set[str] = set()
     failures: dict[str, TestFailure] = {}
     skipped = 0
-    uncollected = False
-    for case in root.iter("testcase"):
-        test_id = _pytest_id(case)
-        bad = [part for part in case if part.tag in {"failure", "error"}]
-        if bad:
-            uncollected |= bad[0].get("message") == "collection failure"
-            failures.setdefault(test_id, _failure(test_id, bad[0], workdir))
-        elif case.find("skipped") is not None:
+    for test_id, case in cases:
+        bad = _bad(case)
+        if bad is not None:
+            failures.setdefault(test_id, failure(test_id, case, bad))
+        elif case.find("skipped") is not None or case.get("status") in {"disabled", "notrun"}:
             skipped += 1
         else:
             passed.add(test_id)
-    return Results(frozenset(passed - failures.keys()), tuple(failures.values()), skipped, uncollected)
+    return Results(frozenset(passed - failures.keys()), tuple(failures.values()), skipped)
+
+
+def _bad(case: Element) -> Element | None:
+    return next((part for part in case if part.tag in {"failure", "error"}), None)
 
 
 def read_suites(text: str, workdir: str) -> Results | None:
@@ -68,18 +79,9 @@ def read_suites(text: str, workdir: str) -> Results | None:
     root = _tree(text)
     if root is None:
         return None
-    passed: set[str] = set()
-    failures: dict[str, TestFailure] = {}
-    skipped = 0
-    for test_id, case in _cases(root, ()):
-        bad = next((part for part in case if part.tag in {"failure", "error"}), None)
-        if bad is not None:
-            failures.setdefault(test_id, _other_failure(test_id, case, bad, workdir))
-        elif case.find("skipped") is not None or case.get("status") in {"disabled", "notrun"}:
-            skipped += 1
-        else:
-            passed.add(test_id)
-    return Results(frozenset(passed - failures.keys()), tuple(failures.values()), skipped)
+    return _results(
+        _cases(root, ()), lambda test_id, case, part: _other_failure(test_id, case, part, workdir)
+    )
 
 
 def _cases(part: Element, suites: tuple[str, ...]) -> Iterator[tuple[str, Element]]:
