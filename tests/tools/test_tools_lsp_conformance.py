@@ -234,7 +234,7 @@ def test_a_server_that_hangs_is_given_up_in_time(server: str, sample: Sample, ro
         first = psutil.Process(one.pids[server])
         family = [first, *first.children(recursive=True)]
         for process in family:
-            process.suspend()
+            suspend(process)
         started = time.monotonic()
         assert one.definition(sample.use, *sample.call).freshness is Freshness.TIMED_OUT
         assert one.diagnostics(*sample.extra).freshness is Freshness.TIMED_OUT
