@@ -42,10 +42,12 @@ from evals.driver_wire import (
     OK,
     WRONG,
     Unplain,
+    framed,
     jsonable,
     pack,
     read_frame,
     unpack,
+    write_all,
     write_frame,
 )
 
@@ -147,7 +149,7 @@ def confine(folder: str, keep: dict[int, int]) -> None:
 
 
 def limit(job: dict[str, Any]) -> None:
-    """The limits of one program, and streams as a fresh interpreter has them."""
+    """The limits of one program."""
     memory = job["memory_mb"] << 20
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     cpu = max(1, int(job["cpu_s"] + 0.999))
@@ -157,13 +159,17 @@ def limit(job: dict[str, Any]) -> None:
     wanted = 256 << 20
     soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
     resource.setrlimit(resource.RLIMIT_STACK, (soft, hard))
-    sys.set_int_max_str_digits(0)
+
+
+def dress() -> None:
+    """Arguments and streams as a program's interpreter has them: made once, for all that are forked."""
     sys.argv = ["solution.py"]
     streams(io.FileIO(0, closefd=False), io.FileIO(1, "w", closefd=False))
     sys.stderr = io.TextIOWrapper(
         io.BufferedWriter(io.FileIO(2, "w", closefd=False)), encoding="utf-8", write_through=True
     )
     vars(sys).update(__stderr__=sys.stderr)
+    sys.set_int_max_str_digits(0)
 
 
 def streams(source: Any, target: Any) -> None:
@@ -218,35 +224,86 @@ SLOW_LOAD_S = 0.0015
 """A program that takes longer to load (CPU seconds) is loaded once, and forked for each test."""
 
 
+class Line:
+    """The tests of a shared process: inputs come ahead of their turn, and answers that come fast leave together, so
+    that this process and the supervisor do not wake each other for each."""
+
+    def __init__(self) -> None:
+        self._read, self._said = bytearray(), bytearray()
+        self._told = time.monotonic()
+
+    def next(self) -> str:
+        """
+        Raises:
+            EOFError: there are no more.
+        """
+        size = int.from_bytes(self._take(8), "big")
+        text: str = json.loads(self._take(size))
+        return text
+
+    def _take(self, count: int) -> bytes:
+        while len(self._read) < count:
+            self.tell()
+            part = os.read(3, 1 << 18)
+            if not part:
+                raise EOFError
+            self._read += part
+        taken = bytes(self._read[:count])
+        del self._read[:count]
+        return taken
+
+    def say(self, value: Any) -> None:
+        """Answer, at once or a little later."""
+        self._said += framed(value)
+        if len(self._said) > TOLD_BYTES or time.monotonic() - self._told > TOLD_S:
+            self.tell()
+
+    def tell(self) -> None:
+        if self._said:
+            write_all(4, bytes(self._said))
+            self._said.clear()
+        self._told = time.monotonic()
+
+
+TOLD_S, TOLD_BYTES = 0.002, 1 << 15
+"""Seconds since the last answers left, and bytes, from which on the next ones do."""
+
+
 def run_several(job: dict[str, Any]) -> None:
     """Tests one after the other in this process, each with the program loaded anew. Whatever is not a plain result
     ends it: that test is the supervisor's to try in a process of its own."""
+    line = Line()
     try:
         job["program"] = compile(job["code"], "<solution>", "exec", dont_inherit=True)
         if not contained(job["program"]):
             raise Unplain
-        run = printed if job["style"] == "stdin" else returned(job)
-        write_frame(4, [OK, ""])
+        run = printed if job["style"] == "stdin" else returned(job, line)
+        line.say([OK, ""])
         while True:
-            run(job, read_frame(3))
+            text = line.next()
+            said = run(job, text)
+            if said is not None:
+                line.say([OK, said])
     except EOFError:
-        pass
+        line.tell()
     except BaseException:
-        write_frame(4, [FRESH, ""])
+        line.say([FRESH, ""])
+        line.tell()
     os._exit(0)
 
 
-def returned(job: dict[str, Any]) -> Callable[[dict[str, Any], str], None]:
+def returned(job: dict[str, Any], line: Line) -> Callable[[dict[str, Any], str], str | None]:
     """How to run functional tests of this program: load it again for each, or fork what was loaded."""
     loaded, cost = timed_load(job)
     if SLOW_LOAD_S < cost < 20 * SLOW_LOAD_S:  # it may be the first touch of pages, which comes once
         loaded, cost = timed_load(job)
     slow = cost > SLOW_LOAD_S
 
-    def again(job: dict[str, Any], text: str) -> None:
-        write_frame(4, [OK, answer(job, load(job, "solution"), text)])
+    def again(job: dict[str, Any], text: str) -> str:
+        return answer(job, load(job, "solution"), text)
 
     def forked(job: dict[str, Any], text: str) -> None:
+        line.tell()
         pid = os.fork()
         if pid == 0:
             run_functional_loaded(job, loaded, text)
@@ -269,8 +326,8 @@ def run_functional_loaded(job: dict[str, Any], space: dict[str, Any], text: str)
     os._exit(0)
 
 
-def printed(job: dict[str, Any], text: str) -> None:
-    """Tell what the program prints when it reads `text`, streams in memory."""
+def printed(job: dict[str, Any], text: str) -> str:
+    """What the program prints when it reads `text`, streams in memory."""
     shown = io.BytesIO()
     streams(io.BytesIO(text.encode()), shown)
     out = sys.stdout
@@ -280,7 +337,7 @@ def printed(job: dict[str, Any], text: str) -> None:
         if error.code not in (None, 0):
             raise
     out.flush()
-    write_frame(4, [OK, shown.getvalue().decode("utf-8", errors="replace")])
+    return shown.getvalue().decode("utf-8", errors="replace")
 
 
 def serve(job: dict[str, Any]) -> None:
@@ -312,6 +369,8 @@ _MODES = {b"1": run_one, b"n": run_several, b"a": serve}
 
 def zygote(ask: Any, folder: str) -> None:
     """Fork and reap on demand. This process reads no program and no test, so no fork of it can know any."""
+    dress()
+    gc.freeze()
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 0)
     os.dup2(null, 1)
@@ -385,6 +444,7 @@ def guard() -> None:
 def main() -> None:
     guard()
     vars(builtins).update(preamble())  # found by every program, and copied for none
+    compile("", "<warm>", "exec")  # makes the syntax tree's types, which each fork would make for itself
     out = os.dup(1)
     write_frame(out, "ready")
     mine, its = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)

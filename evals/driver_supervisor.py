@@ -28,6 +28,7 @@ from evals.driver_wire import (
     OUTPUT,
     TIMEOUT,
     WRONG,
+    framed,
     pack,
     read_frame,
     unpack,
@@ -68,6 +69,8 @@ class Child:
         self.exit: int | None = None
         self.signal: int | None = None
         self.size = job["output_bytes"]
+        self._read = bytearray()
+        self._ahead = memoryview(b"")
         theirs, self.to = os.pipe()
         self.back, its = os.pipe()
         fds = array.array("i", (theirs, its, *spare))
@@ -140,17 +143,36 @@ class Child:
         return status, value
 
     def _bytes(self, count: int, deadline: float) -> bytes:
-        parts: list[bytes] = []
-        while count:
+        while len(self._read) < count:
             wait = deadline - time.monotonic()
-            if wait <= 0 or not select.select([self.back], [], [], wait)[0]:
-                raise CandidateEnded(TIMEOUT, "wall clock")
-            part = os.read(self.back, min(count, 1 << 16))
+            due = [self.to] if self._ahead else []
+            readable, writable, _ = select.select([self.back], due, [], max(0.0, wait))
+            if writable:
+                self._send_some()
+            if not readable:
+                if not writable:
+                    raise CandidateEnded(TIMEOUT, "wall clock")
+                continue
+            part = os.read(self.back, 1 << 16)
             if not part:
                 raise self.why()
-            parts.append(part)
-            count -= len(part)
-        return b"".join(parts)
+            self._read += part
+        taken = bytes(self._read[:count])
+        del self._read[:count]
+        return taken
+
+    def send_ahead(self, data: bytes) -> None:
+        """What it gets while we wait for its answers."""
+        self._ahead = memoryview(data)
+        os.set_blocking(self.to, False)
+
+    def _send_some(self) -> None:
+        try:
+            self._ahead = self._ahead[os.write(self.to, self._ahead[: 1 << 16]) :]
+        except BlockingIOError:
+            pass
+        except BrokenPipeError:  # it has ended, which its end of the other pipe tells
+            self._ahead = self._ahead[:0]
 
     def why(self) -> CandidateEnded:
         """What to say of a candidate that speaks no more."""
@@ -169,11 +191,12 @@ class Child:
         view = memoryview(len(data).to_bytes(8, "big") + data)
         os.set_blocking(self.to, False)
         while view:
-            wait = self.deadline - time.monotonic()
-            if wait <= 0 or not select.select([], [self.to], [], wait)[1]:
-                raise CandidateEnded(TIMEOUT, "wall clock")
             try:
                 view = view[os.write(self.to, view) :]
+            except BlockingIOError:
+                wait = self.deadline - time.monotonic()
+                if wait <= 0 or not select.select([], [self.to], [], wait)[1]:
+                    raise CandidateEnded(TIMEOUT, "wall clock") from None
             except BrokenPipeError:
                 raise self.why() from None
 
@@ -182,12 +205,13 @@ class Child:
 
 
 class Shared:
-    """One process for several tests of a program."""
+    """One process for several tests of a program. It gets all inputs as fast as it takes them, and answers in turn."""
 
-    def __init__(self, ask: Any, job: dict[str, Any]) -> None:
+    def __init__(self, ask: Any, job: dict[str, Any], inputs: list[str]) -> None:
         every = {"cpu_s": job["total_s"], "output_bytes": min(job["output_bytes"] * 2, 1 << 30)}
         self.child: Child | None = Child(ask, b"n", job | every)
         self.most = job["output_bytes"]
+        self.child.send_ahead(b"".join(map(framed, inputs)))
         self._first()
 
     def _first(self) -> None:
@@ -201,18 +225,15 @@ class Shared:
             return None
         return text if status == OK and isinstance(text, str) and len(text) <= self.most else None
 
-    def run(self, text: str, wall_s: float) -> str | None:
-        """The output for one input; None when this test needs a process of its own, as all after it do."""
+    def run(self, wall_s: float) -> str | None:
+        """The output for the next input; None when this test needs a process of its own, as all after it do."""
         if self.child is None:
             return None
         self.child.deadline = time.monotonic() + min(SHARED_S, wall_s)
-        with contextlib.suppress(CandidateEnded):
-            self.child.put(text)
-            said = self._said(self.child.deadline)
-            if said is not None:
-                return said
-        self.close()
-        return None
+        said = self._said(self.child.deadline)
+        if said is None:
+            self.close()
+        return said
 
     def close(self) -> None:
         if self.child is not None:
@@ -411,11 +432,11 @@ class Supervisor:
         """[status, output or reason] of each test that ran, and how many of them shared a process."""
         results: list[list[str]] = []
         many = job["shared"] and len(tests["inputs"]) > 1
-        together, count = Shared(self.ask, job) if many else None, 0
+        together, count = Shared(self.ask, job, tests["inputs"]) if many else None, 0
         deadline, left = time.monotonic() + job["total_s"], job["outputs_bytes"]
         for text, limits in zip(tests["inputs"], tests["limits"], strict=True):
             began = time.monotonic()
-            said = together.run(text, limits["wall_s"]) if together is not None else None
+            said = together.run(limits["wall_s"]) if together is not None else None
             count += said is not None
             if said is None:
                 self._tidy()

@@ -41,9 +41,13 @@ def write_all(fd: int, data: bytes) -> None:
         view = view[os.write(fd, view) :]
 
 
-def write_frame(fd: int, value: Any) -> None:
+def framed(value: Any) -> bytes:
     data = json.dumps(value).encode()
-    write_all(fd, len(data).to_bytes(8, "big") + data)
+    return len(data).to_bytes(8, "big") + data
+
+
+def write_frame(fd: int, value: Any) -> None:
+    write_all(fd, framed(value))
 
 
 class Unplain(Exception):

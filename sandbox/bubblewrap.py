@@ -24,7 +24,7 @@ from pathlib import Path
 
 from sandbox.bubblewrap_view import environment, git_read_only, uid_inside, view
 from sandbox.cgroups import Group, make_group
-from sandbox.contract import ExecResult, Limits, Policy, Sandbox, SandboxFault
+from sandbox.contract import ExecResult, Limits, Policy, Sandbox, SandboxFault, Talk
 from sandbox.limits import DiskWatcher, MemoryWatcher, command_env, command_with_limits, write_accounts
 from sandbox.process import Finished, Running, start
 from sandbox.seccomp import filter_program
@@ -62,7 +62,7 @@ class BubblewrapSandbox(Sandbox):
         self,
         argv: Sequence[str],
         *,
-        stdin: bytes = b"",
+        stdin: bytes | Talk = b"",
         env: Mapping[str, str] | None = None,
         cwd: str = ".",
         timeout_s: float | None = None,
@@ -98,7 +98,7 @@ class BubblewrapSandbox(Sandbox):
         view: list[str],
         command: list[str],
         group: Group | None,
-        stdin: bytes,
+        stdin: bytes | Talk,
         limits: Limits,
         timeout_s: float,
     ) -> ExecResult:

@@ -1,15 +1,23 @@
-"""`agent sandbox`: which backends work on this machine, and building the docker backend's image.
+"""`agent sandbox`: which backends work on this machine, and the docker backend's images.
 
 Exit codes: 0 done, 3 no sandbox or no image can be had.
 """
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, TypeVar
 
 import typer
 
+T = TypeVar("T")
+
 app = typer.Typer(no_args_is_help=True, help="See which sandboxes work here; build the docker image.")
+image_app = typer.Typer(
+    no_args_is_help=True, help="Images with what a repo depends on, for the docker backend."
+)
+app.add_typer(image_app, name="image")
 
 
 @app.command()
@@ -51,7 +59,6 @@ def _note(name: str) -> str:
 
 def _forks() -> str:
     import tempfile
-    from pathlib import Path
 
     from sandbox.copying import shares_blocks
     from sandbox.snapshot import layers_work
@@ -69,21 +76,107 @@ def build(
     force: Annotated[bool, typer.Option("--force", help="Build again although the image is there.")] = False,
 ) -> None:
     """Build the docker backend's image: from a registry where one answers, else by debootstrap."""
-    from rich.console import Console
-
-    from sandbox.contract import SandboxFault
     from sandbox.image import build_image
 
-    console = Console(stderr=True, soft_wrap=True)
+    _built(lambda progress: build_image(progress, force=force))
+
+
+@image_app.command("build")
+def image_build(
+    repo: Annotated[Path, typer.Argument(help="The repo.", exists=True, file_okay=False)] = Path(),
+    source: Annotated[
+        str, typer.Option("--from", help="auto, devcontainer, dockerfile, lock or manifest.")
+    ] = "auto",
+    base: Annotated[str | None, typer.Option(help="Start from this image (needs python3 and venv).")] = None,
+    allow: Annotated[
+        list[str] | None, typer.Option(help="A host that the build may reach besides the package registries.")
+    ] = None,
+    only: Annotated[
+        bool, typer.Option("--only-allowed", help="Reach the hosts of --allow and no others.")
+    ] = False,
+    wheels: Annotated[
+        Path | None, typer.Option(help="Build without any network, from the wheels in this directory.")
+    ] = None,
+    ca: Annotated[
+        Path | None,
+        typer.Option(help="Certificates to trust besides (default: those of PIP_CERT and the like)."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Build again although the image is there.")] = False,
+    show: Annotated[bool, typer.Option("--print", help="Print the Dockerfile, and build nothing.")] = False,
+) -> None:
+    """Build an image with what REPO depends on, by its own files. Sandboxes of the repo take it from then on."""
+    from typing import cast, get_args
+
+    from sandbox.recipe import Source
+    from sandbox.repo_image import HOSTS, Build, build_repo_image, recipe_for
+
+    if source not in get_args(Source):
+        raise typer.BadParameter(f"one of {', '.join(get_args(Source))}", param_hint="--from")
+    chosen = cast(Source, source)
+    if show:
+        recipe = _or_exit(lambda: recipe_for(repo, chosen))
+        typer.echo(f"# {recipe.tag}, from {', '.join(recipe.sources)}\n{recipe.dockerfile}")
+        return
+    hosts = (*(() if only else HOSTS), *(allow or []))
+    how = Build(source=chosen, base=base, hosts=hosts, wheels=wheels, ca=ca, force=force)
+    _built(lambda progress: build_repo_image(repo, progress, how))
+
+
+@image_app.command("list")
+def image_list() -> None:
+    """The images of repos, newest first."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from sandbox.docker_engine import why_not
+    from sandbox.repo_image import images
+
+    _or_exit(lambda: _need(why_not()))
+    table = Table("image", "repo", "MB", "made")
+    for one in images():
+        table.add_row(one.name, one.repo, str(one.size_mb), one.made)
+    Console().print(table)
+
+
+@image_app.command("remove")
+def image_remove(name: Annotated[str, typer.Argument(help="Its name, or the part after the colon.")]) -> None:
+    """Remove an image of a repo."""
+    from sandbox.docker_engine import why_not
+    from sandbox.repo_image import remove_image
+
+    _or_exit(lambda: _need(why_not()))
+    _or_exit(lambda: remove_image(name))
+
+
+def _need(problem: tuple[str, str] | None) -> None:
+    from sandbox.contract import SandboxFault
+
+    if problem is not None:
+        raise SandboxFault(problem[0], fix=problem[1])
+
+
+def _or_exit(what: Callable[[], T]) -> T:
+    """Its result; a fault is printed with its fix, and ends the command with 3."""
+    from sandbox.contract import SandboxFault
+
     try:
-        if console.is_terminal:
-            with console.status("building the image") as spinner:
-                name = build_image(lambda line: spinner.update(line[: console.width - 4]), force=force)
-        else:
-            name = build_image(lambda line: console.print(line, markup=False, highlight=False), force=force)
+        return what()
     except SandboxFault as fault:
-        console.print(f"error: {fault.message}", markup=False)
+        typer.echo(f"error: {fault.message}", err=True)
         if fault.fix:
-            console.print(f"fix: {fault.fix}", markup=False)
+            typer.echo(f"fix: {fault.fix}", err=True)
         raise typer.Exit(3) from None
+
+
+def _built(build: Callable[[Callable[[str], None]], str]) -> None:
+    """Run a build with its progress: a spinner with the last line in a terminal, else all lines."""
+    from rich.console import Console
+    from rich.markup import escape
+
+    console = Console(stderr=True, soft_wrap=True)
+    if console.is_terminal:
+        with console.status("building the image") as spinner:
+            name = _or_exit(lambda: build(lambda line: spinner.update(escape(line[: console.width - 4]))))
+    else:
+        name = _or_exit(lambda: build(lambda line: console.print(line, markup=False, highlight=False)))
     console.print(f"ready: {name}", markup=False)

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 
 class SandboxFault(Exception):
@@ -91,6 +91,17 @@ class ExecResult:
         return self.exit_code == 0 and not self.timed_out and not self.oom_killed
 
 
+class Talk(Protocol):
+    """The other side of a command that is spoken with while it runs."""
+
+    deadline: float
+    """When the command is killed and timed out unless this has changed by then (monotonic clock)."""
+
+    def answer(self, said: bytes) -> bytes | None:
+        """What goes to its stdin next. Called with nothing at the start, then with each piece of stdout as it comes.
+        `b""` says nothing for now; None closes stdin, and is the last word."""
+
+
 class Sandbox(ABC):
     """A place with one writable directory, `root`, in which commands run under a policy.
 
@@ -113,13 +124,15 @@ class Sandbox(ABC):
         self,
         argv: Sequence[str],
         *,
-        stdin: bytes = b"",
+        stdin: bytes | Talk = b"",
         env: Mapping[str, str] | None = None,
         cwd: str = ".",
         timeout_s: float | None = None,
         limits: Limits | None = None,
     ) -> ExecResult:
         """Run `argv` (never a shell string) in `cwd`, relative to the workspace, and wait for its end.
+
+        `stdin` is all that it reads, or somebody to talk with, in this thread; what that raises ends the command.
 
         `timeout_s` overrides `limits.wall_s`, and `limits` the policy's. A program that cannot be
         started (not found, not executable) is data: exit code 127 or 126 with the reason on stderr.

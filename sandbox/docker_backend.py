@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from sandbox.contract import ExecResult, Limits, Policy, Sandbox, SandboxFault
+from sandbox.contract import ExecResult, Limits, Policy, Sandbox, SandboxFault, Talk
 from sandbox.docker_engine import DEFAULT_IMAGE, Bind, Container, sees_our_mounts, start_container, why_not
 from sandbox.limits import DiskWatcher, command_env
 from sandbox.process import Pump
@@ -56,7 +56,7 @@ class DockerSandbox(Sandbox):
         self,
         argv: Sequence[str],
         *,
-        stdin: bytes = b"",
+        stdin: bytes | Talk = b"",
         env: Mapping[str, str] | None = None,
         cwd: str = ".",
         timeout_s: float | None = None,
@@ -152,7 +152,7 @@ def _request(argv: Sequence[str], env: Mapping[str, str], cwd: str, limits: Limi
 def _run(
     container: Container,
     request: Mapping[str, object],
-    stdin: bytes,
+    stdin: bytes | Talk,
     limits: Limits,
     timeout_s: float,
     changes: Path | None = None,

@@ -209,7 +209,7 @@ def _isolation(user: tuple[int, int], limits: Limits, *, network: bool) -> dict[
         "entrypoint": [],
         "stop_signal": "SIGKILL",
         "log_config": {"Type": "none"},
-        "labels": {_LABEL: owner()},
+        "labels": owner_label(),
         "environment": {},
     }
 
@@ -227,6 +227,11 @@ def _accept(listener: socket.socket, handle: Any) -> socket.socket:
                 fix="choose another image, or build the default one: `agent sandbox build`",
             )
     raise SandboxFault("the container did not start in time", fix="see the engine's log")
+
+
+def owner_label() -> dict[str, str]:
+    """The label that lets others remove a container of ours when we are dead."""
+    return {_LABEL: owner()}
 
 
 def owner() -> str:

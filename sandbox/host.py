@@ -17,7 +17,7 @@ from pathlib import Path
 
 import psutil
 
-from sandbox.contract import ExecResult, Limits, Policy, Sandbox, SandboxFault
+from sandbox.contract import ExecResult, Limits, Policy, Sandbox, SandboxFault, Talk
 from sandbox.limits import DiskWatcher, MemoryWatcher, command_env, command_with_limits
 from sandbox.process import Running, start
 from sandbox.workspace import Workspace, use
@@ -53,7 +53,7 @@ class HostSandbox(Sandbox):
         self,
         argv: Sequence[str],
         *,
-        stdin: bytes = b"",
+        stdin: bytes | Talk = b"",
         env: Mapping[str, str] | None = None,
         cwd: str = ".",
         timeout_s: float | None = None,

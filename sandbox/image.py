@@ -1,8 +1,7 @@
 """The default image of the docker backend: Debian with Python, pytest and git.
 
 In: a registry that answers, or a Debian mirror and root. Out: `forklock-sandbox:<version>` in the engine.
-Not covered: images for a repo's own dependencies; name one with `Policy.image`, or mount a virtual
-environment with `python_policy`.
+Not covered: a repo's own dependencies (`sandbox.repo_image`).
 """
 
 from __future__ import annotations

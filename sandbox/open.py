@@ -67,11 +67,19 @@ def docker_problem(image: str | None = None) -> tuple[str, str] | None:
     return problem
 
 
+def _docker(workspace: Workspace, policy: Policy) -> Sandbox:
+    """In the image that was built for this repo, if there is one and no other is asked for."""
+    from sandbox.docker_backend import DockerSandbox
+    from sandbox.docker_engine import why_not
+    from sandbox.repo_image import image_policy, repo_image
+
+    image = repo_image(workspace.root) if policy.image is None and why_not() is None else None
+    return DockerSandbox(workspace, image_policy(image, policy, workspace.workdir) if image else policy)
+
+
 def _constructor(name: BackendName) -> Callable[[Workspace, Policy], Sandbox]:
     if name == "docker":
-        from sandbox.docker_backend import DockerSandbox
-
-        return DockerSandbox
+        return _docker
     if name == "bubblewrap":
         from sandbox.bubblewrap import BubblewrapSandbox
 

@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from sandbox.contract import SandboxFault
+from sandbox.contract import SandboxFault, Talk
 
 _CHUNK = 1 << 16
 _KILL_GRACE_S = 10.0
@@ -94,7 +94,7 @@ class Running:
     def wait(
         self,
         *,
-        stdin: bytes,
+        stdin: bytes | Talk,
         timeout_s: float,
         keep: int,
         kill: Callable[[], None],
@@ -170,22 +170,22 @@ def start(
 class Pump:
     """The three pipes of a process, and a descriptor that becomes readable when it ends, in one selector."""
 
-    def __init__(self, pipes: Sequence[int], end: int, stdin: bytes, keep: int) -> None:
+    def __init__(self, pipes: Sequence[int], end: int, stdin: bytes | Talk, keep: int) -> None:
         """`pipes`: our ends of stdin, stdout and stderr. All descriptors become ours to close."""
+        self._all, self._talk = (
+            stdin if isinstance(stdin, bytes) else b"",
+            None if isinstance(stdin, bytes) else stdin,
+        )
         self.out, self.err = BoundedCapture(keep), BoundedCapture(keep)
         self._stdin, stdout, stderr = pipes
         self._open = {*pipes, end}
-        self._pending = memoryview(stdin)
+        self._pending, self._last_word, self._writing = memoryview(b""), False, False
         self._selector = selectors.DefaultSelector()
         self._selector.register(end, selectors.EVENT_READ, None)
         for fd, capture in ((stdout, self.out), (stderr, self.err)):
             os.set_blocking(fd, False)
             self._selector.register(fd, selectors.EVENT_READ, capture)
-        if stdin:
-            os.set_blocking(self._stdin, False)
-            self._selector.register(self._stdin, selectors.EVENT_WRITE, self._write)
-        else:
-            self._close(self._stdin)
+        os.set_blocking(self._stdin, False)
 
     def serve(self, deadline: float, kill: Callable[[], None], tick: Callable[[], None] | None) -> bool:
         """Until the end; True when the deadline (monotonic clock) came first and `kill` was called.
@@ -194,10 +194,16 @@ class Pump:
             SandboxFault: the process survived `kill()` for ten seconds.
         """
         timed_out = False
+        if self._talk is not None:
+            self._say(self._talk.answer(b""))
+        else:
+            self._say(self._all)
+            self._say(None)
         while not self.step(min(max(deadline - time.monotonic(), 0), 0.05 if tick else 1.0)):
             if tick:
                 tick()
-            if time.monotonic() < deadline:
+            patience = self._talk.deadline if self._talk is not None and not timed_out else deadline
+            if time.monotonic() < min(deadline, patience):
                 continue
             if timed_out:
                 raise SandboxFault(
@@ -233,17 +239,35 @@ class Pump:
             self._close(fd)
             return False
         capture.feed(data)
+        if self._talk is not None and capture is self.out and not self._last_word:
+            self._say(self._talk.answer(data))
         return True
+
+    def _say(self, data: bytes | None) -> None:
+        """Send `data` when the program takes it; None closes its stdin after what is still to be sent."""
+        if data is None:
+            self._last_word = True
+        elif data:
+            self._pending = memoryview(bytes(self._pending) + data if self._pending else data)
+        if self._stdin in self._open:
+            self._write()
 
     def _write(self) -> None:
         try:
-            self._pending = self._pending[os.write(self._stdin, self._pending[:_CHUNK]) :]
+            while self._pending:
+                self._pending = self._pending[os.write(self._stdin, self._pending[:_CHUNK]) :]
         except BlockingIOError:
+            if not self._writing:
+                self._selector.register(self._stdin, selectors.EVENT_WRITE, self._write)
+                self._writing = True
             return
         except BrokenPipeError:  # the program does not read its input: its own affair
             self._pending = self._pending[:0]
-        if not self._pending:
+        if self._last_word:
             self._close(self._stdin)
+        elif self._writing:
+            self._selector.unregister(self._stdin)
+            self._writing = False
 
     def _drain(self) -> None:
         """Take what the dead process left in the pipes; bounded, since a survivor may go on writing."""

@@ -20,19 +20,19 @@ def mean(prices):
     return total(prices) / len(prices) if prices else 0
 '''
 TESTS = """
+from unittest import TestCase
 from shop import mean, total
 
 
-def test_total():
-    assert total([1, 2, 3]) == 6
+class Shop(TestCase):
+    def test_total(self):
+        assert total([1, 2, 3]) == 6
 
+    def test_mean(self):
+        assert mean([2, 4]) == 3
 
-def test_mean():
-    assert mean([2, 4]) == 3
-
-
-def test_empty():
-    assert mean([]) == 0
+    def test_empty(self):
+        assert mean([]) == 0
 """
 
 
@@ -48,6 +48,8 @@ def write_repo(folder: Path) -> Path:
 
 
 TEST = "python -m pytest -q test_shop.py"
+QUICK = "python -m unittest test_shop"
+"""The same check, by a runner that starts four times as fast."""
 RIGHT = textwrap.dedent(
     '''\
     def total(prices):

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scripted import ScriptedEngine
-from shop import TEST
+from shop import QUICK
 
 from agent.continuation import continuation_text, continued, outdented, revision_text, stops
 from agent.events import ModelAsked
@@ -134,7 +134,8 @@ class Cart:
 '''
     (repo / "shop.py").write_text(source)
     (repo / "test_shop.py").write_text(
-        "from shop import Cart\n\ndef test_total():\n    assert Cart([1, 2]).total() == 3\n"
+        "from unittest import TestCase\nfrom shop import Cart\n\n\nclass Shop(TestCase):\n"
+        "    def test_total(self):\n        assert Cart([1, 2]).total() == 3\n"
     )
     for args in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "start"]):
         subprocess.run(["git", "-c", "user.name=t", "-c", "user.email=t@t", *args], cwd=repo, check=True)
@@ -171,7 +172,7 @@ def run(repo: Path, engine: ScriptedEngine, style: str):  # type: ignore[no-unty
         repo, width=4, steps=1, regression="none", diagnostics=False, styles=[style]
     )
     prepared = prepare(
-        "total() forgets a price", inspect_repo(repo), TEST, settings, engine.identity,
+        "total() forgets a price", inspect_repo(repo), QUICK, settings, engine.identity,
         allow_dirty=False, preset="weak",
     )  # fmt: skip
     report = execute(prepared, engine)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from scripted import ScriptedEngine
-from shop import TEST
+from shop import QUICK
 
 from agent.events import CandidateRuled, ForksFound, ModelAsked
 from agent.forks import MOST, PER_PLACE, forks
@@ -73,7 +73,8 @@ def prepared(
         repo, width=width, steps=1, regression="none", diagnostics=False, styles=list(styles)
     )
     return prepare(
-        "total() forgets a price", inspect_repo(repo), TEST, settings, engine.identity, allow_dirty=False, preset="weak"
+        "total() forgets a price", inspect_repo(repo), QUICK, settings, engine.identity,
+        allow_dirty=False, preset="weak",
     )  # fmt: skip
 
 

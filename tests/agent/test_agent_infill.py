@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from scripted import ScriptedEngine
-from shop import TEST, WRONG
+from shop import QUICK, WRONG
 
 from agent.events import ModelAnswered, ModelAsked
 from agent.infill import MAX_TOKENS, hole, infill_text
@@ -63,7 +63,7 @@ def test_a_filled_gap_solves(repo: Path) -> None:
     prepared = prepare(
         "total() forgets a price",
         inspect_repo(repo),
-        TEST,
+        QUICK,
         settings,
         engine.identity,
         allow_dirty=False,

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from scripted import Script, ScriptedEngine
-from shop import RIGHT, TEST, WRONG
+from shop import QUICK, RIGHT, TEST, WRONG
 
 from agent.contract import AgentFault, Hop, Outcome
 from agent.events import CandidateRuled, ModelAnswered, RunEnded, RunLog, StepEnded
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.timeout(180)
 def solve(repo: Path, script: Script, **flags: object) -> tuple[Report, RunLog, ScriptedEngine]:
     engine = ScriptedEngine(script)
     engine.supports_prefill = bool(flags.pop("prefill", False))
-    test = str(flags.pop("test", TEST))
+    test = str(flags.pop("test", QUICK))
     verified = bool(flags.pop("verified", True))
     settings = AgentSettings.load(repo, **{"width": 4, "regression": "none", "diagnostics": False, **flags})
     prepared = prepare(
@@ -50,7 +50,7 @@ def rulings(log: RunLog) -> list[CandidateRuled]:
 def test_a_right_candidate_among_wrong_ones_is_found(repo: Path) -> None:
     before = {path: path.read_bytes() for path in repo.iterdir() if path.is_file()}
     answers = ["no code here", fenced("def total(x:\n"), fenced(WRONG.format(n=1)), fenced(RIGHT)]
-    report, log, _ = solve(repo, lambda _r, i: answers[i % 4], width=8, diagnostics=True)
+    report, log, _ = solve(repo, lambda _r, i: answers[i % 4], width=8, diagnostics=True, test=TEST)
     assert report.outcome is Outcome.SOLVED
     assert {Hop.TESTS, Hop.PARSE, Hop.EDIT, Hop.SOLVED} >= {Hop(r.hop) for r in rulings(log)}
     assert {path: path.read_bytes() for path in before} == before
@@ -87,7 +87,11 @@ def test_breaking_what_passed_is_no_solution(repo: Path) -> None:
     )
     breaks = fenced("def total(prices):\n    prices[0]\n    return sum(prices)\n")
     report, log, _ = solve(
-        repo, lambda _r, _i: breaks, steps=1, regression="python -m pytest -q test_other.py test_shop.py"
+        repo,
+        lambda _r, _i: breaks,
+        steps=1,
+        regression="python -m pytest -q test_other.py test_shop.py",
+        test=TEST,
     )
     assert report.outcome is not Outcome.SOLVED
     assert "regression" in {r.hop for r in rulings(log)}
@@ -131,7 +135,7 @@ def test_each_limit_is_named(repo: Path, flags: dict[str, object], outcome: Outc
 @pytest.mark.parametrize(
     ("test", "message"),
     [
-        ("python -m pytest -q test_shop.py::test_empty", "passes already"),
+        ("python -m pytest -q test_shop.py::Shop::test_empty", "passes already"),
         ("no-such-program --flag", "cannot be started"),
     ],
 )
@@ -159,7 +163,7 @@ KILLED = """
     import sys, time
     sys.path[:0] = [{tests!r}]
     from pathlib import Path
-    from shop import RIGHT, TEST, WRONG
+    from shop import QUICK, WRONG
     from scripted import ScriptedEngine
     from agent.repo import inspect_repo
     from agent.session import execute, prepare
@@ -173,7 +177,7 @@ KILLED = """
     repo = Path({repo!r})
     engine = ScriptedEngine(script)
     settings = AgentSettings.load(repo, width=8, regression="none", diagnostics=False)
-    prepared = prepare("total() forgets", inspect_repo(repo), TEST, settings, engine.identity,
+    prepared = prepare("total() forgets", inspect_repo(repo), QUICK, settings, engine.identity,
                        allow_dirty=False, preset="weak")
     execute(prepared, engine)
 """
@@ -216,7 +220,7 @@ def test_the_same_seed_asks_the_same_questions(repo: Path) -> None:
 
 
 def test_without_a_failing_check_the_change_that_most_agree_on_is_taken(repo: Path) -> None:
-    check = "python -m pytest -q test_shop.py::test_empty"
+    check = "python -m pytest -q test_shop.py::Shop::test_empty"
     answers = [WRONG.format(n=5), RIGHT, RIGHT.replace("sum(prices)", "sum(list(prices))"), RIGHT]
     report, log, _ = solve(
         repo, lambda _r, i: fenced(answers[i % 4]), test=check, verified=False, width=4, steps=1
@@ -228,7 +232,7 @@ def test_without_a_failing_check_the_change_that_most_agree_on_is_taken(repo: Pa
 
 
 def test_without_a_failing_check_what_breaks_something_is_never_taken(repo: Path) -> None:
-    check = "python -m pytest -q test_shop.py::test_empty"
+    check = "python -m pytest -q test_shop.py::Shop::test_empty"
     broken = "def total(prices):\n    raise ValueError\n"
     mean = "def mean(prices):\n    raise ValueError\n"
     report, _, _ = solve(

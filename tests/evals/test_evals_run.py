@@ -129,7 +129,7 @@ def test_two_at_once_are_refused(tmp_path: Path, problems: ProblemSet) -> None:
 def test_a_broken_judge_is_no_wrong_answer(
     tmp_path: Path, problems: ProblemSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("evals.judge.driver_source", lambda: "raise SystemExit('boom')")
+    monkeypatch.setattr("evals.judge.driver_command", lambda: ("-c", "raise SystemExit('boom')"))
     broken = run_eval(ScriptedAnswers(sometimes), problems, DECODING, n=2, root=tmp_path)
     assert set(broken.verdicts) <= {Verdict.INFRASTRUCTURE, Verdict.NO_CODE}
     monkeypatch.undo()

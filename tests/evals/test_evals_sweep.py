@@ -194,7 +194,7 @@ def test_killed_in_the_middle_the_numbers_are_the_same(
 def test_a_broken_judge_chooses_nothing(
     tmp_path: Path, home: Path, problems: ProblemSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("evals.judge.driver_source", lambda: "raise SystemExit('boom')")
+    monkeypatch.setattr("evals.judge.driver_command", lambda: ("-c", "raise SystemExit('boom')"))
     engine = Tempered()
     with pytest.raises(EvalFault, match="no verdict") as caught:
         swept_by(engine, problems, plan(grid=GRID[:1], n=1), tmp_path)
