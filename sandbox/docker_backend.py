@@ -21,7 +21,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from sandbox.contract import ExecResult, Limits, Policy, Sandbox, SandboxFault, Talk
-from sandbox.docker_engine import DEFAULT_IMAGE, Bind, Container, sees_our_mounts, start_container, why_not
+from sandbox.docker_engine import (
+    DEFAULT_IMAGE,
+    Bind,
+    Container,
+    ContainerGone,
+    sees_our_mounts,
+    start_container,
+    why_not,
+)
 from sandbox.limits import DiskWatcher, command_env
 from sandbox.process import Pump
 from sandbox.seccomp import filter_program
@@ -66,17 +74,29 @@ class DockerSandbox(Sandbox):
             raise ValueError("argv is empty")
         limits = limits or self.policy.limits
         inside = self._workspace.resolve(cwd)
+        timeout_s = limits.wall_s if timeout_s is None else timeout_s
+        try:
+            return self._exec(argv, stdin, env, inside, timeout_s, limits)
+        except ContainerGone:  # nothing was run: a new one takes it
+            return self._exec(argv, stdin, env, inside, timeout_s, limits)
+
+    def _exec(
+        self,
+        argv: Sequence[str],
+        stdin: bytes | Talk,
+        env: Mapping[str, str] | None,
+        inside: str,
+        timeout_s: float,
+        limits: Limits,
+    ) -> ExecResult:
         container = self._container(limits)
-        policy = self._usable(container)
-        request = _request(argv, command_env(policy, env), inside, limits)
-        answer, result = _run(
-            container,
-            request,
-            stdin,
-            limits,
-            limits.wall_s if timeout_s is None else timeout_s,
-            self._workspace.changes,
-        )
+        try:
+            policy = self._usable(container)
+            request = _request(argv, command_env(policy, env), inside, limits)
+            answer, result = _run(container, request, stdin, limits, timeout_s, self._workspace.changes)
+        except ContainerGone:
+            self._discard(container)
+            raise
         if not answer.get("clean") or result.timed_out or result.oom_killed:
             self._discard(container)
         return result

@@ -39,6 +39,10 @@ class Bind:
     writable: bool = False
 
 
+class ContainerGone(SandboxFault):
+    """It took no command: somebody removed it, or the engine was restarted."""
+
+
 class Container:
     """A started container whose process 1 waits for commands."""
 
@@ -52,12 +56,12 @@ class Container:
         """Hand over a command with its five descriptors.
 
         Raises:
-            SandboxFault: the container is gone, or the request is larger than a message may be.
+            ContainerGone: it is, or the request is larger than a message may be.
         """
         try:
             socket.send_fds(self._control, [json.dumps(request).encode()], list(descriptors))
         except OSError as error:
-            raise SandboxFault(f"the container does not take commands: {error}", fix="try again") from error
+            raise ContainerGone(f"the container does not take commands: {error}", fix="try again") from error
 
     def close(self) -> None:
         """Kill everything inside and remove the container. Idempotent, never raises."""

@@ -11,12 +11,22 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
 
-from sandbox import Limits, Policy, SandboxFault, bubblewrap, docker_engine, open_sandbox
+from sandbox import (
+    BackendName,
+    Limits,
+    Policy,
+    SandboxFault,
+    bubblewrap,
+    docker_engine,
+    open_sandbox,
+    python_policy,
+)
 from sandbox.cgroups import find_parents, writable_parents
 
 
@@ -273,3 +283,67 @@ def test_v2_groups_are_made_where_they_are_delegated(tmp_path: Path) -> None:
     (tmp_path / "cgroup.subtree_control").write_text("cpu")
     assert find_parents(mountinfo, "0::/app.slice/shell.scope\n") is None
     assert find_parents("", "") is None
+
+
+@pytest.mark.docker
+def test_a_container_that_somebody_removed_is_replaced(
+    tmp_path: Path, skip_unless: Callable[[str], None]
+) -> None:
+    skip_unless("docker")
+    with open_sandbox(tmp_path, backend="docker") as sandbox:
+        assert sandbox.exec(["true"]).ok
+        for container in containers():
+            container.remove(force=True)  # type: ignore[attr-defined]
+        assert sandbox.exec(["cat"], stdin=b"again").stdout == b"again"
+
+
+class Ping:
+    """Sends a number back until it is 5."""
+
+    def __init__(self, patience_s: float = 30.0) -> None:
+        self.deadline = time.monotonic() + patience_s
+        self.heard: list[bytes] = []
+
+    def answer(self, said: bytes) -> bytes | None:
+        self.heard.append(said)
+        if not said:
+            return b"1\n"
+        return None if said == b"5\n" else said
+
+
+COUNT = "import sys\nfor line in sys.stdin:\n    print(int(line) + 1, flush=True)\nprint('end', flush=True)\n"
+
+
+def test_a_command_can_be_talked_with(tmp_path: Path, backend: BackendName) -> None:
+    talk = Ping()
+    with open_sandbox(tmp_path, python_policy(tmp_path), backend=backend) as sandbox:
+        result = sandbox.exec(["python", "-c", COUNT], stdin=talk)
+    assert talk.heard == [b"", b"2\n", b"3\n", b"4\n", b"5\n"]
+    assert result.ok and result.stdout == b"2\n3\n4\n5\nend\n"
+
+
+def test_a_talk_has_its_own_deadline(tmp_path: Path, backend: BackendName) -> None:
+    with open_sandbox(tmp_path, python_policy(tmp_path), backend=backend) as sandbox:
+        result = sandbox.exec(["sleep", "30"], stdin=Ping(1.0), timeout_s=25)
+    assert result.timed_out and result.wall_s < 15
+
+
+def test_what_a_talk_raises_ends_the_command(tmp_path: Path, backend: BackendName) -> None:
+    class Broken(Ping):
+        def answer(self, said: bytes) -> bytes | None:
+            if said:
+                raise LookupError("mine")
+            return b"1\n"
+
+    with open_sandbox(tmp_path, python_policy(tmp_path), backend=backend) as sandbox:
+        with pytest.raises(LookupError, match="mine"):
+            sandbox.exec(["python", "-c", COUNT], stdin=Broken())
+        assert sandbox.exec(["true"]).ok
+
+
+def test_much_goes_both_ways_at_once(tmp_path: Path, backend: BackendName) -> None:
+    """Neither side waits for the other to read: the program answers while it is still being told."""
+    data = b"x" * (1 << 22)
+    with open_sandbox(tmp_path, backend=backend) as sandbox:
+        result = sandbox.exec(["cat"], stdin=data, limits=Limits(output_bytes=1 << 23))
+    assert result.stdout == data
