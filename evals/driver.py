@@ -1,9 +1,10 @@
 """evals: the part of the judge that runs inside the sandbox: here, what meets the program itself.
 
-In: frames on stdin (8-byte big-endian length, JSON), two a program: `job`, then `tests`. Out: one frame a
-program on stdout. No expected output of a `stdin` or `functional` test ever comes in here. `assert` tests
-hold theirs in the second frame, which is read by the supervisor only, in a process whose memory no program's
-process was ever a copy of; the two speak over pipes, in plain values only.
+In: frames on stdin (8-byte big-endian length, JSON), two a program: `job`, then `tests`. Out: one frame a program on
+stdout; of a program that takes long, what its tests said so far, too, and then a frame on stdin may end it. No expected
+output of a `stdin` or `functional` test ever comes in here. `assert` tests hold theirs in the second frame, which is
+read by the supervisor only, in a process whose memory no program's process was ever a copy of; the two speak over
+pipes, in plain values only.
 
 Processes: the driver forks a *zygote* before it has read anything, and stays as the *supervisor*
 (`evals.driver_supervisor`). Whatever runs a program is forked from the zygote, whose memory holds no program and no

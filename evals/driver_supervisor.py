@@ -1,6 +1,7 @@
 """evals: who runs the programs inside the sandbox: starts them, bounds them, asks them, says how each test went.
 
-In: jobs and tests on stdin, a socket to the zygote. Out: a result frame a program. Several tests of one program are
+In: jobs and tests on stdin, a socket to the zygote. Out: a result frame a program, and before it how the tests of a
+longer one went so far. Several tests of one program are
 first put to one process, which loads the program anew for each; the first test that it does not simply answer,
 and all after it, get a process each, forked from the zygote. Not covered: comparing (outside the sandbox).
 """
@@ -17,6 +18,7 @@ import signal
 import sys
 import time
 import types
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -365,6 +367,48 @@ def mirrored(text: str) -> Exception:
 
 # --- programs one after the other -----------------------------------------------------------------
 
+TOLD_EARLY_S = 0.01
+"""Seconds of tests after which whoever reads hears how they went so far, and may say that it is enough."""
+
+
+class Mail:
+    """Frames from outside. One that says `enough` of the program at work may overtake those of later programs."""
+
+    def __init__(self, source: int) -> None:
+        self._source = source
+        self._raw = bytearray()
+        self._waiting: deque[dict[str, Any]] = deque()
+
+    def next(self) -> dict[str, Any]:
+        """The next job or tests.
+
+        Raises:
+            EOFError: there are no more.
+        """
+        while True:
+            while not self._waiting:
+                self._read()
+            frame = self._waiting.popleft()
+            if "enough" not in frame:  # else of a program that is done already
+                return frame
+
+    def enough(self, nonce: str) -> bool:
+        """Whether somebody said so, as far as it has come."""
+        with contextlib.suppress(EOFError):  # which `next` will meet again
+            while select.select([self._source], [], [], 0)[0]:
+                self._read()
+        return any(frame.get("enough") == nonce for frame in self._waiting)
+
+    def _read(self) -> None:
+        part = os.read(self._source, 1 << 18)
+        if not part:
+            raise EOFError
+        self._raw += part
+        while len(self._raw) >= 8 and len(self._raw) >= (end := 8 + int.from_bytes(self._raw[:8], "big")):
+            self._waiting.append(json.loads(self._raw[8:end]))
+            del self._raw[:end]
+
+
 Compiled = Callable[[dict[str, Any], str], list[types.CodeType]]
 Check = Callable[[dict[str, Any], Candidate, list[types.CodeType]], None]
 
@@ -382,7 +426,7 @@ class Supervisor:
     ) -> None:
         self.ask, self.out = ask, out
         self.compiled, self.check, self.described = compiled, check, described
-        self.source = 0
+        self.mail = Mail(0)
         self._seconds: list[float] = []
         self._depth = sys.getrecursionlimit()
         self.folder = f"{os.environ.get('TMPDIR', '/tmp').rstrip('/')}/program-{os.urandom(8).hex()}"  # noqa: S108
@@ -392,13 +436,13 @@ class Supervisor:
     def run(self) -> None:
         """All programs of this driver. Whoever reads sees which has no result, and starts afresh."""
         signal.signal(signal.SIGALRM, _alarm)
-        self.source = os.dup(0)
+        self.mail = Mail(os.dup(0))
         null = os.open(os.devnull, os.O_RDWR)
         for fd in (0, 1):  # a check that reads or prints must not meet the channels
             os.dup2(null, fd)
         while True:
             try:
-                job = read_frame(self.source)
+                job = self.mail.next()
             except EOFError:
                 break
             try:
@@ -416,7 +460,7 @@ class Supervisor:
         if job["style"] == "assert":
             nonce, results = self._asserts(job)
         else:
-            tests = read_frame(self.source)
+            tests = self.mail.next()
             nonce = tests["nonce"]
             results, shared = self._tests(job, tests)
         reply = {
@@ -431,9 +475,11 @@ class Supervisor:
     def _tests(self, job: dict[str, Any], tests: dict[str, Any]) -> tuple[list[list[str]], int]:
         """[status, output or reason] of each test that ran, and how many of them shared a process."""
         results: list[list[str]] = []
+        early = 0
         many = job["shared"] and len(tests["inputs"]) > 1
         together, count = Shared(self.ask, job, tests["inputs"]) if many else None, 0
         deadline, left = time.monotonic() + job["total_s"], job["outputs_bytes"]
+        told, nonce = time.monotonic(), tests["nonce"]
         for text, limits in zip(tests["inputs"], tests["limits"], strict=True):
             began = time.monotonic()
             said = together.run(limits["wall_s"]) if together is not None else None
@@ -448,6 +494,11 @@ class Supervisor:
             results.append(result)
             if result[0] != OK:
                 break
+            if time.monotonic() - told > TOLD_EARLY_S:
+                if self.mail.enough(nonce):
+                    break
+                write_frame(self.out, {"nonce": nonce, "so_far": results[early:]})
+                told, early = time.monotonic(), len(results)
         if together is not None:
             together.close()
         return results, count
@@ -456,7 +507,7 @@ class Supervisor:
         """(nonce, [[status, reason]]) of a program that is called by its check."""
         child = Child(self.ask, b"a", job)
         try:
-            tests = read_frame(self.source)
+            tests = self.mail.next()
             candidate = Candidate(child)
             return tests["nonce"], [candidate.loaded() or self._checked(job, candidate, tests["inputs"][0])]
         finally:

@@ -101,6 +101,15 @@ def verdict_from(problem: Problem, results: Sequence[Any]) -> Judgement:
     return Judgement(verdict=Verdict.PASSED)
 
 
+def is_wrong(asked: Asked, first: int, results: Sequence[Any]) -> bool:
+    """Whether what the driver saw so far settles a run: a wrong output among `results`, which are of the tests from
+    `first` on. A checker program is not asked so early."""
+    return any(
+        status == "ok" and _mismatch(asked.problem, number, text) is not None
+        for number, (status, text) in enumerate(results, first)
+    )
+
+
 def _mismatch(problem: Problem, number: int, text: str) -> str | None:
     test, checker = problem.tests[number], problem.checker
     if checker is None:

@@ -16,7 +16,7 @@ from typing import Any
 
 from evals.contract import Judgement, Problem
 from evals.frames import Job, frame, whole_frames
-from evals.judging import Asked, Attempt, Died, Judging, Said, judging
+from evals.judging import Asked, Attempt, Died, Judging, Said, is_wrong, judging
 
 _START_S = 60.0
 """Seconds that a driver may take to start, and to end when there is no more to do."""
@@ -128,6 +128,9 @@ class Shift:
         self._unfinished: deque[Work] = deque()
         self._buffer = bytearray()
         self._since = 0.0
+        self._early = 0
+        """Tests of the program at work of which we heard already."""
+        self._enough: list[bytes] = []
 
     def answer(self, said: bytes) -> bytes | None:
         self._buffer += said
@@ -158,15 +161,22 @@ class Shift:
             self._wind(time.monotonic())
             return
         job = self._jobs[0] if self._jobs else None
-        results = value.get("results") if isinstance(value, dict) and job is not None else None
-        if job is None or value.get("nonce") != job.nonce or not isinstance(results, list):
+        if job is None or not isinstance(value, dict) or value.get("nonce") != job.nonce:
             raise ValueError("a forged reply")
-        work = self.pending[0]
-        if len(results) > len(work.asked.problem.tests):
-            raise ValueError("more results than tests")
+        work, early = self.pending[0], value.get("so_far")
+        results = value.get("results") if early is None else early
+        before = 0 if early is None else self._early
+        if not isinstance(results, list) or before + len(results) > len(work.asked.problem.tests):
+            raise ValueError("not results of these tests")
+        if early is not None:
+            if is_wrong(work.asked, self._early, early):
+                self._enough.append(frame({"enough": job.nonce}))
+            self._early += len(early)
+            return
         now = time.monotonic()
         work.wall_s += now - self._since
         work.seconds += map(float, value["seconds"])
+        self._early = 0
         self.pending.popleft()
         self._jobs.popleft()
         if work.hear(Said(results, int(value["shared"]))):
@@ -188,7 +198,7 @@ class Shift:
 
     def _more(self) -> bytes | None:
         """The next programs for the driver; None when there are none, and none to come."""
-        parts = []
+        parts, self._enough = self._enough, []
         while len(self.pending) < (2 if self._plenty() else 1) and (work := self._next()):
             job = make_job(work, self._limits)
             parts.append(frame(job.payload) + frame(job.tests))
@@ -196,9 +206,7 @@ class Shift:
             self._jobs.append(job)
             if len(self.pending) == 1 and self.ready:
                 self._wind(time.monotonic())
-        if not parts and not self.pending:
-            return None
-        return b"".join(parts)
+        return b"".join(parts) if self.pending else None
 
     def _next(self) -> Work | None:
         if self._unfinished:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -104,3 +105,25 @@ def test_drivers_at_once_do_not_meet(judge: Judge) -> None:
     found = judge.judge_many(attempts, workers=2)
     assert [j.verdict for j in found][1:6] == [Verdict.PASSED] * 5
     assert [j.verdict for j in found][7:] == [Verdict.PASSED] * 5
+
+
+SLEEPY = """
+import sys, time
+n = int(sys.stdin.read())
+time.sleep(0.02)
+print({said})
+"""
+
+
+def test_a_wrong_output_ends_a_program_that_takes_long(judge: Judge) -> None:
+    """And nothing else does: which test failed first does not change, and a right program runs to its end."""
+    tests = tuple(TestCase(kind="stdin", input=str(n), output="1") for n in range(100))
+    long = Problem(question_id="long", title="", prompt="", tests=tests)
+    cases = {"n": 0, "1 if n < 3 else 0": 3, "1": None, "1 if n < 99 else 0": 99, "1 if n < 3 else 1 // 0": 3}
+    began = time.monotonic()
+    wrong = judge.judge_many([(long, SLEEPY.format(said="n"))] * 8, workers=1)
+    assert time.monotonic() - began < 8  # all tests of one take two seconds
+    assert {one.verdict for one in wrong} == {Verdict.WRONG_ANSWER}
+    found = judge.judge_many([(long, SLEEPY.format(said=said)) for said in cases])
+    assert [one.failing_test for one in found] == list(cases.values())
+    assert found[-1].verdict is Verdict.EXCEPTION and found[2].verdict is Verdict.PASSED
