@@ -106,7 +106,7 @@ def test_look_ups_and_the_frame(repo: Path) -> None:
             assert "result = 0" in text(await call("definition", symbol="total"))
             there = await call("definition", symbol="total", path="shop.py", line=11)
             assert text(there).startswith("shop.py:1 total")
-            assert "test_shop.py:7 Shop/test_total" in text(await call("references", symbol="total"))
+            assert "test_shop.py:7 Shop.test_total" in text(await call("references", symbol="total"))
             assert "Mean of the prices" in text(await call("hover", symbol="mean"))
             names = text(await call("completion", path="shop.py", line=4, prefix="result."))
             assert "bit_length" in names
@@ -157,7 +157,7 @@ def test_tests_fail_then_pass(repo: Path) -> None:
         async with session(repo, "--test", TEST) as (_, call):
             failed = data(await call("run_tests"))
             assert failed["status"] == "failed" and (failed["passed"], failed["failed"]) == (1, 2)
-            assert failed["failures"][0]["places"] == ["test_shop.py:7 Shop/test_total"]
+            assert failed["failures"][0]["places"] == ["test_shop.py:10 test_mean"]
             suspects = text(await call("localise", task="the sum is wrong"))
             assert suspects.startswith("shop.py:1-6 total") and "called by test_shop.py" in suspects
             assert data(await call("replace_symbol", path="shop.py", symbol="total", source=RIGHT))["applied"]
