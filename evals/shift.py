@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeGuard
 
 from evals.contract import Judgement, Problem
 from evals.frames import Job, frame, whole_frames
@@ -166,20 +166,21 @@ class Shift:
         work, early = self.pending[0], value.get("so_far")
         results = value.get("results") if early is None else early
         before = 0 if early is None else self._early
-        if not isinstance(results, list) or before + len(results) > len(work.asked.problem.tests):
+        if not _are_results(results) or before + len(results) > len(work.asked.problem.tests):
             raise ValueError("not results of these tests")
         if early is not None:
             if is_wrong(work.asked, self._early, early):
                 self._enough.append(frame({"enough": job.nonce}))
             self._early += len(early)
             return
+        shared, seconds = int(value.get("shared", 0)), [float(one) for one in value.get("seconds", ())]
         now = time.monotonic()
         work.wall_s += now - self._since
-        work.seconds += map(float, value["seconds"])
+        work.seconds += seconds
         self._early = 0
         self.pending.popleft()
         self._jobs.popleft()
-        if work.hear(Said(results, int(value["shared"]))):
+        if work.hear(Said(results, shared)):
             self._finish(work)
         else:
             self._unfinished.append(work)
@@ -215,6 +216,14 @@ class Shift:
             return None
         self._most -= 1
         return self._take()
+
+
+def _are_results(value: Any) -> TypeGuard[list[list[str]]]:
+    """A list of `[status, text]`."""
+    return isinstance(value, list) and all(
+        isinstance(one, list) and len(one) == 2 and isinstance(one[0], str) and isinstance(one[1], str)
+        for one in value
+    )
 
 
 def make_job(work: Work, limits: JudgeLimits) -> Job:

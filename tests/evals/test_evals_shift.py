@@ -1,0 +1,134 @@
+"""The talk with a driver, without one: what it sends, what it believes, and what is left when it ends."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from evals.contract import Problem, TestCase, Verdict
+from evals.frames import frame, whole_frames
+from evals.shift import JudgeLimits, Shift, Work
+
+
+def works(count: int, tests: int = 2) -> deque[Work]:
+    cases = tuple(TestCase(kind="stdin", input=str(n), output=str(n)) for n in range(tests))
+    problem = Problem(question_id="q", title="", prompt="", tests=cases)
+    return deque(Work(index, (problem, f"# {index}")) for index in range(count))
+
+
+def talk(waiting: deque[Work], **how: Any) -> Shift:
+    return Shift(lambda: waiting.popleft() if waiting else None, JudgeLimits(), most=9, **how)
+
+
+def sent(data: bytes | None) -> list[Any]:
+    assert data is not None
+    raw = bytearray(data)
+    values = list(whole_frames(raw))
+    assert not raw
+    return values
+
+
+def reply(nonce: str, *outputs: str, shared: int = 0, **more: Any) -> bytes:
+    results = [["ok", output] for output in outputs]
+    return frame(
+        {"nonce": nonce, "results": results, "shared": shared, "seconds": [0.1] * len(outputs)} | more
+    )
+
+
+def test_one_program_after_the_other_until_none_is_left() -> None:
+    done: list[Work] = []
+    shift = talk(works(2), finish=done.append)
+    job, tests = sent(shift.answer(b""))
+    assert job["id"] == 0 and tests["inputs"] == ["0", "1"] and "output" not in str(tests)
+    assert sent(shift.answer(frame("ready"))) == []
+    job, after = sent(shift.answer(reply(tests["nonce"], "0", "1")))
+    assert job["id"] == 1
+    assert shift.answer(reply(after["nonce"], "0", "2")) is None
+    assert [work.judgement.verdict for work in done if work.judgement] == [
+        Verdict.PASSED,
+        Verdict.WRONG_ANSWER,
+    ]
+    assert not shift.left()
+
+
+def test_a_second_program_waits_while_there_is_plenty() -> None:
+    waiting = works(3)
+    shift = talk(waiting, plenty=lambda: len(waiting) > 0)
+    assert [value["id"] for value in sent(shift.answer(b""))[::2]] == [0, 1]
+    assert [work.index for work in shift.left()] == [0, 1]
+
+
+def test_a_wrong_output_among_those_so_far_is_enough() -> None:
+    shift = talk(works(1, tests=4))
+    _, tests = sent(shift.answer(b""))
+    shift.answer(frame("ready"))
+    nonce = tests["nonce"]
+    assert sent(shift.answer(frame({"nonce": nonce, "so_far": [["ok", "0"], ["ok", "1"]]}))) == []
+    assert sent(shift.answer(frame({"nonce": nonce, "so_far": [["ok", "7"]]}))) == [{"enough": nonce}]
+    assert shift.answer(reply(nonce, "0", "1", "7")) is None
+
+
+def test_a_failure_in_a_shared_process_is_run_again_alone() -> None:
+    done: list[Work] = []
+    shift = talk(works(1), finish=done.append)
+    _, tests = sent(shift.answer(b""))
+    shift.answer(frame("ready"))
+    job, again = sent(shift.answer(reply(tests["nonce"], "0", "5", shared=2)))
+    assert job["shared"] is False and again["inputs"] == ["1"]
+    job, every = sent(shift.answer(reply(again["nonce"], "1")))
+    assert job["shared"] is False and every["inputs"] == ["0", "1"]
+    assert shift.answer(reply(every["nonce"], "0", "1")) is None
+    assert done[0].judgement is not None and done[0].judgement.verdict is Verdict.PASSED
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        reply("guessed", "0", "1"),
+        frame(["ok"]),
+        frame({"nonce": "NONCE", "results": "0"}),
+        frame({"nonce": "NONCE", "results": [["ok", "0"]] * 3, "shared": 0, "seconds": []}),
+        frame({"nonce": "NONCE", "results": [["ok", "0"]], "shared": None}),
+        frame({"nonce": "NONCE", "results": [["ok", "0"]], "shared": 0, "seconds": ["x"]}),
+        frame({"nonce": "NONCE", "results": [["ok", "0", "1"]], "shared": 0, "seconds": []}),
+        frame({"nonce": "NONCE", "so_far": [["ok", "0"]] * 3}),
+        (3).to_bytes(8, "big") + b"{]}",
+        (100_000).to_bytes(8, "big") + b"[" * 100_000,
+    ],
+)
+def test_what_no_driver_says_ends_the_talk(forged: bytes) -> None:
+    shift = talk(works(2))
+    _, tests = sent(shift.answer(b""))
+    shift.answer(frame("ready"))
+    nonce = tests["nonce"].encode()
+    if b"NONCE" in forged:  # the lengths in these frames are of the text with the nonce in it
+        body = forged[8:].replace(b"NONCE", nonce)
+        forged = len(body).to_bytes(8, "big") + body
+    assert shift.answer(forged) is None
+    assert shift.broken and shift.deadline < time.monotonic()
+    assert [work.index for work in shift.left()] == [0]
+
+
+def test_a_driver_that_says_too_much_is_cut() -> None:
+    shift = talk(works(1))
+    shift.answer(b"")
+    shift.answer(frame("ready"))
+    said: bytes | None = (1 << 60).to_bytes(8, "big")
+    while said is not None and not shift.cut:
+        said = shift.answer(b"x" * (1 << 22))
+    assert shift.cut and said is None and shift.deadline < time.monotonic()
+
+
+@given(st.lists(st.integers() | st.text()), st.lists(st.integers(1, 40)))
+def test_frames_come_out_however_they_are_cut(values: list[Any], cuts: list[int]) -> None:
+    data, raw, got = b"".join(map(frame, values)), bytearray(), []
+    for size in [*cuts, len(data)]:
+        raw += data[:size]
+        data = data[size:]
+        got += list(whole_frames(raw))
+    assert got == values and not raw
