@@ -194,8 +194,9 @@ class Judge:
     def _alone(self, work: Work) -> Judgement:
         """The judgement of one program, which has each driver for itself."""
         while work.judgement is None:
-            one = [work]
-            died = self._run(Shift(lambda one=one: one.pop() if one else None, self.limits))  # type: ignore[misc]
+            desk = _Desk(1)
+            desk.waiting.append(work)
+            died = self._run(Shift(desk.take, self.limits))
             if work.judgement is None:
                 work.hear(Died(died))
         return work.judgement

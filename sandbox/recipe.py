@@ -401,7 +401,7 @@ def _compose(python: _Python | None, node: Iterable[str]) -> str:
     lines = ["FROM {base}", "USER root", "ENTRYPOINT []", *(f"ARG {name}" for name in SETTINGS)]
     lines += [f"COPY . {_BUILD}/", f"WORKDIR {_BUILD}"]
     if python:
-        commands = [f'export PATH="{_ENV}/bin:$PATH"', *python.commands]
+        commands = [f'export PATH="{_ENV}/bin:$PATH" PIP_RETRIES=2', *python.commands]
         lines += [f"RUN python3 -m venv {_ENV}", "RUN " + " && ".join(commands), f"ENV VIRTUAL_ENV={_ENV}"]
     node = list(node)
     if node:

@@ -25,7 +25,7 @@ _WITH_VALUE = {"-X", "-W"}
 _FIX = "Put the steps into a script in the repo and give that: --test 'sh run_tests.sh'."
 
 
-Runner = Literal["pytest", "unittest", "node", "ctest", "other"]
+Runner = Literal["pytest", "unittest", "node", "vitest", "ctest", "other"]
 """What we know a machine-readable report of; of all others the exit code alone is believed."""
 
 
@@ -89,6 +89,10 @@ def _runner(words: list[str]) -> tuple[Runner, int]:
     program = PurePosixPath(words[0]).name
     if program == "ctest":
         return "ctest", 1
+    if program in {"npx", "pnpx", "bunx"}:
+        return next((("vitest", at + 1) for at, word in enumerate(words) if word == "vitest"), ("other", 0))
+    if program == "vitest":
+        return "vitest", 1
     if program in {"node", "nodejs"} and "--test" in words:
         return "node", words.index("--test") + 1
     if program in {"pytest", "py.test"}:
@@ -111,8 +115,8 @@ def _runner(words: list[str]) -> tuple[Runner, int]:
 
 def detect_test_command(root: Path) -> str | None:
     """What the repo's own files suggest: pytest where it is configured or a tests folder is there, unittest
-    where only plain unittest files are, node's runner where package.json says so, ctest where a built folder is
-    there, None where nothing looks like tests."""
+    where only plain unittest files are, node's runner or vitest where package.json says so, ctest where a built
+    folder is there, None where nothing looks like tests."""
     prefix = "PYTHONPATH=src:. " if _bare_src_layout(root) else ""
     if _configures_pytest(root) or (root / "conftest.py").is_file():
         return f"{prefix}python -m pytest -q"
@@ -127,13 +131,18 @@ def detect_test_command(root: Path) -> str | None:
 
 
 def _node_command(root: Path) -> str | None:
-    """The `test` script of package.json, where it is plainly node's own runner."""
+    """The `test` script of package.json, where it is plainly node's own runner or vitest."""
     try:
         script = json.loads((root / "package.json").read_text("utf-8"))["scripts"]["test"]
         parsed = parse_command(str(script))
     except (OSError, ValueError, KeyError, TypeError, ToolFault):
         return None
-    return str(script) if parsed.runner == "node" else None
+    if parsed.runner == "vitest" and parsed.argv[0] == "vitest" and (root / _BIN / "vitest").exists():
+        return f"{_BIN}/{script}"  # npm's scripts find it there
+    return str(script) if parsed.runner in {"node", "vitest"} else None
+
+
+_BIN = "node_modules/.bin"
 
 
 def _ctest_command(root: Path) -> str | None:

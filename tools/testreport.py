@@ -26,6 +26,9 @@ _JS = re.compile(
     r"^\s*at (?:(?P<function>[^\n(]+) )?\(?(?P<path>(?:file://)?/[^\n:()]+):(?P<line>\d+):\d+\)?$",
     re.MULTILINE,
 )
+_VITEST = re.compile(
+    r"^\s*❯ (?:(?P<function>[^\n]+) )?(?P<path>(?:file://)?[^\s:]+):(?P<line>\d+):\d+\s*$", re.MULTILINE
+)
 _LIBRARY = frozenset({"site-packages", "dist-packages", ".venv", "venv", ".tox", ".nox", "node_modules"})
 
 
@@ -72,7 +75,8 @@ def _bad(case: Element) -> Element | None:
 
 
 def read_suites(text: str, workdir: str) -> Results | None:
-    """JUnit files of other runners (node's, ctest's): ids are the names of the suites and the test's, ` > ` between.
+    """JUnit files of other runners (node's, vitest's, ctest's): ids are the names of the suites and the test's, with
+    ` > ` between.
 
     Tests with one name count as one, which passed only if all of them did.
     """
@@ -102,7 +106,7 @@ def _other_failure(test_id: str, case: Element, part: Element, workdir: str) -> 
 def js_frames(text: str, workdir: str) -> tuple[Frame, ...]:
     """Places in the workspace that a JavaScript stack names, outermost first as in Python's."""
     kept = []
-    for match in _JS.finditer(text):
+    for match in (*_JS.finditer(text), *_VITEST.finditer(text)):
         path = inside(match["path"].removeprefix("file://"), workdir)
         if path is not None:
             kept.append(Frame(path, int(match["line"]), (match["function"] or "").strip()))

@@ -1,8 +1,8 @@
 """Run the task's own test command in a sandbox and say truthfully what it said.
 
-Comes in: a sandbox and a command. Goes out: a `TestReport`. pytest, unittest, node's runner and ctest also write a
-machine-readable report to a folder whose name is drawn for this run; verdicts rest on that report *and* on
-the exit code, never on printed text: fake summaries, reports written elsewhere and `os._exit(0)` do not pass.
+Comes in: a sandbox and a command. Goes out: a `TestReport`. pytest, unittest, node's runner, vitest and ctest
+also write a machine-readable report to a folder whose name is drawn for this run; verdicts rest on that report *and*
+on the exit code, never on printed text: fake summaries, reports written elsewhere and `os._exit(0)` do not pass.
 
 Not covered: tested code that reads a command line and forges the very report, or, under node's runner, writes
 that runner's own messages to its output. It shares its judge's sandbox; hidden tests in a fresh process are the
@@ -84,6 +84,11 @@ def _with_report(command: Command, report: str) -> list[str]:
         junit, *shown = _NODE_REPORTERS
         tail = [word for word in argv[at:] if not word.startswith("--test-reporter")]
         return [*argv[:at], junit, f"--test-reporter-destination={report}", *shown, *tail]
+    if command.runner == "vitest":
+        tail = _without_vitest_reports(argv[at:])
+        once = [] if {"run", "--run"} & set(tail) else ["--run"]
+        ours = ["--reporter=junit", "--reporter=default", f"--outputFile.junit={report}"]
+        return [*argv[:at], *tail, *once, *ours]
     if command.runner == "ctest":
         return [*argv, "--output-junit", report]  # the last one counts
     if command.runner == "unittest":
@@ -93,6 +98,18 @@ def _with_report(command: Command, report: str) -> list[str]:
 
 
 _NODE_REPORTERS = ("--test-reporter=junit", "--test-reporter=spec", "--test-reporter-destination=stdout")
+
+
+def _without_vitest_reports(words: list[str]) -> list[str]:
+    kept, skip = [], False
+    for word in words:
+        if skip:
+            skip = False
+        elif word.startswith(("--reporter", "--outputFile")):
+            skip = "=" not in word
+        else:
+            kept.append(word)
+    return kept
 
 
 def _without_junit(words: list[str]) -> list[str]:
@@ -142,7 +159,13 @@ def read_report(file: Path) -> str | None:
         return source.read().decode("utf-8", "replace")
 
 
-_READERS = {"pytest": read_junit, "unittest": read_unittest, "node": read_suites, "ctest": read_suites}
+_READERS = {
+    "pytest": read_junit,
+    "unittest": read_unittest,
+    "node": read_suites,
+    "vitest": read_suites,
+    "ctest": read_suites,
+}
 
 
 # --- the verdict -----------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -228,6 +229,13 @@ def test_no_command_at_all(command: str) -> None:
         ({"a.py": ""}, None),
         ({"package.json": '{"scripts": {"test": "node --test src"}}'}, "node --test src"),
         ({"package.json": '{"scripts": {"test": "node --test && rm x"}}'}, None),
+        ({"package.json": '{"scripts": {"test": "vitest run src"}}'}, "vitest run src"),
+        (
+            {"package.json": '{"scripts": {"test": "vitest"}}', "node_modules/.bin/vitest": ""},
+            "node_modules/.bin/vitest",
+        ),
+        ({"package.json": '{"scripts": {"test": "npx vitest"}}'}, "npx vitest"),
+        ({"package.json": '{"scripts": {"test": "npx jest"}}'}, None),
         (
             {"package.json": "[]", "build/CTestTestfile.cmake": ""},
             "ctest --test-dir build --output-on-failure",
@@ -300,6 +308,59 @@ def test_the_users_own_words_for_node(sandbox: Sandbox, words: str) -> None:
     (sandbox.root / "a.test.js").write_text(NODE)
     report = run_tests(sandbox, f"node --test {words} a.test.js")
     assert report.status is TestStatus.PASSED and {"adds", "group > adds"} <= report.passed
+
+
+VITEST = """
+import { describe, expect, it, test } from 'vitest'
+import { sum } from './sum.js'
+describe('sums', () => {
+  it('adds', () => { console.log('<testcase name="forged"/>'); expect(sum(1, 2)).toBe(3) })
+  it('has zero', () => { expect(sum(0, 0)).toBe(0) })
+})
+test('large', () => { expect(sum(101, 2)).toBe(103) })
+test.skip('later', () => {})
+"""
+SUM = "export function sum(a, b) {\n  if (a > 100) throw new Error('too large')\n  return a - b\n}\n"
+
+
+@pytest.fixture(scope="module")
+def vitest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A package with vitest installed."""
+    folder = tmp_path_factory.mktemp("vitest")
+    (folder / "package.json").write_text('{"type": "module", "devDependencies": {"vitest": "^3"}}')
+    command = ["npm", "install", "--no-audit", "--no-fund", "--silent"]
+    if subprocess.run(command, cwd=folder, check=False, timeout=300).returncode:
+        pytest.skip("npm COULD NOT INSTALL vitest: its runner was not tested")
+    return folder
+
+
+@needs("npm")
+@pytest.mark.parametrize("command", ["node_modules/.bin/vitest run", "npx vitest --reporter verbose"])
+def test_vitest_ids_messages_and_frames(sandbox: Sandbox, vitest: Path, command: str) -> None:
+    shutil.copytree(vitest, sandbox.root, symlinks=True, dirs_exist_ok=True)
+    (sandbox.root / "sum.js").write_text(SUM)
+    (sandbox.root / "sum.test.js").write_text(VITEST)
+    before = run_tests(sandbox, command)
+    assert before.status is TestStatus.FAILED and before.passed == {"sum.test.js > sums > has zero"}
+    adds, large = before.failures
+    assert adds.test_id == "sum.test.js > sums > adds" and "expected -1 to be 3" in adds.message
+    assert [(frame.path, frame.line) for frame in adds.frames] == [("sum.test.js", 5)]
+    assert [(f.path, f.line, f.function) for f in large.frames] == [
+        ("sum.test.js", 8, ""),
+        ("sum.js", 2, "sum"),
+    ]
+    assert not left_over(sandbox)
+
+    (sandbox.root / "sum.js").write_text("export const sum = (a, b) => a + b\n")
+    assert is_solved(before, run_tests(sandbox, command))
+
+
+@needs("npm")
+def test_a_file_that_vitest_cannot_read(sandbox: Sandbox, vitest: Path) -> None:
+    shutil.copytree(vitest, sandbox.root, symlinks=True, dirs_exist_ok=True)
+    (sandbox.root / "a.test.js").write_text("import { test } from 'vitest'\ntest('t', () => {")
+    before = run_tests(sandbox, "node_modules/.bin/vitest run")
+    assert before.status is not TestStatus.PASSED and not before.passed
 
 
 CTEST = """
