@@ -108,7 +108,7 @@ def image_build(
     from typing import cast, get_args
 
     from sandbox.recipe import Source
-    from sandbox.repo_image import HOSTS, Build, build_repo_image, recipe_for
+    from sandbox.repo_image import Build, build_repo_image, recipe_for
 
     if source not in get_args(Source):
         raise typer.BadParameter(f"one of {', '.join(get_args(Source))}", param_hint="--from")
@@ -117,8 +117,8 @@ def image_build(
         recipe = _or_exit(lambda: recipe_for(repo, chosen))
         typer.echo(f"# {recipe.tag}, from {', '.join(recipe.sources)}\n{recipe.dockerfile}")
         return
-    hosts = (*(() if only else HOSTS), *(allow or []))
-    how = Build(source=chosen, base=base, hosts=hosts, wheels=wheels, ca=ca, force=force)
+    hosts = tuple(allow or ())
+    how = Build(source=chosen, base=base, registries=not only, hosts=hosts, wheels=wheels, ca=ca, force=force)
     _built(lambda progress: build_repo_image(repo, progress, how))
 
 

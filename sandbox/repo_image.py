@@ -11,6 +11,9 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
+import shutil
+import subprocess
 import tarfile
 import tempfile
 import time
@@ -26,11 +29,6 @@ from sandbox.egress import Egress
 from sandbox.private import make_private, remove_tree
 from sandbox.recipe import REPOSITORY, SETTINGS, SYSTEM_PATH, Recipe, Source, find_recipe
 
-HOSTS = (
-    *("pypi.org", "files.pythonhosted.org", "registry.npmjs.org"),
-    *("deb.debian.org", "security.debian.org"),
-)
-"""What a build may reach unless told otherwise: the package registries."""
 BUILD_MEMORY_MB = 4096
 _PORT = 3128
 _PROXY = f"http://127.0.0.1:{_PORT}"
@@ -48,7 +46,10 @@ class Build:
     source: Source = "auto"
     base: str | None = None
     """The image to start from; None takes the default one, or a `python:X.Y-slim` where the repo needs another."""
-    hosts: tuple[str, ...] = HOSTS
+    registries: bool = True
+    """Reach the package registries (`registry_hosts`)."""
+    hosts: tuple[str, ...] = ()
+    """Reach these, too."""
     wheels: Path | None = None
     """Build without network from the wheels in this directory."""
     ca: Path | None = None
@@ -226,13 +227,33 @@ def _network(build: Build, progress: Progress) -> Iterator[tuple[str, dict[str, 
         return
     private = make_private(Path(tempfile.gettempdir()))
     try:
-        hosts = [*build.hosts, *_index_hosts()]
+        hosts = [*(registry_hosts() if build.registries else ()), *build.hosts, *_index_hosts()]
         with Egress(private / "s", hosts) as egress, _relay(private / "s") as container:
             progress(f"reaches {', '.join(egress.hosts)}")
             names = ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")
             yield f"container:{container}", dict.fromkeys(names, _PROXY), egress
     finally:
         remove_tree(private)
+
+
+def registry_hosts() -> list[str]:
+    """Where Python's and npm's packages and Debian's lie, as their own tools and the default image are told."""
+    said = _run_in(DEFAULT_IMAGE, ["sh", "-c", "cat /etc/apt/sources.list /etc/apt/sources.list.d/*"])
+    if shutil.which("npm"):
+        command = ["npm", "config", "get", "registry"]
+        said += subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    return [*_python_hosts(), *re.findall(r"https?://([\w.-]+)", said)]
+
+
+def _python_hosts() -> list[str]:
+    """Python's index, and the hosts that its files lie on."""
+    from pypi_simple import PYPI_SIMPLE_ENDPOINT, PyPISimple
+    from requests import RequestException
+
+    places = [PYPI_SIMPLE_ENDPOINT]
+    with contextlib.suppress(RequestException), PyPISimple() as index:
+        places += [package.url for package in index.get_project_page("pip").packages]
+    return list(dict.fromkeys(filter(None, (urlsplit(place).hostname for place in places))))
 
 
 def _index_hosts() -> list[str]:

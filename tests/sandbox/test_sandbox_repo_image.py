@@ -15,7 +15,15 @@ import pytest
 from sandbox import Policy, SandboxFault, docker_engine, open_sandbox
 from sandbox.docker_engine import DEFAULT_IMAGE, client
 from sandbox.open import docker_problem
-from sandbox.repo_image import Build, build_repo_image, images, recipe_for, remove_image, repo_image
+from sandbox.repo_image import (
+    Build,
+    build_repo_image,
+    images,
+    recipe_for,
+    registry_hosts,
+    remove_image,
+    repo_image,
+)
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(240)]
 
@@ -94,8 +102,8 @@ def test_wheels_without_network(root: Path, tmp_path: Path) -> None:
 def test_hosts_that_are_not_allowed_are_named(root: Path) -> None:
     (root / "requirements.txt").write_text("iniconfig==2.0.0\n")
     with pytest.raises(SandboxFault) as told:
-        build(root, Build(hosts=("example.invalid",)))
-    assert "pypi.org" in told.value.fix and "--allow" in told.value.fix
+        build(root, Build(registries=False, hosts=("example.invalid",)))
+    assert registry_hosts()[0] in told.value.fix and "--allow" in told.value.fix
     assert repo_image(root) is None
 
 
@@ -144,7 +152,7 @@ def test_a_base_that_cannot_be_had(root: Path) -> None:
 
 
 def test_credentials_of_an_index_are_not_taken(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PIP_INDEX_URL", "https://me:secret@pypi.org/simple")
+    monkeypatch.setenv("PIP_INDEX_URL", "https://me:secret@index.invalid/simple")
     (root / "requirements.txt").write_text("six\n")
     with pytest.raises(SandboxFault) as told:
         build(root)
@@ -160,7 +168,7 @@ def test_a_repo_that_says_nothing_keeps_the_default_image(root: Path) -> None:
 
 def test_an_image_that_is_asked_for_goes_first(root: Path) -> None:
     (root / "requirements.txt").write_text("")
-    build(root, Build(wheels=None, hosts=("pypi.org", "files.pythonhosted.org")))
+    build(root)
     with open_sandbox(root, Policy(image=DEFAULT_IMAGE), backend="docker") as sandbox:
         assert sandbox.policy.image == DEFAULT_IMAGE
 
