@@ -68,7 +68,7 @@ def _with_report(command: Command, report: str) -> list[str]:
     """The user's command, and a report at `report`. The user's own options keep the last word on the rest."""
     argv, at = list(command.argv), command.at
     if command.runner == "pytest":
-        head, tail = argv[:at], _without_junit(argv[at:])
+        head, tail = argv[:at], _without(argv[at:], {"--junitxml", "--junit-xml"})
         ours = [
             f"--junitxml={report}",
             "-o",
@@ -85,7 +85,7 @@ def _with_report(command: Command, report: str) -> list[str]:
         tail = [word for word in argv[at:] if not word.startswith("--test-reporter")]
         return [*argv[:at], junit, f"--test-reporter-destination={report}", *shown, *tail]
     if command.runner == "vitest":
-        tail = _without_vitest_reports(argv[at:])
+        tail = _without(argv[at:], {"--reporter", "--outputFile"})
         once = [] if {"run", "--run"} & set(tail) else ["--run"]
         ours = ["--reporter=junit", "--reporter=default", f"--outputFile.junit={report}"]
         return [*argv[:at], *tail, *once, *ours]
@@ -100,26 +100,16 @@ def _with_report(command: Command, report: str) -> list[str]:
 _NODE_REPORTERS = ("--test-reporter=junit", "--test-reporter=spec", "--test-reporter-destination=stdout")
 
 
-def _without_vitest_reports(words: list[str]) -> list[str]:
+def _without(words: list[str], options: set[str]) -> list[str]:
+    """The same without some options and their values; `--option.part` is one of them, too."""
     kept, skip = [], False
     for word in words:
+        name, equals, _ = word.partition("=")
         if skip:
             skip = False
-        elif word.startswith(("--reporter", "--outputFile")):
-            skip = "=" not in word
+        elif name.partition(".")[0] in options:
+            skip = not equals
         else:
-            kept.append(word)
-    return kept
-
-
-def _without_junit(words: list[str]) -> list[str]:
-    kept, skip = [], False
-    for word in words:
-        if skip:
-            skip = False
-        elif word in {"--junitxml", "--junit-xml"}:
-            skip = True
-        elif not word.startswith(("--junitxml=", "--junit-xml=")):
             kept.append(word)
     return kept
 
