@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Optional
 import typer
 
 from evals import compare_cli, judge_cli, sweep_cli, tokens_cli
-from evals.judge_cli import check_sandbox, on_ray
+from evals.judge_cli import PRESET_HELP, check_sandbox, on_ray
 from evals.repo_cli import run_repo_tasks
 from models.console import INFRASTRUCTURE, run_app
 
@@ -64,7 +64,7 @@ def run(
         ),
     ] = None,
     max_tokens: Annotated[int, typer.Option(min=1, help="New tokens per sample.")] = 1024,
-    preset: Annotated[str, typer.Option(help="auto, coder-chat, official-lcb or humaneval-chat.")] = "auto",
+    preset: Annotated[str, typer.Option(help=PRESET_HELP)] = "auto",
     data: DataOption = None,
     start: Annotated[Optional[str], typer.Option(help="Contests from this day on, YYYY-MM-DD.")] = None,  # noqa: UP045
     end: Annotated[Optional[str], typer.Option(help="Contests up to this day, YYYY-MM-DD.")] = None,  # noqa: UP045

@@ -13,7 +13,9 @@ from typing import Literal
 
 from evals.contract import Problem
 
-Preset = Literal["coder-chat", "official-lcb", "humaneval-chat"]
+Preset = Literal["coder-chat", "humaneval-chat", "official-lcb", "official-qwen-coder"]
+OPENING = "```python"
+"""Begins a block of code; what `official-qwen-coder` opens an answer with."""
 _FENCE = re.compile(r"^[ \t]*(`{3,}|~{3,})[ \t]*([\w+.-]*)[^\n]*$", re.MULTILINE)
 _PYTHON = {"", "python", "python3", "py", "py3"}
 
@@ -21,10 +23,14 @@ _PYTHON = {"", "python", "python3", "py", "py3"}
 def extract_code(text: str, preset: Preset, problem: Problem) -> str | None:
     """The program in `text`.
 
-    `official-lcb` takes the last fenced block, closed or not, and nothing else, as LiveCodeBench does. The
-    other presets take the last Python block that defines the entry point, else the longest one; text
-    without a fence counts when it is a program as it stands, or goes on where the starter code stops.
+    `official-lcb` takes the last fenced block, closed or not, and nothing else, as LiveCodeBench does;
+    `official-qwen-coder`, whose answers begin inside a block, takes all up to its end, as that script does. The
+    other presets take the last Python block that defines the entry point, else the longest one; text without a
+    fence counts when it is a program as it stands, or goes on where the starter code stops.
     """
+    if preset == "official-qwen-coder":
+        code = text.replace("\t", "    ").split("```")[0].strip("\n")
+        return code if code.strip() else None
     blocks = fenced_blocks(text)
     if preset == "official-lcb":
         return (blocks[-1][1] or None) if blocks else None

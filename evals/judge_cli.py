@@ -13,6 +13,8 @@ from models.console import INFRASTRUCTURE
 if TYPE_CHECKING:
     from evals.grade import Grade
 
+PRESET_HELP = "auto, coder-chat, humaneval-chat, official-lcb or official-qwen-coder."
+
 
 def register(app: typer.Typer) -> None:
     """Add the command to `evals`."""

@@ -1,8 +1,9 @@
 """evals: how a problem is put to a model. Pure.
 
 In: a problem and a preset. Out: a `Request`. `coder-chat` is ours, for instruct models and every kind of
-set; `official-lcb` is LiveCodeBench's own wording; `humaneval-chat` is the one that Qwen2.5-Coder's report
-used for HumanEval and MBPP. What comes back is read by `evals.extract`. Not covered: base models' few-shot.
+set; `humaneval-chat` is EvalPlus's instruction without its opening of the answer; `official-lcb` is LiveCodeBench's own
+wording, `official-qwen-coder` that of Qwen2.5-Coder's evaluation scripts for HumanEval and MBPP. What comes back is
+read by `evals.extract`. Not covered: base models' few-shot.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 from evals.contract import EvalFault, Problem
-from evals.extract import Preset, extract_code
+from evals.extract import OPENING, Preset, extract_code
 from models.contract import Request
 
 __all__ = ["PRESETS", "Preset", "as_preset", "default_preset", "extract_code", "request_for"]
@@ -30,6 +31,8 @@ _LCB_WITHOUT_STARTER = (
     "the sample inputs). Enclose your code within delimiters as follows. Ensure that when the python "
     "program runs, it reads the inputs, runs the algorithm and writes output to STDOUT."
 )
+_QWEN_CODER_SYSTEM = "You are an intelligent programming assistant to produce Python algorithmic solutions"
+_QWEN_CODER_STOPS = ("\nif __name__", "\ndef main(", "\nprint(", "\n#", "\n```")
 _CODER_SYSTEM = "You are a careful Python programmer. Answer with one complete program in one code block."
 
 
@@ -39,6 +42,9 @@ def request_for(problem: Problem, preset: Preset = "coder-chat") -> Request:
         return Request.chat(_official(problem), system=_LCB_SYSTEM)
     if preset == "humaneval-chat":
         return Request.chat(_complete(problem))
+    if preset == "official-qwen-coder":
+        asked = Request.chat(_qwen_coder(problem), system=_QWEN_CODER_SYSTEM, prefill=f"{OPENING}\n")
+        return asked.model_copy(update={"stop": _QWEN_CODER_STOPS})
     return Request.chat(_ours(problem), system=_CODER_SYSTEM)
 
 
@@ -75,6 +81,11 @@ def _complete(problem: Problem) -> str:
         "Please provide a self-contained Python script that solves the following problem in a markdown code "
         f"block:\n```python\n{(problem.prompt or problem.starter_code).strip()}\n```\n"
     )
+
+
+def _qwen_coder(problem: Problem) -> str:
+    code = (problem.prompt or problem.starter_code).strip()
+    return f"Can you complete the following Python function?\n```python\n{code}\n```\n"
 
 
 def _ours(problem: Problem) -> str:

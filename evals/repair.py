@@ -110,7 +110,7 @@ def _failed(
 
 def _again(before: Request, sample: Sample, public: Problem, judgement: Judgement) -> Request:
     """The talk so far, the answer, and how it fails the public tests."""
-    said = Message(role="assistant", content=sample.completion.text or "(no answer)")
+    said = Message(role="assistant", content=before.prefill + sample.completion.text or "(no answer)")
     told = Message(role="user", content=feedback(public, judgement))
     return before.model_copy(update={"messages": (*before.messages, said, told)})
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from evals.judge_cli import check_sandbox
+from evals.judge_cli import PRESET_HELP, check_sandbox
 
 if TYPE_CHECKING:
     from evals.contract import ProblemSet
@@ -87,9 +87,7 @@ def sweep(
     n: Annotated[int, typer.Option("-n", min=1, help="Samples per problem and cell.")] = 4,
     k: Annotated[int, typer.Option("-k", min=1, help="The pass@k that decides and is compared.")] = 1,
     max_tokens: Annotated[int, typer.Option(min=1, help="New tokens per sample.")] = 1024,
-    prompts: Annotated[
-        str, typer.Option(help="auto, coder-chat, official-lcb or humaneval-chat (--preset of `evals run`).")
-    ] = "auto",
+    prompts: Annotated[str, typer.Option(help=f"{PRESET_HELP} (--preset of `evals run`.)")] = "auto",
     difficulty: Annotated[Optional[str], typer.Option()] = None,  # noqa: UP045
     platform: Annotated[Optional[str], typer.Option()] = None,  # noqa: UP045
     data: Annotated[

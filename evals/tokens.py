@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from evals.contract import EvalFault, Problem, ProblemSet, Sample
+from evals.extract import OPENING, Preset
 from evals.generate import generate
 from evals.grade import Solution
-from evals.prompts import Preset, request_for
+from evals.prompts import request_for
 from evals.store import RunConfig, Store, runs_dir
 from models.contract import Decoding, Engine, FirstStage, ModelFault, ModelIdentity, Request
 
@@ -133,10 +134,10 @@ def given_answers(
             continue
         index = seen.get(solution.question_id, 0)
         seen[solution.question_id] = index + 1
-        head, code = "```python\n", solution.code.strip("\n")
+        request = request_for(known[solution.question_id], prompts)
+        head, code = "" if request.prefill else f"{OPENING}\n", solution.code.strip("\n")
         encoded = opened.tokenizer.backend_tokenizer.encode(f"{head}{code}\n```", add_special_tokens=False)
         inside = [start >= len(head) and end <= len(head) + len(code) + 1 for start, end in encoded.offsets]
-        request = request_for(known[solution.question_id], prompts)
         answers.append(_answer(opened, solution.question_id, index, request, encoded.ids, inside))
     return answers
 

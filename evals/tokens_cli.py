@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
+from evals.judge_cli import PRESET_HELP
+
 if TYPE_CHECKING:
     from evals.contract import ProblemSet
     from evals.prompts import Preset
@@ -56,7 +58,7 @@ def tokens(
     top_p: Annotated[float, typer.Option(min=0, max=1, rich_help_panel=SAMPLES)] = 0.95,
     max_tokens: Annotated[int, typer.Option(min=1, rich_help_panel=SAMPLES)] = 1024,
     seed: Annotated[int, typer.Option(rich_help_panel=SAMPLES, help="Same seed, same samples.")] = 0,
-    prompts: Annotated[str, typer.Option(help="auto, coder-chat, official-lcb or humaneval-chat.")] = "auto",
+    prompts: Annotated[str, typer.Option(help=PRESET_HELP)] = "auto",
     data: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option(help="Folder with problem sets [env FORKLOCK_DATA]."),

@@ -127,6 +127,30 @@ def test_official_takes_the_last_block_only() -> None:
     assert extract_code(WHOLE, "official-lcb", PROBLEM) is None
 
 
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        (f"{WHOLE}", WHOLE),
+        (f"{WHOLE}\n```\nDone.", WHOLE),
+        ("\treturn 1", "    return 1"),
+        ("", None),
+        ("```", None),
+    ],
+)
+def test_official_qwen_coder_reads_from_inside_a_block(answer: str, code: str | None) -> None:
+    assert extract_code(answer, "official-qwen-coder", PROBLEM) == code
+
+
+def test_official_qwen_coder_asks_as_the_script_does() -> None:
+    """The chat of `qwencoder-eval/instruct/eval_plus/model.py` (QwenLM/Qwen2.5-Coder), in its template's parts."""
+    request = request_for(PROBLEM, "official-qwen-coder")
+    system, user = request.messages
+    assert system.content.startswith("You are an intelligent programming assistant")
+    assert user.content.startswith("Can you complete the following Python function?\n```python\n")
+    assert user.content.endswith("\n```\n") and request.prefill == "```python\n"
+    assert "\n```" in request.stop and "\nif __name__" in request.stop
+
+
 @given(st.text(alphabet="a`~ \n()=def:\t", max_size=200), st.sampled_from(PRESETS))
 def test_extraction_never_raises(text: str, preset: Preset) -> None:
     for problem in (PROBLEM, STDIN):

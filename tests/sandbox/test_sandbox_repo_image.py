@@ -100,7 +100,8 @@ def test_wheels_without_network(root: Path, tmp_path: Path) -> None:
 
 
 def test_hosts_that_are_not_allowed_are_named(root: Path) -> None:
-    (root / "requirements.txt").write_text("iniconfig==2.0.0\n")
+    # A name of its own: images are shared by content, and another test's would be there already.
+    (root / "requirements.txt").write_text(f"forklocktest{uuid.uuid4().hex[:8]}\n")
     with pytest.raises(SandboxFault) as told:
         build(root, Build(registries=False, hosts=("example.invalid",)))
     assert registry_hosts()[0] in told.value.fix and "--allow" in told.value.fix
