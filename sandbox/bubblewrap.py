@@ -16,25 +16,30 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
+from sandbox.accounted import start_accounted
 from sandbox.bubblewrap_view import environment, git_read_only, uid_inside, view
 from sandbox.cgroups import Group, make_group
 from sandbox.contract import ExecResult, Limits, Policy, Sandbox, SandboxFault, Talk
-from sandbox.limits import DiskWatcher, MemoryWatcher, command_env, command_with_limits, write_accounts
-from sandbox.process import Finished, Running, start
+from sandbox.limits import (
+    DiskWatcher,
+    MemoryWatcher,
+    command_env,
+    command_with_limits,
+    set_rlimits,
+    write_accounts,
+)
+from sandbox.process import Finished, start
 from sandbox.seccomp import filter_program
 from sandbox.workspace import Workspace, use
 
 # Process 1 of the namespace. It outlives the command by an instant, so that a signal that the command
 # sends itself has its default effect, and what it says about the command's death goes nowhere.
 _INIT = 'exec 3>&2 2>/dev/null; (exec "$@" 2>&3 3>&-); exit $?'
-
-_ACCOUNTANT = str(Path(__file__).with_name("accountant.py"))
 
 
 class BubblewrapSandbox(Sandbox):
@@ -83,7 +88,7 @@ class BubblewrapSandbox(Sandbox):
                     "--chdir",
                     self._workspace.resolve(cwd),
                 ],
-                command_with_limits(argv, limits, tree_bounded=group is not None),
+                argv,
                 group,
                 stdin,
                 limits,
@@ -96,23 +101,26 @@ class BubblewrapSandbox(Sandbox):
     def _run(
         self,
         view: list[str],
-        command: list[str],
+        argv: Sequence[str],
         group: Group | None,
         stdin: bytes | Talk,
         limits: Limits,
         timeout_s: float,
     ) -> ExecResult:
         with _Channel(blocking=group is not None) as channel:
-            argv = [_bwrap(), *view, *channel.options, "--", "/bin/sh", "-c", _INIT, "sh", *command]
-            if group is None:
-                argv = _accounted(argv, channel.report, self._owner)
-            running = start(
-                argv,
-                env={"PATH": os.defpath},
-                pass_fds=channel.theirs,
-                owner=self._owner if group else None,
-            )
-            tree = _Tree(channel, running, group)
+            from_outside = (
+                group is not None and self._owner is None
+            )  # another user's processes we may not bound
+            if not from_outside:
+                argv = command_with_limits(argv, limits, tree_bounded=group is not None)
+            command = [_bwrap(), *view, *channel.options, "--", "/bin/sh", "-c", _INIT, "sh", *argv]
+            begin = start if group else start_accounted
+            running = begin(command, env={"PATH": os.defpath}, pass_fds=channel.theirs, owner=self._owner)
+            try:
+                tree = _Tree(channel, group, limits if from_outside else None)
+            except BaseException:
+                running.discard()
+                raise
             watcher = None if group else MemoryWatcher(tree.init, limits.memory_mb, tree.kill)
             disk = DiskWatcher(self._workspace.changes, limits.disk_mb, tree.kill)
 
@@ -128,7 +136,7 @@ class BubblewrapSandbox(Sandbox):
                 kill=tree.kill,
                 tick=tick if watcher or self._workspace.changes else None,
             )
-            result = _result(done, tree, channel.ending(), group, watcher)
+            result = _result(done, tree, channel.exit_code(), group, watcher)
             return replace(result, disk_full=disk.over)
 
     def fork(self) -> BubblewrapSandbox:
@@ -147,19 +155,9 @@ def _bwrap() -> str:
     return shutil.which("bwrap") or "bwrap"
 
 
-def _accounted(argv: list[str], report: int, owner: tuple[int, int] | None) -> list[str]:
-    """`argv` behind the accountant, which dies with us as bubblewrap dies with it."""
-    user, group = map(str, owner) if owner else ("-", "-")
-    return [
-        "setpriv", "--pdeathsig", "KILL", "--", sys.executable, "-I", "-S", _ACCOUNTANT, str(report), user, group,
-        *argv,
-    ]  # fmt: skip
-
-
 def _result(
-    done: Finished, tree: _Tree, ending: _Ending, group: Group | None, watcher: MemoryWatcher | None
+    done: Finished, tree: _Tree, exit_code: int | None, group: Group | None, watcher: MemoryWatcher | None
 ) -> ExecResult:
-    exit_code = ending.exit_code
     if exit_code is None and not tree.killed:
         reason = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
         raise SandboxFault(
@@ -172,7 +170,7 @@ def _result(
         oom, peak = group.oom_killed(), group.peak_mb()
     else:
         assert watcher is not None
-        oom, peak = watcher.verdict(ending.max_rss_mb, failed=failed)
+        oom, peak = watcher.verdict(done.max_rss_mb, failed=failed)
     # A shell's convention is all that crosses the namespace: 128+n means signal n.
     by_signal = code - 128 if 128 < code <= 128 + signal.NSIG else None
     return ExecResult(
@@ -189,16 +187,6 @@ def _result(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Ending:
-    """What the status pipe said when all was over."""
-
-    exit_code: int | None
-    """As bubblewrap reports it; None when the command was never started, or all was killed."""
-    max_rss_mb: float | None
-    """From the accountant; None where there was none."""
-
-
 class _Channel:
     """bubblewrap's status pipe, the system-call filter, and the pipe that holds the command back until its group
     is set.
@@ -209,7 +197,6 @@ class _Channel:
     def __init__(self, *, blocking: bool) -> None:
         self._status, status_theirs = os.pipe()
         self.theirs = [status_theirs]
-        self.report = status_theirs
         self.options = ["--json-status-fd", str(status_theirs)]
         if program := filter_program():
             filter_theirs, filter_ours = os.pipe()
@@ -253,23 +240,24 @@ class _Channel:
             with contextlib.suppress(BrokenPipeError):
                 os.write(self._gate, b"x")
 
-    def ending(self) -> _Ending:
-        """To be asked when the processes are gone."""
+    def exit_code(self) -> int | None:
+        """As bubblewrap reports it, to be asked when the processes are gone; None when the command was never
+        started, or all was killed."""
         while data := os.read(self._status, 4096):
             self._text += data
         said = {
             key: value for line in self._text.split(b"\n") if line for key, value in json.loads(line).items()
         }
-        peak = said.get("max-rss-kib")
-        return _Ending(said.get("exit-code"), peak / 1024 if peak is not None else None)
+        code: int | None = said.get("exit-code")
+        return code
 
 
 class _Tree:
     """The processes of one command, as seen from outside."""
 
-    def __init__(self, channel: _Channel, running: Running, group: Group | None) -> None:
+    def __init__(self, channel: _Channel, group: Group | None, limits: Limits | None) -> None:
+        """`limits`: to be set by us."""
         self.killed = False
-        self._running = running
         self.init = channel.first_process()
         self._handle: int | None = None
         if self.init is not None:
@@ -278,13 +266,13 @@ class _Tree:
         if group and self.init is not None:
             try:
                 group.add(self.init)
+                if limits:
+                    set_rlimits(self.init, limits)
             except ProcessLookupError:
                 pass  # set-up failed already: the missing exit code tells, and stderr says why
             except OSError as error:
                 self.kill()
-                raise SandboxFault(
-                    f"the control group refused the process: {error}", fix="try again"
-                ) from error
+                raise SandboxFault(f"the process could not be bounded: {error}", fix="try again") from error
         channel.release()
 
     def kill(self) -> None:
@@ -293,8 +281,6 @@ class _Tree:
         if self._handle is not None:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._handle, signal.SIGKILL)
-        else:
-            self._running.process.kill()
 
     def __del__(self) -> None:
         if self._handle is not None:

@@ -30,7 +30,7 @@ from sandbox.docker_engine import (
     start_container,
     why_not,
 )
-from sandbox.limits import DiskWatcher, command_env
+from sandbox.limits import DiskWatcher, command_env, rlimits
 from sandbox.process import Pump
 from sandbox.seccomp import filter_program
 from sandbox.workspace import Workspace, use
@@ -164,7 +164,7 @@ def _request(argv: Sequence[str], env: Mapping[str, str], cwd: str, limits: Limi
         "argv": list(argv),
         "env": dict(env),
         "cwd": cwd,
-        "rlimits": _rlimits(limits),
+        "rlimits": rlimits(limits),
         "filter": filter_program().hex(),
     }
 
@@ -250,15 +250,6 @@ class _Leash:
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None
-
-
-def _rlimits(limits: Limits) -> dict[str, tuple[int, int]]:
-    size = limits.file_mb << 20
-    found = {"RLIMIT_CORE": (0, 0), "RLIMIT_FSIZE": (size, size), "RLIMIT_NOFILE": (1024, 4096)}
-    if limits.cpu_s is not None:
-        seconds = max(1, round(limits.cpu_s))
-        found["RLIMIT_CPU"] = (seconds, seconds + 1)
-    return found
 
 
 def _has_git(workspace: Workspace) -> bool:

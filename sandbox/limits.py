@@ -1,12 +1,13 @@
 """Limits and environment of one command: the parts that all backends share.
 
-In: `Limits`, `Policy`. Out: the argv that sets rlimits and then becomes the command, the environment, and a
+In: `Limits`, `Policy`. Out: rlimits, or the argv that sets them and then becomes the command, the environment, and
 watchers: of a tree's memory where no control group can bound it, and of what a fork's changes take on disk.
 """
 
 from __future__ import annotations
 
 import os
+import resource
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -14,13 +15,37 @@ from pathlib import Path
 from sandbox.contract import Limits, Policy
 
 _PRLIMIT = "/usr/bin/prlimit"
-_OPEN_FILES = "1024:4096"
+_OPEN_FILES = (1024, 4096)
 
 
 def command_env(policy: Policy, extra: Mapping[str, str] | None) -> dict[str, str]:
     """A minimal environment, then the policy's, then the call's. Nothing of the caller's."""
     base = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/tmp", "LANG": "C.UTF-8", "TMPDIR": "/tmp"}  # noqa: S108
     return {**base, **policy.env, **(extra or {})}
+
+
+def rlimits(limits: Limits) -> dict[str, tuple[int, int]]:
+    """What the kernel bounds for each process, as `resource` names it: (soft, hard)."""
+    size = limits.file_mb << 20
+    found = {"RLIMIT_CORE": (0, 0), "RLIMIT_NOFILE": _OPEN_FILES, "RLIMIT_FSIZE": (size, size)}
+    if limits.cpu_s is not None:
+        seconds = max(1, round(limits.cpu_s))
+        found["RLIMIT_CPU"] = (seconds, seconds + 1)
+    return found
+
+
+def set_rlimits(pid: int, limits: Limits) -> None:
+    """Bound a process that stands still, and so all that it starts.
+
+    Raises:
+        OSError: it is gone, or not ours.
+    """
+    for name, (soft, hard) in rlimits(limits).items():
+        number = getattr(resource, name)
+        _, most = resource.prlimit(pid, number)
+        if most != resource.RLIM_INFINITY:
+            soft, hard = min(soft, most), min(hard, most)
+        resource.prlimit(pid, number, (soft, hard))
 
 
 def command_with_limits(
@@ -32,9 +57,10 @@ def command_with_limits(
     stand-ins, which are coarser, stay off. `count`: bound the processes too; off where the rlimit would
     count all processes of the user and not the command's own.
     """
-    options = ["--core=0", f"--nofile={_OPEN_FILES}", f"--fsize={limits.file_mb << 20}"]
-    if limits.cpu_s is not None:
-        options.append(f"--cpu={max(1, round(limits.cpu_s))}")
+    options = [
+        f"--{name.removeprefix('RLIMIT_').lower()}={soft}:{hard}"
+        for name, (soft, hard) in rlimits(limits).items()
+    ]
     if not tree_bounded:
         options.append(f"--data={limits.memory_mb << 20}")
         if count:

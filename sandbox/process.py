@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
+import select
 import selectors
 import subprocess
 import time
@@ -80,16 +81,48 @@ class Finished:
     of the forking parent as the child's until it executes a program of its own."""
 
 
+class Streams:
+    """Pipes for a process's stdin, stdout and stderr."""
+
+    def __init__(self) -> None:
+        self.made = time.monotonic()
+        """When (monotonic clock)."""
+        stdin, ours_in = os.pipe()
+        ours_out, stdout = os.pipe()
+        ours_err, stderr = os.pipe()
+        self.ours, self.theirs = [ours_in, ours_out, ours_err], [stdin, stdout, stderr]
+
+    def close_theirs(self) -> None:
+        while self.theirs:
+            os.close(self.theirs.pop())
+
+    def close(self) -> None:
+        self.close_theirs()
+        while self.ours:
+            os.close(self.ours.pop())
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """What is known of a process when it has ended; as in `Finished`."""
+
+    status: int
+    cpu_s: float
+    max_rss_mb: float | None
+
+
 @dataclass
 class Running:
-    """A started process. `wait` must be called exactly once."""
+    """A started process. `wait` or `discard` must be called, once."""
 
-    process: subprocess.Popen[bytes]
+    streams: Streams
+    end: int
+    """Becomes readable when the process ends; closed by `wait`."""
+    ended: Callable[[], Ended]
+    """To be called once `end` is readable."""
     started: float
-
-    @property
-    def pid(self) -> int:
-        return self.process.pid
+    pid: int = 0
+    """0 where somebody else is its parent."""
 
     def wait(
         self,
@@ -108,32 +141,36 @@ class Running:
         Raises:
             SandboxFault: the process survived `kill()` for ten seconds.
         """
-        pipes = (self.process.stdin, self.process.stdout, self.process.stderr)
-        pump = Pump([os.dup(p.fileno()) for p in pipes if p], os.pidfd_open(self.pid), stdin, keep)
-        for pipe in pipes:
-            if pipe:
-                pipe.close()
+        pipes, self.streams.ours = self.streams.ours, []
+        pump = Pump(pipes, os.dup(self.end), stdin, keep)
         try:
             timed_out = pump.serve(self.started + timeout_s, kill, tick)
-            _, status, usage = os.wait4(self.pid, 0)
-            self.process.returncode = os.waitstatus_to_exitcode(status)
+            ended = self.ended()
         except BaseException:
             kill()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.wait(_KILL_GRACE_S)
+            self.discard()
             raise
         finally:
             pump.close()
+        os.close(self.end)
         return Finished(
-            status=status,
+            status=ended.status,
             timed_out=timed_out,
             stdout=pump.out.value(),
             stderr=pump.err.value(),
             truncated=pump.out.truncated or pump.err.truncated,
             wall_s=time.monotonic() - self.started,
-            cpu_s=usage.ru_utime + usage.ru_stime,
-            max_rss_mb=usage.ru_maxrss / 1024 if usage.ru_maxrss > _own_peak_kib() else None,
+            cpu_s=ended.cpu_s,
+            max_rss_mb=ended.max_rss_mb,
         )
+
+    def discard(self) -> None:
+        """In place of `wait`, for a process that was killed: collect it and keep nothing."""
+        self.streams.close()
+        if select.select([self.end], [], [], _KILL_GRACE_S)[0]:
+            with contextlib.suppress(SandboxFault, ChildProcessError):
+                self.ended()
+        os.close(self.end)
 
 
 def start(
@@ -149,22 +186,34 @@ def start(
     Raises:
         OSError: it cannot be started.
     """
-    started = time.monotonic()
-    process = subprocess.Popen(
-        argv,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=dict(env),
-        cwd=cwd,
-        pass_fds=pass_fds,
-        start_new_session=True,
-        bufsize=0,
-        user=owner[0] if owner else None,
-        group=owner[1] if owner else None,
-        extra_groups=[] if owner else None,
-    )
-    return Running(process, started)
+    streams = Streams()
+    stdin, stdout, stderr = streams.theirs
+    try:
+        process = subprocess.Popen(
+            argv,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            env=dict(env),
+            cwd=cwd,
+            pass_fds=pass_fds,
+            start_new_session=True,
+            user=owner[0] if owner else None,
+            group=owner[1] if owner else None,
+            extra_groups=[] if owner else None,
+        )
+    except BaseException:
+        streams.close()
+        raise
+    streams.close_theirs()
+
+    def ended() -> Ended:
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        peak = usage.ru_maxrss / 1024 if usage.ru_maxrss > _own_peak_kib() else None
+        return Ended(status, usage.ru_utime + usage.ru_stime, peak)
+
+    return Running(streams, os.pidfd_open(process.pid), ended, streams.made, process.pid)
 
 
 class Pump:

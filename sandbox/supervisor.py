@@ -44,18 +44,44 @@ def main(path: str) -> None:
     control = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     control.connect(path)
     while True:
+        spare = Spare(control)  # forked while nobody waits for it
         data, descriptors, _, _ = socket.recv_fds(control, 1 << 20, 5)
         reap()
         if not data:  # our owner is gone
             return
-        if os.fork() == 0:
-            control.close()
-            try:
-                warden(json.loads(data), descriptors)
-            finally:
-                os._exit(0)
+        if not spare.take(data, descriptors):
+            Spare(control).take(data, descriptors)
         for fd in descriptors:
             os.close(fd)
+
+
+class Spare:
+    """A warden that waits for its command."""
+
+    def __init__(self, control: socket.socket) -> None:
+        self.ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.pid = os.fork()
+        if self.pid == 0:
+            control.close()
+            self.ours.close()
+            try:
+                data, descriptors, _, _ = socket.recv_fds(theirs, 1 << 20, 5)
+                theirs.close()
+                if data:
+                    warden(json.loads(data), descriptors)
+            finally:
+                os._exit(0)
+        theirs.close()
+
+    def take(self, data: bytes, descriptors: list) -> bool:  # type: ignore[type-arg]
+        """Give it the command; False when it is gone. An earlier command may have killed or stopped it."""
+        with self.ours:
+            try:
+                socket.send_fds(self.ours, [data], descriptors)
+                os.kill(self.pid, signal.SIGCONT)
+            except OSError:
+                return False
+        return True
 
 
 def reap() -> None:

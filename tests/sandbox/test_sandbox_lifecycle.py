@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -22,6 +23,7 @@ from sandbox import (
     Limits,
     Policy,
     SandboxFault,
+    accounted,
     bubblewrap,
     docker_engine,
     open_sandbox,
@@ -261,6 +263,47 @@ def test_a_root_caller_becomes_the_owner_without_groups(no_groups: None) -> None
         assert (root / "made").read_bytes() == b"in"
 
 
+def accountants() -> list[psutil.Process]:
+    return [p for p in psutil.Process().children() if accounted._PROGRAM in p.cmdline()]
+
+
+def test_a_killed_accountant_is_replaced(no_groups: None, open_here) -> None:
+    sandbox = open_here("bubblewrap")
+    assert sandbox.exec(["true"]).ok
+    for process in accountants():
+        process.kill()
+        process.wait()
+    assert sandbox.exec(["cat"], stdin=b"again").stdout == b"again"
+    (one,) = accountants()
+    assert sandbox.exec(["true"]).ok
+    assert accountants() == [one]
+
+
+def test_an_accountant_that_is_killed_takes_the_command_along(no_groups: None, open_here) -> None:
+    sandbox, mark = open_here("bubblewrap"), f"86{os.getpid()}.25"
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(sandbox.exec, ["sleep", mark])
+        wait_for(lambda: bool(sleepers(mark)))
+        for process in accountants():
+            process.kill()
+        with pytest.raises(SandboxFault, match="was killed"):
+            running.result(15)
+    wait_for(lambda: not sleepers(mark))
+
+
+def test_many_at_once_without_groups(no_groups: None, open_here) -> None:
+    """Results do not mix, and long arguments pass."""
+    sandbox, long = open_here("bubblewrap"), "x" * 100_000
+    with ThreadPoolExecutor(8) as pool:
+        work = [
+            pool.submit(sandbox.exec, ["sh", "-c", f"cat; exit {i}", long], stdin=str(i).encode())
+            for i in range(32)
+        ]
+    assert [(r.result().exit_code, r.result().stdout) for r in work] == [
+        (i, str(i).encode()) for i in range(32)
+    ]
+
+
 def test_time_out_without_groups(no_groups: None, open_here) -> None:
     mark = f"85{os.getpid()}.25"
     result = open_here("bubblewrap").exec(["sh", "-c", f"(setsid sleep {mark} &); sleep 30"], timeout_s=0.5)
@@ -283,6 +326,22 @@ def test_v2_groups_are_made_where_they_are_delegated(tmp_path: Path) -> None:
     (tmp_path / "cgroup.subtree_control").write_text("cpu")
     assert find_parents(mountinfo, "0::/app.slice/shell.scope\n") is None
     assert find_parents("", "") is None
+
+
+@pytest.mark.docker
+def test_a_command_may_kill_or_stop_what_waits_for_the_next(
+    tmp_path: Path, skip_unless: Callable[[str], None]
+) -> None:
+    """All processes of a container have one user: the next command runs all the same."""
+    skip_unless("docker")
+    with open_sandbox(tmp_path, python_policy(tmp_path), backend="docker") as sandbox:
+        for number in ("STOP", "KILL"):
+            others = "[ $p = 1 ] || [ $p = $$ ] || [ $p = $PPID ]"
+            spare = f"for p in /proc/[0-9]*; do p=${{p#/proc/}}; {others} || kill -{number} $p; done"
+            assert sandbox.exec(["sh", "-c", f"{spare}; exit 0"]).exit_code == 0
+            began = time.monotonic()
+            assert sandbox.exec(["cat"], stdin=b"again", timeout_s=20).stdout == b"again"
+            assert time.monotonic() - began < 10
 
 
 @pytest.mark.docker

@@ -1,0 +1,129 @@
+"""Commands that the accountant starts for us: for backends that must know a command's peak memory.
+
+In: what `process.start` takes. Out: a `Running` whose end, status and peak come by a pipe that the command never
+holds. One accountant per process (`accountant.py`), made at the first command: it saves each one an interpreter's
+start. Not covered: isolating anything.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from sandbox.contract import SandboxFault
+from sandbox.process import Ended, Running, Streams
+
+_PROGRAM = str(Path(__file__).with_name("accountant.py"))
+
+
+def start_accounted(
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str],
+    pass_fds: Sequence[int] = (),
+    owner: tuple[int, int] | None = None,
+) -> Running:
+    """As `process.start`; `argv[0]` is a path.
+
+    Raises:
+        SandboxFault: no accountant can be had.
+    """
+    request = {"argv": list(argv), "env": dict(env), "keep": list(pass_fds), "owner": owner}
+    streams = Streams()
+    report, report_theirs = os.pipe()
+    source = os.memfd_create("request", os.MFD_CLOEXEC)
+    try:
+        with os.fdopen(os.dup(source), "wb") as file:
+            file.write(json.dumps(request).encode())
+        os.lseek(source, 0, os.SEEK_SET)
+        _ACCOUNTANT.send([source, *streams.theirs, report_theirs, *pass_fds])
+    except BaseException:
+        os.close(report)
+        streams.close()
+        raise
+    finally:
+        os.close(source)
+        os.close(report_theirs)
+        streams.close_theirs()
+    return Running(streams, report, lambda: _ended(report), started=streams.made)
+
+
+def _ended(report: int) -> Ended:
+    """What the clerk said; to be asked at its end.
+
+    Raises:
+        SandboxFault: it was killed.
+    """
+    said = b""
+    while data := os.read(report, 4096):
+        said += data
+    if not said:
+        raise SandboxFault(
+            "the process that counts a command's memory was killed", fix="run the command again"
+        )
+    found = json.loads(said)
+    return Ended(found["status"], found["cpu_s"], found["max_rss_kib"] / 1024)
+
+
+class _Accountant:
+    """The process, started when it is first needed, and again when it is gone. Usable by all threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._control: socket.socket | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._pid = 0
+
+    def send(self, descriptors: Sequence[int]) -> None:
+        with self._lock:
+            if self._pid != os.getpid():  # the first time, or in a child that was forked off
+                self._start()
+            try:
+                self._pass(descriptors)
+            except OSError:
+                self._start()
+                try:
+                    self._pass(descriptors)
+                except OSError as error:
+                    raise SandboxFault(
+                        f"the process that counts a command's memory does not answer: {error}",
+                        fix="try again",
+                    ) from error
+
+    def _pass(self, descriptors: Sequence[int]) -> None:
+        assert self._control
+        socket.send_fds(self._control, [b"x"], descriptors)
+
+    def _start(self) -> None:
+        if self._control:
+            self._control.close()
+        if self._process and self._pid == os.getpid():
+            self._process.kill()
+            self._process.wait()
+        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._pid = os.getpid()
+        own = os.pidfd_open(self._pid)
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", "-S", _PROGRAM, str(theirs.fileno()), str(own)],
+                pass_fds=(theirs.fileno(), own),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                cwd="/",
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise SandboxFault(f"no process can be started: {error}", fix="try again") from error
+        finally:
+            theirs.close()
+            os.close(own)
+
+
+_ACCOUNTANT = _Accountant()
