@@ -34,7 +34,7 @@ from agent.settings import AgentSettings
 from models.contract import Decoding, Engine, ModelIdentity
 from models.paths import cache_dir
 from sandbox import Policy, Sandbox, open_sandbox
-from sandbox.interpreters import python_policy
+from sandbox.interpreters import workspace_policy
 
 if TYPE_CHECKING:
     from tools.lsp import Intel
@@ -173,7 +173,7 @@ def execute(
 @contextlib.contextmanager
 def _sandbox(prepared: Prepared) -> Iterator[Sandbox]:
     """A fork to work in: the copy itself stays as it was, for resume."""
-    policy = python_policy(prepared.task.repo, Policy())
+    policy = workspace_policy(prepared.task.repo, Policy())
     backend: Any = prepared.sandbox_name
     with (
         open_sandbox(prepared.scratch / "base", policy, backend=backend) as pristine,

@@ -15,7 +15,7 @@ from pathlib import Path
 from agent.contract import AgentFault
 from agent.repo import git
 from sandbox import BackendName, Policy, open_sandbox
-from sandbox.interpreters import python_policy
+from sandbox.interpreters import workspace_policy
 from tools.contract import TestStatus
 from tools.testrun import run_tests
 
@@ -99,7 +99,7 @@ def try_command(
         ToolFault: the command needs a shell.
         SandboxFault: no sandbox, or it failed.
     """
-    with open_sandbox(folder, python_policy(folder, Policy()), backend=backend) as sandbox:
+    with open_sandbox(folder, workspace_policy(folder, Policy()), backend=backend) as sandbox:
         report = run_tests(sandbox, command, timeout_s=timeout_s)
     return TrialReport(
         status=report.status.value,

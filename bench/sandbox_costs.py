@@ -28,6 +28,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from sandbox import BackendName, Sandbox, bubblewrap, open_sandbox
 from sandbox.docker_engine import DEFAULT_IMAGE, client, owner
@@ -35,6 +36,9 @@ from sandbox.open import docker_problem
 from sandbox.snapshot import layers_work
 
 FILES, MEGABYTES, AT_ONCE = 3000, 100, 16
+SETTLE_S = 0.05
+"""Before each measured way: the kernel clears away the name spaces of the one before in its own time, and others that
+are made meanwhile wait for it."""
 Work = Callable[[], object]
 
 
@@ -61,6 +65,7 @@ def take_turns(ways: dict[str, Work | str], rounds: int) -> dict[str, list[Spent
             times = found[name]
             if isinstance(work, str) or isinstance(times, str):
                 continue
+            time.sleep(SETTLE_S)
             try:
                 spent = cost(work)
             except Exception as error:
@@ -118,6 +123,9 @@ def bench_exec(rounds: int, swe_rex: str | None) -> None:
                 continue
             sandbox = stack.enter_context(open_sandbox(root, backend=backend))
             ways[f"{backend}: warm exec"] = lambda s=sandbox: s.exec(["true"])  # type: ignore[misc]
+            if backend == "bubblewrap":
+                ways["bubblewrap, no control groups: warm exec"] = lambda s=sandbox: without_groups(s)  # type: ignore[misc]
+                ways["`bwrap --unshare-all`, nothing else"] = lambda: run(*BARE)
         if docker_problem() is None:
             flags = ["--rm", "--network", "none", "--cap-drop", "ALL"]
             name = run("docker", "run", "-d", *flags, DEFAULT_IMAGE, "sleep", "3600")
@@ -127,6 +135,27 @@ def bench_exec(rounds: int, swe_rex: str | None) -> None:
         for kind in ("local", "docker"):
             ways[f"SWE-ReX, {kind} deployment: execute"] = peer(stack, swe_rex, kind)
         table("A warm `true`", take_turns(ways, rounds), "plain subprocess")
+
+
+BARE = (
+    "bwrap",
+    "--unshare-all",
+    "--ro-bind",
+    "/",
+    "/",
+    "--dev",
+    "/dev",
+    "--proc",
+    "/proc",
+    "--",
+    "/bin/true",
+)
+
+
+def without_groups(sandbox: Sandbox) -> None:
+    """As in a user session that has no control group of its own."""
+    with mock.patch.object(bubblewrap, "make_group", lambda **_: None):
+        sandbox.exec(["true"])
 
 
 def peer(stack: ExitStack, python: str | None, kind: str) -> Work | str:

@@ -14,7 +14,7 @@ from sandbox.contract import (
     SandboxUnavailable,
     Talk,
 )
-from sandbox.interpreters import python_policy
+from sandbox.interpreters import python_policy, workspace_policy
 from sandbox.open import BackendName, open_sandbox
 
 __all__ = [
@@ -28,4 +28,5 @@ __all__ = [
     "Talk",
     "open_sandbox",
     "python_policy",
+    "workspace_policy",
 ]

@@ -1,5 +1,6 @@
-"""Commands that the accountant starts for us: for backends that must know a command's peak memory.
+"""Commands that the accountant starts for us: a small process, of one thread, whose children are small.
 
+Such a child's peak memory is the command's own, and it enters a control group of itself, at no cost.
 In: what `process.start` takes. Out: a `Running` whose end, status and peak come by a pipe that the command never
 holds. One accountant per process (`accountant.py`), made at the first command: it saves each one an interpreter's
 start. Not covered: isolating anything.
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import socket
 import subprocess
 import sys
@@ -28,13 +30,28 @@ def start_accounted(
     env: Mapping[str, str],
     pass_fds: Sequence[int] = (),
     owner: tuple[int, int] | None = None,
+    enter: Sequence[str] = (),
+    rlimits: Mapping[str, tuple[int, int]] | None = None,
 ) -> Running:
     """As `process.start`; `argv[0]` is a path.
+
+    Args:
+        pass_fds: descriptors that the process keeps, under their numbers.
+        owner: the user and group that it becomes.
+        enter: files of control groups (`Group.doors`).
+        rlimits: as `resource` names them.
 
     Raises:
         SandboxFault: no accountant can be had.
     """
-    request = {"argv": list(argv), "env": dict(env), "keep": list(pass_fds), "owner": owner}
+    request = {
+        "argv": list(argv),
+        "env": dict(env),
+        "keep": list(pass_fds),
+        "owner": owner,
+        "enter": list(enter),
+        "rlimits": [(getattr(resource, name), bounds) for name, bounds in (rlimits or {}).items()],
+    }
     streams = Streams()
     report, report_theirs = os.pipe()
     source = os.memfd_create("request", os.MFD_CLOEXEC)

@@ -30,10 +30,10 @@ from sandbox.limits import (
     MemoryWatcher,
     command_env,
     command_with_limits,
-    set_rlimits,
+    rlimits,
     write_accounts,
 )
-from sandbox.process import Finished, start
+from sandbox.process import Finished
 from sandbox.seccomp import filter_program
 from sandbox.workspace import Workspace, use
 
@@ -78,7 +78,9 @@ class BubblewrapSandbox(Sandbox):
         if self._closed:
             raise SandboxFault("the sandbox is closed", fix="open it again")
         limits = limits or self.policy.limits
-        group = make_group(memory_mb=limits.memory_mb, processes=limits.processes + 2)
+        group = make_group(
+            memory_mb=limits.memory_mb, processes=limits.processes + 3
+        )  # bubblewrap, and two shells
         try:
             return self._run(
                 [
@@ -107,20 +109,18 @@ class BubblewrapSandbox(Sandbox):
         limits: Limits,
         timeout_s: float,
     ) -> ExecResult:
-        with _Channel(blocking=group is not None) as channel:
-            from_outside = (
-                group is not None and self._owner is None
-            )  # another user's processes we may not bound
-            if not from_outside:
-                argv = command_with_limits(argv, limits, tree_bounded=group is not None)
-            command = [_bwrap(), *view, *channel.options, "--", "/bin/sh", "-c", _INIT, "sh", *argv]
-            begin = start if group else start_accounted
-            running = begin(command, env={"PATH": os.defpath}, pass_fds=channel.theirs, owner=self._owner)
-            try:
-                tree = _Tree(channel, group, limits if from_outside else None)
-            except BaseException:
-                running.discard()
-                raise
+        with _Channel() as channel:
+            if group is None:
+                argv = command_with_limits(argv, limits, tree_bounded=False)
+            running = start_accounted(
+                [_bwrap(), *view, *channel.options, "--", "/bin/sh", "-c", _INIT, "sh", *argv],
+                env={"PATH": os.defpath},
+                pass_fds=channel.theirs,
+                owner=self._owner,
+                enter=group.doors() if group else (),
+                rlimits=rlimits(limits) if group else None,
+            )
+            tree = _Tree(channel.first_process())
             watcher = None if group else MemoryWatcher(tree.init, limits.memory_mb, tree.kill)
             disk = DiskWatcher(self._workspace.changes, limits.disk_mb, tree.kill)
 
@@ -188,13 +188,12 @@ def _result(
 
 
 class _Channel:
-    """bubblewrap's status pipe, the system-call filter, and the pipe that holds the command back until its group
-    is set.
+    """bubblewrap's status pipe, and the system-call filter.
 
     The command never sees them: bubblewrap closes them before it starts it.
     """
 
-    def __init__(self, *, blocking: bool) -> None:
+    def __init__(self) -> None:
         self._status, status_theirs = os.pipe()
         self.theirs = [status_theirs]
         self.options = ["--json-status-fd", str(status_theirs)]
@@ -204,11 +203,6 @@ class _Channel:
             os.close(filter_ours)
             self.theirs.append(filter_theirs)
             self.options += ["--seccomp", str(filter_theirs)]
-        self._gate: int | None = None
-        if blocking:
-            gate_theirs, self._gate = os.pipe()
-            self.theirs.append(gate_theirs)
-            self.options += ["--block-fd", str(gate_theirs)]
         self._text = b""
 
     def __enter__(self) -> _Channel:
@@ -217,8 +211,6 @@ class _Channel:
     def __exit__(self, *_: object) -> None:
         self._close_theirs()
         os.close(self._status)
-        if self._gate is not None:
-            os.close(self._gate)
 
     def _close_theirs(self) -> None:
         while self.theirs:
@@ -235,11 +227,6 @@ class _Channel:
         pid: int | None = json.loads(self._text.split(b"\n")[0]).get("child-pid")
         return pid
 
-    def release(self) -> None:
-        if self._gate is not None:
-            with contextlib.suppress(BrokenPipeError):
-                os.write(self._gate, b"x")
-
     def exit_code(self) -> int | None:
         """As bubblewrap reports it, to be asked when the processes are gone; None when the command was never
         started, or all was killed."""
@@ -255,25 +242,14 @@ class _Channel:
 class _Tree:
     """The processes of one command, as seen from outside."""
 
-    def __init__(self, channel: _Channel, group: Group | None, limits: Limits | None) -> None:
-        """`limits`: to be set by us."""
+    def __init__(self, init: int | None) -> None:
+        """`init`: host id of process 1."""
         self.killed = False
-        self.init = channel.first_process()
+        self.init = init
         self._handle: int | None = None
-        if self.init is not None:
+        if init is not None:
             with contextlib.suppress(ProcessLookupError):
-                self._handle = os.pidfd_open(self.init)
-        if group and self.init is not None:
-            try:
-                group.add(self.init)
-                if limits:
-                    set_rlimits(self.init, limits)
-            except ProcessLookupError:
-                pass  # set-up failed already: the missing exit code tells, and stderr says why
-            except OSError as error:
-                self.kill()
-                raise SandboxFault(f"the process could not be bounded: {error}", fix="try again") from error
-        channel.release()
+                self._handle = os.pidfd_open(init)
 
     def kill(self) -> None:
         """Kill process 1 of the namespace: the kernel kills all others before it reports its end."""

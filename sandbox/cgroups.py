@@ -1,6 +1,6 @@
 """Control groups: limits on memory and processes of a whole tree, where the machine lets us make any.
 
-In: limits. Out: a `Group` that a process id is put into, that tells whether the kernel killed for memory,
+In: limits. Out: a `Group` that a process can enter, that tells whether the kernel killed for memory,
 and that can be killed as a whole. v1 and v2 are told apart by their mounts. Where neither is writable
 `make_group` returns None, and the backend falls back to rlimits and a watcher.
 
@@ -40,10 +40,11 @@ class Group:
     memory: Path
     pids: Path
 
-    def add(self, pid: int) -> None:
-        """Raises OSError when the process is gone."""
-        for folder in {self.memory, self.pids}:
-            (folder / "cgroup.procs").write_text(str(pid))
+    def doors(self) -> list[str]:
+        """Files that a process of one thread writes `0` to, to enter. To move another process costs 5 ms and more:
+        the kernel waits until no process forks or ends. v1's `tasks` spares one's own move that; v2 does not."""
+        name = "cgroup.procs" if self.version == 2 else "tasks"
+        return sorted({str(folder / name) for folder in (self.memory, self.pids)})
 
     def oom_killed(self) -> bool:
         name = "memory.events" if self.version == 2 else "memory.oom_control"

@@ -1,7 +1,8 @@
-"""Which Python a repo's tests run with, and the policy that lets a sandbox run it.
+"""Which Python a repo's tests run with, which compilers, and the policy that lets a sandbox run them.
 
 In: a workspace. Out: a policy whose `readable` holds the environment and the interpreter that it was made
-from, at their own paths, and whose PATH begins with it. Nothing of the repo is executed.
+from, at their own paths, and whose PATH begins with it; for Rust and Go, the toolchain and what was fetched of the
+registry's packages. Nothing of the repo is executed.
 
 Docker: the mounted interpreter runs inside only where the image's libc fits; the docker backend tries it
 once and else takes the image's own `python` (see docs/sandbox.md).
@@ -9,16 +10,78 @@ once and else takes the image's own `python` (see docs/sandbox.md).
 
 from __future__ import annotations
 
+import glob
 import os
+import shutil
 import sys
+import tomllib
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from sandbox.baseline import environment_names
 from sandbox.contract import Policy
 
 _SYSTEM = (Path("/usr"), Path("/bin"), Path("/lib"))
 """Visible in every sandbox without being granted."""
+
+
+def workspace_policy(workspace: Path, base: Policy | None = None) -> Policy:
+    """`python_policy`, and the compilers that `workspace` has manifests for. Never raises."""
+    policy = python_policy(workspace, base)
+    root = workspace.expanduser().resolve()
+    if (root / "Cargo.toml").is_file():
+        policy = _with_rust(policy, root)
+    if (root / "go.mod").is_file():
+        policy = _with_go(policy, root)
+    return policy
+
+
+def _with_rust(policy: Policy, root: Path) -> Policy:
+    """rustup's toolchain, and the packages that cargo has fetched; not its credentials."""
+    home = Path(os.environ.get("CARGO_HOME") or Path.home() / ".cargo").absolute()
+    fetched = [home / name for name in ("registry", "git") if (home / name).is_dir()]
+    env = {**policy.env, "CARGO_HOME": str(home), "CARGO_NET_OFFLINE": "true"}
+    toolchain = _rust_toolchain(root)
+    if toolchain:
+        env["PATH"] = f"{toolchain / 'bin'}:{policy.env['PATH']}"
+        fetched.append(toolchain)
+    return replace(policy, readable=(*policy.readable, *fetched), env=env)
+
+
+def _rust_toolchain(root: Path) -> Path | None:
+    """The one that the repo names, else rustup's default; None where rustup has neither."""
+    rustup = Path(os.environ.get("RUSTUP_HOME") or Path.home() / ".rustup").absolute()
+    wanted = [_toml(root / "rust-toolchain.toml").get("toolchain", {}), _toml(rustup / "settings.toml")]
+    for settings, key in zip(wanted, ("channel", "default_toolchain"), strict=True):
+        name = settings.get(key) if isinstance(settings, dict) else None
+        found = sorted((rustup / "toolchains").glob(f"{glob.escape(name)}*")) if isinstance(name, str) else []
+        if found and (found[0] / "bin" / "cargo").is_file():
+            return found[0]
+    return None
+
+
+def _toml(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+
+
+def _with_go(policy: Policy, root: Path) -> Policy:
+    """A Go that is not the system's, and the modules that it has fetched."""
+    program = shutil.which("go")
+    home = program and Path(program).resolve().parents[1]
+    granted = [home] if home and not _visible(home, root) and (home / "src" / "runtime").is_dir() else []
+    modules = Path(os.environ.get("GOMODCACHE") or Path.home() / "go" / "pkg" / "mod").absolute()
+    env = {**policy.env, "GOPROXY": "off", "GOTOOLCHAIN": "local"}
+    if modules.is_dir():
+        env["GOMODCACHE"] = str(modules)
+    if granted:
+        env["PATH"] = f"{granted[0] / 'bin'}:{policy.env['PATH']}"
+    return replace(
+        policy, readable=(*policy.readable, *granted, *([modules] if modules.is_dir() else [])), env=env
+    )
 
 
 def python_policy(workspace: Path, base: Policy | None = None) -> Policy:

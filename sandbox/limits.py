@@ -7,7 +7,6 @@ watchers: of a tree's memory where no control group can bound it, and of what a 
 from __future__ import annotations
 
 import os
-import resource
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -32,20 +31,6 @@ def rlimits(limits: Limits) -> dict[str, tuple[int, int]]:
         seconds = max(1, round(limits.cpu_s))
         found["RLIMIT_CPU"] = (seconds, seconds + 1)
     return found
-
-
-def set_rlimits(pid: int, limits: Limits) -> None:
-    """Bound a process that stands still, and so all that it starts.
-
-    Raises:
-        OSError: it is gone, or not ours.
-    """
-    for name, (soft, hard) in rlimits(limits).items():
-        number = getattr(resource, name)
-        _, most = resource.prlimit(pid, number)
-        if most != resource.RLIM_INFINITY:
-            soft, hard = min(soft, most), min(hard, most)
-        resource.prlimit(pid, number, (soft, hard))
 
 
 def command_with_limits(

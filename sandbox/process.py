@@ -178,10 +178,8 @@ def start(
     *,
     env: Mapping[str, str],
     cwd: str | None = None,
-    pass_fds: Sequence[int] = (),
-    owner: tuple[int, int] | None = None,
 ) -> Running:
-    """Start a host process in a session of its own; `owner`: the user and group that it becomes.
+    """Start a host process in a session of its own.
 
     Raises:
         OSError: it cannot be started.
@@ -196,11 +194,7 @@ def start(
             stderr=stderr,
             env=dict(env),
             cwd=cwd,
-            pass_fds=pass_fds,
             start_new_session=True,
-            user=owner[0] if owner else None,
-            group=owner[1] if owner else None,
-            extra_groups=[] if owner else None,
         )
     except BaseException:
         streams.close()

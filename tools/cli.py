@@ -213,14 +213,14 @@ def _runs(root: Path, command: str, backend: str) -> tuple[TestReport, Spectrum 
     """The tests' report and, where one fails, what they enter; from copies of the repository."""
     from typing import get_args
 
-    from sandbox import BackendName, open_sandbox, python_policy
+    from sandbox import BackendName, open_sandbox, workspace_policy
     from tools.spectrum import trace_tests
     from tools.testrun import run_tests
 
     known: dict[str, BackendName] = {name: name for name in get_args(BackendName)}
     if backend not in known:
         raise typer.BadParameter(f"one of {', '.join(known)}", param_hint="--sandbox")
-    with open_sandbox(root, python_policy(root), backend=known[backend]) as here:
+    with open_sandbox(root, workspace_policy(root), backend=known[backend]) as here:
         with here.fork() as copy:
             report = run_tests(copy, command)
         with here.fork() as copy:

@@ -22,10 +22,11 @@ _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
 _PYTHON = re.compile(r"python(\d+(\.\d+)*)?$")
 _SHELL_ONLY = set(";|&><()`\n")
 _WITH_VALUE = {"-X", "-W"}
+_CARGO_WITH_VALUE = {"--config", "--color", "-C", "-Z"}
 _FIX = "Put the steps into a script in the repo and give that: --test 'sh run_tests.sh'."
 
 
-Runner = Literal["pytest", "unittest", "node", "vitest", "ctest", "other"]
+Runner = Literal["pytest", "unittest", "node", "vitest", "ctest", "go", "cargo", "other"]
 """What we know a machine-readable report of; of all others the exit code alone is believed."""
 
 
@@ -85,29 +86,41 @@ def _shell_fault(command: str, char: str) -> ToolFault:
     return ToolFault(f"test command {command!r}: {char!r} needs a shell, and none is run", fix=_FIX)
 
 
+_PROGRAMS: dict[str, Runner] = {"pytest": "pytest", "py.test": "pytest", "vitest": "vitest", "ctest": "ctest"}
+
+
 def _runner(words: list[str]) -> tuple[Runner, int]:
     program = PurePosixPath(words[0]).name
-    if program == "ctest":
-        return "ctest", 1
+    if program in _PROGRAMS:
+        return _PROGRAMS[program], 1
     if program in {"npx", "pnpx", "bunx"}:
         return next((("vitest", at + 1) for at, word in enumerate(words) if word == "vitest"), ("other", 0))
-    if program == "vitest":
-        return "vitest", 1
     if program in {"node", "nodejs"} and "--test" in words:
         return "node", words.index("--test") + 1
-    if program in {"pytest", "py.test"}:
-        return "pytest", 1
-    if not _PYTHON.match(program):
-        return "other", 0
+    if program == "go" and words[1:2] == ["test"]:
+        return "go", 2
+    if program == "cargo":
+        return _cargo(words)
+    return _python(words) if _PYTHON.match(program) else ("other", 0)
+
+
+def _python(words: list[str]) -> tuple[Runner, int]:
+    """`python [options] -m MODULE`."""
     at = 1
     while at < len(words) and words[at].startswith("-") and words[at] != "-m":
         at += 2 if words[at] in _WITH_VALUE else 1
     module = words[at + 1] if words[at : at + 1] == ["-m"] and at + 1 < len(words) else ""
     if module in {"pytest", "py.test"}:
         return "pytest", at + 2
-    if module == "unittest":
-        return "unittest", at + 2
-    return "other", 0
+    return ("unittest", at + 2) if module == "unittest" else ("other", 0)
+
+
+def _cargo(words: list[str]) -> tuple[Runner, int]:
+    """`cargo [+toolchain] [options] test`; other subcommands are other programs."""
+    at = 1
+    while at < len(words) and words[at].startswith(("+", "-")):
+        at += 2 if words[at] in _CARGO_WITH_VALUE else 1
+    return ("cargo", at + 1) if words[at : at + 1] in (["test"], ["t"]) else ("other", 0)
 
 
 # --- the guess -------------------------------------------------------------------------------------
@@ -116,13 +129,13 @@ def _runner(words: list[str]) -> tuple[Runner, int]:
 def detect_test_command(root: Path) -> str | None:
     """What the repo's own files suggest: pytest where it is configured or a tests folder is there, unittest
     where only plain unittest files are, node's runner or vitest where package.json says so, ctest where a built
-    folder is there, None where nothing looks like tests."""
+    folder is there, cargo's and go's where their manifests are, None where nothing looks like tests."""
     prefix = "PYTHONPATH=src:. " if _bare_src_layout(root) else ""
     if _configures_pytest(root) or (root / "conftest.py").is_file():
         return f"{prefix}python -m pytest -q"
     tests = list(islice(_test_files(root), 50))
     if not tests:
-        return _node_command(root) or _ctest_command(root)
+        return _node_command(root) or _ctest_command(root) or _manifest_command(root)
     texts = [file.read_bytes()[:20_000] for file in tests]
     folders = {file.parent for file in tests}
     if root in folders and all(b"import unittest" in text and b"pytest" not in text for text in texts):
@@ -149,6 +162,12 @@ def _ctest_command(root: Path) -> str | None:
     """Tests of a tree that was configured; what has to be compiled first is a script's work."""
     found = next((name for name in ("build", ".") if (root / name / "CTestTestfile.cmake").is_file()), None)
     return f"ctest --test-dir {found} --output-on-failure" if found else None
+
+
+def _manifest_command(root: Path) -> str | None:
+    """Compilers that find the tests themselves."""
+    known = {"Cargo.toml": "cargo test --offline", "go.mod": "go test ./..."}
+    return next((command for name, command in known.items() if (root / name).is_file()), None)
 
 
 def _test_files(root: Path) -> Iterator[Path]:

@@ -1,12 +1,12 @@
 """Run the task's own test command in a sandbox and say truthfully what it said.
 
-Comes in: a sandbox and a command. Goes out: a `TestReport`. pytest, unittest, node's runner, vitest and ctest
-also write a machine-readable report to a folder whose name is drawn for this run; verdicts rest on that report *and*
-on the exit code, never on printed text: fake summaries, reports written elsewhere and `os._exit(0)` do not pass.
+Comes in: a sandbox and a command. Goes out: a `TestReport`. All runners that we know (`tools.testargs`) also write a
+machine-readable report to a folder whose name is drawn for this run; verdicts rest on that report *and* on the exit
+code, never on printed text: fake summaries, reports written elsewhere and `os._exit(0)` do not pass.
 
-Not covered: tested code that reads a command line and forges the very report, or, under node's runner, writes
-that runner's own messages to its output. It shares its judge's sandbox; hidden tests in a fresh process are the
-answer to that, not parsing. Reports of go and cargo hold what tests print: of both the exit code alone is believed.
+Not covered: tested code that reads a command line and forges the very report, or, under node's and go's runners,
+writes that runner's own messages to its output. It shares its judge's sandbox; hidden tests in a fresh process are
+the answer to that, not parsing.
 """
 
 from __future__ import annotations
@@ -23,25 +23,17 @@ from pathlib import Path
 
 from sandbox import ExecResult, Sandbox
 from tools.contract import TestReport, TestStatus, ToolFault
+from tools.testargs import with_report
 from tools.testcommand import Command, detect_test_command, parse_command
+from tools.testlogs import read_cargo, read_go
 from tools.testreport import Results, read_junit, read_suites, read_unittest
 
 MAX_REPORT_BYTES = 30_000_000
+MAX_PARTS = 2_000
 OUTPUT_CHARS = 60_000
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
 _NO_PYTEST = re.compile(r"No module named '?(pytest|py\.test)'?\s*$")
 _FILE = re.compile(r"(^[^ ]+\.py|^/.+\.[cm]?[jt]sx?)$")
-_NO_CACHE = (
-    "--lf",
-    "--last-failed",
-    "--ff",
-    "--failed-first",
-    "--nf",
-    "--new-first",
-    "--sw",
-    "--stepwise",
-    "--cache",
-)
 
 
 def run_tests(sandbox: Sandbox, command: str | Sequence[str], *, timeout_s: float = 120) -> TestReport:
@@ -54,64 +46,14 @@ def run_tests(sandbox: Sandbox, command: str | Sequence[str], *, timeout_s: floa
     parsed = parse_command(command)
     env = {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONHASHSEED": "0", "NO_COLOR": "1", **parsed.env}
     with report_folder(sandbox) as (folder, inner):
-        argv = _with_report(parsed, f"{inner}/report")
+        argv = with_report(parsed, f"{inner}/report")
         result = sandbox.exec(argv, env=env, timeout_s=timeout_s)
-        text = read_report(folder / "report") if parsed.runner != "other" else None
+        text = _whole(folder) if parsed.runner != "other" else None
     results = _READERS[parsed.runner](text, sandbox.workdir) if text is not None else None
     return _report(parsed, result, results)
 
 
-# --- the command -----------------------------------------------------------------------------------
-
-
-def _with_report(command: Command, report: str) -> list[str]:
-    """The user's command, and a report at `report`. The user's own options keep the last word on the rest."""
-    argv, at = list(command.argv), command.at
-    if command.runner == "pytest":
-        head, tail = argv[:at], _without(argv[at:], {"--junitxml", "--junit-xml"})
-        ours = [
-            f"--junitxml={report}",
-            "-o",
-            "junit_family=xunit1",
-            "-o",
-            "junit_logging=no",
-            "-rN",
-            "--tb=short",
-        ]
-        cached = any(word.startswith(_NO_CACHE) for word in tail)
-        return [*head, *ours, *([] if cached else ["-p", "no:cacheprovider"]), *tail]
-    if command.runner == "node":
-        junit, *shown = _NODE_REPORTERS
-        tail = [word for word in argv[at:] if not word.startswith("--test-reporter")]
-        return [*argv[:at], junit, f"--test-reporter-destination={report}", *shown, *tail]
-    if command.runner == "vitest":
-        tail = _without(argv[at:], {"--reporter", "--outputFile"})
-        once = [] if {"run", "--run"} & set(tail) else ["--run"]
-        ours = ["--reporter=junit", "--reporter=default", f"--outputFile.junit={report}"]
-        return [*argv[:at], *tail, *once, *ours]
-    if command.runner == "ctest":
-        return [*argv, "--output-junit", report]  # the last one counts
-    if command.runner == "unittest":
-        source = Path(__file__).with_name("unittest_report.py").read_text("utf-8")
-        return [*argv[: at - 2], "-c", source, report, *argv[at:]]
-    return argv
-
-
-_NODE_REPORTERS = ("--test-reporter=junit", "--test-reporter=spec", "--test-reporter-destination=stdout")
-
-
-def _without(words: list[str], options: set[str]) -> list[str]:
-    """The same without some options and their values; `--option.part` is one of them, too."""
-    kept, skip = [], False
-    for word in words:
-        name, equals, _ = word.partition("=")
-        if skip:
-            skip = False
-        elif name.partition(".")[0] in options:
-            skip = not equals
-        else:
-            kept.append(word)
-    return kept
+# --- the report ------------------------------------------------------------------------------------
 
 
 @contextmanager
@@ -132,6 +74,15 @@ def report_folder(sandbox: Sandbox) -> Iterator[tuple[Path, str]]:
             folder.unlink(missing_ok=True)
         else:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _whole(folder: Path) -> str | None:
+    """The report, or the parts that several programs left in its place."""
+    if folder.is_symlink():
+        return None
+    parts = sorted(folder.glob("report.part-*"))[:MAX_PARTS] or [folder / "report"]
+    texts = [text for part in parts if (text := read_report(part)) is not None]
+    return "\n".join(texts) if texts else None
 
 
 def read_report(file: Path) -> str | None:
@@ -155,7 +106,11 @@ _READERS = {
     "node": read_suites,
     "vitest": read_suites,
     "ctest": read_suites,
+    "go": read_go,
+    "cargo": read_cargo,
 }
+_BUILDS = {"go", "cargo"}
+"""Runners that compile first: without a report nothing was run."""
 
 
 # --- the verdict -----------------------------------------------------------------------------------
@@ -189,7 +144,7 @@ def _status(command: Command, result: ExecResult, results: Results | None, outpu
     if results is None:  # no report: whatever was printed, the runner did not come to its end
         if command.runner == "pytest" and code == 1 and _NO_PYTEST.search(output):
             return TestStatus.NOT_STARTED
-        uncollected = command.runner == "pytest" and code in {2, 3, 4, 5}
+        uncollected = command.runner in _BUILDS or (command.runner == "pytest" and code in {2, 3, 4, 5})
         return TestStatus.NOT_COLLECTED if uncollected else TestStatus.FAILED
     if code == 0 and results.passed and not results.failures:
         return TestStatus.PASSED

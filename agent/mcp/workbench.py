@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sandbox import BackendName, Policy, Sandbox, open_sandbox, python_policy
+from sandbox import BackendName, Policy, Sandbox, open_sandbox, workspace_policy
 from tools.contract import TestReport, ToolFault
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Workbench:
             SandboxFault: no sandbox can be had.
             ToolFault: the server is shutting down.
         """
-        policy = python_policy(self.root, Policy())
+        policy = workspace_policy(self.root, Policy())
         with open_sandbox(self.root, policy, backend=self.options.sandbox) as here, here.fork() as copy:
             with self._lock:
                 self._require_open()

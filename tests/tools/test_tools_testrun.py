@@ -240,6 +240,8 @@ def test_no_command_at_all(command: str) -> None:
             {"package.json": "[]", "build/CTestTestfile.cmake": ""},
             "ctest --test-dir build --output-on-failure",
         ),
+        ({"Cargo.toml": ""}, "cargo test --offline"),
+        ({"go.mod": ""}, "go test ./..."),
     ],
 )
 def test_the_command_is_guessed_from_the_repo(
