@@ -29,6 +29,9 @@ _LABEL = "forklock.owner"
 _SOCKET = "/run/forklock.sock"
 _SUPERVISOR = "/run/forklock.py"
 _START_S = 30.0
+_POOLS = 100
+"""The SDK keeps a pool of connections per URL and closes the oldest beyond this number, in use or not: far more than
+threads that talk to the engine at once."""
 _TMP_MB = 512
 
 
@@ -79,7 +82,8 @@ def client() -> Any:
     """The SDK's client, connected. Raises what the SDK raises."""
     import docker
 
-    found = docker.from_env(timeout=60)
+    environment = docker.utils.kwargs_from_env()
+    found = docker.DockerClient(timeout=60, num_pools=_POOLS, **environment)
     found.ping()
     return found
 
