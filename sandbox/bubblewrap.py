@@ -55,7 +55,7 @@ class BubblewrapSandbox(Sandbox):
         self.root = workspace.root
         self.policy = policy
         self._closed = False
-        self._owner = _owner(workspace.root)
+        self._owner = owner_of(workspace.root)
         self._view = view(workspace, policy, self._owner)
         write_accounts(workspace.private, uid_inside(), uid_inside())
 
@@ -113,7 +113,7 @@ class BubblewrapSandbox(Sandbox):
             if group is None:
                 argv = command_with_limits(argv, limits, tree_bounded=False)
             running = start_accounted(
-                [_bwrap(), *view, *channel.options, "--", "/bin/sh", "-c", _INIT, "sh", *argv],
+                [bwrap_program(), *view, *channel.options, "--", "/bin/sh", "-c", _INIT, "sh", *argv],
                 env={"PATH": os.defpath},
                 pass_fds=channel.theirs,
                 owner=self._owner,
@@ -151,7 +151,8 @@ class BubblewrapSandbox(Sandbox):
             self._workspace.close()
 
 
-def _bwrap() -> str:
+def bwrap_program() -> str:
+    """Its path, if it is there."""
     return shutil.which("bwrap") or "bwrap"
 
 
@@ -263,8 +264,8 @@ class _Tree:
             os.close(self._handle)
 
 
-def _owner(root: Path) -> tuple[int, int] | None:
-    """A root caller becomes the workspace's owner, so that files stay the owner's."""
+def owner_of(root: Path) -> tuple[int, int] | None:
+    """Whom commands become, if not ourselves: for a root caller the workspace's owner, so that files stay theirs."""
     found = root.stat()
     return (found.st_uid, found.st_gid) if os.geteuid() == 0 and found.st_uid != 0 else None
 

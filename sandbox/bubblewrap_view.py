@@ -9,7 +9,7 @@ import atexit
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -30,22 +30,7 @@ _SHM, _SHM_MB = "/dev/shm", 64  # noqa: S108
 
 def view(workspace: Workspace, policy: Policy, owner: tuple[int, int] | None) -> list[str]:
     """The same for every command of a sandbox. `owner`: the user and group that commands become, if not ours."""
-    options = [
-        "--unshare-user", "--disable-userns", "--unshare-ipc", "--unshare-pid", "--unshare-uts",
-        "--unshare-cgroup-try", "--hostname", "sandbox", "--as-pid-1", "--die-with-parent", "--new-session",
-        "--cap-drop", "ALL",
-        "--uid", str(uid_inside()), "--gid", str(uid_inside()),
-    ]  # fmt: skip
-    if not policy.network:
-        options.append("--unshare-net")
-    options += _system(policy, workspace.private, shared=owner is None)
-    # Writable by nobody: the kernel lets a mapped root write to /proc/sys by file mode alone.
-    options += ["--proc", "/proc", "--remount-ro", "/proc"]
-    for name in _MASKED:
-        if Path("/proc", name).exists():
-            options += ["--ro-bind", "/dev/null", f"/proc/{name}"]
-    options += ["--dev", "/dev", "--size", str(_SHM_MB << 20), "--tmpfs", _SHM, "--remount-ro", "/dev"]
-    options += ["--size", str(_TMP_MB << 20), "--tmpfs", _TMP]
+    options = _machine(policy, workspace.private, shared=owner is None)
     for path in policy.readable:
         options += _readable(path)
     for place in dict.fromkeys([str(workspace.root), workspace.workdir]):
@@ -56,6 +41,44 @@ def view(workspace: Workspace, policy: Policy, owner: tuple[int, int] | None) ->
         lent = workspace.origin / ".git" / "objects"
         options += ["--ro-bind-try", str(lent), str(workspace.objects)]
     return [*options, "--remount-ro", "/"]
+
+
+def view_read_only(root: Path, policy: Policy, writable: Sequence[Path]) -> list[str]:
+    """For a program that stays up and only looks: `root` at its own path, and what it may write.
+
+    Raises:
+        SandboxFault: there is no place for what it is shown of `/etc`.
+    """
+    folder = _etc()
+    if folder is None:
+        raise SandboxFault("no temporary directory can be made", fix="free space, or set TMPDIR")
+    options = _machine(policy, folder, shared=True)
+    for path in policy.readable:
+        options += _readable(path)
+    options += ["--ro-bind", str(root), str(root)]
+    for path in writable:
+        options += ["--bind", str(path), str(path)]
+    return [*options, "--remount-ro", "/"]
+
+
+def _machine(policy: Policy, private: Path, *, shared: bool) -> list[str]:
+    """Name spaces, the system's own directories, devices, scratch."""
+    options = [
+        "--unshare-user", "--disable-userns", "--unshare-ipc", "--unshare-pid", "--unshare-uts",
+        "--unshare-cgroup-try", "--hostname", "sandbox", "--as-pid-1", "--die-with-parent", "--new-session",
+        "--cap-drop", "ALL",
+        "--uid", str(uid_inside()), "--gid", str(uid_inside()),
+    ]  # fmt: skip
+    if not policy.network:
+        options.append("--unshare-net")
+    options += _system(policy, private, shared=shared)
+    # Writable by nobody: the kernel lets a mapped root write to /proc/sys by file mode alone.
+    options += ["--proc", "/proc", "--remount-ro", "/proc"]
+    for name in _MASKED:
+        if Path("/proc", name).exists():
+            options += ["--ro-bind", "/dev/null", f"/proc/{name}"]
+    options += ["--dev", "/dev", "--size", str(_SHM_MB << 20), "--tmpfs", _SHM, "--remount-ro", "/dev"]
+    return [*options, "--size", str(_TMP_MB << 20), "--tmpfs", _TMP]
 
 
 def _system(policy: Policy, private: Path, *, shared: bool) -> list[str]:

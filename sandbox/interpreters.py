@@ -89,7 +89,7 @@ def python_policy(workspace: Path, base: Policy | None = None) -> Policy:
     virtual environment, else the one that runs us. Never raises: a broken environment is passed over."""
     base = base or Policy()
     prefix = find_environment(workspace)
-    readable = [*base.readable, *_roots(prefix, workspace.expanduser().resolve())]
+    readable = [*base.readable, *grants(prefix, workspace.expanduser().resolve())]
     path = base.env.get("PATH", "/usr/local/bin:/usr/bin:/bin")
     env = {
         **base.env,
@@ -115,8 +115,8 @@ def find_environment(workspace: Path) -> Path:
     return Path(sys.prefix)
 
 
-def _roots(prefix: Path, workspace: Path) -> list[Path]:
-    """Directories to grant: the environment, and the prefix that its interpreter really lives in. One that
+def grants(prefix: Path, workspace: Path) -> list[Path]:
+    """Directories to grant for an environment: itself, and the prefix that its interpreter really lives in. One that
     lies in the workspace or in the system's own directories is there already."""
     executable = (prefix / "bin" / "python").resolve()
     home = executable.parent.parent

@@ -14,6 +14,7 @@ import psutil
 import pytest
 from lsp_samples import PYTHON, SAMPLES, Sample
 
+from sandbox.contained import why_not_contained
 from tools.contract import DiagnosticsAnswer, Freshness, LookupAnswer, ReplaceFile
 from tools.edits import apply_edits
 from tools.lsp import Intel, open_intel
@@ -88,6 +89,27 @@ def test_look_ups(intel: Intel, sample: Sample) -> None:
 
     nothing = intel.definition(sample.shapes, sample.blank, 0)
     assert (nothing.freshness, nothing.locations) == (Freshness.CLEAN, ())
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+def test_trusted_servers_are_ours_and_others_are_apart(
+    root: Path, server: str, sample: Sample, trusted: bool
+) -> None:
+    """The same answers either way; apart, no process of it has our process name space."""
+    if not trusted and (problem := why_not_contained(root)):
+        pytest.skip(f"SERVERS CANNOT BE CONTAINED HERE: {problem}")
+    with open_intel(root, servers=(server,), timeout_s=30.0, start_s=40.0, trusted=trusted) as one:
+        assert names(one.definition(sample.use, *sample.call)) == ["scale"]
+        assert one.diagnostics(sample.use).freshness is Freshness.CLEAN
+        outer = psutil.Process(one.pids[server])
+        family = [outer, *outer.children(recursive=True)]
+        ours = Path("/proc/self/ns/pid").readlink()
+        spaces = {Path(f"/proc/{p.pid}/ns/pid").readlink() for p in family}
+        assert (spaces == {ours}) == trusted
+        assert (
+            all("bwrap" in p.name() for p in family if Path(f"/proc/{p.pid}/ns/pid").readlink() == ours)
+            != trusted
+        )
 
 
 def asking_for_members(sample: Sample) -> tuple[int, str]:

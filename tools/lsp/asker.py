@@ -51,12 +51,14 @@ class Asker:
         timeout_s: float,
         start_s: float,
         warm: Collection[str] | None = None,
+        *,
+        trusted: bool = True,
     ) -> None:
         self.root = root
         self.lock = threading.RLock()
         self.timeout_s = timeout_s
         self._closed = False
-        self._connections = [Connection(spec, root, python, start_s) for spec in specs]
+        self._connections = [Connection(spec, root, python, start_s, trusted=trusted) for spec in specs]
         self._background = Background("forklock-lsp")
         self._background.loop.call_soon_threadsafe(self._warm_up, warm)
         self._lookers = [c for c in self._connections if c.spec.lookups]

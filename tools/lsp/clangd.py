@@ -37,12 +37,23 @@ def indexes(root: Path) -> bool:
     return database(root) is not None
 
 
+def writes(root: Path) -> tuple[Path, ...]:
+    """Where its index of `root` is kept, once `arguments` has made it."""
+    found = database(root)
+    folder = _index(found) if found else None
+    return (folder,) if folder and folder.is_dir() else ()
+
+
+def _index(found: Path) -> Path:
+    return indexes_dir() / "clangd" / hashlib.sha256(os.fsencode(found)).hexdigest()[:16]
+
+
 def arguments(root: Path) -> tuple[str, ...]:
     found = database(root)
     if found is None:
         return ()
     _prune(indexes_dir() / "clangd")
-    folder = indexes_dir() / "clangd" / hashlib.sha256(os.fsencode(found)).hexdigest()[:16]
+    folder = _index(found)
     link = folder / _DATABASE
     try:
         folder.mkdir(parents=True, exist_ok=True)

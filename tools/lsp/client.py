@@ -18,6 +18,7 @@ import signal
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,8 +27,11 @@ from lsprotocol import types as lsp
 from pygls.lsp._base_client import BaseLanguageClient
 from pygls.protocol import LanguageServerProtocol, default_converter
 
-from tools.lsp.servers import ServerSpec, command, environment
+from sandbox.contained import contained
+from sandbox.contract import SandboxFault
+from tools.lsp.servers import ServerSpec, command, environment, readable
 
+_SCRATCH = "/tmp"  # noqa: S108  its own
 STOP_S = 2.0
 """A server has this long to shut down; then its process group is killed."""
 
@@ -96,13 +100,18 @@ def _action(converter: Any, value: Any, _type: Any) -> Any:
 class Client(BaseLanguageClient):
     """A started server. Every method belongs to the event loop that `start` ran on."""
 
-    def __init__(self, spec: ServerSpec, program: Path, root: Path, python: Path | None) -> None:
+    def __init__(
+        self, spec: ServerSpec, program: Path, root: Path, python: Path | None, *, trusted: bool
+    ) -> None:
+        """`trusted`: it runs among our own processes, and not in name spaces of its own."""
         super().__init__("forklock", "0", protocol_cls=_Protocol, converter_factory=_converter)
         # pygls' own handlers are a server's: an `exit` from the other side would end our loop.
         self.protocol.fm.builtin_features.clear()
         self.spec = spec
         self.program = program
         self.root = root
+        self._python = python
+        self._trusted = trusted
         self.settings = spec.settings(root, python)
         self.options = spec.options(root, python)
         self.capabilities = lsp.ServerCapabilities()
@@ -128,11 +137,9 @@ class Client(BaseLanguageClient):
 
     async def start(self, timeout_s: float) -> None:
         """Spawn and initialize. Raises TimedOut or Crashed, with the process gone."""
-        program = command(self.spec, self.program, self.root)
-        argv = [sys.executable, "-I", "-S", "-c", _LAUNCH, str(os.getpid()), *program]
         try:
             async with asyncio.timeout(timeout_s):
-                await self.start_io(*argv, cwd=str(self.root), env=environment(), start_new_session=True)
+                await self._spawn()
                 self._watch()
                 await self._initialize(timeout_s)
         except TimeoutError:
@@ -143,6 +150,25 @@ class Client(BaseLanguageClient):
         except BaseException:
             await self.kill()
             raise
+
+    async def _spawn(self) -> None:
+        program = command(self.spec, self.program, self.root)
+        env = environment()
+        with ExitStack() as stack:
+            fds: tuple[int, ...] = ()
+            if not self._trusted:
+                places = readable(self.program, self.root, self._python)
+                inside = env | {"HOME": _SCRATCH, "TMPDIR": _SCRATCH}
+                apart = contained(
+                    program, self.root, readable=places, writable=self.spec.writes(self.root), env=inside
+                )
+                try:
+                    one = stack.enter_context(apart)
+                except SandboxFault as exc:
+                    raise Crashed(f"{self.spec.name} cannot be contained: {exc.message}") from exc
+                program, fds = tuple(one.argv), one.pass_fds
+            argv = [sys.executable, "-I", "-S", "-c", _LAUNCH, str(os.getpid()), *program]
+            await self.start_io(*argv, cwd=str(self.root), env=env, start_new_session=True, pass_fds=fds)
 
     def _watch(self) -> None:
         assert self._server is not None
@@ -163,7 +189,7 @@ class Client(BaseLanguageClient):
     async def _initialize(self, timeout_s: float) -> None:
         uri = self.root.as_uri()
         params = lsp.InitializeParams(
-            process_id=os.getpid(),
+            process_id=os.getpid() if self._trusted else None,  # which it could not see
             root_uri=uri,
             capabilities=CAPABILITIES,
             initialization_options=dict(self.options),

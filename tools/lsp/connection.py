@@ -54,11 +54,21 @@ class _Document:
 class Connection:
     """Every coroutine method belongs to one event loop; `settle` and `ask` are called one at a time."""
 
-    def __init__(self, spec: ServerSpec, root: Path, python: Path | None, start_s: float = START_S) -> None:
+    def __init__(
+        self,
+        spec: ServerSpec,
+        root: Path,
+        python: Path | None,
+        start_s: float = START_S,
+        *,
+        trusted: bool = True,
+    ) -> None:
+        """`trusted`: as for `Client`."""
         self.spec = spec
         self._root = root
         self._python = python
         self._start_s = start_s
+        self._trusted = trusted
         self._client: Client | None = None
         self._starting: asyncio.Task[Client] | None = None
         self._documents: dict[str, _Document] = {}
@@ -96,7 +106,7 @@ class Connection:
             )
         while self._starts_left > 0:
             self._starts_left -= 1
-            client = Client(self.spec, program, self._root, self._python)
+            client = Client(self.spec, program, self._root, self._python, trusted=self._trusted)
             try:
                 await client.start(self._start_s)
             except TimedOut as exc:

