@@ -40,6 +40,8 @@ _STYLE: dict[Any, Any] = {
     "ytick.color": INK,
 }
 PNG_DPI = 160
+_WHOLE: dict[str, Any] = {"bbox_inches": "tight", "pad_inches": 0.05}
+"""Legends and labels that reach over the edge widen the picture."""
 
 
 def svg(name: str, inches: tuple[float, float], draw: Draw) -> str:
@@ -51,7 +53,7 @@ def svg(name: str, inches: tuple[float, float], draw: Draw) -> str:
     with _drawn(name, inches, draw) as figure:
         file = io.StringIO()
         metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-        figure.savefig(file, format="svg", transparent=True, metadata=metadata)
+        figure.savefig(file, format="svg", transparent=True, metadata=metadata, **_WHOLE)
     text = file.getvalue()
     text = text[text.index("<svg") :].replace(INK, "currentColor")
     text = re.sub(r'\bid="', f'id="{name}-', text)
@@ -65,7 +67,7 @@ def png(name: str, inches: tuple[float, float], draw: Draw) -> bytes:
     """
     with _drawn(name, inches, draw) as figure:
         file = io.BytesIO()
-        figure.savefig(file, format="png", dpi=PNG_DPI, metadata={"Software": None})
+        figure.savefig(file, format="png", dpi=PNG_DPI, metadata={"Software": None}, **_WHOLE)
     return file.getvalue()
 
 

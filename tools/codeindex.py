@@ -4,7 +4,7 @@ Comes in: a root folder. Goes out: a `CodeIndex` of texts, definition heads and 
 comments left out. The pass is by regular expressions and linear in the size of the repo (exact trees are
 made later, for the few files that matter). Everything is in sorted order: same repo, same index.
 
-Not covered: other languages, generated names, ignored files, files over `MAX_BYTES`.
+Not covered: other languages (`tools.grammars`), generated names, ignored files, files over `MAX_BYTES`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import os
 import re
 import stat
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
@@ -41,6 +41,7 @@ _NOT_CODE = re.compile(
     re.DOTALL,
 )
 _WORD = re.compile(r"[A-Za-z_]\w*")
+_SPACE = re.compile(r"\s+")
 _BLOCK = re.compile(
     r"^([ \t]*)(?:async[ \t]+)?"
     r"(def|class|if|elif|else|try|except|finally|with|for|while|match)\b[ \t]*(\w*)",
@@ -83,6 +84,12 @@ class SourceFile:
     def heads(self) -> tuple[Head, ...]:
         return tuple(_heads(self.code))
 
+    def signature(self, head: Head) -> str:
+        """What opens a definition, up to its colon, on one line."""
+        lines = self.text.split("\n")[head.line - 1 : head.line + 30]
+        text = "\n".join(lines)
+        return _SPACE.sub(" ", text[: _colon(text)].strip()).replace("( ", "(").replace(", )", ")")
+
     @property
     def is_test(self) -> bool:
         return is_test_path(self.path)
@@ -116,13 +123,31 @@ class CodeIndex:
         return {file.module: path for path, file in self.files.items()}
 
 
+def _colon(text: str) -> int:
+    """Where the colon stands that ends a header; brackets may hold others."""
+    depth = 0
+    for position, char in enumerate(text):
+        if char in "([{":
+            depth += 1
+        elif char in ")]}":
+            depth -= 1
+        elif char == ":" and depth == 0:
+            return position
+    return len(text)
+
+
 def load_index(root: Path) -> CodeIndex:
     """Read the repo's Python files as they are now."""
+    return index_of(root, {path: SourceFile for path in python_files(root)})
+
+
+def index_of(root: Path, kinds: Mapping[str, Callable[[str, str], SourceFile]]) -> CodeIndex:
+    """Read these files as they are now; (path, text) → what they are."""
     files = {}
-    for path in sorted(python_files(root)):
+    for path in sorted(kinds):
         text = _read(root / path)
         if text is not None:
-            files[path] = SourceFile(path, to_lf(text))
+            files[path] = kinds[path](path, to_lf(text))
     return CodeIndex(root, files)
 
 
@@ -146,9 +171,13 @@ def python_files(root: Path) -> list[str]:
 
 def suffixes(root: Path) -> set[str]:
     """Ends of the names of all files that git does not ignore (`.ts`, `.c`)."""
+    return {PurePosixPath(name).suffix for name in all_files(root)}
+
+
+def all_files(root: Path) -> list[str]:
+    """Paths that git does not ignore; by walking where there is no git repo."""
     names = _git_files(root, "*") if (root / ".git").exists() else None
-    found = names if names is not None else islice(_walk(root), MAX_FILES)
-    return {PurePosixPath(name).suffix for name in found}
+    return names if names is not None else list(islice(_walk(root), MAX_FILES))
 
 
 def _git_files(root: Path, *patterns: str) -> list[str] | None:

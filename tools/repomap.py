@@ -1,4 +1,5 @@
-"""A map of a repo for a model: the files and definitions that matter most, within a token budget.
+"""A map of a repo for a model: the files and definitions that matter most, within a token budget, in all languages of
+`tools.grammars` and Python.
 
 Comes in: a root, a budget and a token counter. Goes out: text, files by path and definitions in source
 order, each as its signature line. What is shown is chosen by references: files are ranked by PageRank over
@@ -9,13 +10,13 @@ mentioned outside. Deterministic, and linear in the size of the repo.
 from __future__ import annotations
 
 import math
-import re
 from collections import defaultdict
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from tools.codeindex import CodeIndex, Head, SourceFile, load_index
+from tools.codeindex import CodeIndex, Head, SourceFile
+from tools.grammars import load_all
 
 ROUNDS = 12
 DAMPING = 0.85
@@ -24,7 +25,6 @@ COMMON = 8
 FOCUS = 10.0
 """How much more a file counts that defines or mentions a name in focus."""
 SIGNATURE_CHARS = 160
-_PLAIN = re.compile(r"\s+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ def repo_map(
 
     `focus` holds names (identifiers, name paths or file paths) that the task is about.
     """
-    index = index or load_index(root)
+    index = index or load_all(root)
     entries = _ranked(index, frozenset(focus))
     low, high = 0, min(len(entries), budget_tokens)  # an entry is never less than a token
     while low < high:
@@ -138,21 +138,6 @@ def _with_classes(file: SourceFile, heads: list[Head]) -> list[Head]:
 
 
 def _signature(file: SourceFile, head: Head) -> str:
-    """The header up to its colon, on one line, cut where it is long."""
-    lines = file.text.split("\n")[head.line - 1 : head.line + 30]
-    text = "\n".join(lines)
-    line = _PLAIN.sub(" ", text[: _colon(text)].strip()).replace("( ", "(").replace(", )", ")")
+    """Cut where it is long."""
+    line = file.signature(head)
     return line if len(line) <= SIGNATURE_CHARS else line[: SIGNATURE_CHARS - 3] + "..."
-
-
-def _colon(text: str) -> int:
-    """Where the colon stands that ends a header; brackets may hold others."""
-    depth = 0
-    for position, char in enumerate(text):
-        if char in "([{":
-            depth += 1
-        elif char in ")]}":
-            depth -= 1
-        elif char == ":" and depth == 0:
-            return position
-    return len(text)
