@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from tools import runcli
+from tools.runcli import RepoOption, root_of
+
 if TYPE_CHECKING:
-    from tools.contract import TestReport
     from tools.lsp import Intel
-    from tools.spectrum import Spectrum
 
 BAD_INPUT, INFRASTRUCTURE, INTERRUPTED = 2, 3, 130
 
@@ -29,7 +30,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-RepoOption = Annotated[Path, typer.Option("--repo", help="The root of the repository.")]
 ServerOption = Annotated[
     str,
     typer.Option("--server", help="Ask this language server (`tools servers`); default: by the file's name."),
@@ -58,7 +58,7 @@ def frame(
     from tools.lsp import open_intel
     from tools.lsp.servers import find_python
 
-    root = _root(repo)
+    root = root_of(repo)
     path, _, name = symbol.rpartition(":")
     names = _servers(root, path, server)
     with open_intel(root, servers=names, warm=names[:2], python=find_python(root)) as intel:
@@ -76,12 +76,28 @@ def outline(
     from tools.findsymbol import file_symbols, read_source
     from tools.symbols import signature
 
-    root = _root(repo)
+    root = root_of(repo)
     text = read_source(root, file)
     with contextlib.ExitStack() as opened:
         found = file_symbols(root, file, lambda: opened.enter_context(_intel(root, file, server)))
     for one in found:
         print(f"{one.start_line}-{one.end_line}\t{one.name_path}\t{signature(text, one)}")
+
+
+@app.command()
+def search(
+    question: Annotated[list[str], typer.Argument(help="What the definition is about, in plain words.")],
+    repo: RepoOption = Path(),
+    limit: Annotated[int, typer.Option(min=1, help="Definitions at most.")] = 10,
+) -> None:
+    """Print the definitions that plain words describe, the likeliest first."""
+    from tools.search import search as search_repo
+
+    hits = search_repo(root_of(repo), " ".join(question), limit=limit)
+    for hit in hits:
+        print(f"{hit.path}:{hit.head.line}\t{hit.head.name_path}\t{hit.signature}")
+    if not hits:
+        print("nothing here has these words", file=sys.stderr)
 
 
 @app.command("map")
@@ -94,28 +110,7 @@ def print_map(
     from tools.budget import estimate_tokens
     from tools.repomap import repo_map
 
-    print(repo_map(_root(repo), budget_tokens=tokens, count_tokens=estimate_tokens, focus=focus or ()))
-
-
-@app.command()
-def localise(
-    statement: Annotated[str, typer.Argument(help="What is wrong, in words.")],
-    repo: RepoOption = Path(),
-    test: Annotated[
-        str, typer.Option(help="A command whose failures say more; it is run first, twice.")
-    ] = "",
-    sandbox: Annotated[
-        str, typer.Option(help="For --test: auto, docker, bubblewrap or host (isolates nothing).")
-    ] = "auto",
-    limit: Annotated[int, typer.Option(min=1)] = 6,
-) -> None:
-    """Print the definitions that are likely at fault, the likeliest first, each with its reasons."""
-    from tools.localise import localise as suspects_of
-
-    root = _root(repo)
-    report, spectrum = _runs(root, test, sandbox) if test.strip() else (None, None)
-    for one in suspects_of(root, task=statement, report=report, limit=limit, spectrum=spectrum):
-        print(f"{one.symbol.path}:{one.symbol.start_line}\t{one.symbol.name_path}\t{'; '.join(one.reasons)}")
+    print(repo_map(root_of(repo), budget_tokens=tokens, count_tokens=estimate_tokens, focus=focus or ()))
 
 
 @app.command()
@@ -129,7 +124,7 @@ def rename(
     """Rename a definition and all its uses. Prints the diff; with --apply also writes it, all files or none."""
     from tools.lspcommands import show_rename
 
-    root, (path, name) = _root(repo), _parted(symbol)
+    root, (path, name) = root_of(repo), _parted(symbol)
     with _intel(root, path, server) as intel:
         print(show_rename(intel, root, name, new_name, path or None, apply=apply))
 
@@ -146,7 +141,7 @@ def calls(
     """Print the calls of a definition, or with --outgoing the definitions that it calls."""
     from tools.lspcommands import show_calls
 
-    root, (path, name) = _root(repo), _parted(symbol)
+    root, (path, name) = root_of(repo), _parted(symbol)
     with _intel(root, path, server) as intel:
         print(show_calls(intel, name, path or None, outgoing=outgoing))
 
@@ -167,7 +162,7 @@ def actions(
     """Print what the servers would change in a file (quick fixes, organised imports), or write one of it."""
     from tools.lspcommands import show_actions
 
-    root = _root(repo)
+    root = root_of(repo)
     with _intel(root, file, server) as intel:
         print(show_actions(intel, root, file, line or None, kind, apply=apply))
 
@@ -209,28 +204,7 @@ def _intel(root: Path, path: str, server: str) -> Intel:
     return open_intel(root, servers=_servers(root, path, server), python=find_python(root))
 
 
-def _runs(root: Path, command: str, backend: str) -> tuple[TestReport, Spectrum | None]:
-    """The tests' report and, where one fails, what they enter; from copies of the repository."""
-    from typing import get_args
-
-    from sandbox import BackendName, open_sandbox, workspace_policy
-    from tools.spectrum import trace_tests
-    from tools.testrun import run_tests
-
-    known: dict[str, BackendName] = {name: name for name in get_args(BackendName)}
-    if backend not in known:
-        raise typer.BadParameter(f"one of {', '.join(known)}", param_hint="--sandbox")
-    with open_sandbox(root, workspace_policy(root), backend=known[backend]) as here:
-        with here.fork() as copy:
-            report = run_tests(copy, command)
-        with here.fork() as copy:
-            return report, trace_tests(copy, command) if report.failures else None
-
-
-def _root(repo: Path) -> Path:
-    if not repo.is_dir():
-        raise typer.BadParameter(f"{repo} is not a folder", param_hint="--repo")
-    return repo.resolve()
+runcli.register(app)
 
 
 def main() -> NoReturn:

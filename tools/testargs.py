@@ -9,6 +9,8 @@ words of shell, which keep libtest's log of outcomes, or Go's verbose output. Re
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from tools.testcommand import Command
@@ -36,6 +38,28 @@ _GO = (
     '"$exe" "$@" -test.v=$mode >"$out" 2>&1; code=$?; cat "$out"; '
     '{ cat "$out"; echo; echo "$0 end $code"; } >>"$0.part-$$"; rm -f "$out"; exit $code'
 )
+
+
+_LIMITS: dict[str, Callable[[float], tuple[str, ...]]] = {
+    "node": lambda seconds: (f"--test-timeout={1000 * seconds:.0f}",),
+    "vitest": lambda seconds: (f"--testTimeout={1000 * seconds:.0f}",),
+    "ctest": lambda seconds: ("--timeout", f"{seconds:g}"),
+    "go": lambda seconds: (f"-timeout={seconds:g}s",),
+}
+
+
+def with_test_limit(command: Command, seconds: float) -> Command:
+    """The command with a time limit for each test, where its runner has an option that the user did not give.
+
+    pytest and unittest have theirs by the environment (`tools.testrun`); node's is for each file, go's for each
+    package; cargo has none.
+    """
+    words = _LIMITS[command.runner](seconds) if command.runner in _LIMITS else ()
+    given = {word.partition("=")[0] for word in command.argv}
+    if not words or words[0].partition("=")[0] in given:
+        return command
+    at = command.at
+    return replace(command, argv=(*command.argv[:at], *words, *command.argv[at:]))
 
 
 def with_report(command: Command, report: str) -> list[str]:

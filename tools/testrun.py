@@ -18,12 +18,12 @@ import shutil
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sandbox import ExecResult, Sandbox
 from tools.contract import TestReport, TestStatus, ToolFault
-from tools.testargs import with_report
+from tools.testargs import with_report, with_test_limit
 from tools.testcommand import Command, detect_test_command, parse_command
 from tools.testlogs import read_cargo, read_go
 from tools.testreport import Results, read_junit, read_suites, read_unittest
@@ -31,13 +31,25 @@ from tools.testreport import Results, read_junit, read_suites, read_unittest
 MAX_REPORT_BYTES = 30_000_000
 MAX_PARTS = 2_000
 OUTPUT_CHARS = 60_000
+_LIMIT_PLUGIN = Path(__file__).with_name("testlimit_plugin.py")
+_LIMIT_MODULE = "forklock_testlimit_plugin"
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
 _NO_PYTEST = re.compile(r"No module named '?(pytest|py\.test)'?\s*$")
 _FILE = re.compile(r"(^[^ ]+\.py|^/.+\.[cm]?[jt]sx?)$")
 
 
-def run_tests(sandbox: Sandbox, command: str | Sequence[str], *, timeout_s: float = 120) -> TestReport:
-    """Run tests once. `timeout_s` is wall-clock seconds for the whole command.
+def run_tests(
+    sandbox: Sandbox,
+    command: str | Sequence[str],
+    *,
+    timeout_s: float = 120,
+    test_timeout_s: float | None = None,
+) -> TestReport:
+    """Run tests once.
+
+    Args:
+        timeout_s: wall-clock seconds for the whole command.
+        test_timeout_s: for each test, which then fails (node: each file; go: each package; cargo and others: no limit).
 
     Raises:
         ToolFault: the command cannot be understood (a shell would be needed).
@@ -46,11 +58,26 @@ def run_tests(sandbox: Sandbox, command: str | Sequence[str], *, timeout_s: floa
     parsed = parse_command(command)
     env = {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONHASHSEED": "0", "NO_COLOR": "1", **parsed.env}
     with report_folder(sandbox) as (folder, inner):
+        if test_timeout_s is not None:
+            parsed, env = _limited(parsed, env, test_timeout_s, folder, inner)
         argv = with_report(parsed, f"{inner}/report")
         result = sandbox.exec(argv, env=env, timeout_s=timeout_s)
         text = _whole(folder) if parsed.runner != "other" else None
     results = _READERS[parsed.runner](text, sandbox.workdir) if text is not None else None
     return _report(parsed, result, results)
+
+
+def _limited(
+    command: Command, env: dict[str, str], seconds: float, folder: Path, inner: str
+) -> tuple[Command, dict[str, str]]:
+    """The command and its environment, with a limit for each test."""
+    env = {**env, "FORKLOCK_TEST_TIMEOUT": f"{seconds:g}"}
+    if command.runner != "pytest":
+        return with_test_limit(command, seconds), env
+    shutil.copyfile(_LIMIT_PLUGIN, folder / f"{_LIMIT_MODULE}.py")
+    paths = [inner, *filter(None, [env.get("PYTHONPATH", "")])]
+    argv = (*command.argv[: command.at], "-p", _LIMIT_MODULE, *command.argv[command.at :])
+    return replace(command, argv=argv), {**env, "PYTHONPATH": ":".join(paths)}
 
 
 # --- the report ------------------------------------------------------------------------------------

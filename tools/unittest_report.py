@@ -5,10 +5,31 @@ the last line says that the run came to its end. Stands alone: any Python from 3
 """
 
 import json
+import os
+import signal
 import sys
 import traceback
 import unittest
 from typing import Any, Dict, List
+
+_LIMIT = float(os.environ.get("FORKLOCK_TEST_TIMEOUT", "0"))
+
+
+def _expired(_number: int, _frame: Any) -> None:
+    raise AssertionError("timed out after {:g} s".format(_LIMIT))
+
+
+class _Timed(unittest.TextTestResult):
+    def startTest(self, test: Any) -> None:
+        super().startTest(test)
+        if _LIMIT:
+            signal.signal(signal.SIGALRM, _expired)
+            signal.setitimer(signal.ITIMER_REAL, _LIMIT)
+
+    def stopTest(self, test: Any) -> None:
+        if _LIMIT:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        super().stopTest(test)
 
 
 def _run() -> None:
@@ -16,7 +37,7 @@ def _run() -> None:
     rows: List[Dict[str, Any]] = []
     write, dumps = open, json.dumps  # held here, in case the tested code replaces them
 
-    class Result(unittest.TextTestResult):
+    class Result(_Timed):
         def _row(self, test: Any, outcome: str, error: Any = None) -> None:
             text = "".join(traceback.format_exception(*error)) if error else ""
             rows.append({"id": test.id(), "outcome": outcome, "text": text[-20000:]})

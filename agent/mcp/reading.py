@@ -124,6 +124,18 @@ class Reading:
             self._intel(), self._bench.root, one, budget_tokens=tokens, count_tokens=estimate_tokens
         )
 
+    def search(
+        self,
+        question: Annotated[str, Field(description="what the definition is about, in plain words")],
+        limit: Annotated[int, Field(ge=1, le=50)] = 10,
+    ) -> str:
+        """Definitions that plain words describe, the likeliest first."""
+        from tools.search import search
+
+        hits = search(self._bench.root, question, limit=limit)
+        rows = [f"{hit.path}:{hit.head.line} {hit.head.name_path}: {hit.signature}" for hit in hits]
+        return clip("\n".join(rows)) or "nothing here has these words"
+
     def repo_map(
         self,
         tokens: Tokens = 1500,
@@ -135,7 +147,7 @@ class Reading:
         found = repo_map(
             self._bench.root, budget_tokens=tokens, count_tokens=estimate_tokens, focus=focus or ()
         )
-        return found or "no Python definitions"
+        return found or "no definitions of a language that is read"
 
     def localise(self, task: str, limit: Annotated[int, Field(ge=1, le=20)] = 6) -> str:
         """Definitions likely at fault, ranked, with reasons: by the task's words and the last failed run_tests."""

@@ -71,7 +71,7 @@ def build(bench: Workbench) -> MCPServer[Any]:
     for tool in (
         reading.find_symbol, reading.symbols, reading.definition, reading.references, reading.hover,
         reading.completion, reading.diagnostics, reading.calls, reading.code_actions, reading.frame,
-        reading.repo_map, reading.localise,
+        reading.search, reading.repo_map, reading.localise,
         testing.run_tests,
     ):  # fmt: skip
         _register(server, tool, writes=False)

@@ -24,11 +24,20 @@ class Testing:
             str,
             Field(description='such as `python -m pytest -q tests/test_x.py`; no shell. "": the whole suite'),
         ] = "",
+        test_timeout_s: Annotated[
+            float | None,
+            Field(
+                gt=0,
+                description="seconds for one test, which then fails (node: a file; go: a package; not cargo)",
+            ),
+        ] = None,
     ) -> TestAnswer:
         """Run tests in a sandbox without network, on a copy: statuses from the runner's report, not its words."""
         words = self._command(command.strip())
         with self._bench.copy() as copy:
-            report = run_tests(copy, words, timeout_s=self._bench.options.test_timeout_s)
+            report = run_tests(
+                copy, words, timeout_s=self._bench.options.test_timeout_s, test_timeout_s=test_timeout_s
+            )
             backend = copy.backend
         before = self._bench.reports.get(words)
         self._bench.reports[words] = self._bench.last_report = report

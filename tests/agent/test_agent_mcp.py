@@ -103,6 +103,7 @@ def test_look_ups_and_the_frame(repo: Path) -> None:
             assert text(await call("find_symbol", name="total")).startswith("shop.py:1-6 total")
             assert "9-11 mean: def mean(prices)" in text(await call("symbols", path="shop.py"))
             assert "def total(prices)" in text(await call("repo_map", tokens=200))
+            assert "total: def total(prices)" in text(await call("search", question="what the prices total"))
             assert "result = 0" in text(await call("definition", symbol="total"))
             there = await call("definition", symbol="total", path="shop.py", line=11)
             assert text(there).startswith("shop.py:1 total")
