@@ -167,17 +167,25 @@ def start(request: dict, streams: tuple) -> int:  # type: ignore[type-arg]
         resource.setrlimit(getattr(resource, name), (soft, hard))
     os.chdir(request["cwd"])
     restrict(bytes.fromhex(request["filter"]))
-    child = os.posix_spawn(
-        found(request["argv"][0], request["env"].get("PATH", os.defpath)),
-        request["argv"],
-        request["env"],
-        file_actions=[(os.POSIX_SPAWN_DUP2, fd, target) for target, fd in enumerate(streams)],
-        setsid=True,
-        setsigdef=[signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD],
-    )
-    with contextlib.suppress(OSError), open(f"/proc/{child}/oom_score_adj", "w") as file:  # noqa: PTH123
-        file.write("1000")  # the kernel takes it before us
-    return child
+    program = found(request["argv"][0], request["env"].get("PATH", os.defpath))
+    kill_first(1000)  # it and all that it starts, before us and process 1
+    try:
+        return os.posix_spawn(
+            program,
+            request["argv"],
+            request["env"],
+            file_actions=[(os.POSIX_SPAWN_DUP2, fd, target) for target, fd in enumerate(streams)],
+            setsid=True,
+            setsigdef=[signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD],
+        )
+    finally:
+        kill_first(0)
+
+
+def kill_first(score: int) -> None:
+    """How gladly the kernel takes us, and children that we start from now on, when memory is out."""
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:  # noqa: PTH123
+        file.write(str(score))
 
 
 def found(program: str, path: str) -> str:
