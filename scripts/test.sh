@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Set everything up and run all tests: fast ones, real weights, real servers, real sandboxes.
-# `test.sh fast` leaves out what needs real weights or the vLLM environment, `test.sh real` the rest. More
-# words go to pytest. WORKERS tests run side by side in the fast group (most of them wait); weights run alone.
+# `test.sh fast` leaves out what needs real weights or the vLLM environment or builds images, `test.sh real` the
+# rest. More words go to pytest. WORKERS tests run side by side in the fast group (most of them wait); weights run alone.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 cd "$root"
@@ -16,12 +16,12 @@ tools servers --install typescript || echo "typescript's server could not be ins
 if docker info >/dev/null 2>&1; then agent sandbox build; fi
 status=0
 if [ "$which" != real ]; then
-  python -m pytest -q -n "${WORKERS:-3}" --dist worksteal -m "not real and not vllm" "$@" || status=$?
+  python -m pytest -q -n "${WORKERS:-3}" --dist worksteal -m "not real and not vllm and not slow" "$@" || status=$?
 fi
 if [ "$which" != fast ]; then
   agent models pull smollm2-135m
   agent models pull qwen2.5-coder-0.5b
   agent engines install vllm
-  python -m pytest -q -m "real or vllm" "$@" || status=$?
+  python -m pytest -q -m "real or vllm or slow" "$@" || status=$?
 fi
 exit $status
