@@ -41,6 +41,8 @@ def _failure(failure: TestFailure) -> list[str]:
 
 
 def _flaky(found: Repeated) -> list[str]:
+    if not found.failed:
+        return ["no test failed in any run"]
     told = [
         f"  {test}: passed {found.passed[test]}, failed {found.failed[test]}" for test in found.flaky[:SHOWN]
     ]
