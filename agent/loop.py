@@ -33,7 +33,7 @@ from agent.lanes import LaneMaker, read_text
 from agent.places import RankedPlace, ranked_places
 from agent.protocol import Protocol, ProtocolName, Style
 from agent.recorded import Recorded
-from agent.reports import report_from_json, report_to_json
+from agent.reports import missing_module, report_from_json, report_to_json
 from agent.wide import BudgetReached, Candidate, Lane, Spend, WideStep
 from models.contract import Decoding, Engine
 from sandbox import Sandbox
@@ -126,6 +126,7 @@ class Run:
         before = self._baseline(self.task.test_command, "task")
         try:
             self._require_failing(before)
+            self._note_missing(before)
         except AgentFault as fault:
             self._end(Outcome.FAULT, fault.message, spend)  # nothing to go on with: no resume
             raise
@@ -167,6 +168,17 @@ class Run:
                 fix="try the command in the repository yourself; inside the sandbox only the repository, its "
                 ".venv and the system's programs exist",
             )
+
+    def _note_missing(self, report: TestReport) -> None:
+        name = missing_module(report, self.base.root)
+        if name is None or self.recorded.places is not None:
+            return
+        ways = {
+            "docker": "`agent sandbox image build` makes an image with what the repository depends on",
+            "bubblewrap": "install it into a .venv in the repository, which the sandbox uses",
+        }
+        way = ways.get(self.base.backend, "install it")
+        self.log.append(NoteMade(text=f"the check misses the module {name}, which no edit may mend: {way}"))
 
     def _regression(self) -> Check | None:
         command = self.task.regression_command

@@ -16,7 +16,7 @@ from scripted import Script, ScriptedEngine
 from shop import QUICK, RIGHT, TEST, WRONG
 
 from agent.contract import AgentFault, Hop, Outcome
-from agent.events import CandidateRuled, ModelAnswered, RunEnded, RunLog, StepEnded
+from agent.events import CandidateRuled, ModelAnswered, NoteMade, RunEnded, RunLog, StepEnded
 from agent.loop import Report
 from agent.repo import apply_diff, inspect_repo
 from agent.session import execute, find_run, prepare, reopen
@@ -144,6 +144,15 @@ def test_checks_that_cannot_serve_are_refused(repo: Path, test: str, message: st
         solve(repo, lambda _r, _i: "", test=test)
     end = find_run(repo, "last").read().events[-1]
     assert isinstance(end, RunEnded) and end.outcome == "fault"
+
+
+def test_a_module_that_the_sandbox_lacks_is_named_once(repo: Path) -> None:
+    check = repo / "test_shop.py"
+    check.write_text(f"import no_such_module_here\n{check.read_text()}")
+    subprocess.run(["git", "commit", "-qam", "x"], cwd=repo, check=True)
+    _, log, _ = solve(repo, lambda _r, _i: fenced(WRONG.format(n=7)), steps=1)
+    notes = [event.text for event in log.read().events if isinstance(event, NoteMade)]
+    assert sum("misses the module no_such_module_here" in note for note in notes) == 1
 
 
 def test_a_dirty_tree_is_refused_unless_allowed(repo: Path) -> None:
