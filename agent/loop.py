@@ -18,11 +18,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from agent.baseline import Baseline, check_timeout
 from agent.contract import WITH_CHANGE, AgentFault, Hop, Limits, Outcome, Ruling, Task
 from agent.events import (
-    BaselineTaken,
     ForksFound,
-    NoteMade,
     PlacesRanked,
     RunEnded,
     RunLog,
@@ -33,16 +32,14 @@ from agent.lanes import LaneMaker, read_text
 from agent.places import RankedPlace, ranked_places
 from agent.protocol import Protocol, ProtocolName, Style
 from agent.recorded import Recorded
-from agent.reports import missing_module, report_from_json, report_to_json
 from agent.wide import BudgetReached, Candidate, Lane, Spend, WideStep
 from models.contract import Decoding, Engine
 from sandbox import Sandbox
-from tools.contract import EditRefused, TestReport, TestStatus
+from tools.contract import EditRefused, TestReport
 from tools.edits import apply_edit
 from tools.localise import Suspect, localise
 from tools.spectrum import Spectrum, trace_tests
 from tools.symbols import find_symbol
-from tools.testrun import run_tests
 
 if TYPE_CHECKING:
     from tools.lsp import Intel
@@ -123,18 +120,19 @@ class Run:
             ModelFault, SandboxFault, ToolFault, LogFault: from below; the run can be resumed.
         """
         spend = Spend(self._limit, *self.spent_before)
-        before = self._baseline(self.task.test_command, "task")
+        baseline = Baseline(self.task, self.base, self.log, self.recorded, self.options.test_timeout_s)
+        before = baseline.of(self.task.test_command, "task")
         try:
-            self._require_failing(before)
-            self._note_missing(before)
+            baseline.require_failing(before, verified=self.options.verified)
+            baseline.note_missing(before)
         except AgentFault as fault:
             self._end(Outcome.FAULT, fault.message, spend)  # nothing to go on with: no resume
             raise
-        regression = self._regression()
+        regression = baseline.regression()
         ranking = self._rank(before)
         if not ranking:
             return self._end(Outcome.NO_PLACE, "no definition could be tied to the failing checks", spend)
-        check = Check(self.task.test_command, before, _timeout(before, self.options.test_timeout_s))
+        check = Check(self.task.test_command, before, check_timeout(before, self.options.test_timeout_s))
         gauntlet = Gauntlet(self.base, check, regression, self.intel, self.options.verified)
         self._gauntlet = gauntlet
         try:
@@ -143,54 +141,6 @@ class Run:
             return self._end(reached.outcome, f"the limit was met in step {self._steps}", spend)
 
     # -- before the first model call ------------------------------------------------------------------
-
-    def _baseline(self, command: str, role: str) -> TestReport:
-        stored = self.recorded.baselines.get((role, command))
-        if stored is not None:
-            return report_from_json(stored)
-        with self.base.fork() as fork:
-            report = run_tests(fork, command, timeout_s=self.options.test_timeout_s)
-        text = self.log.store(report_to_json(report))
-        self.log.append(
-            BaselineTaken(command=command, report=text, role="task" if role == "task" else "regression")
-        )
-        return report
-
-    def _require_failing(self, report: TestReport) -> None:
-        if report.status is TestStatus.PASSED and self.options.verified:
-            raise AgentFault(
-                f"`{self.task.test_command}` passes already: there is nothing to solve",
-                fix="give a check that fails now and should pass, with --test",
-            )
-        if report.status is TestStatus.NOT_STARTED:
-            raise AgentFault(
-                f"`{self.task.test_command}` cannot be started: {report.output.strip()[:300]}",
-                fix="try the command in the repository yourself; inside the sandbox only the repository, its "
-                ".venv and the system's programs exist",
-            )
-
-    def _note_missing(self, report: TestReport) -> None:
-        name = missing_module(report, self.base.root)
-        if name is None or self.recorded.places is not None:
-            return
-        ways = {
-            "docker": "`agent sandbox image build` makes an image with what the repository depends on",
-            "bubblewrap": "install it into a .venv in the repository, which the sandbox uses",
-        }
-        way = ways.get(self.base.backend, "install it")
-        self.log.append(NoteMade(text=f"the check misses the module {name}, which no edit may mend: {way}"))
-
-    def _regression(self) -> Check | None:
-        command = self.task.regression_command
-        if command is None:
-            return None
-        report = self._baseline(command, "regression")
-        if report.total == 0:
-            self.log.append(
-                NoteMade(text=f"`{command}` reports no single tests; regressions are not checked")
-            )
-            return None
-        return Check(command, report, _timeout(report, self.options.test_timeout_s))
 
     def _rank(self, report: TestReport) -> list[RankedPlace]:
         if self.recorded.places is not None:
@@ -228,7 +178,7 @@ class Run:
             return None
         with self.base.fork() as fork:
             return trace_tests(
-                fork, self.task.test_command, timeout_s=min(_TRACE_S, _timeout(report, _TRACE_S))
+                fork, self.task.test_command, timeout_s=min(_TRACE_S, check_timeout(report, _TRACE_S))
             )
 
     # -- steps ----------------------------------------------------------------------------------------
@@ -362,10 +312,3 @@ def _rank(candidate: Candidate, gauntlet: Gauntlet) -> tuple[int, ...]:
     ruling = candidate.ruling
     assert ruling is not None
     return ruling.rank(gauntlet.agreement.get((ruling.step, ruling.index), 1))
-
-
-def _timeout(before: TestReport, bound: float) -> float:
-    """Seconds for a check of a candidate: generous beside the baseline, but no endless loop's worth."""
-    if before.status is TestStatus.TIMED_OUT:
-        return bound
-    return min(bound, max(10.0, 5 * before.wall_s))
