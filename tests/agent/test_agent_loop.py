@@ -149,7 +149,8 @@ def test_checks_that_cannot_serve_are_refused(repo: Path, test: str, message: st
 def test_a_module_that_the_sandbox_lacks_is_named_once(repo: Path) -> None:
     check = repo / "test_shop.py"
     check.write_text(f"import no_such_module_here\n{check.read_text()}")
-    subprocess.run(["git", "commit", "-qam", "x"], cwd=repo, check=True)
+    identity = ["-c", "user.name=t", "-c", "user.email=t@t"]
+    subprocess.run(["git", *identity, "commit", "-qam", "x"], cwd=repo, check=True)
     _, log, _ = solve(repo, lambda _r, _i: fenced(WRONG.format(n=7)), steps=1)
     notes = [event.text for event in log.read().events if isinstance(event, NoteMade)]
     assert sum("misses the module no_such_module_here" in note for note in notes) == 1
