@@ -7,7 +7,7 @@ export VENV
 help:
 	@echo "make demo        from nothing to a solved bug (BUG=name, MODEL=name, WIDTH=n)"
 	@echo "make test        set up and run all tests, real weights and servers included"
-	@echo "make test-fast   the tests that need no weights and build no images"
+	@echo "make test-fast   the tests that need no weights and few seconds each"
 	@echo "make check       lint, types and import contracts"
 	@echo "make clean       remove the environment and the demo's repositories"
 

@@ -23,7 +23,7 @@ from models.contract import Decoding
 from sandbox import SandboxUnavailable
 
 ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'forklock[ray]'")
-pytestmark = pytest.mark.timeout(400)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 
 @pytest.fixture(scope="module")

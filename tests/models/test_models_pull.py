@@ -248,6 +248,7 @@ def wait_for(condition, process: subprocess.Popen[bytes], timeout_s: float = 60)
         time.sleep(0.002)
 
 
+@pytest.mark.slow
 def test_sigkill_in_each_phase_loses_only_the_torn_end(content: bytes, tmp_path: Path) -> None:
     source = tmp_path / "content"
     source.write_bytes(content)

@@ -79,7 +79,7 @@ def peer_name(descriptor: int) -> object:
 
 @pytest.mark.parametrize(
     ("backend", "times"),
-    [pytest.param("docker", 8, marks=pytest.mark.docker), ("bubblewrap", 50), ("host", 50)],
+    [pytest.param("docker", 8, marks=pytest.mark.docker), ("bubblewrap", 50), ("host", 20)],
 )
 def test_opened_and_closed_leaves_nothing(
     backend, times: int, repo: Path, tmp_path: Path, skip_unless

@@ -128,6 +128,7 @@ func TestAfter(t *testing.T) {}
 EXITS = 'package demo\n\nimport "syscall"\n\nfunc Sum(a, b int) int { syscall.Exit(0); return 0 }\n'
 
 
+@pytest.mark.slow
 @needs("go")
 def test_go(tmp_path: Path) -> None:
     with project(tmp_path, GO) as sandbox:
