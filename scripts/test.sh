@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Set everything up and run all tests: fast ones, real weights, real servers, real sandboxes.
-# `test.sh fast` leaves out what needs real weights, the vLLM environment or many seconds, `test.sh real` the rest. More words go to pytest. WORKERS tests run side by side in the fast group (most of them wait); weights run alone.
+# `test.sh fast` leaves out what needs real weights, the vLLM environment or many seconds, `test.sh real` the rest. More
+# words go to pytest. WORKERS tests run side by side in the fast group (most of them wait); weights run alone.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 cd "$root"
