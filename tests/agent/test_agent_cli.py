@@ -26,7 +26,7 @@ def agent(*args: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(
     ("args", "code", "words"),
     [
-        (["solve", "x", "--test", "true", "--repo", "/nonexistent"], 2, "not a folder"),
+        (["solve", "x", "--test", "true", "--repo", "no/such/folder"], 2, "not a folder"),
         (["solve", "x", "--test", "true", "--model", "no-such-model"], 2, "no-such-model"),
         (["solve", "--test", TEST], 2, "no task"),
         (["solve", "@missing.md", "--test", TEST], 2, "missing.md"),
