@@ -124,10 +124,10 @@ class Run:
         before = baseline.of(self.task.test_command, "task")
         try:
             baseline.require_failing(before, verified=self.options.verified)
-            baseline.note_missing(before)
         except AgentFault as fault:
             self._end(Outcome.FAULT, fault.message, spend)  # nothing to go on with: no resume
             raise
+        baseline.note_missing(before)
         regression = baseline.regression()
         ranking = self._rank(before)
         if not ranking:

@@ -23,7 +23,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tools.codeindex import CodeIndex, load_index
-from tools.search import Search, stems
+from tools.search import Search, stems, with_text
 
 Asked = tuple[str, tuple[str, str]]
 """A question, and the (path, name path) that it describes."""
@@ -79,12 +79,10 @@ def prepare(package: str, target: Path) -> list[Asked]:
 
 def by_words(index: CodeIndex) -> Callable[[str], list[tuple[str, str]]]:
     """The definitions whose text holds most of the question's words, in order of place."""
-    from tools.search import _with_text
-
     bags = [
         ((path, head.name_path), set(stems(text)))
         for path, file in index.files.items()
-        for head, text in _with_text(file.heads, file.text.split("\n"))
+        for head, text in with_text(file.heads, file.text.split("\n"))
     ]
 
     def ask(question: str) -> list[tuple[str, str]]:
@@ -95,12 +93,10 @@ def by_words(index: CodeIndex) -> Callable[[str], list[tuple[str, str]]]:
 
 
 def embedded(python: str, index: CodeIndex, questions: list[str]) -> dict[str, list[tuple[str, str]]]:
-    from tools.search import _with_text
-
     rows = [
         ((path, head.name_path), f"{path} {head.name_path}\n{text}")
         for path, file in index.files.items()
-        for head, text in _with_text(file.heads, file.text.split("\n"))
+        for head, text in with_text(file.heads, file.text.split("\n"))
     ]
     given = json.dumps({"texts": [text for _, text in rows], "asked": questions})
     done = subprocess.run([python, "-c", EMBED], input=given, capture_output=True, text=True, check=True)

@@ -72,10 +72,10 @@ def start_accounted(
 
 
 def _ended(report: int) -> Ended:
-    """What the clerk said; to be asked at its end.
+    """What the accountant said; to be asked at the end.
 
     Raises:
-        SandboxFault: it was killed.
+        SandboxFault: nothing, for it was killed.
     """
     said = b""
     while data := os.read(report, 4096):

@@ -34,7 +34,7 @@ from sandbox.limits import (
     write_accounts,
 )
 from sandbox.process import Finished
-from sandbox.seccomp import filter_program
+from sandbox.seccomp import filter_descriptor
 from sandbox.workspace import Workspace, use
 
 # Process 1 of the namespace. It outlives the command by an instant, so that a signal that the command
@@ -78,9 +78,8 @@ class BubblewrapSandbox(Sandbox):
         if self._closed:
             raise SandboxFault("the sandbox is closed", fix="open it again")
         limits = limits or self.policy.limits
-        group = make_group(
-            memory_mb=limits.memory_mb, processes=limits.processes + 3
-        )  # bubblewrap, and two shells
+        around = 3  # bubblewrap, and two shells
+        group = make_group(memory_mb=limits.memory_mb, processes=limits.processes + around)
         try:
             return self._run(
                 [
@@ -111,7 +110,7 @@ class BubblewrapSandbox(Sandbox):
     ) -> ExecResult:
         with _Channel() as channel:
             if group is None:
-                argv = command_with_limits(argv, limits, tree_bounded=False)
+                argv = command_with_limits(argv, limits)
             running = start_accounted(
                 [bwrap_program(), *view, *channel.options, "--", "/bin/sh", "-c", _INIT, "sh", *argv],
                 env={"PATH": os.defpath},
@@ -198,12 +197,10 @@ class _Channel:
         self._status, status_theirs = os.pipe()
         self.theirs = [status_theirs]
         self.options = ["--json-status-fd", str(status_theirs)]
-        if program := filter_program():
-            filter_theirs, filter_ours = os.pipe()
-            os.write(filter_ours, program)  # a pipe holds far more
-            os.close(filter_ours)
-            self.theirs.append(filter_theirs)
-            self.options += ["--seccomp", str(filter_theirs)]
+        filter_ = filter_descriptor()
+        if filter_ is not None:
+            self.theirs.append(filter_)
+            self.options += ["--seccomp", str(filter_)]
         self._text = b""
 
     def __enter__(self) -> _Channel:

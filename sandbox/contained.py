@@ -16,7 +16,7 @@ from pathlib import Path
 from sandbox.bubblewrap import bwrap_program, owner_of, why_not
 from sandbox.bubblewrap_view import environment, view_read_only
 from sandbox.contract import Policy
-from sandbox.seccomp import filter_program
+from sandbox.seccomp import filter_descriptor
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,18 +48,13 @@ def contained(
         SandboxFault: there is no place for what it is shown of `/etc`.
     """
     places = view_read_only(root, Policy(readable=tuple(dict.fromkeys(readable))), writable)
-    program = filter_program()
-    descriptors = []
-    if program:
-        ours = os.memfd_create("filter")
-        os.write(ours, program)
-        os.lseek(ours, 0, os.SEEK_SET)
-        descriptors.append(ours)
-        places += ["--seccomp", str(ours)]
+    filter_ = filter_descriptor()
+    descriptors = () if filter_ is None else (filter_,)
+    places += [word for fd in descriptors for word in ("--seccomp", str(fd))]
     try:
         yield Contained(
             [bwrap_program(), *places, *environment(env), "--chdir", str(root), "--", *argv],
-            tuple(descriptors),
+            descriptors,
         )
     finally:
         for fd in descriptors:

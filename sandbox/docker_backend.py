@@ -31,7 +31,7 @@ from sandbox.docker_engine import (
     why_not,
 )
 from sandbox.limits import DiskWatcher, command_env, rlimits
-from sandbox.process import Pump
+from sandbox.process import Pump, Streams
 from sandbox.seccomp import filter_program
 from sandbox.workspace import Workspace, use
 
@@ -178,14 +178,11 @@ def _run(
     changes: Path | None = None,
 ) -> tuple[dict[str, object], ExecResult]:
     """One command in `container`: the supervisor's report ({} when there was none) and the result."""
-    started = time.monotonic()
-    in_theirs, in_ours = os.pipe()
-    out_ours, out_theirs = os.pipe()
-    err_ours, err_theirs = os.pipe()
+    streams = Streams()
     report_ours, report_theirs = os.pipe()
     leash_theirs, leash_ours = os.pipe()
-    theirs = (in_theirs, out_theirs, err_theirs, report_theirs, leash_theirs)
-    pump = Pump([in_ours, out_ours, err_ours], os.dup(report_ours), stdin, limits.output_bytes)
+    theirs = (*streams.theirs, report_theirs, leash_theirs)
+    pump = Pump(streams.ours, os.dup(report_ours), stdin, limits.output_bytes)
     leash = _Leash(leash_ours, container)
     disk = DiskWatcher(changes, limits.disk_mb, leash.kill)
 
@@ -199,13 +196,13 @@ def _run(
         finally:
             for fd in theirs:
                 os.close(fd)
-        timed_out = pump.serve(started + timeout_s, leash.kill, tick)
+        timed_out = pump.serve(streams.made + timeout_s, leash.kill, tick)
         answer: dict[str, object] = json.loads(os.read(report_ours, 1 << 16) or b"{}")
     finally:
         leash.close()
         pump.close()
         os.close(report_ours)
-    result = _result(answer, pump, timed_out=timed_out, wall_s=time.monotonic() - started)
+    result = _result(answer, pump, timed_out=timed_out, wall_s=time.monotonic() - streams.made)
     return answer, replace(result, disk_full=disk.over)
 
 

@@ -67,7 +67,7 @@ class HostSandbox(Sandbox):
         limits = limits or self.policy.limits
         mark = secrets.token_hex(8)
         running = start(
-            command_with_limits(argv, limits, tree_bounded=False, count=False, prlimit=self._prlimit),
+            command_with_limits(argv, limits, count=False, prlimit=self._prlimit),
             env={_MARK: mark, "HOME": str(self._temporary), "TMPDIR": str(self._temporary)}
             | {k: v for k, v in command_env(self.policy, env).items() if v != "/tmp"},  # noqa: S108
             cwd=str(self.root / os.path.relpath(self._workspace.resolve(cwd), self._workspace.workdir)),

@@ -34,22 +34,21 @@ def rlimits(limits: Limits) -> dict[str, tuple[int, int]]:
 
 
 def command_with_limits(
-    argv: Sequence[str], limits: Limits, *, tree_bounded: bool, count: bool = True, prlimit: str = _PRLIMIT
+    argv: Sequence[str], limits: Limits, *, count: bool = True, prlimit: str = _PRLIMIT
 ) -> list[str]:
     """`argv` behind util-linux's `prlimit`, which exits with 127 or 126 where it cannot start it.
 
-    `tree_bounded`: memory and processes are bounded by a control group, so that the per-process
-    stand-ins, which are coarser, stay off. `count`: bound the processes too; off where the rlimit would
-    count all processes of the user and not the command's own.
+    For where no control group bounds memory and processes: bounds of each process, which are coarser, stand in.
+    `count`: bound the processes too; off where the rlimit would count all processes of the user and not the
+    command's own.
     """
     options = [
         f"--{name.removeprefix('RLIMIT_').lower()}={soft}:{hard}"
         for name, (soft, hard) in rlimits(limits).items()
     ]
-    if not tree_bounded:
-        options.append(f"--data={limits.memory_mb << 20}")
-        if count:
-            options.append(f"--nproc={limits.processes}")
+    options.append(f"--data={limits.memory_mb << 20}")
+    if count:
+        options.append(f"--nproc={limits.processes}")
     return [prlimit, *options, "--", *argv]
 
 

@@ -10,6 +10,7 @@ Architectures: x86-64 (with its 32-bit calls; x32 is refused) and arm64. Elsewhe
 
 from __future__ import annotations
 
+import os
 import platform
 import struct
 from functools import lru_cache
@@ -45,6 +46,17 @@ def filter_program() -> bytes:
         return b""
     lines.append((_RETURN, 0, 0, _ERRNO | _ENOSYS))
     return b"".join(struct.pack("HBBI", *line) for line in lines)
+
+
+def filter_descriptor() -> int | None:
+    """The filter in a file without a name, as bubblewrap reads it; ours to close. None where there is no filter."""
+    program = filter_program()
+    if not program:
+        return None
+    descriptor = os.memfd_create("filter")
+    os.write(descriptor, program)
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor
 
 
 def _for(architecture: int, body: list[_Line]) -> list[_Line]:

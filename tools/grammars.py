@@ -180,7 +180,7 @@ def _signature(node: Node, data: bytes) -> str:
     """Up to the body, on one line."""
     whole = node.parent if node.type == "variable_declarator" and node.parent else node
     value = node.child_by_field_name("value") if node.type == "variable_declarator" else None
-    body = (value or node).child_by_field_name("body") or node.child_by_field_name("field_declaration_list")
+    body = (value or node).child_by_field_name("body")
     if body is None and node.type == "type_spec":
         kind = node.child_by_field_name("type")
         body = (

@@ -53,13 +53,10 @@ def print_tests(
     asked = command or detect_test_command(root)
     if not asked:
         raise typer.BadParameter("no tests were found; say how they are run", param_hint="COMMAND")
-    reports: list[TestReport] = []
     with open_sandbox(root, workspace_policy(root), backend=_backend(sandbox)) as here:
-        found = run_repeatedly(
-            here, asked, times=repeat, timeout_s=timeout, test_timeout_s=test_timeout, on_run=reports.append
-        )
-    print(in_words(asked, found, reports))
-    if any(report.status is not TestStatus.PASSED for report in reports):
+        found = run_repeatedly(here, asked, times=repeat, timeout_s=timeout, test_timeout_s=test_timeout)
+    print(in_words(asked, found))
+    if any(report.status is not TestStatus.PASSED for report in found.reports):
         raise typer.Exit(1)
 
 

@@ -71,13 +71,13 @@ class Search:
 def _definitions(index: CodeIndex) -> Iterator[tuple[SourceFile, Head, list[str]]]:
     for path, file in index.files.items():
         place, lines = stems(path), file.text.split("\n")
-        for head, text in _with_text(file.heads, lines):
+        for head, text in with_text(file.heads, lines):
             name, signature = stems(head.name_path), stems(file.signature(head))
             bag = name * NAME_WEIGHT + signature * SIGNATURE_WEIGHT + place * PATH_WEIGHT + stems(text)
             yield file, head, bag
 
 
-def _with_text(heads: Sequence[Head], lines: Sequence[str]) -> Iterator[tuple[Head, str]]:
+def with_text(heads: Sequence[Head], lines: Sequence[str]) -> Iterator[tuple[Head, str]]:
     """Each with the comment above it and its text, up to the next one's."""
     starts = [_start(head, lines) for head in heads]
     for head, start, end in zip(heads, starts, [*starts[1:], len(lines)], strict=False):

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,10 +21,9 @@ from pathlib import Path
 from sandbox import Sandbox
 from tools.codeindex import is_test_path
 from tools.testcommand import parse_command
-from tools.testrun import read_report, report_folder
+from tools.testrun import read_report, report_folder, with_plugin
 
 _PLUGIN = Path(__file__).with_name("spectrum_plugin.py")
-_MODULE = "forklock_spectrum_plugin"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +75,12 @@ def trace_tests(sandbox: Sandbox, command: str | Sequence[str], *, timeout_s: fl
     if parsed.runner != "pytest":
         return None
     with report_folder(sandbox) as (folder, inner):
-        shutil.copyfile(_PLUGIN, folder / f"{_MODULE}.py")
-        paths = [inner, *filter(None, [parsed.env.get("PYTHONPATH", "")])]
         env = {
-            "PYTHONDONTWRITEBYTECODE": "1", "PYTHONHASHSEED": "0", **parsed.env, "PYTHONPATH": ":".join(paths),
+            "PYTHONDONTWRITEBYTECODE": "1", "PYTHONHASHSEED": "0", **parsed.env,
             "FORKLOCK_SPECTRUM_ROOT": sandbox.workdir, "FORKLOCK_SPECTRUM_OUT": f"{inner}/spectrum",
         }  # fmt: skip
-        argv = [*parsed.argv[: parsed.at], "-p", _MODULE, "-p", "no:cacheprovider", *parsed.argv[parsed.at :]]
+        traced, env = with_plugin(parsed, env, _PLUGIN, folder, inner)
+        argv = [*traced.argv[: traced.at], "-p", "no:cacheprovider", *traced.argv[traced.at :]]
         result = sandbox.exec(argv, env=env, timeout_s=timeout_s)
         text = read_report(folder / "spectrum")
     if text is None or result.timed_out or result.oom_killed:

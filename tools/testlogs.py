@@ -8,7 +8,7 @@ decides nothing. Never raises.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
@@ -17,7 +17,7 @@ from tools.testreport import MAX_FRAMES, Results, inside, shorten
 
 _HASH = re.compile(r"-[0-9a-f]{16}$")
 _CARGO_PART = re.compile(r"^---- (.+) stdout ----$")
-_RUST_PLACE = re.compile(r"(?:panicked at |^\s+at )(?P<path>[^\s:]+\.rs):(?P<line>\d+)")
+_RUST_PLACE = re.compile(r"(?:panicked at |^\s+at )(?P<path>[^\s:]+\.rs):(?P<line>\d+)", re.MULTILINE)
 _GO_MARK = re.compile(r"--- (PASS|FAIL|SKIP): (\S+) \(\d+\.\d+s\)$")
 _GO_TURN = re.compile(r"^\x16?=== (?:RUN|CONT|NAME)\s+(\S+)$")
 _GO_PLACE = re.compile(r"(?P<path>[^\s:]+\.go):(?P<line>\d+)")
@@ -61,7 +61,6 @@ def _parts(text: str) -> Iterator[_Part]:
 
 def read_cargo(text: str, workdir: str) -> Results | None:
     """Per test program: exit code and name; then libtest's log, `ok NAME`, `failed NAME` or `ignored NAME` a line."""
-    del workdir
     passed: set[str] = set()
     failures: dict[str, TestFailure] = {}
     skipped = 0
@@ -74,7 +73,7 @@ def read_cargo(text: str, workdir: str) -> Results | None:
             if outcome == "ok":
                 passed.add(test)
             elif outcome == "failed":
-                failures[test] = _rust_failure(test, told.get(name, ""))
+                failures[test] = _rust_failure(test, told.get(name, ""), workdir)
             skipped += outcome == "ignored"
     return Results(frozenset(passed - failures.keys()), tuple(failures.values()), skipped) if parts else None
 
@@ -93,24 +92,17 @@ def _cargo_told(output: list[str]) -> dict[str, str]:
     return {name: "\n".join(lines) for name, lines in found.items()}
 
 
-def _rust_failure(test: str, told: str) -> TestFailure:
-    frames = [
-        Frame(_plain(m["path"]), int(m["line"]), "") for line in told.splitlines() if (m := _rust_place(line))
-    ]
+def _rust_failure(test: str, told: str, workdir: str) -> TestFailure:
     message = told.partition("stack backtrace:")[0].partition("note: run with")[0]
+    return _failure(test, message, ((m["path"], m["line"]) for m in _RUST_PLACE.finditer(told)), workdir)
+
+
+def _failure(test: str, message: str, places: Iterable[tuple[str, str]], workdir: str) -> TestFailure:
+    """`places`: (path, line), innermost first; those outside of the workspace are left out."""
+    frames = [Frame(kept, int(line), "") for path, line in places if (kept := inside(path, workdir))]
     return TestFailure(
         test, shorten(message) or "failed", tuple(dict.fromkeys(reversed(frames[:MAX_FRAMES])))
     )
-
-
-def _rust_place(line: str) -> re.Match[str] | None:
-    """A place in the workspace: paths there are relative, those of libraries are not."""
-    found = _RUST_PLACE.search(line)
-    return found if found and not found["path"].startswith("/") and ".." not in found["path"] else None
-
-
-def _plain(path: str) -> str:
-    return str(PurePosixPath(path))
 
 
 class _Program:
@@ -169,12 +161,6 @@ def read_go(text: str, workdir: str) -> Results | None:
 
 def _go_failure(test: str, program: _Program, name: str, workdir: str) -> TestFailure:
     told = "\n".join(program.printed.get(name, [])).strip()
-    frames = []
-    for match in _GO_PLACE.finditer(told):
-        path = match["path"]
-        place = inside(
-            path if path.startswith("/") else str(PurePosixPath(workdir, program.folder, path)), workdir
-        )
-        if place is not None:
-            frames.append(Frame(place, int(match["line"]), ""))
-    return TestFailure(test, shorten(told) or "failed", tuple(dict.fromkeys(reversed(frames[:MAX_FRAMES]))))
+    here = PurePosixPath(workdir, program.folder)  # a path that is absolute stays what it is
+    places = ((str(here / match["path"]), match["line"]) for match in _GO_PLACE.finditer(told))
+    return _failure(test, told, places, workdir)

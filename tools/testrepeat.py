@@ -1,28 +1,35 @@
 """The same tests several times over: what fails always, and what only sometimes.
 
-In: a sandbox, a command, how often. Out: the first report, and how often each test that ever failed has passed. Every
+In: a sandbox, a command, how often. Out: the reports, and how often each test that ever failed has passed. Every
 run has a copy of the workspace to itself. Not covered: tests that fail only in an order that no run had.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 from sandbox import Sandbox
 from tools.contract import TestReport
 from tools.testrun import run_tests
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Repeated:
-    first: TestReport
-    runs: int
-    failed: Counter[str] = field(default_factory=Counter)
-    """How many runs each test failed in; those that never did are left out."""
-    passed: Counter[str] = field(default_factory=Counter)
-    """How many runs those passed in."""
+    reports: tuple[TestReport, ...]
+    """Of the runs, in order; one at least."""
+
+    @cached_property
+    def failed(self) -> Counter[str]:
+        """How many runs each test failed in; those that never did are left out."""
+        return Counter(failure.test_id for report in self.reports for failure in report.failures)
+
+    @cached_property
+    def passed(self) -> Counter[str]:
+        """How many runs those passed in."""
+        return Counter(test for report in self.reports for test in report.passed if test in self.failed)
 
     @property
     def flaky(self) -> tuple[str, ...]:
@@ -37,7 +44,6 @@ def run_repeatedly(
     times: int,
     timeout_s: float = 120,
     test_timeout_s: float | None = None,
-    on_run: Callable[[TestReport], None] = lambda _: None,
 ) -> Repeated:
     """Run the command `times` times, each in a fork. Limits are those of `run_tests`, for each run.
 
@@ -50,7 +56,4 @@ def run_repeatedly(
         with sandbox.fork() as copy:
             report = run_tests(copy, command, timeout_s=timeout_s, test_timeout_s=test_timeout_s)
         reports.append(report)
-        on_run(report)
-    failed = Counter(failure.test_id for report in reports for failure in report.failures)
-    passed = Counter(test for report in reports for test in report.passed if test in failed)
-    return Repeated(reports[0], times, failed, passed)
+    return Repeated(tuple(reports))

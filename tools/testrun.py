@@ -16,7 +16,7 @@ import re
 import secrets
 import shutil
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,7 +32,6 @@ MAX_REPORT_BYTES = 30_000_000
 MAX_PARTS = 2_000
 OUTPUT_CHARS = 60_000
 _LIMIT_PLUGIN = Path(__file__).with_name("testlimit_plugin.py")
-_LIMIT_MODULE = "forklock_testlimit_plugin"
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
 _NO_PYTEST = re.compile(r"No module named '?(pytest|py\.test)'?\s*$")
 _FILE = re.compile(r"(^[^ ]+\.py|^/.+\.[cm]?[jt]sx?)$")
@@ -74,9 +73,17 @@ def _limited(
     env = {**env, "FORKLOCK_TEST_TIMEOUT": f"{seconds:g}"}
     if command.runner != "pytest":
         return with_test_limit(command, seconds), env
-    shutil.copyfile(_LIMIT_PLUGIN, folder / f"{_LIMIT_MODULE}.py")
+    return with_plugin(command, env, _LIMIT_PLUGIN, folder, inner)
+
+
+def with_plugin(
+    command: Command, env: Mapping[str, str], plugin: Path, folder: Path, inner: str
+) -> tuple[Command, dict[str, str]]:
+    """A pytest command and its environment with one of our plug-ins, put into a report's folder (`report_folder`)."""
+    module = f"forklock_{plugin.stem}"
+    shutil.copyfile(plugin, folder / f"{module}.py")
     paths = [inner, *filter(None, [env.get("PYTHONPATH", "")])]
-    argv = (*command.argv[: command.at], "-p", _LIMIT_MODULE, *command.argv[command.at :])
+    argv = (*command.argv[: command.at], "-p", module, *command.argv[command.at :])
     return replace(command, argv=argv), {**env, "PYTHONPATH": ":".join(paths)}
 
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from tools.contract import TestFailure, TestReport
+from tools.contract import TestFailure
 from tools.testrepeat import Repeated
 
 SHOWN = 20
 OUTPUT_LINES = 20
 
 
-def in_words(command: str, found: Repeated, reports: Sequence[TestReport]) -> str:
+def in_words(command: str, found: Repeated) -> str:
     """What happened, each failure with its place, and which tests fail only sometimes."""
-    first = found.first
+    first = found.reports[0]
     counts = (
         f"{len(first.passed)} passed, {len(first.failures)} failed"
         if first.total
@@ -26,10 +24,10 @@ def in_words(command: str, found: Repeated, reports: Sequence[TestReport]) -> st
         lines.append(f"and {len(first.failures) - SHOWN} more failures")
     if not first.failures and first.status.value != "passed":
         lines += ["", *first.output.strip().splitlines()[-OUTPUT_LINES:]]
-    if found.runs > 1:
+    if len(found.reports) > 1:
         lines += [
             "",
-            f"{found.runs} runs: {', '.join(report.status.value for report in reports)}",
+            f"{len(found.reports)} runs: {', '.join(report.status.value for report in found.reports)}",
             *_flaky(found),
         ]
     return "\n".join(lines)

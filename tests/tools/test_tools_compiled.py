@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,20 +9,13 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from programs import needs
 
 from sandbox import Sandbox, SandboxUnavailable, open_sandbox, workspace_policy
 from tools.contract import TestStatus
 from tools.testcommand import parse_command
 from tools.testlogs import read_cargo, read_go
 from tools.testrun import is_solved, run_tests
-
-
-def needs(*version: str) -> pytest.MarkDecorator:
-    """A compiler that tells its version: rustup's `cargo` is there without a toolchain, too."""
-    there = (
-        shutil.which(version[0]) and subprocess.run(version, capture_output=True, check=False).returncode == 0
-    )
-    return pytest.mark.skipif(not there, reason=f"{version[0]} DOES NOT RUN HERE: its runner was not tested")
 
 
 @contextmanager
@@ -132,7 +123,7 @@ EXITS = 'package demo\n\nimport "syscall"\n\nfunc Sum(a, b int) int { syscall.Ex
 
 
 @pytest.mark.slow
-@needs("go", "version")
+@needs("go")
 def test_go(tmp_path: Path) -> None:
     with project(tmp_path, GO) as sandbox:
         before = run_tests(sandbox, "go test ./...", timeout_s=300)
@@ -151,9 +142,7 @@ def test_go(tmp_path: Path) -> None:
         assert (one.status, one.passed) == (TestStatus.PASSED, {". > TestSum", ". > TestSum/small"})
         assert run_tests(sandbox, "go test -run None ./...", timeout_s=300).status is TestStatus.NOT_COLLECTED
 
-        (tmp_path / "sum.go").write_text(
-            'package demo\n\nimport "syscall"\n\nfunc Sum(a, b int) int { syscall.Exit(0); return 0 }\n'
-        )
+        (tmp_path / "sum.go").write_text(EXITS)
         assert not is_solved(before, run_tests(sandbox, "go test ./...", timeout_s=300))
         (tmp_path / "sum.go").write_text("package demo\n\nfunc Sum(")
         assert run_tests(sandbox, "go test ./...", timeout_s=300).status is TestStatus.NOT_COLLECTED

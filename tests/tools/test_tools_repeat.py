@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from programs import needs
 
 from sandbox import SandboxUnavailable, open_sandbox, workspace_policy
 from tools.contract import TestReport, TestStatus
@@ -67,7 +67,7 @@ def test_pytest_and_unittest_end_a_slow_test_and_go_on(tmp_path: Path) -> None:
     assert "timed out after 0.5 s" in slow.message and report.wall_s < 20
 
 
-@pytest.mark.skipif(shutil.which("node") is None, reason="node IS NOT HERE")
+@needs("node")
 def test_node_ends_a_slow_file(tmp_path: Path) -> None:
     (tmp_path / "a.test.js").write_text(NODE)
     report = run(tmp_path, "node --test a.test.js", 0.5)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from programs import needs
 
 from sandbox import Policy, Sandbox, SandboxUnavailable, open_sandbox
 from tools.contract import TestFailure, TestReport, TestStatus, ToolFault
@@ -254,12 +255,6 @@ def test_the_command_is_guessed_from_the_repo(
 
 
 # --- other runners ---------------------------------------------------------------------------------
-
-
-def needs(program: str) -> pytest.MarkDecorator:
-    return pytest.mark.skipif(
-        shutil.which(program) is None, reason=f"{program} IS NOT HERE: its runner was not tested"
-    )
 
 
 NODE = """

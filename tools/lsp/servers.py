@@ -242,8 +242,7 @@ def find_node() -> Path | None:
 
 def readable(program: Path, root: Path, python: Path | None) -> list[Path]:
     """Directories that a server must see beside the workspace: its own, and where imports resolve to."""
-    prefixes = [Path(sys.prefix), Path(sys.base_prefix), servers_dir()]
-    places = [*(one for one in prefixes if one.is_dir()), *grants(Path(sys.prefix), root)]
+    places = [*grants(Path(sys.prefix), root), *([servers_dir()] if servers_dir().is_dir() else [])]
     places += grants(_prefix_of(python), root) if python else []
     places += workspace_policy(root).readable
     node = find_node() if _wants_node(program) else None
