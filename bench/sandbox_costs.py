@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from sandbox import BackendName, Sandbox, bubblewrap, open_sandbox
+from sandbox import BackendName, Sandbox, bubblewrap, bubblewrap_inside, open_sandbox
 from sandbox.docker_engine import DEFAULT_IMAGE, client, owner
 from sandbox.open import docker_problem
 from sandbox.snapshot import layers_work
@@ -124,7 +124,8 @@ def bench_exec(rounds: int, swe_rex: str | None) -> None:
             sandbox = stack.enter_context(open_sandbox(root, backend=backend))
             ways[f"{backend}: warm exec"] = lambda s=sandbox: s.exec(["true"])  # type: ignore[misc]
             if backend == "bubblewrap":
-                ways["bubblewrap, no control groups: warm exec"] = lambda s=sandbox: without_groups(s)  # type: ignore[misc]
+                other = stack.enter_context(open_sandbox(root, backend=backend))
+                ways["bubblewrap, no control groups: warm exec"] = lambda s=other: without_groups(s)  # type: ignore[misc]
                 ways["`bwrap --unshare-all`, nothing else"] = lambda: run(*BARE)
         if docker_problem() is None:
             flags = ["--rm", "--network", "none", "--cap-drop", "ALL"]
@@ -154,7 +155,7 @@ BARE = (
 
 def without_groups(sandbox: Sandbox) -> None:
     """As in a user session that has no control group of its own."""
-    with mock.patch.object(bubblewrap, "make_group", lambda **_: None):
+    with mock.patch.object(bubblewrap_inside, "make_group", lambda **_: None):
         sandbox.exec(["true"])
 
 

@@ -1,4 +1,4 @@
-"""The bubblewrap backend: one namespace set per command, a few milliseconds each.
+"""The bubblewrap backend: one namespace set per command, made ahead where several commands are run.
 
 In: commands. Out: results. Each command gets its own user, pid, mount, network, ipc, uts and cgroup
 namespaces, an empty read-only root with `/usr` and a handful of `/etc` files in it, private `/proc`, `/dev`
@@ -11,35 +11,24 @@ Not covered: how much all files of a workspace that is no layer may grow togethe
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
 import signal
 import subprocess
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
-from sandbox.accounted import start_accounted
-from sandbox.bubblewrap_view import environment, git_read_only, uid_inside, view
-from sandbox.cgroups import Group, make_group
+from sandbox.bubblewrap_inside import SHELL, Inside, Place
+from sandbox.bubblewrap_view import git_read_only, uid_inside, view
 from sandbox.contract import ExecResult, Limits, Policy, Sandbox, SandboxFault, Talk
-from sandbox.limits import (
-    DiskWatcher,
-    MemoryWatcher,
-    command_env,
-    command_with_limits,
-    rlimits,
-    write_accounts,
-)
+from sandbox.limits import DiskWatcher, MemoryWatcher, command_env, write_accounts
 from sandbox.process import Finished
-from sandbox.seccomp import filter_descriptor
 from sandbox.workspace import Workspace, use
 
-# Process 1 of the namespace. It outlives the command by an instant, so that a signal that the command
-# sends itself has its default effect, and what it says about the command's death goes nowhere.
-_INIT = 'exec 3>&2 2>/dev/null; (exec "$@" 2>&3 3>&-); exit $?'
+_SEVERAL = 2
 
 
 class BubblewrapSandbox(Sandbox):
@@ -55,6 +44,9 @@ class BubblewrapSandbox(Sandbox):
         self.root = workspace.root
         self.policy = policy
         self._closed = False
+        self._lock = threading.Lock()
+        self._waiting: Inside | None = None
+        self._commands = 0
         self._owner = owner_of(workspace.root)
         self._view = view(workspace, policy, self._owner)
         write_accounts(workspace.private, uid_inside(), uid_inside())
@@ -78,65 +70,54 @@ class BubblewrapSandbox(Sandbox):
         if self._closed:
             raise SandboxFault("the sandbox is closed", fix="open it again")
         limits = limits or self.policy.limits
-        around = 3  # bubblewrap, and two shells
-        group = make_group(memory_mb=limits.memory_mb, processes=limits.processes + around)
+        workdir = self._workspace.resolve(cwd)
+        place = Place.now([*self._view, *git_read_only(self._workspace)], limits, self._owner)
+        inside = self._take(place)
         try:
-            return self._run(
-                [
-                    *self._view,
-                    *git_read_only(self._workspace),
-                    *environment(command_env(self.policy, env)),
-                    "--chdir",
-                    self._workspace.resolve(cwd),
-                ],
-                argv,
-                group,
-                stdin,
-                limits,
-                limits.wall_s if timeout_s is None else timeout_s,
-            )
+            inside.begin(argv, command_env(self.policy, env), workdir)
+            return self._serve(inside, stdin, limits.wall_s if timeout_s is None else timeout_s)
         finally:
-            if group:
-                group.remove()
+            inside.remove()
+            self._make_next(place)
 
-    def _run(
-        self,
-        view: list[str],
-        argv: Sequence[str],
-        group: Group | None,
-        stdin: bytes | Talk,
-        limits: Limits,
-        timeout_s: float,
-    ) -> ExecResult:
-        with _Channel() as channel:
-            if group is None:
-                argv = command_with_limits(argv, limits)
-            running = start_accounted(
-                [bwrap_program(), *view, *channel.options, "--", "/bin/sh", "-c", _INIT, "sh", *argv],
-                env={"PATH": os.defpath},
-                pass_fds=channel.theirs,
-                owner=self._owner,
-                enter=group.doors() if group else (),
-                rlimits=rlimits(limits) if group else None,
-            )
-            tree = _Tree(channel.first_process())
-            watcher = None if group else MemoryWatcher(tree.init, limits.memory_mb, tree.kill)
-            disk = DiskWatcher(self._workspace.changes, limits.disk_mb, tree.kill)
+    def _serve(self, inside: Inside, stdin: bytes | Talk, timeout_s: float) -> ExecResult:
+        tree, limits = inside.tree, inside.place.limits
+        watcher = None if inside.group else MemoryWatcher(tree.init, limits.memory_mb, tree.kill)
+        disk = DiskWatcher(self._workspace.changes, limits.disk_mb, tree.kill)
 
-            def tick() -> None:
-                disk.tick()
-                if watcher:
-                    watcher.tick()
+        def tick() -> None:
+            disk.tick()
+            if watcher:
+                watcher.tick()
 
-            done = running.wait(
-                stdin=stdin,
-                timeout_s=timeout_s,
-                keep=limits.output_bytes,
-                kill=tree.kill,
-                tick=tick if watcher or self._workspace.changes else None,
-            )
-            result = _result(done, tree, channel.exit_code(), group, watcher)
-            return replace(result, disk_full=disk.over)
+        done = inside.running.wait(
+            stdin=stdin,
+            timeout_s=timeout_s,
+            keep=limits.output_bytes,
+            kill=tree.kill,
+            tick=tick if watcher or self._workspace.changes else None,
+        )
+        return replace(_result(done, inside, watcher), disk_full=disk.over)
+
+    def _take(self, place: Place) -> Inside:
+        """One that was made ahead, where it fits; else a new one."""
+        with self._lock:
+            waiting, self._waiting = self._waiting, None
+        if waiting and waiting.fits(place):
+            return waiting
+        if waiting:
+            _throw_away(waiting)
+        return Inside(place)
+
+    def _make_next(self, place: Place) -> None:
+        """Make one ahead, where more commands can be expected: the second one makes a third likely, while many forks
+        live for one alone."""
+        with self._lock:
+            self._commands += 1
+            if self._closed or self._waiting or self._commands < _SEVERAL:
+                return
+            with contextlib.suppress(SandboxFault, OSError):  # the next command tells
+                self._waiting = Inside(place)
 
     def fork(self) -> BubblewrapSandbox:
         return use(self._workspace.fork(), lambda fork: BubblewrapSandbox(fork, self.policy))
@@ -145,20 +126,23 @@ class BubblewrapSandbox(Sandbox):
         return self._workspace.diff()
 
     def close(self) -> None:
-        if not self._closed:
-            self._closed = True
+        with self._lock:
+            closed, self._closed = self._closed, True
+            waiting, self._waiting = self._waiting, None
+        if waiting:
+            _throw_away(waiting)
+        if not closed:
             self._workspace.close()
 
 
-def bwrap_program() -> str:
-    """Its path, if it is there."""
-    return shutil.which("bwrap") or "bwrap"
+def _throw_away(waiting: Inside) -> None:
+    waiting.discard()
+    waiting.remove()
 
 
-def _result(
-    done: Finished, tree: _Tree, exit_code: int | None, group: Group | None, watcher: MemoryWatcher | None
-) -> ExecResult:
-    if exit_code is None and not tree.killed:
+def _result(done: Finished, inside: Inside, watcher: MemoryWatcher | None) -> ExecResult:
+    group, exit_code = inside.group, inside.exit_code()
+    if exit_code is None and not inside.tree.killed:
         reason = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
         raise SandboxFault(
             f"bubblewrap could not set up the sandbox: {reason or 'no reason given'}",
@@ -187,80 +171,6 @@ def _result(
     )
 
 
-class _Channel:
-    """bubblewrap's status pipe, and the system-call filter.
-
-    The command never sees them: bubblewrap closes them before it starts it.
-    """
-
-    def __init__(self) -> None:
-        self._status, status_theirs = os.pipe()
-        self.theirs = [status_theirs]
-        self.options = ["--json-status-fd", str(status_theirs)]
-        filter_ = filter_descriptor()
-        if filter_ is not None:
-            self.theirs.append(filter_)
-            self.options += ["--seccomp", str(filter_)]
-        self._text = b""
-
-    def __enter__(self) -> _Channel:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._close_theirs()
-        os.close(self._status)
-
-    def _close_theirs(self) -> None:
-        while self.theirs:
-            os.close(self.theirs.pop())
-
-    def first_process(self) -> int | None:
-        """Host id of the namespace's process 1; None when bubblewrap failed before it."""
-        self._close_theirs()
-        while b"\n" not in self._text:
-            data = os.read(self._status, 4096)
-            if not data:
-                return None
-            self._text += data
-        pid: int | None = json.loads(self._text.split(b"\n")[0]).get("child-pid")
-        return pid
-
-    def exit_code(self) -> int | None:
-        """As bubblewrap reports it, to be asked when the processes are gone; None when the command was never
-        started, or all was killed."""
-        while data := os.read(self._status, 4096):
-            self._text += data
-        said = {
-            key: value for line in self._text.split(b"\n") if line for key, value in json.loads(line).items()
-        }
-        code: int | None = said.get("exit-code")
-        return code
-
-
-class _Tree:
-    """The processes of one command, as seen from outside."""
-
-    def __init__(self, init: int | None) -> None:
-        """`init`: host id of process 1."""
-        self.killed = False
-        self.init = init
-        self._handle: int | None = None
-        if init is not None:
-            with contextlib.suppress(ProcessLookupError):
-                self._handle = os.pidfd_open(init)
-
-    def kill(self) -> None:
-        """Kill process 1 of the namespace: the kernel kills all others before it reports its end."""
-        self.killed = True
-        if self._handle is not None:
-            with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(self._handle, signal.SIGKILL)
-
-    def __del__(self) -> None:
-        if self._handle is not None:
-            os.close(self._handle)
-
-
 def owner_of(root: Path) -> tuple[int, int] | None:
     """Whom commands become, if not ourselves: for a root caller the workspace's owner, so that files stay theirs."""
     found = root.stat()
@@ -272,6 +182,8 @@ def why_not() -> tuple[str, str] | None:
     """None when bubblewrap works here; else what is wrong and the fix. Tried for real, once."""
     if shutil.which("bwrap") is None:
         return "bubblewrap is not installed", "`sudo apt install bubblewrap` (or dnf, pacman)"
+    if not os.access(SHELL, os.X_OK):
+        return f"there is no {SHELL}, which starts commands in it", "`sudo apt install bash` (or dnf, apk)"
     trial = [
         "bwrap", "--unshare-user", "--unshare-pid", "--unshare-net", "--ro-bind", "/", "/", "--proc", "/proc",
         "--", "true",

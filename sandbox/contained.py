@@ -13,7 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from sandbox.bubblewrap import bwrap_program, owner_of, why_not
+from sandbox.bubblewrap import owner_of, why_not
+from sandbox.bubblewrap_inside import bwrap_program
 from sandbox.bubblewrap_view import environment, view_read_only
 from sandbox.contract import Policy
 from sandbox.seccomp import filter_descriptor

@@ -25,6 +25,7 @@ from sandbox import (
     SandboxFault,
     accounted,
     bubblewrap,
+    bubblewrap_inside,
     docker_engine,
     open_sandbox,
     python_policy,
@@ -108,8 +109,8 @@ def test_opened_and_closed_leaves_nothing(
 OWNER = """
 import sys, time
 from pathlib import Path
-from sandbox import bubblewrap, open_sandbox
-if "--no-groups" in sys.argv: bubblewrap.make_group = lambda **_: None
+from sandbox import bubblewrap_inside, open_sandbox
+if "--no-groups" in sys.argv: bubblewrap_inside.make_group = lambda **_: None
 sandbox = open_sandbox(Path(sys.argv[1]), backend=sys.argv[2], forks_in=Path(sys.argv[3]))
 print("ready", flush=True)
 sandbox.exec(["sh", "-c", f"(setsid sleep {sys.argv[4]} &); sleep {sys.argv[4]}"])
@@ -227,7 +228,7 @@ def test_unknown_backend(repo: Path) -> None:
 def no_groups(monkeypatch: pytest.MonkeyPatch) -> None:
     if problem := bubblewrap.why_not():
         pytest.skip(f"bubblewrap: {problem[0]}")
-    monkeypatch.setattr(bubblewrap, "make_group", lambda **_: None)
+    monkeypatch.setattr(bubblewrap_inside, "make_group", lambda **_: None)
 
 
 def test_a_peak_smaller_than_our_own_is_known(no_groups: None, open_here) -> None:
