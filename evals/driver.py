@@ -34,6 +34,7 @@ from collections.abc import Callable
 from typing import Any
 
 from evals.driver_contained import contained
+from evals.driver_kept import Kept
 from evals.driver_supervisor import Supervisor, receive, sweep
 from evals.driver_wire import (
     EXCEPTION,
@@ -94,7 +95,7 @@ def load(job: dict[str, Any], module_name: str) -> dict[str, Any]:
     module = types.ModuleType(module_name)
     sys.modules[module_name] = module
     space = module.__dict__
-    sys.setrecursionlimit(50_000)
+    sys.setrecursionlimit(RECURSION_LIMIT)
     if job["prelude"]:
         exec(compile(job["prelude"], "<prelude>", "exec", dont_inherit=True), space)  # noqa: S102
         GIVEN.update(given_classes(space))
@@ -221,6 +222,7 @@ def answer(job: dict[str, Any], space: dict[str, Any], text: str) -> str:
 
 
 _dumps = json.dumps
+RECURSION_LIMIT = 50_000
 SLOW_LOAD_S = 0.0015
 """A program that takes longer to load (CPU seconds) is loaded once, and forked for each test."""
 
@@ -271,8 +273,8 @@ TOLD_S, TOLD_BYTES = 0.002, 1 << 15
 
 
 def run_several(job: dict[str, Any]) -> None:
-    """Tests one after the other in this process, each with the program loaded anew. Whatever is not a plain result
-    ends it: that test is the supervisor's to try in a process of its own."""
+    """Tests one after the other in this process, each with the program as it is newly loaded. Whatever is not a plain
+    result ends it: that test is the supervisor's to try in a process of its own."""
     line = Line()
     try:
         job["program"] = compile(job["code"], "<solution>", "exec", dont_inherit=True)
@@ -294,14 +296,23 @@ def run_several(job: dict[str, Any]) -> None:
 
 
 def returned(job: dict[str, Any], line: Line) -> Callable[[dict[str, Any], str], str | None]:
-    """How to run functional tests of this program: load it again for each, or fork what was loaded."""
+    """How to run functional tests of this program: load it again where the one before may have changed it, or fork
+    what was loaded, where that is slow."""
     loaded, cost = timed_load(job)
-    if SLOW_LOAD_S < cost < 20 * SLOW_LOAD_S:  # it may be the first touch of pages, which comes once
+    kept, used = Kept(loaded), False
+    slow = cost > SLOW_LOAD_S and kept.can_hold
+    if slow and cost < 20 * SLOW_LOAD_S:  # it may be the first touch of pages, which comes once
         loaded, cost = timed_load(job)
-    slow = cost > SLOW_LOAD_S
+        kept, slow = Kept(loaded), cost > SLOW_LOAD_S
 
     def again(job: dict[str, Any], text: str) -> str:
-        return answer(job, load(job, "solution"), text)
+        nonlocal loaded, kept, used
+        if used and not kept.is_as_before():
+            loaded = load(job, "solution")
+            kept = Kept(loaded)
+        used = True
+        sys.setrecursionlimit(RECURSION_LIMIT)
+        return answer(job, loaded, text)
 
     def forked(job: dict[str, Any], text: str) -> None:
         line.tell()

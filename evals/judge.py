@@ -34,7 +34,7 @@ from sandbox import BackendName, ExecResult, Limits, Policy, Sandbox, SandboxFau
 
 __all__ = ["JUDGE_VERSION", "Attempt", "Judge", "JudgeLimits", "OnResult", "driver_command", "judge_policy"]
 
-JUDGE_VERSION = "2"
+JUDGE_VERSION = "3"
 """Changes when a verdict can: stored judgements of another version are made again."""
 
 OnResult = Callable[[int, Judgement], None]
@@ -259,7 +259,7 @@ def driver_command() -> tuple[str, ...]:
     return "-c", _BOOT.replace("PACKED", packed)
 
 
-_DRIVER = ("driver_wire", "driver_contained", "driver_supervisor", "driver")
+_DRIVER = ("driver_wire", "driver_contained", "driver_kept", "driver_supervisor", "driver")
 _BOOT = """\
 import base64, marshal, site, sys, types
 site.setquit(); site.setcopyright(); site.sethelper()

@@ -34,16 +34,14 @@ class JudgeLimits:
     """Multiplies each problem's own `time_limit_s`, which bounds CPU seconds per test."""
     wall_factor: float = 3.0
     """Wall-clock seconds allowed per CPU second: a busy machine is not the program's fault."""
-    total_factor: float = 12.0
-    """All tests of one program together, in units of its time limit (wall clock)."""
     memory_mb: int = 1024
     """MiB of address space per process."""
     output_bytes: int = 4 << 20
     """Bytes that one test may print or return."""
 
-    def cpu_s(self, problem: Problem) -> float:
-        """The longest that a test may take."""
-        return max(map(problem.limit_s, range(len(problem.tests)))) * self.time_scale
+    def cpu_s(self, problem: Problem) -> list[float]:
+        """How long each test may take."""
+        return [problem.limit_s(number) * self.time_scale for number in range(len(problem.tests))]
 
     def outputs(self, problem: Problem) -> int:
         """Bytes that all tests of one program together may print or return: twice the right ones, in whole
@@ -53,8 +51,7 @@ class JudgeLimits:
 
     def worst_s(self, problem: Problem) -> float:
         """Wall-clock seconds after which even the driver must be done with one program."""
-        cpu = self.cpu_s(problem)
-        return cpu * (self.total_factor + self.wall_factor) + 5
+        return sum(self.cpu_s(problem)) * self.wall_factor + 5
 
 
 @dataclass(eq=False)
@@ -229,23 +226,22 @@ def _are_results(value: Any) -> TypeGuard[list[list[str]]]:
 def make_job(work: Work, limits: JudgeLimits) -> Job:
     """What the driver gets for the run that `work` asks for."""
     problem = work.asked.problem
-    cpu = limits.cpu_s(problem)
+    cpu_s = limits.cpu_s(problem)
     payload = {
         "id": work.index,
         "style": problem.tests[0].kind,
         "code": work.asked.code,
         "prelude": problem.prelude,
         "entry_point": problem.entry_point or "",
-        "cpu_s": cpu,
-        "wall_s": cpu * limits.wall_factor,
-        "total_s": cpu * limits.total_factor,
+        "cpu_s": max(cpu_s),
+        "wall_s": max(cpu_s) * limits.wall_factor,
+        "total_s": sum(cpu_s),
         "memory_mb": limits.memory_mb,
         "output_bytes": limits.output_bytes,
         "outputs_bytes": limits.outputs(problem),
         "shared": work.asked.shared,
     }
     nonce = secrets.token_hex(16)
-    cpu_s = [problem.limit_s(number) * limits.time_scale for number in range(len(problem.tests))]
     bounds = [{"cpu_s": one, "wall_s": one * limits.wall_factor} for one in cpu_s]
     inputs = [test.input for test in problem.tests]
     return Job(payload, {"nonce": nonce, "inputs": inputs, "limits": bounds}, nonce)

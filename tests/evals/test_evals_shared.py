@@ -107,6 +107,15 @@ def test_drivers_at_once_do_not_meet(judge: Judge) -> None:
     assert [j.verdict for j in found][7:] == [Verdict.PASSED] * 5
 
 
+def test_a_program_may_take_its_time_on_each_of_many_tests() -> None:
+    """Limits are each test's: slow on all of twenty is as right as slow on one."""
+    slow = "import time\ndef f(n):\n    time.sleep(0.2)\n    return 1"
+    with Judge(limits=JudgeLimits(time_scale=0.03)) as judge:  # 0.3 s of processor time, 0.9 s by the clock
+        assert judge.judge(problem(*["1"] * 20), slow).verdict is Verdict.PASSED
+        stuck = judge.judge(problem("1", "1"), slow.replace("0.2", "2"))
+    assert (stuck.verdict, stuck.failing_test) == (Verdict.TIMED_OUT, 0)
+
+
 SLEEPY = """
 import sys, time
 n = int(sys.stdin.read())
