@@ -1,9 +1,9 @@
 """evals: who runs the programs inside the sandbox: starts them, bounds them, asks them, says how each test went.
 
 In: jobs and tests on stdin, a socket to the zygote. Out: a result frame a program, and before it how the tests of a
-longer one went so far. Several tests of one program are
-first put to one process, which loads the program anew where a test may have changed it; the first test that it does not simply answer,
-and all after it, get a process each, forked from the zygote. Not covered: comparing (outside the sandbox).
+longer one went so far. Several tests of one program are first put to one process, which loads the program anew where a
+test may have changed it; the first test that it does not simply answer, and all after it, get a process each, forked
+from the zygote. Not covered: comparing (outside the sandbox).
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from evals.driver_wire import (
     MEMORY,
     OK,
     OUTPUT,
+    STOCK,
     TIMEOUT,
     WRONG,
     framed,
@@ -63,6 +64,18 @@ def receive(sock: Any) -> tuple[bytes, list[int]]:
     return message, list(fds)
 
 
+def reply(ask: Any) -> bytes:
+    """What the zygote answers.
+
+    Raises:
+        EOFError: it died, or could not clean up: nothing more can be trusted here.
+    """
+    said: bytes = ask.recv(16)
+    if not said:
+        raise EOFError
+    return said
+
+
 class Child:
     """A process of one program, the pipes to and from it, and how it ended. `spare` go to it as 0 and 1."""
 
@@ -77,17 +90,11 @@ class Child:
         self.back, its = os.pipe()
         fds = array.array("i", (theirs, its, *spare))
         ask.sendmsg([mode], [(1, 1, fds)])  # SOL_SOCKET, SCM_RIGHTS
-        self.pid = int.from_bytes(self._reply(), "big")
+        self.pid = int.from_bytes(reply(self.ask), "big")
         for fd in fds:
             os.close(fd)
         with contextlib.suppress(BrokenPipeError):
             write_frame(self.to, job)
-
-    def _reply(self) -> bytes:
-        reply: bytes = self.ask.recv(16)
-        if not reply:
-            raise EOFError  # the zygote died, or could not clean up: nothing more can be trusted here
-        return reply
 
     def ended(self, *, now: bool = False) -> bool:
         """Reap it, with all that it left. False when it had to be ended: after the deadline, or `now`."""
@@ -100,7 +107,7 @@ class Child:
             if not select.select([self.ask], [], [], left)[0]:
                 in_time = False
                 self._kill()
-            status = int.from_bytes(self._reply(), "big")
+            status = int.from_bytes(reply(self.ask), "big")
             if os.WIFSIGNALED(status):
                 self.signal = os.WTERMSIG(status)
             else:
@@ -427,6 +434,7 @@ class Supervisor:
         self.ask, self.out = ask, out
         self.compiled, self.check, self.described = compiled, check, described
         self.mail = Mail(0)
+        self._stocked = False
         self._seconds: list[float] = []
         self._depth = sys.getrecursionlimit()
         self.folder = f"{os.environ.get('TMPDIR', '/tmp').rstrip('/')}/program-{os.urandom(8).hex()}"  # noqa: S108
@@ -457,20 +465,24 @@ class Supervisor:
     def _program(self, job: dict[str, Any]) -> None:
         results: list[list[str]]
         shared, self._seconds = 0, []
+        if not self._stocked and "numpy" in job["code"]:
+            self._stocked = True
+            self.ask.send(STOCK)
+            reply(self.ask)
         if job["style"] == "assert":
             nonce, results = self._asserts(job)
         else:
             tests = self.mail.next()
             nonce = tests["nonce"]
             results, shared = self._tests(job, tests)
-        reply = {
+        found = {
             "nonce": nonce,
             "id": job["id"],
             "shared": shared,
             "results": results,
             "seconds": self._seconds,
         }
-        write_frame(self.out, reply)
+        write_frame(self.out, found)
 
     def _tests(self, job: dict[str, Any], tests: dict[str, Any]) -> tuple[list[list[str]], int]:
         """[status, output or reason] of each test that ran, and how many of them shared a process."""

@@ -17,6 +17,8 @@ from typing import Any
 OK, WRONG, EXCEPTION, TIMEOUT, MEMORY, OUTPUT = "ok", "wrong", "exception", "timeout", "memory", "output"
 FRESH = "fresh"
 """A process that answers several tests gives up: this test, and those after it, want a process each."""
+STOCK = b"s"
+"""To the zygote: a program that comes may import the libraries which take long; back from it: they are imported."""
 
 
 def read_exactly(fd: int, count: int) -> bytes:

