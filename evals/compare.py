@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
@@ -20,6 +21,8 @@ STDIN_TOLERANCE = 1e-6
 """Absolute or relative, of numbers that are written with a point or an exponent; contests' usual bound."""
 FUNCTIONAL_TOLERANCE = 1e-5
 """Absolute or relative, of floats; LeetCode's own bound."""
+EXACT_TOLERANCE = 1e-9
+"""Absolute, of a float that is returned where a whole number is expected."""
 
 
 def usual_mismatch(test: TestCase, given: str) -> str | None:
@@ -152,7 +155,7 @@ def json_mismatch(given: str, expected: str) -> str | None:
         return f"no JSON result: {error}"
     try:
         right = json.loads(expected, parse_int=_integer)
-    except ValueError:
+    except (ValueError, RecursionError):
         right = expected
     return None if _same_value(value, right) else f"{_short(given)}, expected {_short(expected)}"
 
@@ -162,9 +165,15 @@ def _integer(text: str) -> int | Decimal:
     return int(text) if len(text) < 4000 else Decimal(text)
 
 
+_PADDED = re.compile(r"[+-]?0\d+")
+"""A word of digits rather than a number: a string of bits, a time, a code."""
+
+
 def _same_token(given: str, expected: str) -> bool:
     if given == expected:
         return True
+    if "_" in given or _PADDED.fullmatch(given) or _PADDED.fullmatch(expected):
+        return False
     try:
         value, right = Decimal(given), Decimal(expected)
     except InvalidOperation:
@@ -175,7 +184,8 @@ def _same_token(given: str, expected: str) -> bool:
         return True
     if not any(mark in expected for mark in ".eE"):
         return False
-    return math.isclose(value, right, rel_tol=STDIN_TOLERANCE, abs_tol=STDIN_TOLERANCE)
+    near = float(value), float(right)
+    return math.isfinite(near[1]) and math.isclose(*near, rel_tol=STDIN_TOLERANCE, abs_tol=STDIN_TOLERANCE)
 
 
 def _same_value(given: object, expected: object) -> bool:
@@ -191,8 +201,8 @@ def _same_value(given: object, expected: object) -> bool:
 
 
 def _same_number(given: float, expected: float) -> bool:
-    if isinstance(given, int) and isinstance(expected, int):
-        return given == expected
+    if isinstance(expected, int):  # a whole number has no tolerance; 2.0 and 0.1 * 10 are as good as one
+        return given == expected or (isinstance(given, float) and abs(given - expected) <= EXACT_TOLERANCE)
     try:
         return math.isclose(given, expected, rel_tol=FUNCTIONAL_TOLERANCE, abs_tol=FUNCTIONAL_TOLERANCE)
     except OverflowError:

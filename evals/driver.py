@@ -34,6 +34,7 @@ from collections.abc import Callable
 from typing import Any
 
 from evals.driver_contained import contained
+from evals.driver_filter import install
 from evals.driver_kept import Kept
 from evals.driver_supervisor import Supervisor, receive, sweep
 from evals.driver_wire import (
@@ -96,13 +97,18 @@ def load(job: dict[str, Any], module_name: str) -> dict[str, Any]:
     module = types.ModuleType(module_name)
     sys.modules[module_name] = module
     space = module.__dict__
-    sys.setrecursionlimit(RECURSION_LIMIT)
+    sys.setrecursionlimit(DEPTH[job["style"]])
     if job["prelude"]:
         exec(compile(job["prelude"], "<prelude>", "exec", dont_inherit=True), space)  # noqa: S102
         GIVEN.update(given_classes(space))
-    program = job.get("program") or compile(job["code"], "<solution>", "exec", dont_inherit=True)
+    program = job.get("program") or compiled_program(job)
     exec(program, space)  # noqa: S102
     return space
+
+
+def compiled_program(job: dict[str, Any]) -> types.CodeType:
+    """A byte order mark is no part of it: of a file, Python takes it off, too."""
+    return compile(job["code"].removeprefix("\ufeff"), "<solution>", "exec", dont_inherit=True)
 
 
 def given_classes(space: dict[str, Any]) -> dict[str, type]:
@@ -169,8 +175,9 @@ def dress() -> None:
     sys.argv = ["solution.py"]
     streams(io.FileIO(0, closefd=False), io.FileIO(1, "w", closefd=False))
     sys.stderr = io.TextIOWrapper(
-        io.BufferedWriter(io.FileIO(2, "w", closefd=False)), encoding="utf-8", write_through=True
-    )
+        io.BufferedWriter(io.FileIO(2, "w", closefd=False)), encoding="utf-8", errors="backslashreplace",
+        write_through=True,
+    )  # fmt: skip
     vars(sys).update(__stderr__=sys.stderr)
     sys.set_int_max_str_digits(0)
 
@@ -178,6 +185,7 @@ def dress() -> None:
 def streams(source: Any, target: Any) -> None:
     sys.stdin = io.TextIOWrapper(io.BufferedReader(source), encoding="utf-8")
     sys.stdout = io.TextIOWrapper(io.BufferedWriter(target), encoding="utf-8")
+    vars(sys.stdin)["mode"], vars(sys.stdout)["mode"] = "r", "w"  # as python has them: fast readers look
     vars(sys).update(__stdin__=sys.stdin, __stdout__=sys.stdout)
 
 
@@ -223,7 +231,8 @@ def answer(job: dict[str, Any], space: dict[str, Any], text: str) -> str:
 
 
 _dumps = json.dumps
-RECURSION_LIMIT = 50_000
+DEPTH = {"stdin": 50_000, "functional": 550_000, "assert": 50_000}
+"""Frames: what LiveCodeBench sets, and LeetCode for its own problems."""
 SLOW_LOAD_S = 0.0015
 """A program that takes longer to load (CPU seconds) is loaded once, and forked for each test."""
 
@@ -278,7 +287,7 @@ def run_several(job: dict[str, Any]) -> None:
     result ends it: that test is the supervisor's to try in a process of its own."""
     line = Line()
     try:
-        job["program"] = compile(job["code"], "<solution>", "exec", dont_inherit=True)
+        job["program"] = compiled_program(job)
         if not contained(job["program"]):
             raise Unplain
         run = printed if job["style"] == "stdin" else returned(job, line)
@@ -312,7 +321,7 @@ def returned(job: dict[str, Any], line: Line) -> Callable[[dict[str, Any], str],
             loaded = load(job, "solution")
             kept = Kept(loaded)
         used = True
-        sys.setrecursionlimit(RECURSION_LIMIT)
+        sys.setrecursionlimit(DEPTH["functional"])
         return answer(job, loaded, text)
 
     def forked(job: dict[str, Any], text: str) -> None:
@@ -342,7 +351,7 @@ def run_functional_loaded(job: dict[str, Any], space: dict[str, Any], text: str)
 def printed(job: dict[str, Any], text: str) -> str:
     """What the program prints when it reads `text`, streams in memory."""
     shown = io.BytesIO()
-    streams(io.BytesIO(text.encode()), shown)
+    streams(io.BytesIO(text.encode("utf-8", "surrogatepass")), shown)
     out = sys.stdout
     try:
         load(job, "__main__")
@@ -458,11 +467,26 @@ def compiled(job: dict[str, Any], text: str) -> list[types.CodeType]:
     return [compile(part, name, "exec", dont_inherit=True) for name, part in parts.items() if part]
 
 
-def guard() -> None:
+def guard() -> ctypes.CDLL:
     """Not dumpable (no tracing, no /proc/PID/fd for others), and parent of every orphan below."""
-    prctl = ctypes.CDLL(None, use_errno=True).prctl
-    prctl(4, 0, 0, 0, 0)  # PR_SET_DUMPABLE
-    prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.prctl(4, 0, 0, 0, 0)  # PR_SET_DUMPABLE
+    libc.prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
+    if hasattr(libc, "mallopt"):  # glibc
+        libc.mallopt(-8, 1)  # M_ARENA_MAX, or each thread of a program takes 128 MiB of its address space
+    return libc
+
+
+def shared_places() -> list[str]:
+    """Where programs could leave something for the next one, beside their folder; none where the judge does not say
+    that nobody else is here."""
+    if sys.argv[2:] != [ISOLATED]:
+        return []
+    places = {os.environ.get("TMPDIR", "/tmp"), "/tmp", "/dev/shm", "/dev", os.getcwd()}  # noqa: S108, PTH109
+    return sorted(place for place in places if os.path.isdir(place) and os.access(place, os.W_OK))  # noqa: PTH112
+
+
+ISOLATED = "isolated"
 
 
 def main() -> None:
@@ -472,13 +496,13 @@ def main() -> None:
     out = os.dup(1)
     write_frame(out, "ready")
     mine, its = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
-    supervisor = Supervisor(mine, out, compiled, check, described)
+    supervisor = Supervisor(mine, out, compiled, check, described, shared_places())
     gc.collect()
     gc.freeze()  # a collection in a fork would copy every page of this
     if os.fork() == 0:
         mine.close()
         os.close(out)
-        guard()
+        install(guard())
         zygote(its, supervisor.folder)
     its.close()
     supervisor.run()

@@ -33,6 +33,9 @@ _NAMES = _words(
 )
 _STORES = frozenset(opcode.opmap[name] for name in ("STORE_ATTR", "DELETE_ATTR"))
 _BASES = frozenset(opcode.opmap[name] for name in ("LOAD_NAME", "LOAD_GLOBAL"))
+_WITHIN = frozenset({opcode.opmap["LOAD_ATTR"]})
+_COPY = opcode.opmap.get("COPY", opcode.opmap.get("DUP_TOP"))
+"""What `x.y += 1` does with `x`, before the attribute is read and set."""
 _IMPORT = opcode.opmap["IMPORT_NAME"]
 _SKIPPED = frozenset(opcode.opmap[name] for name in ("CACHE", "EXTENDED_ARG") if name in opcode.opmap)
 
@@ -72,14 +75,15 @@ def _imports(code: types.CodeType) -> bool:
 
 
 def _stores(code: types.CodeType) -> bool:
-    """Whether attributes are set on local things only: `self.x = 1`, not `math.pi = 3`."""
+    """Whether attributes are set on local things only: `self.x = 1`, not `math.pi = 3`, nor `json.decoder.x += 1`."""
     steps = code.co_code[::2]
     if code.co_flags & 2 and _IMPORT in steps:  # CO_NEWLOCALS: in a function, a local name may be a module
         return False
-    last = -1
+    rooted, copied = False, False
     for step in steps:
-        if step in _STORES and last in _BASES:
+        if step in _STORES and (rooted or copied):
             return False
+        copied |= rooted and step == _COPY
         if step not in _SKIPPED:
-            last = step
+            rooted = step in _BASES or (rooted and step in _WITHIN)
     return True

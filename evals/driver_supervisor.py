@@ -257,7 +257,7 @@ def run_alone(ask: Any, job: dict[str, Any], text: str) -> list[str]:
     outs: list[int] = []
     if style == "stdin":
         source = os.memfd_create("stdin")
-        write_all(source, text.encode())
+        write_all(source, text.encode("utf-8", "surrogatepass"))
         os.lseek(source, 0, os.SEEK_SET)
         out, theirs = os.pipe()
         spare, outs = (source, theirs), [out]
@@ -430,7 +430,12 @@ class Supervisor:
         compiled: Compiled,
         check: Check,
         described: Callable[[BaseException], str],
+        shared_places: list[str],
     ) -> None:
+        """
+        Args:
+            shared_places: folders that all programs can write to, and nobody else: emptied of what they leave.
+        """
         self.ask, self.out = ask, out
         self.compiled, self.check, self.described = compiled, check, described
         self.mail = Mail(0)
@@ -439,7 +444,7 @@ class Supervisor:
         self._depth = sys.getrecursionlimit()
         self.folder = f"{os.environ.get('TMPDIR', '/tmp').rstrip('/')}/program-{os.urandom(8).hex()}"  # noqa: S108
         os.mkdir(self.folder, 0o700)  # noqa: PTH102
-        self._as_made = self._state()
+        self._places = [Place(path) for path in (self.folder, *shared_places)]
 
     def run(self) -> None:
         """All programs of this driver. Whoever reads sees which has no result, and starts afresh."""
@@ -563,22 +568,54 @@ class Supervisor:
             signal.setitimer(signal.ITIMER_REAL, 0)
         return [OK, ""]
 
-    def _state(self) -> tuple[int, int, int]:
-        state = os.stat(self.folder)  # noqa: PTH116
+    def _tidy(self) -> None:
+        """Empty folders for the next one."""
+        for place in self._places:
+            place.tidy()
+
+
+class Place:
+    """A folder that programs can write to."""
+
+    def __init__(self, path: str) -> None:
+        self._path = os.path.realpath(path)
+        self._kept = frozenset(os.listdir(path))  # noqa: PTH208
+        self._mode = os.stat(path).st_mode & 0o7777  # noqa: PTH116
+        self._as_made = self._state()
+
+    def _state(self) -> tuple[int, int, int] | None:
+        try:
+            state = os.lstat(self._path)
+        except FileNotFoundError:
+            return None
         return state.st_ino, state.st_mode, state.st_ctime_ns
 
-    def _tidy(self) -> None:
-        """An empty folder for the next one."""
+    def tidy(self) -> None:
+        """Remove what was not there at first, however deep and whatever its modes: folders are taken apart level by
+        level, as their paths may be too long to name."""
         if self._state() == self._as_made:
             return
-        import shutil
-
-        os.chmod(self.folder, 0o700)  # noqa: PTH101
-        for entry in os.scandir(self.folder):
-            if entry.is_dir(follow_symlinks=False):
-                shutil.rmtree(entry.path, ignore_errors=True)
-            else:
-                os.unlink(entry.path)  # noqa: PTH108
+        if not os.path.isdir(self._path) or os.path.islink(self._path):  # noqa: PTH112, PTH114 - it was put in its place
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self._path)  # noqa: PTH108
+            os.mkdir(self._path)  # noqa: PTH102
+        with contextlib.suppress(PermissionError):
+            os.chmod(self._path, self._mode)  # noqa: PTH101
+        left, name = [each for each in os.listdir(self._path) if each not in self._kept], 0  # noqa: PTH208
+        prefix = os.urandom(8).hex()
+        while left:
+            path = f"{self._path}/{left.pop()}"
+            if os.path.islink(path) or not os.path.isdir(path):  # noqa: PTH112, PTH114
+                os.unlink(path)  # noqa: PTH108
+                continue
+            os.chmod(path, 0o700)  # noqa: PTH101
+            for child in os.listdir(path):  # noqa: PTH208
+                if os.path.isdir(f"{path}/{child}") and not os.path.islink(f"{path}/{child}"):  # noqa: PTH112, PTH114
+                    os.chmod(f"{path}/{child}", 0o700)  # noqa: PTH101 - or it cannot be moved
+                name += 1
+                os.rename(f"{path}/{child}", f"{self._path}/{prefix}-{name}")  # noqa: PTH104
+                left.append(f"{prefix}-{name}")
+            os.rmdir(path)  # noqa: PTH106
         self._as_made = self._state()
 
 

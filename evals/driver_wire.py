@@ -195,6 +195,8 @@ def jsonable(value: Any) -> Any:
     for kind in (int, float, str):
         if isinstance(value, kind):
             return kind(value)
+    if type(value).__name__ in ("Decimal", "Fraction"):  # as LiveCodeBench's `==` has them
+        return int(value) if value == int(value) else float(value)
     if isinstance(value, (list, tuple, collections.deque)):
         return [jsonable(item) for item in value]
     if isinstance(value, dict):

@@ -17,6 +17,7 @@ import shutil
 import sys
 import tempfile
 import threading
+import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -214,9 +215,8 @@ class Judge:
         limits = Limits(wall_s=_LONG_S, memory_mb=max(2 * self.limits.memory_mb, 2048), output_bytes=1 << 16)
         try:
             with self._lent() as sandbox:
-                ran = sandbox.exec(
-                    [*self._python, *driver_command(), self._shelf], stdin=shift, limits=limits
-                )
+                arguments = [self._shelf, *([] if sandbox.backend == "host" else [ISOLATED])]
+                ran = sandbox.exec([*self._python, *driver_command(), *arguments], stdin=shift, limits=limits)
         except SandboxFault as fault:
             return Judgement(verdict=Verdict.INFRASTRUCTURE, reason=fault.message)
         return _why_none(ran, shift)
@@ -266,18 +266,22 @@ def driver_command() -> tuple[str, ...]:
     for name in _DRIVER:
         text = resources.files("evals").joinpath(f"{name}.py").read_text("utf-8")
         compiled[name] = compile(text, f"{name}.py", "exec", optimize=2)
-    packed = base64.b64encode(marshal.dumps(compiled)).decode()
+    packed = base64.b64encode(
+        zlib.compress(marshal.dumps(compiled))
+    ).decode()  # one argument: 128 KiB at most
     return "-c", _BOOT.replace("PACKED", packed)
 
 
-_DRIVER = ("driver_wire", "driver_contained", "driver_kept", "driver_supervisor", "driver")
+ISOLATED = "isolated"
+"""Tells a driver that all it can write to is its programs'."""
+_DRIVER = ("driver_wire", "driver_contained", "driver_filter", "driver_kept", "driver_supervisor", "driver")
 _BOOT = """\
-import base64, marshal, site, sys, types
+import base64, marshal, site, sys, types, zlib
 site.setquit(); site.setcopyright(); site.sethelper()
-sys.path += [*site.getsitepackages(), *sys.argv[1:]]
+sys.path += [*site.getsitepackages(), *sys.argv[1:2]]
 modules = {"evals": types.ModuleType("evals")}
 sys.modules.update(modules)
-for name, code in marshal.loads(base64.b64decode("PACKED")).items():
+for name, code in marshal.loads(zlib.decompress(base64.b64decode("PACKED"))).items():
     module = sys.modules["evals." + name] = modules["evals." + name] = types.ModuleType("evals." + name)
     exec(code, vars(module))
 for name in modules:

@@ -37,11 +37,16 @@ class JudgeLimits:
     memory_mb: int = 1024
     """MiB of address space per process."""
     output_bytes: int = 4 << 20
-    """Bytes that one test may print or return."""
+    """Bytes that one test may print or return, or twice the longest right output if that is more."""
 
     def cpu_s(self, problem: Problem) -> list[float]:
         """How long each test may take."""
         return [problem.limit_s(number) * self.time_scale for number in range(len(problem.tests))]
+
+    def output(self, problem: Problem) -> int:
+        """Bytes that one test may print or return: whole units, which say little of the right output's length."""
+        longest = max(len(test.output) for test in problem.tests)
+        return self.output_bytes * (1 + 2 * longest // self.output_bytes)
 
     def outputs(self, problem: Problem) -> int:
         """Bytes that all tests of one program together may print or return: twice the right ones, in whole
@@ -49,9 +54,9 @@ class JudgeLimits:
         right = sum(len(test.output) for test in problem.tests)
         return self.output_bytes * (2 + 2 * right // self.output_bytes)
 
-    def worst_s(self, problem: Problem) -> float:
-        """Wall-clock seconds after which even the driver must be done with one program."""
-        return sum(self.cpu_s(problem)) * self.wall_factor + 5
+    def quiet_s(self, problem: Problem) -> float:
+        """Wall-clock seconds after which a driver that is at work must have said how some test went."""
+        return 2 * max(self.cpu_s(problem)) * self.wall_factor + 5  # once with others, once alone
 
 
 @dataclass(eq=False)
@@ -169,6 +174,7 @@ class Shift:
             if is_wrong(work.asked, self._early, early):
                 self._enough.append(frame({"enough": job.nonce}))
             self._early += len(early)
+            self._wind_on()
             return
         shared, seconds = int(value.get("shared", 0)), [float(one) for one in value.get("seconds", ())]
         now = time.monotonic()
@@ -186,8 +192,12 @@ class Shift:
     def _wind(self, now: float) -> None:
         """The clock starts for the program that is next."""
         self._since = now
-        worst = self._limits.worst_s(self.pending[0].asked.problem) + _SLACK_S if self.pending else _START_S
-        self.deadline = now + worst
+        self._wind_on()
+
+    def _wind_on(self) -> None:
+        """A driver that says nothing for longer than any test may take was stopped."""
+        quiet = self._limits.quiet_s(self.pending[0].asked.problem) + _SLACK_S if self.pending else _START_S
+        self.deadline = time.monotonic() + quiet
 
     def _room(self) -> int:
         """Most bytes that a reply may take."""
@@ -237,7 +247,7 @@ def make_job(work: Work, limits: JudgeLimits) -> Job:
         "wall_s": max(cpu_s) * limits.wall_factor,
         "total_s": sum(cpu_s),
         "memory_mb": limits.memory_mb,
-        "output_bytes": limits.output_bytes,
+        "output_bytes": limits.output(problem),
         "outputs_bytes": limits.outputs(problem),
         "shared": work.asked.shared,
     }

@@ -43,6 +43,12 @@ WHOLE = "def add(a, b):\n    return a + b"
         ("nan", "nan", True),
         ("nan", "1.0", False),
         ("inf", "1e400", False),
+        ("2e400", "1e400", False),
+        ("1e999999999", "1.5", False),
+        ("10", "0010", False),
+        ("0010", "10", False),
+        ("1_000", "1000", False),
+        ("-0.0", "0", True),
     ],
 )
 def test_stdout(given_: str, expected: str, same: bool) -> None:
@@ -53,6 +59,10 @@ def test_stdout(given_: str, expected: str, same: bool) -> None:
     ("given_", "expected", "same"),
     [
         ("true", "1", False),
+        ("2.0", "2", True),
+        ("0.9999999999999999", "1", True),
+        ("100000.5", "100000", False),
+        ("Infinity", "1.0", False),
         ("true", "true", True),
         ("1", "1.0", True),
         ("0.30000000000000004", "0.3", True),

@@ -1,0 +1,105 @@
+"""evals: system calls by which a program could harm the judge's driver, or leave something for the next program.
+
+In: the processes above a program. Out: they cannot be signalled, bounded or slowed by it: the kernel says EPERM. Being
+of the same user, it could otherwise stop them, or set their limits (`prlimit`), of which programs after it would die.
+SysV IPC and message queues, which outlive their processes, are refused. Runs inside the sandbox; standard library
+only. Architectures: x86-64 and arm64; elsewhere nothing is refused.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import struct
+from typing import Any
+
+_LOAD, _EQUAL, _RETURN = 0x20, 0x15, 0x06
+_ALLOW, _EPERM = 0x7FFF0000, 0x00050001
+_X86, _ARM = 0xC000003E, 0xC00000B7
+_MACHINES = {"x86_64": (_X86, 0), "aarch64": (_ARM, 1)}
+_ANY = -1
+"""In place of an argument: the call is refused whatever it says."""
+_CALLS: tuple[tuple[int, int, int], ...] = (
+    (62, 129, 0),  # kill
+    (200, 130, 0),  # tkill
+    (234, 131, 0),  # tgkill
+    (129, 138, 0),  # rt_sigqueueinfo
+    (297, 240, 0),  # rt_tgsigqueueinfo
+    (302, 261, 0),  # prlimit64
+    (142, 118, 0),  # sched_setparam
+    (144, 119, 0),  # sched_setscheduler
+    (203, 122, 0),  # sched_setaffinity
+    (314, 274, 0),  # sched_setattr
+    (434, 434, 0),  # pidfd_open
+    (141, 140, 1),  # setpriority
+    (251, 30, 1),  # ioprio_set
+    (424, 424, _ANY),  # pidfd_send_signal
+    (29, 194, _ANY),  # shmget
+    (64, 190, _ANY),  # semget
+    (68, 186, _ANY),  # msgget
+    (240, 180, _ANY),  # mq_open
+)
+"""Number on x86-64, on arm64, and which argument names a process."""
+_BY_USER = ((141, 140, 0, 2), (251, 30, 0, 3), (72, 25, 1, 8), (72, 25, 1, 15))
+"""Numbers, an argument and its value: setpriority and ioprio_set of all that a user has, and fcntl's F_SETOWN and
+F_SETOWN_EX, which send signals."""
+
+_Line = tuple[int, int, int, int]
+
+
+def ancestors() -> list[int]:
+    """This process and those above it."""
+    found, pid = [], os.getpid()
+    while pid > 0:
+        found.append(pid)
+        try:
+            with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123
+                pid = int(file.read().rsplit(b")", 1)[1].split()[1])
+        except OSError:
+            break
+    return found
+
+
+def program(machine: str, protected: list[int]) -> bytes:
+    """The kernel's classic BPF, eight bytes a line; empty on an architecture that it does not know."""
+    if machine not in _MACHINES:
+        return b""
+    architecture, column = _MACHINES[machine]
+    lines: list[_Line] = [
+        (_LOAD, 0, 0, 4),
+        (_EQUAL, 1, 0, architecture),
+        (_RETURN, 0, 0, _EPERM),
+        (_LOAD, 0, 0, 0),
+    ]
+    for *numbers, argument, value in _BY_USER:
+        lines += _refused(numbers[column], argument, [value], more=True)
+    for *numbers, argument in _CALLS:
+        lines += _refused(numbers[column], argument, protected)
+    lines.append((_RETURN, 0, 0, _ALLOW))
+    return b"".join(struct.pack("HBBI", *line) for line in lines)
+
+
+def _refused(number: int, argument: int, values: list[int], *, more: bool = False) -> list[_Line]:
+    """With the call's number loaded: refuse it where its argument is one of `values`. `more`: another rule follows."""
+    if argument == _ANY:
+        return [(_EQUAL, 0, 1, number), (_RETURN, 0, 0, _EPERM)]
+    body: list[_Line] = [(_LOAD, 0, 0, 16 + 8 * argument)]
+    for value in values:
+        body += [(_EQUAL, 0, 1, value & 0xFFFFFFFF), (_RETURN, 0, 0, _EPERM)]
+    body.append((_LOAD, 0, 0, 0) if more else (_RETURN, 0, 0, _ALLOW))
+    return [(_EQUAL, 0, len(body), number), *body]
+
+
+def install(libc: Any) -> None:
+    """For this process and all that it forks. Where the kernel refuses, nothing is filtered."""
+    pids = ancestors()
+    # -1 is everybody; the groups of those above are theirs.
+    filtered = program(os.uname().machine, [-1, *pids, *{-os.getpgid(pid) for pid in pids[:2]}])
+    if not filtered:
+        return
+    held = ctypes.create_string_buffer(filtered, len(filtered))
+    whole = struct.pack("HxxxxxxP", len(filtered) // 8, ctypes.addressof(held))
+    libc.prctl(38, 1, 0, 0, 0)  # PR_SET_NO_NEW_PRIVS
+    libc.prctl(
+        22, 2, ctypes.create_string_buffer(whole, len(whole)), 0, 0
+    )  # PR_SET_SECCOMP, SECCOMP_MODE_FILTER
