@@ -13,7 +13,7 @@ from datetime import date
 from pathlib import Path
 
 from evals.contract import EvalFault, Problem
-from evals.sets import available_sets, read_problems
+from evals.sets import available_sets, iterate_problems
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ def _known(name: str) -> Known | None:
 def _facts(name: str, path: Path, known: Known | None) -> SetFacts:
     licence, get = (known.licence, known.get) if known else ("not known", "")
     try:
-        problems: Sequence[Problem] = read_problems(path)
+        problems: Sequence[Problem] = list(iterate_problems(path))
     except EvalFault as fault:
         return SetFacts(name, path, licence=licence, get=get, fault=fault.message)
     days = sorted(problem.contest_date for problem in problems if problem.contest_date)

@@ -124,18 +124,20 @@ def run(
         raise typer.BadParameter("either an agent or a model is evaluated", param_hint="--agent")
     if model is None and whole_agent is None:
         raise typer.BadParameter("which model?", param_hint="--model")
+    from evals.report import reading
     from evals.sets import load_set
 
     window = (_day(start), _day(end))
-    chosen = load_set(
-        problems,
-        data=data,
-        limit=limit,
-        start=window[0],
-        end=window[1],
-        difficulty=difficulty,
-        platform=platform,
-    )
+    with reading(problems):
+        chosen = load_set(
+            problems,
+            data=data,
+            limit=limit,
+            start=window[0],
+            end=window[1],
+            difficulty=difficulty,
+            platform=platform,
+        )
     if chosen.left_out:
         typer.echo(
             f"left out, since interactive problems are not supported: {', '.join(chosen.left_out)}", err=True

@@ -57,12 +57,13 @@ def judge(
     from evals.grade import GradeFile, grade, read_solutions
     from evals.judge import Judge, JudgeLimits
     from evals.ray_pool import RayJudge
-    from evals.report import GradeProgress, graded
+    from evals.report import GradeProgress, graded, reading
     from evals.sets import load_set
 
     check_sandbox(sandbox)
     console = Console(stderr=True)
-    chosen = load_set(problems, data=data)
+    with reading(problems):
+        chosen = load_set(problems, data=data)
     if chosen.left_out:
         console.print(f"left out, since interactive problems are not supported: {', '.join(chosen.left_out)}")
     rows = read_solutions(solutions, chosen)
@@ -118,10 +119,12 @@ def calibrate(
     from evals.calibrate import calibrated
     from evals.grade import read_solutions
     from evals.judge import Judge
+    from evals.report import reading
     from evals.sets import load_set, write_sidecar
 
     check_sandbox(sandbox)
-    chosen = load_set(problems, data=data)
+    with reading(problems):
+        chosen = load_set(problems, data=data)
     rows = read_solutions(solutions, chosen)
     console = Console(stderr=True)
 

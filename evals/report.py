@@ -13,7 +13,9 @@ from types import TracebackType
 from typing import Self
 
 from rich.console import Console, Group
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.status import Status
 from rich.table import Table
 
 from evals.catalogue import SetFacts
@@ -92,6 +94,11 @@ class LiveProgress:
 def summary(result: EvalResult) -> Group:
     """Everything worth knowing of a result."""
     return Group(_scores(result), _by_difficulty(result), _verdicts(result), _facts(result))
+
+
+def reading(name: str) -> Status:
+    """Shown on a terminal while a set is read: one of hidden tests by the gigabyte takes a minute."""
+    return Console(stderr=True).status(f"reading {escape(name)}")
 
 
 class GradeProgress:

@@ -63,15 +63,18 @@ def load_set(
             nothing left after the filters.
     """
     name, path = _locate(str(name_or_path), data)
-    problems = read_problems(path)
-    version = _digest(problems)
-    kept = [
-        problem
-        for problem in problems
-        if _in_window(problem, start, end)
-        and (difficulty is None or problem.difficulty.lower() == difficulty.lower())
-        and (platform is None or problem.platform.lower() == platform.lower())
-    ]
+    kept: list[Problem] = []
+    bare: list[Problem] = []  # all of them: of those that are not kept, the tests may take gigabytes
+    digest = hashlib.sha256()
+    for problem in iterate_problems(path):
+        digest.update(_told(problem).encode() + b"\n")
+        bare.append(problem.model_copy(update={"tests": ()}))
+        if (
+            _in_window(problem, start, end)
+            and (difficulty is None or problem.difficulty.lower() == difficulty.lower())
+            and (platform is None or problem.platform.lower() == platform.lower())
+        ):
+            kept.append(problem)
     left_out = tuple(problem.question_id for problem in kept if problem.interactive)
     kept = [problem for problem in kept if not problem.interactive]
     if limit is not None and limit < len(kept):
@@ -79,9 +82,9 @@ def load_set(
     if not kept:
         raise EvalFault(
             f"no problem of {name} is left after the filters",
-            fix=f"the set has {_summary(problems)}; widen the window or drop a filter",
+            fix=f"the set has {_summary(bare)}; widen the window or drop a filter",
         )
-    return ProblemSet(name=name, version=version, problems=tuple(kept), left_out=left_out)
+    return ProblemSet(name=name, version=digest.hexdigest()[:16], problems=tuple(kept), left_out=left_out)
 
 
 def available_sets(data: Path | None = None) -> list[SetInfo]:
@@ -114,13 +117,12 @@ def split(problem_set: ProblemSet, name: str, fraction: float) -> tuple[ProblemS
     )
 
 
-def read_problems(path: Path) -> list[Problem]:
-    """All problems of a JSONL file, in file order.
+def iterate_problems(path: Path) -> Iterator[Problem]:
+    """The problems of a JSONL file, in file order, as they are read.
 
     Raises:
         EvalFault: unreadable, damaged or duplicate records; the message names the line.
     """
-    problems: list[Problem] = []
     seen: dict[str, int] = {}
     more = read_sidecar(sidecar_path(path))
     for number, line in read_lines(path):
@@ -141,10 +143,9 @@ def read_problems(path: Path) -> list[Problem]:
                 fix="remove one of the two lines",
             )
         seen[problem.question_id] = number
-        problems.append(problem)
-    if not problems:
+        yield problem
+    if not seen:
         raise EvalFault(f"{path} holds no problem", fix="give a JSONL file with one problem per line")
-    return problems
 
 
 def sidecar_path(path: Path) -> Path:
@@ -269,14 +270,6 @@ def _in_window(problem: Problem, start: date | None, end: date | None) -> bool:
 def _draw(problems: Sequence[Problem], limit: int, seed: int) -> list[Problem]:
     chosen = set(random.Random(seed).sample(range(len(problems)), limit))  # noqa: S311
     return [problem for index, problem in enumerate(problems) if index in chosen]
-
-
-def _digest(problems: Sequence[Problem]) -> str:
-    digest = hashlib.sha256()
-    for problem in problems:
-        digest.update(_told(problem).encode())
-        digest.update(b"\n")
-    return digest.hexdigest()[:16]
 
 
 def _told(problem: Problem) -> str:

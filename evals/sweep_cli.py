@@ -114,6 +114,7 @@ def sweep(
     if k > n:
         raise typer.BadParameter(f"pass@{k} needs at least {k} samples: -n {k}", param_hint="-k")
     from evals.prompts import as_preset
+    from evals.report import reading
     from evals.sets import load_set
     from models.contract import Decoding
 
@@ -125,7 +126,8 @@ def sweep(
     grid = _grid((temperature, top_k, top_p, min_p, virtual_ssd), rest, preset)
     base, controls = _fixed(preset, family, model, baseline, rest)
     plan = _plan(base, grid, controls, n, k, development)
-    chosen = load_set(problems, data=data, limit=limit, difficulty=difficulty, platform=platform)
+    with reading(problems):
+        chosen = load_set(problems, data=data, limit=limit, difficulty=difficulty, platform=platform)
     weights = adapter or ("none" if preset else "current")
     result = _run(chosen, plan, model, engine, weights, prompts, sandbox, time_scale)
     _finish(result, out, json_file)

@@ -73,6 +73,7 @@ def tokens(
     from pydantic import ValidationError
 
     from evals.prompts import as_preset, default_preset
+    from evals.report import reading
     from evals.sets import load_set
     from models.contract import Decoding
 
@@ -88,11 +89,11 @@ def tokens(
         )
     except ValidationError as error:
         raise typer.BadParameter(str(error.errors()[0]["msg"])) from error
-    chosen = load_set(problems, data=data, limit=limit)
+    with reading(problems):
+        chosen = load_set(problems, data=data, limit=limit)
+        whole = chosen if limit is None else load_set(problems, data=data)
     preset = default_preset(chosen.problems[0].tests[0].kind) if prompts == "auto" else as_preset(prompts)
-    job = _Job(
-        chosen, load_set(problems, data=data), preset, _stage(cut, model), decoding, n, part, solutions, maps
-    )
+    job = _Job(chosen, whole, preset, _stage(cut, model), decoding, n, part, solutions, maps)
     second = (
         None if versus is None and versus_adapter is None else (versus or model, versus_adapter or "none")
     )
