@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Optional
 import typer
 
 from evals import compare_cli, judge_cli, sweep_cli, tokens_cli
-from evals.judge_cli import PRESET_HELP, check_sandbox, on_ray
+from evals.judge_cli import ERRATA_HELP, PRESET_HELP, check_sandbox, on_ray
 from evals.repo_cli import run_repo_tasks
 from models.console import INFRASTRUCTURE, run_app
 
@@ -70,6 +70,7 @@ def run(
     end: Annotated[Optional[str], typer.Option(help="Contests up to this day, YYYY-MM-DD.")] = None,  # noqa: UP045
     difficulty: Annotated[Optional[str], typer.Option()] = None,  # noqa: UP045
     platform: Annotated[Optional[str], typer.Option()] = None,  # noqa: UP045
+    errata: Annotated[bool, typer.Option(help=ERRATA_HELP)] = True,
     sandbox: Annotated[
         str, typer.Option(help="auto, docker, bubblewrap or host (isolates nothing).")
     ] = "auto",
@@ -124,7 +125,7 @@ def run(
         raise typer.BadParameter("either an agent or a model is evaluated", param_hint="--agent")
     if model is None and whole_agent is None:
         raise typer.BadParameter("which model?", param_hint="--model")
-    from evals.report import reading
+    from evals.report import reading, remarks
     from evals.sets import load_set
 
     window = (_day(start), _day(end))
@@ -137,11 +138,10 @@ def run(
             end=window[1],
             difficulty=difficulty,
             platform=platform,
+            errata=errata,
         )
-    if chosen.left_out:
-        typer.echo(
-            f"left out, since interactive problems are not supported: {', '.join(chosen.left_out)}", err=True
-        )
+    for line in remarks(chosen):
+        typer.echo(line, err=True)
     decoding: dict[str, object] = {
         "temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p, "max_tokens": max_tokens,
         "seed": seed, "virtual_ssd": first_stage(virtual_ssd),

@@ -13,6 +13,7 @@ from models.console import INFRASTRUCTURE
 if TYPE_CHECKING:
     from evals.grade import Grade
 
+ERRATA_HELP = "Take every right answer of problems whose records are known to hold one of several."
 PRESET_HELP = "auto, coder-chat, humaneval-chat, official-lcb or official-qwen-coder."
 
 
@@ -42,6 +43,7 @@ def judge(
         Optional[int],  # noqa: UP045
         typer.Option(min=1, help="Programs judged at once; one per core unless given."),
     ] = None,
+    errata: Annotated[bool, typer.Option(help=ERRATA_HELP)] = True,
     sandbox: Annotated[
         str, typer.Option(help="auto, docker, bubblewrap or host (isolates nothing).")
     ] = "auto",
@@ -57,15 +59,15 @@ def judge(
     from evals.grade import GradeFile, grade, read_solutions
     from evals.judge import Judge, JudgeLimits
     from evals.ray_pool import RayJudge
-    from evals.report import GradeProgress, graded, reading
+    from evals.report import GradeProgress, graded, reading, remarks
     from evals.sets import load_set
 
     check_sandbox(sandbox)
     console = Console(stderr=True)
     with reading(problems):
-        chosen = load_set(problems, data=data)
-    if chosen.left_out:
-        console.print(f"left out, since interactive problems are not supported: {', '.join(chosen.left_out)}")
+        chosen = load_set(problems, data=data, errata=errata)
+    for line in remarks(chosen):
+        console.print(line, highlight=False, markup=False)
     rows = read_solutions(solutions, chosen)
     file = GradeFile(out) if out is not None else None
 

@@ -101,6 +101,18 @@ def reading(name: str) -> Status:
     return Console(stderr=True).status(f"reading {escape(name)}")
 
 
+def remarks(chosen: ProblemSet) -> list[str]:
+    """What is judged otherwise than a reader of the set would think, a line each."""
+    lines = []
+    if chosen.left_out:
+        lines.append(f"left out, since interactive problems are not supported: {', '.join(chosen.left_out)}")
+    several = [problem.question_id for problem in chosen.problems if problem.checker is not None]
+    if several:
+        named = ", ".join(several[:12]) + (" …" if len(several) > 12 else "")
+        lines.append(f"judged by a checker: {named}")
+    return lines
+
+
 class GradeProgress:
     """Programs judged and passed so far: a bar on a terminal, a line now and then elsewhere."""
 

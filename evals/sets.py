@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from evals.contract import EvalFault, Problem, ProblemSet
+from evals.errata import known_errata
 from evals.records import EXTRA_FIELDS, problem_from_record
 
 DATA_VARIABLE = "FORKLOCK_DATA"
@@ -48,6 +49,7 @@ def load_set(
     difficulty: str | None = None,
     platform: str | None = None,
     seed: int | None = None,
+    errata: bool = True,
 ) -> ProblemSet:
     """Load a set, then keep a part of it.
 
@@ -57,6 +59,7 @@ def load_set(
         start, end: window of contest dates, both inclusive; problems without a date fall outside.
         difficulty, platform: exact names, case ignored.
         seed: draw the `limit` problems at random with this seed; None takes the first ones.
+        errata: judge problems right whose records are known not to (`evals.errata`).
 
     Raises:
         EvalFault: unknown set, missing extra, unreadable file, a damaged line (with its number), or
@@ -66,7 +69,7 @@ def load_set(
     kept: list[Problem] = []
     bare: list[Problem] = []  # all of them: of those that are not kept, the tests may take gigabytes
     digest = hashlib.sha256()
-    for problem in iterate_problems(path):
+    for problem in iterate_problems(path, errata=errata):
         digest.update(_told(problem).encode() + b"\n")
         bare.append(problem.model_copy(update={"tests": ()}))
         if (
@@ -117,7 +120,7 @@ def split(problem_set: ProblemSet, name: str, fraction: float) -> tuple[ProblemS
     )
 
 
-def iterate_problems(path: Path) -> Iterator[Problem]:
+def iterate_problems(path: Path, *, errata: bool = True) -> Iterator[Problem]:
     """The problems of a JSONL file, in file order, as they are read.
 
     Raises:
@@ -128,9 +131,7 @@ def iterate_problems(path: Path) -> Iterator[Problem]:
     for number, line in read_lines(path):
         try:
             record = json.loads(line)
-            problem = problem_from_record(
-                record if not isinstance(record, dict) else record | _extra(record, more)
-            )
+            problem = problem_from_record(_completed(record, more, errata))
         except (ValueError, RecursionError) as error:
             raise EvalFault(
                 f"{path.name}, line {number}: {str(error).splitlines()[0]}",
@@ -192,9 +193,12 @@ def write_sidecar(path: Path, found: dict[str, dict[str, Any]]) -> None:
         raise EvalFault(f"cannot write {path}: {error.strerror}", fix="free or allow it") from error
 
 
-def _extra(record: dict[str, Any], more: dict[str, dict[str, Any]]) -> dict[str, Any]:
+def _completed(record: object, more: dict[str, dict[str, Any]], errata: bool) -> object:
+    """A record over what is known of it, and a sidecar's fields over it."""
+    if not isinstance(record, dict):
+        return record
     name = record.get("question_id", record.get("task_id"))
-    return more.get(str(name), {})
+    return (known_errata(record) if errata else {}) | record | more.get(str(name), {})
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, str]]:
