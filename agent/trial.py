@@ -59,9 +59,18 @@ def check_out(source: Path, commit: str, target: Path) -> None:
             files.extractall(target, filter="data")
         except (tarfile.FilterError, OSError) as error:
             raise AgentFault(f"{source.name} at {commit[:12]} cannot be unpacked: {error}") from error
-    git(target, "init", "--quiet", "--initial-branch=main")
-    git(target, "add", "--all", "--force")
-    git(target, *_AUTHOR, "commit", "--quiet", "--allow-empty", "--no-verify", "-m", "The code as it is")
+    make_repository(target)
+
+
+def make_repository(folder: Path) -> None:
+    """Make a folder a git repository with one commit that holds all its files.
+
+    Raises:
+        AgentFault: git is missing or says no.
+    """
+    git(folder, "init", "--quiet", "--initial-branch=main")
+    git(folder, "add", "--all", "--force")
+    git(folder, *_AUTHOR, "commit", "--quiet", "--allow-empty", "--no-verify", "-m", "The code as it is")
 
 
 def file_at(source: Path, commit: str, path: str) -> bytes:

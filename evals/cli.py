@@ -33,6 +33,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+OWN_AGENT = "forklock"
 DataOption = Annotated[
     Optional[Path],  # noqa: UP045
     typer.Option(help="Folder with problem sets [env FORKLOCK_DATA]."),
@@ -94,14 +95,14 @@ def run(
         ),
     ] = None,
     agent: Annotated[
-        str,
+        Optional[str],  # noqa: UP045
         typer.Option(
-            rich_help_panel="Repo tasks",
-            help="forklock, none, reference, or a command line with {repo}, {statement}, {statement_file}, "
-            "{test_command}; on a SET with {statement} or {statement_file}, and {answer_file} (else stdout), "
-            "{usage_file}, {seed}. It runs on this machine as you do.",
+            rich_help_panel="Whole agents",
+            help="`forklock` (ours, with --model; on a SET with flags of `agent solve` after it), none, reference, "
+            "or a command line with {repo}, {statement}, {statement_file}, {test_command}; on a SET with {statement} "
+            "or {statement_file}, and {answer_file} (else stdout), {usage_file}, {seed}. It runs as you do.",
         ),
-    ] = "forklock",
+    ] = None,
     only: Annotated[
         Optional[list[str]],  # noqa: UP045
         typer.Option(rich_help_panel="Repo tasks", help="Only tasks whose id begins so; repeat it."),
@@ -116,15 +117,19 @@ def run(
         raise typer.BadParameter(f"{json_file.parent} is not a folder", param_hint="--json")
     if problems == "repo":
         run_repo_tasks(
-            tasks, repos, agent, model, only=only or [], limit=limit, difficulty=difficulty, sandbox=sandbox,
-            agent_timeout=agent_timeout, json_file=json_file,
+            tasks, repos, agent or OWN_AGENT, model, only=only or [], limit=limit, difficulty=difficulty,
+            sandbox=sandbox, agent_timeout=agent_timeout, json_file=json_file,
         )  # fmt: skip
         return
-    whole_agent = agent if agent != "forklock" else None
-    if whole_agent is not None and model is not None:
-        raise typer.BadParameter("either an agent or a model is evaluated", param_hint="--agent")
-    if model is None and whole_agent is None:
+    ours = agent is not None and agent.split()[:1] == [OWN_AGENT]
+    if agent is not None and not ours and model is not None:
+        raise typer.BadParameter("either another agent or a model is evaluated", param_hint="--agent")
+    if model is None and (agent is None or ours):
         raise typer.BadParameter("which model?", param_hint="--model")
+    if ours and (repair or executor != "local"):
+        raise typer.BadParameter(
+            "it sees the public tests already, and runs here", param_hint="--agent forklock"
+        )
     from evals.report import reading, remarks
     from evals.sets import load_set
 
@@ -148,7 +153,7 @@ def run(
     }  # fmt: skip
     result = _evaluate(
         chosen, model or "", engine, adapter, decoding, n, k or _default_ks(n), preset, sandbox, time_scale,
-        repair, whole_agent, agent_timeout, on_ray(executor),
+        repair, agent, agent_timeout, on_ray(executor),
     )  # fmt: skip
     _print(result)
     if json_file is not None:
@@ -178,18 +183,18 @@ def _evaluate(
 
     from evals.contract import EvalFault
     from evals.judge import Judge, JudgeLimits
-    from evals.prompts import as_preset
+    from evals.prompts import preset_for
     from evals.ray_pool import RayEngine, RayJudge, open_spec
     from evals.report import LiveProgress
     from evals.run import run_eval
+    from evals.solver_engine import SolverEngine
     from models.contract import Decoding, Engine
 
     try:
         settings = Decoding.model_validate(decoding)
     except ValidationError as error:
         raise typer.BadParameter(str(error.errors()[0]["msg"])) from error
-    if preset != "auto":
-        as_preset(preset)
+    asked = preset_for(chosen, preset)
     if bad := [k for k in ks if not 1 <= k <= n]:
         raise EvalFault(f"pass@{bad[0]} needs at least {bad[0]} samples", fix=f"-n {max(bad)}")
     limits = JudgeLimits(time_scale=time_scale)
@@ -201,12 +206,19 @@ def _evaluate(
         spec = {"model": model, "engine": engine, "adapter": None if adapter == "none" else adapter}
     judge = RayJudge(sandbox, limits=limits) if ray else None  # type: ignore[arg-type]
     with ExitStack() as stack:
-        opened: Engine = stack.enter_context(open_spec(spec))
+        opened: Engine
+        if agent is not None and model:
+            opened = SolverEngine(
+                agent.strip().removeprefix(OWN_AGENT), chosen.problems, asked, model=model,
+                adapter=adapter, sandbox=sandbox, timeout_s=agent_timeout,
+            )  # fmt: skip
+        else:
+            opened = stack.enter_context(open_spec(spec))
         if ray:
             opened = RayEngine(spec, opened.identity, opened.context_tokens)
         progress = stack.enter_context(LiveProgress(console))
         return run_eval(
-            opened, chosen, settings, preset=preset, n=n, ks=ks, sandbox=sandbox, limits=limits,  # type: ignore[arg-type]
+            opened, chosen, settings, preset=asked, n=n, ks=ks, sandbox=sandbox, limits=limits,  # type: ignore[arg-type]
             repair=repair, judge=judge, progress=progress,
         )  # fmt: skip
 

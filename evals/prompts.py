@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
-from evals.contract import EvalFault, Problem
+from evals.contract import EvalFault, Problem, ProblemSet
 from evals.extract import OPENING, Preset, extract_code
 from models.contract import Request
 
-__all__ = ["PRESETS", "Preset", "as_preset", "default_preset", "extract_code", "request_for"]
+__all__ = ["PRESETS", "Preset", "as_preset", "default_preset", "extract_code", "preset_for", "request_for"]
 
 PRESETS: tuple[Preset, ...] = get_args(Preset)
 
@@ -62,6 +62,15 @@ def as_preset(name: str) -> Preset:
 def default_preset(kind: Literal["stdin", "functional", "assert"]) -> Preset:
     """What `--preset auto` takes for tests of this kind."""
     return "humaneval-chat" if kind == "assert" else "coder-chat"
+
+
+def preset_for(problems: ProblemSet, name: str) -> Preset:
+    """The preset of that name; `auto` looks at the set.
+
+    Raises:
+        EvalFault: there is no such preset.
+    """
+    return default_preset(problems.problems[0].tests[0].kind) if name == "auto" else as_preset(name)
 
 
 def _official(problem: Problem) -> str:

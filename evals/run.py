@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict
 from evals.contract import EvalFault, Problem, ProblemSet, Sample, Verdict
 from evals.generate import generate
 from evals.judge import JUDGE_VERSION, Judge, JudgeLimits
-from evals.prompts import Preset, as_preset, default_preset
+from evals.prompts import Preset, preset_for
 from evals.ray_pool import RayJudge
 from evals.repair import public_part, repaired
 from evals.stats import Interval, mean_interval, pass_at_k
@@ -178,7 +178,7 @@ def run_eval(
             f"{problem_set.name} has no public tests, so nothing may be shown of a failure",
             fix="run without --repair, or take a set with public tests (LiveCodeBench's records have them)",
         )
-    chosen = default_preset(problem_set.problems[0].tests[0].kind) if preset == "auto" else as_preset(preset)
+    chosen = preset_for(problem_set, preset)
     config = RunConfig(
         set_name=problem_set.name.partition("[")[0],
         set_version=problem_set.version,

@@ -22,7 +22,7 @@ from evals.comparison import Effect, Power, paired_effect, power_of
 from evals.contract import EvalFault, ProblemSet
 from evals.grid import Cell, Plan
 from evals.judge import JudgeLimits
-from evals.prompts import Preset, as_preset, default_preset
+from evals.prompts import Preset, preset_for
 from evals.run import EvalResult, PassAtK, Progress, pass_at, run_eval
 from evals.sets import split
 from evals.stats import holm, pass_at_k
@@ -152,9 +152,7 @@ def run_sweep(
     """
     tuned, held_out = parts(problem_set, plan)
     check_engine(engine, plan)
-    chosen_prompts = (
-        default_preset(problem_set.problems[0].tests[0].kind) if prompts == "auto" else as_preset(prompts)
-    )
+    chosen_prompts = preset_for(problem_set, prompts)
     sweeps = sweeps or sweeps_dir()
     sweep_id = _sweep_id(engine, problem_set, plan, chosen_prompts)
     bench = _Bench(engine, chosen_prompts, plan, sweeps / sweep_id, root, sandbox, limits, progress, on_cell)

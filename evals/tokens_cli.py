@@ -72,7 +72,7 @@ def tokens(
     """Where a model is sure and where it forks, token by token along solutions. Interrupted, it goes on."""
     from pydantic import ValidationError
 
-    from evals.prompts import as_preset, default_preset
+    from evals.prompts import preset_for
     from evals.report import reading
     from evals.sets import load_set
     from models.contract import Decoding
@@ -92,7 +92,7 @@ def tokens(
     with reading(problems):
         chosen = load_set(problems, data=data, limit=limit)
         whole = chosen if limit is None else load_set(problems, data=data)
-    preset = default_preset(chosen.problems[0].tests[0].kind) if prompts == "auto" else as_preset(prompts)
+    preset = preset_for(chosen, prompts)
     job = _Job(chosen, whole, preset, _stage(cut, model), decoding, n, part, solutions, maps)
     second = (
         None if versus is None and versus_adapter is None else (versus or model, versus_adapter or "none")
