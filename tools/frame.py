@@ -20,6 +20,7 @@ from tools.lsp.scope import Surroundings, survey
 from tools.lsp.uses import uses
 from tools.symbols import doc, signature, symbols
 from tools.syntax import parse
+from tools.trees import is_braced
 from tools.workspace import is_python, read_document, split_lines, to_lf
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def intellisense_frame(
 
 def _outline(intel: Intel | None, path: str, text: str) -> list[Symbol]:
     """The definitions of the symbol's own file."""
-    if intel is None or is_python(path):
+    if intel is None or is_python(path) or is_braced(path):
         return symbols(path, text)
     told = intel.outline(path)
     return told if isinstance(told, list) else []

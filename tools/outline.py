@@ -69,6 +69,7 @@ _NAME = re.compile(r"(?:[\w$~#]+\.)*(?:[\w$~#]+|operator *[^\w\s]+)")
 _PARAMETERS = re.compile(r"<[^<>]*>")
 _SPACE = re.compile(r"\s+")
 _WORD = re.compile(r"[A-Za-z_$][\w$]*")
+_EXPORTS = {"module.exports", "exports"}
 _TARGET = re.compile(r"(?:module\.)?(exports)?\.?((?:[A-Za-z_$][\w$]*\.)*[A-Za-z_$][\w$]*)")
 
 
@@ -166,8 +167,20 @@ def _walk(parsed: Parsed, node: Node, scope: _Scope, level: int) -> Iterator[Bra
             if inner is not None:
                 within = _Scope(f"{one.plain}.", "class", one.depth + 1, one.test)
                 yield from _walk(parsed, inner, within, level + 1)
+        elif exported := _exported(parsed, child):
+            yield from _walk(parsed, exported, scope, level + 1)
         elif child.type in _ENTERED:
             yield from _walk(parsed, child, _entered(parsed, child, scope), level + 1)
+
+
+def _exported(parsed: Parsed, node: Node) -> Node | None:
+    """The object of `module.exports = {…}`."""
+    assignment = (
+        node.named_children[0] if node.type == "expression_statement" and node.named_children else node
+    )
+    left, right = assignment.child_by_field_name("left"), assignment.child_by_field_name("right")
+    is_it = left is not None and right is not None and right.type == "object"
+    return right if is_it and left and parsed.text(left) in _EXPORTS else None
 
 
 def _entered(parsed: Parsed, node: Node, scope: _Scope) -> _Scope:
@@ -254,7 +267,7 @@ def _assigned(parsed: Parsed, node: Node) -> str:
     if node.type != "assignment_expression" or left is None or right is None or right.type not in _FUNCTIONS:
         return ""
     written = parsed.text(left).replace(".prototype.", ".")
-    if written in {"module.exports", "exports"}:
+    if written in _EXPORTS:
         return "default"
     match = _TARGET.fullmatch(written)
     return match[2] if match and "." in written and not written.startswith("this.") else ""
