@@ -50,12 +50,6 @@ class OtherFile(SourceFile):
     def signature(self, head: Head) -> str:
         return self._read[1][head.name_path, head.line]
 
-    @property
-    def is_test(self) -> bool:
-        pure = PurePosixPath(self.path)
-        marks = {"test", "tests", "testing", "__tests__", "spec"}
-        return bool(marks & {*pure.parts[:-1], *re.split(r"[._-]", pure.stem)})
-
 
 def load_all(root: Path) -> CodeIndex:
     """The repo's files of all languages that we read, Python included."""
