@@ -18,6 +18,7 @@ from tools.contract import Frame
 from tools.outline import outline
 from tools.symbols import Definition
 from tools.trees import is_braced, parse_tree
+from tools.workspace import to_lf
 
 _CALLS = {"test", "it", "describe", "suite", "context", "specify"}
 _HOOKS = {"beforeEach", "before", "beforeAll"}
@@ -102,6 +103,15 @@ def _function(index: CodeIndex, parts: list[str]) -> tuple[str, Definition] | No
         if is_braced(path) and file.is_test and PurePosixPath(path).stem == parts[-1]:
             return path, Definition(parts[-1], "function", 1, file.text.count("\n") + 1)
     return None
+
+
+def tests_within(path: str, text: str) -> tuple[str, ...]:
+    """Source of the tests in a file of code, as Rust has them, and of what is compiled for them alone."""
+    if PurePosixPath(path).suffix != ".rs":
+        return ()
+    lines = to_lf(text).split("\n")
+    tests = (one for one in outline(".rs", to_lf(text)) if one.test)
+    return tuple("\n".join(lines[one.start_line - 1 : one.end_line]) for one in tests)
 
 
 def hooks_of(index: CodeIndex, path: str, test: Definition) -> list[Definition]:
