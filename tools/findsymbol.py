@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from tools.codeindex import CodeIndex
 from tools.contract import EditRefused, Freshness, LookupAnswer, Symbol, ToolFault
 from tools.grammars import load_all
+from tools.named import meant
 from tools.symbols import symbols
 from tools.trees import is_braced
 from tools.workspace import is_python, read_document, resolve, to_lf
@@ -87,20 +88,20 @@ def the_symbol(root: Path, name: str, path: str | None = None, servers: Servers 
     """
     if path is not None:
         found = file_symbols(root, path, servers)
-        exact = [s for s in found if s.name_path == name]
-        ending = [s for s in found if s.name_path.endswith(f".{name}")]
-        if exact or len(ending) == 1:
-            return (exact or ending)[0]
+        fitting = meant(name, found)
+        if len(fitting) == 1:
+            return fitting[0]
         last = name.rpartition(".")[2]
         alike = [s for s in found if s.name_path.rpartition(".")[2] == last]
         raise _not_one(f"there is no one definition {name!r} in {path}", alike or found)
     index = load_all(root)
     choices = list(_ending_in(index, name))
-    exact = [symbol for symbol in choices if symbol.name_path == name] or choices
-    if len(exact) == 1:
-        return exact[0]
-    if exact:
-        raise _not_one(f"{name!r} is defined {len(exact)} times", exact)
+    exact = [symbol for symbol in choices if symbol.name_path == name]
+    fitting = exact or meant(name, choices)
+    if len(fitting) == 1:
+        return fitting[0]
+    if fitting:
+        raise _not_one(f"{name!r} is defined {len(fitting)} times", fitting)
     if servers is not None:
         return _told(servers().named(name))
     raise _not_one(f"there is no definition {name!r}", list(_alike(index, name)))

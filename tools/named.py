@@ -1,4 +1,4 @@
-"""The one definition that a name path means, or what else could have been meant (room `tools/`)."""
+"""The definitions that a name path means, and near names where there are none (room `tools/`)."""
 
 from __future__ import annotations
 
@@ -17,18 +17,25 @@ class Named(Protocol):
 D = TypeVar("D", bound=Named)
 
 
+def meant(name_path: str, known: Sequence[D]) -> list[D]:
+    """Definitions of that name path, else those that end in it; a class stands for its constructor, too."""
+    exact = [d for d in known if d.name_path == name_path]
+    ending = [d for d in known if d.name_path.endswith(f".{name_path}")]
+    outer = [d for d in ending if all(o is d or o.name_path.startswith(f"{d.name_path}.") for o in ending)]
+    return exact[:1] or outer or ending
+
+
 def the_definition(path: str, known: Sequence[D], name_path: str) -> D:
     """The definition of that name path, or the only one that ends in it.
 
     Raises:
         EditRefused: none (near names are given) or several.
     """
-    exact = [d for d in known if d.name_path == name_path]
-    suffix = [d for d in known if d.name_path.endswith(f".{name_path}")]
-    if exact or len(suffix) == 1:
-        return (exact or suffix)[0]
-    if suffix:
-        names = ", ".join(d.name_path for d in suffix[:10])
+    found = meant(name_path, known)
+    if len(found) == 1:
+        return found[0]
+    if found:
+        names = ", ".join(d.name_path for d in found[:10])
         raise EditRefused(f"{name_path!r} is not clear in {path}. Write one of: {names}.")
     raise EditRefused(
         f"{path} has no definition {name_path!r}.{_near(name_path, [d.name_path for d in known])}"

@@ -24,6 +24,7 @@ from typing import Literal
 
 from tools import cstyle
 from tools.contract import Symbol
+from tools.named import meant
 from tools.outline import Braced, outline
 from tools.outline import head as braced_head
 from tools.syntax import SyntaxProblem, parse
@@ -69,10 +70,8 @@ def symbols(path: str, text: str) -> list[Symbol]:
 
 def find_symbol(path: str, text: str, name_path: str) -> Symbol | None:
     """The symbol of that name path; else the only one that ends in it (`m` finds `C.m`)."""
-    found = symbols(path, text)
-    exact = [symbol for symbol in found if symbol.name_path == name_path]
-    suffix = [symbol for symbol in found if symbol.name_path.endswith(f".{name_path}")]
-    return exact[0] if exact else suffix[0] if len(suffix) == 1 else None
+    found = meant(name_path, symbols(path, text))
+    return found[0] if len(found) == 1 else None
 
 
 def enclosing(path: str, text: str, line: int) -> Symbol | None:

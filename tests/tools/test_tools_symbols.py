@@ -297,6 +297,8 @@ def test_in_braces_too_a_symbol_is_found_by_line_and_by_its_end() -> None:
     assert symbol_source(text, inner).endswith("const\r\n{ return 1; }\r\n")
     found = find_symbol("a.cpp", text, "Vec.Inner")
     assert found and found.name_path == "a.b.Vec.Inner"
+    found = find_symbol("a.cpp", text, "Vec")  # and not its constructor
+    assert found and found.name_path == "a.b.Vec"
 
 
 @settings(deadline=None)
