@@ -12,16 +12,17 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from tools.braced_source import Import, Unreadable, Written, file_imports, read_source
+from tools.braced_extras import inserted
+from tools.braced_source import Unreadable, Written, read_source
+from tools.braced_splices import File, Splice, above_lines, apply, holds, moved, tail_of
 from tools.contract import EditRefused
 from tools.named import the_definition
-from tools.outline import Braced, last_row, outline
+from tools.outline import Braced, outline
 from tools.reindent import indent_of, indent_step
 from tools.trees import Parsed, parse_tree
 
@@ -31,36 +32,6 @@ if TYPE_CHECKING:
 _TAIL = re.compile(r"\s*[;,]?\s*(?://.*|/\*.*\*/\s*)?")
 _DOC = ("/**", "///", "/*!", "//!")
 _SPECS = {"type_spec", "type_alias", "const_spec", "var_spec"}
-_FIRST = {
-    "comment",
-    "line_comment",
-    "block_comment",
-    "package_clause",
-    "inner_attribute_item",
-    "hash_bang_line",
-}
-"""Nodes that stay above a file's first import."""
-
-
-@dataclass(frozen=True, slots=True)
-class _File:
-    suffix: str
-    text: str
-    parsed: Parsed
-    known: tuple[Braced, ...]
-
-    @property
-    def lines(self) -> list[str]:
-        return self.text.split("\n")
-
-
-@dataclass(frozen=True, slots=True)
-class _Splice:
-    """Lines `start` to `end` (0-based, half open) become `lines`."""
-
-    start: int
-    end: int
-    lines: list[str]
 
 
 def replace_braced(path: str, text: str, name_path: str, source: str) -> str:
@@ -71,35 +42,29 @@ def replace_braced(path: str, text: str, name_path: str, source: str) -> str:
             name, or changes other definitions too.
     """
     suffix = PurePosixPath(path).suffix
-    file = _File(suffix, text, parse_tree(suffix, text), outline(suffix, text))
+    file = File(suffix, text, parse_tree(suffix, text), outline(suffix, text))
     target = the_definition(path, file.known, name_path)
     _require_own_lines(path, file, target)
     read = read_source(suffix, target, source, strict=not target.whole.has_error)
     if isinstance(read, Unreadable):
         raise _refusal(file, target, source, read)
     splices = [_splice(file, old, new, read) for old, new in _pairs(file, target, read.targets)]
-    splices += _inserted(file, target, read)
-    after = _apply(file.lines, splices)
+    splices += inserted(file, target, read)
+    after = apply(file.lines, splices)
     if not file.parsed.root.has_error:
         _require_others_same(file, target, read, after)
     return after
 
 
-def _require_own_lines(path: str, file: _File, target: Braced) -> None:
+def _require_own_lines(path: str, file: File, target: Braced) -> None:
     lines = file.lines
     first = target.above[0] if target.above else target.whole
     before = lines[first.start_point[0]].encode()[: first.start_point[1]]
-    if before.strip() or not _TAIL.fullmatch(_tail(lines, target.whole)):
+    if before.strip() or not _TAIL.fullmatch(tail_of(lines, target.whole)):
         raise EditRefused(f"{target.name_path} in {path} shares a line with other code: use search/replace.")
 
 
-def _tail(lines: list[str], node: Node) -> str:
-    """What follows a node on its last line."""
-    row, column = node.end_point
-    return "" if row > last_row(node) else lines[row].encode()[column:].decode()
-
-
-def _refusal(file: _File, target: Braced, source: str, read: Unreadable) -> EditRefused:
+def _refusal(file: File, target: Braced, source: str, read: Unreadable) -> EditRefused:
     if read.flaw is None:
         has = f"defines {', '.join(read.names)}" if read.names else "holds no definition"
         return EditRefused(
@@ -107,7 +72,7 @@ def _refusal(file: _File, target: Braced, source: str, read: Unreadable) -> Edit
         )
     lines = source.strip("\n").split("\n")
     context = lines[min(read.flaw.line, len(lines)) - 1].strip()
-    would_be = _apply(file.lines, [_Splice(target.head_line - 1, target.end_line, lines)])
+    would_be = apply(file.lines, [Splice(target.head_line - 1, target.end_line, lines)])
     return EditRefused(
         f"The new source of {target.name_path} does not parse: {read.flaw.message} "
         f"(line {read.flaw.line} of your source: {context!r}).",
@@ -115,7 +80,7 @@ def _refusal(file: _File, target: Braced, source: str, read: Unreadable) -> Edit
     )
 
 
-def _pairs(file: _File, target: Braced, new: Sequence[Braced]) -> list[tuple[Braced, list[Braced]]]:
+def _pairs(file: File, target: Braced, new: Sequence[Braced]) -> list[tuple[Braced, list[Braced]]]:
     """One for one; several of a name (overloads) go to as many originals, or to the one."""
     family = [one for one in file.known if one.plain == target.plain]
     if len(new) == 1 or len(family) == 1:
@@ -131,51 +96,28 @@ def _pairs(file: _File, target: Braced, new: Sequence[Braced]) -> list[tuple[Bra
 # --- the new text --------------------------------------------------------------------------------------
 
 
-def _splice(file: _File, old: Braced, new: Sequence[Braced], read: Written) -> _Splice:
+def _splice(file: File, old: Braced, new: Sequence[Braced], read: Written) -> Splice:
     lines = file.lines
     start, end = old.start_line - 1, old.end_line
     lead, indent = indent_of(lines[start]), indent_of(lines[old.head_line - 1])
     unit = indent_step(lines[old.head_line - 1 : end])
     made: list[str] = []
     for one in new[:-1]:
-        made += _moved(read, one, one.whole, indent, unit)
+        made += moved(read, one, one.whole, indent, unit)
     last = new[-1]
     outer = last.node if old.whole.type in _SPECS else last.whole
     kept = lead + _kept_above(file.parsed, old, read.parsed, last)
-    above = _above_lines(read, last, lead)
-    code = _moved(read, last, outer, indent, unit, above=False)
+    above = above_lines(read, last, lead)
+    code = moved(read, last, outer, indent, unit, above=False)
     code[0] = indent + _kept_before(file.parsed, old, last) + _as_member(old, last, code[0].lstrip())
     made += [line for line in kept.split("\n")[:-1] if kept.strip()] + above + code
     if kept.split("\n")[-1].strip():  # a comment on the line of the code
         made[-len(code)] = kept.split("\n")[-1] + code[0].lstrip()
-    made[-1] += _tail(lines, old.whole)
+    made[-1] += tail_of(lines, old.whole)
     ended = last.node.type in {"function_declaration", "generator_function_declaration", "class_declaration"}
     if not ended and lines[end - 1].rstrip().endswith(";") and not made[-1].rstrip().endswith(";"):
         made[-1] += ";"
-    return _Splice(start, end, made)
-
-
-def _moved(
-    read: Written, one: Braced, outer: Node, indent: str, unit: str | None, *, above: bool = True
-) -> list[str]:
-    """A definition's own lines at another indentation, without what shares its first and last line."""
-    row, column = outer.start_point
-    passage = read.passage
-    end = last_row(outer) + 1
-    found = passage.moved(row, end, indent, unit)
-    first = passage.lines[row].encode()
-    if first[:column].strip():  # it stands behind other code
-        found[0] = indent + first[column:].decode()
-    tail = _tail(passage.lines, outer)
-    if tail:
-        found[-1] = found[-1].removesuffix(tail)
-    return (_above_lines(read, one, indent) if above else []) + found
-
-
-def _above_lines(read: Written, one: Braced, indent: str) -> list[str]:
-    """Comments, attributes and decorators above, where they have lines of their own."""
-    start, end = one.start_line - 1, one.head_line - 1
-    return read.passage.moved(start, end, indent, None) if start < end else []
+    return Splice(start, end, made)
 
 
 def _kept_above(parsed: Parsed, old: Braced, written: Parsed, new: Braced) -> str:
@@ -206,7 +148,7 @@ def _kept_before(parsed: Parsed, old: Braced, new: Braced) -> str:
         kept += parsed.data[first.start_byte : after.start_byte].decode("utf-8", "surrogatepass")
     for kind in ("export_statement", "template_declaration"):
         if old.whole.type == kind and new.whole.type != kind:
-            held = next((c for c in old.whole.named_children if _holds(c, old.node)), None)
+            held = next((c for c in old.whole.named_children if holds(c, old.node)), None)
             start = max(
                 [c.end_byte for c in old.whole.children if c.type == "decorator"],
                 default=old.whole.start_byte,
@@ -229,99 +171,10 @@ def _as_member(old: Braced, new: Braced, line: str) -> str:
     return line
 
 
-def _holds(outer: Node, inner: Node) -> bool:
-    return outer.start_byte <= inner.start_byte and inner.end_byte <= outer.end_byte
-
-
-# --- what came along -----------------------------------------------------------------------------------
-
-
-def _inserted(file: _File, target: Braced, read: Written) -> list[_Splice]:
-    """Helpers before the definition (members in its class, others before the outermost one), and imports."""
-    holders = [one for one in file.known if one is not target and _holds(one.whole, target.whole)]
-    outermost = min(holders, key=lambda one: one.whole.start_byte, default=target)
-    splices: list[_Splice] = []
-    for found, scope, before in ((read.members, target.container, target), (read.others, "", outermost)):
-        fresh = _fresh(file, found, scope, read.parsed)
-        row = before.start_line - 1
-        indent = indent_of(file.lines[row])
-        made: list[str] = []
-        for one, after in pairwise([*fresh, None]):
-            assert one is not None
-            values = (
-                one.kind == "variable" and (after is None or after.kind == "variable") and before is target
-            )
-            tail = _tail(read.passage.lines, one.whole)
-            made += _moved(read, one, one.whole, indent, None)
-            made[-1] += tail if tail.strip() in {";", ","} else ""
-            made += [] if values and after is not None else [""]
-        splices += [_Splice(row, row, made)] if made else []
-    code = "\n".join(read.parsed.text(one.whole) for one in (*read.targets, *read.members, *read.others))
-    return splices + _hoist(file, read.imports, code)
-
-
-def _fresh(file: _File, found: Iterable[Braced], scope: str, written: Parsed) -> list[Braced]:
-    """Those that the file does not have yet. One that it has must be the same, or an empty stub."""
-    fresh = []
-    for one in found:
-        places = {f"{scope}.{one.name}" if scope else one.plain, one.plain}
-        old = [d for d in file.known if d.plain in places]
-        if not old:
-            fresh.append(one)
-        elif not _stub(one) and not any(_same(file.parsed, d, written, one) for d in old):
-            raise EditRefused(
-                f"The source changes {old[0].name_path} too. Send one edit for each definition, "
-                "and only the named one in it."
-            )
-    return fresh
-
-
-def _same(parsed: Parsed, old: Braced, written: Parsed, new: Braced) -> bool:
-    return parsed.text(old.node).split() == written.text(new.node).split()
-
-
-def _stub(one: Braced) -> bool:
-    """Without a body, or with nothing but comments in it: a reminder that the definition exists."""
-    if one.kind == "variable":
-        return False
-    return one.body is None or all("comment" in child.type for child in one.body.named_children)
-
-
-def _hoist(file: _File, imports: Sequence[Import], code: str) -> list[_Splice]:
-    """Imports that the new code uses and the file lacks, after its last one."""
-    present = list(file_imports(file.parsed))
-    have = {one.text for _, one in present}
-    bound = {name for _, one in present for name in one.names}
-    words = set(re.findall(r"[A-Za-z_$][\w$]*", code))
-    wanted = [_lacking(one, bound) for one in imports if one.text not in have]
-    lines = [one.text for one in wanted if one is not None and (not one.names or words & set(one.names))]
-    if not lines:
-        return []
-    if present:
-        row = last_row(present[-1][0]) + 1
-        return [_Splice(row, row, lines)]
-    top = next((n for n in file.parsed.root.named_children if n.type not in _FIRST), None)
-    row = top.start_point[0] if top is not None else 0
-    above = [one for one in file.known if one.head_line - 1 == row]
-    row = above[0].start_line - 1 if above else row
-    return [_Splice(row, row, [*lines, ""])]
-
-
-def _lacking(one: Import, bound: set[str]) -> Import | None:
-    """Without names that are bound already; None where nothing is left."""
-    missing = tuple(name for name in one.names if name not in bound)
-    if not one.names or len(missing) == len(one.names):
-        return one
-    listed = re.match(r"(import (?:type )?)\{.*\}( from .*)", one.text)
-    if not missing or listed is None:
-        return None
-    return Import(f"{listed[1]}{{ {', '.join(missing)} }}{listed[2]}", missing)
-
-
 # --- after all -----------------------------------------------------------------------------------------
 
 
-def _require_others_same(file: _File, target: Braced, read: Written, after: str) -> None:
+def _require_others_same(file: File, target: Braced, read: Written, after: str) -> None:
     """
     Raises:
         EditRefused: the definition is gone, or another one is not what it was.
@@ -336,7 +189,7 @@ def _require_others_same(file: _File, target: Braced, read: Written, after: str)
     had = Counter(
         (one.plain, file.parsed.text(one.node))
         for one in file.known
-        if not any(_holds(one.whole, f.whole) or _holds(f.whole, one.whole) for f in family)
+        if not any(holds(one.whole, f.whole) or holds(f.whole, one.whole) for f in family)
     )
     had.subtract((one.plain, parsed.text(one.node)) for one in known)
     lost = next((plain for (plain, _), count in had.items() if count > 0), None)
@@ -344,11 +197,3 @@ def _require_others_same(file: _File, target: Braced, read: Written, after: str)
         raise EditRefused(
             f"The edit would change {lost} too. Send one edit for each definition.", would_be=after
         )
-
-
-def _apply(lines: list[str], splices: Sequence[_Splice]) -> str:
-    made = list(lines)
-    order = sorted(enumerate(splices), key=lambda pair: (pair[1].start, pair[1].end, -pair[0]))
-    for _, splice in reversed(order):
-        made[splice.start : splice.end] = splice.lines
-    return "\n".join(made)
