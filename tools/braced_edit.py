@@ -59,7 +59,7 @@ def replace_braced(path: str, text: str, name_path: str, source: str) -> str:
 def _require_own_lines(path: str, file: File, target: Braced) -> None:
     lines = file.lines
     first = target.above[0] if target.above else target.whole
-    before = lines[first.start_point[0]].encode()[: first.start_point[1]]
+    before = lines[first.start_point[0]].encode("utf-8", "surrogatepass")[: first.start_point[1]]
     if before.strip() or not _TAIL.fullmatch(tail_of(lines, target.whole)):
         raise EditRefused(f"{target.name_path} in {path} shares a line with other code: use search/replace.")
 

@@ -48,9 +48,9 @@ def moved(
     passage = read.passage
     end = last_row(outer) + 1
     found = passage.moved(row, end, indent, unit)
-    first = passage.lines[row].encode()
+    first = passage.lines[row].encode("utf-8", "surrogatepass")
     if first[:column].strip():  # it stands behind other code
-        found[0] = indent + first[column:].decode()
+        found[0] = indent + first[column:].decode("utf-8", "surrogatepass")
     tail = tail_of(passage.lines, outer)
     if tail:
         found[-1] = found[-1].removesuffix(tail)
@@ -66,7 +66,11 @@ def above_lines(read: Written, one: Braced, indent: str) -> list[str]:
 def tail_of(lines: list[str], node: Node) -> str:
     """What follows a node on its last line."""
     row, column = node.end_point
-    return "" if row > last_row(node) else lines[row].encode()[column:].decode()
+    return (
+        ""
+        if row > last_row(node)
+        else lines[row].encode("utf-8", "surrogatepass")[column:].decode("utf-8", "surrogatepass")
+    )
 
 
 def holds(outer: Node, inner: Node) -> bool:

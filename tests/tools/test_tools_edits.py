@@ -189,7 +189,7 @@ _METHOD = "class C {\n  f() {\n    return 1;\n  }\n  g() {}\n}\nfunction h() {}\
 
 
 @_PATIENT
-@given(st.text(alphabet="f(){};= >xclasCh\n/*\t`g,", max_size=60), st.sampled_from(["C.f", "h", "C"]))
+@given(st.text(alphabet="f(){};= >xclasCh\n/*\t`g,é\ud800", max_size=60), st.sampled_from(["C.f", "h", "C"]))
 def test_any_source_in_braces_ends_in_text_that_parses_or_refusal(source: str, name: str) -> None:
     try:
         after = preview(_METHOD, ReplaceSymbol(path="a.js", name_path=name, source=source))
