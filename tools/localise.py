@@ -29,6 +29,8 @@ from tools.trees import is_braced
 
 MAX_FAILURES = 20
 MAX_PASSED = 400
+OUTPUT = "the check's output"
+"""Stands for the test's id where no runner's report names one."""
 FRAME, TASK_CODE, TASK_WORD, CALL, TEST_NAME = 3.0, 2.5, 0.5, 2.0, 1.5
 """Weights of one piece of evidence: frame, name written as code in the task, plain word, call, test name."""
 FRAME_DECAY, HOP_DECAY, HOPS = 0.75, 0.6, 5
@@ -86,9 +88,9 @@ def localise(
     graph = Graph(index or load_all(root))
     evidence = _Evidence(graph, _wants_tests(task))
     failures = report.failures[:MAX_FAILURES] if report else ()
-    _from_frames(evidence, failures)
     if report is not None and not failures:
-        _from_output(evidence, report.output)
+        failures = _from_output(graph, report.output)
+    _from_frames(evidence, failures)
     _from_task(evidence, task)
     _from_tests(evidence, failures, report.passed if report else frozenset())
     _from_test_names(evidence, failures)
@@ -134,14 +136,11 @@ def _in_test(graph: Graph, frame: Frame) -> bool:
     return frame.path in graph.index.files and graph.is_test(frame.path, _at(graph, frame.path, frame.line))
 
 
-def _from_output(evidence: _Evidence, output: str) -> None:
-    """What a compiler complains about: places in code, where no test came to run."""
-    for match in list(_PLACE.finditer(output))[:MAX_FAILURES]:
-        path = match["path"].removeprefix("./")
-        if path in evidence.graph.index.files:
-            name_path = _at(evidence.graph, path, int(match["line"]))
-            if name_path:
-                evidence.add(path, name_path, FRAME, f"the output names line {match['line']}")
+def _from_output(graph: Graph, output: str) -> tuple[TestFailure, ...]:
+    """Where no test is known to have failed: the places that a compiler or an assertion names, the first innermost."""
+    places = [(m["path"].removeprefix("./"), int(m["line"])) for m in _PLACE.finditer(output)]
+    frames = [Frame(path, line, "") for path, line in places if path in graph.index.files][:MAX_FAILURES]
+    return (TestFailure(OUTPUT, "", tuple(frames[::-1])),) if frames else ()
 
 
 def _at(graph: Graph, path: str, line: int) -> str:
@@ -332,6 +331,8 @@ def _from_test_names(evidence: _Evidence, failures: Iterable[TestFailure]) -> No
 
 def _name_parts(test_id: str) -> list[list[str]]:
     """Words of the class's and of the function's name, lower case, without "test"."""
+    if test_id == OUTPUT:
+        return []
     plain = _plain(test_id)
     names = plain.split("::")[1:] or re.split(r" > |/", plain)[1:] or plain.split(".")[-2:]
     parts = []

@@ -217,6 +217,16 @@ def test_what_a_compiler_says_leads_where_no_test_ran(tmp_path: Path) -> None:
     assert names(localise(tmp_path, task="", report=report)) == ["sum"]
 
 
+def test_an_assertion_that_a_program_prints_leads_to_what_it_calls(tmp_path: Path) -> None:
+    write(tmp_path, CPP)
+    output = "cart_test: test/cart_test.cpp:3: int main(): Assertion `cart.total() == 1' failed.\n"
+    found = localise(tmp_path, task="", report=TestReport(TestStatus.FAILED, output=output))
+    assert "shop.Cart.total" in names(found)[:2]
+    assert "called by the check's output" in next(
+        s.reasons for s in found if s.symbol.name_path.endswith("total")
+    )
+
+
 def test_names_in_the_task_are_found_in_every_language(tmp_path: Path) -> None:
     for files in (JS, GO, RUST, CPP):
         write(tmp_path, files)
