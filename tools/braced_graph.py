@@ -11,11 +11,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import PurePosixPath
 
 from tools.codeindex import CodeIndex, Head
 from tools.outline import Braced, outline
-from tools.trees import Parsed, is_braced, parse_tree
+from tools.trees import Parsed, parse_tree
 
 MANY = 6
 """A name with more definitions than this says nothing about an unknown receiver."""
@@ -99,7 +100,7 @@ def mentions(parsed: Parsed, start_line: int, end_line: int) -> Iterator[Mention
             )
             after = parsed.data[node.end_byte : node.end_byte + _WINDOW].decode("utf-8", "replace")
             chained = before.rstrip().endswith((".", "->", "::"))
-            receiver = _BEFORE.search(before)
+            receiver = _BEFORE.search(before) if chained else None
             yield Mention(
                 parsed.text(node),
                 receiver[1] if receiver else "?" if chained else "",
@@ -112,11 +113,8 @@ def mentions(parsed: Parsed, start_line: int, end_line: int) -> Iterator[Mention
 def _resolve(
     index: CodeIndex, path: str, mention: Mention, scope: str, made: dict[str, str]
 ) -> list[tuple[str, Head, float]]:
-    places = [
-        (where, head)
-        for where, head in index.defined.get(mention.name, ())
-        if is_braced(where) and _same_language(where, path)
-    ]
+    own = _family(path)
+    places = [(where, head) for where, head in index.defined.get(mention.name, ()) if _family(where) == own]
     if not places:
         return []
     owner = (
@@ -125,9 +123,9 @@ def _resolve(
         else made.get(mention.receiver, mention.receiver)
     )
     if owner and owner != "?":
-        own = [(w, h) for w, h in places if f".{h.name_path}".endswith(f".{owner}.{mention.name}")]
-        if own:
-            return [(where, head, 1.0 / len(own)) for where, head in own]
+        held = [(w, h) for w, h in places if f".{h.name_path}".endswith(f".{owner}.{mention.name}")]
+        if held:
+            return [(where, head, 1.0 / len(held)) for where, head in held]
         if mention.receiver in _SELF and not mention.called:
             return []
     if not mention.receiver:
@@ -157,5 +155,8 @@ _FAMILIES = (
 )
 
 
-def _same_language(one: str, other: str) -> bool:
-    return any({PurePosixPath(one).suffix, PurePosixPath(other).suffix} <= family for family in _FAMILIES)
+@lru_cache(maxsize=65_536)
+def _family(path: str) -> int:
+    """Which languages call each other: -1 for none of these."""
+    suffix = PurePosixPath(path).suffix
+    return next((number for number, family in enumerate(_FAMILIES) if suffix in family), -1)

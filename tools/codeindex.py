@@ -15,7 +15,7 @@ import stat
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
@@ -152,6 +152,7 @@ def index_of(root: Path, kinds: Mapping[str, Callable[[str, str], SourceFile]]) 
     return CodeIndex(root, files)
 
 
+@lru_cache(maxsize=65_536)
 def is_test_path(path: str) -> bool:
     """By Python's customs; of other files also `cart.test.ts`, `cart_spec.js`, `__tests__`."""
     pure = PurePosixPath(path)

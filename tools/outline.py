@@ -111,7 +111,7 @@ class _Scope:
     test: bool = False
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=128)
 def outline(suffix: str, text: str) -> tuple[Braced, ...]:
     """The definitions of a text in the language of a suffix."""
     parsed = parse_tree(suffix, text)

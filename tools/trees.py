@@ -58,7 +58,7 @@ def is_braced(path: str) -> bool:
     return PurePosixPath(path).suffix in SUFFIXES
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=128)
 def parse_tree(suffix: str, text: str) -> Parsed:
     """The tree of a text (LF line ends) in the language of a suffix of `SUFFIXES`."""
     data = text.encode("utf-8", "surrogatepass")
