@@ -58,7 +58,7 @@ def _worthwhile(found: Sequence[Alternative]) -> list[Alternative]:
     kept: list[Alternative] = []
     for one in sorted(found, key=lambda a: (-a.logprob, a.start)):
         word = one.text.strip()
-        if not word or word == one.replaced.strip() or word.startswith(("#", "```", "<|")):
+        if not word or word == one.replaced.strip() or word.startswith(("#", "//", "```", "<|")):
             continue
         counts[one.start] = counts.get(one.start, 0) + 1
         if counts[one.start] <= PER_PLACE:

@@ -7,11 +7,11 @@ a `Ruling`.
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import threading
 import time
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from agent.contract import Action, Hop, Place, Ruling
@@ -21,6 +21,8 @@ from sandbox import Sandbox
 from tools.codeindex import is_test_path
 from tools.contract import EditRefused, Freshness, TestReport, TestStatus
 from tools.edits import AppliedEdit, apply_edit
+from tools.statements import program_words
+from tools.testplaces import tests_within
 from tools.testrun import compare, is_solved, run_tests
 
 if TYPE_CHECKING:
@@ -37,7 +39,7 @@ class Check:
 
 
 def program_key(edits: list[AppliedEdit]) -> str:
-    """Two candidates with one key are the same program: comments and layout aside, for Python."""
+    """Two candidates with one key are the same program: comments and layout aside, in languages that are known."""
     parts: list[str] = []
     for edit in sorted(edits, key=lambda edit: edit.path):
         parts.append(f"{edit.path}\0{_normal(edit.path, edit.after)}")
@@ -45,12 +47,7 @@ def program_key(edits: list[AppliedEdit]) -> str:
 
 
 def _normal(path: str, text: str) -> str:
-    if path.endswith(".py"):
-        try:
-            return ast.dump(ast.parse(text))
-        except (SyntaxError, ValueError, RecursionError, MemoryError):
-            return text
-    return text
+    return program_words(PurePosixPath(path).suffix, text)
 
 
 @dataclass(slots=True)
@@ -127,6 +124,10 @@ class Gauntlet:
                     f"{edit.path} is a test: tests are read-only here, repair the code they check"
                 )
             one = apply_edit(fork.root, edit)
+            if one.before is not None and tests_within(edit.path, one.before) != tests_within(
+                edit.path, one.after
+            ):
+                raise EditRefused(f"a test in {edit.path} would change: tests are read-only here")
             polished = polish(fork.root, one.path, one.before, one.after)
             if polished != one.after:
                 (fork.root / one.path).write_text(polished, encoding="utf-8", newline="")

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from agent.protocol import openings
+from agent.languages import PYTHON, Language, openings
 from agent.splice import remainders
 from models.contract import InfillTokens
 
@@ -19,20 +19,27 @@ MAX_TOKENS = 64
 """New tokens of one answer: only its first statement is used."""
 
 
-def hole(code: str, turn: int) -> str | None:
+def hole(code: str, turn: int, language: Language = PYTHON) -> str | None:
     """The beginning of `code` up to its `turn`-th statement, round and round; None where it has none."""
-    known = openings(code)
+    known = openings(code, language)
     return known[turn % len(known)] if known else None
 
 
-def infill_text(tokens: InfillTokens, code: str, opening: str, *, task: str, tests: Sequence[str]) -> str:
+def infill_text(
+    tokens: InfillTokens,
+    code: str,
+    opening: str,
+    *,
+    task: str,
+    tests: Sequence[str],
+    language: Language = PYTHON,
+) -> str:
     """The prompt: tests and task first, then the code with its hole.
 
     Args:
         code: a definition, dedented.
         opening: a beginning of it, up to the indentation of the statement that is taken out.
     """
-    statement = "".join(f"# {line}\n" for line in task.strip().splitlines())
-    head = "\n\n".join([*(test.strip() for test in tests), f"{statement}\n{opening}"])
-    rest = remainders(code, opening)
+    head = "\n\n".join([*(test.strip() for test in tests), f"{language.comment(task)}\n{opening}"])
+    rest = remainders(code, opening, language)
     return f"{tokens.prefix}{head}{tokens.suffix}\n{rest[-1] if rest else ''}{tokens.middle}"

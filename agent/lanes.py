@@ -17,14 +17,17 @@ from agent.continuation import continuation_text, revision_text, stops
 from agent.contract import Place
 from agent.forks import forks
 from agent.infill import MAX_TOKENS, hole, infill_text
+from agent.languages import Language, function_header, indent_of, language_of, openings, to_be_written
 from agent.places import RankedPlace, chunks, share
 from agent.prompts import Attempt, View, build_request
-from agent.protocol import BARE, HIDING, Protocol, Style, function_header, openings
+from agent.protocol import BARE, HIDING, Protocol, Style
 from agent.recorded import text_digest
 from agent.wide import Candidate, Lane
 from models.contract import Engine, Request
-from tools.contract import ReplaceFile, ReplaceSymbol, Symbol, TestReport
+from tools.contract import ReplaceFile, ReplaceSymbol, Symbol, TestFailure, TestReport
+from tools.grammars import load_all
 from tools.symbols import find_symbol, symbol_source
+from tools.testplaces import braced_test
 
 if TYPE_CHECKING:
     from tools.lsp import Intel
@@ -64,6 +67,8 @@ class LaneMaker:
     """Fresh lanes that each place had, by style ("" for all)."""
     _frames: dict[str, tuple[str, str]] = field(default_factory=dict)
     """By place: text of its file, and the frame."""
+    _found_tests: dict[str, str] = field(default_factory=dict)
+    """Sources by id, of tests in languages with braces; tests are read-only."""
 
     def step(
         self, width: int, ranking: Sequence[RankedPlace], attempts: Sequence[Candidate], report: TestReport
@@ -98,7 +103,7 @@ class LaneMaker:
     def _fresh(self, number: int, place: Place, report: TestReport) -> Lane:
         turn = self._next(place, "")
         code = self.code(place)
-        style = self._possible(self.styles[turn % len(self.styles)], code)
+        style = self._possible(self.styles[turn % len(self.styles)], code, language_of(place.path))
         variant = self._next(place, style)
         if style == "gap":
             return self._gap(number, place, code, report, variant)
@@ -108,17 +113,19 @@ class LaneMaker:
             return self._continuation(number, place, code, report, style)
         return self._chat(number, place, report, style, variant=variant)
 
-    def _possible(self, style: Style, code: str) -> Style:
+    def _possible(self, style: Style, code: str, language: Language) -> Style:
         """`style`, or what stands in for it here."""
-        if self.protocol.name != "symbol" or not function_header(code):
+        if self.protocol.name != "symbol" or not function_header(code, language):
             return "repair"
-        if style in ("gap", "continue", "revise") and not openings(code):  # a docstring and nothing else
+        if style in ("gap", "continue", "revise") and not openings(
+            code, language
+        ):  # a docstring and nothing else
             return "rewrite"
         if style == "gap" and self.engine.infill is None:
             return "rewrite"
         if style in ("continue", "revise") and not self.engine.continues_text:
             return "rewrite"
-        if style == "fork" and not (self.engine.supports_alternatives and openings(code)):
+        if style == "fork" and not (self.engine.supports_alternatives and openings(code, language)):
             style = "ending"
         if style == "ending" and not self.engine.supports_prefill:
             return "rewrite"
@@ -160,10 +167,11 @@ class LaneMaker:
         return Lane(number, place, request, self.engine.count_tokens(request), code if place.symbol else "")
 
     def _gap(self, number: int, place: Place, code: str, report: TestReport, variant: int) -> Lane:
-        marks, opening = self.engine.infill, hole(code, variant)
+        language = language_of(place.path)
+        marks, opening = self.engine.infill, hole(code, variant, language)
         assert marks is not None
         assert opening is not None
-        text = infill_text(marks, code, opening, task=self.task, tests=self._tests(report))
+        text = infill_text(marks, code, opening, task=self.task, tests=self._tests(report), language=language)
         request = Request(text=text, max_tokens=MAX_TOKENS)
         return Lane(
             number,
@@ -177,7 +185,7 @@ class LaneMaker:
 
     def _fork(self, number: int, place: Place, code: str, report: TestReport, variant: int) -> Lane:
         """A `correct` lane with another word in the code's middle; an `ending` where there are no more."""
-        known = openings(code)
+        known = openings(code, language_of(place.path))
         lane = self._chat(number, place, report, "fork")
         request = lane.request
         digest = text_digest(request.model_dump_json() + code)
@@ -200,17 +208,16 @@ class LaneMaker:
         return Lane(number, place, request, self.engine.count_tokens(request), code, opening=opening)
 
     def _continuation(self, number: int, place: Place, code: str, report: TestReport, style: Style) -> Lane:
-        opening, indent, tests = openings(code)[0], 0, self._tests(report)
+        language = language_of(place.path)
+        opening, pad, tests = openings(code, language)[0], "", self._tests(report)
         if style == "revise":
-            text = revision_text(code, opening, task=self.task, tests=tests)
+            text = revision_text(code, opening, task=self.task, tests=tests, language=language)
         else:
             file = read_text(self.root / place.path)
             symbol = self._symbol(place, file)
             assert symbol is not None
             lines = file.splitlines(keepends=True)
-            first = lines[symbol.start_line - 1]
-            indent = len(first) - len(first.lstrip(" "))
-            pad = " " * indent
+            pad = indent_of(lines[symbol.start_line - 1])
             text = continuation_text(
                 "".join(lines[: symbol.start_line - 1]),
                 textwrap.indent(opening, pad) + pad,  # its last line is blank, which `indent` leaves alone
@@ -218,11 +225,12 @@ class LaneMaker:
                 tests=tests,
                 room=self.prompt_tokens // 3,
                 count=self.count,
+                language=language,
             )
-        request = Request(text=text, stop=stops(indent))
+        request = Request(text=text, stop=stops(pad, language))
         return Lane(
             number, place, request, self.engine.count_tokens(request), code,
-            reads="continuation", opening=opening, indent=indent,
+            reads="continuation", opening=opening, indent=len(pad),
         )  # fmt: skip
 
     def _next(self, place: Place, style: str) -> int:
@@ -245,11 +253,13 @@ class LaneMaker:
         holder = find_symbol(place.path, text, place.symbol.name_path.rpartition(".")[0])
         if method is None or holder is None or holder.end_line - holder.start_line > _OUTLINE_LINES:
             return ""
-        lines = text.splitlines()
-        header = function_header(textwrap.dedent(symbol_source(text, method))).count("\n")
-        indent = len(lines[method.start_line - 1]) - len(lines[method.start_line - 1].lstrip())
-        kept = lines[holder.start_line - 1 : method.start_line - 1 + header]
-        gap = " " * (indent + 4) + "...  # to be written"
+        if not holder.start_line <= method.start_line <= holder.end_line:  # Go's and Rust's stand elsewhere
+            return ""
+        lines, language = text.splitlines(), language_of(place.path)
+        own = textwrap.dedent(symbol_source(text, method))
+        pad = indent_of(lines[method.start_line - 1])
+        gap = textwrap.indent(to_be_written(function_header(own, language), language), pad)
+        kept = lines[holder.start_line - 1 : method.start_line - 1]
         return textwrap.dedent("\n".join([*kept, gap, *lines[method.end_line : holder.end_line]]))
 
     def _frame(self, place: Place) -> str:
@@ -279,7 +289,18 @@ class LaneMaker:
             symbol = find_symbol(path, text, name) if text else None
             if symbol is not None:
                 sources.append(textwrap.dedent(symbol_source(text, symbol)))
-        return tuple(sources)
+            elif source := self._braced_test(failure):
+                sources.append(source)
+        return tuple(dict.fromkeys(sources))
+
+    def _braced_test(self, failure: TestFailure) -> str:
+        """In languages with braces an id does not say in which file."""
+        if failure.test_id not in self._found_tests:
+            found = braced_test(load_all(self.root), failure.test_id, failure.frames)
+            text = read_text(self.root / found[0]) if found else ""
+            lines = text.split("\n")[found[1].start_line - 1 : found[1].end_line] if found else []
+            self._found_tests[failure.test_id] = textwrap.dedent("\n".join(lines))
+        return self._found_tests[failure.test_id]
 
 
 def _attempt(candidate: Candidate) -> Attempt | None:

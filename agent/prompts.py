@@ -12,7 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from agent.contract import Place
-from agent.protocol import BARE, HIDING, Protocol, Style, function_header
+from agent.languages import function_header, language_of, to_be_written
+from agent.protocol import BARE, HIDING, Protocol, Style
 from models.contract import Message, Request
 from tools.contract import TestReport, TestStatus
 
@@ -78,7 +79,7 @@ def build_request(
     view: View, protocol: Protocol, *, budget: int, count: CountTokens, prefill: bool
 ) -> Request:
     """The request for one place, at most `budget` prompt tokens by `count` if the kept parts allow it."""
-    language = "python" if view.place.path.endswith((".py", ".pyi")) else ""
+    language = language_of(view.place.path).fence
     bare = view.style in BARE
     where = _where(view.place, bare)
     kept = [
@@ -111,7 +112,8 @@ def _where(place: Place, bare: bool) -> str:
 
 def _code(view: View, where: str, language: str) -> list[str]:
     if view.style in HIDING:
-        shown = view.outline or function_header(view.code).rstrip() + "\n    ...  # to be written"
+        own = language_of(view.place.path)
+        shown = view.outline or to_be_written(function_header(view.code, own), own)
         return [f"# What is to be written: {where}\n\n```{language}\n{shown.rstrip()}\n```"]
     parts = [f"# The code to repair: {where}\n\n```{language}\n{view.code.rstrip()}\n```"]
     if view.attempt is not None:

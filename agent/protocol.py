@@ -12,13 +12,13 @@ A parse failure says what was wrong and gives one valid example; the caller char
 
 from __future__ import annotations
 
-import ast
 import re
 from dataclasses import dataclass
 from typing import Literal
 
 from agent.continuation import continued
 from agent.contract import Action, Place
+from agent.languages import Language, language_of, openings
 from agent.splice import splice
 from tools.contract import Edit, ReplaceFile, ReplaceSymbol, SearchReplace
 
@@ -45,8 +45,8 @@ BARE = ("bare", "correct", "fork")
 """Styles that say no more than the task, the check and the code: what else is known can also lead astray."""
 
 _CUT_OFF = "the answer was cut off by the token limit: answer with the code alone"
-DIAGNOSIS = "# What was wrong:"
-_LEADING_COMMENTS = re.compile(r"\A(?:[ \t]*(?:#[^\n]*)?\n)+")
+DIAGNOSIS = " What was wrong:"
+_LEADING_COMMENTS = re.compile(r"\A(?:[ \t]*(?:(?:#|//)[^\n]*)?\n)+")
 _FENCE = re.compile(r"^[ \t]*(`{3,}|~{3,})[^\n`]*\n(.*?)^[ \t]*\1[ \t]*$", re.DOTALL | re.MULTILINE)
 _OPEN_FENCE = re.compile(r"^[ \t]*(`{3,}|~{3,})[^\n`]*\n", re.MULTILINE)
 _BLOCK = re.compile(
@@ -68,23 +68,24 @@ class Protocol:
 
     def ask(self, place: Place, style: Style = "repair") -> str:
         """The closing instruction of the prompt."""
+        fence = f"```{language_of(place.path).fence}"
         if self.name == "symbol" and place.symbol is not None:
             name = f"`{place.symbol.name_path}`" + ("" if style in BARE else f" of `{place.path}`")
             if style in HIDING:
                 return (
                     f"Write {name} anew, so that it does what its "
-                    "description, the task and the checks say. Answer with its complete source in one ```python "
+                    f"description, the task and the checks say. Answer with its complete source in one {fence} "
                     "block. No explanation."
                 )
             if style in ("correct", "fork"):
                 return (
                     f"Correct {name}, so that it does what its description, "
-                    "the task and the checks say. Answer with its complete source in one ```python block. "
+                    f"the task and the checks say. Answer with its complete source in one {fence} block. "
                     "No explanation."
                 )
             return (
                 f"Correct `{place.symbol.name_path}` in `{place.path}` so that the failing checks pass. Answer with "
-                "one ```python block: first a comment that says what was wrong, then the complete "
+                f"one {fence} block: first a comment that says what was wrong, then the complete "
                 "corrected source of that definition."
             )
         if self.name == "search-replace":
@@ -105,15 +106,17 @@ class Protocol:
         """
         if self.name == "search-replace":
             return ""
+        language = language_of(place.path)
+        fence = f"```{language.fence}"
         if self.name == "file" or place.symbol is None:
-            return "```python\n" if place.path.endswith((".py", ".pyi")) else "```\n"
+            return f"{fence}\n"
         if style == "repair":
-            return "```python\n" + DIAGNOSIS
-        known = openings(code)
+            return f"{fence}\n{language.mark}{DIAGNOSIS}"
+        known = openings(code, language)
         later = known[1:]
         if style == "ending" and later:
-            return "```python\n" + later[variant % len(later)]
-        return "```python\n" + (known[0] if known else "")
+            return f"{fence}\n{later[variant % len(later)]}"
+        return f"{fence}\n{known[0] if known else ''}"
 
     def splice(self, answer: str, place: Place, code: str, *, prefill: str) -> Action | None:
         """A second candidate from an answer that began inside a function's body (`agent.splice`), if there is one.
@@ -122,7 +125,11 @@ class Protocol:
             code: the definition as it stands, dedented.
         """
         opening = prefilled_code(prefill)
-        if self.name != "symbol" or opening not in openings(code) or answer.lstrip().startswith("```"):
+        if (
+            self.name != "symbol"
+            or opening not in openings(code, language_of(place.path))
+            or answer.lstrip().startswith("```")
+        ):
             return None
         return self.filled(answer, place, code, opening=opening)
 
@@ -130,7 +137,7 @@ class Protocol:
         """The action that puts the first statement of `answer` into a hole of `code`, if it holds one."""
         if place.symbol is None:
             return None
-        source = splice(code, opening, _until_fence(answer))
+        source = splice(code, opening, _until_fence(answer), language_of(place.path))
         if source is None:
             return None
         return Action((ReplaceSymbol(path=place.path, name_path=place.symbol.name_path, source=source),))
@@ -143,7 +150,7 @@ class Protocol:
         """
         if place.symbol is None or not finished:
             raise ProtocolError(_CUT_OFF)
-        source = continued(opening, answer)
+        source = continued(opening, answer, language_of(place.path))
         return Action((ReplaceSymbol(path=place.path, name_path=place.symbol.name_path, source=source),))
 
     def stop(self) -> tuple[str, ...]:
@@ -166,7 +173,7 @@ class Protocol:
             raise ProtocolError(_CUT_OFF)
         source = _continued(prefill, answer) if prefill.startswith("```") else _fenced_code(answer)
         if not source.strip():
-            raise ProtocolError("the answer held no code. " + _example_fence())
+            raise ProtocolError("the answer held no code. " + _example_fence(language_of(place.path)))
         if self.name == "symbol" and place.symbol is not None:
             return Action((ReplaceSymbol(path=place.path, name_path=place.symbol.name_path, source=source),))
         return Action((ReplaceFile(path=place.path, source=source),))
@@ -177,47 +184,12 @@ def prefilled_code(prefill: str) -> str:
     return prefill.split("\n", 1)[1] if "\n" in prefill else ""
 
 
-def function_header(code: str) -> str:
-    """Decorators, `def` line and docstring of a function; "" for anything else."""
-    try:
-        body = ast.parse(code).body
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return ""
-    if len(body) != 1 or not isinstance(body[0], ast.FunctionDef | ast.AsyncFunctionDef):
-        return ""
-    first = body[0].body[0]
-    documented = ast.get_docstring(body[0], clean=False) is not None
-    last = (first.end_lineno or first.lineno) if documented else first.lineno - 1
-    if last < body[0].lineno:  # a one-liner: `def f(): return 1`
-        return ""
-    return "".join(line + "\n" for line in code.splitlines()[:last])
-
-
 def _continued(prefill: str, answer: str) -> str:
     """The code that an answer makes with its prefill, unless it began anew with a fence of its own."""
     if answer.lstrip().startswith("```"):
         return _fenced_code(answer.lstrip())
     code = prefilled_code(prefill) + _until_fence(answer)
-    return _LEADING_COMMENTS.sub("", code) if prefilled_code(prefill) == DIAGNOSIS else code
-
-
-def openings(code: str) -> list[str]:
-    """Beginnings of a function, each up to one of its statements: header and docstring first, then ever more.
-
-    Each ends with the indentation of that statement less one space, which tokenizers glue to the first word. The
-    model goes on from code that is likely right, and has the rest of the body, with its mistake, out of sight.
-    """
-    header = function_header(code)
-    if not header:
-        return []
-    lines = code.splitlines(keepends=True)
-    first = header.count("\n")
-    starts = {n.lineno for n in ast.walk(ast.parse(code)) if isinstance(n, ast.stmt) and n.lineno > first}
-    return ["".join(lines[: start - 1]) + _indent(lines[start - 1])[:-1] for start in sorted(starts)]
-
-
-def _indent(line: str) -> str:
-    return line[: len(line) - len(line.lstrip())]
+    return _LEADING_COMMENTS.sub("", code) if prefilled_code(prefill).endswith(DIAGNOSIS) else code
 
 
 def _until_fence(answer: str) -> str:
@@ -245,8 +217,9 @@ def _search_replace_edits(answer: str, place: Place) -> tuple[Edit, ...]:
     return tuple(edits)
 
 
-def _example_fence() -> str:
-    return "One valid answer:\n\n```python\ndef name(argument):\n    return argument\n```"
+def _example_fence(language: Language) -> str:
+    code = "def name(argument):\n    return argument" if language.is_python else "(the code)"
+    return f"One valid answer:\n\n```{language.fence}\n{code}\n```"
 
 
 def _example_block(path: str) -> str:

@@ -188,9 +188,10 @@ def _intel(prepared: Prepared, base: Sandbox) -> Iterator[Intel | None]:
         yield None
         return
     from tools.lsp import open_intel
-    from tools.lsp.servers import find_python
+    from tools.lsp.servers import DEFAULT, find_python, servers_for
 
-    with open_intel(base.root, python=find_python(prepared.task.repo)) as intel:
+    python = find_python(prepared.task.repo)
+    with open_intel(base.root, servers=servers_for(base.root), warm=DEFAULT, python=python) as intel:
         yield intel
 
 

@@ -7,14 +7,16 @@ rest of the present code often was right. Costs no tokens. Pure.
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Iterator
+
+from agent.languages import PYTHON, Language, indent_of
+from tools.statements import Statement
 
 _MAX_LINES = 12
 """Longest first statement that is looked for."""
 
 
-def splice(code: str, opening: str, answer: str) -> str | None:
+def splice(code: str, opening: str, answer: str, language: Language = PYTHON) -> str | None:
     """`code` with one statement replaced by the first one of `answer`.
 
     Where both are compound (`if`, `for`, …), only the header is replaced.
@@ -28,29 +30,36 @@ def splice(code: str, opening: str, answer: str) -> str | None:
         The new source, or None where there is no such statement, the answer holds none, or nothing changes.
     """
     line = opening.count("\n") + 1
-    rests = remainders(code, opening)
-    for written in _beginnings(_without_comments(answer)):
+    rests = remainders(code, opening, language)
+    for written in _beginnings(_without_comments(answer, _glue(code, line), language)):
         for rest in rests:
             new = f"{opening}{written.rstrip()}\n{rest}"
-            made = _statement(new, line)
+            made = _statement(new, line, language)
             if made is not None and _ends_at(made, new, rest):
-                return new if ast.dump(ast.parse(new)) != ast.dump(ast.parse(code)) else None
+                return new if _words(new, language) != _words(code, language) else None
     return None
 
 
-def remainders(code: str, opening: str) -> list[str]:
+def remainders(code: str, opening: str, language: Language = PYTHON) -> list[str]:
     """What can stay of `code` behind the statement that `opening` ends at: all behind it, and, for a compound
     one, its body and all behind that. Empty where there is no such statement."""
-    old = _statement(code, opening.count("\n") + 1)
+    old = _statement(code, opening.count("\n") + 1, language)
     lines = code.splitlines(keepends=True)
     return ["".join(rest) for rest in _rests(old, lines)] if old is not None else []
 
 
-def _without_comments(answer: str) -> str:
-    """The answer from its first line of code on, indented as a first line is: by one space."""
+def _glue(code: str, line: int) -> str:
+    """The last character of a line's indentation, which openings leave to the answer."""
+    lines = code.splitlines()
+    return indent_of(lines[line - 1])[-1:] if line <= len(lines) else ""
+
+
+def _without_comments(answer: str, glue: str, language: Language) -> str:
+    """The answer from its first line of code on, indented as a first line is: by one character."""
     lines = answer.splitlines(keepends=True)
-    start = next((i for i, line in enumerate(lines) if line.strip() and not line.lstrip().startswith("#")), 0)
-    return "".join([" " + lines[start].lstrip(), *lines[start + 1 :]]) if lines else ""
+    code = (i for i, line in enumerate(lines) if line.strip() and not line.lstrip().startswith(language.mark))
+    start = next(code, 0)
+    return "".join([(glue or " ") + lines[start].lstrip(), *lines[start + 1 :]]) if lines else ""
 
 
 def _beginnings(answer: str) -> Iterator[str]:
@@ -61,25 +70,25 @@ def _beginnings(answer: str) -> Iterator[str]:
             yield "".join(lines[:count])
 
 
-def _rests(old: ast.stmt, lines: list[str]) -> Iterator[list[str]]:
+def _rests(old: Statement, lines: list[str]) -> Iterator[list[str]]:
     """What stays behind the new statement: all behind the old one, or its body too."""
-    yield lines[old.end_lineno or old.lineno :]
-    body = getattr(old, "body", None)
-    if body and body[0].lineno > old.lineno:
-        yield lines[body[0].lineno - 1 :]
+    yield lines[old.end :]
+    if old.body is not None:
+        yield lines[old.body - 1 :]
 
 
-def _ends_at(made: ast.stmt, new: str, rest: str) -> bool:
+def _ends_at(made: Statement, new: str, rest: str) -> bool:
     """Whether the statement is whole: it ends where the rest begins, or the rest begins with its body."""
     first = new.count("\n") + 1 - rest.count("\n")
-    body = getattr(made, "body", None)
-    return made.end_lineno == first - 1 or bool(body and body[0].lineno == first)
+    return made.end == first - 1 or made.body == first
 
 
-def _statement(code: str, line: int) -> ast.stmt | None:
+def _statement(code: str, line: int, language: Language) -> Statement | None:
     """The outermost statement that starts on a line of a definition's body; None also for broken code."""
-    try:
-        tree = ast.parse(code)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None
-    return next((node for node in ast.walk(tree) if isinstance(node, ast.stmt) and node.lineno == line), None)
+    found = language.shape(code)
+    return next((one for one in found.statements if one.start == line), None) if found else None
+
+
+def _words(code: str, language: Language) -> str | None:
+    found = language.shape(code)
+    return found.words if found else None

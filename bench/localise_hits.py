@@ -25,14 +25,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sandbox import Policy, open_sandbox
+from sandbox import Policy, open_sandbox, workspace_policy
 from tools.codeindex import is_test_path
 from tools.contract import TestReport
 from tools.localise import localise
 from tools.spectrum import Spectrum, trace_tests
-from tools.symbols import definitions
+from tools.symbols import symbols
 from tools.testrun import run_tests
-from tools.workspace import to_lf
+from tools.trees import is_braced
+from tools.workspace import is_python, to_lf
 
 _HUNK = re.compile(r"^@@ -(\d+)(?:,(\d+))? \+(\d+)(?:,(\d+))? @@", re.MULTILINE)
 
@@ -64,28 +65,28 @@ def checkout(repo: Path, task: dict[str, Any], target: Path) -> None:
 def changed(repo: Path, task: dict[str, Any]) -> set[tuple[str, str]]:
     """(path, name path) of what the fix changes and the base has, local functions under their outer one."""
     base, fix = task["base_commit"], task["fix_commit"]
-    names = git(repo, "diff", "--name-only", "--diff-filter=M", base, fix, "--", "*.py").decode().split()
+    names = git(repo, "diff", "--name-only", "--diff-filter=M", base, fix).decode().split()
     found: set[tuple[str, str]] = set()
     for path in names:
-        if is_test_path(path):
+        if is_test_path(path) or not (is_python(path) or is_braced(path)):
             continue
         old, new = (to_lf(git(repo, "show", f"{rev}:{path}").decode()) for rev in (base, fix))
         diff = git(repo, "diff", "-U0", base, fix, "--", path).decode()
-        known = {d.name_path for d in definitions(old)}
+        known = {d.name_path for d in symbols(path, old)}
         for match in _HUNK.finditer(diff):
             a, an, b, bn = (int(part) if part else 1 for part in match.groups())
-            touched = {at(old, line) for line in range(a, a + an)} | {
-                at(new, line) for line in range(b, b + bn)
+            touched = {at(path, old, line) for line in range(a, a + an)} | {
+                at(path, new, line) for line in range(b, b + bn)
             }
             found |= {(path, name) for name in touched if name in known}
     return found
 
 
-def at(text: str, line: int) -> str:
+def at(path: str, text: str, line: int) -> str:
     """The function, else the innermost definition, around a line; "" at module level or between."""
     if not text.split("\n")[line - 1].strip():
         return ""
-    holding = [d for d in definitions(text) if d.start_line <= line <= d.end_line]
+    holding = [d for d in symbols(path, text) if d.start_line <= line <= d.end_line]
     functions = [d for d in holding if d.kind in {"function", "method"}]
     if functions:
         return max(functions, key=lambda d: d.end_line - d.start_line).name_path
@@ -97,7 +98,8 @@ def test_report(root: Path, task: dict[str, Any], traced: bool) -> tuple[TestRep
     of them failed."""
     command = re.sub(r"\bpython\b", sys.executable, task["test_command"], count=1)
     readable = tuple(p for p in (Path(sys.prefix), Path(sys.base_prefix)) if not p.is_relative_to("/usr"))
-    with open_sandbox(root, Policy(readable=readable), backend="bubblewrap") as sandbox:
+    policy = workspace_policy(root, Policy(readable=readable))
+    with open_sandbox(root, policy, backend="bubblewrap") as sandbox:
         report = run_tests(sandbox, command, timeout_s=120)
         began = time.perf_counter()
         spectrum = trace_tests(sandbox, command, timeout_s=120) if traced else None

@@ -1,4 +1,4 @@
-"""Which definitions a piece of Python code leads to, by name.
+"""Which definitions a piece of code leads to, by name: Python by its tree, other languages by `tools.braced_graph`.
 
 Comes in: an index and a definition (or any node in a file). Goes out: the definitions that it calls or
 names, with how sure that is. Imports are followed to files, through re-exports; `self.x` to the class and
@@ -15,9 +15,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import PurePosixPath
 
+from tools.braced_graph import braced_calls
 from tools.codeindex import CodeIndex
+from tools.outline import outline
 from tools.symbols import Definition, definitions
 from tools.syntax import SyntaxProblem, parse
+from tools.trees import is_braced
+from tools.workspace import is_python
 
 MANY = 6
 """A method name with more definitions than this says nothing about an unknown receiver."""
@@ -61,6 +65,17 @@ class Graph:
             self._scopes[path] = _Scope(self, path)
         return self._scopes[path]
 
+    def calls(self, path: str, definition: Definition) -> list[Target]:
+        """What a definition leads to, in source order."""
+        if is_braced(path):
+            hits = braced_calls(self.index, path, definition.start_line, definition.end_line)
+            return [Target(hit.path, hit.name_path, hit.surety, hit.line) for hit in hits]
+        return self.targets(path, definition.node, definition.name_path) if definition.node else []
+
+    def is_test(self, path: str, name_path: str = "") -> bool:
+        """Whether a file, or a definition in it, is there for tests alone."""
+        return self.index.files[path].is_test or name_path in self.scope(path).tests
+
     def targets(self, path: str, node: ast.AST, inside: str = "") -> list[Target]:
         """What `node` (in the file `path`, in the definition `inside`) leads to, in source order."""
         scope = self.scope(path)
@@ -98,10 +113,22 @@ class _Scope:
         self._graph = graph
         self.path = path
         text = graph.index.files[path].text
-        tree = parse(text)
+        tree = parse(text) if is_python(path) else None
         self.tree = None if isinstance(tree, SyntaxProblem) else tree
-        self.all: tuple[Definition, ...] = definitions(text)
+        self.tests: frozenset[str] = frozenset()
+        """Definitions in a file of code that are compiled for tests alone."""
+        self.declared: frozenset[str] = frozenset()
+        """Functions that are only declared here."""
+        self.all: tuple[Definition, ...] = definitions(text) if is_python(path) else self._braced(text)
         self.by_path = {d.name_path: d for d in self.all}
+
+    def _braced(self, text: str) -> tuple[Definition, ...]:
+        found = outline(PurePosixPath(self.path).suffix, text)
+        self.tests = frozenset(one.name_path for one in found if one.test)
+        self.declared = frozenset(
+            d.name_path for d in found if d.body is None and d.kind in ("function", "method")
+        )
+        return tuple(Definition(one.name_path, one.kind, one.start_line, one.end_line) for one in found)
 
     @cached_property
     def imports(self) -> dict[str, tuple[str, str]]:
@@ -209,7 +236,7 @@ class _Scope:
         places = [
             (path, head)
             for path, head in self._graph.index.defined.get(name, ())
-            if head.kind == "method" and not self._graph.index.files[path].is_test
+            if head.kind == "method" and is_python(path) and not self._graph.index.files[path].is_test
         ]
         if not 0 < len(places) <= MANY:
             return []

@@ -15,7 +15,7 @@ import stat
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
@@ -41,6 +41,7 @@ _NOT_CODE = re.compile(
     re.DOTALL,
 )
 _WORD = re.compile(r"[A-Za-z_]\w*")
+_TEST_MARKS = frozenset({"test", "tests", "testing", "__tests__", "spec"})
 _SPACE = re.compile(r"\s+")
 _BLOCK = re.compile(
     r"^([ \t]*)(?:async[ \t]+)?"
@@ -151,8 +152,12 @@ def index_of(root: Path, kinds: Mapping[str, Callable[[str, str], SourceFile]]) 
     return CodeIndex(root, files)
 
 
+@lru_cache(maxsize=65_536)
 def is_test_path(path: str) -> bool:
+    """By Python's customs; of other files also `cart.test.ts`, `cart_spec.js`, `__tests__`."""
     pure = PurePosixPath(path)
+    if not is_python(path):
+        return bool(_TEST_MARKS & {*pure.parts[:-1], *re.split(r"[._-]", pure.stem)})
     if {"tests", "test", "testing"} & set(pure.parts[:-1]):
         return True
     return (

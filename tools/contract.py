@@ -48,7 +48,8 @@ class Symbol:
     """`Class.method`, `function`, `Outer.Inner.method`. A second definition of the same name gets `#2`."""
     kind: Literal["class", "function", "method", "variable", "other"]
     start_line: int
-    """First line, decorators and leading comments of the definition excluded, decorators included."""
+    """First line. In Python decorators are included and comments above are not; in languages with braces all that
+    belongs to the definition is: comments and attributes right above, decorators, `export`."""
     end_line: int
 
 

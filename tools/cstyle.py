@@ -34,7 +34,12 @@ def comment_before(lines: list[str], start_line: int) -> str:
             block = True
         if not block and not text.startswith("//"):
             break
-        found.append(_MARKS.sub("", _MARKS.sub("", text)))
+        found.append(text)
         if block and text.startswith("/*"):
             break
-    return "\n".join(reversed(found)).strip()
+    return unmarked(found[::-1])
+
+
+def unmarked(comment: list[str]) -> str:
+    """The lines of a comment without what makes them one."""
+    return "\n".join(_MARKS.sub("", _MARKS.sub("", line.strip())) for line in comment).strip()

@@ -14,10 +14,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tools.braced_edit import replace_braced
 from tools.contract import Edit, EditRefused, ReplaceFile, SearchReplace
 from tools.search_edit import search_replace
 from tools.symbol_edit import replace_symbol
 from tools.syntax import SyntaxProblem, check_syntax
+from tools.trees import is_braced
 from tools.workspace import (
     is_python,
     read_document,
@@ -106,8 +108,10 @@ def _edited(text: str | None, edit: Edit) -> str:
         raise EditRefused(f"There is no file {edit.path}. To make it, give its whole text.")
     if isinstance(edit, SearchReplace):
         return search_replace(edit.path, text, to_lf(edit.search), to_lf(edit.replace))
+    if is_braced(edit.path):
+        return replace_braced(edit.path, text, edit.name_path, to_lf(edit.source))
     if not is_python(edit.path):
-        raise EditRefused(f"Definitions are known in Python files only; use search/replace for {edit.path}.")
+        raise EditRefused(f"The definitions in {edit.path} are not known here: use search/replace.")
     return replace_symbol(edit.path, text, edit.name_path, to_lf(edit.source))
 
 

@@ -1,23 +1,29 @@
 """One definition of a repo, by the name that somebody wrote (room `tools/`).
 
 In: a root, a name path or its end, perhaps a file. Out: `Symbol`s, or a fault that names what was meant.
-Python by the text alone, so that it answers at once; other languages by their server, where one is given.
+In the languages that `tools.symbols` reads by the text alone, so that it answers at once; others by their server,
+where one is given.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tools.codeindex import CodeIndex, load_index
+from tools.codeindex import CodeIndex
 from tools.contract import EditRefused, Freshness, LookupAnswer, Symbol, ToolFault
+from tools.grammars import load_all
+from tools.named import meant
 from tools.symbols import symbols
+from tools.trees import is_braced
 from tools.workspace import is_python, read_document, resolve, to_lf
 
 if TYPE_CHECKING:
     from tools.lsp import Intel
 
+_NUMBER = re.compile(r"#\d+$")
 NAMED = 12
 """Choices that a fault spells out."""
 
@@ -51,16 +57,14 @@ def file_symbols(root: Path, path: str, servers: Servers | None = None) -> list[
     """The definitions in a file, in source order.
 
     Raises:
-        NoSuchSymbol: as `read_source`, or no Python file and no servers.
+        NoSuchSymbol: as `read_source`, or a language that is not known here and no servers.
         ToolFault: the servers do not answer.
     """
     text = read_source(root, path)
-    if is_python(path):
+    if is_python(path) or is_braced(path):
         return symbols(path, text)
     if servers is None:
-        raise NoSuchSymbol(
-            f"without a language server definitions are known in Python files only, not in {path}"
-        )
+        raise NoSuchSymbol(f"without a language server the definitions in {path} are not known")
     found = servers().outline(path)
     if isinstance(found, LookupAnswer):
         raise ToolFault(f"{path}: {found.freshness.value}: {found.detail}")
@@ -75,7 +79,7 @@ def find_symbols(index: CodeIndex, name: str) -> list[Symbol]:
 
 
 def the_symbol(root: Path, name: str, path: str | None = None, servers: Servers | None = None) -> Symbol:
-    """The only definition of that name in the repo, or in the file `path`. Where no Python file has it, the
+    """The only definition of that name in the repo, or in the file `path`. Where no file that is read here has it, the
     `servers` are asked.
 
     Raises:
@@ -84,20 +88,20 @@ def the_symbol(root: Path, name: str, path: str | None = None, servers: Servers 
     """
     if path is not None:
         found = file_symbols(root, path, servers)
-        exact = [s for s in found if s.name_path == name]
-        ending = [s for s in found if s.name_path.endswith(f".{name}")]
-        if exact or len(ending) == 1:
-            return (exact or ending)[0]
+        fitting = meant(name, found)
+        if len(fitting) == 1:
+            return fitting[0]
         last = name.rpartition(".")[2]
         alike = [s for s in found if s.name_path.rpartition(".")[2] == last]
         raise _not_one(f"there is no one definition {name!r} in {path}", alike or found)
-    index = load_index(root)
+    index = load_all(root)
     choices = list(_ending_in(index, name))
-    exact = [symbol for symbol in choices if symbol.name_path == name] or choices
-    if len(exact) == 1:
-        return exact[0]
-    if exact:
-        raise _not_one(f"{name!r} is defined {len(exact)} times", exact)
+    exact = [symbol for symbol in choices if symbol.name_path == name]
+    fitting = exact or meant(name, choices)
+    if len(fitting) == 1:
+        return fitting[0]
+    if fitting:
+        raise _not_one(f"{name!r} is defined {len(fitting)} times", fitting)
     if servers is not None:
         return _told(servers().named(name))
     raise _not_one(f"there is no definition {name!r}", list(_alike(index, name)))
@@ -120,7 +124,7 @@ def _not_one(message: str, choices: list[Symbol]) -> NoSuchSymbol:
 
 
 def _ending_in(index: CodeIndex, name: str) -> Iterator[Symbol]:
-    last = name.rpartition(".")[2].partition("#")[0]
+    last = _NUMBER.sub("", name.rpartition(".")[2])
     for path, file in index.files.items():
         if last and last in file.text:
             for symbol in symbols(path, file.text):

@@ -20,7 +20,8 @@ from tools.lsp.scope import Surroundings, survey
 from tools.lsp.uses import uses
 from tools.symbols import doc, signature, symbols
 from tools.syntax import parse
-from tools.workspace import is_python, read_document, split_lines, to_lf
+from tools.trees import is_braced
+from tools.workspace import code_language, is_python, read_document, split_lines, to_lf
 
 if TYPE_CHECKING:
     from tools.lsp.session import Intel
@@ -65,7 +66,7 @@ def intellisense_frame(
 
 def _outline(intel: Intel | None, path: str, text: str) -> list[Symbol]:
     """The definitions of the symbol's own file."""
-    if intel is None or is_python(path):
+    if intel is None or is_python(path) or is_braced(path):
         return symbols(path, text)
     told = intel.outline(path)
     return told if isinstance(told, list) else []
@@ -75,7 +76,7 @@ def _sections(
     intel: Intel | None, symbol: Symbol, text: str, own: list[Symbol], found: Surroundings, numbered: bool
 ) -> Iterator[_Section]:
     """Best first: where tokens run out, the last ones go."""
-    language = _LANGUAGES.get(Path(symbol.path).suffix, "text")
+    language = code_language(symbol.path) or "text"
     where = f"`{symbol.name_path}` in `{symbol.path}`, lines {symbol.start_line}-{symbol.end_line}"
     yield _Section(where, language, tuple(_source(text, symbol, numbered)))
     if found.silent:
@@ -93,12 +94,6 @@ def _sections(
     yield from _class(text, symbol, own, shown, language)
     yield _Section("Callers", language, tuple(f.text for f in found.callers))
     yield _Section("Also in this file", language, tuple(_module(text, symbol, own, shown)))
-
-
-_LANGUAGES = {
-    ".py": "python", ".pyi": "python", ".c": "c", ".h": "c", ".cc": "cpp", ".cpp": "cpp", ".hpp": "cpp",
-    ".go": "go", ".rs": "rust", ".ts": "typescript", ".tsx": "tsx", ".js": "javascript", ".jsx": "jsx",
-}  # fmt: skip
 
 
 # --- what the text says ----------------------------------------------------------------------------

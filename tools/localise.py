@@ -19,13 +19,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tools.callgraph import Graph, Target
-from tools.codeindex import CodeIndex, is_test_path, load_index
-from tools.contract import Symbol, TestFailure, TestReport
+from tools.codeindex import CodeIndex, is_test_path
+from tools.contract import Frame, Symbol, TestFailure, TestReport
+from tools.grammars import load_all
 from tools.spectrum import Spectrum
 from tools.symbols import Definition, Function
+from tools.testplaces import braced_test, hooks_of
+from tools.trees import is_braced
 
 MAX_FAILURES = 20
 MAX_PASSED = 400
+OUTPUT = "the check's output"
+"""Stands for the test's id where no runner's report names one."""
 FRAME, TASK_CODE, TASK_WORD, CALL, TEST_NAME = 3.0, 2.5, 0.5, 2.0, 1.5
 """Weights of one piece of evidence: frame, name written as code in the task, plain word, call, test name."""
 FRAME_DECAY, HOP_DECAY, HOPS = 0.75, 0.6, 5
@@ -38,6 +43,7 @@ EXECUTED, NOT_EXECUTED = 1.0, 0.2
 FAILING_LINE = 2.0
 """Factor for a call on the test's failing line."""
 _CODE = re.compile(r"`([^`\n]+)`|([A-Za-z_][\w.]*)(\()?")
+_PLACE = re.compile(r"(?P<path>[^\s:()'\"]+\.\w{1,4}):(?P<line>\d+)")
 _DOTTED = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*")
 
 
@@ -59,7 +65,9 @@ class _Evidence:
     reasons: dict[tuple[str, str], dict[str, None]] = field(default_factory=lambda: defaultdict(dict))
 
     def add(self, path: str, name_path: str, weight: float, reason: str) -> None:
-        if path not in self.graph.index.files or (is_test_path(path) and not self.allow_tests):
+        if path not in self.graph.index.files or (
+            self.graph.is_test(path, name_path) and not self.allow_tests
+        ):
             return
         path = _implementation(self.graph, path, name_path)
         key = (path, _outermost(self.graph, path, name_path))
@@ -77,9 +85,11 @@ def localise(
     spectrum: Spectrum | None = None,
 ) -> list[Suspect]:
     """At most `limit` suspects, the most likely first. Test files only if the task names one."""
-    graph = Graph(index or load_index(root))
+    graph = Graph(index or load_all(root))
     evidence = _Evidence(graph, _wants_tests(task))
     failures = report.failures[:MAX_FAILURES] if report else ()
+    if report is not None and not failures:
+        failures = _from_output(graph, report.output)
     _from_frames(evidence, failures)
     _from_task(evidence, task)
     _from_tests(evidence, failures, report.passed if report else frozenset())
@@ -108,6 +118,7 @@ def _from_frames(evidence: _Evidence, failures: Iterable[TestFailure]) -> None:
     for failure in failures:
         inner = [frame for frame in failure.frames if not is_test_path(frame.path)]
         seen: set[tuple[str, str]] = set()
+        inner = [frame for frame in inner if not _in_test(evidence.graph, frame)]
         for distance, frame in enumerate(reversed(inner)):
             if frame.path not in evidence.graph.index.files:
                 continue
@@ -118,6 +129,18 @@ def _from_frames(evidence: _Evidence, failures: Iterable[TestFailure]) -> None:
             place = "raised in" if distance == 0 else "in the traceback of"
             weight = FRAME * FRAME_DECAY**distance / math.sqrt(len(failures))
             evidence.add(frame.path, name_path, weight, f"{place} {failure.test_id} (line {frame.line})")
+
+
+def _in_test(graph: Graph, frame: Frame) -> bool:
+    """A test that stands in a file of code, as in Rust."""
+    return frame.path in graph.index.files and graph.is_test(frame.path, _at(graph, frame.path, frame.line))
+
+
+def _from_output(graph: Graph, output: str) -> tuple[TestFailure, ...]:
+    """Where no test is known to have failed: the places that a compiler or an assertion names, the first innermost."""
+    places = [(m["path"].removeprefix("./"), int(m["line"])) for m in _PLACE.finditer(output)]
+    frames = [Frame(path, line, "") for path, line in places if path in graph.index.files][:MAX_FAILURES]
+    return (TestFailure(OUTPUT, "", tuple(frames[::-1])),) if frames else ()
 
 
 def _at(graph: Graph, path: str, line: int) -> str:
@@ -160,7 +183,7 @@ def _from_tests(evidence: _Evidence, failures: Iterable[TestFailure], passed: fr
     called: dict[tuple[str, str], dict[str, float]] = defaultdict(dict)
     tests: dict[str, None] = {}
     for failure in failures:
-        found = find_test(graph, failure.test_id)
+        found = find_test(graph, failure.test_id, failure.frames)
         if found is None or _plain(failure.test_id) in tests:
             continue
         tests[_plain(failure.test_id)] = None
@@ -194,11 +217,16 @@ def _passing_calls(
 
 
 def _plain(test_id: str) -> str:
-    return test_id.partition("[")[0]
+    """Without the parameters of pytest."""
+    return test_id if " > " in test_id else test_id.partition("[")[0]
 
 
-def find_test(graph: Graph, test_id: str) -> tuple[str, Definition] | None:
-    """The function of a pytest or unittest id. Tests inherited from a base class are found there."""
+def find_test(graph: Graph, test_id: str, frames: Iterable[Frame] = ()) -> tuple[str, Definition] | None:
+    """The test of an id; `frames` of its failure. Tests inherited from a base class are found there."""
+    return _python_test(graph, test_id) or braced_test(graph.index, test_id, frames)
+
+
+def _python_test(graph: Graph, test_id: str) -> tuple[str, Definition] | None:
     plain = _plain(test_id)
     path, *names = plain.split("::")
     if not names:
@@ -226,13 +254,10 @@ def reached_by_test(graph: Graph, path: str, test: Definition) -> list[Target]:
     seen = {(path, test.name_path)}
     while queue:
         file, definition, weight, line = queue.pop(0)
-        if definition.node is None:
-            continue
-        targets = graph.targets(file, definition.node, definition.name_path)
-        for target in [*targets, *_set_up(graph, file, definition)]:
+        for target in [*graph.calls(file, definition), *_set_up(graph, file, definition)]:
             at = line or target.line
             surety = target.surety * weight
-            if not is_test_path(target.path):
+            if not graph.is_test(target.path, target.name_path):
                 found.append(Target(target.path, target.name_path, surety, at))
                 continue
             key = (target.path, target.name_path)
@@ -244,7 +269,14 @@ def reached_by_test(graph: Graph, path: str, test: Definition) -> list[Target]:
 
 
 def _set_up(graph: Graph, path: str, test: Definition) -> list[Target]:
-    """Fixtures that a test's parameters name, and its class's `setUp`."""
+    """Fixtures that a test's parameters name, and its class's `setUp`; what runs before a titled test."""
+    if is_braced(path):
+        hooks = hooks_of(graph.index, path, test)
+        return [
+            Target(t.path, t.name_path, t.surety * 0.6, test.start_line)
+            for hook in hooks
+            for t in graph.calls(path, hook)
+        ]
     if not isinstance(test.node, Function):
         return []
     scope = graph.scope(path)
@@ -299,8 +331,10 @@ def _from_test_names(evidence: _Evidence, failures: Iterable[TestFailure]) -> No
 
 def _name_parts(test_id: str) -> list[list[str]]:
     """Words of the class's and of the function's name, lower case, without "test"."""
+    if test_id == OUTPUT:
+        return []
     plain = _plain(test_id)
-    names = plain.split("::")[1:] or plain.split(".")[-2:]
+    names = plain.split("::")[1:] or re.split(r" > |/", plain)[1:] or plain.split(".")[-2:]
     parts = []
     for name in names:
         words = [word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+", name)]
@@ -346,11 +380,11 @@ def _onward(evidence: _Evidence) -> None:
         following: dict[tuple[str, str], float] = defaultdict(float)
         for (path, name_path), score in sorted(front.items(), key=lambda item: (-item[1], item[0]))[:40]:
             definition = graph.scope(path).by_path.get(name_path)
-            if definition is None or definition.node is None or definition.kind == "class":
+            if definition is None or definition.kind == "class":
                 continue
             targets = {
                 (t.path, t.name_path): t.surety
-                for t in graph.targets(path, definition.node, name_path)
+                for t in graph.calls(path, definition)
                 if (t.path, t.name_path) != (path, name_path)
             }
             for (other, other_path), surety in targets.items():
@@ -364,7 +398,13 @@ def _onward(evidence: _Evidence) -> None:
 
 
 def _implementation(graph: Graph, path: str, name_path: str) -> str:
-    """A stub stands for the module beside it."""
+    """A stub stands for the module beside it, a declaration for what it declares."""
+    if name_path in graph.scope(path).declared:
+        places = graph.index.defined.get(name_path.rpartition(".")[2], ())
+        defined = [
+            p for p, h in places if h.name_path == name_path and name_path not in graph.scope(p).declared
+        ]
+        return next((p for p in defined if is_braced(p) and name_path in graph.scope(p).by_path), path)
     beside = path.removesuffix("i")
     if path.endswith(".pyi") and beside in graph.index.files and name_path in graph.scope(beside).by_path:
         return beside

@@ -1,4 +1,5 @@
-"""A passage of Python source at any indentation, and its move to another, strings left as they are.
+"""A passage of source at any indentation, and its move to another, strings left as they are; and Python at any
+indentation, parsed.
 
 Docstrings are layout by PEP 257 (readers strip their indentation), so their lines move with the code, where
 they have the indentation to lose; the inner lines of every other string stay byte for byte.
@@ -21,11 +22,10 @@ _STEPS = frozenset({"\t", "  ", "   ", "    ", "        "})
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
-    """Parsed source. Line numbers of `body` count `lines` from 1, whatever the indentation."""
+class Passage:
+    """Lines of source that can be moved to another indentation."""
 
     lines: list[str]
-    body: list[ast.stmt]
     frozen: frozenset[int]
     """Indices of lines that begin inside a string which may not move."""
 
@@ -53,6 +53,18 @@ class Block:
         return step
 
 
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Parsed source. Line numbers of `body` count the passage's lines from 1, whatever the indentation."""
+
+    passage: Passage
+    body: list[ast.stmt]
+
+    @property
+    def lines(self) -> list[str]:
+        return self.passage.lines
+
+
 def _move(line: str, own: str, prefix: str, step: str | None, unit: str | None) -> str:
     if not line.strip():
         return ""
@@ -76,7 +88,7 @@ def read_block(source: str) -> Block | SyntaxProblem:
     first = _parse(source)
     if isinstance(first, Block):
         return first
-    lines = _trimmed(source)
+    lines = trimmed(source)
     later = [indent_of(line) for line in lines[1:] if line.strip()]
     least = min(later, key=len, default="")
     tries = ["\n".join([least + lines[0], *lines[1:]])] if lines and least and not indent_of(lines[0]) else []
@@ -85,14 +97,15 @@ def read_block(source: str) -> Block | SyntaxProblem:
     return next(mended, first)
 
 
-def _trimmed(source: str) -> list[str]:
+def trimmed(source: str) -> list[str]:
+    """The lines, without blank ones at either end."""
     lines = source.split("\n")
     full = [n for n, line in enumerate(lines) if line.strip()]
     return lines[full[0] : full[-1] + 1] if full else []
 
 
 def _parse(source: str) -> Block | SyntaxProblem:
-    lines = _trimmed(source)
+    lines = trimmed(source)
     code = [line for line in lines if line.strip() and not line.lstrip().startswith("#")]
     nested = bool(code and indent_of(code[0]))
     tree = parse_afresh("\n".join(["if 1:", *lines] if nested else lines) + "\n")
@@ -105,7 +118,7 @@ def _parse(source: str) -> Block | SyntaxProblem:
             return SyntaxProblem(1, 0, "the indentation falls below that of the first line", lines[0])
         ast.increment_lineno(outer, -1)
         body = outer.body
-    return Block(lines, body, frozenset(_string_lines(lines) - _docstring_lines(lines, body)))
+    return Block(Passage(lines, frozenset(_string_lines(lines) - _docstring_lines(lines, body))), body)
 
 
 def _string_lines(lines: list[str]) -> set[int]:

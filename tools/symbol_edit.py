@@ -12,12 +12,12 @@ Texts here have LF line ends.
 from __future__ import annotations
 
 import ast
-import difflib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from tools.contract import EditRefused
+from tools.named import the_definition
 from tools.reindent import Block, indent_of, indent_step, read_block
 from tools.symbols import Definition, Function, assigned_names, definitions
 from tools.syntax import SyntaxProblem, parse
@@ -74,29 +74,9 @@ def replace_symbol(path: str, text: str, name_path: str, source: str) -> str:
 
 
 def _target(path: str, text: str, name_path: str) -> Definition:
-    known = definitions(text)
-    exact = [d for d in known if d.name_path == name_path]
-    suffix = [d for d in known if d.name_path.endswith(f".{name_path}")]
-    if exact or len(suffix) == 1:
-        target = (exact or suffix)[0]
-        _require_own_lines(path, text, target)
-        return target
-    if suffix:
-        names = ", ".join(d.name_path for d in suffix[:10])
-        raise EditRefused(f"{name_path!r} is not clear in {path}. Write one of: {names}.")
-    raise EditRefused(
-        f"{path} has no definition {name_path!r}.{_near(name_path, [d.name_path for d in known])}"
-    )
-
-
-def _near(name_path: str, known: list[str]) -> str:
-    last = {name.rpartition(".")[2]: name for name in reversed(known)}
-    near = difflib.get_close_matches(name_path, known, 5, 0.5)
-    near += [last[n] for n in difflib.get_close_matches(name_path.rpartition(".")[2], list(last), 5, 0.6)]
-    names = ", ".join(dict.fromkeys(near or known[:10]))
-    if not names:
-        return " It defines nothing: use search/replace or replace the whole file."
-    return f" {'Near names' if near else 'It defines'}: {names}."
+    target = the_definition(path, definitions(text), name_path)
+    _require_own_lines(path, text, target)
+    return target
 
 
 def _require_own_lines(path: str, text: str, target: Definition) -> None:
@@ -213,7 +193,7 @@ def _source_lines(new: Block, node: ast.stmt, above: list[str], prefix: str, uni
     comments = [line.strip() for line in new.lines[first:start]]
     present = [line.strip() for line in above[len(above) - len(comments) :]]
     head = [] if comments == present else [prefix + line for line in comments]
-    return head + new.moved(start, node.end_lineno or node.lineno, prefix, unit)
+    return head + new.passage.moved(start, node.end_lineno or node.lineno, prefix, unit)
 
 
 def _insert(

@@ -1,13 +1,14 @@
-"""Definitions in a Python file, by name path: `f`, `C.m`, `Outer.Inner.m`, `outer.local`.
+"""Definitions in a file, by name path: `f`, `C.m`, `Outer.Inner.m`, `outer.local`.
 
-Comes in: path and text. Goes out: `Symbol`s in source order. Exact, by `ast`, where the text parses;
-otherwise a tolerant scan by indentation finds `def` and `class` (no variables, ends approximate).
+Comes in: path and text. Goes out: `Symbol`s in source order. Python is exact, by `ast`, where the text parses;
+otherwise a tolerant scan by indentation finds `def` and `class` (no variables, ends approximate). TypeScript,
+JavaScript, C, C++, Go and Rust are read by `tools.outline`.
 
 Of several definitions of one name in one scope the first is the plain one and the next get `#2`, `#3`;
 but an implementation comes before its `@overload` stubs, and functions and classes before variables, since
 those are what is meant by the name.
 
-Not covered: other languages (`Intel.outline` asks their server), names made by `exec`, `setattr` or import.
+Not covered: further languages (`Intel.outline` asks their server), names made by `exec`, `setattr` or import.
 """
 
 from __future__ import annotations
@@ -18,11 +19,16 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import PurePosixPath
 from typing import Literal
 
 from tools import cstyle
 from tools.contract import Symbol
+from tools.named import meant
+from tools.outline import Braced, outline
+from tools.outline import head as braced_head
 from tools.syntax import SyntaxProblem, parse
+from tools.trees import is_braced, parse_tree
 from tools.workspace import is_python, split_lines, to_lf
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -51,7 +57,12 @@ class Definition:
 
 
 def symbols(path: str, text: str) -> list[Symbol]:
-    """All definitions, in source order, an outer one before its members. [] for other languages."""
+    """All definitions, in source order, an outer one before its members. [] for languages that are not known here."""
+    if is_braced(path):
+        return [
+            Symbol(path, one.name_path, one.kind, one.start_line, one.end_line)
+            for one in _outline(path, text)
+        ]
     if not is_python(path):
         return []
     return [Symbol(path, d.name_path, d.kind, d.start_line, d.end_line) for d in definitions(to_lf(text))]
@@ -59,10 +70,8 @@ def symbols(path: str, text: str) -> list[Symbol]:
 
 def find_symbol(path: str, text: str, name_path: str) -> Symbol | None:
     """The symbol of that name path; else the only one that ends in it (`m` finds `C.m`)."""
-    found = symbols(path, text)
-    exact = [symbol for symbol in found if symbol.name_path == name_path]
-    suffix = [symbol for symbol in found if symbol.name_path.endswith(f".{name_path}")]
-    return exact[0] if exact else suffix[0] if len(suffix) == 1 else None
+    found = meant(name_path, symbols(path, text))
+    return found[0] if len(found) == 1 else None
 
 
 def enclosing(path: str, text: str, line: int) -> Symbol | None:
@@ -79,6 +88,8 @@ def symbol_source(text: str, symbol: Symbol) -> str:
 def signature(text: str, symbol: Symbol) -> str:
     """One line: `async def f(a: int = 1) -> str`, `class C(Base)`, or a variable's first line. In other languages
     what stands before the body."""
+    if braced := _braced(text, symbol):
+        return braced_head(parse_tree(PurePosixPath(symbol.path).suffix, to_lf(text)), braced)
     if not is_python(symbol.path):
         return cstyle.head(symbol_source(to_lf(text), symbol).split("\n"))
     node = _node(text, symbol)
@@ -95,10 +106,28 @@ def signature(text: str, symbol: Symbol) -> str:
 
 def doc(text: str, symbol: Symbol) -> str:
     """The docstring, indentation cleaned; "" where there is none. In other languages the comment before it."""
+    if braced := _braced(text, symbol):
+        parsed = parse_tree(PurePosixPath(symbol.path).suffix, to_lf(text))
+        comments = [parsed.text(node) for node in braced.above if "comment" in node.type]
+        return cstyle.unmarked("\n".join(comments).split("\n"))
     if not is_python(symbol.path):
         return cstyle.comment_before(to_lf(text).split("\n"), symbol.start_line)
     node = _node(text, symbol)
     return (ast.get_docstring(node) or "") if isinstance(node, Function | ast.ClassDef) else ""
+
+
+def _outline(path: str, text: str) -> tuple[Braced, ...]:
+    return outline(PurePosixPath(path).suffix, to_lf(text))
+
+
+def _braced(text: str, symbol: Symbol) -> Braced | None:
+    """The definition of a symbol, which may be a server's, with other lines and another number."""
+    if not is_braced(symbol.path):
+        return None
+    inside = [d for d in _outline(symbol.path, text) if symbol.start_line <= d.name_line <= symbol.end_line]
+    same = [d for d in inside if d.name_path == symbol.name_path]
+    plain = symbol.name_path.rpartition(".")[2].partition("#")[0]
+    return next(iter(same or [d for d in inside if d.name == plain]), None)
 
 
 def _node(text: str, symbol: Symbol) -> ast.stmt | None:

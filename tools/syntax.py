@@ -2,7 +2,8 @@
 
 Comes in: a path (for its suffix) and text. Goes out: `SyntaxProblem`, or None for "parses" and for kinds of
 file that are not known here. Python is judged by the grammar of the interpreter that runs the harness: a
-project on a newer one may use syntax that this one refuses.
+project on a newer one may use syntax that this one refuses. TypeScript, JavaScript, C, C++, Go and Rust are judged
+by `tools.trees`, which accepts more than their compilers do, and in C and C++ refuses macros that are no syntax.
 
 Not covered: CPython's documented risk of a crash on absurdly deep nesting, beyond what `MAX_DEPTH` stops.
 """
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import PurePosixPath
 
+from tools.trees import first_flaw, is_braced
 from tools.workspace import is_python, to_lf
 
 MAX_DEPTH = 200
@@ -38,6 +40,8 @@ def check_syntax(path: str, text: str) -> SyntaxProblem | None:
     """The first reason why `text` does not parse as what `path` says it is."""
     if is_python(path):
         return _check_python(to_lf(text))
+    if is_braced(path):
+        return _check_braced(PurePosixPath(path).suffix, to_lf(text))
     match PurePosixPath(path).suffix:
         case ".json":
             return _check_json(text)
@@ -109,6 +113,11 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, ValueError) and "null" in str(error):
         return "the text holds null bytes"
     return str(error) or f"too deeply nested ({type(error).__name__})"
+
+
+def _check_braced(suffix: str, text: str) -> SyntaxProblem | None:
+    flaw = first_flaw(suffix, text)
+    return SyntaxProblem(flaw.line, flaw.column, flaw.message, _line(text, flaw.line)) if flaw else None
 
 
 def _check_json(text: str) -> SyntaxProblem | None:

@@ -29,6 +29,9 @@ _JS = re.compile(
 _VITEST = re.compile(
     r"^\s*❯ (?:(?P<function>[^\n]+) )?(?P<path>(?:file://)?[^\s:]+):(?P<line>\d+):\d+\s*$", re.MULTILINE
 )
+_NODE = re.compile(r"\[?Error \[ERR_TEST_FAILURE\]: (.*?)\s*(?:\] \{\n|\n\s+at )", re.DOTALL)
+_NODE_CAUSE = re.compile(r"^\s*cause: (\w+)", re.MULTILINE)
+_C = re.compile(r"(?P<path>[^\s:()'\"]+\.(?:c|cc|cpp|cxx|h|hh|hpp)):(?P<line>\d+)")
 _LIBRARY = frozenset({"site-packages", "dist-packages", ".venv", "venv", ".tox", ".nox", "node_modules"})
 
 
@@ -99,8 +102,13 @@ def _cases(part: Element, suites: tuple[str, ...]) -> Iterator[tuple[str, Elemen
 
 def _other_failure(test_id: str, case: Element, part: Element, workdir: str) -> TestFailure:
     text = part.text or case.findtext("system-out") or ""
-    message = "\n".join(filter(None, [part.get("message", "").strip(), text.strip()]))
-    return TestFailure(test_id, shorten(message), js_frames(text, workdir))
+    said = _NODE.match(text.strip())
+    kind = _NODE_CAUSE.search(text)
+    if said:  # node prints the whole error object: what was thrown is enough
+        message = f"{kind[1]}: {said[1]}" if kind else said[1]
+    else:
+        message = "\n".join(filter(None, [part.get("message", "").strip(), text.strip()]))
+    return TestFailure(test_id, shorten(message), js_frames(text, workdir) or _c_frames(text, workdir))
 
 
 def js_frames(text: str, workdir: str) -> tuple[Frame, ...]:
@@ -111,6 +119,13 @@ def js_frames(text: str, workdir: str) -> tuple[Frame, ...]:
         if path is not None:
             kept.append(Frame(path, int(match["line"]), (match["function"] or "").strip()))
     return tuple(reversed(kept[:MAX_FRAMES]))
+
+
+def _c_frames(text: str, workdir: str) -> tuple[Frame, ...]:
+    """Places that an assertion of C or C++ names, as far as they lie in the workspace."""
+    found = ((inside(match["path"], workdir), match["line"]) for match in _C.finditer(text))
+    frames = [Frame(path, int(line), "") for path, line in found if path is not None]
+    return tuple(dict.fromkeys(frames[:MAX_FRAMES]))
 
 
 def _tree(text: str) -> Element | None:

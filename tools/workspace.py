@@ -33,6 +33,19 @@ def is_python(path: str) -> bool:
     return PurePosixPath(path).suffix in PYTHON_SUFFIXES
 
 
+_LANGUAGES = {
+    **dict.fromkeys((".py", ".pyi", ".pyw"), "python"), ".c": "c", ".h": "c",
+    **dict.fromkeys((".cc", ".cpp", ".cxx", ".hh", ".hpp"), "cpp"), ".go": "go", ".rs": "rust", ".tsx": "tsx",
+    **dict.fromkeys((".ts", ".mts", ".cts"), "typescript"), ".jsx": "jsx",
+    **dict.fromkeys((".js", ".mjs", ".cjs"), "javascript"),
+}  # fmt: skip
+
+
+def code_language(path: str) -> str:
+    """What a markdown fence calls the language of a file; "" where that is not known."""
+    return _LANGUAGES.get(PurePosixPath(path).suffix, "")
+
+
 def split_lines(text: str) -> list[str]:
     """Lines with their ends, as Python's tokenizer counts them."""
     return _LINE.findall(text)

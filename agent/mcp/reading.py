@@ -14,9 +14,9 @@ from pydantic import Field
 from agent.mcp.answers import MAX_ITEMS, Diagnostics, clip, told
 from agent.mcp.workbench import Workbench
 from tools.budget import estimate_tokens
-from tools.codeindex import load_index
 from tools.contract import Freshness, LookupAnswer, Symbol, ToolFault
 from tools.findsymbol import file_symbols, find_symbols, read_source, the_symbol
+from tools.grammars import load_all
 from tools.lspcommands import show_actions, show_calls
 from tools.symbols import signature, symbol_source
 
@@ -42,7 +42,7 @@ class Reading:
 
     def find_symbol(self, name: str) -> str:
         """Where a name (or name path, or part of a name) is defined in the repository."""
-        index = load_index(self._bench.root)
+        index = load_all(self._bench.root)
         found = find_symbols(index, name)
         rows = [f"{s.path}:{_row(s, index.files[s.path].text)}" for s in found[:MAX_ITEMS]]
         more = [f"… {len(found) - MAX_ITEMS} more"] if len(found) > MAX_ITEMS else []

@@ -42,7 +42,7 @@ class Writing:
             str, Field(description="the whole definition; any indentation, imports may precede")
         ],
     ) -> EditAnswer:
-        """Replace one Python definition. What would not parse is refused. Answers with new diagnostics."""
+        """Replace one definition. What would not parse is refused. Answers with new diagnostics."""
         return self._edit(ReplaceSymbol(path=path, name_path=symbol, source=source))
 
     def search_replace(self, path: Path, search: str, replace: str) -> EditAnswer:

@@ -88,10 +88,10 @@ def test_any_answer_gives_one_definition_or_what_does_not_parse(answer: str) -> 
 
 
 def test_a_method_ends_at_the_next_one_and_a_nested_function_does_not_end_it() -> None:
-    assert "\n    def " not in stops(0)
-    assert any("\n    def g(self)".startswith(stop) for stop in stops(4))
-    assert any("\ndef g()".startswith(stop) for stop in stops(4))
-    assert not any("\n        def nested()".startswith(stop) for stop in stops(4))
+    assert "\n    def " not in stops("")
+    assert any("\n    def g(self)".startswith(stop) for stop in stops("    "))
+    assert any("\ndef g()".startswith(stop) for stop in stops("    "))
+    assert not any("\n        def nested()".startswith(stop) for stop in stops("    "))
 
 
 class GoesOn(ScriptedEngine):

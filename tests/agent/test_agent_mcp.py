@@ -135,6 +135,29 @@ def test_an_edit_that_would_not_parse_is_refused_with_what_it_would_be(repo: Pat
     assert (repo / "shop.py").read_text() == before
 
 
+def test_other_languages_are_served_without_their_server(repo: Path) -> None:
+    go_files = {"cart.go": "package shop\n\n// Total sums.\nfunc (c *Cart) Total() int {\n\treturn 1\n}\n"}
+    go_files |= {"cart_test.go": "package shop\n\nfunc TestTotal(t *testing.T) {}\n"}
+    for name, source in go_files.items():
+        (repo / name).write_text(source)
+
+    async def go() -> None:
+        async with session(repo) as (_, call):
+            assert "Cart.Total: func (c *Cart) Total() int" in text(await call("find_symbol", name="Total"))
+            assert "3-6 Cart.Total" in text(await call("symbols", path="cart.go"))
+            assert "cart.go:3-6 Cart.Total" in text(await call("localise", task="`Cart.Total` is wrong"))
+            source = "func (c *Cart) Total() int {\n    return 2\n}"
+            edit = {"path": "cart.go", "symbol": "Total", "source": source}
+            broken = data(await call("replace_symbol", **edit | {"source": source[:-1]}))
+            assert not broken["applied"] and "does not parse" in broken["message"]
+            assert data(await call("replace_symbol", **edit))["applied"]
+            test = {"path": "cart_test.go", "symbol": "TestTotal", "source": "func TestTotal() {}"}
+            assert "is a test" in data(await call("replace_symbol", **test))["message"]
+
+    asyncio.run(go())
+    assert (repo / "cart.go").read_text() == go_files["cart.go"].replace("1", "2")
+
+
 def test_diagnostics_after_an_edit_are_fresh(repo: Path) -> None:
     async def go() -> None:
         async with session(repo) as (_, call):

@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.contract import Place
+from agent.languages import function_header, openings
 from agent.prompts import View, build_request, failure_text, pack
-from agent.protocol import Protocol, ProtocolError, function_header, openings
+from agent.protocol import Protocol, ProtocolError
 from tools.contract import (
     ReplaceFile,
     ReplaceSymbol,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.protocol import openings
+from agent.languages import openings
 from agent.splice import splice
 
 CODE = '''\

@@ -15,10 +15,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
+from real_files import real_files
 
 from tools.contract import Edit, EditRefused, ReplaceFile, ReplaceSymbol, SearchReplace
 from tools.edits import apply_edit, preview
 from tools.symbols import symbol_source, symbols
+from tools.syntax import check_syntax
+from tools.workspace import to_lf
 
 CASES = sorted(folder for folder in (Path(__file__).parent / "edit_cases").iterdir())
 EDIT: TypeAdapter[Edit] = TypeAdapter(Edit)
@@ -63,6 +66,7 @@ class C:
 _TEXTS = {path.name: path.read_text("utf-8") for path in (Path(__file__).parents[2] / "tools").glob("*.py")}
 _SOURCES = {name: text for name, text in sorted(_TEXTS.items()) if "def " in text} | {"odd": _ODD}
 NAMES = st.sampled_from(list(_SOURCES))
+_BRACED = real_files()
 _PATIENT = settings(deadline=None)
 
 
@@ -94,6 +98,44 @@ def test_other_lines_and_the_meaning_stay_at_any_indentation(
     assert new[: symbol.start_line - 1] == old[: symbol.start_line - 1]
     assert new[len(new) - (len(old) - symbol.end_line) :] == old[symbol.end_line :]
     assert _meaning(after) == _meaning(text)
+
+
+@_PATIENT
+@given(st.data(), st.sampled_from(["\n", "\r\n"]))
+def test_a_symbol_in_braces_replaced_by_itself_is_the_same_file(data: st.DataObject, newline: str) -> None:
+    path = data.draw(st.sampled_from(_BRACED))
+    text = to_lf(path.read_text("utf-8", "replace")).replace("\n", newline)
+    known = symbols(path.name, text)
+    if not known:
+        return
+    symbol = data.draw(st.sampled_from(known))
+    edit = ReplaceSymbol(path=path.name, name_path=symbol.name_path, source=symbol_source(text, symbol))
+    try:
+        assert preview(text, edit) == text
+    except EditRefused as refusal:  # where it shares a line, or macros hide what it is
+        assert "shares a line" in refusal.message or check_syntax(path.name, text), refusal.message
+
+
+@_PATIENT
+@given(st.data(), st.sampled_from(["", "  ", "\t\t"]))
+def test_in_braces_too_other_lines_stay(data: st.DataObject, indent: str) -> None:
+    path = data.draw(st.sampled_from(_BRACED))
+    text = to_lf(path.read_text("utf-8", "replace"))
+    known = [s for s in symbols(path.name, text) if s.kind in {"function", "method"}]
+    if not known:
+        return
+    symbol = data.draw(st.sampled_from(known))
+    lines = symbol_source(text, symbol).split("\n")
+    source = "\n".join(indent + line for line in lines)
+    try:
+        after = preview(text, ReplaceSymbol(path=path.name, name_path=symbol.name_path, source=source))
+    except EditRefused as refusal:
+        assert "shares a line" in refusal.message or check_syntax(path.name, text), refusal.message
+        return
+    old, new = text.split("\n"), after.split("\n")
+    assert new[: symbol.start_line - 1] == old[: symbol.start_line - 1]
+    assert new[len(new) - (len(old) - symbol.end_line) :] == old[symbol.end_line :]
+    assert after.split() == text.split() or "`" in source or '"' in source
 
 
 def _meaning(text: str) -> str:
@@ -141,6 +183,24 @@ def test_any_source_ends_in_text_that_parses_or_refusal(source: str) -> None:
         ast.parse(preview(text, ReplaceSymbol(path="a.py", name_path="C.f", source=source)))
     except EditRefused as refusal:
         assert refusal.message
+
+
+_METHOD = "class C {\n  f() {\n    return 1;\n  }\n  g() {}\n}\nfunction h() {}\n"
+
+
+@_PATIENT
+@given(st.text(alphabet="f(){};= >xclasCh\n/*\t`g,é\ud800", max_size=60), st.sampled_from(["C.f", "h", "C"]))
+def test_any_source_in_braces_ends_in_text_that_parses_or_refusal(source: str, name: str) -> None:
+    try:
+        after = preview(_METHOD, ReplaceSymbol(path="a.js", name_path=name, source=source))
+    except EditRefused as refusal:
+        assert refusal.message
+        return
+    assert check_syntax("a.js", after) is None
+    kept = {"C.f": ["C.g", "h"], "h": ["C.f", "C.g"], "C": ["h"]}[name]
+    now = {s.name_path: symbol_source(after, s) for s in symbols("a.js", after)}
+    was = {s.name_path: symbol_source(_METHOD, s) for s in symbols("a.js", _METHOD)}
+    assert all(now[other] == was[other] for other in kept)
 
 
 # --- files -----------------------------------------------------------------------------------------

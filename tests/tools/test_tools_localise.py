@@ -115,3 +115,128 @@ def test_a_broken_file_is_no_obstacle(repo: Path) -> None:
     (repo / "shop/rates.py").write_text("def rate_of(item:\n    return 1\n")
     found = localise(repo, task="", report=failed("tests/test_cart.py::TestCart::test_price"))
     assert "total_price" in names(found)
+
+
+# --- languages with braces -------------------------------------------------------------------------
+
+JS = {
+    "src/cart.js": (
+        "import { rate } from './rates.js';\n\n"
+        "export class Cart {\n  constructor() {\n    this.items = [];\n  }\n"
+        "  add(item) {\n    this.items.push(item);\n  }\n"
+        "  total() {\n    return this.#sum() * rate(this);\n  }\n"
+        "  #sum() {\n    return 0;\n  }\n}\n\n"
+        "export function unrelated() {}\n"
+    ),
+    "src/rates.js": "export function rate(cart) {\n  return 1;\n}\n",
+    "test/cart.test.js": (
+        "import test, { describe, it, beforeEach } from 'node:test';\nimport { Cart } from '../src/cart.js';\n\n"
+        "describe('cart', () => {\n  let cart;\n  beforeEach(() => {\n    cart = new Cart();\n  });\n"
+        "  it('sums the prices', () => {\n    cart.total();\n  });\n"
+        "  it('is empty', () => {\n    check(cart);\n  });\n});\n\n"
+        "function check(c) {\n  c.add(1);\n}\n"
+    ),
+}
+GO = {
+    "go.mod": "module shop\n",
+    "cart.go": (
+        "package shop\n\ntype Cart struct{ items []int }\n\n"
+        "func (c *Cart) Total() int {\n\treturn sum(c.items)\n}\n\n"
+        "func sum(xs []int) int {\n\treturn 0\n}\n\nfunc Unrelated() {}\n"
+    ),
+    "cart_test.go": (
+        'package shop\n\nimport "testing"\n\nfunc TestTotal(t *testing.T) {\n'
+        '\tc := Cart{}\n\tif c.Total() != 1 {\n\t\tt.Errorf("no")\n\t}\n}\n'
+    ),
+}
+RUST = {
+    "src/lib.rs": (
+        "pub struct Cart {\n    items: Vec<i32>,\n}\n\nimpl Cart {\n"
+        "    pub fn total(&self) -> i32 {\n        sum(&self.items)\n    }\n}\n\n"
+        "fn sum(xs: &[i32]) -> i32 {\n    0\n}\n\npub fn unrelated() {}\n\n"
+        "#[cfg(test)]\nmod tests {\n    use super::*;\n\n    #[test]\n    fn adds() {\n"
+        "        let cart = Cart { items: vec![1] };\n        assert_eq!(cart.total(), 1);\n    }\n}\n"
+    ),
+}
+CPP = {
+    "src/cart.hpp": "namespace shop {\nclass Cart {\n public:\n  int total() const;\n};\nint sum(int a);\n}\n",
+    "src/cart.cpp": (
+        '#include "cart.hpp"\nnamespace shop {\nint sum(int a) {\n  return 0;\n}\n'
+        "int Cart::total() const {\n  return sum(1);\n}\n}\n"
+    ),
+    "test/cart_test.cpp": ("TEST(CartTest, Total) {\n  shop::Cart cart;\n  EXPECT_EQ(cart.total(), 1);\n}\n"),
+}
+
+
+@pytest.mark.parametrize(
+    ("files", "test_id", "called"),
+    [
+        (JS, "cart > sums the prices", ["Cart.total", "Cart.#sum"]),
+        (JS, "test/cart.test.js > cart > sums the prices", ["Cart.total", "Cart.#sum"]),
+        (JS, "cart > is empty", ["Cart.add"]),
+        (GO, ". > TestTotal", ["Cart.Total", "sum"]),
+        (GO, ". > TestTotal/of_one", ["Cart.Total", "sum"]),
+        (RUST, "shop > tests::adds", ["Cart.total", "sum"]),
+        (CPP, "CartTest.Total", ["shop.Cart.total", "shop.sum"]),
+        (CPP, "cart_test", ["shop.Cart.total", "shop.sum"]),
+    ],
+)
+def test_what_a_test_of_another_language_calls(
+    tmp_path: Path, files: dict[str, str], test_id: str, called: list[str]
+) -> None:
+    write(tmp_path, files)
+    found = localise(tmp_path, task="", report=failed(test_id))
+    assert set(called) <= set(names(found)[:4])
+    assert called[0] == next(s.symbol.name_path for s in found if s.symbol.kind != "class")
+    assert not {"unrelated", "Unrelated", "tests.adds", "TestTotal"} & set(names(found))
+
+
+def test_frames_lead_in_other_languages_too(tmp_path: Path) -> None:
+    write(tmp_path, JS)
+    frames = (("src/cart.js", 11, "total"), ("src/rates.js", 2, "rate"))
+    found = localise(tmp_path, task="", report=failed("gone > title", *frames))
+    assert names(found)[:2] == ["rate", "Cart.total"]
+    assert "raised in" in found[0].reasons[0]
+
+
+def test_a_test_with_a_computed_title_is_found_by_its_line(tmp_path: Path) -> None:
+    write(tmp_path, JS)
+    found = localise(tmp_path, task="", report=failed("cart > of 3", ("test/cart.test.js", 10, "")))
+    assert names(found)[0] == "Cart.total"
+
+
+def test_a_test_in_a_file_of_code_is_no_suspect(tmp_path: Path) -> None:
+    write(tmp_path, RUST)
+    report = failed("shop > tests::adds", ("src/lib.rs", 22, ""), ("src/lib.rs", 7, ""))
+    assert names(localise(tmp_path, task="adds()", report=report))[0] == "Cart.total"
+
+
+def test_what_a_compiler_says_leads_where_no_test_ran(tmp_path: Path) -> None:
+    write(tmp_path, GO)
+    report = TestReport(TestStatus.NOT_COLLECTED, output="# shop\n./cart.go:10:9: undefined: xs\nFAIL\n")
+    assert names(localise(tmp_path, task="", report=report)) == ["sum"]
+
+
+def test_an_assertion_that_a_program_prints_leads_to_what_it_calls(tmp_path: Path) -> None:
+    write(tmp_path, CPP)
+    output = "cart_test: test/cart_test.cpp:3: int main(): Assertion `cart.total() == 1' failed.\n"
+    found = localise(tmp_path, task="", report=TestReport(TestStatus.FAILED, output=output))
+    assert "shop.Cart.total" in names(found)[:2]
+    assert "called by the check's output" in next(
+        s.reasons for s in found if s.symbol.name_path.endswith("total")
+    )
+
+
+def test_names_in_the_task_are_found_in_every_language(tmp_path: Path) -> None:
+    for files in (JS, GO, RUST, CPP):
+        write(tmp_path, files)
+    found = localise(tmp_path, task="`Cart.total` is wrong", report=None)
+    assert {s.symbol.path for s in found if s.symbol.name_path.endswith("Cart.total")} == {
+        "src/cart.js", "src/lib.rs", "src/cart.cpp",
+    }  # fmt: skip
+
+
+def write(root: Path, files: dict[str, str]) -> None:
+    for name, text in files.items():
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).write_text(text)

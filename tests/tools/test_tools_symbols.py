@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from real_files import real_files
 
 from tools.symbols import doc, enclosing, find_symbol, signature, symbol_source, symbols
+from tools.trees import SUFFIXES
+from tools.workspace import to_lf
 
 TEXT = '''import x
 A: int = 1
@@ -99,8 +105,227 @@ def test_a_broken_file_is_scanned_by_indentation() -> None:
     assert found == {"C": ("class", 1, 7), "C.m": ("method", 2, 7), "f": ("function", 9, 10)}
 
 
-def test_other_languages_are_left_to_servers() -> None:
-    assert symbols("a.rs", "fn f() {}") == []
+def test_languages_that_are_not_known_are_left_to_servers() -> None:
+    assert symbols("a.rb", "def f; end") == []
+
+
+# --- languages with braces -------------------------------------------------------------------------
+
+
+JS = """\
+'use strict'; // not of the class
+
+/**
+ * A cart.
+ */
+export class Cart {
+  items = [];
+  #secret() { return 1; }
+  static make = (x) => {
+    return x;
+  };
+  // Sum.
+  get total() { return this.#secret(); }
+  set total(v) {}
+}
+Cart.prototype.run = function (a) { return a; };
+exports.thing = function () {};
+module.exports = { a() { function inner() {} }, b: () => 1, c };
+const api = { get(url) { return url; } }, limit = 3;
+export default async () => 1;
+"""
+TS = """\
+/** Doc. */
+@Component({ selector: 'x' })
+export class A<T> {
+  @Input() name: string;
+  over(a: string): void;
+  /** Over. */
+  @Dec()
+  over(a: any): void { }
+}
+export namespace N { export const f = () => 1; }
+"""
+CPP = """\
+namespace a::b {
+/// Doc.
+template <typename T>
+class Vec : public Base {
+ public:
+  explicit Vec(int n) : n_(n) {}
+  T& operator[](int i) { return d[i]; }
+  int at(int) const;
+  struct Inner { int q; } inner;
+  int (*hook)(int);
+};
+template <typename T>
+int Vec<T>::at(int i) const
+{ return 1; }
+}
+typedef struct item { int x; } Item;
+#ifdef X
+int g(void) { return 1; }
+#else
+int g(void) { return 2; }
+#endif
+"""
+GO = """\
+package p
+
+// Shape is
+// one.
+type Shape struct {
+	name string
+}
+
+type (
+	// A doc.
+	A struct{}
+	B int
+)
+
+// Area is.
+func (s *Shape) Area() int { return func() int { return 1 }() }
+func (b *Box[T]) Put(x T) {}
+var limit = 1
+"""
+RUST = """\
+/// A point.
+#[derive(Debug)]
+pub struct Point<T> { x: T }
+
+impl<T> fmt::Display for Point<T> {
+    /// Shown.
+    #[inline]
+    fn fmt(&self) {}
+}
+impl<T> fmt::Debug for a::Point<T> {
+    fn fmt(&self) {}
+}
+mod inner { pub fn free() {} }
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "expected"),
+    [
+        (
+            "a.js",
+            JS,
+            {
+                "Cart": (3, 15, "class Cart", "A cart."),
+                "Cart.items": (7, 7, "items = []", ""),
+                "Cart.#secret": (8, 8, "#secret()", ""),
+                "Cart.make": (9, 11, "static make = (x)", ""),
+                "Cart.total": (12, 13, "get total()", "Sum."),
+                "Cart.total#2": (14, 14, "set total(v)", ""),
+                "Cart.run": (16, 16, "Cart.prototype.run = function (a)", ""),
+                "thing": (17, 17, "exports.thing = function ()", ""),
+                "a": (18, 18, "a()", ""),
+                "b": (18, 18, "b: ()", ""),
+                "api": (19, 19, "api = { get(url) { return url; } }", ""),
+                "api.get": (19, 19, "get(url)", ""),
+                "limit": (19, 19, "limit = 3", ""),
+                "default": (20, 20, "async ()", ""),
+            },
+        ),
+        (
+            "a.ts",
+            TS,
+            {
+                "A": (1, 9, "class A<T>", "Doc."),
+                "A.name": (4, 4, "name: string", ""),
+                "A.over#2": (5, 5, "over(a: string): void", ""),
+                "A.over": (6, 8, "over(a: any): void", "Over."),
+                "N.f": (10, 10, "const f = ()", ""),
+            },
+        ),
+        (
+            "a.cpp",
+            CPP,
+            {
+                "a.b.Vec": (2, 11, "class Vec : public Base", "Doc."),
+                "a.b.Vec.Vec": (6, 6, "explicit Vec(int n) : n_(n)", ""),
+                "a.b.Vec.operator[]": (7, 7, "T& operator[](int i)", ""),
+                "a.b.Vec.at#2": (8, 8, "int at(int) const", ""),
+                "a.b.Vec.Inner": (9, 9, "struct Inner", ""),
+                "a.b.Vec.Inner.q": (9, 9, "int q", ""),
+                "a.b.Vec.hook": (10, 10, "int (*hook)(int)", ""),
+                "a.b.Vec.at": (12, 14, "int Vec<T>::at(int i) const", ""),
+                "Item": (16, 16, "typedef struct item", ""),
+                "Item.x": (16, 16, "int x", ""),
+                "g": (18, 18, "int g(void)", ""),
+                "g#2": (20, 20, "int g(void)", ""),
+            },
+        ),
+        (
+            "a.go",
+            GO,
+            {
+                "Shape": (3, 7, "Shape struct", "Shape is\none."),
+                "A": (10, 11, "A struct", "A doc."),
+                "B": (12, 12, "B int", ""),
+                "Shape.Area": (15, 16, "func (s *Shape) Area() int", "Area is."),
+                "Box.Put": (17, 17, "func (b *Box[T]) Put(x T)", ""),
+                "limit": (18, 18, "var limit = 1", ""),
+            },
+        ),
+        (
+            "a.rs",
+            RUST,
+            {
+                "Point": (1, 3, "pub struct Point<T>", "A point."),
+                "Point.fmt": (6, 8, "fn fmt(&self)", "Shown."),
+                "Point.fmt#2": (11, 11, "fn fmt(&self)", ""),
+                "inner.free": (13, 13, "pub fn free()", ""),
+            },
+        ),
+    ],
+    ids=["js", "ts", "cpp", "go", "rust"],
+)
+def test_definitions_in_braces(path: str, text: str, expected: dict[str, tuple[int, int, str, str]]) -> None:
+    found = {
+        s.name_path: (s.start_line, s.end_line, signature(text, s), doc(text, s)) for s in symbols(path, text)
+    }
+    assert found == expected
+
+
+def test_in_braces_too_a_symbol_is_found_by_line_and_by_its_end() -> None:
+    text = CPP.replace("\n", "\r\n")
+    inner = enclosing("a.cpp", text, 14)
+    assert inner and inner.name_path == "a.b.Vec.at" and inner.kind == "method"
+    assert symbol_source(text, inner).endswith("const\r\n{ return 1; }\r\n")
+    found = find_symbol("a.cpp", text, "Vec.Inner")
+    assert found and found.name_path == "a.b.Vec.Inner"
+    found = find_symbol("a.cpp", text, "Vec")  # and not its constructor
+    assert found and found.name_path == "a.b.Vec"
+
+
+@settings(deadline=None)
+@given(
+    st.sampled_from(sorted(SUFFIXES)),
+    st.text(alphabet="fn clas{}()=>;:/*\n#\"'`<~.", max_size=120),
+)
+def test_no_text_in_braces_makes_it_fail(suffix: str, text: str) -> None:
+    found = symbols(f"a{suffix}", text)
+    assert len({s.name_path for s in found}) == len(found)
+    assert all(1 <= s.start_line <= s.end_line <= text.count("\n") + 1 for s in found)
+    for symbol in found:
+        assert "\n" not in signature(text, symbol)
+        doc(text, symbol)
+
+
+def test_real_files_have_definitions_with_lines_of_their_own() -> None:
+    """Each holds the line of its name, and members lie inside their class."""
+    for path in real_files():
+        text = path.read_text("utf-8", "replace")
+        lines = to_lf(text).split("\n")
+        known = symbols(path.name, text)
+        assert len({s.name_path for s in known}) == len(known), path
+        for symbol in known:
+            source = "\n".join(lines[symbol.start_line - 1 : symbol.end_line])
+            name = re.sub(r"#\d+$", "", symbol.name_path).rpartition(".")[2]
+            assert name in source or name == "default", (path, symbol)
 
 
 @settings(deadline=None)
