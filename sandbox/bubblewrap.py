@@ -148,18 +148,16 @@ def _result(done: Finished, inside: Inside, watcher: MemoryWatcher | None) -> Ex
             f"bubblewrap could not set up the sandbox: {reason or 'no reason given'}",
             fix="see `agent sandbox status`; is a directory of the policy's `readable` gone?",
         )
-    code = 128 + signal.SIGKILL if exit_code is None else exit_code
+    code = -signal.SIGKILL if exit_code is None else exit_code
     failed = code != 0
     if group:
         oom, peak = group.oom_killed(), group.peak_mb()
     else:
         assert watcher is not None
         oom, peak = watcher.verdict(done.max_rss_mb, failed=failed)
-    # A shell's convention is all that crosses the namespace: 128+n means signal n.
-    by_signal = code - 128 if 128 < code <= 128 + signal.NSIG else None
     return ExecResult(
-        exit_code=None if by_signal else code,
-        signal=by_signal,
+        exit_code=code if code >= 0 else None,
+        signal=-code if code < 0 else None,
         timed_out=done.timed_out and not oom,
         oom_killed=oom,
         stdout=done.stdout,

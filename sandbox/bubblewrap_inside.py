@@ -27,17 +27,23 @@ from sandbox.seccomp import filter_descriptor
 SHELL = "/bin/bash"
 """It alone of the common shells reads words that end in NUL: nothing of a command is ever parsed."""
 # $1 becomes readable when the command has been written to $2: its directory, then its words. The shell outlives the
-# command by an instant, so that a signal that the command sends itself has its default effect, and what it says about
-# the command's death goes nowhere.
+# command by an instant, so that a signal that the command sends itself has its default effect. What the shell says
+# about the end goes behind the words, which are ours to read: of a job it says "Exit 143" or "Terminated", which are
+# one in the code that it passes on.
 _INSIDE = """
 go=$1 command=$2
 read -r -N 1 -u "$go" || exit
 mapfile -d '' -t -u "$command" words
-exec {go}<&- {command}<&-
+exec {go}<&-
 cd -P -- "${words[0]}" || exit 126
-exec {errors}>&2 2>/dev/null
-(exec -c "${words[@]:1}" 2>&"$errors" {errors}>&-)
-exit $?
+exec {errors}>&2 2>&"$command" {command}>&-
+[ ${BASH_VERSINFO[0]} -lt 5 ] || to_the_end=-f
+set -m
+(exec -c "${words[@]:1}" 2>&"$errors" {errors}>&-) &
+exec {errors}>&-
+wait $to_the_end $!
+code=$?
+exit $code
 """
 _AROUND = 3
 """Processes beside the command's own: bubblewrap, and two shells."""
@@ -130,10 +136,12 @@ class Inside:
             raise
 
     def exit_code(self) -> int | None:
-        """As bubblewrap reports it, to be asked when the processes are gone; None when the command was never
-        started, or all was killed."""
+        """As `subprocess` has it, minus n for signal n; to be asked when the processes are gone. None when the command
+        was never started, or all was killed."""
         code: int | None = self._channel.told().get("exit-code")
-        return code
+        if code is None or not 128 < code <= 128 + signal.NSIG or self._channel.exited():
+            return code
+        return 128 - code
 
     def discard(self) -> None:
         """In place of `begin` and `wait`: the shell ends when nobody can speak to it any more."""
@@ -177,6 +185,7 @@ class _Channel:
             self.options += ["--seccomp", str(filter_)]
         self._ours = {self._status, self._go, self._command}
         self._text = b""
+        self._sent = 0
 
     @property
     def theirs(self) -> list[int]:
@@ -190,6 +199,7 @@ class _Channel:
     def send(self, command: bytes) -> None:
         with os.fdopen(os.dup(self._command), "wb") as file:
             file.write(command)
+        self._sent = len(command)
         os.lseek(self._command, 0, os.SEEK_SET)  # one position: theirs too
         with contextlib.suppress(BrokenPipeError):  # bubblewrap has failed, and says why itself
             os.write(self._go, b"!")
@@ -216,6 +226,11 @@ class _Channel:
             self._text += data
         lines = [json.loads(line) for line in self._text.split(b"\n") if line]
         return {key: value for line in lines for key, value in line.items()}
+
+    def exited(self) -> bool:
+        """Whether the shell inside, which alone can tell, says that the command ended with a code above 128 of its own.
+        A command can say it in the shell's place: of itself alone."""
+        return b"  Exit " in os.pread(self._command, 64, self._sent)
 
     def close(self) -> None:
         self.close_theirs()

@@ -44,7 +44,7 @@ def sh(sandbox: Sandbox, script: str, **kwargs):
 # --- the program's own end is data -----------------------------------------------------------------
 
 
-@pytest.mark.parametrize("code", [0, 1, 3, 125])
+@pytest.mark.parametrize("code", [0, 1, 3, 125, 130, 137, 143, 255])
 def test_exit_code_is_the_programs_own(backend: BackendName, open_here, code: int) -> None:
     result = sh(open_here(backend), f"echo out; echo err >&2; exit {code}")
     assert (result.exit_code, result.signal, result.ok) == (code, None, code == 0)
@@ -52,7 +52,13 @@ def test_exit_code_is_the_programs_own(backend: BackendName, open_here, code: in
     assert not (result.timed_out or result.oom_killed or result.truncated)
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGTERM, signal.SIGABRT])
+@pytest.mark.parametrize(
+    "number",
+    [
+        signal.SIGHUP, signal.SIGINT, signal.SIGKILL, signal.SIGSEGV, signal.SIGPIPE, signal.SIGTERM, signal.SIGABRT,
+        signal.SIGRTMAX,
+    ],
+)  # fmt: skip
 def test_signal_is_told_by_number(backend: BackendName, open_here, number: signal.Signals) -> None:
     result = sh(open_here(backend), f"kill -{int(number)} $$")
     assert (result.exit_code, result.signal, result.timed_out) == (None, number, False)
