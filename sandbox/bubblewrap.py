@@ -24,7 +24,7 @@ from pathlib import Path
 from sandbox.bubblewrap_inside import SHELL, Inside, Place
 from sandbox.bubblewrap_view import git_read_only, uid_inside, view
 from sandbox.contract import ExecResult, Limits, Policy, Sandbox, SandboxFault, Talk
-from sandbox.limits import DiskWatcher, MemoryWatcher, command_env, write_accounts
+from sandbox.limits import DiskWatcher, TreeWatcher, command_env, write_accounts
 from sandbox.process import Finished
 from sandbox.workspace import Workspace, use
 
@@ -82,7 +82,7 @@ class BubblewrapSandbox(Sandbox):
 
     def _serve(self, inside: Inside, stdin: bytes | Talk, timeout_s: float) -> ExecResult:
         tree, limits = inside.tree, inside.place.limits
-        watcher = None if inside.group else MemoryWatcher(tree.init, limits.memory_mb, tree.kill)
+        watcher = None if inside.group else TreeWatcher(tree.init, limits, tree.kill)
         disk = DiskWatcher(self._workspace.changes, limits.disk_mb, tree.kill)
 
         def tick() -> None:
@@ -140,7 +140,7 @@ def _throw_away(waiting: Inside) -> None:
     waiting.remove()
 
 
-def _result(done: Finished, inside: Inside, watcher: MemoryWatcher | None) -> ExecResult:
+def _result(done: Finished, inside: Inside, watcher: TreeWatcher | None) -> ExecResult:
     group, exit_code = inside.group, inside.exit_code()
     if exit_code is None and not inside.tree.killed:
         reason = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
@@ -151,7 +151,7 @@ def _result(done: Finished, inside: Inside, watcher: MemoryWatcher | None) -> Ex
     code = -signal.SIGKILL if exit_code is None else exit_code
     failed = code != 0
     if group:
-        oom, peak = group.oom_killed(), group.peak_mb()
+        oom, peak = failed and group.oom_killed(), group.peak_mb()
     else:
         assert watcher is not None
         oom, peak = watcher.verdict(done.max_rss_mb, failed=failed)

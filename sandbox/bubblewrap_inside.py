@@ -28,8 +28,7 @@ SHELL = "/bin/bash"
 """It alone of the common shells reads words that end in NUL: nothing of a command is ever parsed."""
 # $1 becomes readable when the command has been written to $2: its directory, then its words. The shell outlives the
 # command by an instant, so that a signal that the command sends itself has its default effect. What the shell says
-# about the end goes behind the words, which are ours to read: of a job it says "Exit 143" or "Terminated", which are
-# one in the code that it passes on.
+# about the command's death goes behind the words, where we read it, with a dot as its last word.
 _INSIDE = """
 go=$1 command=$2
 read -r -N 1 -u "$go" || exit
@@ -37,14 +36,14 @@ mapfile -d '' -t -u "$command" words
 exec {go}<&-
 cd -P -- "${words[0]}" || exit 126
 exec {errors}>&2 2>&"$command" {command}>&-
-[ ${BASH_VERSINFO[0]} -lt 5 ] || to_the_end=-f
-set -m
-(exec -c "${words[@]:1}" 2>&"$errors" {errors}>&-) &
-exec {errors}>&-
-wait $to_the_end $!
+(exec -c "${words[@]:1}" 2>&"$errors" {errors}>&-)
 code=$?
+printf . >&2
 exit $code
 """
+_DIES_UNSAID = frozenset({signal.SIGINT, signal.SIGPIPE, signal.SIGTERM})
+"""Signals of which the shell says nothing. It is no job control that would have it tell them, too: in that, bash 5.2
+sometimes waits for ever for a command that has ended."""
 _AROUND = 3
 """Processes beside the command's own: bubblewrap, and two shells."""
 _BINDS = frozenset({"--bind", "--ro-bind", "--ro-bind-try"})
@@ -92,7 +91,7 @@ class Inside:
         self.group: Group | None = make_group(
             memory_mb=limits.memory_mb, processes=limits.processes + _AROUND
         )
-        self._channel = _Channel()
+        self._channel = _Channel(memory_is_counted=self.group is not None)
         self.tree = Tree(None)
         try:
             self.running = start_accounted(
@@ -137,11 +136,15 @@ class Inside:
 
     def exit_code(self) -> int | None:
         """As `subprocess` has it, minus n for signal n; to be asked when the processes are gone. None when the command
-        was never started, or all was killed."""
+        was never started, or all was killed.
+
+        bubblewrap passes on 128+n for signal n, which is a program's own code as well.
+        """
         code: int | None = self._channel.told().get("exit-code")
-        if code is None or not 128 < code <= 128 + signal.NSIG or self._channel.exited():
+        if code is None or not 128 < code <= 128 + signal.NSIG:
             return code
-        return 128 - code
+        signalled = code - 128 in _DIES_UNSAID or not self._channel.tells_no_death()
+        return 128 - code if signalled else code
 
     def discard(self) -> None:
         """In place of `begin` and `wait`: the shell ends when nobody can speak to it any more."""
@@ -172,14 +175,14 @@ class _Channel:
     The command never sees them: bubblewrap and the shell close them before it starts.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, memory_is_counted: bool) -> None:
         self._status, status_theirs = os.pipe()
         go, self._go = os.pipe()
         self._command = os.memfd_create("command")
         self.read_inside = (go, self._command)
         self._theirs = [status_theirs, go]
         self.options = ["--json-status-fd", str(status_theirs)]
-        filter_ = filter_descriptor()
+        filter_ = filter_descriptor(memory_is_counted=memory_is_counted)
         if filter_ is not None:
             self._theirs.append(filter_)
             self.options += ["--seccomp", str(filter_)]
@@ -227,10 +230,10 @@ class _Channel:
         lines = [json.loads(line) for line in self._text.split(b"\n") if line]
         return {key: value for line in lines for key, value in line.items()}
 
-    def exited(self) -> bool:
-        """Whether the shell inside, which alone can tell, says that the command ended with a code above 128 of its own.
-        A command can say it in the shell's place: of itself alone."""
-        return b"  Exit " in os.pread(self._command, 64, self._sent)
+    def tells_no_death(self) -> bool:
+        """Whether the shell inside came to its end, and said nothing of a signal that ended the command. A command can
+        say so in the shell's place: of itself alone."""
+        return os.pread(self._command, 2, self._sent) == b"."
 
     def close(self) -> None:
         self.close_theirs()

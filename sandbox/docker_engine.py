@@ -66,6 +66,14 @@ class Container:
         except OSError as error:
             raise ContainerGone(f"the container does not take commands: {error}", fix="try again") from error
 
+    def oom_killed(self) -> bool:
+        """Whether the engine says that its process 1 was killed for memory. Never raises."""
+        with contextlib.suppress(Exception):
+            self._handle.wait(timeout=5)
+            self._handle.reload()
+            return bool(self._handle.attrs["State"]["OOMKilled"])
+        return False
+
     def close(self) -> None:
         """Kill everything inside and remove the container. Idempotent, never raises."""
         if self.closed:

@@ -18,7 +18,7 @@ from pathlib import Path
 import psutil
 
 from sandbox.contract import ExecResult, Limits, Policy, Sandbox, SandboxFault, Talk
-from sandbox.limits import DiskWatcher, MemoryWatcher, command_env, command_with_limits
+from sandbox.limits import DiskWatcher, TreeWatcher, command_env, command_with_limits
 from sandbox.process import Running, start
 from sandbox.workspace import Workspace, use
 
@@ -73,7 +73,7 @@ class HostSandbox(Sandbox):
             cwd=str(self.root / os.path.relpath(self._workspace.resolve(cwd), self._workspace.workdir)),
         )
         tree = _Tree(running, mark)
-        watcher = MemoryWatcher(running.pid, limits.memory_mb, tree.kill)
+        watcher = TreeWatcher(running.pid, limits, tree.kill)
         disk = DiskWatcher(self._workspace.changes, limits.disk_mb, tree.kill)
 
         def tick() -> None:
