@@ -24,7 +24,7 @@ from pathlib import Path
 from sandbox.bubblewrap_inside import SHELL, Inside, Place
 from sandbox.bubblewrap_view import git_read_only, uid_inside, view
 from sandbox.contract import ExecResult, Limits, Policy, Sandbox, SandboxFault, Talk
-from sandbox.limits import DiskWatcher, TreeWatcher, command_env, write_accounts
+from sandbox.limits import DiskWatcher, TreeWatcher, check_words, command_env, write_accounts
 from sandbox.process import Finished
 from sandbox.workspace import Workspace, use
 
@@ -65,8 +65,8 @@ class BubblewrapSandbox(Sandbox):
         timeout_s: float | None = None,
         limits: Limits | None = None,
     ) -> ExecResult:
-        if not argv:
-            raise ValueError("argv is empty")
+        env = command_env(self.policy, env)
+        check_words(argv, env)
         if self._closed:
             raise SandboxFault("the sandbox is closed", fix="open it again")
         limits = limits or self.policy.limits
@@ -74,7 +74,7 @@ class BubblewrapSandbox(Sandbox):
         place = Place.now([*self._view, *git_read_only(self._workspace)], limits, self._owner)
         inside = self._take(place)
         try:
-            inside.begin(argv, command_env(self.policy, env), workdir)
+            inside.begin(argv, env, workdir)
             return self._serve(inside, stdin, limits.wall_s if timeout_s is None else timeout_s)
         finally:
             inside.remove()

@@ -116,17 +116,13 @@ class Inside:
         return lives and place == self.place and self.pid == os.getpid()
 
     def begin(self, argv: Sequence[str], env: Mapping[str, str], cwd: str) -> None:
-        """Give it the command. Its time begins now.
-
-        Raises:
-            ValueError: a word holds a NUL.
-        """
+        """Give it the command, whose words hold no NUL. Its time begins now."""
         if self.group is None:
             argv = command_with_limits(argv, self.place.limits)
         pairs = [f"{name}={value}" for name, value in {**env, "PWD": cwd}.items()]
         words = [cwd, "/usr/bin/env", "--", *pairs, *_not_taken_for_a_pair(argv)]
         try:
-            command = b"".join(map(_ended, words))
+            command = b"".join(os.fsencode(word) + b"\0" for word in words)
             self.running.started = time.monotonic()
             self._channel.send(command)
             self.tree = Tree(self._channel.first_process())
@@ -156,12 +152,6 @@ class Inside:
         self._channel.close()
         if self.group:
             self.group.remove()
-
-
-def _ended(word: str) -> bytes:
-    if "\0" in word:
-        raise ValueError(f"a command's words cannot hold a NUL: {word!r}")
-    return os.fsencode(word) + b"\0"
 
 
 def _not_taken_for_a_pair(argv: Sequence[str]) -> Sequence[str]:

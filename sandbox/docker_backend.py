@@ -32,7 +32,7 @@ from sandbox.docker_engine import (
     start_container,
     why_not,
 )
-from sandbox.limits import DiskWatcher, command_env, rlimits
+from sandbox.limits import DiskWatcher, check_words, command_env, rlimits
 from sandbox.process import Pump, Streams
 from sandbox.seccomp import filter_program
 from sandbox.workspace import Workspace, use
@@ -79,8 +79,7 @@ class DockerSandbox(Sandbox):
         timeout_s: float | None = None,
         limits: Limits | None = None,
     ) -> ExecResult:
-        if not argv:
-            raise ValueError("argv is empty")
+        check_words(argv, command_env(self.policy, env))
         limits = limits or self.policy.limits
         inside = self._workspace.resolve(cwd)
         timeout_s = limits.wall_s if timeout_s is None else timeout_s

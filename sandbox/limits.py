@@ -25,6 +25,22 @@ def command_env(policy: Policy, extra: Mapping[str, str] | None) -> dict[str, st
     return {**base, **policy.env, **(extra or {})}
 
 
+def check_words(argv: Sequence[str], env: Mapping[str, str]) -> None:
+    """Refuse what no program can be given, alike in all backends.
+
+    Raises:
+        ValueError: no argv, a word that holds a NUL or cannot be encoded, a variable whose name is no name.
+    """
+    if not argv:
+        raise ValueError("argv is empty")
+    for word in (*argv, *env, *env.values()):
+        if b"\0" in os.fsencode(word):
+            raise ValueError(f"a command's words cannot hold a NUL: {word!r}")
+    for name in env:
+        if not name or "=" in name:
+            raise ValueError(f"no name of a variable: {name!r}")
+
+
 def rlimits(limits: Limits) -> dict[str, tuple[int, int]]:
     """What the kernel bounds for each process, as `resource` names it: (soft, hard)."""
     size = limits.file_mb << 20

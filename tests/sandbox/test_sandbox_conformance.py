@@ -93,6 +93,37 @@ def test_environment_is_the_policys_and_nothing_of_ours(
     assert "B=call = x\ny\n" in out
 
 
+@pytest.mark.parametrize("word", ["", " ", "-x", "--", "a\nb", "a=b", "-x=b", "$HOME", "'", "/", "src"])
+def test_words_that_are_no_program(backend: BackendName, open_here, word: str) -> None:
+    result = open_here(backend).exec([word, "x"])
+    assert result.exit_code in (126, 127)
+    assert result.signal is None
+    assert result.stderr
+
+
+def test_what_no_program_can_be_given(backend: BackendName, open_here) -> None:
+    sandbox = open_here(backend)
+    for argv, env in (
+        (["echo", "a\0b"], {}), (["a\0b"], {}), (["true"], {"A": "a\0b"}), (["true"], {"": "x"}),
+        (["true"], {"a=b": "x"}), (["echo", "\ud800"], {}), ([], {}),
+    ):  # fmt: skip
+        with pytest.raises(ValueError):
+            sandbox.exec(argv, env=env)
+    odd = {"-u": "x", "--": "y", "BASH_ENV": "/x", "IFS": "x", os.fsdecode(b"\xff"): os.fsdecode(b"\xfe\n")}
+    out = sandbox.exec(["env"], env=odd).stdout
+    assert all(os.fsencode(f"{name}={value}\n") in out for name, value in odd.items())
+
+
+def test_many_words_and_long_ones(backend: BackendName, open_here) -> None:
+    sandbox = open_here(backend)
+    say = "import sys; print(len(sys.argv), sum(map(len, sys.argv)))"
+    words = [*["x" * 100] * 2000, *["y" * 100_000] * 6, *[""] * 100]
+    assert sandbox.exec(["python3", "-c", say, *words]).stdout == b"2107 800002\n"
+    too_long = sandbox.exec(["echo", *["x" * 100_000] * 40])
+    assert (too_long.exit_code, too_long.signal) == (126, None)
+    assert b"too long" in too_long.stderr
+
+
 def test_cwd_stays_in_the_workspace(backend: BackendName, open_here, repo: Path) -> None:
     sandbox = open_here(backend)
     assert sandbox.exec(["pwd"], cwd="src").stdout.decode().strip() == f"{sandbox.workdir}/src"
