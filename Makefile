@@ -2,12 +2,16 @@
 VENV ?= .venv
 export VENV
 
-.PHONY: help demo test test-fast lint types contracts check clean
+.PHONY: help demo test test-fast conformance hostile bench-sandbox bench-lsp lint types contracts check clean
 
 help:
 	@echo "make demo        from nothing to a solved bug (BUG=name, MODEL=name, WIDTH=n)"
 	@echo "make test        set up and run all tests, real weights and servers included"
 	@echo "make test-fast   the tests that need no weights and few seconds each"
+	@echo "make conformance the suites that every sandbox and every language server passes"
+	@echo "make hostile     the suites of programs and servers that mean harm"
+	@echo "make bench-sandbox  what a sandbox costs, beside SWE-ReX and Inspect AI (ARGS=...)"
+	@echo "make bench-lsp   how fast language servers answer, beside multilspy and Serena (ARGS=...)"
 	@echo "make check       lint, types and import contracts"
 	@echo "make clean       remove the environment and the demo's repositories"
 
@@ -19,6 +23,21 @@ test:
 
 test-fast:
 	@scripts/test.sh fast
+
+conformance:
+	@scripts/test.sh only tests/sandbox/test_sandbox_conformance.py tests/tools/test_tools_lsp_conformance.py
+
+hostile:
+	@scripts/test.sh only tests/sandbox/test_sandbox_hostile.py tests/sandbox/test_sandbox_exhaustion.py \
+	  tests/sandbox/test_sandbox_ahead.py tests/sandbox/test_sandbox_contained.py tests/sandbox/test_sandbox_seccomp.py \
+	  tests/sandbox/test_sandbox_egress.py tests/tools/test_tools_testrun_hostile.py tests/tools/test_tools_lsp_faults.py
+
+# Peers live in an environment of their own, with the versions of scripts/bench.sh.
+bench-sandbox:
+	@scripts/bench.sh sandbox $(ARGS)
+
+bench-lsp:
+	@scripts/bench.sh lsp $(ARGS)
 
 check: lint types contracts
 
@@ -36,4 +55,4 @@ contracts:
 	$(VENV)/bin/lint-imports
 
 clean:
-	rm -rf $(VENV) .demo
+	rm -rf $(VENV) .demo .peers

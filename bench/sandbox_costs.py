@@ -1,15 +1,16 @@
 """What a sandbox costs, beside what else could run the same command.
 
-    python bench/sandbox_costs.py [--rounds 30] [--only exec|fork|many|cycle] [--cycles 1000] [--swe-rex PYTHON]
+    python bench/sandbox_costs.py [--rounds 30] [--only exec|fork|many|cycle] [--cycles 1000] [--peers PYTHON]
 
-Prints markdown tables: a warm `true` per backend beside a plain subprocess, `docker exec`, `docker run` and
-SWE-ReX; a private copy of a repo of 100 MB (3,000 files); sixteen copies that run a command at once; and, only
+Prints markdown tables: a warm `true` per backend beside a plain subprocess, `docker exec`, `docker run`, SWE-ReX and
+Inspect AI; a private copy of a repo of 100 MB (3,000 files); sixteen copies that run a command at once; and, only
 when named (`--only cycle`), what many sandboxes opened and closed leave behind.
 
 The ways take turns within each round, so that a busy machine slows all of them, and the load is printed; the
 processor time of ours and our children's (not of an engine's) is hardly stretched by it.
-`--swe-rex` is the Python of an environment with `swe-rex` and `aiohttp` in it; its docker deployment needs
-Python 3.11 there, as in our image, into which it is mounted. What cannot run here is named with the reason.
+`--peers` is the Python of an environment with `swe-rex`, `aiohttp` and `inspect-ai` in it (`make bench-sandbox` makes
+one). SWE-ReX's docker deployment needs Python 3.11 there, as in our image, into which it is mounted; Inspect's needs a
+Docker engine of 24.0.6 or later and `docker compose`. What cannot run here is named with the reason.
 """
 
 from __future__ import annotations
@@ -112,7 +113,7 @@ def backends() -> dict[BackendName, str | None]:
 # --- one command -------------------------------------------------------------------------------------
 
 
-def bench_exec(rounds: int, swe_rex: str | None) -> None:
+def bench_exec(rounds: int, peers: str | None) -> None:
     with ExitStack() as stack:
         root = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "w"
         root.mkdir()
@@ -134,7 +135,8 @@ def bench_exec(rounds: int, swe_rex: str | None) -> None:
             ways["`docker exec`"] = lambda: run("docker", "exec", name, "true")
             ways["`docker run`"] = lambda: run("docker", "run", *flags, DEFAULT_IMAGE, "true")
         for kind in ("local", "docker"):
-            ways[f"SWE-ReX, {kind} deployment: execute"] = peer(stack, swe_rex, kind)
+            ways[f"SWE-ReX, {kind} deployment: execute"] = peer(stack, peers, "swe_rex_peer.py", kind)
+            ways[f"Inspect AI, {kind} sandbox: exec"] = peer(stack, peers, "inspect_peer.py", kind)
         table("A warm `true`", take_turns(ways, rounds), "plain subprocess")
 
 
@@ -159,17 +161,16 @@ def without_groups(sandbox: Sandbox) -> None:
         sandbox.exec(["true"])
 
 
-def peer(stack: ExitStack, python: str | None, kind: str) -> Work | str:
-    """One command by SWE-ReX, which lives in a process of its own environment."""
+def peer(stack: ExitStack, python: str | None, script: str, kind: str) -> Work | str:
+    """One command by another, which lives in a process of its own environment."""
     if python is None:
-        return "not asked for (`--swe-rex PYTHON`)"
+        return "not asked for (`--peers PYTHON`)"
     if kind == "docker" and docker_problem():
         return "no engine or no image"
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-    script = Path(__file__).with_name("swe_rex_peer.py")
     process = stack.enter_context(
         subprocess.Popen(
-            [python, str(script), kind, DEFAULT_IMAGE, str(folder)],
+            [python, str(Path(__file__).with_name(script)), kind, DEFAULT_IMAGE, str(folder)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -198,7 +199,7 @@ def peer(stack: ExitStack, python: str | None, kind: str) -> Work | str:
     try:
         expect(process.stdout.readline())  # it has started
     except RuntimeError as error:
-        return f"does not start: {error}"
+        return f"does not start: {' '.join(str(error).split())}"
     return ask
 
 
@@ -353,7 +354,7 @@ def census(folder: Path) -> dict[str, int]:
 
 def main(args: Any) -> int:
     if args.only in (None, "exec"):
-        bench_exec(args.rounds, args.swe_rex)
+        bench_exec(args.rounds, args.peers)
     if args.only in (None, "fork"):
         bench_fork(args.rounds)
     if args.only in (None, "many"):
@@ -369,5 +370,5 @@ if __name__ == "__main__":
     parser.add_argument("--only", choices=("exec", "fork", "many", "cycle"))
     parser.add_argument("--backend", choices=("bubblewrap", "docker"), help="of the cycles: this one alone")
     parser.add_argument("--cycles", type=int, default=1000, help="docker runs a tenth of them")
-    parser.add_argument("--swe-rex", metavar="PYTHON")
+    parser.add_argument("--peers", metavar="PYTHON")
     sys.exit(main(parser.parse_args()))

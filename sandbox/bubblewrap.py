@@ -24,7 +24,7 @@ from pathlib import Path
 from sandbox.bubblewrap_inside import SHELL, Inside, Place
 from sandbox.bubblewrap_view import git_read_only, uid_inside, view
 from sandbox.contract import ExecResult, Limits, Policy, Sandbox, SandboxFault, Talk
-from sandbox.limits import DiskWatcher, MemoryWatcher, command_env, write_accounts
+from sandbox.limits import DiskWatcher, TreeWatcher, check_words, command_env, write_accounts
 from sandbox.process import Finished
 from sandbox.workspace import Workspace, use
 
@@ -65,8 +65,8 @@ class BubblewrapSandbox(Sandbox):
         timeout_s: float | None = None,
         limits: Limits | None = None,
     ) -> ExecResult:
-        if not argv:
-            raise ValueError("argv is empty")
+        env = command_env(self.policy, env)
+        check_words(argv, env)
         if self._closed:
             raise SandboxFault("the sandbox is closed", fix="open it again")
         limits = limits or self.policy.limits
@@ -74,7 +74,7 @@ class BubblewrapSandbox(Sandbox):
         place = Place.now([*self._view, *git_read_only(self._workspace)], limits, self._owner)
         inside = self._take(place)
         try:
-            inside.begin(argv, command_env(self.policy, env), workdir)
+            inside.begin(argv, env, workdir)
             return self._serve(inside, stdin, limits.wall_s if timeout_s is None else timeout_s)
         finally:
             inside.remove()
@@ -82,7 +82,7 @@ class BubblewrapSandbox(Sandbox):
 
     def _serve(self, inside: Inside, stdin: bytes | Talk, timeout_s: float) -> ExecResult:
         tree, limits = inside.tree, inside.place.limits
-        watcher = None if inside.group else MemoryWatcher(tree.init, limits.memory_mb, tree.kill)
+        watcher = None if inside.group else TreeWatcher(tree.init, limits, tree.kill)
         disk = DiskWatcher(self._workspace.changes, limits.disk_mb, tree.kill)
 
         def tick() -> None:
@@ -140,7 +140,7 @@ def _throw_away(waiting: Inside) -> None:
     waiting.remove()
 
 
-def _result(done: Finished, inside: Inside, watcher: MemoryWatcher | None) -> ExecResult:
+def _result(done: Finished, inside: Inside, watcher: TreeWatcher | None) -> ExecResult:
     group, exit_code = inside.group, inside.exit_code()
     if exit_code is None and not inside.tree.killed:
         reason = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
@@ -148,18 +148,16 @@ def _result(done: Finished, inside: Inside, watcher: MemoryWatcher | None) -> Ex
             f"bubblewrap could not set up the sandbox: {reason or 'no reason given'}",
             fix="see `agent sandbox status`; is a directory of the policy's `readable` gone?",
         )
-    code = 128 + signal.SIGKILL if exit_code is None else exit_code
+    code = -signal.SIGKILL if exit_code is None else exit_code
     failed = code != 0
     if group:
-        oom, peak = group.oom_killed(), group.peak_mb()
+        oom, peak = failed and group.oom_killed(), group.peak_mb()
     else:
         assert watcher is not None
         oom, peak = watcher.verdict(done.max_rss_mb, failed=failed)
-    # A shell's convention is all that crosses the namespace: 128+n means signal n.
-    by_signal = code - 128 if 128 < code <= 128 + signal.NSIG else None
     return ExecResult(
-        exit_code=None if by_signal else code,
-        signal=by_signal,
+        exit_code=code if code >= 0 else None,
+        signal=-code if code < 0 else None,
         timed_out=done.timed_out and not oom,
         oom_killed=oom,
         stdout=done.stdout,

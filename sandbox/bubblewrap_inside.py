@@ -27,18 +27,23 @@ from sandbox.seccomp import filter_descriptor
 SHELL = "/bin/bash"
 """It alone of the common shells reads words that end in NUL: nothing of a command is ever parsed."""
 # $1 becomes readable when the command has been written to $2: its directory, then its words. The shell outlives the
-# command by an instant, so that a signal that the command sends itself has its default effect, and what it says about
-# the command's death goes nowhere.
+# command by an instant, so that a signal that the command sends itself has its default effect. What the shell says
+# about the command's death goes behind the words, where we read it, with a dot as its last word.
 _INSIDE = """
 go=$1 command=$2
 read -r -N 1 -u "$go" || exit
 mapfile -d '' -t -u "$command" words
-exec {go}<&- {command}<&-
+exec {go}<&-
 cd -P -- "${words[0]}" || exit 126
-exec {errors}>&2 2>/dev/null
+exec {errors}>&2 2>&"$command" {command}>&-
 (exec -c "${words[@]:1}" 2>&"$errors" {errors}>&-)
-exit $?
+code=$?
+printf . >&2
+exit $code
 """
+_DIES_UNSAID = frozenset({signal.SIGINT, signal.SIGPIPE, signal.SIGTERM})
+"""Signals of which the shell says nothing. It is no job control that would have it tell them, too: in that, bash 5.2
+sometimes waits for ever for a command that has ended."""
 _AROUND = 3
 """Processes beside the command's own: bubblewrap, and two shells."""
 _BINDS = frozenset({"--bind", "--ro-bind", "--ro-bind-try"})
@@ -86,7 +91,7 @@ class Inside:
         self.group: Group | None = make_group(
             memory_mb=limits.memory_mb, processes=limits.processes + _AROUND
         )
-        self._channel = _Channel()
+        self._channel = _Channel(memory_is_counted=self.group is not None)
         self.tree = Tree(None)
         try:
             self.running = start_accounted(
@@ -111,17 +116,13 @@ class Inside:
         return lives and place == self.place and self.pid == os.getpid()
 
     def begin(self, argv: Sequence[str], env: Mapping[str, str], cwd: str) -> None:
-        """Give it the command. Its time begins now.
-
-        Raises:
-            ValueError: a word holds a NUL.
-        """
+        """Give it the command, whose words hold no NUL. Its time begins now."""
         if self.group is None:
             argv = command_with_limits(argv, self.place.limits)
         pairs = [f"{name}={value}" for name, value in {**env, "PWD": cwd}.items()]
         words = [cwd, "/usr/bin/env", "--", *pairs, *_not_taken_for_a_pair(argv)]
         try:
-            command = b"".join(map(_ended, words))
+            command = b"".join(os.fsencode(word) + b"\0" for word in words)
             self.running.started = time.monotonic()
             self._channel.send(command)
             self.tree = Tree(self._channel.first_process())
@@ -130,10 +131,16 @@ class Inside:
             raise
 
     def exit_code(self) -> int | None:
-        """As bubblewrap reports it, to be asked when the processes are gone; None when the command was never
-        started, or all was killed."""
+        """As `subprocess` has it, minus n for signal n; to be asked when the processes are gone. None when the command
+        was never started, or all was killed.
+
+        bubblewrap passes on 128+n for signal n, which is a program's own code as well.
+        """
         code: int | None = self._channel.told().get("exit-code")
-        return code
+        if code is None or not 128 < code <= 128 + signal.NSIG:
+            return code
+        signalled = code - 128 in _DIES_UNSAID or not self._channel.tells_no_death()
+        return 128 - code if signalled else code
 
     def discard(self) -> None:
         """In place of `begin` and `wait`: the shell ends when nobody can speak to it any more."""
@@ -147,12 +154,6 @@ class Inside:
             self.group.remove()
 
 
-def _ended(word: str) -> bytes:
-    if "\0" in word:
-        raise ValueError(f"a command's words cannot hold a NUL: {word!r}")
-    return os.fsencode(word) + b"\0"
-
-
 def _not_taken_for_a_pair(argv: Sequence[str]) -> Sequence[str]:
     """`env` takes words with an equals sign for variables until it meets one without."""
     return ["/bin/sh", "-c", 'exec "$@"', "sh", *argv] if "=" in argv[0] else argv
@@ -164,19 +165,20 @@ class _Channel:
     The command never sees them: bubblewrap and the shell close them before it starts.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, memory_is_counted: bool) -> None:
         self._status, status_theirs = os.pipe()
         go, self._go = os.pipe()
         self._command = os.memfd_create("command")
         self.read_inside = (go, self._command)
         self._theirs = [status_theirs, go]
         self.options = ["--json-status-fd", str(status_theirs)]
-        filter_ = filter_descriptor()
+        filter_ = filter_descriptor(memory_is_counted=memory_is_counted)
         if filter_ is not None:
             self._theirs.append(filter_)
             self.options += ["--seccomp", str(filter_)]
         self._ours = {self._status, self._go, self._command}
         self._text = b""
+        self._sent = 0
 
     @property
     def theirs(self) -> list[int]:
@@ -190,6 +192,7 @@ class _Channel:
     def send(self, command: bytes) -> None:
         with os.fdopen(os.dup(self._command), "wb") as file:
             file.write(command)
+        self._sent = len(command)
         os.lseek(self._command, 0, os.SEEK_SET)  # one position: theirs too
         with contextlib.suppress(BrokenPipeError):  # bubblewrap has failed, and says why itself
             os.write(self._go, b"!")
@@ -216,6 +219,11 @@ class _Channel:
             self._text += data
         lines = [json.loads(line) for line in self._text.split(b"\n") if line]
         return {key: value for line in lines for key, value in line.items()}
+
+    def tells_no_death(self) -> bool:
+        """Whether the shell inside came to its end, and said nothing of a signal that ended the command. A command can
+        say so in the shell's place: of itself alone."""
+        return os.pread(self._command, 2, self._sent) == b"."
 
     def close(self) -> None:
         self.close_theirs()

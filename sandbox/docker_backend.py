@@ -3,7 +3,8 @@
 In: commands. Out: results. The container has no network, a read-only root, a private /tmp, no capabilities,
 the workspace owner's uid, and the workspace mounted with `.git` read-only. Inside, `supervisor.py` gives
 each command a warden that kills everything the command started. A container that was soiled (time-out,
-out of memory, a killed warden) is thrown away and the next command gets a new one.
+out of memory, a killed warden) takes no further command, is thrown away with the last one in it, and the next
+command gets a new one.
 
 Memory and processes are bounded per container: commands that run at once share them. Commands with
 other limits of this kind get a container of their own. Not covered: engines on another machine, where
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -30,11 +32,15 @@ from sandbox.docker_engine import (
     start_container,
     why_not,
 )
-from sandbox.limits import DiskWatcher, command_env, rlimits
+from sandbox.limits import DiskWatcher, check_words, command_env, rlimits
 from sandbox.process import Pump, Streams
 from sandbox.seccomp import filter_program
 from sandbox.workspace import Workspace, use
 
+_PATIENCE_S = 2.0
+_MEMORY_EVENTS = ("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control")
+"""By version 2 and 1 of control groups."""
+_KILLS = re.compile(rb"^oom_kill [1-9]", re.MULTILINE)
 _Key = tuple[int, int, bool]
 _runs: dict[tuple[str, str], bool] = {}
 """Whether the interpreter that a PATH begins with runs in an image: another libc, and it does not."""
@@ -53,6 +59,9 @@ class DockerSandbox(Sandbox):
         self.root = workspace.root
         self.policy = policy
         self._containers: dict[_Key, Container] = {}
+        """Those that take commands."""
+        self._users: dict[Container, int] = {}
+        """How many commands are in each one that is there."""
         self._lock = threading.Lock()
         self._closed = False
 
@@ -70,8 +79,7 @@ class DockerSandbox(Sandbox):
         timeout_s: float | None = None,
         limits: Limits | None = None,
     ) -> ExecResult:
-        if not argv:
-            raise ValueError("argv is empty")
+        check_words(argv, command_env(self.policy, env))
         limits = limits or self.policy.limits
         inside = self._workspace.resolve(cwd)
         timeout_s = limits.wall_s if timeout_s is None else timeout_s
@@ -89,19 +97,20 @@ class DockerSandbox(Sandbox):
         timeout_s: float,
         limits: Limits,
     ) -> ExecResult:
-        container = self._container(limits)
+        container = self._enter(limits)
+        again = False
         try:
             policy = self._usable(container)
             request = _request(argv, command_env(policy, env), inside, limits)
             answer, result = _run(container, request, stdin, limits, timeout_s, self._workspace.changes)
-        except ContainerGone:
-            self._discard(container)
-            raise
-        if not answer.get("clean") or result.timed_out or result.oom_killed:
-            self._discard(container)
+            again = bool(answer.get("clean")) and not result.timed_out and not answer.get("oom_kills")
+            if not answer and not result.timed_out and not result.disk_full:
+                result = replace(result, oom_killed=self._ran_out_of_memory(container))
+        finally:
+            self._leave(container, again)
         return result
 
-    def _container(self, limits: Limits) -> Container:
+    def _enter(self, limits: Limits) -> Container:
         key = (limits.memory_mb, limits.processes, _has_git(self._workspace))
         with self._lock:
             if self._closed:
@@ -117,6 +126,7 @@ class DockerSandbox(Sandbox):
                     network=self.policy.network,
                     parent=self._workspace.parent,
                 )
+            self._users[found] = self._users.get(found, 0) + 1
             return found
 
     def _usable(self, container: Container) -> Policy:
@@ -135,9 +145,26 @@ class DockerSandbox(Sandbox):
         env = {k: v for k, v in self.policy.env.items() if k != "VIRTUAL_ENV"}
         return replace(self.policy, env={**env, "PATH": rest})
 
-    def _discard(self, container: Container) -> None:
+    def _ran_out_of_memory(self, container: Container) -> bool:
+        """Asked where a warden left no report: memory that is no process's, such as a file in memory, outlives the
+        command by an instant, and then the kernel takes what watched over it, too."""
+        question = _request(["cat", *_MEMORY_EVENTS], command_env(self.policy, None), "/", Limits())
+        try:
+            _, told = _run(container, question, b"", Limits(), 5.0)
+        except SandboxFault:  # process 1 is gone as well
+            return container.oom_killed()
+        return told.oom_killed or _KILLS.search(told.stdout) is not None
+
+    def _leave(self, container: Container, again: bool) -> None:
+        """A command has ended. Unless the container is to be used `again`, it is thrown away, though not under others
+        that run in it."""
         with self._lock:
-            self._containers = {k: c for k, c in self._containers.items() if c is not container}
+            self._users[container] -= 1
+            if not again:
+                self._containers = {k: c for k, c in self._containers.items() if c is not container}
+            if self._users[container] or container in self._containers.values():
+                return
+            del self._users[container]
         container.close()
 
     def fork(self) -> DockerSandbox:
@@ -152,7 +179,7 @@ class DockerSandbox(Sandbox):
             if self._closed:
                 return
             self._closed = True
-            containers = list(self._containers.values())
+            containers = list(self._users)
             self._containers.clear()
         for container in containers:
             container.close()
@@ -202,6 +229,11 @@ def _run(
         leash.close()
         pump.close()
         os.close(report_ours)
+    if not answer and container.closed and not leash.gave_up:
+        raise SandboxFault(
+            "the container was removed while the command ran",
+            fix="run it again, or alone: what ran beside it stopped its warden",
+        )
     result = _result(answer, pump, timed_out=timed_out, wall_s=time.monotonic() - streams.made)
     return answer, replace(result, disk_full=disk.over)
 
@@ -227,20 +259,23 @@ def _result(answer: Mapping[str, object], pump: Pump, *, timed_out: bool, wall_s
 
 
 class _Leash:
-    """Kills a command: first by letting go of its warden's pipe, then with the whole container."""
+    """Kills a command: first by letting go of its warden's pipe, then, as a command can stop its warden, with the whole
+    container."""
 
     def __init__(self, fd: int, container: Container) -> None:
         self._fd: int | None = fd
         self._container = container
         self._patience = 0.0
+        self.gave_up = False
 
     def kill(self) -> None:
         self.close()
-        self._patience = time.monotonic() + 4.0
+        self._patience = time.monotonic() + _PATIENCE_S
 
     def tick(self) -> None:
         if self._patience and time.monotonic() > self._patience:
             self._patience = 0.0
+            self.gave_up = True
             self._container.close()
 
     def close(self) -> None:

@@ -56,15 +56,29 @@ class Container:
         self.closed = False
 
     def send(self, request: Mapping[str, object], descriptors: Sequence[int]) -> None:
-        """Hand over a command with its five descriptors.
+        """Hand over a command with its five descriptors. The request goes in a file: a message may be too short for it.
 
         Raises:
-            ContainerGone: it is, or the request is larger than a message may be.
+            ContainerGone: it is.
         """
+        source = os.memfd_create("request", os.MFD_CLOEXEC)
         try:
-            socket.send_fds(self._control, [json.dumps(request).encode()], list(descriptors))
+            with os.fdopen(os.dup(source), "wb") as file:
+                file.write(json.dumps(request).encode())
+            os.lseek(source, 0, os.SEEK_SET)
+            socket.send_fds(self._control, [b"x"], [source, *descriptors])
         except OSError as error:
             raise ContainerGone(f"the container does not take commands: {error}", fix="try again") from error
+        finally:
+            os.close(source)
+
+    def oom_killed(self) -> bool:
+        """Whether the engine says that its process 1 was killed for memory. Never raises."""
+        with contextlib.suppress(Exception):
+            self._handle.wait(timeout=5)
+            self._handle.reload()
+            return bool(self._handle.attrs["State"]["OOMKilled"])
+        return False
 
     def close(self) -> None:
         """Kill everything inside and remove the container. Idempotent, never raises."""

@@ -8,6 +8,7 @@ files, memory of a whole tree, and daemons that leave the session.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 import shutil
@@ -18,7 +19,7 @@ from pathlib import Path
 import psutil
 
 from sandbox.contract import ExecResult, Limits, Policy, Sandbox, SandboxFault, Talk
-from sandbox.limits import DiskWatcher, MemoryWatcher, command_env, command_with_limits
+from sandbox.limits import DiskWatcher, TreeWatcher, check_words, command_env, command_with_limits
 from sandbox.process import Running, start
 from sandbox.workspace import Workspace, use
 
@@ -59,21 +60,28 @@ class HostSandbox(Sandbox):
         timeout_s: float | None = None,
         limits: Limits | None = None,
     ) -> ExecResult:
-        if not argv:
-            raise ValueError("argv is empty")
+        env = command_env(self.policy, env)
+        check_words(argv, env)
         if self._closed:
             raise SandboxFault("the sandbox is closed", fix="open it again")
         assert self._prlimit
         limits = limits or self.policy.limits
         mark = secrets.token_hex(8)
-        running = start(
-            command_with_limits(argv, limits, count=False, prlimit=self._prlimit),
-            env={_MARK: mark, "HOME": str(self._temporary), "TMPDIR": str(self._temporary)}
-            | {k: v for k, v in command_env(self.policy, env).items() if v != "/tmp"},  # noqa: S108
-            cwd=str(self.root / os.path.relpath(self._workspace.resolve(cwd), self._workspace.workdir)),
-        )
+        place = self.root / os.path.relpath(self._workspace.resolve(cwd), self._workspace.workdir)
+        try:
+            running = start(
+                command_with_limits(argv, limits, count=False, prlimit=self._prlimit),
+                env={_MARK: mark, "HOME": str(self._temporary), "TMPDIR": str(self._temporary)}
+                | {k: v for k, v in env.items() if v != "/tmp"},  # noqa: S108
+                cwd=str(place),
+            )
+        except OSError as error:
+            if error.errno != errno.E2BIG:
+                raise
+            told = f"cannot start {argv[0]}: {error.strerror}\n".encode()
+            return ExecResult(126, None, False, False, b"", told, False, 0.0, None, None)
         tree = _Tree(running, mark)
-        watcher = MemoryWatcher(running.pid, limits.memory_mb, tree.kill)
+        watcher = TreeWatcher(running.pid, limits, tree.kill)
         disk = DiskWatcher(self._workspace.changes, limits.disk_mb, tree.kill)
 
         def tick() -> None:

@@ -15,12 +15,30 @@ from sandbox.contract import Limits, Policy
 
 _PRLIMIT = "/usr/bin/prlimit"
 _OPEN_FILES = (1024, 4096)
+_PROCESSES_SPARED = 8
+"""Of a tree, besides the command's own."""
 
 
 def command_env(policy: Policy, extra: Mapping[str, str] | None) -> dict[str, str]:
     """A minimal environment, then the policy's, then the call's. Nothing of the caller's."""
     base = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/tmp", "LANG": "C.UTF-8", "TMPDIR": "/tmp"}  # noqa: S108
     return {**base, **policy.env, **(extra or {})}
+
+
+def check_words(argv: Sequence[str], env: Mapping[str, str]) -> None:
+    """Refuse what no program can be given, alike in all backends.
+
+    Raises:
+        ValueError: no argv, a word that holds a NUL or cannot be encoded, a variable whose name is no name.
+    """
+    if not argv:
+        raise ValueError("argv is empty")
+    for word in (*argv, *env, *env.values()):
+        if b"\0" in os.fsencode(word):
+            raise ValueError(f"a command's words cannot hold a NUL: {word!r}")
+    for name in env:
+        if not name or "=" in name:
+            raise ValueError(f"no name of a variable: {name!r}")
 
 
 def rlimits(limits: Limits) -> dict[str, tuple[int, int]]:
@@ -60,23 +78,30 @@ def write_accounts(folder: Path, uid: int, gid: int) -> None:
     (folder / "hosts").write_text("127.0.0.1 localhost sandbox\n::1 localhost\n")
 
 
-class MemoryWatcher:
-    """Bounds the resident memory of a process tree by looking at it: the fallback without control groups.
+class TreeWatcher:
+    """Bounds the resident memory and the number of a tree's processes by looking at it: the fallback without control
+    groups.
 
-    A fast allocator can overshoot between two looks; `--data` of `command_with_limits` bounds each process.
+    A fast allocator can overshoot between two looks; `--data` of `command_with_limits` bounds each process. A fast
+    forker can, too; `--nproc` stops it before, but not for the kernel's user 0.
     """
 
-    def __init__(self, init: int | None, limit_mb: int, kill: Callable[[], None]) -> None:
+    def __init__(self, init: int | None, limits: Limits, kill: Callable[[], None]) -> None:
         self._init = init
-        self._limit_mb = limit_mb
+        self._limit_mb = limits.memory_mb
+        self._processes = limits.processes + _PROCESSES_SPARED
         self._kill = kill
         self._peak_mb = 0.0
         self._over = False
 
     def tick(self) -> None:
-        sizes = [_resident_mb(pid) for pid in _descendants(self._init)] if self._init else []
+        found = _descendants(self._init, self._processes) if self._init else []
+        if len(found) > self._processes:
+            self._kill()
+            return
+        sizes = [_resident_mb(pid) for pid in found]
         self._peak_mb = max(self._peak_mb, max(sizes, default=0.0))
-        if sum(sizes) > self._limit_mb and not self._over:
+        if sum(sizes) > self._limit_mb and not self._over and sum(map(_share_mb, found)) > self._limit_mb:
             self._over = True
             self._kill()
 
@@ -130,9 +155,11 @@ def _bytes_on_disk(folder: str, enough: int) -> int:
     return total
 
 
-def _descendants(init: int) -> list[int]:
-    found, queue = [], [init]
-    while queue:
+def _descendants(init: int, enough: int) -> list[int]:
+    """Processes below `init`, and itself; looking ends when there are more than `enough`."""
+    found: list[int] = []
+    queue = [init]
+    while queue and len(found) <= enough:
         pid = queue.pop()
         found.append(pid)
         try:
@@ -141,6 +168,15 @@ def _descendants(init: int) -> list[int]:
         except OSError:
             continue
     return found
+
+
+def _share_mb(pid: int) -> float:
+    """As `_resident_mb`, but a page that n processes share counts one nth for each. Takes the kernel longer."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
+    except (OSError, ValueError, StopIteration):
+        return _resident_mb(pid)
 
 
 def _resident_mb(pid: int) -> float:

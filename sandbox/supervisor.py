@@ -1,10 +1,10 @@
 """Process 1 of a docker sandbox: starts commands, one warden each, that end with everything they started.
 
 Runs inside the container with the image's own Python (3.9 or later), standard library only, and imports
-nothing of ours. In: requests on a socket that it connected at its start, each with five descriptors:
-stdin, stdout, stderr, a pipe for the report, and a pipe whose closing means "kill". Out: on the report
-pipe one JSON line with the wait status, CPU seconds, peak memory and out-of-memory kills. Commands never
-hold the report pipe, so nothing that they print can forge it.
+nothing of ours. In: requests on a socket that it connected at its start, one byte with six descriptors each:
+a file with the request, stdin, stdout, stderr, a pipe for the report, and a pipe whose closing means "kill".
+Out: on the report pipe one JSON line with the wait status, CPU seconds, peak memory and out-of-memory kills.
+Commands never hold the report pipe, so nothing that they print can forge it.
 
 Commands have our uid. They cannot signal process 1 from inside its namespace, nor trace us (we are not
 dumpable); one that kills its warden ends without a report, and then the whole container is thrown away.
@@ -12,6 +12,7 @@ dumpable); one that kills its warden ends without a report, and then the whole c
 
 import contextlib
 import ctypes
+import errno
 import json
 import os
 import resource
@@ -27,6 +28,7 @@ PR_SET_CHILD_SUBREAPER = 36
 PR_SET_NO_NEW_PRIVS = 38
 PR_SET_SECCOMP, SECCOMP_FILTER = 22, 2
 GRACE_S = 3.0
+DESCRIPTORS = 6
 
 
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -45,7 +47,7 @@ def main(path: str) -> None:
     control.connect(path)
     while True:
         spare = Spare(control)  # forked while nobody waits for it
-        data, descriptors, _, _ = socket.recv_fds(control, 1 << 20, 5)
+        data, descriptors, _, _ = socket.recv_fds(control, 1, DESCRIPTORS)
         reap()
         if not data:  # our owner is gone
             return
@@ -65,10 +67,13 @@ class Spare:
             control.close()
             self.ours.close()
             try:
-                data, descriptors, _, _ = socket.recv_fds(theirs, 1 << 20, 5)
+                data, descriptors, _, _ = socket.recv_fds(theirs, 1, DESCRIPTORS)
                 theirs.close()
                 if data:
-                    warden(json.loads(data), descriptors)
+                    source, *rest = descriptors
+                    with open(source, "rb") as file:  # noqa: PTH123
+                        request = json.load(file)
+                    warden(request, rest)
             finally:
                 os._exit(0)
         theirs.close()
@@ -163,6 +168,8 @@ def start(request: dict, streams: tuple) -> int:  # type: ignore[type-arg]
     Raises:
         OSError: it cannot be executed.
     """
+    if not request["argv"][0]:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
     for name, (soft, hard) in request["rlimits"].items():
         resource.setrlimit(getattr(resource, name), (soft, hard))
     os.chdir(request["cwd"])

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Set everything up and run all tests: fast ones, real weights, real servers, real sandboxes.
 # `test.sh fast` leaves out what needs real weights, the vLLM environment or many seconds, `test.sh real` the rest. More
-# words go to pytest. WORKERS tests run side by side in the fast group (most of them wait); weights run alone.
+# words go to pytest; `test.sh only WORDS` gives pytest nothing else. WORKERS tests run side by side in the fast group (most of them wait); weights run alone.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 cd "$root"
@@ -14,6 +14,7 @@ scripts/setup-python.sh "$venv" dev
 export PATH="$root/$venv/bin:$PATH"
 tools servers --install typescript || echo "typescript's server could not be installed; its tests will be skipped, loudly" >&2
 if docker info >/dev/null 2>&1; then agent sandbox build; fi
+if [ "$which" = only ]; then exec python -m pytest -q -n "${WORKERS:-3}" --dist worksteal "$@"; fi
 status=0
 if [ "$which" != real ]; then
   python -m pytest -q -n "${WORKERS:-3}" --dist worksteal -m "not real and not vllm and not slow" "$@" || status=$?

@@ -17,10 +17,10 @@ from tools.testreport import MAX_FRAMES, Results, inside, shorten
 
 _HASH = re.compile(r"-[0-9a-f]{16}$")
 _CARGO_PART = re.compile(r"^---- (.+) stdout ----$")
-_RUST_PLACE = re.compile(r"(?:panicked at |^\s+at )(?P<path>[^\s:]+\.rs):(?P<line>\d+)", re.MULTILINE)
+_RUST_PLACE = re.compile(r"(?:panicked at |^[ \t]+at )(?P<path>[^\s:]+\.rs):(?P<line>\d+)", re.MULTILINE)
 _GO_MARK = re.compile(r"--- (PASS|FAIL|SKIP): (\S+) \(\d+\.\d+s\)$")
 _GO_TURN = re.compile(r"^\x16?=== (?:RUN|CONT|NAME)\s+(\S+)$")
-_GO_PLACE = re.compile(r"(?P<path>[^\s:]+\.go):(?P<line>\d+)")
+_GO_PLACE = re.compile(r"(?<![^\s:])(?P<path>[^\s:]+\.go):(?P<line>\d+)")
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,16 +18,21 @@ from tools.contract import Frame, TestFailure
 
 MESSAGE_CHARS = 1_500
 MAX_FRAMES = 50
+MAX_DEPTH = 100
+MAX_TRACE_CHARS = 200_000
+# None of these may take longer than in proportion to what hostile tests print: `^\s*` would go over each run of empty
+# lines from each of them, and open repetitions beside each other over a long line from each of its places.
 _SHORT = re.compile(r"^(?P<path>[^\s:][^:\n]*\.py):(?P<line>\d+): (?:in (?P<function>.+))?", re.MULTILINE)
 _LONG = re.compile(
-    r'^\s*File "(?P<path>[^"\n]+)", line (?P<line>\d+)(?:, in (?P<function>.+))?', re.MULTILINE
+    r'^[ \t]*File "(?P<path>[^"\n]+)", line (?P<line>\d+)(?:, in (?P<function>.+))?', re.MULTILINE
 )
 _JS = re.compile(
-    r"^\s*at (?:(?P<function>[^\n(]+) )?\(?(?P<path>(?:file://)?/[^\n:()]+):(?P<line>\d+):\d+\)?$",
+    r"^[ \t]*at (?:(?P<function>[^\n(]{1,300}) )?\(?(?P<path>(?:file://)?/[^\n:()]{1,1000}):(?P<line>\d+):\d+\)?$",
     re.MULTILINE,
 )
 _VITEST = re.compile(
-    r"^\s*❯ (?:(?P<function>[^\n]+) )?(?P<path>(?:file://)?[^\s:]+):(?P<line>\d+):\d+\s*$", re.MULTILINE
+    r"^[ \t]*❯ (?:(?P<function>[^\n]{1,300}) )?(?P<path>(?:file://)?[^\s:]{1,1000}):(?P<line>\d+):\d+[ \t]*$",
+    re.MULTILINE,
 )
 _NODE = re.compile(r"\[?Error \[ERR_TEST_FAILURE\]: (.*?)\s*(?:\] \{\n|\n\s+at )", re.DOTALL)
 _NODE_CAUSE = re.compile(r"^\s*cause: (\w+)", re.MULTILINE)
@@ -49,8 +54,16 @@ def read_junit(text: str, workdir: str) -> Results | None:
     root = _tree(text)
     if root is None:
         return None
+    if all(suite.get("tests") == "0" for suite in root.iter("testsuite")):
+        return Results(frozenset(), ())  # what it lists was only set up: --setup-plan, --setup-only
     cases = [(_pytest_id(case), case) for case in root.iter("testcase")]
-    results = _results(cases, lambda test_id, _case, part: _failure(test_id, part, workdir))
+    results = _results(
+        [(test_id, case) for test_id, case in cases if test_id],
+        lambda test_id, _case, part: _failure(test_id, part, workdir),
+    )
+    if not all(test_id for test_id, _ in cases):  # begun and not ended: pytest.exit
+        unfinished = TestFailure("pytest", "the run was ended by a test before its end")
+        results = replace(results, failures=(*results.failures, unfinished))
     bad = [part for _, case in cases if (part := _bad(case)) is not None]
     return replace(results, uncollected=any(part.get("message") == "collection failure" for part in bad))
 
@@ -92,9 +105,9 @@ def read_suites(text: str, workdir: str) -> Results | None:
 
 
 def _cases(part: Element, suites: tuple[str, ...]) -> Iterator[tuple[str, Element]]:
-    """The outermost suite is the run itself, whatever it is called."""
+    """The outermost suite is the run itself, whatever it is called. What is nested too deep is left out."""
     for child in part:
-        if child.tag == "testsuite":
+        if child.tag == "testsuite" and len(suites) < MAX_DEPTH:
             yield from _cases(child, (*suites, child.get("name", "")))
         elif child.tag == "testcase":
             yield " > ".join([*suites, child.get("name", "")]), child
@@ -114,6 +127,7 @@ def _other_failure(test_id: str, case: Element, part: Element, workdir: str) -> 
 def js_frames(text: str, workdir: str) -> tuple[Frame, ...]:
     """Places in the workspace that a JavaScript stack names, outermost first as in Python's."""
     kept = []
+    text = text[:MAX_TRACE_CHARS]
     for match in (*_JS.finditer(text), *_VITEST.finditer(text)):
         path = inside(match["path"].removeprefix("file://"), workdir)
         if path is not None:
@@ -186,7 +200,7 @@ def read_unittest(text: str, workdir: str) -> Results | None:
             last = trace.strip().rpartition("\n")[2] or "unexpected success"
             found = frames(trace, workdir)
             failures.setdefault(test_id, TestFailure(test_id, shorten(_exception(trace) or last), found))
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
     return Results(frozenset(passed - failures.keys()), tuple(failures.values()), 0, uncollected)
 
@@ -200,6 +214,7 @@ def _exception(trace: str) -> str:
 
 def frames(text: str, workdir: str) -> tuple[Frame, ...]:
     """Places in the workspace that a traceback names, outermost first, libraries left out."""
+    text = text[-MAX_TRACE_CHARS:]
     found = sorted([*_SHORT.finditer(text), *_LONG.finditer(text)], key=lambda match: match.start())
     kept = []
     for match in found:

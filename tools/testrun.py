@@ -4,9 +4,9 @@ Comes in: a sandbox and a command. Goes out: a `TestReport`. All runners that we
 machine-readable report to a folder whose name is drawn for this run; verdicts rest on that report *and* on the exit
 code, never on printed text: fake summaries, reports written elsewhere and `os._exit(0)` do not pass.
 
-Not covered: tested code that reads a command line and forges the very report, or, under node's and go's runners,
-writes that runner's own messages to its output. It shares its judge's sandbox; hidden tests in a fresh process are
-the answer to that, not parsing.
+Not covered: tested code that looks for the very report (in the workspace, or by a command line) and forges it, a
+`conftest.py` that changes outcomes, or, under node's and go's runners, tests that write that runner's own messages to
+their output. They share their judge's sandbox; hidden tests in a fresh process are the answer to that, not parsing.
 """
 
 from __future__ import annotations
@@ -104,10 +104,10 @@ def report_folder(sandbox: Sandbox) -> Iterator[tuple[Path, str]]:
     try:
         yield folder, f"{sandbox.workdir}/{name}"
     finally:
-        if folder.is_symlink():
-            folder.unlink(missing_ok=True)
-        else:
+        if folder.is_dir() and not folder.is_symlink():
             shutil.rmtree(folder, ignore_errors=True)
+        else:
+            folder.unlink(missing_ok=True)
 
 
 def _whole(folder: Path) -> str | None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from sandbox import BackendName, Limits, Policy, Sandbox, bubblewrap, open_sandbox
+from sandbox import BackendName, Limits, Policy, Sandbox, bubblewrap, bubblewrap_inside, open_sandbox
 from sandbox.open import docker_problem
 
 OpenHere = Callable[..., Sandbox]
@@ -74,3 +76,37 @@ def open_here(repo: Path, tmp_path: Path) -> Iterator[OpenHere]:
     yield open_one
     for sandbox in opened:
         sandbox.close()
+
+
+PLACES: dict[str, BackendName] = {
+    "docker": "docker",
+    "bubblewrap": "bubblewrap",
+    "bubblewrap without control groups": "bubblewrap",
+}
+
+
+@pytest.fixture(params=[pytest.param("docker", marks=pytest.mark.docker), *list(PLACES)[1:]])
+def place(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A backend that isolates, and how it bounds memory and processes: a key of `PLACES`."""
+    skip_unless_it_runs(PLACES[request.param])
+    if request.param not in PLACES.values():
+        monkeypatch.setattr(bubblewrap_inside, "make_group", lambda **_: None)
+    return request.param
+
+
+@pytest.fixture(params=["ours", "another user's"])
+def open_place(request: pytest.FixtureRequest, place: str, repo: Path) -> Iterator[Sandbox]:
+    """A sandbox of that kind on a workspace that is ours, or, for root, another user's: commands become its owner."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:  # pytest's own let no other user pass
+        root = Path(folder) / "repo"
+        shutil.copytree(repo, root)
+        if request.param != "ours":
+            if os.geteuid() != 0:
+                pytest.skip("only root can give a directory away")
+            Path(folder).chmod(0o755)
+            subprocess.run(["chown", "-R", "1234:1234", str(root)], check=True)
+        policy = Policy(limits=Limits(wall_s=20, memory_mb=512))
+        with open_sandbox(root, policy, backend=PLACES[place], forks_in=Path(folder) / "forks") as sandbox:
+            for _ in range(2 if sandbox.backend == "bubblewrap" else 0):
+                sandbox.exec(["true"])
+            yield sandbox

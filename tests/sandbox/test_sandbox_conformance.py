@@ -44,7 +44,7 @@ def sh(sandbox: Sandbox, script: str, **kwargs):
 # --- the program's own end is data -----------------------------------------------------------------
 
 
-@pytest.mark.parametrize("code", [0, 1, 3, 125])
+@pytest.mark.parametrize("code", [0, 1, 3, 125, 129, 137, 139, 192, 255])
 def test_exit_code_is_the_programs_own(backend: BackendName, open_here, code: int) -> None:
     result = sh(open_here(backend), f"echo out; echo err >&2; exit {code}")
     assert (result.exit_code, result.signal, result.ok) == (code, None, code == 0)
@@ -52,7 +52,13 @@ def test_exit_code_is_the_programs_own(backend: BackendName, open_here, code: in
     assert not (result.timed_out or result.oom_killed or result.truncated)
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGTERM, signal.SIGABRT])
+@pytest.mark.parametrize(
+    "number",
+    [
+        signal.SIGHUP, signal.SIGINT, signal.SIGKILL, signal.SIGSEGV, signal.SIGPIPE, signal.SIGTERM, signal.SIGABRT,
+        signal.SIGRTMAX,
+    ],
+)  # fmt: skip
 def test_signal_is_told_by_number(backend: BackendName, open_here, number: signal.Signals) -> None:
     result = sh(open_here(backend), f"kill -{int(number)} $$")
     assert (result.exit_code, result.signal, result.timed_out) == (None, number, False)
@@ -85,6 +91,37 @@ def test_environment_is_the_policys_and_nothing_of_ours(
     assert "secret" not in out
     assert "A=policy\n" in out
     assert "B=call = x\ny\n" in out
+
+
+@pytest.mark.parametrize("word", ["", " ", "-x", "--", "a\nb", "a=b", "-x=b", "$HOME", "'", "/", "src"])
+def test_words_that_are_no_program(backend: BackendName, open_here, word: str) -> None:
+    result = open_here(backend).exec([word, "x"])
+    assert result.exit_code in (126, 127)
+    assert result.signal is None
+    assert result.stderr
+
+
+def test_what_no_program_can_be_given(backend: BackendName, open_here) -> None:
+    sandbox = open_here(backend)
+    for argv, env in (
+        (["echo", "a\0b"], {}), (["a\0b"], {}), (["true"], {"A": "a\0b"}), (["true"], {"": "x"}),
+        (["true"], {"a=b": "x"}), (["echo", "\ud800"], {}), ([], {}),
+    ):  # fmt: skip
+        with pytest.raises(ValueError):
+            sandbox.exec(argv, env=env)
+    odd = {"-u": "x", "--": "y", "BASH_ENV": "/x", "IFS": "x", os.fsdecode(b"\xff"): os.fsdecode(b"\xfe\n")}
+    out = sandbox.exec(["env"], env=odd).stdout
+    assert all(os.fsencode(f"{name}={value}\n") in out for name, value in odd.items())
+
+
+def test_many_words_and_long_ones(backend: BackendName, open_here) -> None:
+    sandbox = open_here(backend)
+    say = "import sys; print(len(sys.argv), sum(map(len, sys.argv)))"
+    words = [*["x" * 100] * 2000, *["y" * 100_000] * 6, *[""] * 100]
+    assert sandbox.exec(["python3", "-c", say, *words]).stdout == b"2107 800002\n"
+    too_long = sandbox.exec(["echo", *["x" * 100_000] * 40])
+    assert (too_long.exit_code, too_long.signal) == (126, None)
+    assert b"too long" in too_long.stderr
 
 
 def test_cwd_stays_in_the_workspace(backend: BackendName, open_here, repo: Path) -> None:
@@ -339,6 +376,20 @@ def test_sixteen_at_once(backend: BackendName, open_here) -> None:
     with ThreadPoolExecutor(16) as pool:
         results = list(pool.map(lambda i: sh(sandbox, f"cat; exit {i}", stdin=str(i).encode()), range(16)))
     assert [(r.exit_code, r.stdout) for r in results] == [(i, str(i).encode()) for i in range(16)]
+
+
+def test_the_end_of_one_is_not_that_of_others(backend: BackendName, open_here) -> None:
+    """One is timed out, one runs out of memory, and what began before them goes on to its end."""
+    sandbox = open_here(backend)
+    with ThreadPoolExecutor(3) as pool:
+        other = pool.submit(sh, sandbox, "sleep 4; echo ended; exit 3")
+        timed_out = pool.submit(sh, sandbox, "sleep 60", timeout_s=1)
+        script = "b = []\nwhile True: b.append(bytearray(8 << 20))"
+        limits = Limits(memory_mb=100, wall_s=20)
+        oom = pool.submit(sandbox.exec, ["python3", "-c", script], limits=limits)
+        assert timed_out.result().timed_out
+        assert not oom.result().ok
+    assert (other.result().exit_code, other.result().stdout) == (3, b"ended\n")
 
 
 def test_forks_do_not_see_each_other(backend: BackendName, open_here, repo: Path) -> None:

@@ -208,6 +208,29 @@ def test_set_user_id_programs_give_nothing(isolated, open_here, repo: Path) -> N
     assert fields["CapEff"].strip("0") == ""
 
 
+SET_USER_ID = """
+open("program", "w").close()
+file, folder = os.open("program", os.O_RDWR), os.open(".", os.O_RDONLY)
+attempt("chmod", lambda: os.chmod("program", 0o4755) or True)
+attempt("fchmod", lambda: os.fchmod(file, 0o4755) or True)
+attempt("fchmodat", lambda: os.chmod("program", 0o4755, dir_fd=folder) or True)
+attempt("fchmodat2", lambda: True if libc.syscall(452, -100, b"program", 0o4755, 0) == 0 else None)
+attempt("open", lambda: os.open("opened", os.O_CREAT | os.O_RDWR, 0o4755))
+attempt("no name", lambda: os.open(".", os.O_TMPFILE | os.O_RDWR, 0o4755))
+attempt("mknod", lambda: os.mknod("made", 0o104755) or True)
+how = struct.pack("QQQ", os.O_CREAT | os.O_RDWR, 0o4755, 0)
+attempt("openat2", lambda: True if libc.syscall(437, -100, b"how", how, len(how)) >= 0 else None)
+os.chmod("program", 0o755)  # all else goes
+os.mkdir("shared"); os.chmod("shared", 0o2775)
+"""
+
+
+def test_no_set_user_id_program_is_left_in_the_workspace(isolated, open_here, repo: Path) -> None:
+    assert attack(open_here(isolated), SET_USER_ID) == []
+    assert (repo / "program").stat().st_mode & 0o7777 == 0o755
+    assert not [path for path in repo.rglob("*") if path.lstat().st_mode & 0o4000]
+
+
 LINKS = """
 outside = sys.argv[1]
 def append(path):

@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# Set up and run a bench beside its peers: `bench.sh sandbox` or `bench.sh lsp`. More words go to the bench.
+# Each bench's peers live in a virtual environment of their own, `.peers/NAME`, in the versions named here.
+set -euo pipefail
+root=$(cd "$(dirname "$0")/.." && pwd)
+cd "$root"
+venv=${VENV:-.venv}
+which=${1:-}
+shift || true
+
+case $which in
+  sandbox) script=bench/sandbox_costs.py peers=(swe-rex==1.4.0 aiohttp==3.14.5 inspect-ai==0.3.285) ;;
+  lsp) script=bench/lsp.py peers=(multilspy==0.1.1 serena-agent==1.1.1 psutil==7.2.2) ;;
+  *) echo "usage: $0 sandbox|lsp [WORDS ...]" >&2; exit 2 ;;
+esac
+
+scripts/setup-system.sh "$([ "$which" = sandbox ] && echo test || echo sandbox)"
+scripts/setup-python.sh "$venv" dev
+own=".peers/$which"
+stamp="$own/.$(echo "${peers[*]}" | cksum | cut -d' ' -f1)"
+if [ ! -f "$stamp" ]; then
+  echo "installing the peers into $own: ${peers[*]}"
+  rm -rf "$own"
+  "$venv/bin/python" -m venv "$own"
+  "$own/bin/python" -m pip install -q --disable-pip-version-check "${peers[@]}"
+  touch "$stamp"
+fi
+export PATH="$root/$venv/bin:$PATH"
+if [ "$which" = sandbox ] && docker info >/dev/null 2>&1; then agent sandbox build; fi
+python "$script" --peers "$own/bin/python" "$@"
