@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -83,8 +83,8 @@ def run_tasks(
     test_timeout_s: float = TEST_TIMEOUT_S,
     on_result: Callable[[TaskResult], None] | None = None,
 ) -> list[TaskResult]:
-    """Run every task that has no result yet; an infrastructure error is none and is tried again, and so is a task
-    that has changed.
+    """Run every task that has no result yet; an infrastructure error is none and is tried again (the agent only if
+    it had not answered), and so is a task that has changed.
 
     Raises:
         EvalFault: a repository is missing (before any task is run), or the agent's command cannot be started.
@@ -95,69 +95,89 @@ def run_tasks(
         held = store.results.get(task.task_id)
         if held is None or task.task_id in sources:
             with tempfile.TemporaryDirectory(prefix="forklock-task-") as folder:
-                held = _one(
-                    task, agent, sources[task.task_id], Path(folder), store.log(task), backend, test_timeout_s
-                )
-            held = held.model_copy(update={"asked": agent.asked(task, test_timeout_s)})
+                asked = agent.asked(task, test_timeout_s)
+                place = _Place(sources[task.task_id], Path(folder), store.log(task), backend, test_timeout_s)
+                earlier = _Answer.again(held) if held is not None and held.asked == asked else None
+                held = _one(task, agent, place, earlier).model_copy(update={"asked": asked})
             store.add(held)
         if on_result is not None:
             on_result(held)
     return [store.results[task.task_id] for task in tasks]
 
 
-def _one(
-    task: RepoTask,
-    agent: AgentUnderTest,
-    source: Path,
-    folder: Path,
-    log: Path,
-    backend: BackendName,
-    test_timeout_s: float,
-) -> TaskResult:
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a task is worked on."""
+
+    source: Path
+    folder: Path
+    log: Path
+    backend: BackendName
+    test_timeout_s: float
+
+    def judged(self, task: RepoTask, diff: str, name: str) -> TrialReport:
+        return judge_diff(
+            task, self.source, diff, self.folder / name, backend=self.backend, timeout_s=self.test_timeout_s
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What came of an agent's work; the fields are those of `TaskResult`."""
+
+    diff: str
+    left_out: tuple[str, ...] = ()
+    agent_exit: int | None = None
+    agent_s: float = 0.0
+
+    @classmethod
+    def again(cls, held: TaskResult) -> _Answer | None:
+        """The answer of a result that is no verdict, if it is there to the letter."""
+        if not held.diff or "\ufffd" in held.diff:
+            return None
+        return cls(held.diff, held.left_out, held.agent_exit, held.agent_s)
+
+
+def _one(task: RepoTask, agent: AgentUnderTest, place: _Place, earlier: _Answer | None) -> TaskResult:
     began = time.monotonic()
-    exit_code: int | None = None
-    left_out: list[str] = []
     try:
-        work = folder / "work"
-        check_out(source, task.base_commit, work)
-        if agent.command == "none":
-            diff = ""
-        elif agent.command == "reference":
-            diff = _reference(task, source)
-        else:
-            with tempfile.TemporaryDirectory(prefix="forklock-kept-") as kept:
-                first = baseline(work, Path(kept) / "git")
-                exit_code = _run_agent(agent, work, task, folder / "statement.md", log)
-                diff, left_out = _answer(task, first)
+        answer = earlier or _answered(task, agent, place)
     except AgentFault as fault:
         return _result(task, "infrastructure error", fault.message, agent_s=time.monotonic() - began)
-    common: dict[str, object] = {
-        "diff": diff, "left_out": tuple(left_out), "agent_exit": exit_code, "agent_s": time.monotonic() - began,
-    }  # fmt: skip
-    if not diff.strip() and agent.command not in ROLES:
-        outcome: Outcome = "agent failed" if exit_code not in (0, 1) else "no change"
-        why = "out of time" if exit_code is None else f"exit code {exit_code}, no change; see {log}"
+    common = asdict(answer)
+    if not answer.diff.strip() and agent.command not in ROLES:
+        outcome: Outcome = "agent failed" if answer.agent_exit not in (0, 1) else "no change"
+        code = answer.agent_exit
+        why = "out of time" if code is None else f"exit code {code}, no change; see {place.log}"
         return _result(task, outcome, why, **common)
     try:
-        report = judge_diff(task, source, diff, folder / "clean", backend=backend, timeout_s=test_timeout_s)
-        if not report.passed and agent.command not in ROLES and (task.patch or task.fix_commit):
-            known = judge_diff(
-                task,
-                source,
-                _reference(task, source),
-                folder / "known",
-                backend=backend,
-                timeout_s=test_timeout_s,
-            )
-            if not known.passed:
-                reason = f"with the known fix no test passes here either: {known.output.strip()[-300:]}"
-                return _result(task, "infrastructure error", reason, **common)
+        result = _verdict(task, place.judged(task, answer.diff, "clean"), common)
+        if result.outcome != "not resolved" or agent.command in ROLES or not (task.patch or task.fix_commit):
+            return result
+        known = _verdict(task, place.judged(task, _reference(task, place.source), "known"), {})
     except (SandboxFault, AgentFault) as fault:
         return _result(task, "infrastructure error", fault.message, **common)
-    return _verdict(task, report, common)
+    if known.outcome == "resolved":
+        return result
+    reason = f"not resolved here with the known fix either: {known.reason}"
+    return _result(task, "infrastructure error", reason, **common)
 
 
-def _answer(task: RepoTask, first: Baseline) -> tuple[str, list[str]]:
+def _answered(task: RepoTask, agent: AgentUnderTest, place: _Place) -> _Answer:
+    if agent.command == "none":
+        return _Answer("")
+    if agent.command == "reference":
+        return _Answer(_reference(task, place.source))
+    began, work = time.monotonic(), place.folder / "work"
+    check_out(place.source, task.base_commit, work)
+    with tempfile.TemporaryDirectory(prefix="forklock-kept-") as kept:
+        first = baseline(work, Path(kept) / "git")
+        code = _run_agent(agent, work, task, place.folder / "statement.md", place.log)
+        diff, left_out = _changes(task, first)
+    return _Answer(diff, tuple(left_out), code, time.monotonic() - began)
+
+
+def _changes(task: RepoTask, first: Baseline) -> tuple[str, list[str]]:
     """The agent's diff, and what was left out of it, the hidden tests aside."""
 
     def now(path: str) -> bytes | None:
@@ -245,7 +265,7 @@ def _why(task: RepoTask, report: TrialReport, fixed: Sequence[str], broken: Sequ
     if not report.passed:
         return f"{report.status}: {report.output.strip()[-300:]}"
     if broken:
-        return f"broken: {', '.join(broken[:3])}"
+        return f"broken: {', '.join(broken[:3])}: {report.reasons.get(broken[0], 'did not run')}"
     left = [test for test in task.fail_to_pass if test not in fixed]
     return f"{left[0]}: {report.reasons.get(left[0], 'did not run')}"
 

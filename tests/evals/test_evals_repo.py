@@ -253,15 +253,26 @@ def test_files_that_releases_leave_out_are_checked_out(
     assert not list((repo / ".git" / "objects" / "info").glob("alternates"))
 
 
-def test_tests_that_cannot_run_here_are_no_verdict_on_an_agent(
+def test_what_the_known_fix_does_not_do_here_is_no_verdict_on_an_agent(
     record: dict[str, Any], repos: Path, tmp_path: Path
 ) -> None:
-    repo = repos / "some+shop"
-    (repo / "test_shop.py").write_text("import no_such_module_here\n" + NEW_TEST)
+    """And when it is tried again, the agent's answer is still there."""
+    repo, times = repos / "some+shop", tmp_path / "times"
+    lazy = "\n\ndef test_more():\n    import no_such_module_here\n"
+    (repo / "test_shop.py").write_text(NEW_TEST + lazy)
     git(repo, "commit", "-qam", "a module that is not here")
     record |= {"fix_commit": git(repo, "rev-parse", "HEAD")}
-    result = run(record, repos, tmp_path, python_agent(REPAIR))
-    assert result.outcome == "infrastructure error" and "no_such_module_here" in result.reason
+    record["PASS_TO_PASS"] += ["test_shop.py::test_more"]
+    agent = python_agent(f"{REPAIR}open({str(times)!r}, 'a').write('x')")
+    for _ in range(2):
+        result = run(record, repos, tmp_path, agent)
+        assert result.outcome == "infrastructure error" and "no_such_module_here" in result.reason
+        assert "sum(prices)" in result.diff and times.read_text() == "x"
+
+
+def test_a_command_that_cannot_be_run_ends_no_evaluation(
+    record: dict[str, Any], repos: Path, tmp_path: Path
+) -> None:
     ended = run(record | {"test_command": "cd x && pytest"}, repos, tmp_path, "none")
     assert ended.outcome == "infrastructure error" and "shell" in ended.reason
 
