@@ -5,10 +5,12 @@ An agent that is measured must not find the fix in the history, so a checkout ha
 
 from __future__ import annotations
 
+import contextlib
 import io
 import shutil
 import tarfile
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from agent.contract import AgentFault
 from agent.repo import git
 from sandbox import BackendName, Policy, open_sandbox
 from sandbox.interpreters import workspace_policy
-from tools.contract import TestStatus
+from tools.contract import TestStatus, ToolFault
 from tools.testrun import run_tests
 
 _AUTHOR = ("-c", "user.name=Forklock", "-c", "user.email=forklock@localhost", "-c", "commit.gpgSign=false")
@@ -43,7 +45,8 @@ class TrialReport:
 
 
 def check_out(source: Path, commit: str, target: Path) -> None:
-    """Make `target` a git repository with one commit: `source`'s files as of `commit`.
+    """Make `target` a git repository with one commit: `source`'s files as of `commit`, those too that its
+    `.gitattributes` keep out of releases.
 
     Args:
         source: a clone or a bare repository.
@@ -51,10 +54,9 @@ def check_out(source: Path, commit: str, target: Path) -> None:
     Raises:
         AgentFault: no such repository or commit.
     """
-    archive = git(source, "archive", "--format=tar", commit)
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
-    with tarfile.open(fileobj=io.BytesIO(archive)) as files:
+    with tarfile.open(fileobj=io.BytesIO(_archive(source, commit))) as files:
         try:
             files.extractall(target, filter="data")
         except (tarfile.FilterError, OSError) as error:
@@ -73,6 +75,19 @@ def make_repository(folder: Path) -> None:
     git(folder, *_AUTHOR, "commit", "--quiet", "--allow-empty", "--no-verify", "-m", "The code as it is")
 
 
+def _archive(source: Path, commit: str) -> bytes:
+    """All files as of a commit. A repository that borrows `source`'s objects has attributes of its own."""
+    objects = source / git(source, "rev-parse", "--git-path", "objects").decode().rstrip("\n")
+    kind = git(source, "rev-parse", "--show-object-format").decode().strip()
+    with tempfile.TemporaryDirectory(prefix="forklock-archive-") as folder:
+        borrower = Path(folder)
+        git(borrower, "init", "--quiet", "--bare", f"--object-format={kind}")
+        (borrower / "objects" / "info" / "alternates").write_text(f"{objects.resolve()}\n")
+        (borrower / "info").mkdir(exist_ok=True)
+        (borrower / "info" / "attributes").write_text("* -export-ignore -export-subst\n")
+        return git(borrower, "archive", "--format=tar", commit)
+
+
 def file_at(source: Path, commit: str, path: str) -> bytes:
     """A file as of a commit.
 
@@ -82,18 +97,55 @@ def file_at(source: Path, commit: str, path: str) -> bytes:
     return git(source, "show", f"{commit}:{path}")
 
 
-def changes(repo: Path, *, without: tuple[str, ...] = ()) -> str:
-    """Diff of the work tree, new files too, against the one commit that `check_out` made.
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """What a checkout was at first, kept where whoever works in it does not look: it may commit, amend, or remove
+    `.git`, and its settings and filters are not ours to run."""
 
-    Args:
-        without: paths left out.
-    """
-    # The first commit, not HEAD: an agent may have committed its work.
-    first = git(repo, "rev-list", "--max-parents=0", "HEAD").decode().split()[-1]
-    git(repo, "add", "--all", "--intent-to-add")
-    skip = [f":(exclude,literal){path}" for path in (*without, ".forklock")]
-    diff = git(repo, "diff", "--no-ext-diff", "--no-textconv", "--binary", first, "--", ".", *skip)
-    return diff.decode(errors="surrogateescape")
+    work: Path
+    kept: Path
+    """A git directory."""
+
+    def changed(self) -> list[str]:
+        """Paths that are new, gone or different."""
+        self._see_new()
+        names = self._git("diff", "--name-only", "--no-renames", "-z", "HEAD").decode(
+            errors="surrogateescape"
+        )
+        return [name for name in names.split("\0") if name]
+
+    def diff(self, *, without: Sequence[str] = ()) -> str:
+        """New files, too, but for those that are ignored.
+
+        Args:
+            without: paths left out.
+        """
+        self._see_new()
+        skip = [f":(exclude,literal){path}" for path in (*without, ".forklock")]
+        flags = ("--no-ext-diff", "--no-textconv", "--binary")
+        return self._git("diff", *flags, "HEAD", "--", ".", *skip).decode(errors="surrogateescape")
+
+    def as_at_first(self, path: str) -> bytes | None:
+        """A file's content, a folder's listing; None where neither was there."""
+        try:
+            return self._git("show", f"HEAD:{path}")
+        except AgentFault:
+            return None
+
+    def _see_new(self) -> None:
+        with contextlib.suppress(
+            AgentFault
+        ):  # of what cannot be added the rest is: a repository without a commit
+            self._git("add", "--all", "--intent-to-add", "--ignore-errors")
+
+    def _git(self, *words: str) -> bytes:
+        return git(self.work, f"--git-dir={self.kept}", f"--work-tree={self.work}", *words)
+
+
+def baseline(work: Path, kept: Path) -> Baseline:
+    """Remember `work`, as `check_out` made it, in the new folder `kept`."""
+    shutil.copytree(work / ".git", kept)
+    return Baseline(work, kept)
 
 
 def try_command(
@@ -105,11 +157,14 @@ def try_command(
         timeout_s: wall-clock seconds.
 
     Raises:
-        ToolFault: the command needs a shell.
+        AgentFault: the command needs a shell.
         SandboxFault: no sandbox, or it failed.
     """
     with open_sandbox(folder, workspace_policy(folder, Policy()), backend=backend) as sandbox:
-        report = run_tests(sandbox, command, timeout_s=timeout_s)
+        try:
+            report = run_tests(sandbox, command, timeout_s=timeout_s)
+        except ToolFault as fault:
+            raise AgentFault(f"{command!r} cannot be run: {fault.message}", fix=fault.fix) from fault
     return TrialReport(
         status=report.status.value,
         passed=report.passed,

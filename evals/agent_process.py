@@ -1,15 +1,24 @@
-"""A whole agent's command: started in a group of its own, which ends with it."""
+"""A whole agent's command: started in a group of its own, which ends with it, and with it all that it started."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import signal
 import subprocess
+import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import IO
 
 from evals.contract import EvalFault
+
+MOST_OUTPUT_BYTES = 64 << 20
+"""Of what an agent prints, so much is kept."""
+_MARK = "FORKLOCK_EVALUATION"
+"""Environment variable by which processes are known that an agent left in sessions of their own."""
 
 
 def run_agent(
@@ -25,18 +34,23 @@ def run_agent(
     Raises:
         EvalFault: it cannot be started.
     """
+    mark = secrets.token_hex(16)
     with out.open("wb") as output:
         try:
             process = subprocess.Popen(
                 words,
                 cwd=work,
                 stdin=subprocess.DEVNULL,
-                stdout=output,
+                stdout=subprocess.PIPE,
                 stderr=stderr,
                 start_new_session=True,
+                env={**os.environ, _MARK: mark},
             )
         except OSError as error:
             raise EvalFault(f"the agent cannot be started: {words[0]}: {error.strerror}", fix=fix) from error
+        assert process.stdout is not None
+        reader = threading.Thread(target=_keep, args=(process.stdout, output), daemon=True)
+        reader.start()
         try:
             return process.wait(timeout_s)
         except subprocess.TimeoutExpired:
@@ -45,3 +59,33 @@ def run_agent(
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+            _end_marked(mark)
+            reader.join(5)
+
+
+def _keep(source: IO[bytes], target: IO[bytes]) -> None:
+    """Copy until the end; what is too much is read and forgotten."""
+    left = MOST_OUTPUT_BYTES
+    while part := os.read(source.fileno(), 1 << 16):
+        with contextlib.suppress(ValueError):  # closed: somebody whom we do not know still holds the pipe
+            target.write(part[: max(0, left)])
+        left -= len(part)
+
+
+def _end_marked(mark: str) -> None:
+    """End what the agent left running, as far as it kept its environment."""
+    for _ in range(50):
+        found = [int(folder.name) for folder in Path("/proc").glob("[0-9]*") if _is_marked(folder, mark)]
+        for pid in found:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        if not found:
+            return
+        time.sleep(0.01)
+
+
+def _is_marked(folder: Path, mark: str) -> bool:
+    try:
+        return f"{_MARK}={mark}".encode() in (folder / "environ").read_bytes().split(b"\0")
+    except OSError:
+        return False

@@ -117,7 +117,8 @@ def run(
         raise typer.BadParameter(f"{json_file.parent} is not a folder", param_hint="--json")
     if problems == "repo":
         run_repo_tasks(
-            tasks, repos, agent or OWN_AGENT, model, only=only or [], limit=limit, difficulty=difficulty,
+            tasks, repos, agent or OWN_AGENT, model, adapter=adapter, only=only or [], limit=limit,
+            difficulty=difficulty,
             sandbox=sandbox, agent_timeout=agent_timeout, json_file=json_file,
         )  # fmt: skip
         return

@@ -227,7 +227,9 @@ def run_functional(job: dict[str, Any], text: str) -> None:
 
 def answer(job: dict[str, Any], space: dict[str, Any], text: str) -> str:
     arguments = [json.loads(line) for line in text.split("\n") if line.strip()]
-    return _dumps(jsonable(resolve(space, job["entry_point"])(*arguments)))
+    result = resolve(space, job["entry_point"])(*arguments)
+    sys.setrecursionlimit(DEPTH["stdin"])  # a result that holds itself is found out sooner
+    return _dumps(jsonable(result))
 
 
 _dumps = json.dumps

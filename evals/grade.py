@@ -58,7 +58,7 @@ def read_solutions(path: Path, problems: ProblemSet) -> list[Solution]:
     Raises:
         EvalFault: unreadable, a line that is no such record, or a problem that the set has not.
     """
-    known = {problem.question_id for problem in problems.problems}
+    known = {problem.question_id for problem in problems.problems} | {*problems.left_out}
     solutions: list[Solution] = []
     for number, line in read_lines(path):
         solution = _solution(path, number, line)
@@ -105,14 +105,22 @@ def grade(
     """
     by_id = {problem.question_id: problem for problem in problems.problems}
     grades = {s.line: g for s in solutions if (g := _held(s, problems, judge, held or {})) is not None}
-    left = [solution for solution in solutions if solution.line not in grades]
+    left = [
+        solution for solution in solutions if solution.line not in grades and solution.question_id in by_id
+    ]
 
-    def judged(index: int, judgement: Judgement) -> None:
-        found = _grade(left[index], judgement, _digest(left[index], problems, judge))
+    def graded(solution: Solution, judgement: Judgement) -> None:
+        found = _grade(solution, judgement, _digest(solution, problems, judge))
         grades[found.line] = found
         if on_grade is not None:
             on_grade(found)
 
+    def judged(index: int, judgement: Judgement) -> None:
+        graded(left[index], judgement)
+
+    for solution in solutions:
+        if solution.question_id not in by_id:
+            graded(solution, _INTERACTIVE)
     judge.judge_many([(by_id[s.question_id], s.code) for s in left], workers=workers, on_result=judged)
     return [grades[solution.line] for solution in solutions]
 
@@ -144,6 +152,9 @@ def _digest(solution: Solution, problems: ProblemSet, judge: Judge | RayJudge) -
     return hashlib.sha256("\x1f".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
+_INTERACTIVE = Judgement(verdict=Verdict.INFRASTRUCTURE, reason="interactive problems are not supported")
+
+
 class GradeFile:
     """A file of grades that survives a kill: appended to as they come, in the file's order at the end."""
 
@@ -168,7 +179,8 @@ class GradeFile:
 
     def _read(self) -> list[Grade]:
         grades: list[Grade] = []
-        lines = self.path.read_bytes().splitlines(keepends=True)
+        with self._faults("read"):
+            lines = self.path.read_bytes().splitlines(keepends=True)
         for number, line in enumerate(lines, start=1):
             try:
                 grades.append(Grade.model_validate_json(line))
@@ -186,12 +198,12 @@ class GradeFile:
             write_atomically(self.path, "".join(g.model_dump_json() + "\n" for g in grades))
 
     @contextmanager
-    def _faults(self) -> Iterator[None]:
+    def _faults(self, what: str = "write") -> Iterator[None]:
         try:
             yield
         except OSError as error:
             raise EvalFault(
-                f"cannot write {self.path}: {error.strerror}", fix="free or allow it, then run again"
+                f"cannot {what} {self.path}: {error.strerror}", fix="free or allow it, then run again"
             ) from error
 
 

@@ -11,7 +11,7 @@ import ast
 import builtins
 import json
 from collections.abc import Mapping
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Any, Literal
 
 from pydantic import ValidationError
@@ -21,6 +21,8 @@ from evals.unpickle import packed_text
 
 Record = Mapping[str, Any]
 _CHECK = "_forklock_check"
+_LATEST_S = 1e10
+"""Seconds since 1970 that are no milliseconds: the year 2286."""
 EXTRA_FIELDS = ("checker", "interactive", "time_limit_s", "test_time_limits_s")
 """Fields that any record may have beside those of its format, or get from a sidecar file."""
 
@@ -121,7 +123,12 @@ def _lcb_test(item: object, *, public: bool) -> TestCase:
     kind = kinds.get(item.get("testtype"))
     if kind is None:
         raise ValueError(f"unknown testtype {item.get('testtype')!r}")
-    return TestCase(kind=kind, input=str(item["input"]), output=str(item["output"]), public=public)
+    return TestCase(kind=kind, input=_as_text(item["input"]), output=_as_text(item["output"]), public=public)
+
+
+def _as_text(field: object) -> str:
+    """Text as it is; a value that was not made into text, as JSON."""
+    return field if isinstance(field, str) else json.dumps(field)
 
 
 def _from_checked(record: Record) -> Problem:
@@ -211,4 +218,8 @@ def _mapping(field: object) -> Mapping[str, Any]:
 
 
 def _day(field: object) -> date | None:
+    """From ISO text, or from seconds or milliseconds since 1970 (what pandas makes of a time), UTC."""
+    if isinstance(field, int | float) and not isinstance(field, bool):
+        seconds = field / 1000 if abs(field) > _LATEST_S else field
+        return datetime.fromtimestamp(seconds, tz=UTC).date()
     return date.fromisoformat(str(field)[:10]) if field else None

@@ -15,6 +15,7 @@ def run_repo_tasks(
     agent: str,
     model: str | None,
     *,
+    adapter: str,
     only: list[str],
     limit: int | None,
     difficulty: str | None,
@@ -33,7 +34,8 @@ def run_repo_tasks(
 
     from evals.contract import EvalFault
     from evals.repo_report import line, summary
-    from evals.repo_run import AgentUnderTest, RepoStore, forklock_command, run_tasks
+    from evals.repo_result import RepoStore
+    from evals.repo_run import TEST_TIMEOUT_S, AgentUnderTest, forklock_command, run_tasks
     from evals.repo_tasks import read_tasks
 
     if tasks is None:
@@ -43,14 +45,14 @@ def run_repo_tasks(
     if agent == "forklock":
         if model is None:
             raise EvalFault("the forklock agent needs a model", fix="--model qwen2.5-coder-0.5b")
-        agent = forklock_command(model)
+        agent = forklock_command(model, adapter)
     if not agent.strip():
         raise EvalFault("no agent", fix="--agent forklock, none, reference, or a command line")
     chosen = read_tasks(tasks, only=only, limit=limit, difficulty=difficulty)
     tested = AgentUnderTest(agent, agent_timeout)
-    store = RepoStore(tested)
+    store = RepoStore(agent)
     console = Console(stderr=True)
-    held = sum(task.task_id in store.results for task in chosen)
+    held = sum(store.holds(task, tested.asked(task, TEST_TIMEOUT_S)) for task in chosen)
     console.print(f"{len(chosen)} tasks, {held} with a result; files: {store.folder}", highlight=False)
     results = run_tasks(
         chosen, tested, store, repos=repos, backend=sandbox,  # type: ignore[arg-type]

@@ -9,7 +9,7 @@ from rich.console import Group
 from rich.markup import escape
 from rich.table import Column, Table
 
-from evals.repo_run import TaskResult
+from evals.repo_result import TaskResult
 from evals.stats import wilson
 
 _STYLES = {"resolved": "green", "infrastructure error": "red"}

@@ -8,58 +8,36 @@ has finished. Resumable: a task that has a result is not run again.
 from __future__ import annotations
 
 import hashlib
-import json
 import shlex
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
 from agent.contract import AgentFault
 from agent.repo import apply_diff, git
-from agent.trial import TrialReport, changes, check_out, file_at, try_command
+from agent.trial import Baseline, TrialReport, baseline, check_out, file_at, try_command
 from evals.agent_process import run_agent
 from evals.contract import EvalFault
+from evals.repo_guard import changes_of_the_runner
+from evals.repo_result import Outcome, RepoStore, TaskResult
 from evals.repo_tasks import RepoTask, find_repository
-from evals.store import runs_dir, write_atomically
+from models.adapters import AdapterRegistry
 from sandbox import BackendName, SandboxFault
 
-Outcome = Literal["resolved", "not resolved", "no change", "agent failed", "infrastructure error"]
 Role = Literal["none", "reference"]
 
 ROLES: tuple[Role, ...] = ("none", "reference")
 """Agents that control the tasks: one that does nothing (nothing may be resolved), one that knows the fix."""
 
+TEST_TIMEOUT_S = 300.0
+"""Seconds (wall clock) for the hidden tests of a task."""
 _PLACES = ("{repo}", "{statement}", "{statement_file}", "{test_command}")
-
-
-class TaskResult(BaseModel):
-    """How one task went."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    task_id: str
-    repo: str
-    difficulty: str
-    outcome: Outcome
-    reason: str = ""
-    fixed: tuple[str, ...] = ()
-    """Of FAIL_TO_PASS, those that pass now."""
-    to_fix: int
-    broken: tuple[str, ...] = ()
-    """Of PASS_TO_PASS, those that do not pass now."""
-    to_keep: int
-    diff: str = ""
-    agent_exit: int | None = None
-    agent_s: float = 0.0
-    test_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +46,11 @@ class AgentUnderTest:
 
     command: str
     timeout_s: float = 1800.0
+
+    def asked(self, task: RepoTask, test_timeout_s: float) -> str:
+        """Digest of all that a result depends on, beside the command."""
+        words = (task.model_dump_json(), repr(self.timeout_s), repr(test_timeout_s))
+        return hashlib.sha256("\x1f".join(words).encode()).hexdigest()[:16]
 
     def words(self, repo: Path, task: RepoTask, statement_file: Path) -> list[str]:
         """The command for one task; no shell is involved.
@@ -90,40 +73,6 @@ def _filled(word: str, values: dict[str, str]) -> str:
     return word
 
 
-class RepoStore:
-    """Results of one agent on disk, a line each, flushed; a torn last line is dropped."""
-
-    def __init__(self, agent: AgentUnderTest, root: Path | None = None) -> None:
-        digest = hashlib.sha256(agent.command.encode()).hexdigest()[:8]
-        first = Path(agent.command.split()[0]).name if agent.command.split() else "agent"
-        self.folder = (root or runs_dir().parent / "repo-evals") / f"{first}-{digest}"
-        (self.folder / "logs").mkdir(parents=True, exist_ok=True)
-        write_atomically(self.folder / "agent.json", json.dumps({"command": agent.command}))
-        self.results = {result.task_id: result for result in self._read()}
-
-    def add(self, result: TaskResult) -> None:
-        self.results[result.task_id] = result
-        with (self.folder / "results.jsonl").open("a", encoding="utf-8") as file:
-            file.write(result.model_dump_json() + "\n")
-
-    def log(self, task: RepoTask) -> Path:
-        return self.folder / "logs" / f"{task.task_id}.txt"
-
-    def _read(self) -> list[TaskResult]:
-        path = self.folder / "results.jsonl"
-        if not path.exists():
-            return []
-        data = path.read_bytes()
-        whole, torn = data[: data.rfind(b"\n") + 1], data[data.rfind(b"\n") + 1 :]
-        if torn:
-            with path.open("r+b") as file:
-                file.truncate(len(whole))
-        try:
-            return [TaskResult.model_validate_json(line) for line in whole.splitlines()]
-        except ValidationError as error:
-            raise EvalFault(f"{path} is damaged", fix="remove it: its tasks are run again") from error
-
-
 def run_tasks(
     tasks: Sequence[RepoTask],
     agent: AgentUnderTest,
@@ -131,60 +80,113 @@ def run_tasks(
     *,
     repos: Path | None,
     backend: BackendName = "auto",
-    test_timeout_s: float = 300.0,
+    test_timeout_s: float = TEST_TIMEOUT_S,
     on_result: Callable[[TaskResult], None] | None = None,
 ) -> list[TaskResult]:
-    """Run every task that has no result yet; an infrastructure error is none and is tried again.
+    """Run every task that has no result yet; an infrastructure error is none and is tried again (the agent only if
+    it had not answered), and so is a task that has changed.
 
     Raises:
-        EvalFault: a repository is missing, or the agent's command cannot be started.
+        EvalFault: a repository is missing (before any task is run), or the agent's command cannot be started.
     """
+    left = [task for task in tasks if not store.holds(task, agent.asked(task, test_timeout_s))]
+    sources = {task.task_id: find_repository(task, repos) for task in left}
     for task in tasks:
         held = store.results.get(task.task_id)
-        if held is None or held.outcome == "infrastructure error":
-            source = find_repository(task, repos)
+        if held is None or task.task_id in sources:
             with tempfile.TemporaryDirectory(prefix="forklock-task-") as folder:
-                held = _one(task, agent, source, Path(folder), store.log(task), backend, test_timeout_s)
+                asked = agent.asked(task, test_timeout_s)
+                place = _Place(sources[task.task_id], Path(folder), store.log(task), backend, test_timeout_s)
+                earlier = _Answer.again(held) if held is not None and held.asked == asked else None
+                held = _one(task, agent, place, earlier).model_copy(update={"asked": asked})
             store.add(held)
         if on_result is not None:
             on_result(held)
     return [store.results[task.task_id] for task in tasks]
 
 
-def _one(
-    task: RepoTask,
-    agent: AgentUnderTest,
-    source: Path,
-    folder: Path,
-    log: Path,
-    backend: BackendName,
-    test_timeout_s: float,
-) -> TaskResult:
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a task is worked on."""
+
+    source: Path
+    folder: Path
+    log: Path
+    backend: BackendName
+    test_timeout_s: float
+
+    def judged(self, task: RepoTask, diff: str, name: str) -> TrialReport:
+        return judge_diff(
+            task, self.source, diff, self.folder / name, backend=self.backend, timeout_s=self.test_timeout_s
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What came of an agent's work; the fields are those of `TaskResult`."""
+
+    diff: str
+    left_out: tuple[str, ...] = ()
+    agent_exit: int | None = None
+    agent_s: float = 0.0
+
+    @classmethod
+    def again(cls, held: TaskResult) -> _Answer | None:
+        """The answer of a result that is no verdict, if it is there to the letter."""
+        if not held.diff or "\ufffd" in held.diff:
+            return None
+        return cls(held.diff, held.left_out, held.agent_exit, held.agent_s)
+
+
+def _one(task: RepoTask, agent: AgentUnderTest, place: _Place, earlier: _Answer | None) -> TaskResult:
     began = time.monotonic()
-    exit_code: int | None = None
     try:
-        work = folder / "work"
-        check_out(source, task.base_commit, work)
-        if agent.command == "reference":
-            diff = _reference(task, source)
-        else:
-            if agent.command != "none":
-                exit_code = _run_agent(agent, work, task, folder / "statement.md", log)
-            diff = changes(work, without=task.hidden_files)
+        answer = earlier or _answered(task, agent, place)
     except AgentFault as fault:
         return _result(task, "infrastructure error", fault.message, agent_s=time.monotonic() - began)
-    agent_s = time.monotonic() - began
-    if not diff.strip() and agent.command not in ROLES:
-        outcome: Outcome = "agent failed" if exit_code not in (0, 1) else "no change"
-        why = "out of time" if exit_code is None else f"exit code {exit_code}, no change; see {log}"
-        return _result(task, outcome, why, agent_exit=exit_code, agent_s=agent_s)
+    common = asdict(answer)
+    if not answer.diff.strip() and agent.command not in ROLES:
+        outcome: Outcome = "agent failed" if answer.agent_exit not in (0, 1) else "no change"
+        code = answer.agent_exit
+        why = "out of time" if code is None else f"exit code {code}, no change; see {place.log}"
+        return _result(task, outcome, why, **common)
     try:
-        report = judge_diff(task, source, diff, folder / "clean", backend=backend, timeout_s=test_timeout_s)
+        result = _verdict(task, place.judged(task, answer.diff, "clean"), common)
+        if result.outcome != "not resolved" or agent.command in ROLES or not (task.patch or task.fix_commit):
+            return result
+        known = _verdict(task, place.judged(task, _reference(task, place.source), "known"), {})
     except (SandboxFault, AgentFault) as fault:
-        return _result(
-            task, "infrastructure error", fault.message, diff=diff, agent_exit=exit_code, agent_s=agent_s
-        )
-    return _verdict(task, report, diff, exit_code, agent_s)
+        return _result(task, "infrastructure error", fault.message, **common)
+    if known.outcome == "resolved":
+        return result
+    reason = f"not resolved here with the known fix either: {known.reason}"
+    return _result(task, "infrastructure error", reason, **common)
+
+
+def _answered(task: RepoTask, agent: AgentUnderTest, place: _Place) -> _Answer:
+    if agent.command == "none":
+        return _Answer("")
+    if agent.command == "reference":
+        return _Answer(_reference(task, place.source))
+    began, work = time.monotonic(), place.folder / "work"
+    check_out(place.source, task.base_commit, work)
+    with tempfile.TemporaryDirectory(prefix="forklock-kept-") as kept:
+        first = baseline(work, Path(kept) / "git")
+        code = _run_agent(agent, work, task, place.folder / "statement.md", place.log)
+        diff, left_out = _changes(task, first)
+    return _Answer(diff, tuple(left_out), code, time.monotonic() - began)
+
+
+def _changes(task: RepoTask, first: Baseline) -> tuple[str, list[str]]:
+    """The agent's diff, and what was left out of it, the hidden tests aside."""
+
+    def now(path: str) -> bytes | None:
+        file = first.work / path
+        return file.read_bytes() if file.is_file() else None
+
+    changed = [path for path in first.changed() if path not in task.hidden_files]
+    left_out = changes_of_the_runner(changed, first.as_at_first, now)
+    return first.diff(without=(*task.hidden_files, *left_out)), left_out
 
 
 def _run_agent(agent: AgentUnderTest, work: Path, task: RepoTask, statement: Path, log: Path) -> int | None:
@@ -237,12 +239,10 @@ def _unlink_links(root: Path, target: Path) -> None:
             shutil.rmtree(step) if step.is_dir() and not step.is_symlink() else step.unlink()
 
 
-def _verdict(
-    task: RepoTask, report: TrialReport, diff: str, exit_code: int | None, agent_s: float
-) -> TaskResult:
+def _verdict(task: RepoTask, report: TrialReport, common: Mapping[str, object]) -> TaskResult:
     fixed = tuple(test for test in task.fail_to_pass if _passes(test, report))
     broken = tuple(test for test in task.pass_to_pass if not _passes(test, report))
-    common = {"diff": diff, "agent_exit": exit_code, "agent_s": agent_s, "test_s": report.wall_s}
+    common = {**common, "test_s": report.wall_s}
     if not report.ran:
         return _result(task, "infrastructure error", report.output[-300:], **common)
     done = len(fixed) == len(task.fail_to_pass) and not broken
@@ -265,12 +265,16 @@ def _why(task: RepoTask, report: TrialReport, fixed: Sequence[str], broken: Sequ
     if not report.passed:
         return f"{report.status}: {report.output.strip()[-300:]}"
     if broken:
-        return f"broken: {', '.join(broken[:3])}"
+        return f"broken: {', '.join(broken[:3])}: {report.reasons.get(broken[0], 'did not run')}"
     left = [test for test in task.fail_to_pass if test not in fixed]
     return f"{left[0]}: {report.reasons.get(left[0], 'did not run')}"
 
 
-def _result(task: RepoTask, outcome: Outcome, reason: str, **more: object) -> TaskResult:
+def _result(
+    task: RepoTask, outcome: Outcome, reason: str, *, diff: object = "", **more: object
+) -> TaskResult:
+    # A diff may hold any bytes, a result holds text.
+    more["diff"] = str(diff).encode(errors="surrogateescape").decode(errors="replace")
     return TaskResult.model_validate(
         {
             "task_id": task.task_id, "repo": task.repo, "difficulty": task.difficulty, "outcome": outcome,
@@ -279,8 +283,11 @@ def _result(task: RepoTask, outcome: Outcome, reason: str, **more: object) -> Ta
     )  # fmt: skip
 
 
-def forklock_command(model: str) -> str:
-    """Our own agent as a command: in place, the statement as its task, no failing check known."""
+def forklock_command(model: str, adapter: str = "current") -> str:
+    """Our own agent as a command: in place, the statement as its task, no failing check known. The adapter that
+    serves now is named, so that results of another are never taken for its."""
+    version = AdapterRegistry().current_version(model) if adapter == "current" else adapter
     agent = Path(sys.executable).with_name("agent")
     own = [str(agent), "solve", "{statement}", "--repo", "{repo}", "--test", "{test_command}", "--unverified"]
-    return shlex.join([*own, "--model", model, "--in-place"])
+    chosen = [] if version is None else ["--adapter", version]
+    return shlex.join([*own, "--model", model, *chosen, "--in-place"])

@@ -22,7 +22,8 @@ from evals.sets import read_lines
 from models.paths import cache_dir
 
 _NAME = r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9_][\w.-]*$"
-_PATCHED = re.compile(r"^\+\+\+ b/(.+)$", re.MULTILINE)
+_PATCHED = re.compile(r"^diff --git a/(.+) b/(.+)$|^(?:---|\+\+\+) [ab]/(.+)$", re.MULTILINE)
+"""Both names of each file: a test that is moved or removed is a hidden test, too."""
 
 
 class RepoTask(BaseModel):
@@ -63,7 +64,8 @@ class RepoTask(BaseModel):
     @property
     def hidden_files(self) -> tuple[str, ...]:
         """Paths of the hidden tests."""
-        return self.test_files or tuple(_PATCHED.findall(self.test_patch))
+        found = dict.fromkeys(name for names in _PATCHED.findall(self.test_patch) for name in names if name)
+        return self.test_files or tuple(found)
 
     @property
     def command(self) -> str:

@@ -121,12 +121,14 @@ def split(problem_set: ProblemSet, name: str, fraction: float) -> tuple[ProblemS
 
 
 def iterate_problems(path: Path, *, errata: bool = True) -> Iterator[Problem]:
-    """The problems of a JSONL file, in file order, as they are read.
+    """The problems of a JSONL file, in file order, as they are read. A record that is there twice, as files of several
+    releases have when they are put together, counts once.
 
     Raises:
-        EvalFault: unreadable, damaged or duplicate records; the message names the line.
+        EvalFault: unreadable, damaged or contradictory records; the message names the line.
     """
-    seen: dict[str, int] = {}
+    seen: dict[str, tuple[int, int]] = {}
+    """Line, and hash of the content."""
     more = read_sidecar(sidecar_path(path))
     for number, line in read_lines(path):
         try:
@@ -137,14 +139,15 @@ def iterate_problems(path: Path, *, errata: bool = True) -> Iterator[Problem]:
                 f"{path.name}, line {number}: {str(error).splitlines()[0]}",
                 fix="the line is torn or of an unknown format; fetch the file again or remove the line",
             ) from error
-        if problem.question_id in seen:
+        line_number, content = seen.setdefault(problem.question_id, (number, hash(problem)))
+        if line_number == number:
+            yield problem
+        elif content != hash(problem):
             raise EvalFault(
-                f"{path.name}, line {number}: question_id {problem.question_id!r} repeats line "
-                f"{seen[problem.question_id]}",
+                f"{path.name}, line {number}: question_id {problem.question_id!r} repeats line {line_number}, "
+                "with another content",
                 fix="remove one of the two lines",
             )
-        seen[problem.question_id] = number
-        yield problem
     if not seen:
         raise EvalFault(f"{path} holds no problem", fix="give a JSONL file with one problem per line")
 
@@ -202,18 +205,24 @@ def _completed(record: object, more: dict[str, dict[str, Any]], errata: bool) ->
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """(1-based number, text) of each line that is not blank, of a plain or gzipped file.
+    """(1-based number, text) of each line that is not blank, of a plain or gzipped file (whatever its name). A byte
+    order mark is no part of the first.
 
     Raises:
         EvalFault: unreadable, or not UTF-8.
     """
     try:
-        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
+        with gzip.open(path, "rb") if _is_gzipped(path) else path.open("rb") as file:
             for number, raw in enumerate(file, start=1):
                 if raw.strip():
-                    yield number, raw.decode("utf-8")
+                    yield number, raw.decode("utf-8-sig" if number == 1 else "utf-8")
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise EvalFault(f"cannot read {path}: {error}", fix="check the file; fetch it again") from error
+
+
+def _is_gzipped(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(2) == b"\x1f\x8b"
 
 
 def _locate(name: str, data: Path | None) -> tuple[str, Path]:

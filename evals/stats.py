@@ -90,8 +90,8 @@ def mean_interval(
 ) -> Interval:
     """Mean of one number per problem with a bootstrap interval over problems (BCa, seeded).
 
-    Where all values are equal the bootstrap says nothing: then, and only for values that are all 0 or all
-    1, Wilson's interval is given; a lone value gets (0, 1).
+    Where all values are equal the bootstrap says nothing: for values that are all 0 or all 1 Wilson's interval is
+    given, for others what the problems' number rules out (as in `difference_interval`); a lone value gets (0, 1).
     """
     import numpy as np
     from scipy.stats import bootstrap
@@ -103,7 +103,8 @@ def mean_interval(
     if np.ptp(data) == 0:
         if len(values) > 1 and mean in (0.0, 1.0):
             return wilson(round(mean * len(values)), len(values), confidence)
-        return Interval(mean, 0.0, 1.0) if len(values) == 1 else Interval(mean, mean, mean)
+        seen = 0.0 if len(values) == 1 else ((1 - confidence) / 2) ** (1 / len(values))
+        return Interval(mean, mean * seen, 1 - (1 - mean) * seen)
     found = bootstrap(
         (data,),
         np.mean,

@@ -145,3 +145,23 @@ def test_a_loop_is_ended_and_its_neighbours_are_judged(
     code, _, _ = command("judge", "--set", set_file, "--solutions", path, "--out", out, "--time-scale", "0.1")
     assert code == 0
     assert [json.loads(line)["verdict"] for line in out.read_text().splitlines()] == ["timed out", "passed"]
+
+
+def test_a_program_of_an_interactive_problem_has_a_line_without_a_verdict(
+    command: Command, tmp_path: Path
+) -> None:
+    records = [record("a", [("1 2", "3")]), record("talks", [("1", "1")]) | {"interactive": True}]
+    rows = [{"question_id": name, "code": RIGHT} for name in ("talks", "a")]
+    path, out = lines(tmp_path / "s.jsonl", rows), tmp_path / "out.jsonl"
+    code, _, _ = command(
+        "judge", "--set", lines(tmp_path / "set.jsonl", records), "--solutions", path, "--out", out
+    )
+    graded = [json.loads(line) for line in out.read_text().splitlines()]
+    assert code == 3 and [g["verdict"] for g in graded] == ["infrastructure error", "passed"]
+    assert "interactive" in graded[0]["reason"]
+
+
+def test_a_folder_is_no_file_of_verdicts(command: Command, tmp_path: Path, set_file: Path) -> None:
+    path = lines(tmp_path / "s.jsonl", [{"question_id": "a", "code": RIGHT}])
+    code, _, err = command("judge", "--set", set_file, "--solutions", path, "--out", tmp_path)
+    assert code == 2 and "cannot read" in err

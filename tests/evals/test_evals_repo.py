@@ -12,9 +12,11 @@ from typing import Any
 
 import pytest
 
-from agent.trial import TrialReport
+from agent.trial import TrialReport, check_out
 from evals.contract import EvalFault
-from evals.repo_run import AgentUnderTest, RepoStore, TaskResult, _passes, run_tasks
+from evals.repo_guard import changes_of_the_runner
+from evals.repo_result import RepoStore, TaskResult
+from evals.repo_run import AgentUnderTest, _passes, run_tasks
 from evals.repo_tasks import RepoTask, find_repository, read_tasks
 from sandbox import SandboxFault, open_sandbox
 
@@ -74,7 +76,7 @@ def python_agent(code: str) -> str:
 
 def run(record: dict[str, Any], repos: Path, tmp_path: Path, agent: str, **more: float) -> TaskResult:
     tested = AgentUnderTest(agent, **more)
-    (result,) = run_tasks([task_of(record)], tested, RepoStore(tested, tmp_path / "runs"), repos=repos)
+    (result,) = run_tasks([task_of(record)], tested, RepoStore(agent, tmp_path / "runs"), repos=repos)
     return result
 
 
@@ -152,15 +154,168 @@ def test_an_agent_that_hangs_is_ended_with_its_children(
     assert not state.exists() or state.read_text().split()[2] == "Z"
 
 
+def test_what_an_agent_leaves_running_is_ended_and_its_noise_is_cut(
+    record: dict[str, Any], repos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("evals.agent_process.MOST_OUTPUT_BYTES", 1000)
+    pid = tmp_path / "pid"
+    code = (
+        "import os, subprocess; child = subprocess.Popen(['sleep', '300'], start_new_session=True); "
+        f"open({str(pid)!r}, 'w').write(str(child.pid)); os.write(1, b'x' * 100_000)"
+    )
+    assert run(record, repos, tmp_path, python_agent(code)).outcome == "no change"
+    state = Path(f"/proc/{pid.read_text()}/stat")
+    assert not state.exists() or state.read_text().split()[2] == "Z"
+    (log,) = (tmp_path / "runs").glob("*/logs/*.txt")
+    assert log.stat().st_size == 1000
+
+
+REPAIR = f"import os, pathlib, shutil, subprocess as s; pathlib.Path('shop.py').write_text({RIGHT!r}); "
+NAME = "'-c', 'user.name=a', '-c', 'user.email=a@b', '-c', 'core.hooksPath=/dev/null'"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        f"s.run(['git', {NAME}, 'commit', '-qa', '--amend', '-m', 'x'], check=True)",
+        "shutil.rmtree('.git')",
+        "shutil.rmtree('.git'); s.run(['git', 'init', '-q'], check=True)",
+        "os.mkdir('sub'); s.run(['git', 'init', '-q', 'sub'], check=True)",
+        "open('notes.txt', 'wb').write(b'caf\\xe9\\n')",
+        "open('.gitattributes', 'w').write('* filter=x\\n'); s.run(['git', 'config', 'filter.x.clean', 'false'])",
+    ],
+    ids=["amends", "no git", "git anew", "a repository inside", "no utf-8", "a filter"],
+)
+def test_an_answer_is_what_is_in_the_tree_whatever_became_of_git(
+    record: dict[str, Any], repos: Path, tmp_path: Path, code: str
+) -> None:
+    result = run(record, repos, tmp_path, python_agent(REPAIR + code))
+    assert result.outcome == "resolved", result
+    assert RepoStore(python_agent(REPAIR + code), tmp_path / "runs").results["shop-1"] == result
+
+
+CALLS_ALL_PASSED = """
+import pytest
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    found = yield
+    found.get_result().outcome = "passed"
+"""
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"conftest.py": CALLS_ALL_PASSED},
+        {"cheat.py": CALLS_ALL_PASSED, "pytest.ini": "[pytest]\naddopts = -p cheat\n"},
+        {"cheat.py": CALLS_ALL_PASSED, "pyproject.toml": "[tool.pytest.ini_options]\naddopts = '-p cheat'\n"},
+        {"cheat.py": CALLS_ALL_PASSED, "setup.cfg": "[tool:pytest]\naddopts = -p cheat\n"},
+        {"pytest/__main__.py": "", "pytest/__init__.py": "raise SystemExit(0)\n"},
+    ],
+    ids=["conftest", "pytest.ini", "pyproject", "setup.cfg", "pytest itself"],
+)
+def test_how_tests_are_run_is_not_the_agents_to_say(
+    record: dict[str, Any], repos: Path, tmp_path: Path, files: dict[str, str]
+) -> None:
+    code = f"import pathlib\nfor n, t in {files!r}.items():\n    p = pathlib.Path(n); p.parent.mkdir(exist_ok=True); "
+    result = run(record, repos, tmp_path, python_agent(code + "p.write_text(t)"))
+    assert result.outcome in ("not resolved", "no change")
+    assert set(result.left_out) == set(files) - {"cheat.py"}
+
+
+def test_settings_that_are_not_of_tests_are_the_agents() -> None:
+    before = {
+        "pyproject.toml": b"[tool.pytest.ini_options]\naddopts = '-q'\n",
+        "pluggy/__init__.py": b"",
+        "pluggy": b"",
+    }
+    after = {
+        "pyproject.toml": before["pyproject.toml"] + b"[project]\nname = 'x'\n",
+        "setup.cfg": b"[metadata]\n",
+    }
+    changed = ["pyproject.toml", "setup.cfg", "pluggy/__init__.py", "src/shop.py", "docs/tox.txt"]
+    assert changes_of_the_runner(changed, before.get, after.get) == []
+    broken = {"pyproject.toml": b"[", "setup.cfg": b"x"}
+    assert changes_of_the_runner([*changed, "a/conftest.py", "src/_pytest.py"], before.get, broken.get) == [
+        "pyproject.toml", "setup.cfg", "a/conftest.py", "src/_pytest.py",
+    ]  # fmt: skip
+
+
+def test_files_that_releases_leave_out_are_checked_out(
+    record: dict[str, Any], repos: Path, tmp_path: Path
+) -> None:
+    repo = repos / "some+shop"
+    (repo / ".gitattributes").write_text("test_shop.py export-ignore\nshop.py export-subst\n")
+    git(repo, "add", "-A")
+    git(repo, "commit", "-qm", "releases")
+    check_out(repo, git(repo, "rev-parse", "HEAD"), tmp_path / "out")
+    assert (tmp_path / "out" / "test_shop.py").read_text() == NEW_TEST
+    assert not list((repo / ".git" / "objects" / "info").glob("alternates"))
+
+
+def test_what_the_known_fix_does_not_do_here_is_no_verdict_on_an_agent(
+    record: dict[str, Any], repos: Path, tmp_path: Path
+) -> None:
+    """And when it is tried again, the agent's answer is still there."""
+    repo, times = repos / "some+shop", tmp_path / "times"
+    lazy = "\n\ndef test_more():\n    import no_such_module_here\n"
+    (repo / "test_shop.py").write_text(NEW_TEST + lazy)
+    git(repo, "commit", "-qam", "a module that is not here")
+    record |= {"fix_commit": git(repo, "rev-parse", "HEAD")}
+    record["PASS_TO_PASS"] += ["test_shop.py::test_more"]
+    agent = python_agent(f"{REPAIR}open({str(times)!r}, 'a').write('x')")
+    for _ in range(2):
+        result = run(record, repos, tmp_path, agent)
+        assert result.outcome == "infrastructure error" and "no_such_module_here" in result.reason
+        assert "sum(prices)" in result.diff and times.read_text() == "x"
+
+
+def test_a_command_that_cannot_be_run_ends_no_evaluation(
+    record: dict[str, Any], repos: Path, tmp_path: Path
+) -> None:
+    ended = run(record | {"test_command": "cd x && pytest"}, repos, tmp_path, "none")
+    assert ended.outcome == "infrastructure error" and "shell" in ended.reason
+
+
+def test_a_task_that_has_changed_is_run_again(record: dict[str, Any], repos: Path, tmp_path: Path) -> None:
+    assert run(record, repos, tmp_path, "none").to_keep == 1
+    assert run(record | {"PASS_TO_PASS": []}, repos, tmp_path, "none").to_keep == 0
+    store = RepoStore("none", tmp_path / "runs")
+    assert store.holds(task_of(record | {"PASS_TO_PASS": []}), store.results["shop-1"].asked)
+
+
+def test_missing_repositories_are_known_before_any_work(
+    record: dict[str, Any], repos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "evals.repo_tasks._clone", lambda *_: (_ for _ in ()).throw(EvalFault("cannot be cloned"))
+    )
+    monkeypatch.setenv("FORKLOCK_HOME", str(tmp_path / "home"))
+    store = RepoStore("none", tmp_path / "runs")
+    tasks = [task_of(record), task_of(record | {"task_id": "other", "repo": "no/where"})]
+    with pytest.raises(EvalFault, match="cannot be cloned"):
+        run_tasks(tasks, AgentUnderTest("none"), store, repos=repos)
+    assert store.results == {}
+
+
+def test_tests_that_are_moved_or_removed_are_hidden(record: dict[str, Any]) -> None:
+    patch = (
+        "diff --git a/t/old.py b/t/new.py\nsimilarity index 100%\nrename from t/old.py\nrename to t/new.py\n"
+        "diff --git a/gone.py b/gone.py\ndeleted file mode 100644\n--- a/gone.py\n+++ /dev/null\n@@ -1 +0,0 @@\n-x\n"
+    )
+    task = task_of({**record, "fix_commit": None, "test_files": [], "test_patch": patch})
+    assert task.hidden_files == ("t/old.py", "t/new.py", "gone.py")
+
+
 def test_a_result_is_kept_and_a_torn_one_is_made_again(
     record: dict[str, Any], repos: Path, tmp_path: Path
 ) -> None:
     assert run(record, repos, tmp_path, "none").outcome == "not resolved"
-    store = RepoStore(AgentUnderTest("none"), tmp_path / "runs")
+    store = RepoStore("none", tmp_path / "runs")
     assert set(store.results) == {"shop-1"}
     file = store.folder / "results.jsonl"
     file.write_bytes(file.read_bytes()[:-9])
-    assert RepoStore(AgentUnderTest("none"), tmp_path / "runs").results == {}
+    assert RepoStore("none", tmp_path / "runs").results == {}
     assert run(record, repos, tmp_path, "none").outcome == "not resolved"
 
 

@@ -131,7 +131,7 @@ def test_the_version_follows_the_content(tmp_path: Path) -> None:
         (b"{}", "neither"),
         (json.dumps(lcb_record(2, private_test_cases="!!")).encode(), "line 2"),
         (json.dumps(lcb_record(2, public_test_cases='[{"input": "1"}]')).encode(), "line 2"),
-        (json.dumps(lcb_record(1)).encode(), "repeats line 1"),
+        (json.dumps(lcb_record(1, difficulty="medium")).encode(), "repeats line 1"),
         (json.dumps(lcb_record(2, contest_date="soon")).encode(), "line 2"),
         (b"[" * 100_000, "line 2"),
     ],
@@ -205,3 +205,41 @@ def test_splits_are_disjoint_whole_and_steady(fraction: float, name: str) -> Non
 def test_split_fraction_is_about_right() -> None:
     part, _ = split(load_set("humaneval"), "x", 0.5)
     assert 60 <= len(part.problems) <= 104
+
+
+def test_a_record_that_is_there_twice_counts_once(tmp_path: Path) -> None:
+    path = write(tmp_path / "s.jsonl", [lcb_record(number) for number in (1, 2, 1)])
+    assert [problem.question_id for problem in load_set(path).problems] == ["q1", "q2"]
+
+
+def test_how_a_file_may_be_written(tmp_path: Path) -> None:
+    plain = load_set(write(tmp_path / "s.jsonl", [lcb_record(1)]))
+    line = json.dumps(lcb_record(1)).encode()
+    for name, data in {
+        "bom.jsonl": b"\xef\xbb\xbf" + line,
+        "dos.jsonl": b"\r\n" + line + b"\r\n\r\n",
+        "zipped.jsonl": gzip.compress(line),
+    }.items():
+        (tmp_path / name).write_bytes(data)
+        assert load_set(tmp_path / name).version == plain.version, name
+
+
+@pytest.mark.parametrize(
+    ("field", "day"),
+    [
+        ("2025-02-08T00:00:00", date(2025, 2, 8)),
+        ("2025-02-08 09:30:00", date(2025, 2, 8)),
+        (1738972800000, date(2025, 2, 8)),
+        (1738972800, date(2025, 2, 8)),
+        (None, None),
+    ],
+)
+def test_contest_dates(field: object, day: date | None) -> None:
+    assert problem_from_record(lcb_record(1, contest_date=field)).contest_date == day
+
+
+def test_values_that_are_no_text_are_json() -> None:
+    tests = [{"input": [1, None], "output": True, "testtype": "functional"}]
+    changes = {"public_test_cases": tests, "private_test_cases": [], "metadata": {"func_name": "f"}}
+    (test,) = problem_from_record(lcb_record(1, **changes)).tests
+    assert (test.input, test.output) == ("[1, null]", "true")

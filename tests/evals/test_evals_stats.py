@@ -62,6 +62,8 @@ def test_bootstrap_over_problems_covers() -> None:
 def test_bootstrap_edges() -> None:
     assert math.isnan(mean_interval([]).value)
     assert (mean_interval([0.5]).low, mean_interval([0.5]).high) == (0, 1)
+    same = mean_interval([0.5] * 6)  # (1 - s)^6 = 0.025: a share s of 46 % may be otherwise
+    assert (same.low, same.high) == (pytest.approx(0.2704, abs=1e-4), pytest.approx(0.7296, abs=1e-4))
     zeros = mean_interval([0.0] * 20)
     assert zeros.low == 0 and 0.1 < zeros.high < 0.25
     assert mean_interval([0.25, 0.5, 1.0]) == mean_interval([0.25, 0.5, 1.0])
