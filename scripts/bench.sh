@@ -10,7 +10,7 @@ shift || true
 
 case $which in
   sandbox) script=bench/sandbox_costs.py peers=(swe-rex==1.4.0 aiohttp==3.14.5 inspect-ai==0.3.285) ;;
-  lsp) script=bench/lsp.py peers=(multilspy==0.1.1 serena-agent==1.1.1 psutil==7.2.2) ;;
+  lsp) script=bench/lsp.py peers=(multilspy==0.1.1 serena-agent==1.1.1) ;;
   *) echo "usage: $0 sandbox|lsp [WORDS ...]" >&2; exit 2 ;;
 esac
 
@@ -22,7 +22,7 @@ if [ ! -f "$stamp" ]; then
   echo "installing the peers into $own: ${peers[*]}"
   rm -rf "$own"
   "$venv/bin/python" -m venv "$own"
-  "$own/bin/python" -m pip install -q --disable-pip-version-check "${peers[@]}"
+  "$own/bin/python" -m pip install -q --disable-pip-version-check "${peers[@]}" 2> >(grep -v '^WARNING: Location' >&2)
   touch "$stamp"
 fi
 export PATH="$root/$venv/bin:$PATH"
