@@ -18,12 +18,12 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from tools.braced_extras import inserted
-from tools.braced_source import Unreadable, Written, read_source
+from tools.braced_source import Unreadable, Written, read_source, string_rows
 from tools.braced_splices import File, Splice, above_lines, apply, holds, moved, tail_of
 from tools.contract import EditRefused
 from tools.named import the_definition
 from tools.outline import Braced, outline
-from tools.reindent import indent_of, indent_step
+from tools.reindent import STEPS, Passage, indent_of
 from tools.trees import Parsed, parse_tree
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 _TAIL = re.compile(r"\s*[;,]?\s*(?://.*|/\*.*\*/\s*)?")
 _DOC = ("/**", "///", "/*!", "//!")
-_SPECS = {"type_spec", "type_alias", "const_spec", "var_spec"}
+_SPECS = {"type_spec", "type_alias", "const_spec", "var_spec", "variable_declarator"}
 
 
 def replace_braced(path: str, text: str, name_path: str, source: str) -> str:
@@ -100,7 +100,8 @@ def _splice(file: File, old: Braced, new: Sequence[Braced], read: Written) -> Sp
     lines = file.lines
     start, end = old.start_line - 1, old.end_line
     lead, indent = indent_of(lines[start]), indent_of(lines[old.head_line - 1])
-    unit = indent_step(lines[old.head_line - 1 : end])
+    unit = Passage(lines, frozenset(string_rows(old.whole))).step(old.head_line - 1, end)
+    unit = unit if unit in STEPS else None
     made: list[str] = []
     for one in new[:-1]:
         made += moved(read, one, one.whole, indent, unit)
@@ -109,15 +110,24 @@ def _splice(file: File, old: Braced, new: Sequence[Braced], read: Written) -> Sp
     kept = lead + _kept_above(file.parsed, old, read.parsed, last)
     above = above_lines(read, last, lead)
     code = moved(read, last, outer, indent, unit, above=False)
-    code[0] = indent + _kept_before(file.parsed, old, last) + _as_member(old, last, code[0].lstrip())
+    before = _beside(read.parsed, last) + _kept_before(file.parsed, old, last)
+    code[0] = indent + before + _as_member(old, last, code[0].lstrip())
     made += [line for line in kept.split("\n")[:-1] if kept.strip()] + above + code
     if kept.split("\n")[-1].strip():  # a comment on the line of the code
         made[-len(code)] = kept.split("\n")[-1] + code[0].lstrip()
-    made[-1] += tail_of(lines, old.whole)
+    tail = tail_of(lines, old.whole)
+    made[-1] += "" if tail and made[-1].endswith(tail) else tail
     ended = last.node.type in {"function_declaration", "generator_function_declaration", "class_declaration"}
     if not ended and lines[end - 1].rstrip().endswith(";") and not made[-1].rstrip().endswith(";"):
         made[-1] += ";"
     return Splice(start, end, made)
+
+
+def _beside(parsed: Parsed, one: Braced) -> str:
+    """A comment above that is on the line of the code."""
+    row = one.whole.start_point[0]
+    start = next((node.start_byte for node in one.above if node.start_point[0] == row), one.whole.start_byte)
+    return parsed.data[start : one.whole.start_byte].decode("utf-8", "surrogatepass")
 
 
 def _kept_above(parsed: Parsed, old: Braced, written: Parsed, new: Braced) -> str:
@@ -128,6 +138,8 @@ def _kept_above(parsed: Parsed, old: Braced, written: Parsed, new: Braced) -> st
     keep_comments = not comments or (documented and not any(_is_doc(one, old.name) for one in comments))
     kept = ""
     for node, after in pairwise([*old.above, old.whole]):
+        if parsed.text(node) in comments:
+            continue
         if keep_comments if "comment" in node.type else not marks:
             kept += parsed.data[node.start_byte : after.start_byte].decode("utf-8", "surrogatepass")
     return kept

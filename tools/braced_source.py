@@ -23,7 +23,8 @@ _AROUND = {
     "class_body": ("class C {", "}"), "interface_body": ("interface C {", "}"), "object_type": ("interface C {", "}"),
     "object": ("const C = {", "};"), "field_declaration_list": ("struct C {", "};"), "impl_item": ("impl C {", "}"),
     "trait_item": ("trait C {", "}"), "type_declaration": ("type (", ")"), "const_declaration": ("const (", ")"),
-    "var_declaration": ("var (", ")"), "var_spec_list": ("var (", ")"),
+    "var_declaration": ("var (", ")"), "var_spec_list": ("var (", ")"), "lexical_declaration": ("const", ";"),
+    "variable_declaration": ("var", ";"),
 }  # fmt: skip
 """What a definition stands in, and lines that make such a thing of it."""
 _IMPORTS = {"import_statement", "import_declaration", "use_declaration", "preproc_include"}
@@ -73,8 +74,10 @@ def read_source(suffix: str, target: Braced, source: str, *, strict: bool) -> Wr
     around = _around(target)
     unread: Unreadable | None = None
     for opening, ending in dict.fromkeys([around, ("", "")]):
+        own = "\n".join([opening] * bool(opening) + rest)
+        own = own.rstrip().rstrip(",;") if ending == ";" else own
         for end in ("", ";"):
-            text = "\n".join([opening] * bool(opening) + rest) + end + "\n" + ending
+            text = f"{own}{end}\n{ending}"
             flaw = first_flaw(suffix, text)
             if flaw is not None and strict:
                 offset = skipped - bool(opening)
@@ -118,7 +121,7 @@ def _written(
     rest = [one for one in rest if _required(parsed, one) is None]
     beside = [one for one in rest if prefix or any(_inside(one, holder) for holder in holders)]
     lines = text.split("\n")
-    passage = Passage(lines, frozenset(_string_rows(parsed.root)))
+    passage = Passage(lines, frozenset(string_rows(parsed.root)))
     others = tuple(one for one in rest if one not in beside)
     return Written(parsed, passage, tuple(targets), tuple(beside), others, tuple(fresh))
 
@@ -140,7 +143,7 @@ def _inside(one: Braced, other: Braced) -> bool:
     )
 
 
-def _string_rows(root: Node) -> Iterator[int]:
+def string_rows(root: Node) -> Iterator[int]:
     """Rows that begin inside a string."""
     waiting = [root]
     while waiting:

@@ -18,7 +18,7 @@ from tools.syntax import SyntaxProblem, parse_afresh
 
 _OPEN = {getattr(token, name, -1) for name in ("FSTRING_START", "TSTRING_START")}
 _CLOSE = {getattr(token, name, -1) for name in ("FSTRING_END", "TSTRING_END")}
-_STEPS = frozenset({"\t", "  ", "   ", "    ", "        "})
+STEPS = frozenset({"\t", "  ", "   ", "    ", "        "})
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Passage:
         Where the passage steps in regularly, its step becomes `unit` (None keeps it).
         """
         own = indent_of(self.lines[start])
-        step = self._step(start, end, own)
+        step = self.step(start, end)
         if own == prefix and (unit is None or step is None or step == unit):
             return self.lines[start:end]
         return [
@@ -43,8 +43,9 @@ class Passage:
             for n in range(start, end)
         ]
 
-    def _step(self, start: int, end: int, own: str) -> str | None:
+    def step(self, start: int, end: int) -> str | None:
         """The one step of which every indentation is a multiple, as its first deeper line has it."""
+        own = indent_of(self.lines[start])
         lines = [self.lines[n] for n in range(start, end) if n not in self.frozen and self.lines[n].strip()]
         indents = [indent_of(line).removeprefix(own) for line in lines if line.startswith(own)]
         step = next((indent for indent in indents if indent), None)
@@ -168,5 +169,5 @@ def indent_step(lines: list[str]) -> str | None:
         own = indent_of(line)
         if line.strip() and own != base and own.startswith(base) and line.strip()[0] not in ")]}#":
             step = own[len(base) :]
-            return step if step in _STEPS else None
+            return step if step in STEPS else None
     return None
