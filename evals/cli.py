@@ -118,8 +118,7 @@ def run(
     if problems == "repo":
         run_repo_tasks(
             tasks, repos, agent or OWN_AGENT, model, adapter=adapter, only=only or [], limit=limit,
-            difficulty=difficulty,
-            sandbox=sandbox, agent_timeout=agent_timeout, json_file=json_file,
+            difficulty=difficulty, sandbox=sandbox, agent_timeout=agent_timeout, json_file=json_file,
         )  # fmt: skip
         return
     ours = agent is not None and agent.split()[:1] == [OWN_AGENT]
