@@ -72,7 +72,9 @@ def test_look_ups(intel: Intel, sample: Sample) -> None:
     assert (sample.shapes, "scale") in [(p.path, p.name_path) for p in uses.locations]
     assert "area() " in uses.locations[-1].snippet
 
-    assert {"float", "number", "double"} & set(re.findall(r"\w+", intel.hover_of("scale").text))
+    assert {"float", "number", "double", "float64", "f64"} & set(
+        re.findall(r"\w+", intel.hover_of("scale").text)
+    )
     line, asked = asking_for_members(sample)
     column = asked.split("\n")[line - 1].index("shape.") + 6
     members = intel.completion(sample.use, line, column, text=asked).text

@@ -53,12 +53,15 @@ class Asker:
         warm: Collection[str] | None = None,
         *,
         trusted: bool = True,
+        memory_mb: int | None = None,
     ) -> None:
         self.root = root
         self.lock = threading.RLock()
         self.timeout_s = timeout_s
         self._closed = False
-        self._connections = [Connection(spec, root, python, start_s, trusted=trusted) for spec in specs]
+        self._connections = [
+            Connection(spec, root, python, start_s, trusted=trusted, memory_mb=memory_mb) for spec in specs
+        ]
         self._background = Background("forklock-lsp")
         self._background.loop.call_soon_threadsafe(self._warm_up, warm)
         self._lookers = [c for c in self._connections if c.spec.lookups]
@@ -222,7 +225,7 @@ class Asker:
         if isinstance(found, LookupAnswer):
             return found
         shown = answers.shown_path(file, self.root)
-        return outlined(shown, found.result or [], lambda at: answers.to_column(text, at, found.codec))
+        return outlined(shown, text, found.result or [], lambda at: answers.to_column(text, at, found.codec))
 
     async def _symbols(self, connection: Connection, file: Path, text: str) -> list[Symbol]:
         """As `symbols`, on the loop, of a server whose document has this text already."""

@@ -27,8 +27,12 @@ from lsprotocol import types as lsp
 from pygls.lsp._base_client import BaseLanguageClient
 from pygls.protocol import LanguageServerProtocol, default_converter
 
+from sandbox.cgroups import Group, make_group
 from sandbox.contained import contained
 from sandbox.contract import SandboxFault
+from sandbox.limits import MemoryWatcher
+from tools.lsp import memory
+from tools.lsp.capabilities import CAPABILITIES
 from tools.lsp.servers import ServerSpec, command, environment, readable
 
 _SCRATCH = "/tmp"  # noqa: S108  its own
@@ -40,7 +44,10 @@ logging.getLogger("pygls").setLevel(logging.CRITICAL)
 
 _LAUNCH = """
 import os, sys
-parent, argv = int(sys.argv[1]), sys.argv[2:]
+parent, doors, argv = int(sys.argv[1]), sys.argv[2].split(), sys.argv[3:]
+for door in doors:
+    with open(door, "w") as file:
+        file.write("0")
 try:
     import ctypes
     ctypes.CDLL(None).prctl(1, 9, 0, 0, 0)  # PR_SET_PDEATHSIG, SIGKILL
@@ -101,9 +108,17 @@ class Client(BaseLanguageClient):
     """A started server. Every method belongs to the event loop that `start` ran on."""
 
     def __init__(
-        self, spec: ServerSpec, program: Path, root: Path, python: Path | None, *, trusted: bool
+        self,
+        spec: ServerSpec,
+        program: Path,
+        root: Path,
+        python: Path | None,
+        *,
+        trusted: bool,
+        memory_mb: int,
     ) -> None:
-        """`trusted`: it runs among our own processes, and not in name spaces of its own."""
+        """`trusted`: it runs among our own processes, and not in name spaces of its own. `memory_mb`: what it and its
+        children may take."""
         super().__init__("forklock", "0", protocol_cls=_Protocol, converter_factory=_converter)
         # pygls' own handlers are a server's: an `exit` from the other side would end our loop.
         self.protocol.fm.builtin_features.clear()
@@ -125,8 +140,12 @@ class Client(BaseLanguageClient):
         """When it was initialized, by the monotonic clock."""
         self.worked = False
         """It has reported work."""
-        self.ready = not spec.ready_says
+        self.ready = not (spec.ready_says or spec.says_when_quiet)
         self.stderr_tail = b""
+        self.over_memory = False
+        """It was ended for the memory that it took. True at the latest when `kill` has returned."""
+        self._memory_mb = memory_mb
+        self._group: Group | None = None
         self._broken = asyncio.Event()
         # Strings of our own: pygls keeps both directions' ids in one table, and servers count from 0.
         self._ids = (f"forklock-{n}" for n in itertools.count(1))
@@ -153,12 +172,12 @@ class Client(BaseLanguageClient):
 
     async def _spawn(self) -> None:
         program = command(self.spec, self.program, self.root)
-        env = environment()
+        env = {**environment(), **self.spec.environment(self.root)}
         with ExitStack() as stack:
             fds: tuple[int, ...] = ()
             if not self._trusted:
                 places = readable(self.program, self.root, self._python)
-                inside = env | {"HOME": _SCRATCH, "TMPDIR": _SCRATCH}
+                inside = env | {"HOME": _SCRATCH, "TMPDIR": _SCRATCH, "XDG_CACHE_HOME": _SCRATCH}
                 apart = contained(
                     program, self.root, readable=places, writable=self.spec.writes(self.root), env=inside
                 )
@@ -167,7 +186,9 @@ class Client(BaseLanguageClient):
                 except SandboxFault as exc:
                     raise Crashed(f"{self.spec.name} cannot be contained: {exc.message}") from exc
                 program, fds = tuple(one.argv), one.pass_fds
-            argv = [sys.executable, "-I", "-S", "-c", _LAUNCH, str(os.getpid()), *program]
+            self._group = make_group(memory_mb=self._memory_mb, processes=memory.PROCESSES)
+            doors = " ".join(self._group.doors()) if self._group else ""
+            argv = [sys.executable, "-I", "-S", "-c", _LAUNCH, str(os.getpid()), doors, *program]
             await self.start_io(*argv, cwd=str(self.root), env=env, start_new_session=True, pass_fds=fds)
 
     def _watch(self) -> None:
@@ -175,6 +196,8 @@ class Client(BaseLanguageClient):
         for task in self._async_tasks:
             task.add_done_callback(self._on_stream_end)
         self._tasks.append(asyncio.create_task(self._drain_stderr()))
+        if self._group is None:
+            self._tasks.append(asyncio.create_task(self._watch_memory()))
 
     def _on_stream_end(self, task: asyncio.Task[Any]) -> None:
         if not task.cancelled():
@@ -185,6 +208,18 @@ class Client(BaseLanguageClient):
         assert self._server is not None and self._server.stderr is not None
         while chunk := await self._server.stderr.read(65536):
             self.stderr_tail = (self.stderr_tail + chunk)[-2000:]
+
+    async def _watch_memory(self) -> None:
+        """For machines where no control group can be made."""
+
+        def over() -> None:
+            self.over_memory = True
+            self._signal()
+
+        watcher = MemoryWatcher(self.pid, self._memory_mb, over)
+        while self.alive:
+            watcher.tick()
+            await asyncio.sleep(memory.LOOK_S)
 
     async def _initialize(self, timeout_s: float) -> None:
         uri = self.root.as_uri()
@@ -233,8 +268,7 @@ class Client(BaseLanguageClient):
         self._broken.set()
         self._stop_event.set()
         if self._server is not None:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._server.pid, signal.SIGKILL)
+            self._signal()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._server.wait(), STOP_S)
             # Close our ends now: a transport that is left to the collector complains of a closed loop.
@@ -243,6 +277,15 @@ class Client(BaseLanguageClient):
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        if self._group is not None:
+            self.over_memory = self.over_memory or self._group.oom_killed()
+            self._group.remove()
+            self._group = None
+
+    def _signal(self) -> None:
+        assert self._server is not None
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._server.pid, signal.SIGKILL)
 
     # --- words -----------------------------------------------------------------------------------
 
@@ -347,6 +390,12 @@ def _register(client: Client) -> None:
             client.ready = True
             client.wake()
 
+    def status(params: Any) -> None:
+        if client.spec.says_when_quiet:
+            client.ready = bool(getattr(params, "quiescent", False))
+            client.wake()
+
+    feature("experimental/serverStatus")(status)
     feature(lsp.WINDOW_LOG_MESSAGE)(logged)
     feature(lsp.TEXT_DOCUMENT_PUBLISH_DIAGNOSTICS)(published)
     feature(lsp.PROGRESS)(progress)
@@ -362,46 +411,3 @@ def _section(settings: Mapping[str, Any], section: str | None) -> Any:
     for part in (section or "").split(".") if section else []:
         value = value.get(part) if isinstance(value, Mapping) else None
     return value
-
-
-CAPABILITIES = lsp.ClientCapabilities(
-    general=lsp.GeneralClientCapabilities(
-        position_encodings=[lsp.PositionEncodingKind.Utf32, lsp.PositionEncodingKind.Utf16]
-    ),
-    window=lsp.WindowClientCapabilities(work_done_progress=True),
-    workspace=lsp.WorkspaceClientCapabilities(
-        configuration=True,
-        workspace_folders=True,
-        did_change_configuration=lsp.DidChangeConfigurationClientCapabilities(),
-        did_change_watched_files=lsp.DidChangeWatchedFilesClientCapabilities(
-            dynamic_registration=True, relative_pattern_support=True
-        ),
-        diagnostics=lsp.DiagnosticWorkspaceClientCapabilities(refresh_support=True),
-        symbol=lsp.WorkspaceSymbolClientCapabilities(),
-        workspace_edit=lsp.WorkspaceEditClientCapabilities(document_changes=True),
-    ),
-    text_document=lsp.TextDocumentClientCapabilities(
-        synchronization=lsp.TextDocumentSyncClientCapabilities(),
-        # basedpyright pushes, late, unless pulling may be registered.
-        diagnostic=lsp.DiagnosticClientCapabilities(dynamic_registration=True),
-        publish_diagnostics=lsp.PublishDiagnosticsClientCapabilities(version_support=True),
-        hover=lsp.HoverClientCapabilities(content_format=[lsp.MarkupKind.PlainText, lsp.MarkupKind.Markdown]),
-        rename=lsp.RenameClientCapabilities(prepare_support=False),
-        call_hierarchy=lsp.CallHierarchyClientCapabilities(),
-        code_action=lsp.CodeActionClientCapabilities(
-            code_action_literal_support=lsp.ClientCodeActionLiteralOptions(
-                lsp.ClientCodeActionKindOptions([lsp.CodeActionKind.QuickFix, lsp.CodeActionKind.Source])
-            ),
-            data_support=True,
-            resolve_support=lsp.ClientCodeActionResolveOptions(["edit"]),
-        ),
-        definition=lsp.DefinitionClientCapabilities(link_support=False),
-        references=lsp.ReferenceClientCapabilities(),
-        document_symbol=lsp.DocumentSymbolClientCapabilities(hierarchical_document_symbol_support=True),
-        completion=lsp.CompletionClientCapabilities(
-            completion_item=lsp.ClientCompletionItemOptions(
-                snippet_support=False, documentation_format=[lsp.MarkupKind.PlainText]
-            )
-        ),
-    ),
-)

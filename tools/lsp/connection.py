@@ -19,9 +19,10 @@ from typing import Any
 from lsprotocol import types as lsp
 from pygls.workspace import PositionCodec
 
-from tools.lsp import tsserver
+from tools.lsp import memory, tsserver
 from tools.lsp.client import Client, Crashed, Refused, TimedOut
 from tools.lsp.servers import ServerSpec, find_server
+from tools.workspace import to_lf
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +32,8 @@ MAX_OPEN = 48
 """Documents kept open; the longest unused is closed first."""
 INDEX_BEGIN_S = 3.0
 """A server that will read the whole workspace says so within this time of its start, or has nothing to read."""
+OWN_PACE_S = 1.0
+"""A server that reads changed files when it gets to it does so within this time, or the file is none of its own."""
 _HANGS = 3
 """This many time-outs in a row count as a crash."""
 _RETRY = {lsp.LSPErrorCodes.ServerCancelled.value, lsp.LSPErrorCodes.ContentModified.value}
@@ -62,18 +65,23 @@ class Connection:
         start_s: float = START_S,
         *,
         trusted: bool = True,
+        memory_mb: int | None = None,
     ) -> None:
-        """`trusted`: as for `Client`."""
+        """`trusted`, `memory_mb`: as for `Client` (None: `memory.bound_mb`)."""
         self.spec = spec
         self._root = root
         self._python = python
         self._start_s = start_s
         self._trusted = trusted
+        self._memory_mb = memory_mb or memory.bound_mb()
         self._client: Client | None = None
         self._starting: asyncio.Task[Client] | None = None
         self._documents: dict[str, _Document] = {}
         self._accepted: dict[str, tuple[int, list[lsp.Diagnostic]]] = {}
         """Unversioned publishes by URI, with the version that they were taken for."""
+        self._unseen: set[Path] = set()
+        """Files that changed under a server that reads them when it gets to it."""
+        self._disk: Callable[[Path], str | None] = lambda _path: None
         self._version = 0
         self._starts_left = 2
         self._hangs = 0
@@ -106,13 +114,16 @@ class Connection:
             )
         while self._starts_left > 0:
             self._starts_left -= 1
-            client = Client(self.spec, program, self._root, self._python, trusted=self._trusted)
+            client = Client(
+                self.spec, program, self._root, self._python, trusted=self._trusted, memory_mb=self._memory_mb
+            )
             try:
                 await client.start(self._start_s)
             except TimedOut as exc:
                 raise self._give_up(str(exc), f"run `{' '.join(self.spec.argv)}` by hand to see why") from exc
             except (Crashed, Refused) as exc:
                 reason = str(exc)
+                self._check_memory(client)
                 continue
             self._client = client
             for uri, document in self._documents.items():
@@ -125,7 +136,14 @@ class Connection:
             return ""
         client, self._client = self._client, None
         await client.kill()
+        self._check_memory(client)
         return client.last_words()
+
+    def _check_memory(self, client: Client) -> None:
+        """No second try: it would take as much again. Raises Unavailable."""
+        if client.over_memory:
+            message = f"{self.spec.name} was ended, since it took more than {self._memory_mb} MB of memory"
+            raise self._give_up(message, memory.fix(self._memory_mb))
 
     def _give_up(self, message: str, fix: str) -> Unavailable:
         log.warning("%s; %s", message, fix)
@@ -151,6 +169,7 @@ class Connection:
 
         A document that is neither wanted nor on disk is closed.
         """
+        self._disk = disk
         names = {path.as_uri(): path for path in wanted}
         for uri in [u for u in self._documents if u not in names]:
             text = disk(path_of(uri))
@@ -202,6 +221,7 @@ class Connection:
         self._documents.pop(uri, None)
         if self._client is not None:
             self._shut(self._client, uri)
+            self._unseen.add(path_of(uri))
 
     @staticmethod
     def _shut(client: Client, uri: str) -> None:
@@ -211,6 +231,7 @@ class Connection:
     def tell_changes(self, changes: Mapping[Path, lsp.FileChangeType]) -> None:
         """What commands did on disk."""
         self._version += 1 if changes else 0
+        self._unseen |= changes.keys()
         if self._client is not None and changes:
             events = [lsp.FileEvent(uri=p.as_uri(), type=kind) for p, kind in changes.items()]
             self._client.tell(
@@ -228,6 +249,10 @@ class Connection:
         while True:
             client = await self._ready_by(end)
             try:
+                await self._caught_up(client, end)
+            except Crashed:
+                continue
+            try:
                 result = await client.ask(method, params, max(0.0, end - time.monotonic()))
             except Crashed:
                 continue  # `_start` counts, and gives up
@@ -240,7 +265,38 @@ class Connection:
                 await asyncio.sleep(0.02)
                 continue
             self._hangs = 0
-            return result
+            if client.ready or not self.spec.says_when_quiet:
+                return result
+
+    async def _caught_up(self, client: Client, end: float) -> None:
+        """Wait until the server has read the workspace, and what changed in it. Raises TimedOut, Crashed, Refused."""
+        while self.spec.says_when_quiet and not client.ready:
+            left = end - time.monotonic()
+            if left <= 0:
+                raise TimedOut(f"{self.spec.name} is still reading the workspace")
+            await self._woken(client, client.news, left)
+        if not self.spec.shows_text:
+            self._unseen.clear()
+        unknown_until = time.monotonic() + OWN_PACE_S
+        while self._unseen:
+            path = min(self._unseen)
+            shown = await self._shown(client, path, end)
+            document = self._documents.get(path.as_uri())
+            text = document.text if document else self._disk(path)
+            foreign = shown is None and time.monotonic() > unknown_until
+            if foreign or shown == (None if text is None else to_lf(text)):
+                self._unseen.discard(path)
+            else:
+                await asyncio.sleep(0.005)
+
+    async def _shown(self, client: Client, path: Path, end: float) -> str | None:
+        """A file's text as the server has it; None for a file that it does not know."""
+        params = lsp.TextDocumentIdentifier(path.as_uri())
+        try:
+            text = await client.ask(self.spec.shows_text, params, max(0.0, end - time.monotonic()))
+        except Refused as exc:
+            return "\0" if exc.code in _RETRY else None
+        return str(text)
 
     async def _ready_by(self, end: float) -> Client:
         try:
@@ -249,6 +305,8 @@ class Connection:
             raise TimedOut(f"{self.spec.name} is still starting") from None
 
     async def _count_hang(self) -> None:
+        if self._client is not None and time.monotonic() - self._client.began < self.spec.warms_up_s:
+            return
         self._hangs += 1
         if self._hangs >= _HANGS and self._client is not None:
             self._hangs = 0

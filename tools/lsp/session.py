@@ -9,7 +9,6 @@ make in files nobody asks about, until `sync` is told.
 from __future__ import annotations
 
 import atexit
-import os
 import weakref
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -27,7 +26,7 @@ from tools.lsp.changes import Changes
 from tools.lsp.connection import START_S, path_of
 from tools.lsp.names import Names
 from tools.lsp.outlines import holder
-from tools.lsp.servers import DEFAULT, SERVERS, ServerSpec
+from tools.lsp.servers import DEFAULT, SERVERS, ServerSpec, trusting
 from tools.lsp.verdicts import merge, unknown
 
 ANSWER_S = 10.0
@@ -50,6 +49,7 @@ def open_intel(
     start_s: float = START_S,
     max_chars: int = MAX_CHARS,
     trusted: bool | None = None,
+    memory_mb: int | None = None,
 ) -> Intel:
     """Start the servers in the background and take the present state of the files as the baseline.
 
@@ -60,7 +60,8 @@ def open_intel(
 
     Servers run in name spaces of their own, where bubblewrap can do that: they have no network, write nothing, and see
     the workspace, their own programs and the interpreter's packages. `trusted` (None: whether FORKLOCK_TRUSTED is
-    set) runs them among our own processes.
+    set) runs them among our own processes. Each may take `memory_mb` MiB, its children included (None: as
+    `memory.bound_mb` has it), and is ended where it takes more.
 
     Raises:
         ToolFault: no such folder, or a server name that is not in the table.
@@ -73,7 +74,7 @@ def open_intel(
     specs = [SERVERS[name] for name in servers]
     root = root.resolve()
     if trusted is None:
-        trusted = bool(os.environ.get("FORKLOCK_TRUSTED"))
+        trusted = trusting()
     return Intel(
         root,
         specs,
@@ -83,6 +84,7 @@ def open_intel(
         start_s=start_s,
         max_chars=max_chars,
         trusted=trusted or why_not_contained(root) is not None,
+        memory_mb=memory_mb,
     )
 
 
@@ -98,10 +100,13 @@ class Intel:
         start_s: float = START_S,
         max_chars: int = MAX_CHARS,
         trusted: bool = True,
+        memory_mb: int | None = None,
     ) -> None:
         self.root = root
         self._max_chars = max_chars
-        self._asker = Asker(root, specs, python, timeout_s, start_s, warm, trusted=trusted)
+        self._asker = Asker(
+            root, specs, python, timeout_s, start_s, warm, trusted=trusted, memory_mb=memory_mb
+        )
         self._names = Names(self._asker, max_chars)
         self.calls = Calls(self._asker, self._names, self._spot_of, max_chars)
         """Who calls a definition, what it calls."""
