@@ -169,6 +169,22 @@ def test_diagnostics_are_of_exactly_this_content(intel: Intel, root: Path, sampl
     assert "scale" in names(intel.definition(sample.use, *sample.call))
 
 
+def test_look_ups_are_of_what_is_on_disk(intel: Intel, root: Path, sample: Sample) -> None:
+    """The second question of a kind is asked without the loop: it must see each change that one with it would see."""
+    line, column = sample.call
+    for _ in range(2):
+        before = intel.definition(sample.use, line, column).locations[0]
+    assert before.name_path == "scale"
+    (root / sample.use).write_text("\n" + sample.use_text)  # nobody says so
+    for _ in range(2):
+        assert intel.definition(sample.use, line + 1, column).locations == (before,)
+    (root / sample.shapes).write_text("\n\n" + sample.shapes_text)
+    intel.sync([sample.shapes])
+    for _ in range(2):
+        (after,) = intel.definition(sample.use, line + 1, column).locations
+        assert (after.line, after.snippet) == (before.line + 2, before.snippet)
+
+
 def test_only_new_diagnostics_for_many_candidates_of_one_file(
     intel: Intel, root: Path, sample: Sample
 ) -> None:

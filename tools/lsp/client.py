@@ -11,13 +11,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import json
 import logging
 import os
 import re
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -26,6 +29,7 @@ from typing import Any
 from lsprotocol import types as lsp
 from pygls.lsp._base_client import BaseLanguageClient
 from pygls.protocol import LanguageServerProtocol, default_converter
+from pygls.protocol.json_rpc import JsonRPCResponseMessage
 
 from sandbox.cgroups import Group, make_group
 from sandbox.contained import contained
@@ -33,7 +37,11 @@ from sandbox.contract import SandboxFault
 from sandbox.limits import MemoryWatcher
 from tools.lsp import memory
 from tools.lsp.capabilities import CAPABILITIES
+from tools.lsp.reading import READERS, message
 from tools.lsp.servers import ServerSpec, command, environment, readable
+from tools.lsp.wire import Frames, Wire
+
+log = logging.getLogger(__name__)
 
 _SCRATCH = "/tmp"  # noqa: S108  its own
 STOP_S = 2.0
@@ -75,9 +83,19 @@ class Refused(Exception):
 
 
 class _Protocol(LanguageServerProtocol):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.readers: dict[Any, Callable[[Any], Any]] = {}
+        """By the id of the request: how its answer is read, where that is not the converter's work."""
+
     def structure_message(self, data: dict[str, Any]) -> Any:
         """An answer that does not parse fails its request, rather than never arriving."""
+        if "jsonrpc" not in data:  # a part of a message
+            return data
         try:
+            reader = self.readers.pop(data.get("id"), None) if "method" not in data else None
+            if reader is not None and "error" not in data:
+                return JsonRPCResponseMessage(data["id"], data["jsonrpc"], reader(data.get("result")))
             return super().structure_message(data)
         except Exception as exc:
             if "method" in data or "id" not in data:
@@ -86,6 +104,13 @@ class _Protocol(LanguageServerProtocol):
                 code=lsp.ErrorCodes.ParseError, message=f"cannot read the answer: {exc}"
             )
             return lsp.ResponseErrorMessage(id=data["id"], error=error)
+
+    def handle_message(self, message: Any) -> None:
+        """Answers first: pygls compares each message with three protocols of `typing`, which costs as much again."""
+        if type(message) is JsonRPCResponseMessage:
+            self._handle_response(message.id, message.result)
+        else:
+            super().handle_message(message)
 
 
 def _converter() -> Any:
@@ -120,6 +145,7 @@ class Client(BaseLanguageClient):
         """`trusted`: it runs among our own processes, and not in name spaces of its own. `memory_mb`: what it and its
         children may take."""
         super().__init__("forklock", "0", protocol_cls=_Protocol, converter_factory=_converter)
+        self.readers: dict[Any, Callable[[Any], Any]] = self.protocol.readers  # type: ignore[attr-defined]
         # pygls' own handlers are a server's: an `exit` from the other side would end our loop.
         self.protocol.fm.builtin_features.clear()
         self.spec = spec
@@ -146,6 +172,7 @@ class Client(BaseLanguageClient):
         """It was ended for the memory that it took. True at the latest when `kill` has returned."""
         self._memory_mb = memory_mb
         self._group: Group | None = None
+        self._wire: Wire | None = None
         self._broken = asyncio.Event()
         # Strings of our own: pygls keeps both directions' ids in one table, and servers count from 0.
         self._ids = (f"forklock-{n}" for n in itertools.count(1))
@@ -192,7 +219,11 @@ class Client(BaseLanguageClient):
             await self.start_io(*argv, cwd=str(self.root), env=env, start_new_session=True, pass_fds=fds)
 
     def _watch(self) -> None:
-        assert self._server is not None
+        assert self._server is not None and self._server.stdin is not None
+        self._wire = Wire(self._server.stdin, asyncio.get_running_loop())
+        self.protocol.set_writer(self._wire)
+        output = self._server._transport.get_pipe_transport(1)  # type: ignore[attr-defined]
+        output.set_protocol(Frames(output.get_protocol(), self._said, self._break))
         for task in self._async_tasks:
             task.add_done_callback(self._on_stream_end)
         self._tasks.append(asyncio.create_task(self._drain_stderr()))
@@ -202,7 +233,20 @@ class Client(BaseLanguageClient):
     def _on_stream_end(self, task: asyncio.Task[Any]) -> None:
         if not task.cancelled():
             task.exception()  # retrieved, so that asyncio does not print it
+        self._break()
+
+    def _break(self) -> None:
+        """It cannot be talked to any more; who waits for an answer learns it."""
         self._broken.set()
+        for future in list(self.protocol._request_futures.values()):
+            if not future.done():
+                future.set_exception(RuntimeError("the stream ended"))
+
+    def _said(self, body: bytes) -> None:
+        try:
+            self.protocol.handle_message(self.protocol.structure_message(json.loads(body)))
+        except Exception as exc:  # an odd message is passed over, as pygls does it
+            log.debug("%s said what cannot be read: %s", self.spec.name, exc)
 
     async def _drain_stderr(self) -> None:
         assert self._server is not None and self._server.stderr is not None
@@ -265,8 +309,10 @@ class Client(BaseLanguageClient):
 
     async def kill(self) -> None:
         """Kill the process group, reap, and end the tasks. Safe at any time, and twice."""
-        self._broken.set()
+        self._break()
         self._stop_event.set()
+        if self._wire is not None:
+            self._wire.close()
         if self._server is not None:
             self._signal()
             with contextlib.suppress(TimeoutError):
@@ -297,7 +343,7 @@ class Client(BaseLanguageClient):
         """One request. Raises TimedOut (after cancelling it), Crashed or Refused."""
         if not self.alive:
             raise Crashed(self.last_words())
-        msg_id = next(self._ids)
+        msg_id = self._new_id(method)
         answer = self.protocol.send_request_async(method, params, msg_id)
         broken = asyncio.create_task(self.gone())
         try:
@@ -315,11 +361,34 @@ class Client(BaseLanguageClient):
             raise Crashed(self.last_words())
         raise TimedOut(f"{self.spec.name} did not answer {method} within {timeout_s:.1f} s")
 
+    def ask_here(self, method: str, params: Any, timeout_s: float) -> Any:
+        """As `ask`, of another thread than the loop's, which only reads. For the methods of `READERS`."""
+        if not self.alive or self._wire is None:
+            raise Crashed(self.last_words())
+        msg_id = self._new_id(method)
+        answer: Future[Any] = Future()
+        self.protocol._request_futures[msg_id] = answer
+        self._wire.write(message(method, msg_id, params))
+        if self._broken.is_set():  # meanwhile: nobody will
+            raise Crashed(self.last_words())
+        try:
+            return _unwrap(answer, self, timeout_s)
+        except FutureTimeout:
+            self._forget(msg_id)
+            raise TimedOut(f"{self.spec.name} did not answer {method} within {timeout_s:.1f} s") from None
+
+    def _new_id(self, method: str) -> str:
+        msg_id = next(self._ids)
+        if method in READERS:
+            self.readers[msg_id] = READERS[method]
+        return msg_id
+
     def _forget(self, msg_id: str) -> None:
         """Tell the server to stop, and let a late answer find nobody."""
         self.tell(lsp.CANCEL_REQUEST, lsp.CancelParams(id=msg_id))
         self.protocol._request_futures.pop(msg_id, None)
         self.protocol._result_types.pop(msg_id, None)
+        self.readers.pop(msg_id, None)
 
     def wake(self) -> None:
         woken, self.news = self.news, asyncio.Event()
@@ -331,11 +400,11 @@ class Client(BaseLanguageClient):
         return f"{self.spec.name} stopped" + (f": {said[:200]}" if said else "")
 
 
-def _unwrap(answer: asyncio.Future[Any], client: Client) -> Any:
+def _unwrap(answer: Any, client: Client, *timeout_s: float) -> Any:
     from pygls.exceptions import JsonRpcException
 
     try:
-        return answer.result()
+        return answer.result(*timeout_s)
     except JsonRpcException as exc:
         raise Refused(exc.code or 0, exc.message or "error without a message") from exc
     except RuntimeError as exc:  # pygls: the process exited

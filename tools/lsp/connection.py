@@ -13,6 +13,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,7 @@ class Connection:
         self._unseen: set[Path] = set()
         """Files that changed under a server that reads them when it gets to it."""
         self._disk: Callable[[Path], str | None] = lambda _path: None
+        self._prompt = not (spec.ready_says or spec.says_when_quiet or spec.shows_text)
         self._version = 0
         self._starts_left = 2
         self._hangs = 0
@@ -170,7 +172,7 @@ class Connection:
         A document that is neither wanted nor on disk is closed.
         """
         self._disk = disk
-        names = {path.as_uri(): path for path in wanted}
+        names = {uri_of(path): path for path in wanted}
         for uri in [u for u in self._documents if u not in names]:
             text = disk(path_of(uri))
             if text is None:
@@ -233,7 +235,7 @@ class Connection:
         self._version += 1 if changes else 0
         self._unseen |= changes.keys()
         if self._client is not None and changes:
-            events = [lsp.FileEvent(uri=p.as_uri(), type=kind) for p, kind in changes.items()]
+            events = [lsp.FileEvent(uri=uri_of(p), type=kind) for p, kind in changes.items()]
             self._client.tell(
                 lsp.WORKSPACE_DID_CHANGE_WATCHED_FILES, lsp.DidChangeWatchedFilesParams(changes=events)
             )
@@ -257,7 +259,7 @@ class Connection:
             except Crashed:
                 continue  # `_start` counts, and gives up
             except TimedOut:
-                await self._count_hang()
+                await self.count_hang()
                 raise
             except Refused as exc:
                 if exc.code not in _RETRY:
@@ -267,6 +269,23 @@ class Connection:
             self._hangs = 0
             if client.ready or not self.spec.says_when_quiet:
                 return result
+
+    def ask_here(self, method: str, params: Callable[[PositionCodec], Any], timeout_s: float) -> Any:
+        """As `ask`, without the loop, of a server that is up: another thread's question. Raises as `Client.ask`."""
+        assert self._client is not None
+        result = self._client.ask_here(method, params(_codec(self._client)), timeout_s)
+        self._hangs = 0
+        return result, _codec(self._client)
+
+    def settled(self, wanted: Mapping[Path, str], disk: Callable[[Path], str | None]) -> bool:
+        """The server is up and has these texts already, and those on disk of what else is open: `settle` would tell
+        it nothing. False for servers that are not ready at once."""
+        if self._client is None or not self._client.alive or self._starting is not None or not self._prompt:
+            return False
+        if not all(uri_of(path) in self._documents for path in wanted):
+            return False
+        open_ = ((path_of(uri), document.text) for uri, document in self._documents.items())
+        return all((wanted[path] if path in wanted else disk(path)) == text for path, text in open_)
 
     async def _caught_up(self, client: Client, end: float) -> None:
         """Wait until the server has read the workspace, and what changed in it. Raises TimedOut, Crashed, Refused."""
@@ -281,7 +300,7 @@ class Connection:
         while self._unseen:
             path = min(self._unseen)
             shown = await self._shown(client, path, end)
-            document = self._documents.get(path.as_uri())
+            document = self._documents.get(uri_of(path))
             text = document.text if document else self._disk(path)
             foreign = shown is None and time.monotonic() > unknown_until
             if foreign or shown == (None if text is None else to_lf(text)):
@@ -291,7 +310,7 @@ class Connection:
 
     async def _shown(self, client: Client, path: Path, end: float) -> str | None:
         """A file's text as the server has it; None for a file that it does not know."""
-        params = lsp.TextDocumentIdentifier(path.as_uri())
+        params = lsp.TextDocumentIdentifier(uri_of(path))
         try:
             text = await client.ask(self.spec.shows_text, params, max(0.0, end - time.monotonic()))
         except Refused as exc:
@@ -304,7 +323,7 @@ class Connection:
         except TimeoutError:
             raise TimedOut(f"{self.spec.name} is still starting") from None
 
-    async def _count_hang(self) -> None:
+    async def count_hang(self) -> None:
         if self._client is not None and time.monotonic() - self._client.began < self.spec.warms_up_s:
             return
         self._hangs += 1
@@ -315,7 +334,7 @@ class Connection:
     async def diagnose(self, path: Path, timeout_s: float) -> tuple[int, list[lsp.Diagnostic]]:
         """(version, diagnostics) of the document as settled: pulled, else waited for."""
         end = time.monotonic() + timeout_s
-        uri = path.as_uri()
+        uri = uri_of(path)
         while True:
             client = await self._ready_by(end)
             if self.spec.pulls_by_command:
@@ -365,7 +384,7 @@ class Connection:
             if latest is not None and quiet is not None and quiet <= left and not woken:
                 self._accepted[uri] = version, list(latest[1])
                 return self._accepted[uri]
-        await self._count_hang()
+        await self.count_hang()
         raise TimedOut(f"{self.spec.name} published nothing about version {version} in time")
 
     def _refresh(self, client: Client, uri: str) -> None:
@@ -416,10 +435,19 @@ class Connection:
         return bool(getattr(client.capabilities, capability))
 
     async def codec(self, timeout_s: float) -> PositionCodec:
-        client = await self._ready_by(time.monotonic() + timeout_s)
-        return PositionCodec(client.capabilities.position_encoding or lsp.PositionEncodingKind.Utf16)
+        return _codec(await self._ready_by(time.monotonic() + timeout_s))
 
 
+def _codec(client: Client) -> PositionCodec:
+    return PositionCodec(client.capabilities.position_encoding or lsp.PositionEncodingKind.Utf16)
+
+
+@lru_cache(maxsize=4096)
+def uri_of(path: Path) -> str:
+    return path.as_uri()
+
+
+@lru_cache(maxsize=4096)
 def path_of(uri: str) -> Path:
     from pygls.uris import to_fs_path
 
