@@ -1,9 +1,9 @@
 """Servers out of Debian's packages, unpacked into a folder of our own (room `tools/`).
 
 In: a server's name. Out: its program, a script in `servers_dir()/bin`. apt finds, fetches and verifies the packages
-under a configuration of its own, from the mirror that the machine uses: nothing is installed into the system, and no
-root is needed. gopls comes with its Go; rust-analyzer with the libraries that it is linked to and the source of the
-standard library, for toolchains that lack it. Not covered: machines whose apt knows no Debian mirror.
+under a configuration of its own, from the mirror that the machine uses: nothing is installed into the system. gopls
+comes with its Go; rust-analyzer with the libraries that it is linked to and the source of the standard library, for
+toolchains that lack it. Not covered: machines whose apt knows no Debian mirror.
 """
 
 from __future__ import annotations
