@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from lsp_samples import CPP, GO, RUST, TYPESCRIPT, Sample
+from lsprotocol import types as lsp
 
 from sandbox.contained import why_not_contained
 from tools.budget import estimate_tokens
@@ -18,6 +19,7 @@ from tools.edits import apply_edits
 from tools.findsymbol import NoSuchSymbol, the_symbol
 from tools.frame import intellisense_frame
 from tools.lsp import debian, install, open_intel
+from tools.lsp.outlines import outlined
 from tools.lsp.places import servers_dir
 from tools.lsp.servers import SERVERS, find_server, servers_for, servers_for_file
 from tools.lsp.uses import uses
@@ -125,6 +127,40 @@ def test_names_written_in_braces() -> None:
         "x": (2, 6), "Point": (2, 9), "origin": (2, 17), "origin.move": (2, 24),
         "std": (3, 8), "std.swap": (3, 13), "a": (3, 18), "b": (3, 21), "b.c": (3, 24),
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "member", "told"),
+    [
+        ("impl fmt::Display for Shape", "Object", "fmt", ["Shape.fmt"]),
+        ("impl<T: Into<Vec<u8>>> From<T> for a::Stack<T>", "Object", "from", ["Stack.from"]),
+        ("impl Trait for &'a mut Foo<'_>", "Object", "go", ["Foo.go"]),
+        ("impl<T> Deref for Box<T> where T: X", "Object", "deref", ["Box.deref"]),
+        ("impl [T]", "Object", "len", ["len"]),
+        ("implement", "Class", "go", ["implement", "implement.go"]),
+        ("(*Stack[T]).Push", "Method", "", ["Stack.Push"]),
+        ("(Shape).area", "Method", "", ["Shape.area"]),
+    ],
+)
+def test_how_servers_name_what_belongs_to_a_type(name: str, kind: str, member: str, told: list[str]) -> None:
+    def symbol(name: str, kind: str, *children: lsp.DocumentSymbol) -> lsp.DocumentSymbol:
+        where = lsp.Range(lsp.Position(0, 0), lsp.Position(3, 1))
+        return lsp.DocumentSymbol(name, lsp.SymbolKind[kind], where, where, children=children)
+
+    found = symbol(name, kind, *([symbol(member, "Function")] if member else []))
+    assert [o.symbol.name_path for o in outlined("m", "", [found], lambda at: at.character)] == told
+
+
+def test_a_comment_is_no_part_of_a_definition() -> None:
+    text = "/** About\n * f. */\n// And more.\n#[must_use]\nfn f() {}\n"
+    whole, name = (
+        lsp.Range(lsp.Position(0, 0), lsp.Position(4, 9)),
+        lsp.Range(lsp.Position(4, 3), lsp.Position(4, 4)),
+    )
+    (one,) = outlined(
+        "m", text, [lsp.DocumentSymbol("f", lsp.SymbolKind.Function, whole, name)], lambda at: at.character
+    )
+    assert (one.symbol.start_line, one.symbol.end_line, one.line) == (4, 5, 5)
 
 
 @missing("typescript")

@@ -34,7 +34,7 @@ _NAME = re.compile(r"[\w$#@~][\w$#@~<>=!+*/%^&|,\[\]() -]*")
 """Editors are also told of callbacks and anonymous things, in words that are no names."""
 _RECEIVER = re.compile(r"\(\*?(\w+)(?:\[[^\]]*\])?\)\.(\w+)")
 """gopls: `(*Shape).area`."""
-_IMPL = re.compile(r"impl\b(?:.* for )? *[&*]*(?:\w+ )*(?:\w+::)*(\w+)")
+_IMPL = re.compile(r"impl\b(?:.* for )? *[&*]*(?:'?\w+ )*(?:\w+::)*(\w+)(?: where .*)?")
 """rust-analyzer: `impl fmt::Display for Shape`, type parameters taken off."""
 
 
