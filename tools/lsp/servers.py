@@ -164,7 +164,7 @@ _TABLE = (
     ServerSpec(
         "gopls", ("gopls",), {".go": "go"}, "go install golang.org/x/tools/gopls@latest",
         options=gopls.options, settings=gopls.settings, environment=gopls.environment,
-        writes=gopls.writes, runs_repo_code=True, tested=True,
+        writes=gopls.writes, warms_up_s=60.0, runs_repo_code=True, tested=True,
     ),
     ServerSpec(
         "rust-analyzer", ("rust-analyzer",), {".rs": "rust"}, "rustup component add rust-analyzer",
