@@ -12,7 +12,9 @@ shift || true
 scripts/setup-system.sh test
 scripts/setup-python.sh "$venv" dev
 export PATH="$root/$venv/bin:$PATH"
-tools servers --install typescript || echo "typescript's server could not be installed; its tests will be skipped, loudly" >&2
+for server in typescript gopls rust-analyzer; do
+  tools servers --install "$server" || echo "$server could not be installed; its tests will be skipped, loudly" >&2
+done
 if docker info >/dev/null 2>&1; then agent sandbox build; fi
 if [ "$which" = only ]; then exec python -m pytest -q -n "${WORKERS:-3}" --dist worksteal "$@"; fi
 status=0

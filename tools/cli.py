@@ -194,7 +194,7 @@ def _servers(root: Path, path: str, server: str) -> tuple[str, ...]:
     """The servers to ask about a file, or where it is not known about the repository."""
     from tools.lsp.servers import servers_for, servers_for_file
 
-    return (server,) if server else servers_for_file(path) if path else servers_for(root)
+    return (server,) if server else servers_for_file(path, root) if path else servers_for(root)
 
 
 def _intel(root: Path, path: str, server: str) -> Intel:

@@ -113,6 +113,10 @@ def misbehave() -> None:
     if MODE == "crash" and requests >= int(ARG):
         print("evil: out of spite", file=sys.stderr, flush=True)
         os._exit(3)
+    if MODE == "eat" and requests > 1:
+        # ARG megabytes, in a child of ours where it says so.
+        size, _, where = ARG.partition(":")
+        subprocess.run([sys.executable, __file__, "eat-now", size], check=False) if where else eat(int(size))
     if MODE == "flood-stderr":
         os.write(2, b"x" * 3_000_000)
 
@@ -164,6 +168,13 @@ def definition(key: object, params: dict) -> None:
     send({"id": key, "result": place})
 
 
+def eat(megabytes: int) -> None:
+    eaten = []
+    while len(eaten) < megabytes // 16:
+        eaten.append(b"x" * 2**24)
+        time.sleep(0.01)
+
+
 late: list[tuple[object, dict]] = []
 
 
@@ -181,6 +192,9 @@ def notice(method: str, params: dict) -> None:
 
 
 def main() -> None:
+    if MODE == "eat-now":
+        eat(int(ARG))
+        return
     if MODE == "ignore-shutdown":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         subprocess.Popen(["sleep", "3600"])

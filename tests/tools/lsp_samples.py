@@ -192,4 +192,93 @@ const char *report(const Shape &shape) {
     mistaken=lambda text: text.replace("2.0);\n", "2.0)\n"),
 )
 
-SAMPLES = {"ty": PYTHON, "basedpyright": PYTHON, "typescript": TYPESCRIPT, "clangd": CPP}
+GO = Sample(
+    shapes="pkg/shapes.go",
+    use="pkg/use.go",
+    files={
+        "go.mod": "module example.com/demo\n\ngo 1.21\n",
+        "pkg/shapes.go": """\
+package pkg
+
+// Shape is something with an area.
+type Shape struct {
+	name string
+}
+
+// area is its area.
+func (s *Shape) area() float64 {
+	return 0.0
+}
+
+// scale gives the area, scaled.
+func scale(shape *Shape, by float64) float64 {
+	return shape.area() * by
+}
+""",
+        "pkg/use.go": """\
+package pkg
+
+import "fmt"
+
+func report(shape *Shape) string {
+	größe := "🙂"; total := 0.0; total = scale(shape, 2.0)
+	return fmt.Sprint(größe, total, shape.name)
+}
+""",
+    },
+    real="by float64",
+    unreal="by string",
+    wrong=lambda name: name,
+    spoilt='\nfunc broken() int {\n\treturn "no"\n}\n',
+    extra=("pkg/extra.go", 'package pkg\n\nfunc f() int {\n\treturn "x"\n}\n'),
+    head="func scale(",
+    mistaken=lambda text: text.replace("= scale(", ":= scale("),
+)
+
+RUST = Sample(
+    shapes="pkg/shapes.rs",
+    use="pkg/usage.rs",
+    files={
+        "Cargo.toml": '[package]\nname = "demo"\nversion = "0.1.0"\nedition = "2021"\n\n[lib]\npath = "pkg/lib.rs"\n',
+        # Without one cargo would write it, where it may.
+        "Cargo.lock": 'version = 4\n\n[[package]]\nname = "demo"\nversion = "0.1.0"\n',
+        "pkg/lib.rs": "pub mod extra;\npub mod shapes;\npub mod usage;\n",
+        "pkg/shapes.rs": """\
+/// Something with an area.
+pub struct Shape {
+    pub name: String,
+}
+
+impl Shape {
+    /// Its area.
+    pub fn area(&self) -> f64 {
+        0.0
+    }
+}
+
+/// The area, scaled.
+pub fn scale(shape: &Shape, by: f64) -> f64 {
+    shape.area() * by
+}
+""",
+        "pkg/usage.rs": """\
+use crate::shapes::{scale, Shape};
+
+pub fn report(shape: &Shape) -> String {
+    let größe = "🙂"; let total = scale(shape, 2.0);
+    format!("{} {} {}", größe, total, shape.name)
+}
+""",
+    },
+    real="by: f64",
+    unreal="by: &str",
+    wrong=lambda name: f"shape.{name}",
+    spoilt='\npub fn broken() -> i32 {\n    "no"\n}\n',
+    extra=("pkg/extra.rs", 'pub fn f() -> i32 {\n    "x"\n}\n'),
+    head="pub fn scale(",
+    mistaken=lambda text: text.replace("let total", "let mut total"),
+)
+
+SAMPLES = {
+    "ty": PYTHON, "basedpyright": PYTHON, "typescript": TYPESCRIPT, "clangd": CPP, "gopls": GO, "rust-analyzer": RUST,
+}  # fmt: skip

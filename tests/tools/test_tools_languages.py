@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from lsp_samples import CPP, TYPESCRIPT, Sample
+from lsp_samples import CPP, GO, RUST, TYPESCRIPT, Sample
+from lsprotocol import types as lsp
 
+from sandbox.contained import why_not_contained
 from tools.budget import estimate_tokens
 from tools.contract import EditRefused, ReplaceFile, ToolFault
 from tools.edits import apply_edits
 from tools.findsymbol import NoSuchSymbol, the_symbol
 from tools.frame import intellisense_frame
-from tools.lsp import install, open_intel
+from tools.lsp import debian, install, open_intel
+from tools.lsp.outlines import outlined
+from tools.lsp.places import servers_dir
 from tools.lsp.servers import SERVERS, find_server, servers_for, servers_for_file
 from tools.lsp.uses import uses
 from tools.lspcommands import show_actions, show_calls, show_rename
@@ -38,6 +44,8 @@ def run(*words: str) -> str:
     [
         pytest.param(TYPESCRIPT, "number", marks=missing("typescript"), id="typescript"),
         pytest.param(CPP, "double", marks=missing("clangd"), id="cpp"),
+        pytest.param(GO, "float64", marks=missing("gopls"), id="go"),
+        pytest.param(RUST, "f64", marks=missing("rust-analyzer"), id="rust"),
     ],
 )
 def test_symbols_and_frame_by_the_file_s_name(tmp_path: Path, sample: Sample, told: str) -> None:
@@ -55,6 +63,8 @@ def test_symbols_and_frame_by_the_file_s_name(tmp_path: Path, sample: Sample, to
     [
         pytest.param("typescript", TYPESCRIPT, marks=missing("typescript")),
         pytest.param("clangd", CPP, marks=missing("clangd")),
+        pytest.param("gopls", GO, marks=missing("gopls")),
+        pytest.param("rust-analyzer", RUST, marks=missing("rust-analyzer")),
     ],
 )
 def test_a_frame_tells_class_and_callers(tmp_path: Path, server: str, sample: Sample) -> None:
@@ -64,7 +74,8 @@ def test_a_frame_tells_class_and_callers(tmp_path: Path, server: str, sample: Sa
         frame = intellisense_frame(one, tmp_path, area, budget_tokens=800, count_tokens=estimate_tokens)
     callers = frame.partition("### Callers")[2]
     assert f"// {sample.shapes}:" in callers and "in scale" in callers
-    assert "Something with an area." in frame
+    # Methods of Go stand outside of their type, so its frame has no class.
+    assert ("Something with an area." in frame) == (server != "gopls")
 
 
 @missing("typescript")
@@ -118,6 +129,40 @@ def test_names_written_in_braces() -> None:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("name", "kind", "member", "told"),
+    [
+        ("impl fmt::Display for Shape", "Object", "fmt", ["Shape.fmt"]),
+        ("impl<T: Into<Vec<u8>>> From<T> for a::Stack<T>", "Object", "from", ["Stack.from"]),
+        ("impl Trait for &'a mut Foo<'_>", "Object", "go", ["Foo.go"]),
+        ("impl<T> Deref for Box<T> where T: X", "Object", "deref", ["Box.deref"]),
+        ("impl [T]", "Object", "len", ["len"]),
+        ("implement", "Class", "go", ["implement", "implement.go"]),
+        ("(*Stack[T]).Push", "Method", "", ["Stack.Push"]),
+        ("(Shape).area", "Method", "", ["Shape.area"]),
+    ],
+)
+def test_how_servers_name_what_belongs_to_a_type(name: str, kind: str, member: str, told: list[str]) -> None:
+    def symbol(name: str, kind: str, *children: lsp.DocumentSymbol) -> lsp.DocumentSymbol:
+        where = lsp.Range(lsp.Position(0, 0), lsp.Position(3, 1))
+        return lsp.DocumentSymbol(name, lsp.SymbolKind[kind], where, where, children=children)
+
+    found = symbol(name, kind, *([symbol(member, "Function")] if member else []))
+    assert [o.symbol.name_path for o in outlined("m", "", [found], lambda at: at.character)] == told
+
+
+def test_a_comment_is_no_part_of_a_definition() -> None:
+    text = "/** About\n * f. */\n// And more.\n#[must_use]\nfn f() {}\n"
+    whole, name = (
+        lsp.Range(lsp.Position(0, 0), lsp.Position(4, 9)),
+        lsp.Range(lsp.Position(4, 3), lsp.Position(4, 4)),
+    )
+    (one,) = outlined(
+        "m", text, [lsp.DocumentSymbol("f", lsp.SymbolKind.Function, whole, name)], lambda at: at.character
+    )
+    assert (one.symbol.start_line, one.symbol.end_line, one.line) == (4, 5, 5)
+
+
 @missing("typescript")
 def test_a_compiler_that_lies_in_the_repo_is_not_run(tmp_path: Path) -> None:
     TYPESCRIPT.write(tmp_path)
@@ -130,27 +175,40 @@ def test_a_compiler_that_lies_in_the_repo_is_not_run(tmp_path: Path) -> None:
     assert not (theirs / "lib" / "was-run").exists()
 
 
-@missing("clangd")
-def test_clangd_writes_nothing_into_the_repo(tmp_path: Path) -> None:
-    CPP.write(tmp_path)
+@pytest.mark.parametrize("trusted", [True, False])
+@pytest.mark.parametrize(
+    ("server", "sample"),
+    [
+        pytest.param("clangd", CPP, marks=missing("clangd")),
+        pytest.param("gopls", GO, marks=missing("gopls")),
+        pytest.param("rust-analyzer", RUST, marks=missing("rust-analyzer")),
+    ],
+)
+def test_nothing_is_written_into_the_repo(tmp_path: Path, server: str, sample: Sample, trusted: bool) -> None:
+    sample.write(tmp_path)
     before = sorted(tmp_path.rglob("*"))
-    with open_intel(tmp_path, servers=("clangd",), timeout_s=30.0) as one:
+    with open_intel(tmp_path, servers=(server,), timeout_s=60.0, start_s=40.0, trusted=trusted) as one:
         assert one.references_of("scale").locations
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_which_servers(tmp_path: Path) -> None:
+def test_which_servers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("FORKLOCK_TRUSTED", raising=False)
     assert servers_for(tmp_path) == ("ty", "ruff")
     for name in ("a.ts", "b.cpp", "c.go", "d.rs"):
         (tmp_path / name).write_text("")
-    # gopls and rust-analyzer run what the repo says, so they have to be named.
-    assert servers_for(tmp_path) == ("ty", "ruff", "typescript", "clangd")
-    assert servers_for_file("x/a.mjs") == ("typescript",)
-    with pytest.raises(ToolFault, match="runs build tools") as refused:
-        servers_for_file("c.go")
-    assert "--server gopls" in refused.value.fix
+    assert servers_for_file("x/a.mjs", tmp_path) == ("typescript",)
     with pytest.raises(ToolFault, match="no language server"):
-        servers_for_file("notes.txt")
+        servers_for_file("notes.txt", tmp_path)
+    if not (problem := why_not_contained(tmp_path)):
+        assert servers_for(tmp_path) == ("ty", "ruff", "typescript", "clangd", "gopls", "rust-analyzer")
+        assert servers_for_file("c.go", tmp_path) == ("gopls",)
+    # gopls and rust-analyzer run what the repo says: among our own processes they have to be named.
+    monkeypatch.setenv("FORKLOCK_TRUSTED", "1")
+    assert servers_for(tmp_path) == ("ty", "ruff", "typescript", "clangd"), problem
+    with pytest.raises(ToolFault, match="runs build tools") as refused:
+        servers_for_file("c.go", tmp_path)
+    assert "--server gopls" in refused.value.fix
 
 
 def test_an_absent_server_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,5 +223,59 @@ def test_an_absent_server_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest
         command
     )
     with pytest.raises(ToolFault) as theirs:
-        install.install_command("gopls")
+        install.install("gopls")
     assert theirs.value.fix.startswith("run: go install")
+
+
+@pytest.mark.skipif(
+    not all(map(shutil.which, ("apt-get", "dpkg-deb"))),
+    reason="NO APT: NO SERVER CAN BE HAD FROM DEBIAN'S PACKAGES",
+)
+def test_a_server_from_debian_s_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Real packages of a mirror of our own, unsigned."""
+    monkeypatch.setenv("FORKLOCK_HOME", str(tmp_path / "home"))
+    insecure = tmp_path / "apt.conf"
+    insecure.write_text('Acquire::AllowInsecureRepositories "1"; APT::Get::AllowUnauthenticated "1";')
+    monkeypatch.setenv("APT_CONFIG", str(insecure))
+    monkeypatch.setattr(debian, "KEYS", tmp_path / "none")
+    monkeypatch.setattr(debian, "_mirror", lambda: f"copy:{tmp_path}/mirror")
+    then = {"gopls": "go", "golang-go": "exit 0"}
+    files = {"gopls": "usr/bin/gopls", "golang-go": "usr/lib/go-9.9/bin/go"}
+    mirror(
+        tmp_path / "mirror",
+        {name: {path: f"#!/bin/sh\necho {name}\n{then[name]}\n"} for name, path in files.items()},
+    )
+
+    program = install.install("gopls")
+    assert program == servers_dir() / "bin" / "gopls" == find_server(SERVERS["gopls"])
+    said = subprocess.run([program, "version"], capture_output=True, text=True, check=False).stdout
+    assert said.startswith("gopls\ngolang-go\n")  # with its own Go on PATH
+    assert sorted(p.name for p in servers_dir().iterdir()) == ["bin", "gopls"]
+
+    (tmp_path / "mirror" / "pool" / "gopls.deb").write_bytes(b"torn")
+    with pytest.raises(ToolFault, match="apt-get failed"):
+        install.install("gopls")
+    assert find_server(SERVERS["gopls"]) == program  # what was there before still is
+
+
+def mirror(root: Path, packages: dict[str, dict[str, str]]) -> None:
+    """A Debian mirror with one suite; each package has these files."""
+    words = ["dpkg", "--print-architecture"]
+    machine = subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
+    index = root / "dists" / debian.SUITE / "main" / f"binary-{machine}"
+    for folder in (index, root / "pool"):
+        folder.mkdir(parents=True)
+    told = ""
+    for name, files in packages.items():
+        tree = root / "trees" / name
+        control = f"Package: {name}\nVersion: 1\nArchitecture: all\nMaintainer: n\nDescription: d\n"
+        for path, text in {"DEBIAN/control": control, **files}.items():
+            (tree / path).parent.mkdir(parents=True, exist_ok=True)
+            (tree / path).write_text(text)
+            (tree / path).chmod(0o755)
+        package = root / "pool" / f"{name}.deb"
+        subprocess.run(["dpkg-deb", "--build", tree, package], check=True, capture_output=True)
+        digest = hashlib.sha256(package.read_bytes()).hexdigest()
+        size = package.stat().st_size
+        told += f"{control}Filename: pool/{name}.deb\nSize: {size}\nSHA256: {digest}\n\n"
+    (index / "Packages").write_text(told)

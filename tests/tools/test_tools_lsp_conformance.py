@@ -72,7 +72,9 @@ def test_look_ups(intel: Intel, sample: Sample) -> None:
     assert (sample.shapes, "scale") in [(p.path, p.name_path) for p in uses.locations]
     assert "area() " in uses.locations[-1].snippet
 
-    assert {"float", "number", "double"} & set(re.findall(r"\w+", intel.hover_of("scale").text))
+    assert {"float", "number", "double", "float64", "f64"} & set(
+        re.findall(r"\w+", intel.hover_of("scale").text)
+    )
     line, asked = asking_for_members(sample)
     column = asked.split("\n")[line - 1].index("shape.") + 6
     members = intel.completion(sample.use, line, column, text=asked).text
@@ -165,6 +167,22 @@ def test_diagnostics_are_of_exactly_this_content(intel: Intel, root: Path, sampl
         assert intel.diagnostics(sample.use, sample.use_text).freshness is Freshness.CLEAN
     assert (root / sample.use).read_text() == sample.use_text
     assert "scale" in names(intel.definition(sample.use, *sample.call))
+
+
+def test_look_ups_are_of_what_is_on_disk(intel: Intel, root: Path, sample: Sample) -> None:
+    """The second question of a kind is asked without the loop: it must see each change that one with it would see."""
+    line, column = sample.call
+    for _ in range(2):
+        before = intel.definition(sample.use, line, column).locations[0]
+    assert before.name_path == "scale"
+    (root / sample.use).write_text("\n" + sample.use_text)  # nobody says so
+    for _ in range(2):
+        assert intel.definition(sample.use, line + 1, column).locations == (before,)
+    (root / sample.shapes).write_text("\n\n" + sample.shapes_text)
+    intel.sync([sample.shapes])
+    for _ in range(2):
+        (after,) = intel.definition(sample.use, line + 1, column).locations
+        assert (after.line, after.snippet) == (before.line + 2, before.snippet)
 
 
 def test_only_new_diagnostics_for_many_candidates_of_one_file(

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
 
+from sandbox.cgroups import writable_parents
+from sandbox.contained import why_not_contained
 from tools.contract import Freshness, ToolFault
-from tools.lsp import Intel, open_intel
+from tools.lsp import Intel, client, memory, open_intel
 from tools.lsp.connection import Connection
 from tools.lsp.servers import ServerSpec
 
@@ -170,6 +176,72 @@ def test_answer_that_is_none_is_unavailable_at_once(intel: Callable[..., Intel],
 
 def test_server_that_cancels_is_asked_again(intel: Callable[..., Intel]) -> None:
     assert intel(evil("cancelled-twice")).definition("m.py", 2, 4).freshness is Freshness.FOUND
+
+
+# --- memory ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("group", "where"), [(True, ""), (False, ""), (False, "child")])
+def test_a_server_that_eats_memory_is_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, group: bool, where: str
+) -> None:
+    """By the kernel, or where no control group can be made by us; no second one is started to eat as much."""
+    if not group:
+        monkeypatch.setattr(client, "make_group", lambda **_limits: None)
+    elif writable_parents() is None:
+        pytest.skip("NO CONTROL GROUP CAN BE MADE HERE")
+    (tmp_path / "m.py").write_text(TEXT)
+    trusted = why_not_contained(tmp_path) is not None
+    inside = shutil.copy(EVIL, tmp_path)
+    spec = replace(evil("eat"), argv=(sys.executable, inside, "eat", f"4000:{where}"))
+    with Intel(tmp_path, [spec], None, timeout_s=60.0, trusted=trusted, memory_mb=300) as one:
+        assert one.diagnostics("m.py").freshness is Freshness.CLEAN
+        family = psutil.Process(one.pids["evil"])
+        with PeakOf(family) as peak:
+            answer = one.definition("m.py", 2, 4)
+        assert answer.freshness is Freshness.UNAVAILABLE
+        assert "more than 300 MB of memory" in answer.detail and "FORKLOCK_SERVER_MB" in answer.detail
+        assert peak.mb < 1000
+        with within(1):
+            assert one.diagnostics("m.py").freshness is Freshness.UNAVAILABLE
+        assert not family.is_running()
+
+
+def test_memory_within_the_bound_is_nobody_s_business(tmp_path: Path) -> None:
+    (tmp_path / "m.py").write_text(TEXT)
+    with Intel(tmp_path, [evil("eat", "100")], None, memory_mb=400) as one:
+        assert one.definition("m.py", 2, 4).freshness is Freshness.FOUND
+
+
+def test_the_bound_is_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORKLOCK_SERVER_MB", "1234")
+    assert memory.bound_mb() == 1234
+    monkeypatch.delenv("FORKLOCK_SERVER_MB")
+    assert memory.bound_mb() == min(8192, psutil.virtual_memory().total // 2**21)
+
+
+class PeakOf:
+    """The most megabytes that a process and its children held while the block ran."""
+
+    def __init__(self, process: psutil.Process) -> None:
+        self.mb = 0.0
+        self._process = process
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._look)
+
+    def __enter__(self) -> PeakOf:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        while not self._done.wait(0.02):
+            with contextlib.suppress(psutil.Error):
+                family = (self._process, *self._process.children(recursive=True))
+                self.mb = max(self.mb, sum(p.memory_info().rss for p in family) / 1e6)
 
 
 # --- published diagnostics ---------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 from lsprotocol import types as lsp
 from pygls.workspace import PositionCodec
@@ -23,6 +23,8 @@ from tools.symbols import doc, signature
 from tools.workspace import is_python, split_lines
 
 Read = Callable[[Path], str | None]
+Told = tuple[Location, Sequence[str]]
+"""A place, and what is told of it, the longest first."""
 _SEVERITY: dict[int, Literal["error", "warning", "information", "hint"]] = {
     1: "error", 2: "warning", 3: "information", 4: "hint",
 }  # fmt: skip
@@ -33,6 +35,7 @@ def lines_of(text: str) -> list[str]:
     return split_lines(text)
 
 
+@lru_cache(maxsize=4096)
 def shown_path(path: Path, root: Path) -> str:
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
 
@@ -49,6 +52,8 @@ def to_column(text: str, position: lsp.Position, codec: PositionCodec) -> int:
     lines = lines_of(text)
     if position.line >= len(lines):
         return 0
+    if lines[position.line].isascii():  # every unit is a code point
+        return min(position.character, len(lines[position.line]))
     return codec.position_from_client_units(lines, position).character
 
 
@@ -71,16 +76,38 @@ def as_list(found: Any) -> list[Any]:
 # --- the ladder ------------------------------------------------------------------------------------
 
 
-def rungs(text: str, symbol: Symbol) -> tuple[str, str, str]:
-    """A definition told at full length, as signature and doc, and as its first line."""
-    head = signature(text, symbol) or line_of(text, symbol.start_line)
-    words = doc(text, symbol)
-    if is_python(symbol.path):
-        short = f'{head}:\n    """{words}"""' if words else head
-    else:
-        short = f"/* {words} */\n{head}" if words else head
-    whole = "".join(lines_of(text)[symbol.start_line - 1 : symbol.end_line])
-    return whole.rstrip("\r\n"), short, head
+class Rungs(Sequence[str]):
+    """A definition told at full length, as signature and doc, and as its first line; each made when it is wanted: most
+    answers are told at full length, and a signature takes as long as all the rest."""
+
+    def __init__(self, text: str, symbol: Symbol) -> None:
+        self._text = text
+        self._symbol = symbol
+
+    def __len__(self) -> int:
+        return 3
+
+    @overload
+    def __getitem__(self, at: int) -> str: ...
+    @overload
+    def __getitem__(self, at: slice) -> tuple[str, ...]: ...
+    def __getitem__(self, at: int | slice) -> str | tuple[str, ...]:
+        if isinstance(at, slice):
+            return tuple(self[n] for n in range(*at.indices(3)))
+        return (self._whole, self._short, self._head)[range(3)[at]]()
+
+    def _whole(self) -> str:
+        lines = lines_of(self._text)[self._symbol.start_line - 1 : self._symbol.end_line]
+        return "".join(lines).rstrip("\r\n")
+
+    def _short(self) -> str:
+        head, words = self._head(), doc(self._text, self._symbol)
+        if is_python(self._symbol.path):
+            return f'{head}:\n    """{words}"""' if words else head
+        return f"/* {words} */\n{head}" if words else head
+
+    def _head(self) -> str:
+        return signature(self._text, self._symbol) or line_of(self._text, self._symbol.start_line)
 
 
 def line_of(text: str, line: int) -> str:
@@ -162,19 +189,19 @@ class Spot:
         return Location(self.path, self.line, self.column, name_path, line_of(self.text, self.line))
 
 
-def told_line(spot: Spot) -> tuple[Location, tuple[str, ...]]:
+def told_line(spot: Spot) -> Told:
     return spot.location, (spot.location.snippet, "")
 
 
-def told_definition(spot: Spot) -> tuple[Location, tuple[str, ...]]:
+def told_definition(spot: Spot) -> Told:
     word = word_at(spot.text, spot.line, spot.column)
     if spot.holder is not None and word == last_name(spot.holder.name_path).lstrip("~"):
-        return spot.location, rungs(spot.text, spot.holder)
+        return spot.location, Rungs(spot.text, spot.holder)
     return spot.location, (spot.location.snippet,)
 
 
-def told_symbol(symbol: Symbol, text: str, line: int, column: int) -> tuple[Location, tuple[str, ...]]:
-    ladder = rungs(text, symbol)
+def told_symbol(symbol: Symbol, text: str, line: int, column: int) -> Told:
+    ladder = Rungs(text, symbol)
     return Location(symbol.path, line, column, symbol.name_path, ladder[0]), ladder
 
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import threading
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -19,9 +21,10 @@ from pygls.workspace import PositionCodec
 from tools.contract import DiagnosticsAnswer, Freshness, LookupAnswer, Symbol
 from tools.lsp import answers
 from tools.lsp.background import Background
-from tools.lsp.client import Refused, TimedOut
-from tools.lsp.connection import Connection, Unavailable
+from tools.lsp.client import Crashed, Refused, TimedOut
+from tools.lsp.connection import Connection, Unavailable, uri_of
 from tools.lsp.outlines import Outlined, Outlines, outlined
+from tools.lsp.reading import READERS
 from tools.lsp.servers import SERVERS, ServerSpec
 from tools.lsp.sources import Sources
 from tools.lsp.verdicts import combine, why, worth
@@ -53,12 +56,16 @@ class Asker:
         warm: Collection[str] | None = None,
         *,
         trusted: bool = True,
+        memory_mb: int | None = None,
     ) -> None:
         self.root = root
+        self._inside = os.path.join(root, "")  # noqa: PTH118  with the separator
         self.lock = threading.RLock()
         self.timeout_s = timeout_s
         self._closed = False
-        self._connections = [Connection(spec, root, python, start_s, trusted=trusted) for spec in specs]
+        self._connections = [
+            Connection(spec, root, python, start_s, trusted=trusted, memory_mb=memory_mb) for spec in specs
+        ]
         self._background = Background("forklock-lsp")
         self._background.loop.call_soon_threadsafe(self._warm_up, warm)
         self._lookers = [c for c in self._connections if c.spec.lookups]
@@ -89,7 +96,9 @@ class Asker:
     def inside(self, path: PathLike) -> Path | None:
         """The file of a workspace path. Links inside the workspace keep their own name."""
         try:
-            file = self.root / path
+            file = _joined(self.root, path)
+            if _real(str(file)) == str(file):  # no link on the way: cheaper than `resolve`
+                return file if str(file).startswith(self._inside) else None
             return file if file.resolve().is_relative_to(self.root) and ".." not in file.parts else None
         except (OSError, ValueError, RuntimeError):
             return None
@@ -113,7 +122,7 @@ class Asker:
 
         def params(codec: Any) -> Any:
             position = answers.to_position(content, line, column, codec)
-            document = lsp.TextDocumentIdentifier(file.as_uri())
+            document = lsp.TextDocumentIdentifier(uri_of(file))
             if method == lsp.TEXT_DOCUMENT_REFERENCES:
                 uses_only = lsp.ReferenceContext(include_declaration=False)
                 return lsp.ReferenceParams(uses_only, document, position)
@@ -144,7 +153,34 @@ class Asker:
             return answer
 
         with self.lock:
-            return self._run(work())
+            quick = self._at_once(method, wanted, params, word) if method in READERS else None
+            return quick if quick is not None else self._run(work())
+
+    def _at_once(
+        self, method: str, wanted: Mapping[Path, str], params: Callable[[Any], Any], word: str
+    ) -> Found | LookupAnswer | None:
+        """The answer of a server that is up and needs to be told nothing before, asked from this thread. None: by the
+        loop, which starts, tells and repairs."""
+        connection = next((c for c in self._lookers if all(c.spec.reads(p) for p in wanted)), None)
+        if connection is None or self._closed or (word and self._reads_along(connection.spec)):
+            return None
+        texts = self.sources.once()
+        for one in self._connections:
+            if not one.settled({p: t for p, t in wanted.items() if one.spec.reads(p)}, texts):
+                return None
+        if self.sources.changed:
+            return None
+        try:
+            return Found(*connection.ask_here(method, params, self.timeout_s))
+        except TimedOut as exc:
+            self._run(connection.count_hang())
+            return LookupAnswer(worth(exc), detail=why(exc))
+        except (Crashed, Refused):
+            return None
+
+    def _reads_along(self, spec: ServerSpec) -> bool:
+        """It has to be waited for, or shown files, before a question about the whole workspace."""
+        return spec.indexes(self.root) or not spec.knows_all(self.root)
 
     def lookup_all(self, method: str, params: Any) -> list[Found | LookupAnswer]:
         """What every look-up server says about the whole workspace."""
@@ -198,7 +234,7 @@ class Asker:
 
     def _open(self, connection: Connection, files: Sequence[Path], wanted: Mapping[Path, str]) -> list[Path]:
         """Open these too, as they are on disk; returns those that were not."""
-        new = [f for f in files if not connection.holds(f.as_uri())]
+        new = [f for f in files if not connection.holds(uri_of(f))]
         texts = {f: text for f in files if (text := self.sources.read(f)) is not None}
         connection.settle(texts | dict(wanted), self.sources.read)
         return new
@@ -222,7 +258,7 @@ class Asker:
         if isinstance(found, LookupAnswer):
             return found
         shown = answers.shown_path(file, self.root)
-        return outlined(shown, found.result or [], lambda at: answers.to_column(text, at, found.codec))
+        return outlined(shown, text, found.result or [], lambda at: answers.to_column(text, at, found.codec))
 
     async def _symbols(self, connection: Connection, file: Path, text: str) -> list[Symbol]:
         """As `symbols`, on the loop, of a server whose document has this text already."""
@@ -310,13 +346,32 @@ class Asker:
         return combine(done)
 
 
+@lru_cache(maxsize=1024)
+def _joined(root: Path, path: PathLike) -> Path:
+    return root / path
+
+
+def _real(path: str) -> str:
+    """`os.path.realpath`, by the kernel where it tells."""
+    try:
+        fd = os.open(path, os.O_PATH)
+    except OSError:
+        return os.path.realpath(path)
+    try:
+        return os.readlink(f"/proc/self/fd/{fd}")  # noqa: PTH115
+    except OSError:
+        return os.path.realpath(path)
+    finally:
+        os.close(fd)
+
+
 def _other(spec: ServerSpec, words: str) -> str:
     python = "basedpyright" in SERVERS and spec.name != "basedpyright" and ".py" in spec.languages
     return f"basedpyright has {words}: {SERVERS['basedpyright'].fix}, and name it" if python else ""
 
 
 def _outline_of(file: Path) -> lsp.DocumentSymbolParams:
-    return lsp.DocumentSymbolParams(lsp.TextDocumentIdentifier(file.as_uri()))
+    return lsp.DocumentSymbolParams(lsp.TextDocumentIdentifier(uri_of(file)))
 
 
 _WIDE = frozenset(

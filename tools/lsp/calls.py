@@ -13,12 +13,12 @@ from typing import Any
 
 from lsprotocol import types as lsp
 
-from tools.contract import Freshness, Location, LookupAnswer, Symbol
+from tools.contract import Freshness, LookupAnswer, Symbol
 from tools.lsp import answers
+from tools.lsp.answers import Told
 from tools.lsp.asker import Asker, Found
 from tools.lsp.names import Names
 
-Told = tuple[Location, tuple[str, ...]]
 Spot = Callable[[Any, Any], answers.Spot]
 
 

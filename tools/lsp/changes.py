@@ -17,7 +17,7 @@ from tools.contract import Change, ChangesAnswer, Freshness, LookupAnswer, Symbo
 from tools.lsp import answers
 from tools.lsp.asker import Asker, PathLike
 from tools.lsp.client import Refused, TimedOut
-from tools.lsp.connection import Connection, Unavailable, path_of
+from tools.lsp.connection import Connection, Unavailable, path_of, uri_of
 from tools.lsp.names import Names
 from tools.lsp.verdicts import why, worth
 
@@ -52,7 +52,7 @@ class Changes:
 
         def params(codec: Any) -> lsp.RenameParams:
             position = answers.to_position(text, line, column, codec)
-            return lsp.RenameParams(lsp.TextDocumentIdentifier(file.as_uri()), position, new_name)
+            return lsp.RenameParams(lsp.TextDocumentIdentifier(uri_of(file)), position, new_name)
 
         word = answers.last_name(symbol.name_path)
         found = self._asker.lookup(lsp.TEXT_DOCUMENT_RENAME, {file: text}, params, word)
@@ -109,7 +109,7 @@ class Changes:
             actions: list[lsp.CodeAction] = []
             for where, told in _questions(text, found, line):
                 context = lsp.CodeActionContext(told, kinds, lsp.CodeActionTriggerKind.Invoked)
-                params = lsp.CodeActionParams(lsp.TextDocumentIdentifier(file.as_uri()), where, context)
+                params = lsp.CodeActionParams(lsp.TextDocumentIdentifier(uri_of(file)), where, context)
                 answer = await connection.ask(lsp.TEXT_DOCUMENT_CODE_ACTION, params, self._asker.timeout_s)
                 for action in answer or []:
                     if isinstance(action, lsp.CodeAction) and action.disabled is None:

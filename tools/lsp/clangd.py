@@ -7,12 +7,9 @@ the root or in `build/`.
 
 from __future__ import annotations
 
-import hashlib
-import os
-import shutil
 from pathlib import Path
 
-from tools.lsp.places import indexes_dir
+from tools.lsp import caches
 
 WORDS = (
     "--log=error",
@@ -40,34 +37,15 @@ def indexes(root: Path) -> bool:
 def writes(root: Path) -> tuple[Path, ...]:
     """Where its index of `root` is kept, once `arguments` has made it."""
     found = database(root)
-    folder = _index(found) if found else None
+    folder = caches.folder_of("clangd", found) if found else None
     return (folder,) if folder and folder.is_dir() else ()
-
-
-def _index(found: Path) -> Path:
-    return indexes_dir() / "clangd" / hashlib.sha256(os.fsencode(found)).hexdigest()[:16]
 
 
 def arguments(root: Path) -> tuple[str, ...]:
     found = database(root)
     if found is None:
         return ()
-    _prune(indexes_dir() / "clangd")
-    folder = _index(found)
-    link = folder / _DATABASE
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if not link.is_symlink() or link.readlink() != found:
-            link.unlink(missing_ok=True)
-            link.symlink_to(found)
-    except OSError:  # no cache folder to write to: then no index is kept
+    folder = caches.made("clangd", found, link=_DATABASE)
+    if folder is None:  # no cache to write to: then no index is kept
         return (f"--compile-commands-dir={found.parent}", "--background-index=false")
     return (f"--compile-commands-dir={folder}",)
-
-
-def _prune(folder: Path) -> None:
-    """Indexes of workspaces that are gone are gone too."""
-    for kept in folder.glob("*"):
-        link = kept / _DATABASE
-        if link.is_symlink() and not link.exists():
-            shutil.rmtree(kept, ignore_errors=True)

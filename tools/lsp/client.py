@@ -11,13 +11,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import json
 import logging
 import os
 import re
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -26,10 +29,19 @@ from typing import Any
 from lsprotocol import types as lsp
 from pygls.lsp._base_client import BaseLanguageClient
 from pygls.protocol import LanguageServerProtocol, default_converter
+from pygls.protocol.json_rpc import JsonRPCResponseMessage
 
+from sandbox.cgroups import Group, make_group
 from sandbox.contained import contained
 from sandbox.contract import SandboxFault
+from sandbox.limits import MemoryWatcher
+from tools.lsp import memory
+from tools.lsp.capabilities import CAPABILITIES
+from tools.lsp.reading import READERS, message
 from tools.lsp.servers import ServerSpec, command, environment, readable
+from tools.lsp.wire import Frames, Wire
+
+log = logging.getLogger(__name__)
 
 _SCRATCH = "/tmp"  # noqa: S108  its own
 STOP_S = 2.0
@@ -40,7 +52,10 @@ logging.getLogger("pygls").setLevel(logging.CRITICAL)
 
 _LAUNCH = """
 import os, sys
-parent, argv = int(sys.argv[1]), sys.argv[2:]
+parent, doors, argv = int(sys.argv[1]), sys.argv[2].split(), sys.argv[3:]
+for door in doors:
+    with open(door, "w") as file:
+        file.write("0")
 try:
     import ctypes
     ctypes.CDLL(None).prctl(1, 9, 0, 0, 0)  # PR_SET_PDEATHSIG, SIGKILL
@@ -68,9 +83,19 @@ class Refused(Exception):
 
 
 class _Protocol(LanguageServerProtocol):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.readers: dict[Any, Callable[[Any], Any]] = {}
+        """By the id of the request: how its answer is read, where that is not the converter's work."""
+
     def structure_message(self, data: dict[str, Any]) -> Any:
         """An answer that does not parse fails its request, rather than never arriving."""
+        if "jsonrpc" not in data:  # a part of a message
+            return data
         try:
+            reader = self.readers.pop(data.get("id"), None) if "method" not in data else None
+            if reader is not None and "error" not in data:
+                return JsonRPCResponseMessage(data["id"], data["jsonrpc"], reader(data.get("result")))
             return super().structure_message(data)
         except Exception as exc:
             if "method" in data or "id" not in data:
@@ -79,6 +104,13 @@ class _Protocol(LanguageServerProtocol):
                 code=lsp.ErrorCodes.ParseError, message=f"cannot read the answer: {exc}"
             )
             return lsp.ResponseErrorMessage(id=data["id"], error=error)
+
+    def handle_message(self, message: Any) -> None:
+        """Answers first: pygls compares each message with three protocols of `typing`, which costs as much again."""
+        if type(message) is JsonRPCResponseMessage:
+            self._handle_response(message.id, message.result)
+        else:
+            super().handle_message(message)
 
 
 def _converter() -> Any:
@@ -101,10 +133,19 @@ class Client(BaseLanguageClient):
     """A started server. Every method belongs to the event loop that `start` ran on."""
 
     def __init__(
-        self, spec: ServerSpec, program: Path, root: Path, python: Path | None, *, trusted: bool
+        self,
+        spec: ServerSpec,
+        program: Path,
+        root: Path,
+        python: Path | None,
+        *,
+        trusted: bool,
+        memory_mb: int,
     ) -> None:
-        """`trusted`: it runs among our own processes, and not in name spaces of its own."""
+        """`trusted`: it runs among our own processes, and not in name spaces of its own. `memory_mb`: what it and its
+        children may take."""
         super().__init__("forklock", "0", protocol_cls=_Protocol, converter_factory=_converter)
+        self.readers: dict[Any, Callable[[Any], Any]] = self.protocol.readers  # type: ignore[attr-defined]
         # pygls' own handlers are a server's: an `exit` from the other side would end our loop.
         self.protocol.fm.builtin_features.clear()
         self.spec = spec
@@ -125,8 +166,13 @@ class Client(BaseLanguageClient):
         """When it was initialized, by the monotonic clock."""
         self.worked = False
         """It has reported work."""
-        self.ready = not spec.ready_says
+        self.ready = not (spec.ready_says or spec.says_when_quiet)
         self.stderr_tail = b""
+        self.over_memory = False
+        """It was ended for the memory that it took. True at the latest when `kill` has returned."""
+        self._memory_mb = memory_mb
+        self._group: Group | None = None
+        self._wire: Wire | None = None
         self._broken = asyncio.Event()
         # Strings of our own: pygls keeps both directions' ids in one table, and servers count from 0.
         self._ids = (f"forklock-{n}" for n in itertools.count(1))
@@ -153,12 +199,12 @@ class Client(BaseLanguageClient):
 
     async def _spawn(self) -> None:
         program = command(self.spec, self.program, self.root)
-        env = environment()
+        env = {**environment(), **self.spec.environment(self.root)}
         with ExitStack() as stack:
             fds: tuple[int, ...] = ()
             if not self._trusted:
                 places = readable(self.program, self.root, self._python)
-                inside = env | {"HOME": _SCRATCH, "TMPDIR": _SCRATCH}
+                inside = env | {"HOME": _SCRATCH, "TMPDIR": _SCRATCH, "XDG_CACHE_HOME": _SCRATCH}
                 apart = contained(
                     program, self.root, readable=places, writable=self.spec.writes(self.root), env=inside
                 )
@@ -167,24 +213,57 @@ class Client(BaseLanguageClient):
                 except SandboxFault as exc:
                     raise Crashed(f"{self.spec.name} cannot be contained: {exc.message}") from exc
                 program, fds = tuple(one.argv), one.pass_fds
-            argv = [sys.executable, "-I", "-S", "-c", _LAUNCH, str(os.getpid()), *program]
+            self._group = make_group(memory_mb=self._memory_mb, processes=memory.PROCESSES)
+            doors = " ".join(self._group.doors()) if self._group else ""
+            argv = [sys.executable, "-I", "-S", "-c", _LAUNCH, str(os.getpid()), doors, *program]
             await self.start_io(*argv, cwd=str(self.root), env=env, start_new_session=True, pass_fds=fds)
 
     def _watch(self) -> None:
-        assert self._server is not None
+        assert self._server is not None and self._server.stdin is not None
+        self._wire = Wire(self._server.stdin, asyncio.get_running_loop())
+        self.protocol.set_writer(self._wire)
+        output = self._server._transport.get_pipe_transport(1)  # type: ignore[attr-defined]
+        output.set_protocol(Frames(output.get_protocol(), self._said, self._break))
         for task in self._async_tasks:
             task.add_done_callback(self._on_stream_end)
         self._tasks.append(asyncio.create_task(self._drain_stderr()))
+        if self._group is None:
+            self._tasks.append(asyncio.create_task(self._watch_memory()))
 
     def _on_stream_end(self, task: asyncio.Task[Any]) -> None:
         if not task.cancelled():
             task.exception()  # retrieved, so that asyncio does not print it
+        self._break()
+
+    def _break(self) -> None:
+        """It cannot be talked to any more; who waits for an answer learns it."""
         self._broken.set()
+        for future in list(self.protocol._request_futures.values()):
+            if not future.done():
+                future.set_exception(RuntimeError("the stream ended"))
+
+    def _said(self, body: bytes) -> None:
+        try:
+            self.protocol.handle_message(self.protocol.structure_message(json.loads(body)))
+        except Exception as exc:  # an odd message is passed over, as pygls does it
+            log.debug("%s said what cannot be read: %s", self.spec.name, exc)
 
     async def _drain_stderr(self) -> None:
         assert self._server is not None and self._server.stderr is not None
         while chunk := await self._server.stderr.read(65536):
             self.stderr_tail = (self.stderr_tail + chunk)[-2000:]
+
+    async def _watch_memory(self) -> None:
+        """For machines where no control group can be made."""
+
+        def over() -> None:
+            self.over_memory = True
+            self._signal()
+
+        watcher = MemoryWatcher(self.pid, self._memory_mb, over)
+        while self.alive:
+            watcher.tick()
+            await asyncio.sleep(memory.LOOK_S)
 
     async def _initialize(self, timeout_s: float) -> None:
         uri = self.root.as_uri()
@@ -230,11 +309,12 @@ class Client(BaseLanguageClient):
 
     async def kill(self) -> None:
         """Kill the process group, reap, and end the tasks. Safe at any time, and twice."""
-        self._broken.set()
+        self._break()
         self._stop_event.set()
+        if self._wire is not None:
+            self._wire.close()
         if self._server is not None:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._server.pid, signal.SIGKILL)
+            self._signal()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._server.wait(), STOP_S)
             # Close our ends now: a transport that is left to the collector complains of a closed loop.
@@ -243,6 +323,15 @@ class Client(BaseLanguageClient):
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        if self._group is not None:
+            self.over_memory = self.over_memory or self._group.oom_killed()
+            self._group.remove()
+            self._group = None
+
+    def _signal(self) -> None:
+        assert self._server is not None
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._server.pid, signal.SIGKILL)
 
     # --- words -----------------------------------------------------------------------------------
 
@@ -254,7 +343,7 @@ class Client(BaseLanguageClient):
         """One request. Raises TimedOut (after cancelling it), Crashed or Refused."""
         if not self.alive:
             raise Crashed(self.last_words())
-        msg_id = next(self._ids)
+        msg_id = self._new_id(method)
         answer = self.protocol.send_request_async(method, params, msg_id)
         broken = asyncio.create_task(self.gone())
         try:
@@ -272,11 +361,34 @@ class Client(BaseLanguageClient):
             raise Crashed(self.last_words())
         raise TimedOut(f"{self.spec.name} did not answer {method} within {timeout_s:.1f} s")
 
+    def ask_here(self, method: str, params: Any, timeout_s: float) -> Any:
+        """As `ask`, of another thread than the loop's, which only reads. For the methods of `READERS`."""
+        if not self.alive or self._wire is None:
+            raise Crashed(self.last_words())
+        msg_id = self._new_id(method)
+        answer: Future[Any] = Future()
+        self.protocol._request_futures[msg_id] = answer
+        self._wire.write(message(method, msg_id, params))
+        if self._broken.is_set():  # meanwhile: nobody will
+            raise Crashed(self.last_words())
+        try:
+            return _unwrap(answer, self, timeout_s)
+        except FutureTimeout:
+            self._forget(msg_id)
+            raise TimedOut(f"{self.spec.name} did not answer {method} within {timeout_s:.1f} s") from None
+
+    def _new_id(self, method: str) -> str:
+        msg_id = next(self._ids)
+        if method in READERS:
+            self.readers[msg_id] = READERS[method]
+        return msg_id
+
     def _forget(self, msg_id: str) -> None:
         """Tell the server to stop, and let a late answer find nobody."""
         self.tell(lsp.CANCEL_REQUEST, lsp.CancelParams(id=msg_id))
         self.protocol._request_futures.pop(msg_id, None)
         self.protocol._result_types.pop(msg_id, None)
+        self.readers.pop(msg_id, None)
 
     def wake(self) -> None:
         woken, self.news = self.news, asyncio.Event()
@@ -288,11 +400,11 @@ class Client(BaseLanguageClient):
         return f"{self.spec.name} stopped" + (f": {said[:200]}" if said else "")
 
 
-def _unwrap(answer: asyncio.Future[Any], client: Client) -> Any:
+def _unwrap(answer: Any, client: Client, *timeout_s: float) -> Any:
     from pygls.exceptions import JsonRpcException
 
     try:
-        return answer.result()
+        return answer.result(*timeout_s)
     except JsonRpcException as exc:
         raise Refused(exc.code or 0, exc.message or "error without a message") from exc
     except RuntimeError as exc:  # pygls: the process exited
@@ -347,6 +459,12 @@ def _register(client: Client) -> None:
             client.ready = True
             client.wake()
 
+    def status(params: Any) -> None:
+        if client.spec.says_when_quiet:
+            client.ready = bool(getattr(params, "quiescent", False))
+            client.wake()
+
+    feature("experimental/serverStatus")(status)
     feature(lsp.WINDOW_LOG_MESSAGE)(logged)
     feature(lsp.TEXT_DOCUMENT_PUBLISH_DIAGNOSTICS)(published)
     feature(lsp.PROGRESS)(progress)
@@ -362,46 +480,3 @@ def _section(settings: Mapping[str, Any], section: str | None) -> Any:
     for part in (section or "").split(".") if section else []:
         value = value.get(part) if isinstance(value, Mapping) else None
     return value
-
-
-CAPABILITIES = lsp.ClientCapabilities(
-    general=lsp.GeneralClientCapabilities(
-        position_encodings=[lsp.PositionEncodingKind.Utf32, lsp.PositionEncodingKind.Utf16]
-    ),
-    window=lsp.WindowClientCapabilities(work_done_progress=True),
-    workspace=lsp.WorkspaceClientCapabilities(
-        configuration=True,
-        workspace_folders=True,
-        did_change_configuration=lsp.DidChangeConfigurationClientCapabilities(),
-        did_change_watched_files=lsp.DidChangeWatchedFilesClientCapabilities(
-            dynamic_registration=True, relative_pattern_support=True
-        ),
-        diagnostics=lsp.DiagnosticWorkspaceClientCapabilities(refresh_support=True),
-        symbol=lsp.WorkspaceSymbolClientCapabilities(),
-        workspace_edit=lsp.WorkspaceEditClientCapabilities(document_changes=True),
-    ),
-    text_document=lsp.TextDocumentClientCapabilities(
-        synchronization=lsp.TextDocumentSyncClientCapabilities(),
-        # basedpyright pushes, late, unless pulling may be registered.
-        diagnostic=lsp.DiagnosticClientCapabilities(dynamic_registration=True),
-        publish_diagnostics=lsp.PublishDiagnosticsClientCapabilities(version_support=True),
-        hover=lsp.HoverClientCapabilities(content_format=[lsp.MarkupKind.PlainText, lsp.MarkupKind.Markdown]),
-        rename=lsp.RenameClientCapabilities(prepare_support=False),
-        call_hierarchy=lsp.CallHierarchyClientCapabilities(),
-        code_action=lsp.CodeActionClientCapabilities(
-            code_action_literal_support=lsp.ClientCodeActionLiteralOptions(
-                lsp.ClientCodeActionKindOptions([lsp.CodeActionKind.QuickFix, lsp.CodeActionKind.Source])
-            ),
-            data_support=True,
-            resolve_support=lsp.ClientCodeActionResolveOptions(["edit"]),
-        ),
-        definition=lsp.DefinitionClientCapabilities(link_support=False),
-        references=lsp.ReferenceClientCapabilities(),
-        document_symbol=lsp.DocumentSymbolClientCapabilities(hierarchical_document_symbol_support=True),
-        completion=lsp.CompletionClientCapabilities(
-            completion_item=lsp.ClientCompletionItemOptions(
-                snippet_support=False, documentation_format=[lsp.MarkupKind.PlainText]
-            )
-        ),
-    ),
-)

@@ -13,15 +13,17 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from lsprotocol import types as lsp
 from pygls.workspace import PositionCodec
 
-from tools.lsp import tsserver
+from tools.lsp import memory, tsserver
 from tools.lsp.client import Client, Crashed, Refused, TimedOut
 from tools.lsp.servers import ServerSpec, find_server
+from tools.workspace import to_lf
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +33,8 @@ MAX_OPEN = 48
 """Documents kept open; the longest unused is closed first."""
 INDEX_BEGIN_S = 3.0
 """A server that will read the whole workspace says so within this time of its start, or has nothing to read."""
+OWN_PACE_S = 1.0
+"""A server that reads changed files when it gets to it does so within this time, or the file is none of its own."""
 _HANGS = 3
 """This many time-outs in a row count as a crash."""
 _RETRY = {lsp.LSPErrorCodes.ServerCancelled.value, lsp.LSPErrorCodes.ContentModified.value}
@@ -62,18 +66,24 @@ class Connection:
         start_s: float = START_S,
         *,
         trusted: bool = True,
+        memory_mb: int | None = None,
     ) -> None:
-        """`trusted`: as for `Client`."""
+        """`trusted`, `memory_mb`: as for `Client` (None: `memory.bound_mb`)."""
         self.spec = spec
         self._root = root
         self._python = python
         self._start_s = start_s
         self._trusted = trusted
+        self._memory_mb = memory_mb or memory.bound_mb()
         self._client: Client | None = None
         self._starting: asyncio.Task[Client] | None = None
         self._documents: dict[str, _Document] = {}
         self._accepted: dict[str, tuple[int, list[lsp.Diagnostic]]] = {}
         """Unversioned publishes by URI, with the version that they were taken for."""
+        self._unseen: set[Path] = set()
+        """Files that changed under a server that reads them when it gets to it."""
+        self._disk: Callable[[Path], str | None] = lambda _path: None
+        self._prompt = not (spec.ready_says or spec.says_when_quiet or spec.shows_text)
         self._version = 0
         self._starts_left = 2
         self._hangs = 0
@@ -106,13 +116,16 @@ class Connection:
             )
         while self._starts_left > 0:
             self._starts_left -= 1
-            client = Client(self.spec, program, self._root, self._python, trusted=self._trusted)
+            client = Client(
+                self.spec, program, self._root, self._python, trusted=self._trusted, memory_mb=self._memory_mb
+            )
             try:
                 await client.start(self._start_s)
             except TimedOut as exc:
                 raise self._give_up(str(exc), f"run `{' '.join(self.spec.argv)}` by hand to see why") from exc
             except (Crashed, Refused) as exc:
                 reason = str(exc)
+                self._check_memory(client)
                 continue
             self._client = client
             for uri, document in self._documents.items():
@@ -125,7 +138,14 @@ class Connection:
             return ""
         client, self._client = self._client, None
         await client.kill()
+        self._check_memory(client)
         return client.last_words()
+
+    def _check_memory(self, client: Client) -> None:
+        """No second try: it would take as much again. Raises Unavailable."""
+        if client.over_memory:
+            message = f"{self.spec.name} was ended, since it took more than {self._memory_mb} MB of memory"
+            raise self._give_up(message, memory.fix(self._memory_mb))
 
     def _give_up(self, message: str, fix: str) -> Unavailable:
         log.warning("%s; %s", message, fix)
@@ -151,7 +171,8 @@ class Connection:
 
         A document that is neither wanted nor on disk is closed.
         """
-        names = {path.as_uri(): path for path in wanted}
+        self._disk = disk
+        names = {uri_of(path): path for path in wanted}
         for uri in [u for u in self._documents if u not in names]:
             text = disk(path_of(uri))
             if text is None:
@@ -202,6 +223,7 @@ class Connection:
         self._documents.pop(uri, None)
         if self._client is not None:
             self._shut(self._client, uri)
+            self._unseen.add(path_of(uri))
 
     @staticmethod
     def _shut(client: Client, uri: str) -> None:
@@ -211,8 +233,9 @@ class Connection:
     def tell_changes(self, changes: Mapping[Path, lsp.FileChangeType]) -> None:
         """What commands did on disk."""
         self._version += 1 if changes else 0
+        self._unseen |= changes.keys()
         if self._client is not None and changes:
-            events = [lsp.FileEvent(uri=p.as_uri(), type=kind) for p, kind in changes.items()]
+            events = [lsp.FileEvent(uri=uri_of(p), type=kind) for p, kind in changes.items()]
             self._client.tell(
                 lsp.WORKSPACE_DID_CHANGE_WATCHED_FILES, lsp.DidChangeWatchedFilesParams(changes=events)
             )
@@ -228,11 +251,15 @@ class Connection:
         while True:
             client = await self._ready_by(end)
             try:
+                await self._caught_up(client, end)
+            except Crashed:
+                continue
+            try:
                 result = await client.ask(method, params, max(0.0, end - time.monotonic()))
             except Crashed:
                 continue  # `_start` counts, and gives up
             except TimedOut:
-                await self._count_hang()
+                await self.count_hang()
                 raise
             except Refused as exc:
                 if exc.code not in _RETRY:
@@ -240,7 +267,55 @@ class Connection:
                 await asyncio.sleep(0.02)
                 continue
             self._hangs = 0
-            return result
+            if client.ready or not self.spec.says_when_quiet:
+                return result
+
+    def ask_here(self, method: str, params: Callable[[PositionCodec], Any], timeout_s: float) -> Any:
+        """As `ask`, without the loop, of a server that is up: another thread's question. Raises as `Client.ask`."""
+        assert self._client is not None
+        result = self._client.ask_here(method, params(_codec(self._client)), timeout_s)
+        self._hangs = 0
+        return result, _codec(self._client)
+
+    def settled(self, wanted: Mapping[Path, str], disk: Callable[[Path], str | None]) -> bool:
+        """The server is up and has these texts already, and those on disk of what else is open: `settle` would tell
+        it nothing. False for servers that are not ready at once."""
+        if self._client is None or not self._client.alive or self._starting is not None or not self._prompt:
+            return False
+        if not all(uri_of(path) in self._documents for path in wanted):
+            return False
+        open_ = ((path_of(uri), document.text) for uri, document in self._documents.items())
+        return all((wanted[path] if path in wanted else disk(path)) == text for path, text in open_)
+
+    async def _caught_up(self, client: Client, end: float) -> None:
+        """Wait until the server has read the workspace, and what changed in it. Raises TimedOut, Crashed, Refused."""
+        while self.spec.says_when_quiet and not client.ready:
+            left = end - time.monotonic()
+            if left <= 0:
+                raise TimedOut(f"{self.spec.name} is still reading the workspace")
+            await self._woken(client, client.news, left)
+        if not self.spec.shows_text:
+            self._unseen.clear()
+        unknown_until = time.monotonic() + OWN_PACE_S
+        while self._unseen:
+            path = min(self._unseen)
+            shown = await self._shown(client, path, end)
+            document = self._documents.get(uri_of(path))
+            text = document.text if document else self._disk(path)
+            foreign = shown is None and time.monotonic() > unknown_until
+            if foreign or shown == (None if text is None else to_lf(text)):
+                self._unseen.discard(path)
+            else:
+                await asyncio.sleep(0.005)
+
+    async def _shown(self, client: Client, path: Path, end: float) -> str | None:
+        """A file's text as the server has it; None for a file that it does not know."""
+        params = lsp.TextDocumentIdentifier(uri_of(path))
+        try:
+            text = await client.ask(self.spec.shows_text, params, max(0.0, end - time.monotonic()))
+        except Refused as exc:
+            return "\0" if exc.code in _RETRY else None
+        return str(text)
 
     async def _ready_by(self, end: float) -> Client:
         try:
@@ -248,7 +323,9 @@ class Connection:
         except TimeoutError:
             raise TimedOut(f"{self.spec.name} is still starting") from None
 
-    async def _count_hang(self) -> None:
+    async def count_hang(self) -> None:
+        if self._client is not None and time.monotonic() - self._client.began < self.spec.warms_up_s:
+            return
         self._hangs += 1
         if self._hangs >= _HANGS and self._client is not None:
             self._hangs = 0
@@ -257,7 +334,7 @@ class Connection:
     async def diagnose(self, path: Path, timeout_s: float) -> tuple[int, list[lsp.Diagnostic]]:
         """(version, diagnostics) of the document as settled: pulled, else waited for."""
         end = time.monotonic() + timeout_s
-        uri = path.as_uri()
+        uri = uri_of(path)
         while True:
             client = await self._ready_by(end)
             if self.spec.pulls_by_command:
@@ -307,7 +384,7 @@ class Connection:
             if latest is not None and quiet is not None and quiet <= left and not woken:
                 self._accepted[uri] = version, list(latest[1])
                 return self._accepted[uri]
-        await self._count_hang()
+        await self.count_hang()
         raise TimedOut(f"{self.spec.name} published nothing about version {version} in time")
 
     def _refresh(self, client: Client, uri: str) -> None:
@@ -358,10 +435,19 @@ class Connection:
         return bool(getattr(client.capabilities, capability))
 
     async def codec(self, timeout_s: float) -> PositionCodec:
-        client = await self._ready_by(time.monotonic() + timeout_s)
-        return PositionCodec(client.capabilities.position_encoding or lsp.PositionEncodingKind.Utf16)
+        return _codec(await self._ready_by(time.monotonic() + timeout_s))
 
 
+def _codec(client: Client) -> PositionCodec:
+    return PositionCodec(client.capabilities.position_encoding or lsp.PositionEncodingKind.Utf16)
+
+
+@lru_cache(maxsize=4096)
+def uri_of(path: Path) -> str:
+    return path.as_uri()
+
+
+@lru_cache(maxsize=4096)
 def path_of(uri: str) -> Path:
     from pygls.uris import to_fs_path
 

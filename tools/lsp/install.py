@@ -1,8 +1,9 @@
 """Getting language servers (room `tools/`).
 
 In: a row of the table. Out: the command that installs it, or it done: Python wheels into our own environment, npm
-packages into a folder of our own, never into a repo and never globally. Not covered: servers that come with the
-tool chain of their language (gopls, rust-analyzer): the command is told, and is the user's to run.
+packages and Debian's (`debian`) into a folder of our own, never into a repo and never globally. Not covered: gopls and
+rust-analyzer where there is no apt with a Debian mirror: the command of their language's tool chain is told, and is the
+user's to run.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tools.contract import ToolFault
+from tools.lsp import debian
 from tools.lsp.places import servers_dir
 from tools.lsp.servers import SERVERS, ServerSpec, find_node, find_server
 
@@ -61,6 +63,8 @@ def install(name: str) -> Path:
     Raises:
         ToolFault: as `install_command`, or the command failed.
     """
+    if debian.offers(name):
+        return debian.install(name)
     command = install_command(name)
     servers_dir().mkdir(parents=True, exist_ok=True)
     try:

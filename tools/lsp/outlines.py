@@ -32,6 +32,10 @@ _KINDS: dict[lsp.SymbolKind, Kind] = {
 }  # fmt: skip
 _NAME = re.compile(r"[\w$#@~][\w$#@~<>=!+*/%^&|,\[\]() -]*")
 """Editors are also told of callbacks and anonymous things, in words that are no names."""
+_RECEIVER = re.compile(r"\(\*?(\w+)(?:\[[^\]]*\])?\)\.(\w+)")
+"""gopls: `(*Shape).area`."""
+_IMPL = re.compile(r"impl\b(?:.* for )? *[&*]*(?:'?\w+ )*(?:\w+::)*(\w+)(?: where .*)?")
+"""rust-analyzer: `impl fmt::Display for Shape`, type parameters taken off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +69,7 @@ class Outlines:
         """What the server said about this text, in our form."""
         if is_python(file.name):
             return _python(shown, text)
-        self._held[file, text] = outlined(shown, found, column)
+        self._held[file, text] = outlined(shown, text, found, column)
         while len(self._held) > _HELD:
             self._held.popitem(last=False)
         return [one.symbol for one in self._held[file, text]]
@@ -93,11 +97,26 @@ def _python_name(text: str, symbol: Symbol) -> tuple[int, int]:
     return symbol.start_line, 0
 
 
-def outlined(path: str, found: Sequence[Any], column: ToColumn) -> list[Outlined]:
+def outlined(path: str, text: str, found: Sequence[Any], column: ToColumn) -> list[Outlined]:
     """From documentSymbol, nested or flat."""
     if found and isinstance(found[0], lsp.SymbolInformation):
-        return _numbered([_flat(path, item, column) for item in found])
-    return _numbered(list(_nested(path, found, "", "other", column)))
+        told = [_flat(path, item, column) for item in found]
+    else:
+        told = list(_nested(path, found, "", "other", column))
+    lines = split_lines(text)
+    return _numbered([replace(one, symbol=_bare(one.symbol, one.line, lines)) for one in told])
+
+
+def _bare(symbol: Symbol, name_line: int, lines: list[str]) -> Symbol:
+    """Without the comment that rust-analyzer counts to a definition: its documentation stands before it."""
+    start, block = symbol.start_line, False
+    for line in (text.strip() for text in lines[start - 1 : name_line - 1]):
+        block = block or line.startswith("/*")
+        if not (block or line.startswith("//")):
+            break
+        block = block and not line.endswith("*/")
+        start += 1
+    return replace(symbol, start_line=start)
 
 
 def holder(among: Iterable[Symbol], line: int) -> Symbol | None:
@@ -111,6 +130,10 @@ def _nested(
 ) -> Iterator[Outlined]:
     for item in sorted(found, key=lambda i: (i.range.start.line, i.range.start.character)):
         kind = _KINDS.get(item.kind, "other")
+        if owner := _implemented(item.name):
+            # No definition of its own: what it holds belongs to the type.
+            yield from _nested(path, item.children or [], f"{outer}{owner}.", "class", column)
+            continue
         name = _plain(item.name)
         if not name or (inside in ("function", "method") and kind in ("variable", "other")):
             # Not a name of ours, but what it holds may be.
@@ -133,9 +156,21 @@ def _flat(path: str, item: Any, column: ToColumn) -> Outlined:
 
 
 def _plain(name: str) -> str:
-    """`Shape::area` → `Shape.area`; "" for what is no name."""
+    """`Shape::area`, `(*Shape).area` → `Shape.area`; "" for what is no name."""
+    if method := _RECEIVER.fullmatch(name):
+        return ".".join(method.groups())
     dotted = re.sub(r"<[^<>]*>(?=::)", "", name).replace("::", ".")
     return dotted if all(_NAME.fullmatch(part) for part in dotted.split(".")) and " " not in name else ""
+
+
+def _implemented(name: str) -> str:
+    """The type that a Rust `impl` is of; "" for anything else."""
+    if not name.startswith("impl"):
+        return ""
+    while (plain := re.sub(r"<[^<>]*>", "", name)) != name:
+        name = plain
+    found = _IMPL.fullmatch(name)
+    return found.group(1) if found else ""
 
 
 def _symbol(path: str, name_path: str, kind: Kind, where: lsp.Range) -> Symbol:

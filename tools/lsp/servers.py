@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
+from sandbox.contained import why_not_contained
 from sandbox.interpreters import grants, workspace_policy
 from tools.codeindex import suffixes
 from tools.contract import ToolFault
-from tools.lsp import clangd, tsserver
+from tools.lsp import clangd, gopls, rust, tsserver
 from tools.lsp.places import servers_dir
 
 Settings = Mapping[str, Any]
@@ -65,6 +66,14 @@ class ServerSpec:
     ready_says: str = ""
     """A pattern of the log message by which the server tells that it has found the workspace's files: questions
     about all of it wait for it, since before it some servers answer "nothing"."""
+    says_when_quiet: bool = False
+    """It tells by `experimental/serverStatus` whether it has read the workspace: what it says before that, or while
+    it reads again, is no answer."""
+    warms_up_s: float = 0.0
+    """Its first answers may take longer than a question: time-outs within this time of its start are no hang."""
+    shows_text: str = ""
+    """A request that gives the text of a file as the server has it. For servers that read changed files when they get
+    to it: a change on disk counts once this tells it."""
     anchored: bool = False
     """Knows no workspace without an open document: one is opened for questions about all of it."""
     knows_all: Callable[[Path], bool] = lambda _root: True
@@ -72,9 +81,11 @@ class ServerSpec:
     companion: str = ""
     """A file, relative to the program's own place, without which it is not installed."""
     runs_repo_code: bool = False
-    """Runs build tools of the repo: never chosen without being named."""
+    """Runs build tools of the repo: chosen without being named only where it is contained."""
     writes: Callable[[Path], tuple[Path, ...]] = lambda _root: ()
     """(workspace) → directories that it keeps something in, which exist."""
+    environment: Callable[[Path], Mapping[str, str]] = lambda _root: {}
+    """(workspace) → variables that it gets besides those of `environment`."""
     tested: bool = False
     """Covered by the conformance tests."""
 
@@ -152,11 +163,14 @@ _TABLE = (
     ),
     ServerSpec(
         "gopls", ("gopls",), {".go": "go"}, "go install golang.org/x/tools/gopls@latest",
-        runs_repo_code=True,
+        options=gopls.options, settings=gopls.settings, environment=gopls.environment,
+        writes=gopls.writes, warms_up_s=60.0, runs_repo_code=True, tested=True,
     ),
     ServerSpec(
         "rust-analyzer", ("rust-analyzer",), {".rs": "rust"}, "rustup component add rust-analyzer",
-        indexes=lambda _root: True, runs_repo_code=True,
+        options=rust.options, settings=rust.settings, environment=rust.environment, writes=rust.writes,
+        says_when_quiet=True, warms_up_s=60.0, shows_text="rust-analyzer/viewFileText",
+        runs_repo_code=True, tested=True,
     ),
 )  # fmt: skip
 
@@ -164,11 +178,12 @@ SERVERS: dict[str, ServerSpec] = {spec.name: spec for spec in _TABLE}
 DEFAULT = ("ty", "ruff")
 
 
-def servers_for_file(path: str) -> tuple[str, ...]:
+def servers_for_file(path: str, root: Path) -> tuple[str, ...]:
     """The rows to ask about one file, installed or not: what is absent then says how to get it.
 
     Raises:
-        ToolFault: nobody reads it, or only a server that runs code of the repo and so has to be named.
+        ToolFault: nobody reads it, or only a server that runs code of the repo, cannot be contained here, and so has
+            to be named.
     """
     suffix = Path(path).suffix
     if suffix in _PYTHON:
@@ -178,20 +193,27 @@ def servers_for_file(path: str) -> tuple[str, ...]:
         raise ToolFault(
             f"no language server of the table reads {suffix or path!r}", fix=f"known are {_known()}"
         )
-    if spec.runs_repo_code:
-        message = f"{spec.name} runs build tools of the repository, so it is asked only where it is named"
+    if spec.runs_repo_code and not _contains(root):
+        message = f"{spec.name} runs build tools of the repository, and cannot be contained here"
         raise ToolFault(message, fix=f"where you trust the repository: --server {spec.name}")
     return (spec.name,)
 
 
 def servers_for(root: Path) -> tuple[str, ...]:
-    """The default rows, and those of the other languages that the repo holds; none that runs code of the repo."""
+    """The default rows, and those of the other languages that the repo holds."""
     held = suffixes(root)
-    return DEFAULT + tuple(
-        s.name
-        for s in _TABLE
-        if not s.runs_repo_code and s.languages is not _PYTHON and held & set(s.languages)
-    )
+    rows = [s for s in _TABLE if s.languages is not _PYTHON and held & set(s.languages)]
+    return DEFAULT + tuple(s.name for s in rows if not s.runs_repo_code or _contains(root))
+
+
+def _contains(root: Path) -> bool:
+    """Servers for this workspace will run in name spaces of their own."""
+    return not trusting() and why_not_contained(root) is None
+
+
+def trusting() -> bool:
+    """The user says that servers may run among their own processes."""
+    return bool(os.environ.get("FORKLOCK_TRUSTED"))
 
 
 def _known() -> str:
@@ -206,7 +228,8 @@ def find_program(name: str) -> Path | None:
     """
     if os.sep in name:
         return Path(name) if os.access(name, os.X_OK) else None
-    own = os.pathsep.join((str(Path(sys.prefix) / "bin"), str(servers_dir() / "node_modules" / ".bin")))
+    ours = (Path(sys.prefix) / "bin", servers_dir() / "node_modules" / ".bin", servers_dir() / "bin")
+    own = os.pathsep.join(str(folder) for folder in ours)
     absolute = os.pathsep.join(p for p in os.get_exec_path() if Path(p).is_absolute())
     found = shutil.which(name, path=own) or shutil.which(name, path=absolute)
     return Path(found) if found else None

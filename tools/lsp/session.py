@@ -9,12 +9,11 @@ make in files nobody asks about, until `sync` is told.
 from __future__ import annotations
 
 import atexit
-import os
 import weakref
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from lsprotocol import types as lsp
 
@@ -27,7 +26,7 @@ from tools.lsp.changes import Changes
 from tools.lsp.connection import START_S, path_of
 from tools.lsp.names import Names
 from tools.lsp.outlines import holder
-from tools.lsp.servers import DEFAULT, SERVERS, ServerSpec
+from tools.lsp.servers import DEFAULT, SERVERS, ServerSpec, trusting
 from tools.lsp.verdicts import merge, unknown
 
 ANSWER_S = 10.0
@@ -50,6 +49,7 @@ def open_intel(
     start_s: float = START_S,
     max_chars: int = MAX_CHARS,
     trusted: bool | None = None,
+    memory_mb: int | None = None,
 ) -> Intel:
     """Start the servers in the background and take the present state of the files as the baseline.
 
@@ -60,7 +60,8 @@ def open_intel(
 
     Servers run in name spaces of their own, where bubblewrap can do that: they have no network, write nothing, and see
     the workspace, their own programs and the interpreter's packages. `trusted` (None: whether FORKLOCK_TRUSTED is
-    set) runs them among our own processes.
+    set) runs them among our own processes. Each may take `memory_mb` MiB, its children included (None: as
+    `memory.bound_mb` has it), and is ended where it takes more.
 
     Raises:
         ToolFault: no such folder, or a server name that is not in the table.
@@ -73,7 +74,7 @@ def open_intel(
     specs = [SERVERS[name] for name in servers]
     root = root.resolve()
     if trusted is None:
-        trusted = bool(os.environ.get("FORKLOCK_TRUSTED"))
+        trusted = trusting()
     return Intel(
         root,
         specs,
@@ -83,6 +84,7 @@ def open_intel(
         start_s=start_s,
         max_chars=max_chars,
         trusted=trusted or why_not_contained(root) is not None,
+        memory_mb=memory_mb,
     )
 
 
@@ -98,10 +100,13 @@ class Intel:
         start_s: float = START_S,
         max_chars: int = MAX_CHARS,
         trusted: bool = True,
+        memory_mb: int | None = None,
     ) -> None:
         self.root = root
         self._max_chars = max_chars
-        self._asker = Asker(root, specs, python, timeout_s, start_s, warm, trusted=trusted)
+        self._asker = Asker(
+            root, specs, python, timeout_s, start_s, warm, trusted=trusted, memory_mb=memory_mb
+        )
         self._names = Names(self._asker, max_chars)
         self.calls = Calls(self._asker, self._names, self._spot_of, max_chars)
         """Who calls a definition, what it calls."""
@@ -243,7 +248,7 @@ class Intel:
         symbol, text = found
         return self.hover(symbol.path, *self._names.place(symbol, text), max_chars=max_chars)
 
-    def _told(self, symbol: Symbol, text: str) -> tuple[Location, tuple[str, ...]]:
+    def _told(self, symbol: Symbol, text: str) -> answers.Told:
         return answers.told_symbol(symbol, text, *self._names.place(symbol, text))
 
     # --- diagnostics -----------------------------------------------------------------------------
@@ -338,38 +343,51 @@ class Intel:
         if isinstance(found, LookupAnswer):
             return found
         overlay = {file: text} if text is not None and (file := self._asker.inside(path)) else {}
-        told = {}
+        files: dict[str, _File] = {}
+        told, asked = {}, set[str]()
         with self._asker.lock:
-            asked: set[str] = set()
             for place in answers.as_list(found.result):
-                spot = self._spot_of(place, found.codec, overlay, asked)
-                told[place.uri, spot.line, spot.column] = tell(spot)
-        ordered = [told[key] for key in sorted(told, key=self._near_first)]
+                if place.uri not in files:
+                    files[place.uri] = self._file_of(place.uri, overlay, asked)
+                spot = _spot(files[place.uri], place, found.codec)
+                # What is of the workspace comes first.
+                told[spot.path.startswith("/"), place.uri, spot.line, spot.column] = tell(spot)
+        ordered = [told[key] for key in sorted(told)]
         return answers.noted(answers.pack(ordered, max_chars or self._max_chars), found.note)
 
-    def _spot_of(
-        self, place: Any, codec: Any, overlay: Mapping[Path, str] | None = None, asked: set[str] | None = None
-    ) -> answers.Spot:
-        """The place that a server means. `asked` counts the files whose outline this answer has cost."""
-        file = path_of(place.uri)
-        held = (overlay or {}).get(file)
+    def _spot_of(self, place: Any, codec: Any) -> answers.Spot:
+        """The place that a server means."""
+        return _spot(self._file_of(place.uri, {}, set()), place, codec)
+
+    def _file_of(self, uri: str, overlay: Mapping[Path, str], asked: set[str]) -> _File:
+        """`asked`: the files whose outline this answer has cost."""
+        file = path_of(uri)
+        held = overlay.get(file)
         text = held if held is not None else self._asker.sources.read(file) or ""
-        where = getattr(place, "range", None)
-        start = where.start if where else lsp.Position(0, 0)
         shown = answers.shown_path(file, self.root)
         known: Any = self._asker.outlines.known(file, shown, text)
         if known is None and len(text) > FOREIGN and not file.is_relative_to(self.root):
             known = []
-        if known is None and (asked is None or len(asked | {place.uri}) <= OUTLINED):
+        if known is None and len(asked) < OUTLINED:
+            asked.add(uri)
             known = self._asker.symbols(file, text)
-            if asked is not None:
-                asked.add(place.uri)
-        line, column = start.line + 1, answers.to_column(text, start, codec)
-        around = holder(known, line) if isinstance(known, list) else None
-        return answers.Spot(shown, text, line, column, around)
+        return _File(shown, text, known if isinstance(known, list) else [])
 
-    def _near_first(self, key: tuple[str, int, int]) -> tuple[bool, str, int, int]:
-        return (not path_of(key[0]).is_relative_to(self.root), *key)
+
+class _File(NamedTuple):
+    """A file that a server's answer names."""
+
+    shown: str
+    text: str
+    symbols: list[Symbol]
+    """None known: []."""
+
+
+def _spot(file: _File, place: Any, codec: Any) -> answers.Spot:
+    where = getattr(place, "range", None)
+    start = where.start if where else lsp.Position(0, 0)
+    line, column = start.line + 1, answers.to_column(file.text, start, codec)
+    return answers.Spot(file.shown, file.text, line, column, holder(file.symbols, line))
 
 
 def _text_answer(lines: Sequence[str], max_chars: int) -> LookupAnswer:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from lsprotocol.types import FileChangeType
@@ -57,6 +57,22 @@ class Sources:
                 return None
             held = self._texts[path] = (stat, text)
         return held[1]
+
+    def once(self) -> Callable[[Path], str | None]:
+        """`read` that looks at each file once."""
+        seen: dict[Path, str | None] = {}
+
+        def text(path: Path) -> str | None:
+            if path not in seen:
+                seen[path] = self.read(path)
+            return seen[path]
+
+        return text
+
+    @property
+    def changed(self) -> bool:
+        """`take_changes` has something to tell."""
+        return bool(self._untold)
 
     def files(self) -> list[Path]:
         """Source files known so far, sorted."""
