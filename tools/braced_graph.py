@@ -1,9 +1,9 @@
 """Which definitions a piece of code in a language with braces leads to, by name.
 
 Comes in: an index, a file and a range of its lines. Goes out: the definitions that are called or named there, with how
-sure that is: a member of the receiver's own class or of a variable's written type, a name of the same file or folder,
-or the only one in the repo. Not covered: types that are inferred, names that an import changes, and what a local
-variable hides.
+sure that is: a member of the receiver's own class or of a variable's type, a name of the same file or folder, or one of
+few in the repo. A variable's type is what is written where it is made, what the function that makes it says, or what it
+is called like. Not covered: types that are inferred, names that an import changes, and what a local variable hides.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ _MADE = re.compile(
     r"\b(?P<var>\w+)\s*(?::=|=|:\s*[\w<>\[\]]+\s*=)\s*(?:new\s+|&|&mut\s+)?(?P<type>[A-Z]\w*)\s*(?:[({<]|::)"
     r"|\b(?P<of>[A-Z]\w*)\s*[&*]?\s+[&*]?(?P<name>\w+)\s*[;({=,)]|\b(?P<arg>\w+)\s*:\s*&?(?:mut\s+)?(?P<its>[A-Z]\w*)"
 )
+_FROM = re.compile(r"\b(\w+)(?:\s*,\s*\w+)*\s*(?::=|=)\s*(?:await\s+)?(?:[\w$]+\.)*([\w$]+)\(")
+_RETURNED = re.compile(r"(?:\)\s*\(?\*?|->\s*&?(?:\w+<)?|\):\s*(?:Promise<)?)([A-Z]\w*)")
 _WINDOW = 120
 
 
@@ -60,7 +62,7 @@ def braced_calls(index: CodeIndex, path: str, start_line: int, end_line: int) ->
     parsed = parse_tree(suffix, text)
     known = outline(suffix, text)
     inside = next((d for d in known if d.start_line <= start_line and end_line <= d.end_line), None)
-    made = _made("\n".join(text.split("\n")[start_line - 1 : end_line]))
+    made = _made(index, "\n".join(text.split("\n")[start_line - 1 : end_line]))
     if inside is not None and inside.node.type == "method_declaration":  # Go names its receiver
         made |= {
             found[1]: inside.container for found in re.finditer(r"^func \((\w+) ", _line(parsed, inside))
@@ -74,13 +76,21 @@ def braced_calls(index: CodeIndex, path: str, start_line: int, end_line: int) ->
     return found
 
 
+def _returned(index: CodeIndex, name: str) -> str:
+    """The type that the signature of the only function of that name ends in; "" where none is written there."""
+    places = [(p, h) for p, h in index.defined.get(name, ()) if h.kind != "class" and _family(p) >= 0]
+    told = {index.files[path].signature(head).partition("(")[2] for path, head in places[:MANY]}
+    types = {match[1] for one in told if (match := _RETURNED.search(f"({one}"))}
+    return next(iter(types)) if len(types) == 1 else ""
+
+
 def _line(parsed: Parsed, one: Braced) -> str:
     return parsed.text(one.node).partition("\n")[0]
 
 
-def _made(code: str) -> dict[str, str]:
-    """Variables and the type that is written where they are made or declared."""
-    found: dict[str, str] = {}
+def _made(index: CodeIndex, code: str) -> dict[str, str]:
+    """Variables and the type that is written where they are made or declared, or by the function that makes them."""
+    found = {name: kind for name, maker in _FROM.findall(code) if (kind := _returned(index, maker))}
     for match in _MADE.finditer(code):
         name = match["var"] or match["name"] or match["arg"]
         found.setdefault(name, match["type"] or match["of"] or match["its"])
@@ -117,23 +127,28 @@ def _resolve(
     places = [(where, head) for where, head in index.defined.get(mention.name, ()) if _family(where) == own]
     if not places:
         return []
-    owner = (
-        scope.rpartition(".")[2]
-        if mention.receiver in _SELF
-        else made.get(mention.receiver, mention.receiver)
-    )
+    receiver = made.get(mention.receiver) or _returned(index, mention.receiver) or mention.receiver
+    owner = scope.rpartition(".")[2] if mention.receiver in _SELF else receiver
     if owner and owner != "?":
         held = [(w, h) for w, h in places if f".{h.name_path}".endswith(f".{owner}.{mention.name}")]
         if held:
             return [(where, head, 1.0 / len(held)) for where, head in held]
         if mention.receiver in _SELF and not mention.called:
             return []
+        alike = [(w, h) for w, h in places if _owner(h).lower() == owner.lower()]  # `route.match` of `Route`
+        if alike:
+            return [(where, head, 0.8 / len(alike)) for where, head in alike]
     if not mention.receiver:
         return _bare(path, mention, places)
     others = [(w, h) for w, h in places if not index.files[w].is_test]
     if not mention.called or not 0 < len(others) <= MANY:
         return []
     return [(where, head, 0.8 / len(others)) for where, head in others]
+
+
+def _owner(head: Head) -> str:
+    """The name of the class or module that holds it."""
+    return head.name_path.rpartition(".")[0].rpartition(".")[2]
 
 
 def _bare(path: str, mention: Mention, places: list[tuple[str, Head]]) -> list[tuple[str, Head, float]]:

@@ -59,6 +59,8 @@ class Graph:
 
     index: CodeIndex
     _scopes: dict[str, _Scope] = field(default_factory=dict)
+    _calls: dict[tuple[str, int, int], list[Target]] = field(default_factory=dict)
+    """Of definitions in languages with braces, by path and lines: tests share what they call."""
 
     def scope(self, path: str) -> _Scope:
         if path not in self._scopes:
@@ -68,8 +70,11 @@ class Graph:
     def calls(self, path: str, definition: Definition) -> list[Target]:
         """What a definition leads to, in source order."""
         if is_braced(path):
-            hits = braced_calls(self.index, path, definition.start_line, definition.end_line)
-            return [Target(hit.path, hit.name_path, hit.surety, hit.line) for hit in hits]
+            key = (path, definition.start_line, definition.end_line)
+            if key not in self._calls:
+                hits = braced_calls(self.index, *key)
+                self._calls[key] = [Target(hit.path, hit.name_path, hit.surety, hit.line) for hit in hits]
+            return self._calls[key]
         return self.targets(path, definition.node, definition.name_path) if definition.node else []
 
     def is_test(self, path: str, name_path: str = "") -> bool:

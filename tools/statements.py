@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from tools.outline import last_row
+from tools.syntax import ast_of
 from tools.trees import SUFFIXES, Parsed, first_flaw, parse_tree
 from tools.workspace import PYTHON_SUFFIXES
 
@@ -64,7 +65,7 @@ def program_words(suffix: str, text: str) -> str:
     """A file's text, equal for the same program; the text itself where it does not parse."""
     if suffix in PYTHON_SUFFIXES:
         try:
-            return ast.dump(ast.parse(text))
+            return ast.dump(ast_of(text))
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             return text
     if suffix in SUFFIXES and first_flaw(suffix, text) is None:
@@ -77,7 +78,7 @@ def program_words(suffix: str, text: str) -> str:
 
 def _python(code: str) -> Shape | None:
     try:
-        tree = ast.parse(code)
+        tree = ast_of(code)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
     found = [node for node in ast.walk(tree) if isinstance(node, ast.stmt)]

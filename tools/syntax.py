@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ast
 import json
+import threading
 import tomllib
 import warnings
 from dataclasses import dataclass
@@ -51,6 +52,16 @@ def check_syntax(path: str, text: str) -> SyntaxProblem | None:
             return None
 
 
+_ONE_AT_A_TIME = threading.Lock()
+"""CPython 3.11 counts the depth of trees being made in one place for all threads, and raises SystemError."""
+
+
+def ast_of(text: str) -> ast.Module:
+    """`ast.parse`, from any thread."""
+    with _ONE_AT_A_TIME:
+        return ast.parse(text)
+
+
 @lru_cache(maxsize=256)
 def parse(text: str) -> ast.Module | SyntaxProblem:
     """The tree of Python text (LF line ends), or why there is none. Cached; do not change the tree."""
@@ -64,7 +75,7 @@ def parse_afresh(text: str) -> ast.Module | SyntaxProblem:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            return ast.parse(text)
+            return ast_of(text)
         except SyntaxError as error:
             return _from_error(text, error)
         except (ValueError, RecursionError, MemoryError, OverflowError) as error:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ast
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from real_files import real_files
 
-from tools.syntax import check_syntax
+from tools.syntax import check_syntax, parse_afresh
 from tools.workspace import to_lf
 
 
@@ -107,6 +110,16 @@ def test_what_is_said_of_real_files_points_into_them() -> None:
 def test_deep_braces_are_no_trap(suffix: str) -> None:
     for text in ("{" * 20_000, "f(" * 20_000, "namespace a{" * 5_000):
         assert check_syntax(f"a{suffix}", text) is not None
+
+
+def test_trees_are_made_in_many_threads_at_once() -> None:
+    """CPython 3.11 raised SystemError now and then."""
+    texts = [
+        f"x{n} = " + "[" * 60 + "]" * 60 + f"\ndef f{n}(a=({n}, (1, (2,)))): return a\n" * 40
+        for n in range(60)
+    ]
+    with ThreadPoolExecutor(8) as pool:
+        assert all(isinstance(tree, ast.Module) for tree in pool.map(parse_afresh, texts * 5))
 
 
 def test_long_chains_do_not_crash() -> None:

@@ -1,0 +1,3 @@
+module example.com/periods
+
+go 1.19
