@@ -33,8 +33,8 @@ from pygls.protocol.json_rpc import JsonRPCResponseMessage
 
 from sandbox.cgroups import Group, make_group
 from sandbox.contained import contained
-from sandbox.contract import SandboxFault
-from sandbox.limits import MemoryWatcher
+from sandbox.contract import Limits, SandboxFault
+from sandbox.limits import TreeWatcher
 from tools.lsp import memory
 from tools.lsp.capabilities import CAPABILITIES
 from tools.lsp.reading import READERS, message
@@ -260,7 +260,8 @@ class Client(BaseLanguageClient):
             self.over_memory = True
             self._signal()
 
-        watcher = MemoryWatcher(self.pid, self._memory_mb, over)
+        bounds = Limits(memory_mb=self._memory_mb, processes=memory.PROCESSES)
+        watcher = TreeWatcher(self.pid, bounds, over)
         while self.alive:
             watcher.tick()
             await asyncio.sleep(memory.LOOK_S)
