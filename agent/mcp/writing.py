@@ -7,7 +7,7 @@ Nothing outside the tree, in `.git` or in `.forklock` is written, and test files
 from __future__ import annotations
 
 import difflib
-from pathlib import Path, PurePosixPath
+import pathlib
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
@@ -135,10 +135,10 @@ class Writing:
             )
 
 
-def _read_by_servers(path: str, root: Path) -> bool:
+def _read_by_servers(path: str, root: pathlib.Path) -> bool:
     from tools.lsp.servers import SERVERS, servers_for
 
-    return any(SERVERS[name].reads(PurePosixPath(path)) for name in servers_for(root))
+    return any(SERVERS[name].reads(pathlib.PurePosixPath(path)) for name in servers_for(root))
 
 
 def _applied(edit: AppliedEdit, intel: Intel | None) -> EditAnswer:
