@@ -33,10 +33,12 @@ import types
 from collections.abc import Callable
 from typing import Any
 
+from evals.driver_child import receive
 from evals.driver_contained import contained
 from evals.driver_filter import install
 from evals.driver_kept import Kept
-from evals.driver_supervisor import Supervisor, receive, sweep
+from evals.driver_left import sweep
+from evals.driver_supervisor import Supervisor
 from evals.driver_wire import (
     EXCEPTION,
     FRESH,

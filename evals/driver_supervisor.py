@@ -8,7 +8,6 @@ from the zygote. Not covered: comparing (outside the sandbox).
 
 from __future__ import annotations
 
-import array
 import builtins
 import contextlib
 import json
@@ -22,7 +21,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from evals.driver_child import CandidateEnded, Child, reply
 from evals.driver_contained import contained
+from evals.driver_left import Place
+from evals.driver_tests import Shared, run_alone
 from evals.driver_wire import (
     EXCEPTION,
     MEMORY,
@@ -31,309 +33,14 @@ from evals.driver_wire import (
     STOCK,
     TIMEOUT,
     WRONG,
-    framed,
     pack,
     read_frame,
     unpack,
-    write_all,
     write_frame,
 )
 
-SHARED_S = 0.5
-"""Seconds (wall clock) that a test may take in a process which other tests share; a longer one is better off alone."""
-
-
-class CandidateEnded(BaseException):
-    """The candidate can answer no more. Not an `Exception`: a check must not catch it."""
-
-    def __init__(self, status: str, reason: str) -> None:
-        super().__init__(reason)
-        self.status, self.reason = status, reason
-
-
-# --- the zygote, seen from here -------------------------------------------------------------------
-
-
-def receive(sock: Any) -> tuple[bytes, list[int]]:
-    """One message and the descriptors that came with it; empty at the end."""
-    size = array.array("i").itemsize
-    message, extra, _, _ = sock.recvmsg(16, 64)
-    fds = array.array("i")
-    for _level, _kind, data in extra:
-        fds.frombytes(data[: len(data) - len(data) % size])
-    return message, list(fds)
-
-
-def reply(ask: Any) -> bytes:
-    """What the zygote answers.
-
-    Raises:
-        EOFError: it died, or could not clean up: nothing more can be trusted here.
-    """
-    said: bytes = ask.recv(16)
-    if not said:
-        raise EOFError
-    return said
-
-
-class Child:
-    """A process of one program, the pipes to and from it, and how it ended. `spare` go to it as 0 and 1."""
-
-    def __init__(self, ask: Any, mode: bytes, job: dict[str, Any], spare: tuple[int, ...] = ()) -> None:
-        self.ask, self.deadline = ask, time.monotonic() + job["wall_s"]
-        self.exit: int | None = None
-        self.signal: int | None = None
-        self.size = job["output_bytes"]
-        self._read = bytearray()
-        self._ahead = memoryview(b"")
-        theirs, self.to = os.pipe()
-        self.back, its = os.pipe()
-        fds = array.array("i", (theirs, its, *spare))
-        ask.sendmsg([mode], [(1, 1, fds)])  # SOL_SOCKET, SCM_RIGHTS
-        self.pid = int.from_bytes(reply(self.ask), "big")
-        for fd in fds:
-            os.close(fd)
-        with contextlib.suppress(BrokenPipeError):
-            write_frame(self.to, job)
-
-    def ended(self, *, now: bool = False) -> bool:
-        """Reap it, with all that it left. False when it had to be ended: after the deadline, or `now`."""
-        in_time = True
-        if self.exit is None and self.signal is None:
-            if now:
-                self._kill()
-            self.ask.send(self.pid.to_bytes(4, "big"))
-            left = max(0.0, self.deadline - time.monotonic())
-            if not select.select([self.ask], [], [], left)[0]:
-                in_time = False
-                self._kill()
-            status = int.from_bytes(reply(self.ask), "big")
-            if os.WIFSIGNALED(status):
-                self.signal = os.WTERMSIG(status)
-            else:
-                self.exit = os.WEXITSTATUS(status)
-        return in_time and not now
-
-    def _kill(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            try:
-                os.killpg(self.pid, signal.SIGKILL)
-            except (ProcessLookupError, PermissionError):  # it has not made its group yet
-                os.kill(self.pid, signal.SIGKILL)
-
-    def close(self) -> None:
-        """End it, whatever it does."""
-        self.ended(now=True)
-        self.hang_up()
-        if self.back >= 0:
-            os.close(self.back)
-            self.back = -1
-
-    def hang_up(self) -> None:
-        if self.to >= 0:
-            os.close(self.to)
-            self.to = -1
-
-    def answer(self, deadline: float) -> Any:
-        """The next frame from it.
-
-        Raises:
-            CandidateEnded: too late, too large, none, or no such frame.
-        """
-        size = int.from_bytes(self._bytes(8, deadline), "big")
-        if size > self.size:
-            raise CandidateEnded(OUTPUT, "too large a result")
-        try:
-            status, value = json.loads(self._bytes(size, deadline))
-            if not isinstance(status, str):
-                raise TypeError
-        except (ValueError, TypeError, RecursionError):
-            raise CandidateEnded(EXCEPTION, "the program spoke on the judge's channel") from None
-        return status, value
-
-    def _bytes(self, count: int, deadline: float) -> bytes:
-        while len(self._read) < count:
-            wait = deadline - time.monotonic()
-            due = [self.to] if self._ahead else []
-            readable, writable, _ = select.select([self.back], due, [], max(0.0, wait))
-            if writable:
-                self._send_some()
-            if not readable:
-                if not writable:
-                    raise CandidateEnded(TIMEOUT, "wall clock")
-                continue
-            part = os.read(self.back, 1 << 16)
-            if not part:
-                raise self.why()
-            self._read += part
-        taken = bytes(self._read[:count])
-        del self._read[:count]
-        return taken
-
-    def send_ahead(self, data: bytes) -> None:
-        """What it gets while we wait for its answers."""
-        self._ahead = memoryview(data)
-        os.set_blocking(self.to, False)
-
-    def _send_some(self) -> None:
-        try:
-            self._ahead = self._ahead[os.write(self.to, self._ahead[: 1 << 16]) :]
-        except BlockingIOError:
-            pass
-        except BrokenPipeError:  # it has ended, which its end of the other pipe tells
-            self._ahead = self._ahead[:0]
-
-    def why(self) -> CandidateEnded:
-        """What to say of a candidate that speaks no more."""
-        if not self.ended():
-            return CandidateEnded(TIMEOUT, "wall clock")
-        if self.signal is not None:
-            return CandidateEnded(*by_signal(self.signal))
-        return CandidateEnded(EXCEPTION, "the program ended before the check did")
-
-    def put(self, value: Any) -> None:
-        """
-        Raises:
-            CandidateEnded: nobody reads it in time.
-        """
-        data = json.dumps(value).encode()
-        view = memoryview(len(data).to_bytes(8, "big") + data)
-        os.set_blocking(self.to, False)
-        while view:
-            try:
-                view = view[os.write(self.to, view) :]
-            except BlockingIOError:
-                wait = self.deadline - time.monotonic()
-                if wait <= 0 or not select.select([], [self.to], [], wait)[1]:
-                    raise CandidateEnded(TIMEOUT, "wall clock") from None
-            except BrokenPipeError:
-                raise self.why() from None
-
-
-# --- stdin and functional tests -------------------------------------------------------------------
-
-
-class Shared:
-    """One process for several tests of a program. It gets all inputs as fast as it takes them, and answers in turn."""
-
-    def __init__(self, ask: Any, job: dict[str, Any], inputs: list[str]) -> None:
-        every = {"cpu_s": job["total_s"], "output_bytes": min(job["output_bytes"] * 2, 1 << 30)}
-        self.child: Child | None = Child(ask, b"n", job | every)
-        self.most = job["output_bytes"]
-        self.child.send_ahead(b"".join(map(framed, inputs)))
-        self._first()
-
-    def _first(self) -> None:
-        if self.child is not None and self._said(self.child.deadline) is None:
-            self.close()
-
-    def _said(self, deadline: float) -> str | None:
-        try:
-            status, text = self.child.answer(deadline) if self.child is not None else ("", "")
-        except CandidateEnded:
-            return None
-        return text if status == OK and isinstance(text, str) and len(text) <= self.most else None
-
-    def run(self, wall_s: float) -> str | None:
-        """The output for the next input; None when this test needs a process of its own, as all after it do."""
-        if self.child is None:
-            return None
-        self.child.deadline = time.monotonic() + min(SHARED_S, wall_s)
-        said = self._said(self.child.deadline)
-        if said is None:
-            self.close()
-        return said
-
-    def close(self) -> None:
-        if self.child is not None:
-            self.child.close()
-            self.child = None
-
-
-def run_alone(ask: Any, job: dict[str, Any], text: str) -> list[str]:
-    """One stdin or functional test in a fresh process: [status, output or reason]."""
-    style = job["style"]
-    spare: tuple[int, ...] = ()
-    outs: list[int] = []
-    if style == "stdin":
-        source = os.memfd_create("stdin")
-        write_all(source, text.encode("utf-8", "surrogatepass"))
-        os.lseek(source, 0, os.SEEK_SET)
-        out, theirs = os.pipe()
-        spare, outs = (source, theirs), [out]
-    child = Child(ask, b"1", job, spare)
-    with contextlib.suppress(CandidateEnded):
-        child.put("" if style == "stdin" else text)
-    child.hang_up()
-    got, ended = gather([*outs, child.back], job["output_bytes"], child.deadline)
-    if ended != OK or not child.ended():
-        ended = ended if ended != OK else TIMEOUT
-    said = got[child.back]
-    child.close()
-    for fd in outs:
-        os.close(fd)
-    return verdict_of(child, ended, got[outs[0]] if outs else b"", said, style)
-
-
-def gather(fds: list[int], limit: int, deadline: float) -> tuple[dict[int, bytes], str]:
-    """Read all pipes to their ends: what came, and OK, TIMEOUT or OUTPUT."""
-    got: dict[int, list[bytes]] = {fd: [] for fd in fds}
-    size, poll = 0, select.poll()
-    for fd in fds:
-        poll.register(fd, select.POLLIN)
-    left = set(fds)
-    while left:
-        wait = deadline - time.monotonic()
-        if wait <= 0:
-            return {fd: b"".join(parts) for fd, parts in got.items()}, TIMEOUT
-        for fd, _ in poll.poll(wait * 1000):
-            part = os.read(fd, 1 << 16)
-            if not part:
-                poll.unregister(fd)
-                left.discard(fd)
-            size += len(part)
-            got[fd].append(part)
-            if size > limit:
-                return {fd: b"".join(parts) for fd, parts in got.items()}, OUTPUT
-    return {fd: b"".join(parts) for fd, parts in got.items()}, OK
-
-
-def verdict_of(child: Child, ended: str, out: bytes, said: bytes, style: str) -> list[str]:
-    """From how a child ended and what it said to [status, output or reason]."""
-    if ended == TIMEOUT:
-        return [TIMEOUT, "wall clock"]
-    if ended == OUTPUT:
-        return [OUTPUT, "too much output"]
-    if child.signal is not None:
-        return by_signal(child.signal)
-    message = parse_said(said)
-    if style == "functional":
-        return message or [EXCEPTION, f"the program ended (exit status {child.exit}) before it answered"]
-    if child.exit:
-        return message or [EXCEPTION, f"exit status {child.exit}"]
-    return [OK, out.decode("utf-8", errors="replace")]
-
-
-def by_signal(number: int) -> list[str]:
-    if number == signal.SIGXCPU:
-        return [TIMEOUT, "CPU time"]
-    if number == signal.SIGKILL:
-        return [MEMORY, "killed by SIGKILL, most likely for its memory"]
-    return [EXCEPTION, f"ended by signal {number}"]
-
-
-def parse_said(said: bytes) -> list[str] | None:
-    """The child's own last words, if they are well formed."""
-    try:
-        if len(said) < 8 or len(said) != 8 + int.from_bytes(said[:8], "big"):
-            return None
-        status, text = json.loads(said[8:])
-    except (ValueError, TypeError, RecursionError):
-        return None
-    return [status, text] if status in (OK, WRONG, EXCEPTION, MEMORY) and isinstance(text, str) else None
-
-
-# --- assert programs ------------------------------------------------------------------------------
+TOLD_EARLY_S = 0.01
+"""Seconds of tests after which whoever reads hears how they went so far, and may say that it is enough."""
 
 
 class Candidate:
@@ -370,12 +77,6 @@ def mirrored(text: str) -> Exception:
         except TypeError:  # UnicodeDecodeError and the like want more
             return RuntimeError(text)
     return RuntimeError(text)
-
-
-# --- programs one after the other -----------------------------------------------------------------
-
-TOLD_EARLY_S = 0.01
-"""Seconds of tests after which whoever reads hears how they went so far, and may say that it is enough."""
 
 
 class Mail:
@@ -574,81 +275,5 @@ class Supervisor:
             place.tidy()
 
 
-class Place:
-    """A folder that programs can write to."""
-
-    def __init__(self, path: str) -> None:
-        self._path = os.path.realpath(path)
-        self._kept = frozenset(os.listdir(path))  # noqa: PTH208
-        self._mode = os.stat(path).st_mode & 0o7777  # noqa: PTH116
-        self._as_made = self._state()
-
-    def _state(self) -> tuple[int, int, int] | None:
-        try:
-            state = os.lstat(self._path)
-        except FileNotFoundError:
-            return None
-        return state.st_ino, state.st_mode, state.st_ctime_ns
-
-    def tidy(self) -> None:
-        """Remove what was not there at first, however deep and whatever its modes: folders are taken apart level by
-        level, as their paths may be too long to name."""
-        if self._state() == self._as_made:
-            return
-        if not os.path.isdir(self._path) or os.path.islink(self._path):  # noqa: PTH112, PTH114 - it was put in its place
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(self._path)  # noqa: PTH108
-            os.mkdir(self._path)  # noqa: PTH102
-        with contextlib.suppress(PermissionError):
-            os.chmod(self._path, self._mode)  # noqa: PTH101
-        left, name = [each for each in os.listdir(self._path) if each not in self._kept], 0  # noqa: PTH208
-        prefix = os.urandom(8).hex()
-        while left:
-            path = f"{self._path}/{left.pop()}"
-            if os.path.islink(path) or not os.path.isdir(path):  # noqa: PTH112, PTH114
-                os.unlink(path)  # noqa: PTH108
-                continue
-            os.chmod(path, 0o700)  # noqa: PTH101
-            for child in os.listdir(path):  # noqa: PTH208
-                if os.path.isdir(f"{path}/{child}") and not os.path.islink(f"{path}/{child}"):  # noqa: PTH112, PTH114
-                    os.chmod(f"{path}/{child}", 0o700)  # noqa: PTH101 - or it cannot be moved
-                name += 1
-                os.rename(f"{path}/{child}", f"{self._path}/{prefix}-{name}")  # noqa: PTH104
-                left.append(f"{prefix}-{name}")
-            os.rmdir(path)  # noqa: PTH106
-        self._as_made = self._state()
-
-
 def _alarm(*_: object) -> None:
     raise CandidateEnded(TIMEOUT, "the check itself ran too long")
-
-
-def sweep() -> bool:
-    """Kill what a program left running; True when nothing is left."""
-    for _ in range(50):
-        try:
-            while os.waitpid(-1, os.WNOHANG)[0]:
-                pass
-        except ChildProcessError:
-            return True
-        for pid in children():
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
-        time.sleep(0.005)
-    return False
-
-
-def children() -> list[int]:
-    """Direct children of this process."""
-    me, found = str(os.getpid()), []
-    for name in filter(str.isdigit, os.listdir("/proc")):  # noqa: PTH208
-        try:
-            with open(f"/proc/{name}/stat", "rb") as file:  # noqa: PTH123
-                parent = file.read().rsplit(b")", 1)[1].split()[1]
-        except (OSError, IndexError):
-            continue
-        if parent.decode() == me:
-            found.append(int(name))
-    return found

@@ -274,7 +274,11 @@ def driver_command() -> tuple[str, ...]:
 
 ISOLATED = "isolated"
 """Tells a driver that all it can write to is its programs'."""
-_DRIVER = ("driver_wire", "driver_contained", "driver_filter", "driver_kept", "driver_supervisor", "driver")
+_DRIVER = (
+    *("driver_wire", "driver_contained", "driver_filter", "driver_kept", "driver_child", "driver_tests"),
+    *("driver_left", "driver_supervisor", "driver"),
+)
+"""In the order in which they import each other."""
 _BOOT = """\
 import base64, marshal, site, sys, types, zlib
 site.setquit(); site.setcopyright(); site.sethelper()

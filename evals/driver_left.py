@@ -1,0 +1,87 @@
+"""evals: what programs leave behind, taken away before the next one: files where they can write, and processes.
+
+Runs inside the sandbox.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+
+
+class Place:
+    """A folder that programs can write to."""
+
+    def __init__(self, path: str) -> None:
+        self._path = os.path.realpath(path)
+        self._kept = frozenset(os.listdir(path))  # noqa: PTH208
+        self._mode = os.stat(path).st_mode & 0o7777  # noqa: PTH116
+        self._as_made = self._state()
+
+    def _state(self) -> tuple[int, int, int] | None:
+        try:
+            state = os.lstat(self._path)
+        except FileNotFoundError:
+            return None
+        return state.st_ino, state.st_mode, state.st_ctime_ns
+
+    def tidy(self) -> None:
+        """Remove what was not there at first, however deep and whatever its modes: folders are taken apart level by
+        level, as their paths may be too long to name."""
+        if self._state() == self._as_made:
+            return
+        if not os.path.isdir(self._path) or os.path.islink(self._path):  # noqa: PTH112, PTH114 - it was put in its place
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self._path)  # noqa: PTH108
+            os.mkdir(self._path)  # noqa: PTH102
+        with contextlib.suppress(PermissionError):
+            os.chmod(self._path, self._mode)  # noqa: PTH101
+        left, name = [each for each in os.listdir(self._path) if each not in self._kept], 0  # noqa: PTH208
+        prefix = os.urandom(8).hex()
+        while left:
+            path = f"{self._path}/{left.pop()}"
+            if os.path.islink(path) or not os.path.isdir(path):  # noqa: PTH112, PTH114
+                os.unlink(path)  # noqa: PTH108
+                continue
+            os.chmod(path, 0o700)  # noqa: PTH101
+            for child in os.listdir(path):  # noqa: PTH208
+                if os.path.isdir(f"{path}/{child}") and not os.path.islink(f"{path}/{child}"):  # noqa: PTH112, PTH114
+                    os.chmod(f"{path}/{child}", 0o700)  # noqa: PTH101 - or it cannot be moved
+                name += 1
+                os.rename(f"{path}/{child}", f"{self._path}/{prefix}-{name}")  # noqa: PTH104
+                left.append(f"{prefix}-{name}")
+            os.rmdir(path)  # noqa: PTH106
+        self._as_made = self._state()
+
+
+def sweep() -> bool:
+    """Kill what a program left running; True when nothing is left."""
+    for _ in range(50):
+        try:
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        except ChildProcessError:
+            return True
+        for pid in children():
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        time.sleep(0.005)
+    return False
+
+
+def children() -> list[int]:
+    """Direct children of this process."""
+    me, found = str(os.getpid()), []
+    for name in filter(str.isdigit, os.listdir("/proc")):  # noqa: PTH208
+        try:
+            with open(f"/proc/{name}/stat", "rb") as file:  # noqa: PTH123
+                parent = file.read().rsplit(b")", 1)[1].split()[1]
+        except (OSError, IndexError):
+            continue
+        if parent.decode() == me:
+            found.append(int(name))
+    return found
