@@ -33,6 +33,7 @@ def _folders() -> list[Path]:
     source = Path(go).resolve().parents[1] / "src" if go else None
     folders = [source / name for name in ("strings", "flag", "container")] if source else []
     folders += [Path(npm).resolve().parents[1] / "lib"] if npm else []
+    folders += [Path(__file__).parents[2] / "examples" / "languages"]
     folders += [Path(sysconfig.get_path("include"))]
     folders += [Path(one) for one in os.environ.get("FORKLOCK_TEST_REPOS", "").split(":") if one]
     return [folder for folder in folders if folder.is_dir()]

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ast
+import gc
+import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -113,13 +116,23 @@ def test_deep_braces_are_no_trap(suffix: str) -> None:
 
 
 def test_trees_are_made_in_many_threads_at_once() -> None:
-    """CPython 3.11 raised SystemError now and then."""
-    texts = [
-        f"x{n} = " + "[" * 60 + "]" * 60 + f"\ndef f{n}(a=({n}, (1, (2,)))): return a\n" * 40
-        for n in range(60)
-    ]
-    with ThreadPoolExecutor(8) as pool:
-        assert all(isinstance(tree, ast.Module) for tree in pool.map(parse_afresh, texts * 5))
+    """CPython 3.11 raised SystemError where a collection let another thread in."""
+    texts = [f"def f{n}(a=({n}, (1, (2,)))): return a\n" * 40 for n in range(150)]
+
+    def yield_to_others(*_: object) -> None:
+        time.sleep(0)
+
+    interval, threshold = sys.getswitchinterval(), gc.get_threshold()
+    sys.setswitchinterval(1e-6)
+    gc.set_threshold(50)
+    gc.callbacks.append(yield_to_others)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            assert all(isinstance(tree, ast.Module) for tree in pool.map(parse_afresh, texts))
+    finally:
+        gc.callbacks.remove(yield_to_others)
+        gc.set_threshold(*threshold)
+        sys.setswitchinterval(interval)
 
 
 def test_long_chains_do_not_crash() -> None:
