@@ -13,7 +13,7 @@ import shlex
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from evals.agent_process import run_agent
@@ -63,17 +63,7 @@ class AgentEngine(Engine):
         on_tokens: OnTokens | None = None,
         on_completion: OnCompletion | None = None,
     ) -> list[list[Completion]]:
-        results: list[list[Completion]] = []
-        for number, request in enumerate(requests):
-            results.append([])
-            for index in range(decoding.n):
-                done = self._run(request, decoding.seed if request.seed is None else request.seed)
-                results[-1].append(done)
-                if on_tokens is not None:
-                    on_tokens(done.completion_tokens)
-                if on_completion is not None:
-                    on_completion(number, index, done)
-        return results
+        return one_by_one(self._run, requests, decoding, on_tokens, on_completion)
 
     def stream(self, request: Request, decoding: Decoding) -> Iterator[str]:
         yield self.complete([request], decoding.model_copy(update={"n": 1}))[0][0].text
@@ -114,6 +104,27 @@ class AgentEngine(Engine):
         """Whether it ended in time, whatever its exit code."""
         fix = "give --agent a command line"
         return run_agent(words, work, out, self.timeout_s, stderr=subprocess.DEVNULL, fix=fix) is not None
+
+
+def one_by_one(
+    answer: Callable[[Request, int | None], Completion],
+    requests: Sequence[Request],
+    decoding: Decoding,
+    on_tokens: OnTokens | None,
+    on_completion: OnCompletion | None,
+) -> list[list[Completion]]:
+    """`Engine.complete` of an engine that answers a request with a seed at a time."""
+    results: list[list[Completion]] = []
+    for number, request in enumerate(requests):
+        results.append([])
+        for index in range(decoding.n):
+            done = answer(request, decoding.seed if request.seed is None else request.seed)
+            results[-1].append(done)
+            if on_tokens is not None:
+                on_tokens(done.completion_tokens)
+            if on_completion is not None:
+                on_completion(number, index, done)
+    return results
 
 
 def statement_of(request: Request) -> str:

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from agent.trial import make_repository
+from evals.agent_engine import one_by_one
 from evals.agent_process import run_agent
 from evals.contract import EvalFault, Problem
 from evals.problem_repo import SOLUTION, TEST_COMMAND, files_of, task_of
@@ -81,17 +82,7 @@ class SolverEngine(Engine):
         on_tokens: OnTokens | None = None,
         on_completion: OnCompletion | None = None,
     ) -> list[list[Completion]]:
-        results: list[list[Completion]] = []
-        for number, request in enumerate(requests):
-            results.append([])
-            for index in range(decoding.n):
-                done = self._run(request, decoding)
-                results[-1].append(done)
-                if on_tokens is not None:
-                    on_tokens(done.completion_tokens)
-                if on_completion is not None:
-                    on_completion(number, index, done)
-        return results
+        return one_by_one(self._run, requests, decoding, on_tokens, on_completion)
 
     def stream(self, request: Request, decoding: Decoding) -> Iterator[str]:
         yield self.complete([request], decoding.model_copy(update={"n": 1}))[0][0].text
@@ -103,9 +94,8 @@ class SolverEngine(Engine):
     def close(self) -> None:
         pass
 
-    def _run(self, request: Request, decoding: Decoding) -> Completion:
+    def _run(self, request: Request, seed: int | None) -> Completion:
         at = self._places[_asked(request)]
-        seed = decoding.seed if request.seed is None else request.seed
         with tempfile.TemporaryDirectory(prefix="forklock-solver-") as name:
             folder = Path(name)
             repo, task, out = folder / "repo", folder / "task.md", folder / "said"
