@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from models.transformers_engine import TokenScores, TransformersEngine
 
+DIGITS = 6
 TOP = 20
 """Tokens of a support at most: it is listed in full, so that the other side can be asked about it."""
 
@@ -61,14 +62,16 @@ def supports_of(scores: Sequence[TokenScores]) -> list[list[list[int]]]:
 
 
 def gauges_of(scores: Sequence[TokenScores]) -> dict[str, float]:
-    """Means over all tokens: `entropy` in nats, `kept_mass` of the serving side's support, on either side."""
+    """Means over all tokens: `entropy` in nats, `kept_mass` of the serving side's support, on either side. Rounded: the
+    last digits of float32 arithmetic depend on where in memory a process has its tensors."""
     entropy = [value for one in scores for value in one.entropy.tolist()]
     kept = [
         value
         for one in scores
         for value in _known(one.kept_mass if one.watched_mass is None else one.watched_mass).tolist()
     ]
-    return {"entropy": sum(entropy) / len(entropy), "kept_mass": sum(kept) / len(kept)} if entropy else {}
+    means = {"entropy": sum(entropy) / len(entropy), "kept_mass": sum(kept) / len(kept)} if entropy else {}
+    return {name: round(mean, DIGITS) for name, mean in means.items()}
 
 
 def _known(values: Tensor | None) -> Tensor:

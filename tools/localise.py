@@ -43,7 +43,7 @@ EXECUTED, NOT_EXECUTED = 1.0, 0.2
 FAILING_LINE = 2.0
 """Factor for a call on the test's failing line."""
 _CODE = re.compile(r"`([^`\n]+)`|([A-Za-z_][\w.]*)(\()?")
-_PLACE = re.compile(r"(?P<path>[^\s:()'\"]+\.\w{1,4}):(?P<line>\d+)")
+_PLACE = re.compile(r"(?<![^\s:()'\"])(?P<path>[^\s:()'\"]{1,1000}\.\w{1,4}):(?P<line>\d+)")
 _DOTTED = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*")
 
 

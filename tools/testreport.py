@@ -34,9 +34,9 @@ _VITEST = re.compile(
     r"^[ \t]*❯ (?:(?P<function>[^\n]{1,300}) )?(?P<path>(?:file://)?[^\s:]{1,1000}):(?P<line>\d+):\d+[ \t]*$",
     re.MULTILINE,
 )
-_NODE = re.compile(r"\[?Error \[ERR_TEST_FAILURE\]: (.*?)\s*(?:\] \{\n|\n\s+at )", re.DOTALL)
-_NODE_CAUSE = re.compile(r"^\s*cause: (\w+)", re.MULTILINE)
-_C = re.compile(r"(?P<path>[^\s:()'\"]+\.(?:c|cc|cpp|cxx|h|hh|hpp)):(?P<line>\d+)")
+_NODE = re.compile(r"\[?Error \[ERR_TEST_FAILURE\]: (.*?)(?:\] \{\n|\n[ \t]+at )", re.DOTALL)
+_NODE_CAUSE = re.compile(r"^[ \t]*cause: (\w+)", re.MULTILINE)
+_C = re.compile(r"(?<![^\s:()'\"])(?P<path>[^\s:()'\"]{1,1000}\.(?:c|cc|cpp|cxx|h|hh|hpp)):(?P<line>\d+)")
 _LIBRARY = frozenset({"site-packages", "dist-packages", ".venv", "venv", ".tox", ".nox", "node_modules"})
 
 
@@ -114,11 +114,12 @@ def _cases(part: Element, suites: tuple[str, ...]) -> Iterator[tuple[str, Elemen
 
 
 def _other_failure(test_id: str, case: Element, part: Element, workdir: str) -> TestFailure:
-    text = part.text or case.findtext("system-out") or ""
+    text = (part.text or case.findtext("system-out") or "")[:MAX_TRACE_CHARS]
     said = _NODE.match(text.strip())
     kind = _NODE_CAUSE.search(text)
     if said:  # node prints the whole error object: what was thrown is enough
         message = f"{kind[1]}: {said[1]}" if kind else said[1]
+        message = message.rstrip()
     else:
         message = "\n".join(filter(None, [part.get("message", "").strip(), text.strip()]))
     return TestFailure(test_id, shorten(message), js_frames(text, workdir) or _c_frames(text, workdir))

@@ -252,6 +252,7 @@ class Connection:
             client = await self._ready_by(end)
             try:
                 await self._caught_up(client, end)
+                await self._reread(client, params, end)
             except Crashed:
                 continue
             try:
@@ -284,6 +285,8 @@ class Connection:
             return False
         if not all(uri_of(path) in self._documents for path in wanted):
             return False
+        if self.spec.rereads_opened and any(self._is_behind(uri_of(path)) for path in wanted):
+            return False
         open_ = ((path_of(uri), document.text) for uri, document in self._documents.items())
         return all((wanted[path] if path in wanted else disk(path)) == text for path, text in open_)
 
@@ -307,6 +310,17 @@ class Connection:
                 self._unseen.discard(path)
             else:
                 await asyncio.sleep(0.005)
+
+    async def _reread(self, client: Client, params: Any, end: float) -> None:
+        """Wait until what the document includes was read again, where the server does so only for a document that is
+        opened. Raises TimedOut, Crashed."""
+        uri = getattr(getattr(params, "text_document", None), "uri", None)
+        if self.spec.rereads_opened and uri in self._documents and self._is_behind(uri):
+            await self._published(client, uri, end)
+
+    def _is_behind(self, uri: str) -> bool:
+        """Something else changed since this document was told."""
+        return self._documents[uri].version != self._version
 
     async def _shown(self, client: Client, path: Path, end: float) -> str | None:
         """A file's text as the server has it; None for a file that it does not know."""
@@ -390,7 +404,7 @@ class Connection:
     def _refresh(self, client: Client, uri: str) -> None:
         """A publish knows nothing of later changes elsewhere: open the document anew, as a later version."""
         document = self._documents[uri]
-        if document.version == self._version:
+        if not self._is_behind(uri):
             return
         self._close(uri)
         self._version += 1

