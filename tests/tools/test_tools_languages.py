@@ -44,8 +44,8 @@ def run(*words: str) -> str:
     [
         pytest.param(TYPESCRIPT, "number", marks=missing("typescript"), id="typescript"),
         pytest.param(CPP, "double", marks=missing("clangd"), id="cpp"),
-        pytest.param(GO, "float64", marks=missing("gopls"), id="go"),
-        pytest.param(RUST, "f64", marks=missing("rust-analyzer"), id="rust"),
+        pytest.param(GO, "float64", marks=[missing("gopls"), pytest.mark.slow], id="go"),
+        pytest.param(RUST, "f64", marks=[missing("rust-analyzer"), pytest.mark.slow], id="rust"),
     ],
 )
 def test_symbols_and_frame_by_the_file_s_name(tmp_path: Path, sample: Sample, told: str) -> None:
@@ -63,8 +63,8 @@ def test_symbols_and_frame_by_the_file_s_name(tmp_path: Path, sample: Sample, to
     [
         pytest.param("typescript", TYPESCRIPT, marks=missing("typescript")),
         pytest.param("clangd", CPP, marks=missing("clangd")),
-        pytest.param("gopls", GO, marks=missing("gopls")),
-        pytest.param("rust-analyzer", RUST, marks=missing("rust-analyzer")),
+        pytest.param("gopls", GO, marks=[missing("gopls"), pytest.mark.slow]),
+        pytest.param("rust-analyzer", RUST, marks=[missing("rust-analyzer"), pytest.mark.slow]),
     ],
 )
 def test_a_frame_tells_class_and_callers(tmp_path: Path, server: str, sample: Sample) -> None:
@@ -180,8 +180,8 @@ def test_a_compiler_that_lies_in_the_repo_is_not_run(tmp_path: Path) -> None:
     ("server", "sample"),
     [
         pytest.param("clangd", CPP, marks=missing("clangd")),
-        pytest.param("gopls", GO, marks=missing("gopls")),
-        pytest.param("rust-analyzer", RUST, marks=missing("rust-analyzer")),
+        pytest.param("gopls", GO, marks=[missing("gopls"), pytest.mark.slow]),
+        pytest.param("rust-analyzer", RUST, marks=[missing("rust-analyzer"), pytest.mark.slow]),
     ],
 )
 def test_nothing_is_written_into_the_repo(tmp_path: Path, server: str, sample: Sample, trusted: bool) -> None:

@@ -25,7 +25,15 @@ def missing(name: str) -> pytest.MarkDecorator:
     return pytest.mark.skipif(absent, reason=f"{name} is not installed: {SERVERS[name].fix}")
 
 
-@pytest.fixture(scope="module", params=[pytest.param(name, marks=missing(name)) for name in SAMPLES])
+BUILDING = {"gopls", "rust-analyzer"}
+"""They start by building what they need, which takes them many seconds."""
+
+
+def marks(server: str) -> list[pytest.MarkDecorator]:
+    return [missing(server), *([pytest.mark.slow] if server in BUILDING else [])]
+
+
+@pytest.fixture(scope="module", params=[pytest.param(name, marks=marks(name)) for name in SAMPLES])
 def server(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
