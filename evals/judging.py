@@ -58,7 +58,7 @@ Judging = Generator[Asked, Said | Died, Judgement]
 def judging(attempt: Attempt, *, shared: bool = True) -> Judging:
     """The judgement of one program, by as many runs as it takes."""
     problem, code = attempt
-    first = Asked(problem, code, shared and not _has_program(problem))
+    first = Asked(problem, code, shared)
     said = yield first
     judgement = _ruling(first, said)
     if isinstance(said, Said):
@@ -73,15 +73,10 @@ def _confirmed(attempt: Attempt, failed: int) -> Judging:
     """What failed after other tests in one process is judged by that test in a process of its own; if it passes
     there, by all tests in one each."""
     problem, code = attempt
-    single = yield from _once(Asked(_only(problem, failed), code, False))
+    single = yield from judging((_only(problem, failed), code), shared=False)
     if single.failing_test is None:
-        return (yield from _once(Asked(problem, code, False)))
+        return (yield from judging(attempt, shared=False))
     return single.model_copy(update={"failing_test": failed})
-
-
-def _once(asked: Asked) -> Judging:
-    said = yield asked
-    return _ruling(asked, said)
 
 
 def _ruling(asked: Asked, said: Said | Died) -> Judgement:
