@@ -8,6 +8,7 @@ samples of one prompt read its keys once, not n times. Not covered: sliding wind
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +34,12 @@ class Prefix:
 
     def values(self, layer: int) -> Tensor:
         return self.kv[layer, 1, :, :, : self.length]
+
+
+def cache_word(model: type) -> str:
+    """What `forward` of such a model calls the cache: transformers renamed it in 5.24, and warns of the old word."""
+    known = inspect.signature(model.forward).parameters  # type: ignore[attr-defined]
+    return "cache" if "cache" in known else "past_key_values"
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from models.contract import Decoding, FinishReason
 from models.sampling import LIKELIEST, row_uniforms, sample
-from models.transformers_engine.attention import DecodePlan, Prefix, StepCache
+from models.transformers_engine.attention import DecodePlan, Prefix, StepCache, cache_word
 from models.transformers_engine.prefixes import Prefixes
 from models.transformers_engine.text import TextTail
 
@@ -149,12 +149,11 @@ class Batch:
         columns = max(row.columns for row in rows) + 1
         self._reserve(columns)
         lengths = torch.tensor([row.columns for row in rows], device=self._device)
+        cache = StepCache(self._kv, torch.arange(len(rows), device=self._device), lengths, columns)
         logits = self._model(
             input_ids=torch.tensor([row.ids[-1:] for row in rows], device=self._device),
             position_ids=torch.tensor([[row.position] for row in rows], device=self._device),
-            past_key_values=StepCache(
-                self._kv, torch.arange(len(rows), device=self._device), lengths, columns
-            ),
+            **{cache_word(type(self._model)): cache},
             use_cache=True,
             plan=DecodePlan(self._groups(), self._mask(lengths, columns)),
             logits_to_keep=1,

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models.transformers_engine.attention import PrefillCache, PrefillPlan, Prefix
+from models.transformers_engine.attention import PrefillCache, PrefillPlan, Prefix, cache_word
 
 CHUNK = 1024
 """Prompt tokens per forward pass: bounds the activations."""
@@ -91,7 +91,7 @@ class Prefixes:
         logits: Tensor = self._model(
             input_ids=torch.tensor([ids], device=self._device),
             position_ids=torch.arange(start, end, device=self._device)[None],
-            past_key_values=PrefillCache(prefix, start),
+            **{cache_word(type(self._model)): PrefillCache(prefix, start)},
             use_cache=True,
             plan=PrefillPlan(start),
             logits_to_keep=0 if every else 1,
