@@ -13,7 +13,8 @@ import shlex
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from evals.agent_process import run_agent
@@ -34,10 +35,47 @@ MOST_BYTES = 1 << 20
 """Of an answer; the rest is cut off."""
 
 
-class AgentEngine(Engine):
-    """Runs the command once per request, one after the other."""
+class OneByOne(Engine):
+    """An engine that answers one request with one seed at a time, and counts no tokens beforehand."""
 
     context_tokens = 1 << 30
+
+    @abstractmethod
+    def _run(self, request: Request, seed: int | None) -> Completion: ...
+
+    def complete(
+        self,
+        requests: Sequence[Request],
+        decoding: Decoding,
+        *,
+        on_tokens: OnTokens | None = None,
+        on_completion: OnCompletion | None = None,
+    ) -> list[list[Completion]]:
+        results: list[list[Completion]] = []
+        for number, request in enumerate(requests):
+            results.append([])
+            for index in range(decoding.n):
+                done = self._run(request, decoding.seed if request.seed is None else request.seed)
+                results[-1].append(done)
+                if on_tokens is not None:
+                    on_tokens(done.completion_tokens)
+                if on_completion is not None:
+                    on_completion(number, index, done)
+        return results
+
+    def stream(self, request: Request, decoding: Decoding) -> Iterator[str]:
+        yield self.complete([request], decoding.model_copy(update={"n": 1}))[0][0].text
+
+    def count_tokens(self, request: Request) -> int:  # noqa: ARG002
+        """Unknown: the agent's own affair."""
+        return 0
+
+    def close(self) -> None:
+        pass
+
+
+class AgentEngine(OneByOne):
+    """Runs the command once per request, one after the other."""
 
     def __init__(self, command: str, *, timeout_s: float = 1800.0) -> None:
         """
@@ -54,26 +92,6 @@ class AgentEngine(Engine):
             )
         self.identity = ModelIdentity(name=command, engine="agent")
         self.timeout_s = timeout_s
-
-    def complete(
-        self,
-        requests: Sequence[Request],
-        decoding: Decoding,
-        *,
-        on_tokens: OnTokens | None = None,
-        on_completion: OnCompletion | None = None,
-    ) -> list[list[Completion]]:
-        return one_by_one(self._run, requests, decoding, on_tokens, on_completion)
-
-    def stream(self, request: Request, decoding: Decoding) -> Iterator[str]:
-        yield self.complete([request], decoding.model_copy(update={"n": 1}))[0][0].text
-
-    def count_tokens(self, request: Request) -> int:  # noqa: ARG002
-        """Unknown: the agent's own affair."""
-        return 0
-
-    def close(self) -> None:
-        pass
 
     def _run(self, request: Request, seed: int | None) -> Completion:
         with tempfile.TemporaryDirectory(prefix="forklock-agent-") as name:
@@ -104,27 +122,6 @@ class AgentEngine(Engine):
         """Whether it ended in time, whatever its exit code."""
         fix = "give --agent a command line"
         return run_agent(words, work, out, self.timeout_s, stderr=subprocess.DEVNULL, fix=fix) is not None
-
-
-def one_by_one(
-    answer: Callable[[Request, int | None], Completion],
-    requests: Sequence[Request],
-    decoding: Decoding,
-    on_tokens: OnTokens | None,
-    on_completion: OnCompletion | None,
-) -> list[list[Completion]]:
-    """`Engine.complete` of an engine that answers a request with a seed at a time."""
-    results: list[list[Completion]] = []
-    for number, request in enumerate(requests):
-        results.append([])
-        for index in range(decoding.n):
-            done = answer(request, decoding.seed if request.seed is None else request.seed)
-            results[-1].append(done)
-            if on_tokens is not None:
-                on_tokens(done.completion_tokens)
-            if on_completion is not None:
-                on_completion(number, index, done)
-    return results
 
 
 def statement_of(request: Request) -> str:

@@ -13,11 +13,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from agent.trial import make_repository
-from evals.agent_engine import one_by_one
+from evals.agent_engine import OneByOne
 from evals.agent_process import run_agent
 from evals.contract import EvalFault, Problem
 from evals.problem_repo import SOLUTION, TEST_COMMAND, files_of, task_of
@@ -25,21 +25,15 @@ from evals.prompts import Preset, request_for
 from models.adapters import resolve_adapter
 from models.contract import (
     Completion,
-    Decoding,
-    Engine,
     FinishReason,
     ModelIdentity,
-    OnCompletion,
-    OnTokens,
     Request,
 )
 from models.open import is_local
 
 
-class SolverEngine(Engine):
+class SolverEngine(OneByOne):
     """Runs `agent solve` once per request, one after the other."""
-
-    context_tokens = 1 << 30
 
     def __init__(
         self,
@@ -73,26 +67,6 @@ class SolverEngine(Engine):
         name = shlex.join(["agent", "solve", model, *words])
         self.identity = ModelIdentity(name=name, adapter=_version(adapter, model), engine="agent")
         self.timeout_s = timeout_s
-
-    def complete(
-        self,
-        requests: Sequence[Request],
-        decoding: Decoding,
-        *,
-        on_tokens: OnTokens | None = None,
-        on_completion: OnCompletion | None = None,
-    ) -> list[list[Completion]]:
-        return one_by_one(self._run, requests, decoding, on_tokens, on_completion)
-
-    def stream(self, request: Request, decoding: Decoding) -> Iterator[str]:
-        yield self.complete([request], decoding.model_copy(update={"n": 1}))[0][0].text
-
-    def count_tokens(self, request: Request) -> int:  # noqa: ARG002
-        """Unknown: the agent's own affair."""
-        return 0
-
-    def close(self) -> None:
-        pass
 
     def _run(self, request: Request, seed: int | None) -> Completion:
         at = self._places[_asked(request)]
