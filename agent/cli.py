@@ -26,6 +26,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # drawn by Rich, a help text takes twice as long to come
 )
 
 RepoOption = Annotated[Path, typer.Option("--repo", help="The git repository to work on.")]
@@ -79,7 +80,10 @@ def solve(
         bool, typer.Option("--json", help="Print one JSON object at the end; progress goes to stderr.")
     ] = False,
 ) -> None:
-    """Solve a task: find the place, sample candidates, let the tools choose. Your tree is not touched."""
+    """Solve a task in a repository. Your tree is not touched.
+
+    Finds the place, samples candidates, and lets the tools choose.
+    """
     from rich.console import Console
 
     from agent.contract import WITH_CHANGE
@@ -384,7 +388,10 @@ def mcp(
     read_only: Annotated[bool, typer.Option("--read-only", help="Offer no tool that changes files.")] = False,
     edit_tests: Annotated[bool, typer.Option("--edit-tests", help="Let test files be edited too.")] = False,
 ) -> None:
-    """Serve the deterministic tools of a repository to another harness: MCP over standard input and output."""
+    """Serve a repository's tools to another harness, over MCP.
+
+    No model is involved. Speaks over standard input and output.
+    """
     from agent.contract import AgentFault
     from agent.repo import inspect_repo
     from agent.settings import AgentSettings

@@ -31,6 +31,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # drawn by Rich, a help text takes twice as long to come
 )
 
 OWN_AGENT = "forklock"
@@ -40,8 +41,16 @@ DataOption = Annotated[
 ]
 
 
+OF_SETS_ALONE = (
+    "engine", "n", "k", "temperature", "top_k", "top_p", "min_p", "virtual_ssd", "max_tokens", "preset", "data",
+    "start", "end", "platform", "errata", "time_scale", "seed", "repair", "executor",
+)  # fmt: skip
+OF_REPO_TASKS_ALONE = ("tasks", "repos", "only")
+
+
 @app.command()
 def run(
+    context: typer.Context,
     problems: Annotated[
         str, typer.Argument(metavar="SET", help="A name from `evals sets`, a file, or `repo` (see --tasks).")
     ],
@@ -86,33 +95,29 @@ def run(
     ] = "local",
     tasks: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option(rich_help_panel="Repo tasks", help="JSONL of repo tasks, SWE-bench-like records."),
+        typer.Option(help="With `repo`: JSONL of repo tasks, SWE-bench-like records."),
     ] = None,
     repos: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option(
-            rich_help_panel="Repo tasks", help="Folder of clones named owner+name; others are cloned."
-        ),
+        typer.Option(help="With `repo`: folder of clones named owner+name; others are cloned."),
     ] = None,
     agent: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(
-            rich_help_panel="Whole agents",
-            help="`forklock` (ours, with --model; on a SET with flags of `agent solve` after it), none, reference, "
+            help="A whole agent: `forklock` (ours, with --model; flags of `agent solve` after it), none, reference, "
             "or a command line with {repo}, {statement}, {statement_file}, {test_command}; on a SET with {statement} "
             "or {statement_file}, and {answer_file} (else stdout), {usage_file}, {seed}. It runs as you do.",
         ),
     ] = None,
     only: Annotated[
         Optional[list[str]],  # noqa: UP045
-        typer.Option(rich_help_panel="Repo tasks", help="Only tasks whose id begins so; repeat it."),
+        typer.Option(help="With `repo`: only tasks whose id begins so; repeat it."),
     ] = None,
-    agent_timeout: Annotated[
-        float, typer.Option(min=1, rich_help_panel="Repo tasks", help="Seconds an agent has for a task.")
-    ] = 1800.0,
+    agent_timeout: Annotated[float, typer.Option(min=1, help="Seconds an agent has for a task.")] = 1800.0,
 ) -> None:
     """Sample, judge, report. An interrupted run goes on when the same command is given again."""
     check_sandbox(sandbox)
+    _refuse_given(context, OF_SETS_ALONE if problems == "repo" else OF_REPO_TASKS_ALONE, problems)
     if json_file is not None and not json_file.absolute().parent.is_dir():
         raise typer.BadParameter(f"{json_file.parent} is not a folder", param_hint="--json")
     if problems == "repo":
@@ -160,6 +165,16 @@ def run(
         json_file.write_text(result.model_dump_json(indent=1), encoding="utf-8")
     if result.infrastructure:
         raise typer.Exit(INFRASTRUCTURE)
+
+
+def _refuse_given(context: typer.Context, names: tuple[str, ...], problems: str) -> None:
+    """A flag that would change nothing is refused: its user believes that it did."""
+    for name in names:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            flag = f"-{name}" if len(name) == 1 else "--" + name.replace("_", "-")
+            fix = "; --agent 'forklock FLAGS' passes flags to our agent" if problems == "repo" else ""
+            raise typer.BadParameter(f"has no meaning with {problems}{fix}", param_hint=flag)
 
 
 def _evaluate(
@@ -232,7 +247,10 @@ def sets(
     data: DataOption = None,
     json_file: Annotated[Optional[Path], typer.Option("--json", help="Also write the list here.")] = None,  # noqa: UP045
 ) -> None:
-    """List the problem sets that are here, with dates, difficulties and licences, and where to get others."""
+    """List the problem sets that are here. Says where to get others.
+
+    With dates, difficulties and licences.
+    """
     import json
     from dataclasses import asdict
 

@@ -137,14 +137,22 @@ _SAME: dict[str, Callable[[Checker, object, object], bool]] = {
 
 def stdout_mismatch(given: str, expected: str) -> str | None:
     """Compare printed text line by line, white space at both ends and between tokens ignored."""
-    given_lines = [line.split() for line in given.strip().split("\n")]
-    expected_lines = [line.split() for line in expected.strip().split("\n")]
+    given, expected = given.strip(), expected.strip()
+    if given == expected:  # of nearly all right programs, and megabytes take seconds line by line
+        return None
+    given_lines, expected_lines = given.split("\n"), expected.split("\n")
     if len(given_lines) != len(expected_lines):
         return f"{len(given_lines)} lines, expected {len(expected_lines)}"
     for number, (line, right) in enumerate(zip(given_lines, expected_lines, strict=True), start=1):
-        if len(line) != len(right) or not all(map(_same_token, line, right)):
-            return f"line {number}: {_short(' '.join(line))}, expected {_short(' '.join(right))}"
+        if line != right and not _same_tokens(line.split(), right.split()):
+            return (
+                f"line {number}: {_short(' '.join(line.split()))}, expected {_short(' '.join(right.split()))}"
+            )
     return None
+
+
+def _same_tokens(given: list[str], expected: list[str]) -> bool:
+    return len(given) == len(expected) and all(map(_same_token, given, expected))
 
 
 def json_mismatch(given: str, expected: str) -> str | None:

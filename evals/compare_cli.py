@@ -58,7 +58,10 @@ def gate(
     force: ForceOption = False,
     json_file: JsonOption = None,
 ) -> None:
-    """For CI: exit 0 if CANDIDATE is shown not to lose MARGIN points or more on BASE, 1 if not."""
+    """For CI: fail unless CANDIDATE is shown not worse than BASE.
+
+    Exit 0 if it is shown not to lose MARGIN points or more, 1 if not.
+    """
     from evals.compare_report import gate_view
     from evals.gate import decide
     from evals.past import find_run
@@ -85,7 +88,10 @@ def report(
     flips: Annotated[int, typer.Option(min=0, help="Changed problems to show side by side.")] = 40,
     force: ForceOption = False,
 ) -> None:
-    """One self-contained HTML page about one or more runs; with two, what changed, side by side."""
+    """Write one self-contained HTML page about runs.
+
+    With two, what changed between them is shown side by side.
+    """
     from evals.page import render_page
     from evals.past import find_run
 

@@ -53,7 +53,10 @@ def judge(
         str, typer.Option(help="local, or ray: spread over the cluster that RAY_ADDRESS names.")
     ] = "local",
 ) -> None:
-    """Grade programs that exist already: a verdict a line, with the failing test and the reason."""
+    """Grade programs that exist already. A verdict a line.
+
+    With the failing test and the reason.
+    """
     from rich.console import Console
 
     from evals.grade import GradeFile, grade, read_solutions
@@ -115,7 +118,7 @@ def calibrate(
         str, typer.Option(help="auto, docker, bubblewrap or host (isolates nothing).")
     ] = "auto",
 ) -> None:
-    """Measure reference solutions here, and write time limits scaled from what they took."""
+    """Scale time limits from what reference solutions take here."""
     from rich.console import Console
 
     from evals.calibrate import calibrated

@@ -42,10 +42,12 @@ def run_repo_tasks(
         raise EvalFault("which tasks?", fix="evals run repo --tasks FILE.jsonl --repos DIR")
     if repos is not None and not repos.is_dir():
         raise EvalFault(f"{repos} is not a folder", fix="give the folder of clones, named owner+name")
-    if agent == "forklock":
+    if agent.split()[:1] == ["forklock"]:
         if model is None:
             raise EvalFault("the forklock agent needs a model", fix="--model qwen2.5-coder-0.5b")
-        agent = forklock_command(model, adapter)
+        agent = forklock_command(model, adapter, agent.strip().removeprefix("forklock"))
+    elif model is not None:
+        raise EvalFault("either another agent or a model is evaluated", fix="leave --model out")
     if not agent.strip():
         raise EvalFault("no agent", fix="--agent forklock, none, reference, or a command line")
     chosen = read_tasks(tasks, only=only, limit=limit, difficulty=difficulty)

@@ -283,11 +283,22 @@ def _result(
     )  # fmt: skip
 
 
-def forklock_command(model: str, adapter: str = "current") -> str:
+def forklock_command(model: str, adapter: str = "current", flags: str = "") -> str:
     """Our own agent as a command: in place, the statement as its task, no failing check known. The adapter that
-    serves now is named, so that results of another are never taken for its."""
+    serves now is named, so that results of another are never taken for its.
+
+    Args:
+        flags: more of `agent solve`, as on a command line.
+
+    Raises:
+        EvalFault: they cannot be split into words.
+    """
+    try:
+        words = shlex.split(flags)
+    except ValueError as error:
+        raise EvalFault(f"--agent {flags!r}: {error}", fix="close the quotes") from error
     version = AdapterRegistry().current_version(model) if adapter == "current" else adapter
     agent = Path(sys.executable).with_name("agent")
     own = [str(agent), "solve", "{statement}", "--repo", "{repo}", "--test", "{test_command}", "--unverified"]
     chosen = [] if version is None else ["--adapter", version]
-    return shlex.join([*own, "--model", model, *chosen, "--in-place"])
+    return shlex.join([*own, "--model", model, *chosen, "--in-place", *words])

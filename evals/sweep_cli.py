@@ -105,7 +105,7 @@ def sweep(
     ] = None,
     json_file: Annotated[Optional[Path], typer.Option("--json", help="Also write the result here.")] = None,  # noqa: UP045
 ) -> None:
-    """Tune the decoding on development problems, report once on test problems. Interrupted, it goes on."""
+    """Tune the decoding on some problems, report once on others. Interrupted, it goes on."""
     check_sandbox(sandbox)
     if json_file is not None and not json_file.absolute().parent.is_dir():
         raise typer.BadParameter(f"{json_file.parent} is not a folder", param_hint="--json")

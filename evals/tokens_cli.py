@@ -69,7 +69,10 @@ def tokens(
     ] = None,
     json_file: Annotated[Optional[Path], typer.Option("--json", help="Also write the result here.")] = None,  # noqa: UP045
 ) -> None:  # fmt: skip
-    """Where a model is sure and where it forks, token by token along solutions. Interrupted, it goes on."""
+    """Show where a model is sure and where it forks. Interrupted, it goes on.
+
+    Token by token along solutions.
+    """
     from pydantic import ValidationError
 
     from evals.prompts import preset_for

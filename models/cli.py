@@ -81,7 +81,10 @@ def remove_model(
 
 @app.command("verify")
 def verify_model(name: Name) -> None:
-    """Read every byte of a pulled model and compare it with the hashes taken at conversion."""
+    """Compare a pulled model with the hashes of its conversion.
+
+    Reads every byte.
+    """
     from models.catalogue import verify
 
     verify(name)

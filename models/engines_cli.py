@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated, Literal
 
 import typer
@@ -95,6 +94,8 @@ def _steps() -> Iterator[Callable[[str], None]]:
 
 
 def _transformers_row() -> tuple[str, str, str]:
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
         return (
             "transformers",
@@ -106,6 +107,8 @@ def _transformers_row() -> tuple[str, str, str]:
 
 
 def _hosted_row() -> tuple[str, str, str]:
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
         return "hosted", f"ready (litellm {version('litellm')})", "any provider, any OpenAI-compatible URL"
     except PackageNotFoundError:

@@ -5,17 +5,23 @@ Everything a model, a repo or a dataset can influence is executed here and nowhe
 Imports nothing of the other rooms.
 """
 
-from sandbox.contract import (
-    ExecResult,
-    Limits,
-    Policy,
-    Sandbox,
-    SandboxFault,
-    SandboxUnavailable,
-    Talk,
-)
-from sandbox.interpreters import python_policy, workspace_policy
-from sandbox.open import BackendName, open_sandbox
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sandbox.contract import (
+        ExecResult,
+        Limits,
+        Policy,
+        Sandbox,
+        SandboxFault,
+        SandboxUnavailable,
+        Talk,
+    )
+    from sandbox.interpreters import python_policy, workspace_policy
+    from sandbox.open import BackendName, open_sandbox
 
 __all__ = [
     "BackendName",
@@ -30,3 +36,17 @@ __all__ = [
     "python_policy",
     "workspace_policy",
 ]
+
+_HOMES = {
+    "BackendName": "sandbox.open",
+    "open_sandbox": "sandbox.open",
+    "python_policy": "sandbox.interpreters",
+    "workspace_policy": "sandbox.interpreters",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load on first use: the commands import this package to start."""
+    if name not in __all__:
+        raise AttributeError(f"module 'sandbox' has no attribute {name!r}")
+    return getattr(import_module(_HOMES.get(name, "sandbox.contract")), name)

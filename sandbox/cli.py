@@ -22,7 +22,7 @@ app.add_typer(image_app, name="image")
 
 @app.command()
 def status() -> None:
-    """Try each backend for real, and say what stands in its way and how to mend it."""
+    """Try each backend for real. Says how to mend what fails."""
     from rich.console import Console
     from rich.markup import escape
 
@@ -75,7 +75,10 @@ def _forks() -> str:
 def build(
     force: Annotated[bool, typer.Option("--force", help="Build again although the image is there.")] = False,
 ) -> None:
-    """Build the docker backend's image: from a registry where one answers, else by debootstrap."""
+    """Build the docker backend's image.
+
+    From a registry where one answers, else by debootstrap.
+    """
     from sandbox.image import build_image
 
     _built(lambda progress: build_image(progress, force=force))
@@ -104,7 +107,10 @@ def image_build(
     force: Annotated[bool, typer.Option("--force", help="Build again although the image is there.")] = False,
     show: Annotated[bool, typer.Option("--print", help="Print the Dockerfile, and build nothing.")] = False,
 ) -> None:
-    """Build an image with what REPO depends on, by its own files. Sandboxes of the repo take it from then on."""
+    """Build an image with what REPO depends on.
+
+    By its own files. Sandboxes of the repo take it from then on.
+    """
     from typing import cast, get_args
 
     from sandbox.recipe import Source
@@ -124,7 +130,7 @@ def image_build(
 
 @image_app.command("list")
 def image_list() -> None:
-    """The images of repos, newest first."""
+    """List the images of repos, newest first."""
     from rich.console import Console
     from rich.table import Table
 

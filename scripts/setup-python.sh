@@ -19,4 +19,10 @@ python=${PYTHON:-python3}
 }
 echo "installing Python packages into $venv (a minute or two; several gigabytes where torch comes with CUDA)"
 "$venv/bin/python" -m pip install -q --disable-pip-version-check -e "$root[$extra]" "$@" 2> >(grep -v '^WARNING: Location' >&2)
+if [ -x "$venv/bin/pytest" ]; then
+  # pytest compiles its plug-ins at their first start, and wherever it may not write, at every start: two seconds.
+  empty=$(mktemp -d)
+  env -u PYTHONDONTWRITEBYTECODE "$venv/bin/python" -m pytest -q -p no:cacheprovider "$empty" >/dev/null || true
+  rmdir "$empty"
+fi
 touch "$stamp"

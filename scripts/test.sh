@@ -1,13 +1,15 @@
 #!/usr/bin/env bash
 # Set everything up and run all tests: fast ones, real weights, real servers, real sandboxes.
 # `test.sh fast` leaves out what needs real weights, the vLLM environment or many seconds, `test.sh real` the rest. More
-# words go to pytest; `test.sh only WORDS` gives pytest nothing else. WORKERS tests run side by side in the fast group (most of them wait); weights run alone.
+# words go to pytest; `test.sh only WORDS` gives pytest nothing else. WORKERS tests run side by side (most of them wait);
+# weights, and tests that look at the whole machine, run alone.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 cd "$root"
 venv=${VENV:-.venv}
 which=${1:-all}
 shift || true
+unset PYTHONDONTWRITEBYTECODE  # else each of thousands of processes compiles what it imports
 
 scripts/setup-system.sh test
 scripts/setup-python.sh "$venv" dev
@@ -16,15 +18,19 @@ for server in typescript gopls rust-analyzer; do
   tools servers --install "$server" || echo "$server could not be installed; its tests will be skipped, loudly" >&2
 done
 if docker info >/dev/null 2>&1; then agent sandbox build; fi
-if [ "$which" = only ]; then exec python -m pytest -q -n "${WORKERS:-3}" --dist worksteal "$@"; fi
+side_by_side=(-n "${WORKERS:-3}" --dist worksteal)
+if [ "$which" = only ]; then exec python -m pytest -q "${side_by_side[@]}" "$@"; fi
+alone="real or vllm or alone"
 status=0
-if [ "$which" != real ]; then
-  python -m pytest -q -n "${WORKERS:-3}" --dist worksteal -m "not real and not vllm and not slow" "$@" || status=$?
-fi
+case $which in
+  fast) python -m pytest -q "${side_by_side[@]}" -m "not ($alone or slow)" "$@" || status=$? ;;
+  real) python -m pytest -q "${side_by_side[@]}" -m "slow and not ($alone)" "$@" || status=$? ;;
+  *) python -m pytest -q "${side_by_side[@]}" -m "not ($alone)" "$@" || status=$? ;;
+esac
 if [ "$which" != fast ]; then
   agent models pull smollm2-135m
   agent models pull qwen2.5-coder-0.5b
   agent engines install vllm
-  python -m pytest -q -m "real or vllm or slow" "$@" || status=$?
+  python -m pytest -q -m "$alone" "$@" || status=$?
 fi
 exit $status

@@ -19,6 +19,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # drawn by Rich, a help text takes twice as long to come
 )
 
 Model = Annotated[str | None, typer.Option(help="Catalogue name, or a folder of transformers weights.")]
@@ -63,7 +64,10 @@ def refresh(
         bool, typer.Option("--dry-run", help="Show the recipe and the estimate only.")
     ] = False,
 ) -> None:
-    """Run one round: prompts, samples, dataset, adapter, gate, promote. Unfinished rounds are resumed."""
+    """Run one round of self-distillation. Unfinished rounds are resumed.
+
+    Prompts, samples, dataset, adapter, gate, promote.
+    """
     from models.catalogue import resolve_model
     from selfdistill.lock import only_round
     from selfdistill.presets import pick_device
@@ -101,7 +105,7 @@ def refresh(
 
 @app.command()
 def status() -> None:
-    """What serves for each base, and every round with its stage and verdict."""
+    """Show what serves for each base, and every round's verdict."""
     from selfdistill.report import print_status
     from selfdistill.round import rounds_dir
 
@@ -110,7 +114,7 @@ def status() -> None:
 
 @app.command()
 def show(round_id: Annotated[str, typer.Argument(metavar="ROUND", help="A round's id, or its end.")]) -> None:
-    """A round's recipe, stages and verdict."""
+    """Show a round's recipe, stages and verdict."""
     from selfdistill.report import print_round
     from selfdistill.round import rounds_dir
     from selfdistill.store import find_round
@@ -120,7 +124,7 @@ def show(round_id: Annotated[str, typer.Argument(metavar="ROUND", help="A round'
 
 @app.command()
 def rollback(model: Model = None) -> None:
-    """Let what served before serve again; one pointer moves, nothing is deleted."""
+    """Let what served before serve again. Nothing is deleted."""
     from models.adapters import AdapterRegistry
     from models.catalogue import resolve_model
     from selfdistill.settings import SelfdistillSettings

@@ -32,7 +32,7 @@ def test_help_loads_nothing_heavy(command: str) -> None:
     assert done.returncode == 0, f"imported at start: {done.stderr}"
 
 
-@pytest.mark.slow  # not that it is: beside other tests a processor is
+@pytest.mark.alone  # beside other tests a processor is slower
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_is_instant(command: str) -> None:
     own = _best_seconds([str(Path(sys.executable).with_name(command)), "--help"])

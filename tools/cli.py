@@ -28,6 +28,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # drawn by Rich, a help text takes twice as long to come
 )
 
 ServerOption = Annotated[
@@ -51,7 +52,10 @@ def frame(
     tokens: TokensOption = 1500,
     server: ServerOption = "",
 ) -> None:
-    """Print the intellisense frame: the definition and what a developer's editor would show around it."""
+    """Print a definition and all that its place can use.
+
+    The intellisense frame: what a developer's editor would show around it.
+    """
     from tools.budget import estimate_tokens
     from tools.findsymbol import the_symbol
     from tools.frame import intellisense_frame
@@ -90,7 +94,7 @@ def search(
     repo: RepoOption = Path(),
     limit: Annotated[int, typer.Option(min=1, help="Definitions at most.")] = 10,
 ) -> None:
-    """Print the definitions that plain words describe, the likeliest first."""
+    """Print the definitions that words describe, likeliest first."""
     from tools.search import search as search_repo
 
     hits = search_repo(root_of(repo), " ".join(question), limit=limit)
@@ -138,7 +142,7 @@ def calls(
     ] = False,
     server: ServerOption = "",
 ) -> None:
-    """Print the calls of a definition, or with --outgoing the definitions that it calls."""
+    """Print the calls of a definition. With --outgoing, what it calls."""
     from tools.lspcommands import show_calls
 
     root, (path, name) = root_of(repo), _parted(symbol)
@@ -159,7 +163,10 @@ def actions(
     apply: Annotated[str, typer.Option(metavar="TITLE", help="Write the action with this title.")] = "",
     server: ServerOption = "",
 ) -> None:
-    """Print what the servers would change in a file (quick fixes, organised imports), or write one of it."""
+    """Print what the servers would change in a file, or write it.
+
+    Quick fixes and organised imports.
+    """
     from tools.lspcommands import show_actions
 
     root = root_of(repo)
@@ -177,7 +184,7 @@ def _parted(symbol: str) -> tuple[str, str]:
 def list_servers(
     install: Annotated[str, typer.Option(metavar="NAME", help="Install this one.")] = "",
 ) -> None:
-    """Print the language servers, where they are here, and how to get the others."""
+    """Print the language servers that are here; install others."""
     from tools.lsp.install import install as get
     from tools.lsp.install import rows
 

@@ -69,7 +69,10 @@ def localise(
     sandbox: SandboxOption = "auto",
     limit: Annotated[int, typer.Option(min=1)] = 6,
 ) -> None:
-    """Print the definitions that are likely at fault, the likeliest first, each with its reasons."""
+    """Print the definitions that are likely at fault, and why.
+
+    The likeliest first.
+    """
     from tools.localise import localise as suspects_of
 
     root = root_of(repo)

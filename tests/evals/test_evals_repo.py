@@ -16,7 +16,7 @@ from agent.trial import TrialReport, check_out
 from evals.contract import EvalFault
 from evals.repo_guard import changes_of_the_runner
 from evals.repo_result import RepoStore, TaskResult
-from evals.repo_run import AgentUnderTest, _passes, run_tasks
+from evals.repo_run import AgentUnderTest, _passes, forklock_command, run_tasks
 from evals.repo_tasks import RepoTask, find_repository, read_tasks
 from sandbox import SandboxFault, open_sandbox
 
@@ -398,6 +398,9 @@ def test_the_command(
         ([*words, "--json", str(out)], 0),
         (words[:3], 2),
         ([*words[:-1], "no-such-thing"], 2),
+        ([*words, "-n", "4"], 2),
+        ([*words, "--model", "m"], 2),
+        (["evals", "run", "made-up", "--only", "a", "--model", "m"], 2),
     ):
         monkeypatch.setattr("sys.argv", arguments)
         with pytest.raises(SystemExit) as ended:
@@ -407,3 +410,10 @@ def test_the_command(
         if code == 0:
             assert "resolved 1 of 1" in printed
     assert json.loads(out.read_text())[0]["outcome"] == "resolved"
+
+
+def test_our_agent_takes_the_flags_that_are_given_to_it() -> None:
+    words = shlex.split(forklock_command("m", "none", "--width 16 --regression 'python -m pytest'"))
+    assert words[-4:] == ["--width", "16", "--regression", "python -m pytest"]
+    with pytest.raises(EvalFault, match="close the quotes"):
+        forklock_command("m", "none", "--width '16")

@@ -44,7 +44,9 @@ def vllm_server_engine() -> Iterator[Engine]:
     if vllm_install.find() is None:
         pytest.skip(f"no vLLM environment: run {vllm_install.INSTALL_COMMAND}")
     try:
-        engine = open_vllm(os.environ.get("FORKLOCK_TEST_SMOLLM2", "smollm2-135m"))
+        # Not compiled, it starts in a fraction of the time; test_models_vllm has a server that is.
+        model = os.environ.get("FORKLOCK_TEST_SMOLLM2", "smollm2-135m")
+        engine = open_vllm(model, extra=("--enforce-eager",))
     except ModelFault as fault:
         if "not on this machine" in fault.message:
             pytest.skip(f"{fault.message} {fault.fix}")

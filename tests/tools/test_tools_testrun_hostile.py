@@ -91,7 +91,6 @@ def test_a_module_in_place_of_the_runner(sandbox: Sandbox, program: str) -> None
         "os.mkfifo(folder() + '/report'); os._exit(0)",
         "os.symlink('/dev/zero', folder() + '/report'); os._exit(0)",
         "open(folder() + '/report', 'wb').truncate(100_000_000); os._exit(0)",
-        "os.fork() and os._exit(1)",
     ],
 )
 def test_a_test_that_ends_the_run_its_own_way(sandbox: Sandbox, body: str) -> None:
@@ -99,6 +98,14 @@ def test_a_test_that_ends_the_run_its_own_way(sandbox: Sandbox, body: str) -> No
     report = run(sandbox, {"test_a.py": text})
     assert report.status is TestStatus.FAILED, report
     assert not {"test_a.py::test_b", "test_a.py::test_c", ""} & report.passed
+
+
+def test_a_test_that_goes_on_in_a_child(sandbox: Sandbox) -> None:
+    """The child may come to the end of the run and report it; how the parent ended counts."""
+    text = "import os\ndef test_a(): os.fork() and os._exit(1)\ndef test_b(): assert 0\n"
+    report = run(sandbox, {"test_a.py": text})
+    assert report.status is TestStatus.FAILED, report
+    assert "test_a.py::test_b" not in report.passed
 
 
 def test_a_repo_without_reports_has_not_passed(sandbox: Sandbox) -> None:
