@@ -71,14 +71,38 @@ def localise(
 ) -> None:
     """Print the definitions that are likely at fault, and why.
 
-    The likeliest first.
+    The likeliest first. Exit code 1 if there is none.
     """
     from tools.localise import localise as suspects_of
 
     root = root_of(repo)
     report, spectrum = _runs(root, test, sandbox) if test.strip() else (None, None)
-    for one in suspects_of(root, task=statement, report=report, limit=limit, spectrum=spectrum):
+    if report is not None:
+        _require_failing(test, report)
+    found = suspects_of(root, task=statement, report=report, limit=limit, spectrum=spectrum)
+    for one in found:
         print(f"{one.symbol.path}:{one.symbol.start_line}\t{one.symbol.name_path}\t{'; '.join(one.reasons)}")
+    if not found:
+        more = "" if test.strip() else ", or give a failing test with --test"
+        typer.echo(f"nothing points at a definition: say more of what is wrong{more}", err=True)
+        raise typer.Exit(1)
+
+
+def _require_failing(test: str, report: TestReport) -> None:
+    """
+    Raises:
+        ToolFault: the command could not be started, so it says nothing of the code.
+    """
+    from tools.contract import TestStatus, ToolFault
+
+    if report.status is TestStatus.NOT_STARTED:
+        raise ToolFault(
+            f"`{test}` cannot be started: {report.output.strip()[:300]}",
+            fix="inside the sandbox only the repository, its .venv and the system's programs exist: see "
+            "`agent sandbox image build`, or choose another with --sandbox",
+        )
+    if report.status is TestStatus.PASSED:
+        typer.echo(f"`{test}` passes: only the words are gone by", err=True)
 
 
 def _backend(name: str) -> BackendName:

@@ -69,6 +69,8 @@ def test_localise_with_words_and_with_a_failing_test(repo: Path) -> None:
         (["map", "--tokens", "none"], 2, "tokens"),
         (["localise", "x", "--test", "true", "--sandbox", "moon"], 2, "--sandbox"),
         (["localise", "x", "--test", "a | b", "--sandbox", "host"], 3, "needs a shell"),
+        (["localise", "x", "--test", "no-such-program", "--sandbox", "host"], 3, "cannot be started"),
+        (["localise", "xyzzy"], 1, "nothing points at a definition"),
         (["frobnicate"], 2, "frobnicate"),
     ],
 )
