@@ -9,14 +9,13 @@ import contextlib
 import io
 import shutil
 import tarfile
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from agent.contract import AgentFault
 from agent.repo import git
-from sandbox import BackendName, Policy, open_sandbox
+from sandbox import BackendName, Policy, open_sandbox, scratch
 from sandbox.interpreters import workspace_policy
 from tools.contract import TestStatus, ToolFault
 from tools.testrun import run_tests
@@ -79,8 +78,7 @@ def _archive(source: Path, commit: str) -> bytes:
     """All files as of a commit. A repository that borrows `source`'s objects has attributes of its own."""
     objects = source / git(source, "rev-parse", "--git-path", "objects").decode().rstrip("\n")
     kind = git(source, "rev-parse", "--show-object-format").decode().strip()
-    with tempfile.TemporaryDirectory(prefix="forklock-archive-") as folder:
-        borrower = Path(folder)
+    with scratch() as borrower:
         git(borrower, "init", "--quiet", "--bare", f"--object-format={kind}")
         (borrower / "objects" / "info" / "alternates").write_text(f"{objects.resolve()}\n")
         (borrower / "info").mkdir(exist_ok=True)

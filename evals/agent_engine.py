@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import shlex
 import subprocess
-import tempfile
 import time
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
@@ -29,6 +28,7 @@ from models.contract import (
     OnTokens,
     Request,
 )
+from sandbox import scratch
 
 PLACES = ("{statement}", "{statement_file}", "{answer_file}", "{usage_file}", "{seed}")
 MOST_BYTES = 1 << 20
@@ -94,8 +94,7 @@ class AgentEngine(OneByOne):
         self.timeout_s = timeout_s
 
     def _run(self, request: Request, seed: int | None) -> Completion:
-        with tempfile.TemporaryDirectory(prefix="forklock-agent-") as name:
-            folder = Path(name)
+        with scratch() as folder:
             work, statement = folder / "work", folder / "statement.md"
             work.mkdir()
             text = statement_of(request)

@@ -74,8 +74,11 @@ class SetFacts:
     """Why it cannot be read, if it cannot."""
 
 
-def facts(data: Path | None = None) -> list[SetFacts]:
+def facts(data: Path | None = None, begins: str = "") -> list[SetFacts]:
     """All sets that can be named here, then the known ones that are not here.
+
+    Args:
+        begins: only those whose name begins so, in any case; no other is read.
 
     Raises:
         EvalFault: the data folder does not exist.
@@ -86,8 +89,9 @@ def facts(data: Path | None = None) -> list[SetFacts]:
             continue
         known = _known(info.name)
         here.add(known.name if known else "")
-        rows.append(_facts(info.name, info.path, known))
-    absent = [known for known in KNOWN if known.name not in here]
+        if info.name.lower().startswith(begins.lower()):
+            rows.append(_facts(info.name, info.path, known))
+    absent = [k for k in KNOWN if k.name not in here and k.name.lower().startswith(begins.lower())]
     return rows + [SetFacts(known.name, None, licence=known.licence, get=known.get) for known in absent]
 
 
@@ -97,17 +101,17 @@ def _known(name: str) -> Known | None:
 
 def _facts(name: str, path: Path, known: Known | None) -> SetFacts:
     licence, get = (known.licence, known.get) if known else ("not known", "")
-    try:
-        problems: Sequence[Problem] = list(iterate_problems(path))
+    try:  # one by one: the tests of a release are gigabytes
+        problems = [_glance(problem) for problem in iterate_problems(path)]
     except EvalFault as fault:
         return SetFacts(name, path, licence=licence, get=get, fault=fault.message)
-    days = sorted(problem.contest_date for problem in problems if problem.contest_date)
+    days = sorted(problem.day for problem in problems if problem.day)
     return SetFacts(
         name=name,
         path=path,
         problems=len(problems),
-        tests=sum(len(problem.tests) for problem in problems),
-        kinds=tuple(sorted({test.kind for problem in problems for test in problem.tests})),
+        tests=sum(problem.tests for problem in problems),
+        kinds=tuple(sorted(set().union(*(problem.kinds for problem in problems)))),
         first=days[0] if days else None,
         last=days[-1] if days else None,
         difficulties=_counted([problem.difficulty for problem in problems]),
@@ -116,6 +120,29 @@ def _facts(name: str, path: Path, known: Known | None) -> SetFacts:
         unsupported=sum(problem.interactive for problem in problems),
         licence=licence,
         get=get,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Glance:
+    """What is told of a problem."""
+
+    day: date | None
+    tests: int
+    kinds: frozenset[str]
+    difficulty: str
+    platform: str
+    interactive: bool
+
+
+def _glance(problem: Problem) -> _Glance:
+    return _Glance(
+        problem.contest_date,
+        len(problem.tests),
+        frozenset(test.kind for test in problem.tests),
+        problem.difficulty,
+        problem.platform,
+        problem.interactive,
     )
 
 

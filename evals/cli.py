@@ -261,7 +261,7 @@ def sets(
     from evals.report import months_of, sets_table
 
     with Console(stderr=True).status("reading the sets"):
-        rows = [row for row in facts(data) if name is None or row.name.lower().startswith(name.lower())]
+        rows = facts(data, name or "")
     if not rows:
         raise EvalFault(f"no problem set {name!r}", fix="`evals sets` lists all")
     console = Console(soft_wrap=True)

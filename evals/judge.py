@@ -13,9 +13,7 @@ from __future__ import annotations
 import base64
 import marshal
 import os
-import shutil
 import sys
-import tempfile
 import threading
 import zlib
 from collections import deque
@@ -30,9 +28,9 @@ from typing import Self
 
 from evals.contract import EvalFault, Judgement, Problem, Verdict
 from evals.judging import Attempt, Died
-from evals.libraries import Libraries, gather_libraries
+from evals.libraries import Libraries, gathered_libraries
 from evals.shift import JudgeLimits, Shift, Work
-from sandbox import BackendName, ExecResult, Limits, Policy, Sandbox, SandboxFault, open_sandbox
+from sandbox import BackendName, ExecResult, Limits, Policy, Sandbox, SandboxFault, open_sandbox, scratch
 
 __all__ = ["JUDGE_VERSION", "Attempt", "Judge", "JudgeLimits", "OnResult", "driver_command", "judge_policy"]
 
@@ -109,8 +107,7 @@ class Judge:
         self._stack = ExitStack()
         self._lock = threading.Lock()
         self._free: list[Sandbox] = []
-        libraries = gather_libraries()
-        self._stack.callback(libraries.remove)
+        libraries = self._stack.enter_context(gathered_libraries())
         self._shelf = str(libraries.shelf)
         self._policy, self._python = judge_policy(libraries)
         try:
@@ -235,15 +232,11 @@ class Judge:
                 self._free.append(sandbox)
 
     def _open(self) -> Sandbox:
-        folder = Path(tempfile.mkdtemp(prefix="forklock-judge-"))
-        try:
-            opened = open_sandbox(folder, self._policy, backend=self._backend)
-        except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
-        with self._lock:
-            self._stack.callback(shutil.rmtree, folder, ignore_errors=True)
-            self._stack.enter_context(opened)
+        with ExitStack() as opening:
+            folder = opening.enter_context(scratch())
+            opened = opening.enter_context(open_sandbox(folder, self._policy, backend=self._backend))
+            with self._lock:
+                self._stack.push(opening.pop_all())
         return opened
 
 

@@ -7,10 +7,12 @@ sites have. Whole site-packages are never shown: they may hold problem sets with
 from __future__ import annotations
 
 import importlib.util
-import shutil
-import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from sandbox import scratch
 
 LIBRARIES = ("numpy", "sortedcontainers")
 """Import names; `NAME.libs` beside one holds its shared libraries."""
@@ -25,18 +27,16 @@ class Libraries:
     readable: tuple[Path, ...]
     """What must be readable in the sandbox for them to work."""
 
-    def remove(self) -> None:
-        shutil.rmtree(self.shelf, ignore_errors=True)
 
-
-def gather_libraries() -> Libraries:
-    """Those of `LIBRARIES` that are installed here, on a shelf of their own (a new temporary folder)."""
-    shelf = Path(tempfile.mkdtemp(prefix="forklock-libraries-"))
-    shelf.chmod(0o755)
-    folders = [folder for name in LIBRARIES for folder in _folders(name)]
-    for folder in folders:
-        (shelf / folder.name).symlink_to(folder, target_is_directory=True)
-    return Libraries(shelf, (shelf, *folders))
+@contextmanager
+def gathered_libraries() -> Iterator[Libraries]:
+    """Those of `LIBRARIES` that are installed here, on a shelf of their own, a temporary folder."""
+    with scratch() as shelf:
+        shelf.chmod(0o755)
+        folders = [folder for name in LIBRARIES for folder in _folders(name)]
+        for folder in folders:
+            (shelf / folder.name).symlink_to(folder, target_is_directory=True)
+        yield Libraries(shelf, (shelf, *folders))
 
 
 def _folders(name: str) -> list[Path]:

@@ -12,7 +12,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -28,7 +27,7 @@ from evals.repo_guard import changes_of_the_runner
 from evals.repo_result import Outcome, RepoStore, TaskResult
 from evals.repo_tasks import RepoTask, find_repository
 from models.adapters import AdapterRegistry
-from sandbox import BackendName, SandboxFault
+from sandbox import BackendName, SandboxFault, scratch
 
 Role = Literal["none", "reference"]
 
@@ -94,9 +93,9 @@ def run_tasks(
     for task in tasks:
         held = store.results.get(task.task_id)
         if held is None or task.task_id in sources:
-            with tempfile.TemporaryDirectory(prefix="forklock-task-") as folder:
+            with scratch() as folder:
                 asked = agent.asked(task, test_timeout_s)
-                place = _Place(sources[task.task_id], Path(folder), store.log(task), backend, test_timeout_s)
+                place = _Place(sources[task.task_id], folder, store.log(task), backend, test_timeout_s)
                 earlier = _Answer.again(held) if held is not None and held.asked == asked else None
                 held = _one(task, agent, place, earlier).model_copy(update={"asked": asked})
             store.add(held)
@@ -170,8 +169,8 @@ def _answered(task: RepoTask, agent: AgentUnderTest, place: _Place) -> _Answer:
         return _Answer(_reference(task, place.source))
     began, work = time.monotonic(), place.folder / "work"
     check_out(place.source, task.base_commit, work)
-    with tempfile.TemporaryDirectory(prefix="forklock-kept-") as kept:
-        first = baseline(work, Path(kept) / "git")
+    with scratch() as kept:
+        first = baseline(work, kept / "git")
         code = _run_agent(agent, work, task, place.folder / "statement.md", place.log)
         diff, left_out = _changes(task, first)
     return _Answer(diff, tuple(left_out), code, time.monotonic() - began)

@@ -11,7 +11,6 @@ import json
 import shlex
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,6 +29,7 @@ from models.contract import (
     Request,
 )
 from models.open import is_local
+from sandbox import scratch
 
 
 class SolverEngine(OneByOne):
@@ -70,8 +70,7 @@ class SolverEngine(OneByOne):
 
     def _run(self, request: Request, seed: int | None) -> Completion:
         at = self._places[_asked(request)]
-        with tempfile.TemporaryDirectory(prefix="forklock-solver-") as name:
-            folder = Path(name)
+        with scratch() as folder:
             repo, task, out = folder / "repo", folder / "task.md", folder / "said"
             task.write_text(task_of(self._problems[at]), encoding="utf-8")
             _write(repo, self._files[at])

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     )
     from sandbox.interpreters import python_policy, workspace_policy
     from sandbox.open import BackendName, open_sandbox
+    from sandbox.private import scratch
 
 __all__ = [
     "BackendName",
@@ -34,6 +35,7 @@ __all__ = [
     "Talk",
     "open_sandbox",
     "python_policy",
+    "scratch",
     "workspace_policy",
 ]
 
@@ -41,6 +43,7 @@ _HOMES = {
     "BackendName": "sandbox.open",
     "open_sandbox": "sandbox.open",
     "python_policy": "sandbox.interpreters",
+    "scratch": "sandbox.private",
     "workspace_policy": "sandbox.interpreters",
 }
 

@@ -13,6 +13,7 @@ import re
 import shutil
 import tempfile
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 from sandbox import mounts
@@ -56,6 +57,21 @@ def make_private(parent: Path, owner: int = 0) -> Path:
     except OSError as error:
         raise SandboxFault(f"no directory for copies in {parent}: {error}", fix="set TMPDIR") from error
     return private
+
+
+@contextlib.contextmanager
+def scratch() -> Iterator[Path]:
+    """A temporary directory that goes with the block; where we are killed first, whoever opens a workspace after us
+    removes it.
+
+    Raises:
+        SandboxFault: it cannot be made.
+    """
+    folder = make_private(Path(tempfile.gettempdir()).resolve())
+    try:
+        yield folder
+    finally:
+        remove_tree(folder)
 
 
 def reap_orphans(parent: Path) -> None:

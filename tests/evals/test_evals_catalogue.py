@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from datetime import date
 from pathlib import Path
 
@@ -42,6 +43,21 @@ def test_sets_are_listed_with_what_they_hold(tmp_path: Path) -> None:
     shown = CliRunner().invoke(app, ["sets", "lcb", "--data", str(tmp_path), "--json", str(out)])
     assert shown.exit_code == 0 and "2024-02 2" in shown.stdout
     assert [row["name"] for row in json.loads(out.read_text())] == ["lcb-window"]
+
+
+def test_a_large_set_is_never_in_memory_as_a_whole(tmp_path: Path) -> None:
+    record = json.loads(lcb("a", "2024-01-05", "easy"))
+    with (tmp_path / "large.jsonl").open("w") as file:
+        for number in range(40):
+            test = json.dumps([{"input": "1", "output": "x" * 1_000_000, "testtype": "stdin"}])
+            file.write(json.dumps(record | {"question_id": str(number), "private_test_cases": test}) + "\n")
+    tracemalloc.start()
+    try:
+        (found,) = facts(tmp_path, "large")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert found.problems == 40 and peak < 20_000_000
 
 
 def dated(result: EvalResult, days: list[date], difficulties: list[str]) -> EvalResult:

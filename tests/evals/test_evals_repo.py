@@ -415,5 +415,5 @@ def test_the_command(
 def test_our_agent_takes_the_flags_that_are_given_to_it() -> None:
     words = shlex.split(forklock_command("m", "none", "--width 16 --regression 'python -m pytest'"))
     assert words[-4:] == ["--width", "16", "--regression", "python -m pytest"]
-    with pytest.raises(EvalFault, match="close the quotes"):
+    with pytest.raises(EvalFault, match="No closing quotation"):
         forklock_command("m", "none", "--width '16")

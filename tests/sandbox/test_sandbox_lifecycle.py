@@ -29,6 +29,7 @@ from sandbox import (
     docker_engine,
     open_sandbox,
     python_policy,
+    scratch,
 )
 from sandbox.cgroups import find_parents, writable_parents
 
@@ -157,6 +158,26 @@ def without_backends(code: list[str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, *code], env={**env, "PYTHONPATH": root}, capture_output=True, text=True, check=False
     )
+
+
+def test_scratch_goes_with_its_block_or_with_the_next_workspace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "repo").mkdir()
+    with scratch() as gone:
+        (gone / "a").mkdir()
+    assert not gone.exists()
+    killed = (
+        "import os, sandbox\nwith sandbox.scratch() as made:\n"
+        "    (made / 'a').mkdir(); print(made, flush=True); os.kill(os.getpid(), 9)"
+    )
+    environment = {**os.environ, "TMPDIR": str(tmp_path / "temporary")}
+    done = subprocess.run([sys.executable, "-c", killed], env=environment, capture_output=True, text=True)
+    left = Path(done.stdout.strip())
+    assert (left / "a").is_dir() and left.is_relative_to(tmp_path)
+    open_sandbox(tmp_path / "repo", backend="host").close()
+    assert not left.exists()
 
 
 def test_no_backend_says_what_is_wrong_and_what_to_do() -> None:
