@@ -18,6 +18,8 @@ from tools import runcli
 from tools.runcli import RepoOption, root_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tools.lsp import Intel
 
 BAD_INPUT, INFRASTRUCTURE, INTERRUPTED = 2, 3, 130
@@ -59,15 +61,12 @@ def frame(
     from tools.budget import estimate_tokens
     from tools.findsymbol import the_symbol
     from tools.frame import intellisense_frame
-    from tools.lsp import open_intel
-    from tools.lsp.servers import find_python
 
-    root = root_of(repo)
-    path, _, name = symbol.rpartition(":")
-    names = _servers(root, path, server)
-    with open_intel(root, servers=names, warm=names[:2], python=find_python(root)) as intel:
+    root, (path, name) = root_of(repo), _parted(symbol)
+    with _intel(root, path, server) as intel:
         one = the_symbol(root, name, path or None, lambda: intel)
-        print(intellisense_frame(intel, root, one, budget_tokens=tokens, count_tokens=estimate_tokens))
+        text = intellisense_frame(intel, root, one, budget_tokens=tokens, count_tokens=estimate_tokens)
+    print(text)
 
 
 @app.command("symbols")
@@ -130,7 +129,8 @@ def rename(
 
     root, (path, name) = root_of(repo), _parted(symbol)
     with _intel(root, path, server) as intel:
-        print(show_rename(intel, root, name, new_name, path or None, apply=apply))
+        text = show_rename(intel, root, name, new_name, path or None, apply=apply)
+    print(text)
 
 
 @app.command()
@@ -147,7 +147,8 @@ def calls(
 
     root, (path, name) = root_of(repo), _parted(symbol)
     with _intel(root, path, server) as intel:
-        print(show_calls(intel, name, path or None, outgoing=outgoing))
+        text = show_calls(intel, name, path or None, outgoing=outgoing)
+    print(text)
 
 
 @app.command()
@@ -171,7 +172,8 @@ def actions(
 
     root = root_of(repo)
     with _intel(root, file, server) as intel:
-        print(show_actions(intel, root, file, line or None, kind, apply=apply))
+        text = show_actions(intel, root, file, line or None, kind, apply=apply)
+    print(text)
 
 
 def _parted(symbol: str) -> tuple[str, str]:
@@ -204,11 +206,25 @@ def _servers(root: Path, path: str, server: str) -> tuple[str, ...]:
     return (server,) if server else servers_for_file(path, root) if path else servers_for(root)
 
 
-def _intel(root: Path, path: str, server: str) -> Intel:
+COLD_S = 60.0
+"""Seconds for a start and for one question: the servers start for this command alone, and some read all first."""
+
+
+@contextlib.contextmanager
+def _intel(root: Path, path: str, server: str) -> Iterator[Intel]:
+    """Servers for one command, and on a terminal a sign that they are at work until it has its answer."""
+    from rich.console import Console
+
     from tools.lsp import open_intel
     from tools.lsp.servers import find_python
 
-    return open_intel(root, servers=_servers(root, path, server), python=find_python(root))
+    names = _servers(root, path, server)
+    waiting = Console(stderr=True).status(f"asking {', '.join(names)}")
+    opened = open_intel(
+        root, servers=names, warm=names[:2], python=find_python(root), timeout_s=COLD_S, start_s=COLD_S
+    )
+    with opened as intel, waiting:
+        yield intel
 
 
 runcli.register(app)
