@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import operator
 import types
+from collections.abc import Iterable
 from typing import Any
 
 _PLAIN = frozenset({int, float, complex, str, bytes, bool, type(None), range, type(...)})
@@ -24,16 +25,23 @@ class Kept:
         """Its functions and classes, which could be given something."""
         self.can_hold = not all(map(self._is_fixed, space.values(), space))
         """Something in it can hold more than itself: then it never counts as it was."""
-        self._before = self._view()
+        self._names, self._values, self._insides = list(space), list(space.values()), self._within()
 
     def is_as_before(self) -> bool:
         if self.can_hold:
             return False
-        now = self._view()
-        return len(now) == len(self._before) and all(map(operator.is_, now, self._before))
+        space = self._space
+        if len(space) != len(self._names) or not _same(
+            space, self._names
+        ):  # a name may hold more than it shows
+            return False
+        if not _same(space.values(), self._values):
+            return False
+        within = self._within()
+        return len(within) == len(self._insides) and _same(within, self._insides)
 
-    def _view(self) -> list[Any]:
-        found = [*self._space, *self._space.values()]
+    def _within(self) -> list[Any]:
+        found: list[Any] = []
         for one in self._own:
             if isinstance(one, type):
                 found += (one.__bases__, *vars(one), *vars(one).values())
@@ -42,7 +50,7 @@ class Kept:
         return found
 
     def _is_fixed(self, value: Any, name: str = "") -> bool:
-        """Nothing can be put into it that `_view` does not see."""
+        """Nothing can be put into it that is not looked at."""
         kind = type(value)
         if kind in _PLAIN or kind is types.ModuleType or name == "__builtins__":  # no program here names that
             return True
@@ -66,3 +74,8 @@ class Kept:
     def _is_fixed_class(self, value: type) -> bool:
         self._own.append(value)
         return all(type(one) in _SLOTS or self._is_fixed(one) for one in vars(value).values())
+
+
+def _same(these: Iterable[Any], those: Iterable[Any]) -> bool:
+    """Of two that are as long: thing by thing the very same."""
+    return all(map(operator.is_, these, those))

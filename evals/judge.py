@@ -273,7 +273,11 @@ _DRIVER = (
 )
 """In the order in which they import each other."""
 _BOOT = """\
-import base64, marshal, site, sys, types, zlib
+import base64, marshal, os, site, sys, types, zlib
+hook, os.register_at_fork = os.register_at_fork, lambda **_: None
+import random, threading
+os.register_at_fork = hook
+random.seed(0)
 site.setquit(); site.setcopyright(); site.sethelper()
 sys.path += [*site.getsitepackages(), *sys.argv[1:2]]
 modules = {"evals": types.ModuleType("evals")}
@@ -285,8 +289,10 @@ for name in modules:
     del sys.modules[name]
 module.main()
 """
-"""Makes the driver's modules, and hides them from the programs' imports. Without `-S` an interpreter reads every
-`.pth` file of its installation first, which may take longer than all of this; a program gets what matters of it."""
+"""Makes the driver's modules, and hides them from the programs' imports. `random` and `threading` would do things in
+each fork, a millisecond a program: new locks, which a single thread does not need, and a new seed; without it programs
+draw the same numbers whenever they are judged. Without `-S` an interpreter reads every `.pth` file of its installation
+first, which may take longer than all of this; a program gets what matters of it."""
 
 
 def _without_running(problem: Problem, code: str | None) -> Judgement | None:

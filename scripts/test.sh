@@ -19,18 +19,18 @@ for server in typescript gopls rust-analyzer; do
 done
 if docker info >/dev/null 2>&1; then agent sandbox build; fi
 side_by_side=(-n "${WORKERS:-3}" --dist worksteal)
-if [ "$which" = only ]; then exec python -m pytest -q "${side_by_side[@]}" "$@"; fi
+if [ "$which" = only ]; then exec python -m pytest -q --durations=15 "${side_by_side[@]}" "$@"; fi
 alone="real or vllm or alone"
 status=0
 case $which in
-  fast) python -m pytest -q "${side_by_side[@]}" -m "not ($alone or slow)" "$@" || status=$? ;;
-  real) python -m pytest -q "${side_by_side[@]}" -m "slow and not ($alone)" "$@" || status=$? ;;
-  *) python -m pytest -q "${side_by_side[@]}" -m "not ($alone)" "$@" || status=$? ;;
+  fast) python -m pytest -q --durations=15 "${side_by_side[@]}" -m "not ($alone or slow)" "$@" || status=$? ;;
+  real) python -m pytest -q --durations=15 "${side_by_side[@]}" -m "slow and not ($alone)" "$@" || status=$? ;;
+  *) python -m pytest -q --durations=15 "${side_by_side[@]}" -m "not ($alone)" "$@" || status=$? ;;
 esac
 if [ "$which" != fast ]; then
   agent models pull smollm2-135m
   agent models pull qwen2.5-coder-0.5b
   agent engines install vllm
-  python -m pytest -q -m "$alone" "$@" || status=$?
+  python -m pytest -q --durations=15 -m "$alone" "$@" || status=$?
 fi
 exit $status

@@ -246,6 +246,21 @@ def test_a_candidate_can_open_nothing_of_the_process_that_holds_the_tests(judge:
     assert judge.judge(problem, SPY).verdict == Verdict.PASSED
 
 
+def test_what_is_drawn_is_drawn_again() -> None:
+    """Verdicts on programs that use chance are the same twice."""
+    problem = stdin_problem(("1", "x"))
+    codes = [
+        "import random\nprint(random.random())",
+        "print(sample(range(10**9), 3))",
+        "print(Random(3).random())",
+    ]
+    said = []
+    for batch in (1, 8):
+        with Judge(batch=batch) as judge:
+            said.append([one.reason for one in judge.judge_many([(problem, code) for code in codes])])
+    assert said[0] == said[1] and all("expected 'x'" in reason for reason in said[0])
+
+
 def test_verdicts(judge: Judge) -> None:
     cases = [
         (SUM, "print(1)", Verdict.WRONG_ANSWER, 0),

@@ -89,7 +89,9 @@ KEPT = {
     "folder": f"{COUNTER}print(counted('n') + 7)",
     "/tmp": f"{COUNTER}print(counted('/tmp/.n') + 7)",
     "/dev/shm": f"{COUNTER}print(counted('/dev/shm/n') + 7)",
-    "the workspace": f"{COUNTER}import glob\nprint(*[counted(d + '/n') + 7 for d in glob.glob('/tmp/forklock-j*')])",
+    "the workspace": f"{COUNTER}from glob import glob\n"
+    "found = filter(lambda d: os.access(d, 2), glob('/tmp/forklock-*'))\n"
+    "print(*[counted(d + '/n') + 7 for d in found])",
     "SysV": "import ctypes\ni = ctypes.CDLL(None).shmget(4242, 4096, 0o1666)\nprint(7 if i < 0 else 'made')",
     "module": "import json\njson.decoder.n = getattr(json.decoder, 'n', 6) + 1\nprint(json.decoder.n)",
     "counted up": "import json\njson.n = getattr(json, 'n', 6)\njson.n += 1\nprint(json.n)",
