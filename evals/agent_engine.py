@@ -9,14 +9,13 @@ are measured.
 from __future__ import annotations
 
 import json
-import shlex
 import subprocess
 import time
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from evals.agent_process import run_agent
+from evals.agent_process import run_agent, words_of
 from evals.contract import EvalFault
 from models.contract import (
     Completion,
@@ -82,10 +81,7 @@ class AgentEngine(OneByOne):
         Raises:
             EvalFault: the command cannot be split into words, or is given no statement.
         """
-        try:
-            self._words = shlex.split(command)
-        except ValueError as error:
-            raise EvalFault(f"--agent {command!r}: {error}", fix="close the quotes") from error
+        self._words = words_of(command)
         if not any(place in command for place in PLACES[:2]):
             raise EvalFault(
                 "the agent's command is not given the problem", fix=f"use one of {', '.join(PLACES[:2])}"

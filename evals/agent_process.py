@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import shlex
 import signal
 import subprocess
 import threading
@@ -19,6 +20,18 @@ MOST_OUTPUT_BYTES = 64 << 20
 """Of what an agent prints, so much is kept."""
 _MARK = "FORKLOCK_EVALUATION"
 """Environment variable by which processes are known that an agent left in sessions of their own."""
+
+
+def words_of(command: str) -> list[str]:
+    """What stands behind `--agent`, or part of it, as a shell would split it; no shell is involved.
+
+    Raises:
+        EvalFault: it cannot be split into words.
+    """
+    try:
+        return shlex.split(command)
+    except ValueError as error:
+        raise EvalFault(f"--agent {command!r}: {error}", fix="close the quotes") from error
 
 
 def run_agent(

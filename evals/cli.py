@@ -120,15 +120,15 @@ def run(
     _refuse_given(context, OF_SETS_ALONE if problems == "repo" else OF_REPO_TASKS_ALONE, problems)
     if json_file is not None and not json_file.absolute().parent.is_dir():
         raise typer.BadParameter(f"{json_file.parent} is not a folder", param_hint="--json")
+    ours = agent is not None and agent.split()[:1] == [OWN_AGENT]
+    if agent is not None and not ours and model is not None:
+        raise typer.BadParameter("either another agent or a model is evaluated", param_hint="--agent")
     if problems == "repo":
         run_repo_tasks(
             tasks, repos, agent or OWN_AGENT, model, adapter=adapter, only=only or [], limit=limit,
             difficulty=difficulty, sandbox=sandbox, agent_timeout=agent_timeout, json_file=json_file,
         )  # fmt: skip
         return
-    ours = agent is not None and agent.split()[:1] == [OWN_AGENT]
-    if agent is not None and not ours and model is not None:
-        raise typer.BadParameter("either another agent or a model is evaluated", param_hint="--agent")
     if model is None and (agent is None or ours):
         raise typer.BadParameter("which model?", param_hint="--model")
     if ours and (repair or executor != "local"):
@@ -169,12 +169,11 @@ def run(
 
 def _refuse_given(context: typer.Context, names: tuple[str, ...], problems: str) -> None:
     """A flag that would change nothing is refused: its user believes that it did."""
-    for name in names:
-        source = context.get_parameter_source(name)
-        if source is not None and source.name == "COMMANDLINE":
-            flag = f"-{name}" if len(name) == 1 else "--" + name.replace("_", "-")
+    for flag in context.command.params:
+        source = context.get_parameter_source(flag.name or "")
+        if flag.name in names and source is not None and source.name == "COMMANDLINE":
             fix = "; --agent 'forklock FLAGS' passes flags to our agent" if problems == "repo" else ""
-            raise typer.BadParameter(f"has no meaning with {problems}{fix}", param_hint=flag)
+            raise typer.BadParameter(f"has no meaning with {problems}{fix}", param_hint=flag.opts[0])
 
 
 def _evaluate(

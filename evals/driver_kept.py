@@ -31,11 +31,11 @@ class Kept:
         if self.can_hold:
             return False
         space = self._space
-        if len(space) != len(self._names) or not _same(
-            space, self._names
-        ):  # a name may hold more than it shows
+        if len(space) != len(self._names):
             return False
-        if not _same(space.values(), self._values):
+        if not (
+            _same(space, self._names) and _same(space.values(), self._values)
+        ):  # a name may hold more, too
             return False
         within = self._within()
         return len(within) == len(self._insides) and _same(within, self._insides)

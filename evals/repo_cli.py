@@ -46,8 +46,6 @@ def run_repo_tasks(
         if model is None:
             raise EvalFault("the forklock agent needs a model", fix="--model qwen2.5-coder-0.5b")
         agent = forklock_command(model, adapter, agent.strip().removeprefix("forklock"))
-    elif model is not None:
-        raise EvalFault("either another agent or a model is evaluated", fix="leave --model out")
     if not agent.strip():
         raise EvalFault("no agent", fix="--agent forklock, none, reference, or a command line")
     chosen = read_tasks(tasks, only=only, limit=limit, difficulty=difficulty)

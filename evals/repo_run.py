@@ -21,8 +21,7 @@ from typing import Literal
 from agent.contract import AgentFault
 from agent.repo import apply_diff, git
 from agent.trial import Baseline, TrialReport, baseline, check_out, file_at, try_command
-from evals.agent_process import run_agent
-from evals.contract import EvalFault
+from evals.agent_process import run_agent, words_of
 from evals.repo_guard import changes_of_the_runner
 from evals.repo_result import Outcome, RepoStore, TaskResult
 from evals.repo_tasks import RepoTask, find_repository
@@ -58,11 +57,7 @@ class AgentUnderTest:
             EvalFault: it cannot be split into words.
         """
         values = (str(repo), task.problem_statement, str(statement_file), task.command)
-        try:
-            words = shlex.split(self.command)
-        except ValueError as error:
-            raise EvalFault(f"--agent {self.command!r}: {error}", fix="close the quotes") from error
-        return [_filled(word, dict(zip(_PLACES, values, strict=True))) for word in words]
+        return [_filled(word, dict(zip(_PLACES, values, strict=True))) for word in words_of(self.command)]
 
 
 def _filled(word: str, values: dict[str, str]) -> str:
@@ -292,12 +287,8 @@ def forklock_command(model: str, adapter: str = "current", flags: str = "") -> s
     Raises:
         EvalFault: they cannot be split into words.
     """
-    try:
-        words = shlex.split(flags)
-    except ValueError as error:
-        raise EvalFault(f"--agent {flags!r}: {error}", fix="close the quotes") from error
     version = AdapterRegistry().current_version(model) if adapter == "current" else adapter
     agent = Path(sys.executable).with_name("agent")
     own = [str(agent), "solve", "{statement}", "--repo", "{repo}", "--test", "{test_command}", "--unverified"]
     chosen = [] if version is None else ["--adapter", version]
-    return shlex.join([*own, "--model", model, *chosen, "--in-place", *words])
+    return shlex.join([*own, "--model", model, *chosen, "--in-place", *words_of(flags)])

@@ -17,8 +17,8 @@ from pathlib import Path
 
 from agent.trial import make_repository
 from evals.agent_engine import OneByOne
-from evals.agent_process import run_agent
-from evals.contract import EvalFault, Problem
+from evals.agent_process import run_agent, words_of
+from evals.contract import Problem
 from evals.problem_repo import SOLUTION, TEST_COMMAND, files_of, task_of
 from evals.prompts import Preset, request_for
 from models.adapters import resolve_adapter
@@ -55,10 +55,7 @@ class SolverEngine(OneByOne):
         Raises:
             EvalFault: a problem has no public tests, or the flags cannot be split into words.
         """
-        try:
-            words = shlex.split(flags)
-        except ValueError as error:
-            raise EvalFault(f"--agent {flags!r}: {error}", fix="close the quotes") from error
+        words = words_of(flags)
         self._files = [files_of(problem) for problem in problems]
         self._problems = list(problems)
         self._places = {_asked(request_for(problem, preset)): at for at, problem in enumerate(problems)}

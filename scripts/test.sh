@@ -18,19 +18,21 @@ for server in typescript gopls rust-analyzer; do
   tools servers --install "$server" || echo "$server could not be installed; its tests will be skipped, loudly" >&2
 done
 if docker info >/dev/null 2>&1; then agent sandbox build; fi
+pytest=(python -m pytest -q --durations=15)
 side_by_side=(-n "${WORKERS:-3}" --dist worksteal)
-if [ "$which" = only ]; then exec python -m pytest -q --durations=15 "${side_by_side[@]}" "$@"; fi
+if [ "$which" = only ]; then exec "${pytest[@]}" "${side_by_side[@]}" "$@"; fi
 alone="real or vllm or alone"
-status=0
 case $which in
-  fast) python -m pytest -q --durations=15 "${side_by_side[@]}" -m "not ($alone or slow)" "$@" || status=$? ;;
-  real) python -m pytest -q --durations=15 "${side_by_side[@]}" -m "slow and not ($alone)" "$@" || status=$? ;;
-  *) python -m pytest -q --durations=15 "${side_by_side[@]}" -m "not ($alone)" "$@" || status=$? ;;
+  fast) chosen="not ($alone or slow)" ;;
+  real) chosen="slow and not ($alone)" ;;
+  *) chosen="not ($alone)" ;;
 esac
+status=0
+"${pytest[@]}" "${side_by_side[@]}" -m "$chosen" "$@" || status=$?
 if [ "$which" != fast ]; then
   agent models pull smollm2-135m
   agent models pull qwen2.5-coder-0.5b
   agent engines install vllm
-  python -m pytest -q --durations=15 -m "$alone" "$@" || status=$?
+  "${pytest[@]}" -m "$alone" "$@" || status=$?
 fi
 exit $status
