@@ -6,8 +6,9 @@ The kernel counts the memory of the process that starts a command as the command
 a large owner cannot learn a smaller command's peak: this small process stands between them, as long as its owner
 lives. A packet is one byte and descriptors: the request (JSON in a file), the command's stdin, stdout and stderr, the
 pipe for the report, then those that the command keeps under the numbers of `keep`. The command's process enters the
-control groups of `enter` itself. The report is one JSON line: wait status, CPU seconds, peak in KiB. Standard library
-only; imports nothing of ours. Commands must end with us by themselves (bubblewrap's --die-with-parent).
+control groups of `enter` itself. The report is one JSON line: wait status, CPU seconds, peak in KiB; or why no process
+could be made. Standard library only; imports nothing of ours. Commands must end with us by themselves (bubblewrap's
+--die-with-parent).
 """
 
 import contextlib
@@ -59,10 +60,15 @@ def begin(descriptors: list, reports: dict) -> None:  # type: ignore[type-arg]
     source, stdin, stdout, stderr, report, *kept = descriptors
     with open(source, "rb") as file:  # noqa: PTH123
         request = json.load(file)
-    child = os.fork()
-    if child == 0:
-        become(request, (stdin, stdout, stderr), kept)
-    reports[child] = report
+    us = os.getpid()
+    try:
+        child = os.fork()
+    except OSError as error:  # this command's misfortune, and not that of all others
+        tell(report, {"error": error.strerror})
+    else:
+        if child == 0:
+            become(request, (stdin, stdout, stderr), kept, us)
+        reports[child] = report
     for fd in (stdin, stdout, stderr, *kept):  # the command's alone: its closing them must be seen
         os.close(fd)
 
@@ -75,13 +81,16 @@ def report_ended(reports: dict) -> None:  # type: ignore[type-arg]
             return
         report = reports.pop(child)
         seconds = usage.ru_utime + usage.ru_stime
-        answer = {"status": status, "cpu_s": seconds, "max_rss_kib": usage.ru_maxrss}
-        with contextlib.suppress(OSError):  # nobody wants to know it
-            os.write(report, json.dumps(answer).encode() + b"\n")
-        os.close(report)
+        tell(report, {"status": status, "cpu_s": seconds, "max_rss_kib": usage.ru_maxrss})
 
 
-def become(request: dict, streams: tuple, kept: list) -> None:  # type: ignore[type-arg]
+def tell(report: int, answer: dict) -> None:  # type: ignore[type-arg]
+    with contextlib.suppress(OSError):  # nobody wants to know it
+        os.write(report, json.dumps(answer).encode() + b"\n")
+    os.close(report)
+
+
+def become(request: dict, streams: tuple, kept: list, parent: int) -> None:  # type: ignore[type-arg]
     """In the child: turn into the command, `argv[0]` a path. Never returns. Imports nothing: the interpreter's
     own files may be out of the other user's reach."""
     try:
@@ -105,6 +114,8 @@ def become(request: dict, streams: tuple, kept: list) -> None:  # type: ignore[t
             os.setgroups([])
             os.setgid(owners)
             os.setuid(user)
+        if os.getppid() != parent:  # from here on bubblewrap dies with it
+            return
         os.execve(request["argv"][0], request["argv"], request["env"])  # noqa: S606
     except OSError as error:
         os.write(2, f"cannot start {request['argv'][0]}: {error.strerror}\n".encode())

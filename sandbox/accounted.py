@@ -8,20 +8,43 @@ start. Not covered: isolating anything.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import resource
+import select
 import socket
 import subprocess
 import sys
+import termios
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from sandbox.contract import SandboxFault
 from sandbox.process import Ended, Running, Streams
 
 _PROGRAM = str(Path(__file__).with_name("accountant.py"))
+_PATIENCE_S = 10.0
+
+
+@dataclass(kw_only=True)
+class Accounted(Running):
+    """One that the accountant started."""
+
+    starter: subprocess.Popen[bytes]
+    """The accountant that did."""
+
+    def orphaned(self) -> bool:
+        """Whether the accountant is gone, and the process with it, or about to be."""
+        return self.starter.poll() is not None
+
+    def lost(self) -> bool:
+        """Whether the accountant ended without a word; of a process that is at its end or never began."""
+        if not select.select([self.end], [], [], _PATIENCE_S)[0]:
+            return False
+        return not any(fcntl.ioctl(self.end, termios.FIONREAD, bytes(4)))
 
 
 def start_accounted(
@@ -32,7 +55,7 @@ def start_accounted(
     owner: tuple[int, int] | None = None,
     enter: Sequence[str] = (),
     rlimits: Mapping[str, tuple[int, int]] | None = None,
-) -> Running:
+) -> Accounted:
     """As `process.start`; `argv[0]` is a path.
 
     Args:
@@ -59,7 +82,7 @@ def start_accounted(
         with os.fdopen(os.dup(source), "wb") as file:
             file.write(json.dumps(request).encode())
         os.lseek(source, 0, os.SEEK_SET)
-        _ACCOUNTANT.send([source, *streams.theirs, report_theirs, *pass_fds])
+        starter = _ACCOUNTANT.send([source, *streams.theirs, report_theirs, *pass_fds])
     except BaseException:
         os.close(report)
         streams.close()
@@ -68,14 +91,14 @@ def start_accounted(
         os.close(source)
         os.close(report_theirs)
         streams.close_theirs()
-    return Running(streams, report, lambda: _ended(report), started=streams.made)
+    return Accounted(streams, report, lambda: _ended(report), streams.made, starter=starter)
 
 
 def _ended(report: int) -> Ended:
     """What the accountant said; to be asked at the end.
 
     Raises:
-        SandboxFault: nothing, for it was killed.
+        SandboxFault: nothing, for it was killed; or that it could make no process.
     """
     said = b""
     while data := os.read(report, 4096):
@@ -85,6 +108,11 @@ def _ended(report: int) -> Ended:
             "the process that counts a command's memory was killed", fix="run the command again"
         )
     found = json.loads(said)
+    if "error" in found:
+        raise SandboxFault(
+            f"no process can be started: {found['error']}",
+            fix="see how many processes and how much memory are free",
+        )
     return Ended(found["status"], found["cpu_s"], found["max_rss_kib"] / 1024)
 
 
@@ -97,14 +125,16 @@ class _Accountant:
         self._process: subprocess.Popen[bytes] | None = None
         self._pid = 0
 
-    def send(self, descriptors: Sequence[int]) -> None:
+    def send(self, descriptors: Sequence[int]) -> subprocess.Popen[bytes]:
+        """Returns the process that takes them."""
         with self._lock:
-            if self._pid != os.getpid():  # the first time, or in a child that was forked off
-                self._start()
+            # The socket does not always tell that it was killed: its child that is not yet a command holds it, too.
+            if self._process is None or self._pid != os.getpid() or self._process.poll() is not None:
+                self._process = self._start()
             try:
                 self._pass(descriptors)
             except OSError:
-                self._start()
+                self._process = self._start()
                 try:
                     self._pass(descriptors)
                 except OSError as error:
@@ -112,12 +142,13 @@ class _Accountant:
                         f"the process that counts a command's memory does not answer: {error}",
                         fix="try again",
                     ) from error
+            return self._process
 
     def _pass(self, descriptors: Sequence[int]) -> None:
         assert self._control
         socket.send_fds(self._control, [b"x"], descriptors)
 
-    def _start(self) -> None:
+    def _start(self) -> subprocess.Popen[bytes]:
         if self._control:
             self._control.close()
         if self._process and self._pid == os.getpid():
@@ -127,7 +158,7 @@ class _Accountant:
         self._pid = os.getpid()
         own = os.pidfd_open(self._pid)
         try:
-            self._process = subprocess.Popen(
+            return subprocess.Popen(
                 [sys.executable, "-I", "-S", _PROGRAM, str(theirs.fileno()), str(own)],
                 pass_fds=(theirs.fileno(), own),
                 stdin=subprocess.DEVNULL,

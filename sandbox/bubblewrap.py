@@ -72,13 +72,28 @@ class BubblewrapSandbox(Sandbox):
         limits = limits or self.policy.limits
         workdir = self._workspace.resolve(cwd)
         place = Place.now([*self._view, *git_read_only(self._workspace)], limits, self._owner)
-        inside = self._take(place)
+        inside = self._begin(place, argv, env, workdir)
         try:
-            inside.begin(argv, env, workdir)
             return self._serve(inside, stdin, limits.wall_s if timeout_s is None else timeout_s)
         finally:
             inside.remove()
             self._make_next(place)
+
+    def _begin(self, place: Place, argv: Sequence[str], env: Mapping[str, str], workdir: str) -> Inside:
+        """Start the command; once more, where what should have started it was killed before it did."""
+        for take in (self._take, Inside):
+            inside = take(place)
+            try:
+                if inside.begin(argv, env, workdir):
+                    return inside
+            except BaseException:
+                inside.remove()
+                raise
+            inside.remove()
+        raise SandboxFault(
+            "what starts commands was killed twice before it had started this one",
+            fix="see what kills processes here (too little memory? `dmesg` tells), then try again",
+        )
 
     def _serve(self, inside: Inside, stdin: bytes | Talk, timeout_s: float) -> ExecResult:
         tree, limits = inside.tree, inside.place.limits

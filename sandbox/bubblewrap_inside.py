@@ -112,11 +112,13 @@ class Inside:
 
     def fits(self, place: Place) -> bool:
         """Whether it waits, and a command of `place` may run here."""
-        lives = not select.select([self.running.end], [], [], 0)[0]
-        return lives and place == self.place and self.pid == os.getpid()
+        if place != self.place or self.pid != os.getpid() or self.running.orphaned():
+            return False
+        return not select.select([self.running.end], [], [], 0)[0]
 
-    def begin(self, argv: Sequence[str], env: Mapping[str, str], cwd: str) -> None:
-        """Give it the command, whose words hold no NUL. Its time begins now."""
+    def begin(self, argv: Sequence[str], env: Mapping[str, str], cwd: str) -> bool:
+        """Give it the command, whose words hold no NUL. Its time begins now. False: it died before it took the command,
+        and is discarded."""
         if self.group is None:
             argv = command_with_limits(argv, self.place.limits)
         pairs = [f"{name}={value}" for name, value in {**env, "PWD": cwd}.items()]
@@ -126,9 +128,13 @@ class Inside:
             self.running.started = time.monotonic()
             self._channel.send(command)
             self.tree = Tree(self._channel.first_process())
+            lost = self.tree.init is None and self.running.lost()
         except BaseException:
             self.discard()
             raise
+        if lost:
+            self.discard()
+        return not lost
 
     def exit_code(self) -> int | None:
         """As `subprocess` has it, minus n for signal n; to be asked when the processes are gone. None when the command

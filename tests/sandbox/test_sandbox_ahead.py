@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import select
 import signal
@@ -14,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from sandbox import Limits, Policy, Sandbox, bubblewrap_inside, open_sandbox
+from sandbox import Limits, Policy, Sandbox, accounted, bubblewrap_inside, open_sandbox
 from sandbox.cgroups import writable_parents
 
 
@@ -155,6 +156,16 @@ def test_one_that_was_killed_is_made_again(warm: Sandbox) -> None:
     assert discarded(waiting)
 
 
+def test_one_whose_accountant_was_killed_is_made_again(warm: Sandbox) -> None:
+    """At any moment of its making."""
+    for _ in range(20):
+        accountant = accounted._ACCOUNTANT._process
+        assert accountant
+        accountant.kill()
+        accountant.wait()
+        assert warm.exec(["echo", "x"]).stdout == b"x\n"
+
+
 def test_many_threads_get_their_own(warm: Sandbox) -> None:
     with ThreadPoolExecutor(8) as pool:
         said = list(pool.map(lambda n: warm.exec(["echo", str(n)]).stdout, range(40)))
@@ -171,6 +182,7 @@ def test_closing_leaves_nothing(skip_unless, repo: Path, tmp_path: Path) -> None
             assert waiting_in(fork)
 
     def left() -> tuple[int, int, int, int]:
+        gc.collect()
         groups = writable_parents()
         return (
             len(psutil.Process().children(recursive=True)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import json
 import os
 import signal
 import socket
@@ -11,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -299,6 +300,57 @@ def test_a_killed_accountant_is_replaced(no_groups: None, open_here) -> None:
     (one,) = accountants()
     assert sandbox.exec(["true"]).ok
     assert accountants() == [one]
+
+
+@pytest.fixture
+def losing(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Has the accountant end on the next `times` commands that it is sent, its last word `said`."""
+    real, left = accounted._ACCOUNTANT.send, [b""]
+
+    def send(descriptors: Sequence[int]) -> subprocess.Popen[bytes]:
+        if not left:
+            return real(descriptors)
+        os.write(descriptors[4], left.pop())
+        with subprocess.Popen(["true"]) as gone:
+            return gone
+
+    def lose(times: int, said: bytes = b"") -> None:
+        left[:] = [said] * times
+        monkeypatch.setattr(accounted._ACCOUNTANT, "send", send)
+
+    return lose
+
+
+def test_a_command_that_never_began_is_started_once_more(no_groups: None, open_here, losing) -> None:
+    """The accountant may die after it was asked, and before it did it."""
+    sandbox = open_here("bubblewrap")
+    losing(1)
+    assert sandbox.exec(["cat"], stdin=b"in").stdout == b"in"
+    losing(2)
+    with pytest.raises(SandboxFault, match="killed twice"):
+        sandbox.exec(["true"])
+    assert sandbox.exec(["cat"], stdin=b"in").stdout == b"in"
+
+
+def test_that_no_process_can_be_made_is_said(no_groups: None, open_here, losing) -> None:
+    losing(1, b'{"error": "Resource temporarily unavailable"}')
+    with pytest.raises(SandboxFault, match="no process can be started: Resource temporarily unavailable"):
+        open_here("bubblewrap").exec(["true"])
+
+
+def test_an_accountant_that_can_make_no_process_says_so_and_lives_on(tmp_path: Path) -> None:
+    script = (
+        "import json, os, sys\nsys.path.insert(0, sys.argv[1])\nimport accountant\n"
+        "def no(): raise BlockingIOError(11, 'no more processes')\n"
+        "os.fork = no\nread, write = os.pipe()\nsource = os.memfd_create('r')\nos.write(source, b'{}')\n"
+        "os.lseek(source, 0, 0)\n"
+        "accountant.begin([source, *os.pipe(), os.dup(1), write], {})\n"
+        "print(os.read(read, 99).decode(), end='')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(Path(accounted.__file__).parent)], capture_output=True, text=True
+    )
+    assert json.loads(done.stdout) == {"error": "no more processes"}, done.stderr
 
 
 def test_an_accountant_that_is_killed_takes_the_command_along(no_groups: None, open_here) -> None:
