@@ -101,8 +101,9 @@ def become(request: dict, streams: tuple, kept: list, parent: int) -> None:  # t
         moved = {to: fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, above) for to, fd in targets.items()}
         for to, fd in moved.items():
             os.dup2(fd, to, inheritable=True)
-        for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD):
+        for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:  # the owner may ignore some
             signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
         for path in request["enter"]:
             group = os.open(path, os.O_WRONLY)
             os.write(group, b"0")

@@ -22,6 +22,7 @@ from sandbox.accounted import start_accounted
 from sandbox.cgroups import Group, make_group
 from sandbox.contract import Limits
 from sandbox.limits import command_with_limits, rlimits
+from sandbox.orphans import end_holders
 from sandbox.seccomp import filter_descriptor
 
 SHELL = "/bin/bash"
@@ -106,7 +107,7 @@ class Inside:
                 rlimits=rlimits(limits) if self.group else None,
             )  # fmt: skip
         except BaseException:
-            self.remove()
+            self._give_back()
             raise
         self._channel.close_theirs()
 
@@ -155,6 +156,11 @@ class Inside:
 
     def remove(self) -> None:
         """To be called at the end."""
+        if self.group is None and self.running.orphaned():
+            self._channel.end_holders()
+        self._give_back()
+
+    def _give_back(self) -> None:
         self._channel.close()
         if self.group:
             self.group.remove()
@@ -230,6 +236,9 @@ class _Channel:
         """Whether the shell inside came to its end, and said nothing of a signal that ended the command. A command can
         say so in the shell's place: of itself alone."""
         return os.pread(self._command, 2, self._sent) == b"."
+
+    def end_holders(self) -> None:
+        end_holders(self._command)
 
     def close(self) -> None:
         self.close_theirs()

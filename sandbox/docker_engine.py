@@ -29,9 +29,8 @@ _LABEL = "forklock.owner"
 _SOCKET = "/run/forklock.sock"
 _SUPERVISOR = "/run/forklock.py"
 _START_S = 30.0
-_POOLS = 100
-"""The SDK keeps a pool of connections per URL and closes the oldest beyond this number, in use or not: far more than
-threads that talk to the engine at once."""
+_CONNECTIONS = 64
+"""Kept open to the engine; a thread that finds none makes one more."""
 _TMP_MB = 512
 
 
@@ -97,9 +96,19 @@ def client() -> Any:
     import docker
 
     environment = docker.utils.kwargs_from_env()
-    found = docker.DockerClient(timeout=60, num_pools=_POOLS, **environment)
+    found = docker.DockerClient(timeout=60, max_pool_size=_CONNECTIONS, **environment)
+    _share_connections(found.api)
     found.ping()
     return found
+
+
+def _share_connections(api: Any) -> None:
+    """Over a unix socket the SDK keeps a pool of connections for every URL that was ever asked, and closes the oldest
+    pools, in use or not: a thread then fails in the middle of its request. One pool serves all."""
+    adapter = api.adapters.get("http+docker://")
+    if adapter is not None:  # else an engine elsewhere, whose pools are one per host
+        of_url = adapter.get_connection
+        adapter.get_connection = lambda _url, _proxies=None: of_url("http+docker://localhost")
 
 
 @lru_cache(maxsize=1)

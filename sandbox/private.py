@@ -18,6 +18,7 @@ from pathlib import Path
 
 from sandbox import mounts
 from sandbox.contract import SandboxFault
+from sandbox.orphans import end_bubblewraps_of
 
 _PREFIX = "forklock-"
 _NAME = re.compile(rf"{_PREFIX}(\d+)-(\d+)-")
@@ -75,15 +76,22 @@ def scratch() -> Iterator[Path]:
 
 
 def reap_orphans(parent: Path) -> None:
-    """Remove private directories in `parent` whose maker is dead, and what it had mounted, wherever."""
+    """Remove private directories in `parent` whose maker is dead, and what it had mounted, wherever; and end what was
+    started with them and lives."""
     for point in mounts.ours():
         if _is_orphan(point.parent):
             mounts.release(point)
     with contextlib.suppress(OSError):
-        for entry in list(parent.glob(f"{_PREFIX}*-*-*")):
-            own = entry.is_dir() and not entry.is_symlink() and os.getuid() in (0, entry.lstat().st_uid)
-            if own and _is_orphan(entry) and not mounts.below(entry):
+        orphans = [entry for entry in parent.glob(f"{_PREFIX}*-*-*") if _is_orphan(entry) and _is_own(entry)]
+        if orphans:
+            end_bubblewraps_of(orphans)
+        for entry in orphans:
+            if not mounts.below(entry):
                 remove_tree(entry)
+
+
+def _is_own(entry: Path) -> bool:
+    return entry.is_dir() and not entry.is_symlink() and os.getuid() in (0, entry.lstat().st_uid)
 
 
 def _is_orphan(folder: Path) -> bool:

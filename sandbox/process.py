@@ -15,6 +15,7 @@ import os
 import resource
 import select
 import selectors
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -23,6 +24,7 @@ from dataclasses import dataclass
 from sandbox.contract import SandboxFault, Talk
 
 _CHUNK = 1 << 16
+_DEADLY = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
 _KILL_GRACE_S = 10.0
 """Seconds that a killed tree may take to vanish before we call it an infrastructure fault."""
 
@@ -188,7 +190,7 @@ def start(
     stdin, stdout, stderr = streams.theirs
     try:
         process = subprocess.Popen(
-            argv,
+            [*_with_all_signals(), *argv],
             stdin=stdin,
             stdout=stdout,
             stderr=stderr,
@@ -208,6 +210,12 @@ def start(
         return Ended(status, usage.ru_utime + usage.ru_stime, peak)
 
     return Running(streams, os.pidfd_open(process.pid), ended, streams.made, process.pid)
+
+
+def _with_all_signals() -> list[str]:
+    """Words before a command that it may not ignore what we do: under `nohup`, or behind `&` in a script."""
+    ignored = [s.name for s in _DEADLY if signal.getsignal(s) == signal.SIG_IGN]
+    return ["/usr/bin/env", f"--default-signal={','.join(ignored)}"] if ignored else []
 
 
 class Pump:

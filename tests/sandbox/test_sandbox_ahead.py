@@ -200,10 +200,10 @@ def test_closing_leaves_nothing(skip_unless, repo: Path, tmp_path: Path) -> None
 
 def test_time_begins_with_the_command(warm: Sandbox) -> None:
     waiting_in(warm)
-    time.sleep(0.6)
-    done = warm.exec(["sleep", "0.2"], timeout_s=0.7)
+    time.sleep(2.5)
+    done = warm.exec(["sleep", "0.2"], timeout_s=2)
     assert not done.timed_out
-    assert 0.2 <= done.wall_s < 0.6
+    assert 0.2 <= done.wall_s < 2
 
 
 def test_closing_while_a_command_runs(skip_unless, repo: Path, tmp_path: Path) -> None:

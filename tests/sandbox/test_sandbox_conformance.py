@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from sandbox import BackendName, Limits, Policy, Sandbox, SandboxFault
+from sandbox import BackendName, Limits, Policy, Sandbox, SandboxFault, accounted
 from sandbox.process import BoundedCapture
 
 QUICK = Limits(wall_s=20, memory_mb=256)
@@ -63,6 +63,23 @@ def test_signal_is_told_by_number(backend: BackendName, open_here, number: signa
     result = sh(open_here(backend), f"kill -{int(number)} $$")
     assert (result.exit_code, result.signal, result.timed_out) == (None, number, False)
     assert result.stderr == b"", "nothing but the program writes to its stderr"
+
+
+def test_signals_that_we_ignore_end_a_program(backend: BackendName, open_here) -> None:
+    """As under `nohup`, or behind `&` in a script."""
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGHUP, signal.SIGINT)}
+    try:
+        if accounted._ACCOUNTANT._process:
+            accounted._ACCOUNTANT._process.kill()  # the next one inherits it
+        sandbox = open_here(backend)
+        for number in before:
+            result = sh(sandbox, f"kill -{int(number)} $$; echo survived")
+            assert (result.signal, result.stdout) == (number, b"")
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if accounted._ACCOUNTANT._process:
+            accounted._ACCOUNTANT._process.kill()
 
 
 def test_a_program_that_cannot_start_is_data(backend: BackendName, open_here, repo: Path) -> None:

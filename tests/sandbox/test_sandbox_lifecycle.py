@@ -33,6 +33,7 @@ from sandbox import (
     scratch,
 )
 from sandbox.cgroups import find_parents, writable_parents
+from sandbox.workspace import open_workspace
 
 
 def groups() -> list[Path]:
@@ -106,6 +107,19 @@ def test_opened_and_closed_leaves_nothing(
     assert repo.is_dir()
     if backend == "docker":
         assert containers() == []
+
+
+@pytest.mark.docker
+def test_connections_to_the_engine_are_not_closed_under_a_request(skip_unless) -> None:
+    skip_unless("docker")
+    client = docker_engine.client()
+    adapter = client.api.get_adapter(client.api.base_url)
+    first = adapter.get_connection(f"{client.api.base_url}/v1/first")
+    for number in range(300):
+        adapter.get_connection(f"{client.api.base_url}/v1/{number}")
+    assert first.pool is not None, "it is open"
+    client.close()  # and used again
+    assert client.ping()
 
 
 OWNER = """
@@ -351,6 +365,43 @@ def test_an_accountant_that_can_make_no_process_says_so_and_lives_on(tmp_path: P
         [sys.executable, "-c", script, str(Path(accounted.__file__).parent)], capture_output=True, text=True
     )
     assert json.loads(done.stdout) == {"error": "no more processes"}, done.stderr
+
+
+def bubblewraps(word: str) -> list[psutil.Process]:
+    found = psutil.process_iter(["name", "cmdline"])
+    return [p for p in found if p.info["name"] == "bwrap" and word in (p.info["cmdline"] or [])]
+
+
+def test_an_accountant_that_is_killed_leaves_no_bubblewrap(no_groups: None, open_here, repo: Path) -> None:
+    """At any moment of its making: the inner one waits for ever for an outer one that was killed early."""
+    sandbox = open_here("bubblewrap")
+    for n in range(60):
+        assert sandbox.exec(["echo", str(n)]).stdout == f"{n}\n".encode()
+        accountant = accounted._ACCOUNTANT._process
+        assert accountant
+        time.sleep(n / 10_000)
+        accountant.kill()
+        accountant.wait()
+    sandbox.close()
+    wait_for(lambda: not bubblewraps(str(repo)))
+
+
+def test_what_was_started_by_a_dead_process_is_ended(tmp_path: Path) -> None:
+    (tmp_path / "repo").mkdir()
+    orphan = tmp_path / "p" / "forklock-1-0-abc"
+    orphan.mkdir(parents=True)
+    words = ["-c", "import time; time.sleep(60)", str(orphan / "passwd")]
+    with (
+        subprocess.Popen(["bwrap", *words], executable=sys.executable) as ours,
+        subprocess.Popen(["editor", *words], executable=sys.executable) as theirs,
+        subprocess.Popen(["bwrap", *words[:2], f"{orphan}s"], executable=sys.executable) as others,
+    ):
+        open_workspace(tmp_path / "repo", parent=tmp_path / "p").close()
+        assert ours.wait(10) == -signal.SIGKILL
+        assert (theirs.poll(), others.poll()) == (None, None)
+        theirs.kill()
+        others.kill()
+    assert not orphan.exists()
 
 
 def test_an_accountant_that_is_killed_takes_the_command_along(no_groups: None, open_here) -> None:

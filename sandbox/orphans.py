@@ -1,0 +1,74 @@
+"""Processes of ours whose parent was killed in the instant in which it could not take them along.
+
+bubblewrap's inner process waits without end for an outer one that is gone. A control group's removal ends it; this is
+for where there are no control groups. In: what such a process still has: an open file that nobody else has, or the name
+of a folder among its words. Out: it is dead. Each looks at all processes: to be used where something went wrong.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
+
+_TRIES = 20
+
+
+def end_holders(fd: int) -> None:
+    """Kill every process but us and our children that has this file open."""
+    file = os.fstat(fd)
+    us = os.getpid()
+
+    def holds(pid: int) -> bool:
+        return _parent(pid) != us and any(os.path.samestat(file, found) for found in _open_files(pid))
+
+    _end(holds)
+
+
+def end_bubblewraps_of(folders: Collection[Path]) -> None:
+    """Kill every bubblewrap with a word that is one of these folders, or a path in one."""
+    known = {os.fsencode(folder) for folder in folders}
+
+    def mentions(pid: int) -> bool:
+        try:
+            words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        except OSError:
+            return False
+        if Path(os.fsdecode(words[0])).name != "bwrap":
+            return False
+        return any(word == folder or word.startswith(folder + b"/") for word in words for folder in known)
+
+    _end(mentions)
+
+
+def _end(chosen: Callable[[int], bool]) -> None:
+    """Until there are none: one may make another while we look."""
+    for _ in range(_TRIES):
+        victims = [pid for pid in _others() if chosen(pid)]
+        if not victims:
+            return
+        for pid in victims:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.01)
+
+
+def _others() -> list[int]:
+    return [int(name) for name in os.listdir("/proc") if name.isdigit() and int(name) != os.getpid()]  # noqa: PTH208
+
+
+def _parent(pid: int) -> int:
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except (OSError, IndexError, ValueError):
+        return 0
+
+
+def _open_files(pid: int) -> Iterator[os.stat_result]:
+    with contextlib.suppress(OSError):
+        for entry in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(OSError):
+                yield entry.stat()
