@@ -74,14 +74,16 @@ def measure(root: Path, server: str, rounds: int, ruff: bool, questions: dict[st
 
 
 def look_ups(intel: Intel, questions: dict[str, Any], times: Timed) -> None:
+    """In the order of `lsp_peers.py`: what a server has worked out for one question helps it with the next."""
     file = questions["file"]
-    for line, column in questions["places"]:
-        for name, ask in (
-            ("definition", intel.definition), ("references", intel.references), ("hover", intel.hover),
-        ):  # fmt: skip
+    for name, ask, places in (
+        ("definition", intel.definition, questions["places"]),
+        ("references", intel.references, questions["places"]),
+        ("hover", intel.hover, questions["places"]),
+        ("completion", intel.completion, questions["dots"]),
+    ):
+        for line, column in places:
             answered(timed(times[name], lambda a=ask, n=line, c=column: a(file, n + 1, c)))  # type: ignore[misc]
-    for line, column in questions["dots"]:
-        answered(timed(times["completion"], lambda n=line, c=column: intel.completion(file, n + 1, c)))  # type: ignore[misc]
 
 
 def answered(answer: LookupAnswer) -> LookupAnswer:

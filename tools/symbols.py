@@ -17,7 +17,7 @@ import ast
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import Literal
@@ -27,7 +27,8 @@ from tools.contract import Symbol
 from tools.named import meant
 from tools.outline import Braced, outline
 from tools.outline import head as braced_head
-from tools.syntax import SyntaxProblem, parse
+from tools.pieces import pieces
+from tools.syntax import SyntaxProblem, parse, parse_afresh
 from tools.trees import is_braced, parse_tree
 from tools.workspace import is_python, split_lines, to_lf
 
@@ -45,6 +46,8 @@ class Definition:
     start_line: int
     end_line: int
     node: ast.stmt | None = None
+    secondary: bool = False
+    """Not what is meant by the bare name, if there is another."""
 
     @property
     def name(self) -> str:
@@ -65,7 +68,7 @@ def symbols(path: str, text: str) -> list[Symbol]:
         ]
     if not is_python(path):
         return []
-    return [Symbol(path, d.name_path, d.kind, d.start_line, d.end_line) for d in definitions(to_lf(text))]
+    return [Symbol(path, d.name_path, d.kind, d.start_line, d.end_line) for d in _outlined(to_lf(text))]
 
 
 def find_symbol(path: str, text: str, name_path: str) -> Symbol | None:
@@ -143,6 +146,31 @@ def definitions(text: str) -> tuple[Definition, ...]:
     return _number(list(found))
 
 
+def _outlined(text: str) -> tuple[Definition, ...]:
+    """`definitions` without nodes, at the price of what changed in a text since it was seen last: texts are outlined
+    after every edit."""
+    found = list[Definition]()
+    for before, piece in pieces(text):
+        inside = _outlined_piece(piece)
+        if inside is None:
+            return definitions(text)
+        found += (_shifted(d, before) for d in inside)
+    return _number(found)
+
+
+@lru_cache(maxsize=8192)
+def _outlined_piece(text: str) -> tuple[Definition, ...] | None:
+    """Not numbered; None where the text alone does not parse."""
+    tree = parse_afresh(text)
+    if isinstance(tree, SyntaxProblem):
+        return None
+    return tuple(replace(d, node=None) for d in _walk(tree.body, "", "module"))
+
+
+def _shifted(d: Definition, lines: int) -> Definition:
+    return Definition(d.name_path, d.kind, d.start_line + lines, d.end_line + lines, d.node, d.secondary)
+
+
 # --- exact -----------------------------------------------------------------------------------------
 
 
@@ -155,14 +183,14 @@ def _walk(
             start = min([node.lineno, *(d.lineno for d in node.decorator_list)])
             is_class = isinstance(node, ast.ClassDef)
             kind: Kind = "class" if is_class else "method" if inside == "class" else "function"
-            yield Definition(name_path, kind, start, node.end_lineno or start, node)
+            secondary = isinstance(node, Function) and _overload(node)
+            yield Definition(name_path, kind, start, node.end_lineno or start, node, secondary)
             yield from _walk(node.body, f"{name_path}.", "class" if is_class else "function")
         elif isinstance(node, ast.Assign | ast.AnnAssign):
             if inside != "function":
                 for name in assigned_names(node):
-                    yield Definition(
-                        scope + name, "variable", node.lineno, node.end_lineno or node.lineno, node
-                    )
+                    end = node.end_lineno or node.lineno
+                    yield Definition(scope + name, "variable", node.lineno, end, node, secondary=True)
         else:
             yield from _walk(_blocks(node), scope, inside)
 
@@ -195,7 +223,7 @@ def _number(found: list[Definition]) -> tuple[Definition, ...]:
         return tuple(found)
     suffix = {}
     for indices in groups.values():
-        ranked = sorted(indices, key=lambda i: (_secondary(found[i]), i))
+        ranked = sorted(indices, key=lambda i: (found[i].secondary, i))
         suffix.update({i: f"#{rank}" if rank > 1 else "" for rank, i in enumerate(ranked, 1)})
     return tuple(_renamed(found, suffix))
 
@@ -219,14 +247,10 @@ def _renamed(found: list[Definition], suffix: dict[int, str]) -> Iterator[Defini
             new += f"#{counts[new]}" if counts[new] > 1 else ""
         if d.kind != "variable":
             open_outer.append((d.end_line, d.name_path, new))
-        yield Definition(new, d.kind, d.start_line, d.end_line, d.node)
+        yield replace(d, name_path=new)
 
 
-def _secondary(definition: Definition) -> bool:
-    """Not what is meant by the bare name, if there is another."""
-    node = definition.node
-    if not isinstance(node, Function):
-        return definition.kind == "variable"
+def _overload(node: Function) -> bool:
     return any(ast.unparse(d).rpartition(".")[2] == "overload" for d in node.decorator_list)
 
 

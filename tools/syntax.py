@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import threading
 import tomllib
 import warnings
@@ -52,6 +53,7 @@ def check_syntax(path: str, text: str) -> SyntaxProblem | None:
             return None
 
 
+_BRACKET = re.compile(r"[()\[\]{}]")
 _ONE_AT_A_TIME = threading.Lock()
 """CPython 3.11 counts the depth of trees being made in one place for all threads, and raises SystemError."""
 
@@ -103,12 +105,12 @@ def shallow(text: str) -> bool:
     if text.count("(") + text.count("[") + text.count("{") <= MAX_DEPTH:
         return True
     depth = 0
-    for char in text:
+    for char in _BRACKET.findall(text):
         if char in "([{":
             depth += 1
             if depth > 10 * MAX_DEPTH:  # brackets inside strings count here, so be generous
                 return False
-        elif char in ")]}":
+        else:
             depth = max(0, depth - 1)
     return True
 

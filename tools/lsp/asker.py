@@ -292,12 +292,15 @@ class Asker:
         for connection in self._connections:
             connection.tell_changes(changes)
 
-    def _run(self, work: Coroutine[Any, Any, T]) -> T | LookupAnswer:
+    def _run(
+        self, work: Coroutine[Any, Any, T], meanwhile: Callable[[], object] | None = None
+    ) -> T | LookupAnswer:
         if self._closed:
             work.close()
             return LookupAnswer(Freshness.UNAVAILABLE, detail="closed")
         try:
-            return self._background.run(work, self.timeout_s * (len(self._connections) + 1) + 5.0)
+            limit = self.timeout_s * (len(self._connections) + 1) + 5.0
+            return self._background.run(work, limit, meanwhile)
         except TimeoutError as exc:
             return LookupAnswer(Freshness.TIMED_OUT, detail=str(exc))
 
@@ -340,7 +343,8 @@ class Asker:
             items = answers.to_diagnostics(path, kept, connection.spec.name, holders)
             return DiagnosticsAnswer(Freshness.FOUND if items else Freshness.CLEAN, tuple(items), version)
 
-        done = self._run(work())
+        # The server is at work on another core: have the outline ready for what it says.
+        done = self._run(work(), lambda: self.outlines.known(file, path, text))
         if isinstance(done, LookupAnswer):
             return DiagnosticsAnswer(done.freshness, detail=done.detail)
         return combine(done)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from concurrent.futures import TimeoutError as FutureTimeout
 from typing import Any, TypeVar
 
@@ -23,10 +23,15 @@ class Background:
         asyncio.set_event_loop(self.loop)
         self.loop.run_forever()
 
-    def run(self, work: Coroutine[Any, Any, T], timeout_s: float) -> T:
-        """Raises TimeoutError, after cancelling, where the work does not keep its own bounds."""
+    def run(
+        self, work: Coroutine[Any, Any, T], timeout_s: float, meanwhile: Callable[[], object] | None = None
+    ) -> T:
+        """`meanwhile` is called here, while the work waits for others. Raises TimeoutError, after cancelling, where the
+        work does not keep its own bounds."""
         future = asyncio.run_coroutine_threadsafe(work, self.loop)
         try:
+            if meanwhile is not None:
+                meanwhile()
             return future.result(timeout_s)
         except FutureTimeout:
             raise TimeoutError(f"no result within {timeout_s:g} s") from None
