@@ -6,6 +6,7 @@ lines elsewhere). Not covered: HTML (`evals.page`).
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -26,7 +27,9 @@ from evals.grade import Grade, scores
 from evals.run import EvalResult, PassAtK, pass_at
 
 PLAIN_EVERY_S = 10.0
-"""Seconds between two lines where there is no terminal."""
+"""Seconds between two lines where there is no terminal, while something happens."""
+ALIVE_EVERY_S = 60.0
+"""Likewise, while nothing does: an agent may take many minutes for one problem."""
 
 
 class LiveProgress:
@@ -38,13 +41,17 @@ class LiveProgress:
         self._task = TaskID(0)
         self._began = self._said = time.monotonic()
         self._total = self._done = self._made = self._tokens = self._judged = self._passed = 0
+        self._over = threading.Event()
 
     def __enter__(self) -> Self:
+        if not self._console.is_terminal:
+            threading.Thread(target=self._tell_alive, name="progress", daemon=True).start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._over.set()
         if self._bar is not None:
             self._bar.stop()
 
@@ -65,6 +72,11 @@ class LiveProgress:
             self._task = self._bar.add_task("", total=total, state="")
             self._bar.start()
 
+    def _tell_alive(self) -> None:
+        while not self._over.wait(max(0.1, self._said + ALIVE_EVERY_S - time.monotonic())):
+            if self._total and time.monotonic() - self._said >= ALIVE_EVERY_S:
+                self._say()
+
     def tokens(self, count: int) -> None:
         self._tokens += count
         self._show()
@@ -79,16 +91,21 @@ class LiveProgress:
         self._show()
 
     def _show(self) -> None:
-        now = time.monotonic()
-        state = (
-            f"{self._made} made, {self._tokens / max(0.1, now - self._began):.0f} tok/s, "
-            f"{self._passed}/{self._judged} passed"
-        )
         if self._bar is not None:
-            self._bar.update(self._task, completed=self._judged, state=state)
-        elif now - self._said >= PLAIN_EVERY_S:
-            self._said = now
-            self._console.print(f"{self._judged}/{self._total} judged; {state}", highlight=False)
+            self._bar.update(self._task, completed=self._judged, state=self._state())
+        elif time.monotonic() - self._said >= PLAIN_EVERY_S:
+            self._say()
+
+    def _say(self) -> None:
+        self._said = time.monotonic()
+        minutes = (self._said - self._began) / 60
+        self._console.print(
+            f"{self._judged}/{self._total} judged; {self._state()}; {minutes:.1f} min", highlight=False
+        )
+
+    def _state(self) -> str:
+        rate = self._tokens / max(0.1, time.monotonic() - self._began)
+        return f"{self._made} made, {rate:.0f} tok/s, {self._passed}/{self._judged} passed"
 
 
 def summary(result: EvalResult) -> Group:
