@@ -25,7 +25,7 @@ from pathlib import Path
 from sandbox.contract import SandboxFault
 from sandbox.process import Ended, Running, Streams
 
-_PROGRAM = str(Path(__file__).with_name("accountant.py"))
+ACCOUNTANT = Path(__file__).with_name("accountant.py")
 _PATIENCE_S = 10.0
 
 
@@ -159,7 +159,7 @@ class _Accountant:
         own = os.pidfd_open(self._pid)
         try:
             return subprocess.Popen(
-                [sys.executable, "-I", "-S", _PROGRAM, str(theirs.fileno()), str(own)],
+                [sys.executable, "-I", "-S", str(ACCOUNTANT), str(theirs.fileno()), str(own)],
                 pass_fds=(theirs.fileno(), own),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,

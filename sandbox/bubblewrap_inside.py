@@ -18,7 +18,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sandbox.accounted import start_accounted
+from sandbox.accounted import ACCOUNTANT, start_accounted
 from sandbox.cgroups import Group, make_group
 from sandbox.contract import Limits
 from sandbox.limits import command_with_limits, rlimits
@@ -156,7 +156,7 @@ class Inside:
 
     def remove(self) -> None:
         """To be called at the end."""
-        if self.group is None and self.running.orphaned():
+        if self.group is None and self.pid == os.getpid() and self.running.orphaned():
             self._channel.end_holders()
         self._give_back()
 
@@ -238,7 +238,7 @@ class _Channel:
         return os.pread(self._command, 2, self._sent) == b"."
 
     def end_holders(self) -> None:
-        end_holders(self._command)
+        end_holders(self._command, "bwrap", ACCOUNTANT.name)
 
     def close(self) -> None:
         self.close_theirs()

@@ -15,33 +15,33 @@ from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 _TRIES = 20
+_FIRST = 4
+"""Words among which a script's name is: after the interpreter and its flags."""
 
 
-def end_holders(fd: int) -> None:
-    """Kill every process but us and our children that has this file open."""
+def end_holders(fd: int, *programs: str) -> None:
+    """Kill every process of these programs (file names, or the first word) that has this file open."""
     file = os.fstat(fd)
-    us = os.getpid()
 
-    def holds(pid: int) -> bool:
-        return _parent(pid) != us and any(os.path.samestat(file, found) for found in _open_files(pid))
+    def chosen(pid: int) -> bool:
+        ours = any(_name(word) in programs for word in _words(pid)[:_FIRST])
+        return ours and any(os.path.samestat(file, found) for found in _open_files(pid))
 
-    _end(holds)
+    _end(chosen)
 
 
 def end_bubblewraps_of(folders: Collection[Path]) -> None:
     """Kill every bubblewrap with a word that is one of these folders, or a path in one."""
-    known = {os.fsencode(folder) for folder in folders}
 
-    def mentions(pid: int) -> bool:
-        try:
-            words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-        except OSError:
+    def chosen(pid: int) -> bool:
+        words = _words(pid)
+        if _name(words[0]) != "bwrap":
             return False
-        if Path(os.fsdecode(words[0])).name != "bwrap":
-            return False
-        return any(word == folder or word.startswith(folder + b"/") for word in words for folder in known)
+        return any(
+            word == str(folder) or word.startswith(f"{folder}/") for word in words for folder in folders
+        )
 
-    _end(mentions)
+    _end(chosen)
 
 
 def _end(chosen: Callable[[int], bool]) -> None:
@@ -60,11 +60,16 @@ def _others() -> list[int]:
     return [int(name) for name in os.listdir("/proc") if name.isdigit() and int(name) != os.getpid()]  # noqa: PTH208
 
 
-def _parent(pid: int) -> int:
+def _words(pid: int) -> list[str]:
+    """Of its command line; at least one."""
     try:
-        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-    except (OSError, IndexError, ValueError):
-        return 0
+        return os.fsdecode(Path(f"/proc/{pid}/cmdline").read_bytes()).split("\0")
+    except OSError:
+        return [""]
+
+
+def _name(word: str) -> str:
+    return word.rpartition("/")[2]
 
 
 def _open_files(pid: int) -> Iterator[os.stat_result]:

@@ -35,6 +35,8 @@ from sandbox import (
 from sandbox.cgroups import find_parents, writable_parents
 from sandbox.workspace import open_workspace
 
+ROOT = Path(__file__).parents[2]
+
 
 def groups() -> list[Path]:
     parents = writable_parents()
@@ -139,9 +141,8 @@ def test_a_killed_owner_takes_its_commands_along(
 ) -> None:
     mark = f"89{os.getpid()}.25"
     argv = [sys.executable, "-c", OWNER, str(repo), isolated, str(tmp_path / "p"), mark, *more]
-    root = Path(__file__).parents[2]
     with subprocess.Popen(
-        argv, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(root)}
+        argv, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)}
     ) as process:
         assert process.stdout
         assert process.stdout.readline() == b"ready\n"
@@ -169,9 +170,12 @@ def wait_for(condition) -> None:
 
 def without_backends(code: list[str]) -> subprocess.CompletedProcess[str]:
     env = {"PATH": "/nonexistent", "DOCKER_HOST": "unix:///nonexistent.sock", "HOME": "/nonexistent"}
-    root = str(Path(__file__).parents[2])
     return subprocess.run(
-        [sys.executable, *code], env={**env, "PYTHONPATH": root}, capture_output=True, text=True, check=False
+        [sys.executable, *code],
+        env={**env, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 
@@ -301,7 +305,7 @@ def test_a_root_caller_becomes_the_owner_without_groups(no_groups: None) -> None
 
 
 def accountants() -> list[psutil.Process]:
-    return [p for p in psutil.Process().children() if accounted._PROGRAM in p.cmdline()]
+    return [p for p in psutil.Process().children() if str(accounted.ACCOUNTANT) in p.cmdline()]
 
 
 def test_a_killed_accountant_is_replaced(no_groups: None, open_here) -> None:
@@ -384,6 +388,39 @@ def test_an_accountant_that_is_killed_leaves_no_bubblewrap(no_groups: None, open
         accountant.wait()
     sandbox.close()
     wait_for(lambda: not bubblewraps(str(repo)))
+
+
+FORKED = """
+import os, sys, time
+from pathlib import Path
+from sandbox import accounted, bubblewrap_inside, open_sandbox
+bubblewrap_inside.make_group = lambda **_: None
+sandbox = open_sandbox(Path(sys.argv[1]), backend="bubblewrap", forks_in=Path(sys.argv[2]))
+for _ in range(3):
+    assert sandbox.exec(["true"]).ok
+read, write = os.pipe()
+if os.fork() == 0:
+    if os.fork() == 0:  # a child's child: it has all our files open, and is none of ours
+        time.sleep(1)
+        os.write(write, b"lives")
+        os._exit(0)
+    sandbox._waiting.remove()
+    os._exit(0)
+os.wait()
+accounted._ACCOUNTANT._process.kill()
+accounted._ACCOUNTANT._process.wait()
+assert sandbox.exec(["true"]).ok
+print(os.read(read, 9).decode(), flush=True)
+sandbox.close()
+"""
+
+
+def test_nobody_else_is_ended_who_has_the_same_files_open(tmp_path: Path, skip_unless) -> None:
+    skip_unless("bubblewrap")
+    (tmp_path / "repo").mkdir()
+    argv = [sys.executable, "-c", FORKED, str(tmp_path / "repo"), str(tmp_path / "p")]
+    done = subprocess.run(argv, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+    assert (done.stdout, done.returncode) == ("lives\n", 0), done.stderr
 
 
 def test_what_was_started_by_a_dead_process_is_ended(tmp_path: Path) -> None:
