@@ -27,12 +27,20 @@ case $which in
   real) chosen="slow and not ($alone)" ;;
   *) chosen="not ($alone)" ;;
 esac
+weights() {
+  agent models pull smollm2-135m && agent models pull qwen2.5-coder-0.5b && agent engines install vllm
+}
 status=0
+if [ "$which" != fast ]; then
+  weights >/dev/null 2>&1 &  # minutes, where they are not there yet
+  fetching=$!
+  renice -n 10 -p "$fetching" >/dev/null
+  trap 'kill "$fetching" 2>/dev/null || true' EXIT
+fi
 "${pytest[@]}" "${side_by_side[@]}" -m "$chosen" "$@" || status=$?
 if [ "$which" != fast ]; then
-  agent models pull smollm2-135m
-  agent models pull qwen2.5-coder-0.5b
-  agent engines install vllm
+  wait "$fetching" || true
+  weights  # what went wrong is said now
   "${pytest[@]}" -m "$alone" "$@" || status=$?
 fi
 exit $status
