@@ -7,9 +7,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 # Tiny models gain nothing from threads, and lose fortyfold to spinning ones on a busy machine.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# How long an example takes says how busy the machine is.
+settings.register_profile("forklock", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("forklock")
 sys.path.insert(0, str(Path(__file__).parent / "models"))
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from braces import GO, JAVASCRIPT, Sample
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scripted import Script, ScriptedEngine
 
@@ -135,7 +135,6 @@ def test_what_a_model_writes_on_ends_with_the_function(suffix: str) -> None:
 
 
 @each
-@settings(deadline=None)
 @given(answer=st.text(alphabet="abc =()[]{};\n \t'\"if/*", max_size=60), turn=st.integers(0, 3))
 def test_a_spliced_function_parses_and_is_another(suffix: str, answer: str, turn: int) -> None:
     language, code = language_of(f"a{suffix}"), CODE[suffix]

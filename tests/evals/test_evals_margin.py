@@ -90,7 +90,7 @@ def test_the_paired_test_keeps_its_level(draw: Differences, n: int) -> None:
         assert np.mean([p <= 0.05 for p in p_values]) <= at_most(0.05)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(up=st.integers(0, 40), down=st.integers(0, 40))
 def test_with_one_sample_it_is_mcnemars_exact_test(up: int, down: int) -> None:
     found = paired_test(*as_runs([1.0] * up + [-1.0] * down + [0.0] * 5), resamples=10)
@@ -122,7 +122,7 @@ def test_without_a_flip_the_gate_is_the_exact_binomial() -> None:
     assert p_not_inferior([0.0] * 148, 0.02) > 0.05 > p_not_inferior([0.0] * 160, 0.02)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     differences=st.lists(st.integers(-4, 4).map(lambda k: k / 4), min_size=1, max_size=60),
     mean=st.floats(-0.9, 0.9),

@@ -79,7 +79,7 @@ def test_roll_back_steps_over_a_damaged_version(registry: AdapterRegistry, tmp_p
     assert registry.rollback(BASE) is None
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(moves=st.lists(st.sampled_from(["promote0", "promote1", "promote2", "rollback"]), max_size=12))
 def test_any_sequence_agrees_with_a_stack(tmp_path_factory: pytest.TempPathFactory, moves: list[str]) -> None:
     root = tmp_path_factory.mktemp("registry")

@@ -119,7 +119,7 @@ def test_a_path_that_is_not_there(tmp_path: Path) -> None:
         resolve_model(str(tmp_path / "none"))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.binary(max_size=200))
 def test_any_bytes_are_a_header_or_a_fault(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
     path = tmp_path_factory.mktemp("h") / "x.safetensors"

@@ -94,7 +94,7 @@ def test_dense_distribution_matches_the_contract(decoding: Decoding) -> None:
 
 
 @given(st.integers(0, 10_000), st.floats(0, 0.999999), st.sampled_from(SETTINGS), st.sampled_from([40, 5000]))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_one_row_alone_and_in_a_batch_agree(seed: int, number: float, decoding: Decoding, size: int) -> None:
     logits = torch.cat([logits_of(size, seed), logits_of(size, seed + 1, spread=0.1)])
     numbers = torch.tensor([number, 0.5], dtype=torch.float64)
@@ -128,7 +128,7 @@ def test_greedy_takes_the_largest() -> None:
 
 
 @given(st.integers(1, 64), st.integers(0, 1000), st.sampled_from([100, 20_000, 20_001]))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_blocked_top_k_is_top_k(k: int, seed: int, size: int) -> None:
     rows = torch.cat([logits_of(size, seed), logits_of(size, seed + 1)])
     values, ids = top_values(rows, k)
@@ -156,7 +156,7 @@ def test_random_numbers_belong_to_a_sample() -> None:
         min_p=st.floats(0, 0.5),
     ),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_virtual_ssd_is_one_stage_after_the_other(
     logits: list[float], train: FirstStage, decoding: Decoding
 ) -> None:
@@ -183,7 +183,6 @@ def test_virtual_ssd_is_one_stage_after_the_other(
     st.integers(0, 10),
     st.floats(0.05, 1),
 )
-@settings(deadline=None)
 def test_survivors_are_what_the_sampler_keeps(
     weights: list[float], temperature: float, top_k: int, top_p: float
 ) -> None:

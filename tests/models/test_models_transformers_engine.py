@@ -346,7 +346,7 @@ def byte_decode(ids: list[int]) -> str:
 
 
 @given(st.text(max_size=40), st.lists(st.text(min_size=1, max_size=4), max_size=3))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_text_tail_cuts_at_the_first_stop(text: str, stops: list[str]) -> None:
     text, stops = ascii_safe(text), [ascii_safe(stop) for stop in stops]
     tail = TextTail(byte_decode, stops)
@@ -373,7 +373,7 @@ def ascii_safe(text: str) -> str:
 
 
 @given(st.binary(max_size=60))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_text_tail_survives_broken_bytes(data: bytes) -> None:
     tail = TextTail(byte_decode)
     pieces = ""

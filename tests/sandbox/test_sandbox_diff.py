@@ -129,7 +129,7 @@ def test_a_hostile_repo_runs_nothing_and_hides_nothing(repo: Path, tmp_path: Pat
     assert not alarm.exists()
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     old=st.binary(max_size=200),
     new=st.binary(max_size=200),

@@ -170,7 +170,6 @@ def shape(root: Path) -> dict[str, tuple[object, ...]]:
 
 @settings(
     max_examples=25,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
     print_blob=True,
 )

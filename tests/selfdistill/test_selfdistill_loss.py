@@ -12,7 +12,7 @@ from hypothesis import strategies as st  # noqa: E402
 from selfdistill.loss import cross_entropy_sum  # noqa: E402
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     rows=st.integers(1, 40),
     chunk=st.integers(1, 50),

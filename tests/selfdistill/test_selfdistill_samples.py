@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from models.contract import Decoding, FinishReason, Request
@@ -173,7 +173,6 @@ def test_arms() -> None:
         ARMS["rft"].keep(asked, rows, lambda pairs: [False] * len(pairs))
 
 
-@settings(deadline=None)
 @given(count=st.integers(0, 5), cut=st.integers(0, 400))
 def test_a_torn_file_keeps_its_whole_lines(tmp_path_factory: Any, count: int, cut: int) -> None:
     path = tmp_path_factory.mktemp("lines") / "rows.jsonl"

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from programs import needs
 
@@ -180,7 +180,6 @@ THEIRS = ["ok x", "failed", "=== RUN   TestA", "--- FAIL: TestA (0.00s)", "TestA
 LINES = st.lists(st.sampled_from([*OURS, *THEIRS]) | st.text(max_size=20))
 
 
-@settings(deadline=None)
 @given(LINES)
 def test_no_log_makes_the_readers_fail(lines: list[str]) -> None:
     read_cargo("\n".join(lines), "/w")

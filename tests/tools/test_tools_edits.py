@@ -12,7 +12,7 @@ import stat
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 from real_files import real_files
@@ -67,10 +67,8 @@ _TEXTS = {path.name: path.read_text("utf-8") for path in (Path(__file__).parents
 _SOURCES = {name: text for name, text in sorted(_TEXTS.items()) if "def " in text} | {"odd": _ODD}
 NAMES = st.sampled_from(list(_SOURCES))
 _BRACED = real_files()
-_PATIENT = settings(deadline=None)
 
 
-@_PATIENT
 @given(NAMES, st.data(), st.sampled_from(["\n", "\r\n"]))
 def test_a_symbol_replaced_by_itself_is_the_same_file(name: str, data: st.DataObject, newline: str) -> None:
     text = _SOURCES[name].replace("\n", newline)
@@ -79,7 +77,6 @@ def test_a_symbol_replaced_by_itself_is_the_same_file(name: str, data: st.DataOb
     assert preview(text, edit) == text
 
 
-@_PATIENT
 @given(NAMES, st.data(), st.sampled_from(["", "  ", "    ", "        ", "\t"]))
 def test_other_lines_and_the_meaning_stay_at_any_indentation(
     name: str, data: st.DataObject, indent: str
@@ -100,7 +97,6 @@ def test_other_lines_and_the_meaning_stay_at_any_indentation(
     assert _meaning(after) == _meaning(text)
 
 
-@_PATIENT
 @given(st.data(), st.sampled_from(["\n", "\r\n"]))
 def test_a_symbol_in_braces_replaced_by_itself_is_the_same_file(data: st.DataObject, newline: str) -> None:
     path = data.draw(st.sampled_from(_BRACED))
@@ -116,7 +112,6 @@ def test_a_symbol_in_braces_replaced_by_itself_is_the_same_file(data: st.DataObj
         assert "shares a line" in refusal.message or check_syntax(path.name, text), refusal.message
 
 
-@_PATIENT
 @given(st.data(), st.sampled_from(["", "  ", "\t\t"]))
 def test_in_braces_too_other_lines_stay(data: st.DataObject, indent: str) -> None:
     path = data.draw(st.sampled_from(_BRACED))
@@ -148,7 +143,6 @@ def _meaning(text: str) -> str:
     return ast.dump(tree)
 
 
-@_PATIENT
 @given(NAMES, st.data())
 def test_search_and_replace_of_a_unique_line_changes_that_line_only(name: str, data: st.DataObject) -> None:
     text = _SOURCES[name]
@@ -166,7 +160,6 @@ def test_search_and_replace_of_a_unique_line_changes_that_line_only(name: str, d
     assert after.split("\n") == [*lines[:number], new, *lines[number + 1 :]]
 
 
-@_PATIENT
 @given(st.text(max_size=80), st.text(max_size=40), st.text(max_size=40))
 def test_any_search_ends_in_text_or_refusal(text: str, search: str, replace: str) -> None:
     try:
@@ -175,7 +168,6 @@ def test_any_search_ends_in_text_or_refusal(text: str, search: str, replace: str
         assert refusal.message
 
 
-@_PATIENT
 @given(st.text(alphabet="def clas:()\n\t\"'@fx=#.\\", max_size=120))
 def test_any_source_ends_in_text_that_parses_or_refusal(source: str) -> None:
     text = "class C:\n    def f(self):\n        return 1\n"
@@ -188,7 +180,6 @@ def test_any_source_ends_in_text_that_parses_or_refusal(source: str) -> None:
 _METHOD = "class C {\n  f() {\n    return 1;\n  }\n  g() {}\n}\nfunction h() {}\n"
 
 
-@_PATIENT
 @given(st.text(alphabet="f(){};= >xclasCh\n/*\t`g,é\ud800", max_size=60), st.sampled_from(["C.f", "h", "C"]))
 def test_any_source_in_braces_ends_in_text_that_parses_or_refusal(source: str, name: str) -> None:
     try:

@@ -136,7 +136,7 @@ def test_fences_hold_fences(intel: Intel, root: Path) -> None:
     assert section(frame, "`discount`").split("\n")[1] == "````python"
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(budget=st.integers(0, 1200), per=st.sampled_from([1, 3, 7]))
 def test_never_over_budget(budget: int, per: int, root: Path, total: Symbol) -> None:
     def odd(text: str) -> int:

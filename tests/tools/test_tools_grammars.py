@@ -143,7 +143,7 @@ def test_the_map_holds_all_languages_together(tmp_path: Path) -> None:
     assert set(load_all(tmp_path).files) == {"a.ts", "b.ts", "c.ts", "core.ts", "side.py"}
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.sampled_from(sorted(SUFFIXES)), st.text(alphabet="abc(){}<>:;=*&\"'`/\n \\#é\ud800", max_size=200))
 def test_no_text_makes_it_fail(suffix: str, text: str) -> None:
     file = OtherFile(f"a{suffix}", text)

@@ -33,7 +33,7 @@ def outlined(text: str) -> list[tuple[str, str, int, int]]:
     return [(s.name_path, s.kind, s.start_line, s.end_line) for s in symbols("a.py", text)]
 
 
-@settings(deadline=None, max_examples=400)
+@settings(max_examples=400)
 @given(st.lists(LINES, max_size=14).map("\n".join))
 @example('s = """\ndef f():\n    """\ndef g(): pass')
 @example('a = """\ndef f(): pass\n"""\ndef g(): pass\nb = """\nclass C: pass\n"""\n')

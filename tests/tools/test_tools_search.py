@@ -78,7 +78,7 @@ def test_stems_take_names_apart() -> None:
     assert stems("HTTPServer.parse_requests2x") == ["http", "server", "pars", "request"]
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.text(max_size=80), st.text(max_size=80))
 def test_no_text_makes_it_fail(tmp_path_factory: pytest.TempPathFactory, code: str, question: str) -> None:
     root = tmp_path_factory.mktemp("r")

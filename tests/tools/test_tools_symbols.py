@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from real_files import real_files
 
@@ -301,7 +301,6 @@ def test_in_braces_too_a_symbol_is_found_by_line_and_by_its_end() -> None:
     assert found and found.name_path == "a.b.Vec"
 
 
-@settings(deadline=None)
 @given(
     st.sampled_from(sorted(SUFFIXES)),
     st.text(alphabet="fn clas{}()=>;:/*\n#\"'`<~.", max_size=120),
@@ -328,7 +327,6 @@ def test_real_files_have_definitions_with_lines_of_their_own() -> None:
             assert name in source or name == "default", (path, symbol)
 
 
-@settings(deadline=None)
 @given(st.text(alphabet="defclas :()\n\t#\"'@x=\r\x00\\", max_size=200))
 def test_no_text_makes_it_fail(text: str) -> None:
     found = symbols("a.py", text)

@@ -9,7 +9,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from real_files import real_files
 
@@ -74,7 +74,6 @@ def test_context_is_the_line_itself() -> None:
     assert problem and (problem.line, problem.context) == (2, "bad bad")
 
 
-@settings(deadline=None)
 @given(
     st.text(max_size=300),
     st.sampled_from(["a.py", "a.json", "a.toml", "a.md", "a.ts", "a.c", "a.h", "a.cpp", "a.go", "a.rs"]),

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from programs import needs
 
@@ -391,7 +391,6 @@ def test_entities_are_refused() -> None:
     assert read_junit(bomb, "/w") is None
 
 
-@settings(deadline=None)
 @given(st.text(max_size=200))
 def test_no_report_text_makes_the_readers_fail(text: str) -> None:
     read_junit(text, "/w")
