@@ -69,7 +69,7 @@ def test_symbols_and_frame_by_the_file_s_name(tmp_path: Path, sample: Sample, to
 )
 def test_a_frame_tells_class_and_callers(tmp_path: Path, server: str, sample: Sample) -> None:
     sample.write(tmp_path)
-    with open_intel(tmp_path, servers=(server,), timeout_s=30.0, start_s=40.0) as one:
+    with open_intel(tmp_path, servers=(server,), timeout_s=30.0, start_s=120.0) as one:
         area = the_symbol(tmp_path, "Shape.area", None, lambda: one)
         frame = intellisense_frame(one, tmp_path, area, budget_tokens=800, count_tokens=estimate_tokens)
     callers = frame.partition("### Callers")[2]
@@ -85,7 +85,7 @@ def test_rename_calls_and_actions_in_words(tmp_path: Path) -> None:
     shown = run("rename", f"{shapes}:Shape.area", "surface", "--repo", str(tmp_path))
     assert "+  surface(): number {" in shown and "+  return shape.surface() * by;" in shown
     assert (tmp_path / shapes).read_text() == TYPESCRIPT.shapes_text
-    with open_intel(tmp_path, servers=("typescript",), timeout_s=30.0, start_s=40.0) as one:
+    with open_intel(tmp_path, servers=("typescript",), timeout_s=30.0, start_s=120.0) as one:
         assert show_rename(one, tmp_path, "Shape.area", "surface", shapes, apply=True) == shown.strip("\n")
         assert "shape.surface() * by" in (tmp_path / shapes).read_text()
         assert show_calls(one, "scale", None) == f"{use}:4 report: {text.splitlines()[3].strip()}"
@@ -170,7 +170,7 @@ def test_a_compiler_that_lies_in_the_repo_is_not_run(tmp_path: Path) -> None:
     (theirs / "lib").mkdir(parents=True)
     (theirs / "package.json").write_text('{"name": "typescript", "version": "5.9.3"}')
     (theirs / "lib" / "tsserver.js").write_text("require('fs').writeFileSync(__dirname + '/was-run', '')")
-    with open_intel(tmp_path, servers=("typescript",), timeout_s=30.0, start_s=40.0) as one:
+    with open_intel(tmp_path, servers=("typescript",), timeout_s=30.0, start_s=120.0) as one:
         assert one.definition(TYPESCRIPT.use, *TYPESCRIPT.call).locations
     assert not (theirs / "lib" / "was-run").exists()
 
@@ -187,7 +187,7 @@ def test_a_compiler_that_lies_in_the_repo_is_not_run(tmp_path: Path) -> None:
 def test_nothing_is_written_into_the_repo(tmp_path: Path, server: str, sample: Sample, trusted: bool) -> None:
     sample.write(tmp_path)
     before = sorted(tmp_path.rglob("*"))
-    with open_intel(tmp_path, servers=(server,), timeout_s=60.0, start_s=40.0, trusted=trusted) as one:
+    with open_intel(tmp_path, servers=(server,), timeout_s=60.0, start_s=120.0, trusted=trusted) as one:
         assert one.references_of("scale").locations
     assert sorted(tmp_path.rglob("*")) == before
 

@@ -369,7 +369,8 @@ def test_server_dies_with_a_killed_parent(tmp_path: Path) -> None:
     parent.wait()
     _, alive = psutil.wait_procs([server], timeout=3)
     for child in children:  # the server's own child is not ours to promise; end it here
-        child.kill()
+        with contextlib.suppress(psutil.NoSuchProcess):
+            child.kill()
     parent.stdout.close()
     assert not alive
 
