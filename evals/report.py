@@ -40,7 +40,7 @@ class LiveProgress:
         self._bar: Progress | None = None
         self._task = TaskID(0)
         self._began = self._said = time.monotonic()
-        self._total = self._done = self._made = self._tokens = self._judged = self._passed = 0
+        self._total = self._made = self._tokens = self._judged = self._passed = 0
         self._over = threading.Event()
 
     def __enter__(self) -> Self:

@@ -115,7 +115,7 @@ def become(request: dict, streams: tuple, kept: list, parent: int) -> None:  # t
             os.setgroups([])
             os.setgid(owners)
             os.setuid(user)
-        if os.getppid() != parent:  # from here on bubblewrap dies with it
+        if os.getppid() != parent:  # too late for bubblewrap to end with it
             return
         os.execve(request["argv"][0], request["argv"], request["env"])  # noqa: S606
     except OSError as error:

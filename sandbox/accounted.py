@@ -12,7 +12,6 @@ import fcntl
 import json
 import os
 import resource
-import select
 import socket
 import subprocess
 import sys
@@ -26,7 +25,6 @@ from sandbox.contract import SandboxFault
 from sandbox.process import Ended, Running, Streams
 
 ACCOUNTANT = Path(__file__).with_name("accountant.py")
-_PATIENCE_S = 10.0
 
 
 @dataclass(kw_only=True)
@@ -42,9 +40,7 @@ class Accounted(Running):
 
     def lost(self) -> bool:
         """Whether the accountant ended without a word; of a process that is at its end or never began."""
-        if not select.select([self.end], [], [], _PATIENCE_S)[0]:
-            return False
-        return not any(fcntl.ioctl(self.end, termios.FIONREAD, bytes(4)))
+        return self.is_over() and not any(fcntl.ioctl(self.end, termios.FIONREAD, bytes(4)))
 
 
 def start_accounted(

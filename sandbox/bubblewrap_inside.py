@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import select
 import shutil
 import signal
 import time
@@ -115,7 +114,7 @@ class Inside:
         """Whether it waits, and a command of `place` may run here."""
         if place != self.place or self.pid != os.getpid() or self.running.orphaned():
             return False
-        return not select.select([self.running.end], [], [], 0)[0]
+        return not self.running.is_over(0)
 
     def begin(self, argv: Sequence[str], env: Mapping[str, str], cwd: str) -> bool:
         """Give it the command, whose words hold no NUL. Its time begins now. False: it died before it took the command,

@@ -166,10 +166,14 @@ class Running:
             max_rss_mb=ended.max_rss_mb,
         )
 
+    def is_over(self, within_s: float = _KILL_GRACE_S) -> bool:
+        """Whether it has ended, or does in this time."""
+        return bool(select.select([self.end], [], [], within_s)[0])
+
     def discard(self) -> None:
         """In place of `wait`, for a process that was killed: collect it and keep nothing."""
         self.streams.close()
-        if select.select([self.end], [], [], _KILL_GRACE_S)[0]:
+        if self.is_over():
             with contextlib.suppress(SandboxFault, ChildProcessError):
                 self.ended()
         os.close(self.end)

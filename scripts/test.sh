@@ -40,6 +40,7 @@ fi
 "${pytest[@]}" "${side_by_side[@]}" -m "$chosen" "$@" || status=$?
 if [ "$which" != fast ]; then
   wait "$fetching" || true
+  trap - EXIT  # its number may be another's now
   weights  # what went wrong is said now
   "${pytest[@]}" -m "$alone" "$@" || status=$?
 fi

@@ -146,6 +146,7 @@ def definitions(text: str) -> tuple[Definition, ...]:
     return _number(list(found))
 
 
+@lru_cache(maxsize=256)
 def _outlined(text: str) -> tuple[Definition, ...]:
     """`definitions` without nodes, at the price of what changed in a text since it was seen last: texts are outlined
     after every edit."""
@@ -154,7 +155,7 @@ def _outlined(text: str) -> tuple[Definition, ...]:
         inside = _outlined_piece(piece)
         if inside is None:
             return definitions(text)
-        found += (_shifted(d, before) for d in inside)
+        found += (replace(d, start_line=d.start_line + before, end_line=d.end_line + before) for d in inside)
     return _number(found)
 
 
@@ -165,10 +166,6 @@ def _outlined_piece(text: str) -> tuple[Definition, ...] | None:
     if isinstance(tree, SyntaxProblem):
         return None
     return tuple(replace(d, node=None) for d in _walk(tree.body, "", "module"))
-
-
-def _shifted(d: Definition, lines: int) -> Definition:
-    return Definition(d.name_path, d.kind, d.start_line + lines, d.end_line + lines, d.node, d.secondary)
 
 
 # --- exact -----------------------------------------------------------------------------------------

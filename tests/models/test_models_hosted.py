@@ -56,11 +56,13 @@ def test_refusals_are_not_tried_again(server: OpenAIServer, status: int) -> None
 
 
 def test_a_server_that_hangs_is_given_up(server: OpenAIServer) -> None:
+    import litellm  # noqa: F401  # which takes seconds, not to be counted
+
     server.faults = ["hang"]
     began = time.monotonic()
     with pytest.raises(ModelFault, match="did not answer"):
         open_hosted(server.url, timeout_s=0.5).complete([CHAT], SHORT)
-    assert time.monotonic() - began < 30  # LiteLLM may have to be imported, too
+    assert time.monotonic() - began < 4
 
 
 def test_a_stream_that_breaks_off_is_a_fault(server: OpenAIServer) -> None:

@@ -74,7 +74,7 @@ def test_hanging_start_is_unavailable_with_a_reason(intel: Callable[..., Intel])
         answer = one.definition("m.py", 2, 4)
     assert answer.freshness is Freshness.UNAVAILABLE
     assert "did not start" in answer.detail and "by hand" in answer.detail
-    with within(1.5):  # and it is not tried again
+    with within(0.5):  # and it is not tried again
         assert one.diagnostics("m.py").freshness is Freshness.UNAVAILABLE
 
 
@@ -132,7 +132,7 @@ def test_crash_while_idle_is_noticed(intel: Callable[..., Intel]) -> None:
     os.kill(one.pids["evil"], signal.SIGKILL)
     assert one.definition("m.py", 2, 4).freshness is Freshness.FOUND
     os.kill(one.pids["evil"], signal.SIGKILL)
-    with within(6):
+    with within(3):
         last = one.definition("m.py", 2, 4)
     assert last.freshness is Freshness.UNAVAILABLE and "crashed twice" in last.detail
 
@@ -169,7 +169,7 @@ def test_stream_that_cannot_be_read_counts_as_a_crash(intel: Callable[..., Intel
 def test_answer_that_is_none_is_unavailable_at_once(intel: Callable[..., Intel], mode: str) -> None:
     one = intel(evil(mode))
     assert one.diagnostics("m.py").freshness is Freshness.CLEAN
-    with within(4):
+    with within(2):
         answer = one.definition("m.py", 2, 4)
     assert answer.freshness is Freshness.UNAVAILABLE and answer.detail
 
@@ -202,7 +202,7 @@ def test_a_server_that_eats_memory_is_ended(
         assert answer.freshness is Freshness.UNAVAILABLE
         assert "more than 300 MB of memory" in answer.detail and "FORKLOCK_SERVER_MB" in answer.detail
         assert peak.mb < 1000
-        with within(3):
+        with within(1):
             assert one.diagnostics("m.py").freshness is Freshness.UNAVAILABLE
         assert not family.is_running()
 

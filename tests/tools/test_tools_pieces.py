@@ -42,7 +42,6 @@ def outlined(text: str) -> list[tuple[str, str, int, int]]:
 @example("x = (\n@y\n)\ndef f(): pass")
 def test_the_outline_is_that_of_the_whole(text: str) -> None:
     assert "".join(piece for _, piece in pieces(text)) == text
-
     assert outlined(text) == whole(text)
 
 
