@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -33,3 +34,63 @@ def tiny_adapter_dir(tiny_model_dir: Path, tmp_path_factory: pytest.TempPathFact
     from tiny import make_tiny_adapter
 
     return make_tiny_adapter(tiny_model_dir, tmp_path_factory.mktemp("adapter") / "v1")
+
+
+# -- the hostile suite: `make hostile` runs what is marked so, and counts by kind what was tried and what held ---------
+
+HOSTILE_KINDS = {
+    "git": "git under a configuration that a repository or a program wrote",
+    "state": "logs, settings and runs found in a repository",
+    "judge": "candidates that touch what judges them",
+    "setup": "environments, grants and set-ups that users have",
+    "answers": "answers that are not so",
+    "weights": "weights, adapters and model servers",
+    "terminal": "foreign text on the terminal",
+    "damage": "damaged files, floods and hangs",
+    "sandbox": "programs that want out of the sandbox",
+    "servers": "language servers that mean harm",
+}
+"""The kinds of `@pytest.mark.hostile(kind)`; docs/security.md names the promise that each of them tests."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        mark = item.get_closest_marker("hostile")
+        if mark is not None:
+            if mark.args[0] not in HOSTILE_KINDS:
+                raise pytest.UsageError(f"{item.nodeid}: no kind of hostility is called {mark.args[0]!r}")
+            item.user_properties.append(("hostile", mark.args[0]))
+
+
+@pytest.fixture
+def tried(request: pytest.FixtureRequest) -> Callable[[int], None]:
+    """Call with the number of cases that a hostile test with a generator has tried; without a call it counts as one."""
+
+    def note(count: int) -> None:
+        request.node.user_properties.append(("tried", count))
+
+    return note
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    counts = {kind: [0, 0, 0] for kind in HOSTILE_KINDS}
+    for outcome in ("passed", "failed", "error", "skipped"):
+        for report in terminalreporter.stats.get(outcome, []):
+            properties = getattr(report, "user_properties", [])
+            kind = dict(properties).get("hostile")
+            if kind is None or (report.when != "call" and report.passed):
+                continue
+            cases = sum(value for name, value in properties if name == "tried") or 1
+            row = counts[kind]
+            row[0] += cases
+            row[1] += cases if outcome == "passed" else 0
+            row[2] += cases if outcome == "skipped" else 0
+    if not any(row[0] for row in counts.values()):
+        return
+    terminalreporter.section("hostile suite")
+    terminalreporter.write_line(f"{'kind':<10}{'tried':>8}{'held':>8}{'skipped':>9}")
+    for kind, (attempts, held, skipped) in counts.items():
+        if attempts:
+            terminalreporter.write_line(
+                f"{kind:<10}{attempts:>8}{held:>8}{skipped:>9}  {HOSTILE_KINDS[kind]}"
+            )

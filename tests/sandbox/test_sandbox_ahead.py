@@ -18,6 +18,8 @@ import pytest
 from sandbox import Limits, Policy, Sandbox, accounted, bubblewrap_inside, open_sandbox
 from sandbox.cgroups import writable_parents
 
+pytestmark = pytest.mark.hostile("sandbox")
+
 
 @pytest.fixture
 def warm(skip_unless, open_here) -> Sandbox:

@@ -14,6 +14,8 @@ import pytest
 from sandbox import bubblewrap
 from sandbox.contained import contained, why_not_contained
 
+pytestmark = pytest.mark.hostile("sandbox")
+
 PROBE = """
 import json, os, socket, sys
 root, outside, kept = sys.argv[1:]

@@ -16,6 +16,8 @@ import pytest
 from sandbox import egress, relay
 from sandbox.egress import Egress
 
+pytestmark = pytest.mark.hostile("sandbox")
+
 
 class Echo(BaseHTTPRequestHandler):
     def do_GET(self) -> None:

@@ -23,6 +23,8 @@ import pytest
 from sandbox import Limits, Policy, Sandbox
 from sandbox.snapshot import layers_work
 
+pytestmark = pytest.mark.hostile("sandbox")
+
 HEADER = """
 import ctypes, errno, json, os, signal, socket, struct, subprocess, sys, time
 libc = ctypes.CDLL(None, use_errno=True)

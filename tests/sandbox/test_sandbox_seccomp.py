@@ -10,6 +10,8 @@ import pytest
 
 from sandbox import seccomp
 
+pytestmark = pytest.mark.hostile("sandbox")
+
 ALLOW = 0x7FFF0000
 X86, I386, ARM64, ARM = 0xC000003E, 0x40000003, 0xC00000B7, 0x40000028
 UNIX, INET, INET6, NETLINK, ALG, VSOCK = 1, 2, 10, 16, 38, 40

@@ -27,6 +27,8 @@ from tools.lsp import Intel, client, memory, open_intel
 from tools.lsp.connection import Connection
 from tools.lsp.servers import ServerSpec
 
+pytestmark = pytest.mark.hostile("servers")
+
 EVIL = Path(__file__).with_name("evil_server.py")
 TEXT = "def f(): ...\nx = f()\n"
 

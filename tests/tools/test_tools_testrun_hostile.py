@@ -15,6 +15,8 @@ from tools.testlogs import read_cargo, read_go
 from tools.testreport import read_junit, read_suites, read_unittest
 from tools.testrun import _output, run_tests
 
+pytestmark = pytest.mark.hostile("judge")
+
 PYTEST = f"{sys.executable} -m pytest -q"
 UNITTEST = f"{sys.executable} -m unittest"
 ONE_FAILS = "def test_a(): pass\ndef test_b(): assert 0\n"
