@@ -22,8 +22,9 @@ def source_files() -> list[Path]:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_loads_nothing_heavy(command: str) -> None:
+    module = "evals.commands.main" if command == "evals" else f"{command}.cli"
     code = (
-        f"import sys; from {command}.cli import app; "
+        f"import sys; from {module} import app; "
         "heavy = {'torch', 'transformers', 'litellm', 'peft', 'scipy', 'numpy', 'matplotlib', 'jinja2', "
         "'docker', 'pygls', 'mcp'} & set(sys.modules); "
         "sys.exit(', '.join(sorted(heavy)) or 0)"

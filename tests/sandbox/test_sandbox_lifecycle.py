@@ -119,7 +119,8 @@ def test_connections_to_the_engine_are_not_closed_under_a_request(skip_unless) -
 OWNER = """
 import sys, time
 from pathlib import Path
-from sandbox import bubblewrap_inside, open_sandbox
+from sandbox import open_sandbox
+from sandbox.bubblewrap import inside as bubblewrap_inside
 if "--no-groups" in sys.argv: bubblewrap_inside.make_group = lambda **_: None
 sandbox = open_sandbox(Path(sys.argv[1]), backend=sys.argv[2], forks_in=Path(sys.argv[3]))
 print("ready", flush=True)
@@ -385,7 +386,9 @@ def test_an_accountant_that_is_killed_leaves_no_bubblewrap(no_groups: None, open
 FORKED = """
 import os, sys, time
 from pathlib import Path
-from sandbox import accounted, bubblewrap_inside, open_sandbox
+from sandbox import open_sandbox
+from sandbox.bubblewrap import inside as bubblewrap_inside
+from sandbox.linux import accounted
 bubblewrap_inside.make_group = lambda **_: None
 sandbox = open_sandbox(Path(sys.argv[1]), backend="bubblewrap", forks_in=Path(sys.argv[2]))
 for _ in range(3):
