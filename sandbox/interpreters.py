@@ -19,8 +19,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sandbox.baseline import environment_names
 from sandbox.contract import Policy
+from sandbox.workspace.diff import environment_names
 
 _SYSTEM = (Path("/usr"), Path("/bin"), Path("/lib"))
 """Visible in every sandbox without being granted."""
