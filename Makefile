@@ -55,6 +55,7 @@ types:
 contracts:
 	@scripts/setup-python.sh $(VENV) dev
 	$(VENV)/bin/lint-imports
+	$(VENV)/bin/python scripts/map.py --check || { echo 'docs/design.md: the map is old; run scripts/map.py' >&2; exit 1; }
 
 clean:
 	rm -rf $(VENV) .demo .peers
