@@ -1,0 +1,233 @@
+"""Ask code how it behaves on the inputs of a repository's tests and on variants of them.
+
+Comes in: a sandbox, a pytest command, and the definitions to look at. Goes out: a `Behaviour`, what came of each input.
+The functions run inside the sandbox, in the tests' own process (`tools/testing/inside/behaviour_plugin.py`). What it
+writes is evidence and not a verdict: the code under test could forge it.
+
+Not covered: runners other than pytest, languages other than Python, coroutines, closures, code in other processes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from sandbox import Sandbox
+from tools.contract import Symbol
+from tools.index.files import is_test_path
+from tools.languages.symbols import symbols
+from tools.testing.command import parse_command
+from tools.testing.run import read_report, report_folder, with_plugin
+
+_PLUGIN = Path(__file__).parents[1] / "testing" / "inside" / "behaviour_plugin.py"
+Ending = Literal["returned", "refused", "failed", "timed out"]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A function that is looked at."""
+
+    path: str
+    name_path: str
+    lines: tuple[int, int]
+    """First and last line, decorators included; from 1."""
+
+    @property
+    def label(self) -> str:
+        return f"{self.path}:{self.name_path}"
+
+    @classmethod
+    def of(cls, symbol: Symbol) -> Target:
+        return cls(symbol.path, symbol.name_path, (symbol.start_line, symbol.end_line))
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came of one input."""
+
+    function: str
+    input: str
+    """The arguments, for people; shortened."""
+    ending: Ending
+    """`refused` is an exception that the code raises by a `raise`; `failed` any other."""
+    value: str
+    """Digest of the value or the exception, and of the arguments afterwards."""
+    output: str
+    """The same for people; shortened."""
+    path: str
+    """Digest of the lines that ran, in the order in which they follow each other."""
+    exact: bool
+    """A test calls the function so; else it is a variant."""
+    tests: frozenset[str]
+    """The tests that the input, or what it is a variant of, comes from."""
+
+    @property
+    def behaved(self) -> bool:
+        """The code did what it means to do: it gave a value, or refused the input."""
+        return self.ending in ("returned", "refused")
+
+
+@dataclass(frozen=True, slots=True)
+class Behaviour:
+    """Answers by function and digest of the input."""
+
+    answers: dict[tuple[str, str], Answer] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to ask: the functions, and the tests that reach them (none: all)."""
+
+    command: str
+    targets: tuple[Target, ...]
+    tests: tuple[str, ...] = ()
+
+
+def plan(sandbox: Sandbox, command: str, changed: Sequence[Target], *, timeout_s: float) -> Plan | None:
+    """Which tests of a suite reach the changed functions, and through which callers.
+
+    None where that is not known: no pytest, no time left, or no test reaches them.
+
+    Raises:
+        ToolFault: the command cannot be understood.
+        SandboxFault: the sandbox failed.
+    """
+    rows = _run(sandbox, Plan(command, tuple(changed)), mode="callers", timeout_s=timeout_s)
+    if not rows:
+        return None
+    tests = tuple(sorted({row["test"] for row in rows if isinstance(row.get("test"), str)}))
+    callers: dict[str, Target] = {}
+    for row in rows:
+        path, line = row.get("path"), row.get("line")
+        if isinstance(path, str) and isinstance(line, int) and path and not is_test_path(path):
+            target = _target_at(sandbox.root, path, line)
+            if target is not None:
+                callers[target.label] = target
+    own = {target.label for target in changed}
+    more = tuple(target for label, target in sorted(callers.items()) if label not in own)
+    return Plan(command, (*changed, *more), tests)
+
+
+def ask(
+    sandbox: Sandbox,
+    what: Plan,
+    *,
+    timeout_s: float,
+    seconds: float = 15.0,
+    calls: int = 40,
+    variants: int = 10,
+) -> Behaviour | None:
+    """The behaviour of the code in `sandbox`, whose files are its own business from then on: use a fork.
+
+    Args:
+        timeout_s: wall-clock seconds for the whole run.
+        seconds: of it for asking.
+        calls: different inputs taken from tests, for each function.
+        variants: of each of them.
+
+    Raises:
+        SandboxFault: the sandbox failed.
+    """
+    located = _located(sandbox.root, what)
+    rows = _run(
+        sandbox, located, mode="ask", timeout_s=timeout_s, seconds=seconds, calls=calls, variants=variants
+    )
+    if rows is None:
+        return None
+    answers: dict[tuple[str, str], Answer] = {}
+    for row in rows:
+        answer = _answer(row)
+        if answer is None:
+            continue
+        key = (answer.function, row["key"])
+        known = answers.get(key)
+        if known is None:
+            if answer.ending:
+                answers[key] = answer
+        else:
+            exact = known.exact or answer.exact
+            answers[key] = replace(known, exact=exact, tests=known.tests | answer.tests)
+    return Behaviour(answers)
+
+
+def _located(root: Path, what: Plan) -> Plan:
+    """The same functions where they stand in this version of the code."""
+    found = []
+    for target in what.targets:
+        symbol = next((s for s in _symbols(root, target.path) if s.name_path == target.name_path), None)
+        if symbol is not None:
+            found.append(Target.of(symbol))
+    return replace(what, targets=tuple(found))
+
+
+def _target_at(root: Path, path: str, line: int) -> Target | None:
+    """The innermost function around a line."""
+    around = [
+        s
+        for s in _symbols(root, path)
+        if s.start_line <= line <= s.end_line and s.kind in ("function", "method")
+    ]
+    return Target.of(min(around, key=lambda s: s.end_line - s.start_line)) if around else None
+
+
+def _symbols(root: Path, path: str) -> list[Symbol]:
+    try:
+        return symbols(path, (root / path).read_text("utf-8"))
+    except (OSError, ValueError):
+        return []
+
+
+def _run(
+    sandbox: Sandbox,
+    what: Plan,
+    *,
+    mode: Literal["callers", "ask"],
+    timeout_s: float,
+    seconds: float = 60.0,
+    calls: int = 0,
+    variants: int = 0,
+) -> list[dict[str, Any]] | None:
+    parsed = parse_command(what.command)
+    if parsed.runner != "pytest" or not what.targets or timeout_s <= 0:
+        return None
+    with report_folder(sandbox) as (folder, inner):
+        job = {
+            "root": sandbox.workdir, "mode": mode, "seconds": seconds, "calls": calls, "variants": variants,
+            "tests": what.tests, "targets": [
+                {"path": t.path, "lines": t.lines, "name": t.name_path.rpartition(".")[2], "label": t.label}
+                for t in what.targets
+            ],
+        }  # fmt: skip
+        (folder / "job").write_text(json.dumps(job), "utf-8")
+        env = {
+            "PYTHONDONTWRITEBYTECODE": "1", "PYTHONHASHSEED": "0", **parsed.env, "FORKLOCK_BEHAVIOUR": f"{inner}/job",
+        }  # fmt: skip
+        command, env = with_plugin(parsed, env, _PLUGIN, folder, inner)
+        argv = [*command.argv[: command.at], "-p", "no:cacheprovider", *command.argv[command.at :]]
+        sandbox.exec(argv, env=env, timeout_s=timeout_s)
+        text = read_report(folder / "behaviour.out")
+    return None if text is None else list(_rows(text))
+
+
+def _rows(text: str) -> Iterator[dict[str, Any]]:
+    for line in text.splitlines():
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(row, dict):
+            yield row
+
+
+def _answer(row: dict[str, Any]) -> Answer | None:
+    """None for what is no answer: the tested code may have written to the file too."""
+    words = [row.get(name, "") for name in ("f", "input", "kind", "value", "output", "path", "test", "key")]
+    if not all(isinstance(word, str) for word in words):
+        return None
+    function, shown, kind, value, output, path, test, key = words
+    if not key or kind not in ("returned", "refused", "failed", "timed out", ""):
+        return None
+    return Answer(function, shown, kind, value, output, path, row.get("exact") is True, frozenset({test}))
