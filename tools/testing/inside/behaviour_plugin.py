@@ -61,13 +61,28 @@ def canon(value: Any, depth: int = 0, seen: Tuple[int, ...] = ()) -> str:
     def within(one: Any) -> str:
         return canon(one, depth + 1, seen)
 
+    known = _container(value, within) or _named(value, within)
+    if known is not None:
+        return known
+    held = getattr(value, "__dict__", None)
+    if held:
+        return f"{type(value).__qualname__}({within(dict(held))})"
+    return _ADDRESS.sub("0x", repr(value))
+
+
+def _container(value: Any, within: Callable[[Any], str]) -> Optional[str]:
+    kind = type(value).__name__
     if isinstance(value, dict):
         items = sorted((within(k), within(v)) for k, v in itertools.islice(value.items(), _ITEMS))
-        return type(value).__name__ + "{" + ",".join(f"{k}:{v}" for k, v in items) + "}"
+        return kind + "{" + ",".join(f"{k}:{v}" for k, v in items) + "}"
     if isinstance(value, (set, frozenset)):
-        return type(value).__name__ + "{" + ",".join(sorted(map(within, value))) + "}"
+        return kind + "{" + ",".join(sorted(map(within, value))) + "}"
     if isinstance(value, (list, tuple)):
-        return type(value).__name__ + "[" + ",".join(map(within, value[:_ITEMS])) + "]"
+        return kind + "[" + ",".join(map(within, value[:_ITEMS])) + "]"
+    return None
+
+
+def _named(value: Any, within: Callable[[Any], str]) -> Optional[str]:
     if isinstance(value, BaseException):
         return f"{type(value).__qualname__}({','.join(map(within, value.args))})"
     if isinstance(value, types.FunctionType) and value.__closure__:
@@ -75,10 +90,7 @@ def canon(value: Any, depth: int = 0, seen: Tuple[int, ...] = ()) -> str:
         return f"<{value.__module__}.{value.__qualname__}>({','.join(cells)})"
     if isinstance(value, (type, types.FunctionType, types.BuiltinFunctionType, types.ModuleType)):
         return f"<{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', value)}>"
-    held = getattr(value, "__dict__", None)
-    if held:
-        return f"{type(value).__qualname__}({within(dict(held))})"
-    return _ADDRESS.sub("0x", repr(value))
+    return None
 
 
 def digest(text: str) -> str:
@@ -269,12 +281,14 @@ def watched_call(question: Input, arcs: Arcs) -> Tuple[str, str]:
             contextlib.redirect_stdout(io.StringIO()),
             contextlib.redirect_stderr(io.StringIO()),
         ):
+            before = question.text()
             sys.settrace(arcs.enter)
             try:
                 value = question.call()
             finally:
                 sys.settrace(None)
-            return "returned", f"{canon(value)}; {question.text()}"
+            after = question.text()
+            return "returned", canon(value) + (f"; arguments afterwards: {after}" if after != before else "")
     except _TooLong:
         return "timed out", ""
     except KeyboardInterrupt:
@@ -430,7 +444,7 @@ class Behaviour:
     @staticmethod
     def _closes_over(function: Any, frame: Any) -> bool:
         missing = object()
-        cells = zip(function.__code__.co_freevars, function.__closure__ or ())
+        cells = zip(function.__code__.co_freevars, function.__closure__ or ())  # noqa: B905  (Python 3.8)
         held = [(frame.f_locals.get(name, missing), cell) for name, cell in cells if name != "__class__"]
         return all(cell != types.CellType() and cell.cell_contents is value for value, cell in held)
 
