@@ -34,7 +34,7 @@ from agent.settings import AgentSettings
 from models.contract import Decoding, Engine, ModelIdentity
 from models.paths import cache_dir
 from sandbox import Policy, Sandbox, open_sandbox
-from sandbox.interpreters import workspace_policy
+from sandbox.interpreters.policy import workspace_policy
 
 if TYPE_CHECKING:
     from tools.lsp import Intel

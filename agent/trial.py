@@ -16,7 +16,7 @@ from pathlib import Path
 from agent.contract import AgentFault
 from agent.repo import git
 from sandbox import BackendName, Policy, open_sandbox, scratch
-from sandbox.interpreters import workspace_policy
+from sandbox.interpreters.policy import workspace_policy
 from tools.contract import TestStatus, ToolFault
 from tools.testing.run import run_tests
 

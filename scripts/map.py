@@ -48,7 +48,9 @@ def arrows() -> dict[str, set[str]]:
 
 def purpose(wing: str) -> str:
     """The first sentence of a wing's docstring."""
-    doc = ast.get_docstring(ast.parse((ROOT / Path(*wing.split(".")) / "__init__.py").read_text("utf-8"))) or ""
+    doc = (
+        ast.get_docstring(ast.parse((ROOT / Path(*wing.split(".")) / "__init__.py").read_text("utf-8"))) or ""
+    )
     return " ".join(doc.split("\n\n")[0].split()).replace("|", "\\|")
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from sandbox import Limits, Policy, Sandbox, open_sandbox
 from sandbox.bubblewrap import backend as bubblewrap
-from sandbox.interpreters import python_policy
+from sandbox.interpreters.policy import python_policy
 from tools.localise.localise import localise
 from tools.testing.run import run_tests
 from tools.testing.spectrum import Spectrum, TestTrace, trace_tests
