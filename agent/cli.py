@@ -17,7 +17,7 @@ from models.console import run_app
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from agent.events import RunLog
+    from agent.log.events import RunLog
     from agent.session import Prepared
 
 app = typer.Typer(
@@ -142,7 +142,7 @@ def _read_task(task: str) -> str:
 
 def _require_test(test: str, root: Path) -> str:
     from agent.contract import AgentFault
-    from tools.testrun import detect_test_command
+    from tools.testing.run import detect_test_command
 
     if test.strip():
         return test
@@ -158,7 +158,7 @@ def _recorded_model(
     log: RunLog, model: str | None, adapter: str | None, engine: str | None
 ) -> tuple[str, str, str]:
     """The model that a run began with, unless the user names another."""
-    from agent.events import RunStarted
+    from agent.log.events import RunStarted
     from models.contract import ModelIdentity
 
     first = log.read().events[0]
@@ -222,8 +222,8 @@ def _hold(log: RunLog) -> Any:
 
 
 def _execute(prepared: Prepared, engine: Any, console: Console) -> str:
+    from agent.log.view import LiveView
     from agent.session import execute
-    from agent.view import LiveView
 
     view = LiveView(console, prepared.log)
     prepared.log.listen(view.on_event)
@@ -244,8 +244,8 @@ def _finish(log: RunLog, console: Console, *, in_place: bool, root: Path, json_o
     import json
 
     from agent.contract import WITH_CHANGE
-    from agent.events import RunEnded
-    from agent.view import print_end, summary
+    from agent.log.events import RunEnded
+    from agent.log.view import print_end, summary
 
     events = log.read().events
     end = next(event for event in reversed(events) if isinstance(event, RunEnded))
@@ -263,9 +263,9 @@ def runs(repo: RepoOption = Path()) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from agent.events import LogFault, RunStarted, iter_runs
+    from agent.log.events import LogFault, RunStarted, iter_runs
+    from agent.log.view import summary
     from agent.repo import inspect_repo
-    from agent.view import summary
 
     table = Table("run", "outcome", "steps", "seconds", "tokens", "task")
     for log in iter_runs(inspect_repo(repo).root):
@@ -304,9 +304,9 @@ def show(
 
     from rich.console import Console
 
-    from agent.events import RunEnded
+    from agent.log.events import RunEnded
+    from agent.log.view import candidate_story, print_end, story, summary
     from agent.session import find_run
-    from agent.view import candidate_story, print_end, story, summary
 
     log = find_run(repo, run)
     read = log.read()
@@ -340,7 +340,7 @@ def apply(
     from rich.console import Console
 
     from agent.contract import WITH_CHANGE, AgentFault
-    from agent.events import RunEnded
+    from agent.log.events import RunEnded
     from agent.repo import inspect_repo
     from agent.session import find_run
 
@@ -361,7 +361,7 @@ def apply(
 
 def _apply(log: RunLog, root: Path, console: Console) -> None:
     from agent.contract import AgentFault
-    from agent.events import DiffApplied, RunEnded
+    from agent.log.events import DiffApplied, RunEnded
     from agent.repo import apply_diff
 
     end = next(event for event in log.read().events if isinstance(event, RunEnded))
@@ -433,7 +433,7 @@ def config(repo: RepoOption = Path()) -> None:
 def _mount() -> None:
     """Sub-commands that other rooms own."""
     from models.cli import app as models_app
-    from models.engines_cli import app as engines_app
+    from models.vllm.cli import app as engines_app
     from sandbox.cli import app as sandbox_app
 
     app.add_typer(models_app, name="models", help="List, pull and remove models.")

@@ -18,28 +18,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from agent.baseline import Baseline, check_timeout
+from agent.asking.lanes import LaneMaker, read_text
+from agent.asking.places import RankedPlace, ranked_places
+from agent.asking.protocol import Protocol, ProtocolName, Style
 from agent.contract import WITH_CHANGE, AgentFault, Hop, Limits, Outcome, Ruling, Task
-from agent.events import (
-    ForksFound,
-    PlacesRanked,
-    RunEnded,
-    RunLog,
-    StepEnded,
-)
-from agent.hops import Check, Gauntlet
-from agent.lanes import LaneMaker, read_text
-from agent.places import RankedPlace, ranked_places
-from agent.protocol import Protocol, ProtocolName, Style
-from agent.recorded import Recorded
-from agent.wide import BudgetReached, Candidate, Lane, Spend, WideStep
+from agent.judging.baseline import Baseline, check_timeout
+from agent.judging.hops import Check, Gauntlet
+from agent.judging.wide import BudgetReached, Candidate, Lane, Spend, WideStep
+from agent.log.events import ForksFound, PlacesRanked, RunEnded, RunLog, StepEnded
+from agent.log.recorded import Recorded
 from models.contract import Decoding, Engine
 from sandbox import Sandbox
 from tools.contract import EditRefused, TestReport
-from tools.edits import apply_edit
-from tools.localise import Suspect, localise
-from tools.spectrum import Spectrum, trace_tests
-from tools.symbols import find_symbol
+from tools.edits.apply import apply_edit
+from tools.languages.symbols import find_symbol
+from tools.localise.localise import Suspect, localise
+from tools.testing.spectrum import Spectrum, trace_tests
 
 if TYPE_CHECKING:
     from tools.lsp import Intel
@@ -65,7 +59,7 @@ class Options:
     """`n` is set per step; `seed` is moved on by each step."""
     protocol: ProtocolName = "symbol"
     styles: tuple[Style, ...] = ("rewrite",)
-    """Of the fresh prompts of a place, in turn (`agent.lanes`)."""
+    """Of the fresh prompts of a place, in turn (`agent.asking.lanes`)."""
     prompt_tokens: int = 2500
     """Target size of a prompt; never more than the model's context allows."""
     test_timeout_s: float = 120.0

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agent.contract import AgentFault, Limits, Task
-from agent.events import (
+from agent.log.events import (
     Event,
     ModelAnswered,
     ModelAsked,
@@ -27,14 +27,14 @@ from agent.events import (
     RunStarted,
     StepEnded,
 )
+from agent.log.recorded import Recorded
 from agent.loop import Options, Report, Run
-from agent.recorded import Recorded
 from agent.repo import RepoState, copy_workspace, inspect_repo, require_clean, state_folder
 from agent.settings import AgentSettings
 from models.contract import Decoding, Engine, ModelIdentity
 from models.paths import cache_dir
 from sandbox import Policy, Sandbox, open_sandbox
-from sandbox.interpreters import workspace_policy
+from sandbox.interpreters.policy import workspace_policy
 
 if TYPE_CHECKING:
     from tools.lsp import Intel
@@ -188,7 +188,7 @@ def _intel(prepared: Prepared, base: Sandbox) -> Iterator[Intel | None]:
         yield None
         return
     from tools.lsp import open_intel
-    from tools.lsp.servers import DEFAULT, find_python, servers_for
+    from tools.lsp.servers.table import DEFAULT, find_python, servers_for
 
     python = find_python(prepared.task.repo)
     with open_intel(base.root, servers=servers_for(base.root), warm=DEFAULT, python=python) as intel:
@@ -287,7 +287,7 @@ def _regression_command(setting: str, root: Path, test_command: str) -> str | No
         return None
     if setting != "auto":
         return setting
-    from tools.testrun import detect_test_command
+    from tools.testing.run import detect_test_command
 
     found = detect_test_command(root)
     return found if found != test_command else None
@@ -310,7 +310,7 @@ def find_run(repo: Path, run_id: str) -> RunLog:
     Raises:
         AgentFault: no such run, or several.
     """
-    from agent.events import iter_runs
+    from agent.log.events import iter_runs
 
     root = inspect_repo(repo).root
     runs = list(iter_runs(root))

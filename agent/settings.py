@@ -6,8 +6,8 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from agent.asking.protocol import Style
 from agent.contract import AgentFault
-from agent.protocol import Style
 from models.settings import FaultClass, RoomSettings
 
 STYLES: tuple[Style, ...] = (

@@ -16,9 +16,9 @@ from pathlib import Path
 from agent.contract import AgentFault
 from agent.repo import git
 from sandbox import BackendName, Policy, open_sandbox, scratch
-from sandbox.interpreters import workspace_policy
+from sandbox.interpreters.policy import workspace_policy
 from tools.contract import TestStatus, ToolFault
-from tools.testrun import run_tests
+from tools.testing.run import run_tests
 
 _AUTHOR = ("-c", "user.name=Forklock", "-c", "user.email=forklock@localhost", "-c", "commit.gpgSign=false")
 _REASON_CHARS = 400

@@ -21,7 +21,7 @@ from localise_hits import changed, checkout, git
 
 from sandbox import open_sandbox, workspace_policy
 from tools.contract import TestReport
-from tools.testrun import run_tests
+from tools.testing.run import run_tests
 
 COMMAND = "go test ./..."
 _TRIED = 60

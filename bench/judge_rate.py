@@ -29,8 +29,8 @@ from pathlib import Path
 from typing import Any
 
 from evals.contract import Judgement, Problem, Verdict
-from evals.judge import Judge
-from evals.sets import available_sets, load_set
+from evals.judging.judge import Judge
+from evals.problems.sets import available_sets, load_set
 
 LIGHT_S = 0.1
 """Seconds of a program's own work up to which it counts as light."""

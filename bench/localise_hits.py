@@ -26,14 +26,14 @@ from pathlib import Path
 from typing import Any
 
 from sandbox import Policy, open_sandbox, workspace_policy
-from tools.codeindex import is_test_path
 from tools.contract import TestReport
-from tools.localise import localise
-from tools.spectrum import Spectrum, trace_tests
-from tools.symbols import symbols
-from tools.testrun import run_tests
-from tools.trees import is_braced
-from tools.workspace import is_python, to_lf
+from tools.edits.files import is_python, to_lf
+from tools.index.files import is_test_path
+from tools.languages.symbols import symbols
+from tools.languages.treesitter import is_braced
+from tools.localise.localise import localise
+from tools.testing.run import run_tests
+from tools.testing.spectrum import Spectrum, trace_tests
 
 _HUNK = re.compile(r"^@@ -(\d+)(?:,(\d+))? \+(\d+)(?:,(\d+))? @@", re.MULTILINE)
 

@@ -33,10 +33,10 @@ from typing import Any, TypeVar
 import psutil
 
 from tools.contract import DiagnosticsAnswer, Freshness, LookupAnswer
+from tools.edits.files import split_lines
+from tools.frame.uses import Use, uses
 from tools.lsp import Intel, open_intel
-from tools.lsp.servers import find_program
-from tools.lsp.uses import Use, uses
-from tools.workspace import split_lines
+from tools.lsp.servers.table import find_program
 
 T = TypeVar("T")
 Timed = dict[str, list[float]]

@@ -31,10 +31,12 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from sandbox import BackendName, Sandbox, bubblewrap, bubblewrap_inside, open_sandbox
-from sandbox.docker_engine import DEFAULT_IMAGE, client, owner
+from sandbox import BackendName, Sandbox, open_sandbox
+from sandbox.bubblewrap import backend as bubblewrap
+from sandbox.bubblewrap import inside as bubblewrap_inside
+from sandbox.docker.engine import DEFAULT_IMAGE, client, owner
 from sandbox.open import docker_problem
-from sandbox.snapshot import layers_work
+from sandbox.workspace.snapshot import layers_work
 
 FILES, MEGABYTES, AT_ONCE = 3000, 100, 16
 SETTLE_S = 0.05

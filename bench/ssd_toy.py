@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from models.contract import Decoding
-from models.sampling import truncated
+from models.transformers_engine.sampling import truncated
 
 NODES = {
     # logits; ids of tokens that lead on to success

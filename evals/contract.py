@@ -32,7 +32,7 @@ CheckerKind = Literal["exact", "tokens", "float", "lines", "any", "program"]
 
 
 class Checker(_Frozen):
-    """When an output is right, where that is not the usual comparison. Data; see `evals.compare`."""
+    """When an output is right, where that is not the usual comparison. Data; see `evals.judging.outputs`."""
 
     kind: CheckerKind
     abs_tol: float = Field(default=1e-6, ge=0)
@@ -79,7 +79,7 @@ class Problem(_Frozen):
     time_limit_s: float = 10.0
     """Per test, on the reference machine."""
     checker: Checker | None = None
-    """None: the usual comparison (`evals.compare`)."""
+    """None: the usual comparison (`evals.judging.outputs`)."""
     interactive: bool = False
     """The program talks with a judge while it runs: not supported, such problems are left out of every run."""
 
@@ -126,7 +126,7 @@ class Sample(_Frozen):
     code: str | None
     judgement: Judgement | None = None
     turn: int = 0
-    """Of a repair (`evals.repair`); 0 is the first answer."""
+    """Of a repair (`evals.runs.repair`); 0 is the first answer."""
 
 
 def sample_key(

@@ -20,8 +20,8 @@ def list_models() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from models.adapters import AdapterRegistry
-    from models.catalogue import CATALOGUE
+    from models.adapters.registry import AdapterRegistry
+    from models.catalogue.catalogue import CATALOGUE
 
     registry = AdapterRegistry()
     table = Table()
@@ -43,9 +43,9 @@ def list_models() -> None:
 
 
 def _state(name: str) -> str:
-    from models.catalogue import check_pulled, find_card
+    from models.catalogue.catalogue import check_pulled, find_card
+    from models.catalogue.pull import Places
     from models.contract import ModelFault
-    from models.pull import Places
 
     places = Places.of(name)
     if places.done.exists():
@@ -60,7 +60,7 @@ def _state(name: str) -> str:
 @app.command("pull")
 def pull_model(name: Name) -> None:
     """Download a model, check it, and convert it. Goes on where an earlier pull stopped."""
-    from models.pull import pull
+    from models.catalogue.pull import pull
 
     typer.echo(str(pull(name)))
 
@@ -70,8 +70,8 @@ def remove_model(
     name: Name, yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False
 ) -> None:
     """Delete a pulled model and what is left of its downloads. Adapters stay."""
-    from models.catalogue import find_card
-    from models.pull import remove
+    from models.catalogue.catalogue import find_card
+    from models.catalogue.pull import remove
 
     card = find_card(name)
     if not yes and not typer.confirm(f"Delete {card.name} from this machine?"):
@@ -85,7 +85,7 @@ def verify_model(name: Name) -> None:
 
     Reads every byte.
     """
-    from models.catalogue import verify
+    from models.catalogue.catalogue import verify
 
     verify(name)
     typer.echo(f"{name} is whole.")

@@ -54,7 +54,7 @@ def open_engine(
 
 def is_local(model: str) -> bool:
     """Whether weights on this machine (or in the catalogue) are meant, rather than a provider."""
-    from models.catalogue import is_catalogue_name
+    from models.catalogue.catalogue import is_catalogue_name
 
     if "://" in model:
         return False
@@ -67,8 +67,8 @@ def is_local(model: str) -> bool:
 def _open_transformers(
     model: str, adapter: str | Path | None, device: str | None, threads: int | None
 ) -> Engine:
-    from models.adapters import resolve_adapter
-    from models.catalogue import resolve_model
+    from models.adapters.registry import resolve_adapter
+    from models.catalogue.catalogue import resolve_model
 
     resolved = resolve_model(model)
     found = resolve_adapter(resolved.name, adapter, base_revision=resolved.revision)
@@ -91,12 +91,12 @@ def _open_transformers(
 
 
 def _open_vllm(model: str, adapter: str | Path | None) -> Engine:
-    from models.vllm_engine import open_vllm
+    from models.vllm.engine import open_vllm
 
     return open_vllm(model, adapter=adapter)
 
 
 def _open_hosted(model: str) -> Engine:
-    from models.hosted_engine import open_hosted
+    from models.hosted.engine import open_hosted
 
     return open_hosted(model)

@@ -36,7 +36,7 @@ def models_dir() -> Path:
 
 
 def adapters_dir() -> Path:
-    """Root of the adapter registry (`models/adapters.py` has the layout)."""
+    """Root of the adapter registry (`models/adapters/registry.py` has the layout)."""
     return data_dir() / "adapters"
 
 

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
         SandboxUnavailable,
         Talk,
     )
-    from sandbox.interpreters import python_policy, workspace_policy
+    from sandbox.interpreters.policy import python_policy, workspace_policy
+    from sandbox.linux.private import scratch
     from sandbox.open import BackendName, open_sandbox
-    from sandbox.private import scratch
 
 __all__ = [
     "BackendName",
@@ -43,7 +43,7 @@ _HOMES = {
     "BackendName": "sandbox.open",
     "open_sandbox": "sandbox.open",
     "python_policy": "sandbox.interpreters",
-    "scratch": "sandbox.private",
+    "scratch": "sandbox.linux.private",
     "workspace_policy": "sandbox.interpreters",
 }
 

@@ -26,7 +26,7 @@ def status() -> None:
     from rich.console import Console
     from rich.markup import escape
 
-    from sandbox import bubblewrap
+    from sandbox.bubblewrap import backend as bubblewrap
     from sandbox.open import docker_problem
 
     console = Console(soft_wrap=True)
@@ -46,8 +46,8 @@ def status() -> None:
 
 
 def _note(name: str) -> str:
-    from sandbox.cgroups import writable_parents
-    from sandbox.docker_engine import DEFAULT_IMAGE
+    from sandbox.docker.engine import DEFAULT_IMAGE
+    from sandbox.linux.cgroups import writable_parents
 
     if name == "docker":
         return f"image {DEFAULT_IMAGE}"
@@ -60,8 +60,8 @@ def _note(name: str) -> str:
 def _forks() -> str:
     import tempfile
 
-    from sandbox.copying import shares_blocks
-    from sandbox.snapshot import layers_work
+    from sandbox.workspace.copying import shares_blocks
+    from sandbox.workspace.snapshot import layers_work
 
     place = Path(tempfile.gettempdir()).resolve()
     if layers_work(place):
@@ -79,7 +79,7 @@ def build(
 
     From a registry where one answers, else by debootstrap.
     """
-    from sandbox.image import build_image
+    from sandbox.images.default import build_image
 
     _built(lambda progress: build_image(progress, force=force))
 
@@ -113,8 +113,8 @@ def image_build(
     """
     from typing import cast, get_args
 
-    from sandbox.recipe import Source
-    from sandbox.repo_image import Build, build_repo_image, recipe_for
+    from sandbox.images.build import Build, build_repo_image, recipe_for
+    from sandbox.images.recipe import Source
 
     if source not in get_args(Source):
         raise typer.BadParameter(f"one of {', '.join(get_args(Source))}", param_hint="--from")
@@ -134,8 +134,8 @@ def image_list() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from sandbox.docker_engine import why_not
-    from sandbox.repo_image import images
+    from sandbox.docker.engine import why_not
+    from sandbox.images.build import images
 
     _or_exit(lambda: _need(why_not()))
     table = Table("image", "repo", "MB", "made")
@@ -147,8 +147,8 @@ def image_list() -> None:
 @image_app.command("remove")
 def image_remove(name: Annotated[str, typer.Argument(help="Its name, or the part after the colon.")]) -> None:
     """Remove an image of a repo."""
-    from sandbox.docker_engine import why_not
-    from sandbox.repo_image import remove_image
+    from sandbox.docker.engine import why_not
+    from sandbox.images.build import remove_image
 
     _or_exit(lambda: _need(why_not()))
     _or_exit(lambda: remove_image(name))

@@ -19,9 +19,9 @@ from pathlib import Path
 import psutil
 
 from sandbox.contract import ExecResult, Limits, Policy, Sandbox, SandboxFault, Talk
-from sandbox.limits import DiskWatcher, TreeWatcher, check_words, command_env, command_with_limits
-from sandbox.process import Running, start
-from sandbox.workspace import Workspace, use
+from sandbox.linux.limits import DiskWatcher, TreeWatcher, check_words, command_env, command_with_limits
+from sandbox.linux.process import Running, start
+from sandbox.workspace.workspace import Workspace, use
 
 _MARK = "FORKLOCK_COMMAND"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from sandbox.contract import Policy, Sandbox, SandboxFault, SandboxUnavailable
-from sandbox.workspace import Workspace, open_workspace, use
+from sandbox.workspace.workspace import Workspace, open_workspace, use
 
 BackendName = Literal["auto", "docker", "bubblewrap", "host"]
 
@@ -40,7 +40,7 @@ def choose(policy: Policy) -> BackendName:
     Raises:
         SandboxUnavailable: none works here.
     """
-    from sandbox import bubblewrap
+    from sandbox.bubblewrap import backend as bubblewrap
 
     docker = docker_problem(policy.image)
     if docker is None:
@@ -56,7 +56,7 @@ def choose(policy: Policy) -> BackendName:
 
 def docker_problem(image: str | None = None) -> tuple[str, str] | None:
     """None when an engine answers and has the image; else what is wrong and the fix."""
-    from sandbox import docker_engine
+    from sandbox.docker import engine as docker_engine
 
     problem = docker_engine.why_not()
     if problem is None:
@@ -69,9 +69,9 @@ def docker_problem(image: str | None = None) -> tuple[str, str] | None:
 
 def _docker(workspace: Workspace, policy: Policy) -> Sandbox:
     """In the image that was built for this repo, if there is one and no other is asked for."""
-    from sandbox.docker_backend import DockerSandbox
-    from sandbox.docker_engine import why_not
-    from sandbox.repo_image import image_policy, repo_image
+    from sandbox.docker.backend import DockerSandbox
+    from sandbox.docker.engine import why_not
+    from sandbox.images.build import image_policy, repo_image
 
     image = repo_image(workspace.root) if policy.image is None and why_not() is None else None
     return DockerSandbox(workspace, image_policy(image, policy, workspace.workdir) if image else policy)
@@ -81,7 +81,7 @@ def _constructor(name: BackendName) -> Callable[[Workspace, Policy], Sandbox]:
     if name == "docker":
         return _docker
     if name == "bubblewrap":
-        from sandbox.bubblewrap import BubblewrapSandbox
+        from sandbox.bubblewrap.backend import BubblewrapSandbox
 
         return BubblewrapSandbox
     if name == "host":

@@ -68,7 +68,7 @@ def refresh(
 
     Prompts, samples, dataset, adapter, gate, promote.
     """
-    from models.catalogue import resolve_model
+    from models.catalogue.catalogue import resolve_model
     from selfdistill.lock import only_round
     from selfdistill.presets import pick_device
     from selfdistill.report import print_plan, print_verdict
@@ -125,8 +125,8 @@ def show(round_id: Annotated[str, typer.Argument(metavar="ROUND", help="A round'
 @app.command()
 def rollback(model: Model = None) -> None:
     """Let what served before serve again. Nothing is deleted."""
-    from models.adapters import AdapterRegistry
-    from models.catalogue import resolve_model
+    from models.adapters.registry import AdapterRegistry
+    from models.catalogue.catalogue import resolve_model
     from selfdistill.settings import SelfdistillSettings
 
     base = resolve_model(SelfdistillSettings.load(model=model).base).name

@@ -8,11 +8,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from models.adapters import AdapterRegistry
-from models.catalogue import ResolvedModel
-from selfdistill.arms import ARMS
+from models.adapters.registry import AdapterRegistry
+from models.catalogue.catalogue import ResolvedModel
 from selfdistill.contract import STAGES, Recipe, RoundFault
-from selfdistill.gate import Health, Verdict
+from selfdistill.data.arms import ARMS
+from selfdistill.gate.rule import Health, Verdict
 from selfdistill.presets import estimate_seconds
 from selfdistill.show import Show
 from selfdistill.stages import read_verdict

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from models.paths import data_dir
 from selfdistill.contract import EXIT_INFRASTRUCTURE, Recipe, RoundFault
-from selfdistill.gate import Verdict
+from selfdistill.gate.rule import Verdict
 from selfdistill.show import Show
 from selfdistill.stages import CHAIN, Stage, Work
 from selfdistill.store import RoundDir, StageRecord, list_rounds, unfinished, write_atomic

@@ -13,18 +13,18 @@ from pathlib import Path
 from typing import Any
 
 from evals.contract import ProblemSet
-from evals.sets import load_set
+from evals.problems.sets import load_set
 from models import open_engine
-from models.adapters import AdapterManifest, AdapterRegistry, AdapterState
-from models.catalogue import ResolvedModel
+from models.adapters.registry import AdapterManifest, AdapterRegistry, AdapterState
+from models.catalogue.catalogue import ResolvedModel
 from models.contract import Engine, Request
-from selfdistill import prompts as prompt_pool
-from selfdistill.arms import ARMS
 from selfdistill.contract import EXIT_INFRASTRUCTURE, Prompt, Recipe, RoundFault
-from selfdistill.dataset import Example, build, step_tokens
-from selfdistill.gate import Verdict, decide
-from selfdistill.measure import BASE, compare_sides, judge_samples
-from selfdistill.samples import SampleRow, sample_all
+from selfdistill.data import prompts as prompt_pool
+from selfdistill.data.arms import ARMS
+from selfdistill.data.dataset import Example, build, step_tokens
+from selfdistill.data.samples import SampleRow, sample_all
+from selfdistill.gate.measure import BASE, compare_sides, judge_samples
+from selfdistill.gate.rule import Verdict, decide
 from selfdistill.show import Show
 from selfdistill.store import Json, RoundDir, file_digest, read_lines, write_atomic, write_lines
 
@@ -121,7 +121,7 @@ def make_dataset(work: Work) -> Json:
 
 def make_adapter(work: Work) -> Json:
     """Train the LoRA."""
-    from selfdistill.train import Job, train
+    from selfdistill.training.train import Job, train
 
     recipe = work.recipe
     examples = [Example.model_validate(row) for row in read_lines(work.path("dataset.jsonl"))]
@@ -258,14 +258,14 @@ def _tokenizer(engine: Engine) -> Any:
 
 
 def _prompt_ids(tokenizer: Any, request: Request) -> list[int]:
-    from models.chat import prompt_ids
+    from models.tokens import prompt_ids
 
     return prompt_ids(tokenizer, request)
 
 
 def _eos_ids(tokenizer: Any) -> list[int]:
     """The token that ends a turn first, then others that end a text."""
-    from models.chat import turn_end_ids
+    from models.tokens import turn_end_ids
 
     turn = sorted(turn_end_ids(tokenizer))
     return list(dict.fromkeys([*turn, tokenizer.eos_token_id]))

@@ -58,9 +58,9 @@ def frame(
 
     The intellisense frame: what a developer's editor would show around it.
     """
-    from tools.budget import estimate_tokens
-    from tools.findsymbol import the_symbol
-    from tools.frame import intellisense_frame
+    from tools.frame.frame import intellisense_frame
+    from tools.index.budget import estimate_tokens
+    from tools.index.find import the_symbol
 
     root, (path, name) = root_of(repo), _parted(symbol)
     with _intel(root, path, server) as intel:
@@ -76,8 +76,8 @@ def outline(
     server: ServerOption = "",
 ) -> None:
     """Print the definitions in a file: lines, name path, signature."""
-    from tools.findsymbol import file_symbols, read_source
-    from tools.symbols import signature
+    from tools.index.find import file_symbols, read_source
+    from tools.languages.symbols import signature
 
     root = root_of(repo)
     text = read_source(root, file)
@@ -94,7 +94,7 @@ def search(
     limit: Annotated[int, typer.Option(min=1, help="Definitions at most.")] = 10,
 ) -> None:
     """Print the definitions that words describe, likeliest first."""
-    from tools.search import search as search_repo
+    from tools.index.search import search as search_repo
 
     hits = search_repo(root_of(repo), " ".join(question), limit=limit)
     for hit in hits:
@@ -110,8 +110,8 @@ def print_map(
     focus: Annotated[list[str] | None, typer.Option(help="A name or path that matters more.")] = None,
 ) -> None:
     """Print the most referenced files and definitions."""
-    from tools.budget import estimate_tokens
-    from tools.repomap import repo_map
+    from tools.index.budget import estimate_tokens
+    from tools.index.map import repo_map
 
     print(repo_map(root_of(repo), budget_tokens=tokens, count_tokens=estimate_tokens, focus=focus or ()))
 
@@ -125,7 +125,7 @@ def rename(
     server: ServerOption = "",
 ) -> None:
     """Rename a definition and all its uses. Prints the diff; with --apply also writes it, all files or none."""
-    from tools.lspcommands import show_rename
+    from tools.lsp.commands import show_rename
 
     root, (path, name) = root_of(repo), _parted(symbol)
     with _intel(root, path, server) as intel:
@@ -143,7 +143,7 @@ def calls(
     server: ServerOption = "",
 ) -> None:
     """Print the calls of a definition. With --outgoing, what it calls."""
-    from tools.lspcommands import show_calls
+    from tools.lsp.commands import show_calls
 
     root, (path, name) = root_of(repo), _parted(symbol)
     with _intel(root, path, server) as intel:
@@ -168,7 +168,7 @@ def actions(
 
     Quick fixes and organised imports.
     """
-    from tools.lspcommands import show_actions
+    from tools.lsp.commands import show_actions
 
     root = root_of(repo)
     with _intel(root, file, server) as intel:
@@ -187,8 +187,8 @@ def list_servers(
     install: Annotated[str, typer.Option(metavar="NAME", help="Install this one.")] = "",
 ) -> None:
     """Print the language servers that are here; install others."""
-    from tools.lsp.install import install as get
-    from tools.lsp.install import rows
+    from tools.lsp.servers.install import install as get
+    from tools.lsp.servers.install import rows
 
     if install:
         print(get(install))
@@ -201,7 +201,7 @@ def list_servers(
 
 def _servers(root: Path, path: str, server: str) -> tuple[str, ...]:
     """The servers to ask about a file, or where it is not known about the repository."""
-    from tools.lsp.servers import servers_for, servers_for_file
+    from tools.lsp.servers.table import servers_for, servers_for_file
 
     return (server,) if server else servers_for_file(path, root) if path else servers_for(root)
 
@@ -216,7 +216,7 @@ def _intel(root: Path, path: str, server: str) -> Iterator[Intel]:
     from rich.console import Console
 
     from tools.lsp import open_intel
-    from tools.lsp.servers import find_python
+    from tools.lsp.servers.table import find_python
 
     names = _servers(root, path, server)
     waiting = Console(stderr=True).status(f"asking {', '.join(names)}")

@@ -10,7 +10,7 @@ import typer
 if TYPE_CHECKING:
     from sandbox import BackendName
     from tools.contract import TestReport
-    from tools.spectrum import Spectrum
+    from tools.testing.spectrum import Spectrum
 
 RepoOption = Annotated[Path, typer.Option("--repo", help="The root of the repository.")]
 SandboxOption = Annotated[
@@ -45,9 +45,9 @@ def print_tests(
     """Run the tests on a copy, in a sandbox. Exit code 0 only if all passed in every run; else 1."""
     from sandbox import open_sandbox, workspace_policy
     from tools.contract import TestStatus
-    from tools.testcommand import detect_test_command
-    from tools.testrepeat import run_repeatedly
-    from tools.testwords import in_words
+    from tools.testing.command import detect_test_command
+    from tools.testing.repeat import run_repeatedly
+    from tools.testing.words import in_words
 
     root = root_of(repo)
     asked = command or detect_test_command(root)
@@ -73,7 +73,7 @@ def localise(
 
     The likeliest first. Exit code 1 if there is none.
     """
-    from tools.localise import localise as suspects_of
+    from tools.localise.localise import localise as suspects_of
 
     root = root_of(repo)
     report, spectrum = _runs(root, test, sandbox) if test.strip() else (None, None)
@@ -119,8 +119,8 @@ def _backend(name: str) -> BackendName:
 def _runs(root: Path, command: str, backend: str) -> tuple[TestReport, Spectrum | None]:
     """The tests' report and, where one fails, what they enter; from copies of the repository."""
     from sandbox import open_sandbox, workspace_policy
-    from tools.spectrum import trace_tests
-    from tools.testrun import run_tests
+    from tools.testing.run import run_tests
+    from tools.testing.spectrum import trace_tests
 
     with open_sandbox(root, workspace_policy(root), backend=_backend(backend)) as here:
         with here.fork() as copy:

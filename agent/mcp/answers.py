@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tools.contract import Diagnostic, DiagnosticsAnswer, LookupAnswer, TestFailure, TestReport
-from tools.testrun import Comparison
+from tools.testing.run import Comparison
 
 MAX_CHARS = 6000
 """Of one text in an answer."""

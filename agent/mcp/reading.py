@@ -13,12 +13,12 @@ from pydantic import Field
 
 from agent.mcp.answers import MAX_ITEMS, Diagnostics, clip, told
 from agent.mcp.workbench import Workbench
-from tools.budget import estimate_tokens
 from tools.contract import Freshness, LookupAnswer, Symbol, ToolFault
-from tools.findsymbol import file_symbols, find_symbols, read_source, the_symbol
-from tools.grammars import load_all
-from tools.lspcommands import show_actions, show_calls
-from tools.symbols import signature, symbol_source
+from tools.index.budget import estimate_tokens
+from tools.index.find import file_symbols, find_symbols, read_source, the_symbol
+from tools.languages.grammars import load_all
+from tools.languages.symbols import signature, symbol_source
+from tools.lsp.commands import show_actions, show_calls
 
 if TYPE_CHECKING:
     from tools.lsp import Intel
@@ -117,7 +117,7 @@ class Reading:
 
     def frame(self, symbol: str, path: MaybePath = "", tokens: Tokens = 1500) -> str:
         """All about one definition: source, diagnostics, what it uses, its class, its callers. Ask before editing."""
-        from tools.frame import intellisense_frame
+        from tools.frame.frame import intellisense_frame
 
         one = the_symbol(self._bench.root, symbol, path or None, self._intel)
         return intellisense_frame(
@@ -130,7 +130,7 @@ class Reading:
         limit: Annotated[int, Field(ge=1, le=50)] = 10,
     ) -> str:
         """Definitions that plain words describe, the likeliest first."""
-        from tools.search import search
+        from tools.index.search import search
 
         hits = search(self._bench.root, question, limit=limit)
         rows = [f"{hit.path}:{hit.head.line} {hit.head.name_path}: {hit.signature}" for hit in hits]
@@ -142,7 +142,7 @@ class Reading:
         focus: Annotated[list[str] | None, Field(description="names or paths that matter more")] = None,
     ) -> str:
         """The repository's most referenced files and signatures, within a budget."""
-        from tools.repomap import repo_map
+        from tools.index.map import repo_map
 
         found = repo_map(
             self._bench.root, budget_tokens=tokens, count_tokens=estimate_tokens, focus=focus or ()
@@ -151,7 +151,7 @@ class Reading:
 
     def localise(self, task: str, limit: Annotated[int, Field(ge=1, le=20)] = 6) -> str:
         """Definitions likely at fault, ranked, with reasons: by the task's words and the last failed run_tests."""
-        from tools.localise import localise
+        from tools.localise.localise import localise
 
         suspects = localise(self._bench.root, task=task, report=self._bench.last_report, limit=limit)
         rows = [
@@ -163,7 +163,7 @@ class Reading:
 
     def _elsewhere(self, name: str) -> list[str]:
         """Of other languages than Python, from their servers."""
-        from tools.lsp.servers import DEFAULT, servers_for
+        from tools.lsp.servers.table import DEFAULT, servers_for
 
         if len(servers_for(self._bench.root)) == len(DEFAULT):
             return []

@@ -9,7 +9,7 @@ from pydantic import Field
 from agent.mcp.answers import TestAnswer, test_answer
 from agent.mcp.workbench import Workbench
 from tools.contract import ToolFault
-from tools.testrun import compare, detect_test_command, parse_command, run_tests
+from tools.testing.run import compare, detect_test_command, parse_command, run_tests
 
 
 class Testing:

@@ -55,7 +55,7 @@ class Workbench:
             ToolFault: the server is shutting down.
         """
         from tools.lsp import open_intel
-        from tools.lsp.servers import DEFAULT, find_python, servers_for
+        from tools.lsp.servers.table import DEFAULT, find_python, servers_for
 
         with self._opening:
             if self._intel is None:

@@ -16,13 +16,13 @@ from agent.contract import AgentFault
 from agent.mcp.answers import MAX_CHARS, Diagnostics, EditAnswer, TidyAnswer, clip
 from agent.mcp.workbench import Workbench
 from agent.repo import git
-from tools.codeindex import is_test_path
 from tools.contract import Change, Edit, EditRefused, ReplaceFile, ReplaceSymbol, SearchReplace, ToolFault
-from tools.edits import AppliedEdit, apply_edit
-from tools.findsymbol import read_source, the_symbol
-from tools.lspcommands import checked, diff_of, the_action, the_rename, write
-from tools.syntax import check_syntax
-from tools.workspace import resolve, to_lf
+from tools.edits.apply import AppliedEdit, apply_edit
+from tools.edits.files import resolve, to_lf
+from tools.index.files import is_test_path
+from tools.index.find import read_source, the_symbol
+from tools.languages.syntax import check_syntax
+from tools.lsp.commands import checked, diff_of, the_action, the_rename, write
 
 if TYPE_CHECKING:
     from tools.lsp import Intel
@@ -92,7 +92,7 @@ class Writing:
         self, path: Path, apply: Annotated[bool, Field(description="false: only show the diff")] = False
     ) -> TidyAnswer:
         """Format (if the last commit's file was formatted) and apply safe lint fixes to what changed since it."""
-        from tools.checks import format_text, lint_fix
+        from tools.edits.tidy import format_text, lint_fix
 
         if apply and self._bench.options.read_only:
             raise ToolFault("the server is read-only", fix="leave `apply` out")
@@ -136,7 +136,7 @@ class Writing:
 
 
 def _read_by_servers(path: str, root: pathlib.Path) -> bool:
-    from tools.lsp.servers import SERVERS, servers_for
+    from tools.lsp.servers.table import SERVERS, servers_for
 
     return any(SERVERS[name].reads(pathlib.PurePosixPath(path)) for name in servers_for(root))
 

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from models.contract import Decoding, FinishReason
-from models.sampling import LIKELIEST, row_uniforms, sample
 from models.transformers_engine.attention import DecodePlan, Prefix, StepCache, cache_word
 from models.transformers_engine.prefixes import Prefixes
+from models.transformers_engine.sampling import LIKELIEST, row_uniforms, sample
 from models.transformers_engine.text import TextTail
 
 FIRST_COLUMNS = 128

@@ -16,7 +16,6 @@ import psutil
 import torch
 
 from models.alternatives import alternatives_of
-from models.chat import prompt_ids
 from models.contract import (
     Alternative,
     Completion,
@@ -31,6 +30,7 @@ from models.contract import (
     OnTokens,
     Request,
 )
+from models.tokens import prompt_ids
 from models.transformers_engine.batch import Batch, Prompt, Sample
 from models.transformers_engine.loading import Loaded, load
 from models.transformers_engine.prefixes import Prefixes

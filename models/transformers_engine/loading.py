@@ -13,8 +13,8 @@ from typing import Any
 
 import torch
 
-from models.chat import turn_end_ids
 from models.contract import ModelFault
+from models.tokens import turn_end_ids
 from models.transformers_engine.attention import NAME
 from models.transformers_engine.packed import pack_linears, packing_helps
 

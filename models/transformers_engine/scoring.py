@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from models.contract import FirstStage
-from models.sampling import survivors, top_values
 from models.transformers_engine.prefixes import Prefixes
+from models.transformers_engine.sampling import survivors, top_values
 
 CUT_ROWS = 32
 """Tokens whose whole vocabulary may have to be sorted at once."""

@@ -12,22 +12,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scripted import Script, ScriptedEngine
 
-from agent.continuation import continued, stops
+from agent.asking.infill import hole
+from agent.asking.openings import function_header, language_of, openings
+from agent.asking.protocol import Protocol
+from agent.asking.raw_text import continued, stops
+from agent.asking.splice import splice
 from agent.contract import Hop, Outcome, Place
-from agent.events import CandidateRuled, PlacesRanked, RunLog
-from agent.hops import program_key
-from agent.infill import hole
-from agent.languages import function_header, language_of, openings
+from agent.judging.hops import program_key
+from agent.log.events import CandidateRuled, PlacesRanked, RunLog
 from agent.loop import Report
-from agent.protocol import Protocol
 from agent.repo import apply_diff, inspect_repo
 from agent.session import execute, prepare
 from agent.settings import AgentSettings
-from agent.splice import splice
 from sandbox import SandboxUnavailable
 from tools.contract import Symbol
-from tools.edits import AppliedEdit
-from tools.statements import shape
+from tools.edits.apply import AppliedEdit
+from tools.languages.statements import shape
 
 
 def needs(program: str, *words: str) -> pytest.MarkDecorator:

@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent.asking.openings import function_header, openings
+from agent.asking.prompts import View, build_request, failure_text, pack
+from agent.asking.protocol import Protocol, ProtocolError
 from agent.contract import Place
-from agent.languages import function_header, openings
-from agent.prompts import View, build_request, failure_text, pack
-from agent.protocol import Protocol, ProtocolError
 from tools.contract import (
     ReplaceFile,
     ReplaceSymbol,

@@ -9,8 +9,8 @@ from datetime import date
 from pathlib import Path
 
 from evals.contract import Judgement, Sample, Verdict
-from evals.run import EvalResult, ProblemResult, pass_at
-from evals.store import RunConfig, Store
+from evals.runs.run import EvalResult, ProblemResult, pass_at
+from evals.runs.store import RunConfig, Store
 from models.contract import Completion, Decoding, FinishReason, ModelIdentity
 
 FAILURES = (Verdict.WRONG_ANSWER, Verdict.EXCEPTION, Verdict.TIMED_OUT, Verdict.NO_CODE)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from evals.contract import Problem, TestCase, Verdict
-from evals.judge import Judge
+from evals.judging.judge import Judge
 from sandbox import SandboxUnavailable
 
 

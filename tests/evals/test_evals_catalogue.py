@@ -10,11 +10,11 @@ from pathlib import Path
 from made_up import made_up_run
 from typer.testing import CliRunner
 
-from evals.catalogue import facts
-from evals.cli import app
-from evals.contamination import contamination, told
+from evals.commands.main import app
 from evals.contract import Verdict
-from evals.run import EvalResult
+from evals.problems.catalogue import facts
+from evals.runs.run import EvalResult
+from evals.statistics.contamination import contamination, told
 
 PASS, WRONG = Verdict.PASSED, Verdict.WRONG_ANSWER
 

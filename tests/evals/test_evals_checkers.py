@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from evals.calibrate import calibrated
 from evals.contract import EvalFault, Verdict
-from evals.grade import Solution
-from evals.judge import Judge
-from evals.sets import load_set, write_sidecar
+from evals.judging.judge import Judge
+from evals.problems.sets import load_set, write_sidecar
+from evals.runs.calibrate import calibrated
+from evals.runs.grade import Solution
 from sandbox import SandboxUnavailable
 
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from made_up import made_up_run, random_rows, rows
 
-from evals.comparison import Comparison, compare_runs
 from evals.contract import EvalFault, Verdict
-from evals.gate import decide
-from evals.past import find_run, read_samples
-from evals.run import EvalResult
+from evals.runs.past import find_run, read_samples
+from evals.runs.run import EvalResult
+from evals.statistics.comparison import Comparison, compare_runs
+from evals.statistics.gate import decide
 
 Command = Callable[..., tuple[int, str]]
 
@@ -26,7 +26,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Command:
-    from evals.cli import main
+    from evals.commands.main import main
 
     def run(*arguments: object) -> tuple[int, str]:
         monkeypatch.setattr("sys.argv", ["evals", *map(str, arguments)])

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from evals.contract import Problem, Verdict
-from evals.errata import allows_any_order, known_errata
-from evals.judge import Judge
-from evals.sets import load_set
+from evals.judging.judge import Judge
+from evals.problems.errata import allows_any_order, known_errata
+from evals.problems.sets import load_set
 from sandbox import SandboxUnavailable
 
 CASES: dict[str, tuple[str, str, list[str], list[str]]] = {

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from evals.contract import ProblemSet
-from evals.grade import GradeFile, grade, read_solutions
-from evals.judge import Judge
-from evals.sets import load_set
+from evals.judging.judge import Judge
+from evals.problems.sets import load_set
+from evals.runs.grade import GradeFile, grade, read_solutions
 from sandbox import SandboxFault, open_sandbox
 
 Command = Callable[..., tuple[int, str, str]]
@@ -56,7 +56,7 @@ def problems(set_file: Path) -> ProblemSet:
 
 @pytest.fixture
 def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Command:
-    from evals.cli import main
+    from evals.commands.main import main
 
     def run(*arguments: object) -> tuple[int, str, str]:
         monkeypatch.setattr("sys.argv", ["evals", *map(str, arguments)])

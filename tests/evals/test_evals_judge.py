@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from evals.contract import Problem, TestCase, Verdict
-from evals.judge import Judge, JudgeLimits
+from evals.judging.judge import Judge, JudgeLimits
 from sandbox import SandboxUnavailable
 
 
@@ -373,7 +373,7 @@ def test_a_library_is_shown_without_its_neighbours(tmp_path: Path, monkeypatch: 
         (tmp_path / name).mkdir()
         (tmp_path / name / "__init__.py").write_text("")
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setattr("evals.libraries.LIBRARIES", ("contest_library", "not_installed"))
+    monkeypatch.setattr("evals.judging.libraries.LIBRARIES", ("contest_library", "not_installed"))
     code = """
 import contest_library, importlib.util, os
 def f(n):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evals.driver_kept import Kept
+from evals.judging.driver.unchanged import Kept
 
 
 def loaded(code: str) -> dict[str, Any]:

@@ -14,11 +14,11 @@ from typing import Any
 import psutil
 import pytest
 
-from evals.agent_engine import AgentEngine
+from evals.agents.command_engine import AgentEngine
+from evals.cluster import RayEngine, RayJudge
 from evals.contract import Problem, ProblemSet, TestCase, Verdict
-from evals.judge import Judge
-from evals.ray_pool import RayEngine, RayJudge
-from evals.run import run_eval
+from evals.judging.judge import Judge
+from evals.runs.run import run_eval
 from models.contract import Decoding
 from sandbox import SandboxUnavailable
 

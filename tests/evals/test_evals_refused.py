@@ -8,10 +8,10 @@ from collections.abc import Iterator
 import pytest
 
 from evals.contract import Problem, TestCase, Verdict
-from evals.driver_contained import contained
-from evals.driver_filter import program
-from evals.judge import Judge, JudgeLimits
-from evals.shift import Work, make_job
+from evals.judging.driver.may_share import contained
+from evals.judging.driver.seccomp import program
+from evals.judging.driver_session import Work, make_job
+from evals.judging.judge import Judge, JudgeLimits
 from sandbox import SandboxUnavailable
 
 

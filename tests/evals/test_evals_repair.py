@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from scripted_answers import ScriptedAnswers
 
-from evals.agent_engine import AgentEngine
+from evals.agents.command_engine import AgentEngine
 from evals.contract import EvalFault, Problem, ProblemSet, TestCase, Verdict
-from evals.run import run_eval
+from evals.runs.run import run_eval
 from models.contract import Completion as Done
 from models.contract import Decoding, OnCompletion, OnTokens, Request
 from sandbox import SandboxUnavailable, open_sandbox

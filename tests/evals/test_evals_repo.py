@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 from agent.trial import TrialReport, check_out
+from evals.agents.guard import changes_of_the_runner
+from evals.agents.results import RepoStore, TaskResult
+from evals.agents.run import AgentUnderTest, _passes, forklock_command, run_tasks
+from evals.agents.tasks import RepoTask, find_repository, read_tasks
 from evals.contract import EvalFault
-from evals.repo_guard import changes_of_the_runner
-from evals.repo_result import RepoStore, TaskResult
-from evals.repo_run import AgentUnderTest, _passes, forklock_command, run_tasks
-from evals.repo_tasks import RepoTask, find_repository, read_tasks
 from sandbox import SandboxFault, open_sandbox
 
 Command = Callable[..., tuple[int, str]]
@@ -157,7 +157,7 @@ def test_an_agent_that_hangs_is_ended_with_its_children(
 def test_what_an_agent_leaves_running_is_ended_and_its_noise_is_cut(
     record: dict[str, Any], repos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("evals.agent_process.MOST_OUTPUT_BYTES", 1000)
+    monkeypatch.setattr("evals.agents.process.MOST_OUTPUT_BYTES", 1000)
     pid = tmp_path / "pid"
     code = (
         "import os, subprocess; child = subprocess.Popen(['sleep', '300'], start_new_session=True); "
@@ -288,7 +288,7 @@ def test_missing_repositories_are_known_before_any_work(
     record: dict[str, Any], repos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "evals.repo_tasks._clone", lambda *_: (_ for _ in ()).throw(EvalFault("cannot be cloned"))
+        "evals.agents.tasks._clone", lambda *_: (_ for _ in ()).throw(EvalFault("cannot be cloned"))
     )
     monkeypatch.setenv("FORKLOCK_HOME", str(tmp_path / "home"))
     store = RepoStore("none", tmp_path / "runs")
@@ -387,7 +387,7 @@ def test_the_command(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    from evals.cli import main
+    from evals.commands.main import main
 
     monkeypatch.setenv("FORKLOCK_HOME", str(tmp_path / "home"))
     path = tmp_path / "tasks.jsonl"

@@ -8,9 +8,9 @@ import time
 import pytest
 from rich.console import Console
 
-from evals import report
 from evals.contract import Verdict
-from evals.report import LiveProgress
+from evals.reports import terminal as report
+from evals.reports.terminal import LiveProgress
 
 
 def plain() -> tuple[Console, io.StringIO]:

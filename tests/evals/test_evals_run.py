@@ -14,9 +14,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 from scripted_answers import ScriptedAnswers
 
 from evals.contract import EvalFault, ProblemSet, Verdict
-from evals.run import run_eval
-from evals.sets import load_set
-from evals.store import Store
+from evals.problems.sets import load_set
+from evals.runs.run import run_eval
+from evals.runs.store import Store
 from models.contract import Decoding, FirstStage
 from sandbox import SandboxFault, open_sandbox
 
@@ -119,7 +119,7 @@ def test_damage_in_the_middle_is_refused(tmp_path: Path, problems: ProblemSet) -
 
 def test_two_at_once_are_refused(tmp_path: Path, problems: ProblemSet) -> None:
     result = run_eval(ScriptedAnswers(sometimes), problems, DECODING, n=1, root=tmp_path)
-    from evals.store import RunConfig
+    from evals.runs.store import RunConfig
 
     config = RunConfig.model_validate_json((result.folder / "run.json").read_text())
     with Store(config, tmp_path), pytest.raises(EvalFault, match="another process"):
@@ -129,7 +129,7 @@ def test_two_at_once_are_refused(tmp_path: Path, problems: ProblemSet) -> None:
 def test_a_broken_judge_is_no_wrong_answer(
     tmp_path: Path, problems: ProblemSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("evals.judge.driver_command", lambda: ("-c", "raise SystemExit('boom')"))
+    monkeypatch.setattr("evals.judging.judge.driver_command", lambda: ("-c", "raise SystemExit('boom')"))
     broken = run_eval(ScriptedAnswers(sometimes), problems, DECODING, n=2, root=tmp_path)
     assert set(broken.verdicts) <= {Verdict.INFRASTRUCTURE, Verdict.NO_CODE}
     monkeypatch.undo()
@@ -169,7 +169,7 @@ def test_the_command_speaks_in_words(
     code: int,
     says: str,
 ) -> None:
-    from evals.cli import main
+    from evals.commands.main import main
 
     monkeypatch.setenv("FORKLOCK_HOME", str(tmp_path))
     monkeypatch.setattr("sys.argv", ["evals", *arguments])
@@ -183,7 +183,7 @@ def test_the_command_speaks_in_words(
 def test_the_command_runs_and_shows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    from evals.cli import main
+    from evals.commands.main import main
 
     monkeypatch.setenv("FORKLOCK_HOME", str(tmp_path))
     monkeypatch.setattr("models.open_engine", lambda *_, **__: ScriptedAnswers(sometimes))

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from evals.contract import Problem, TestCase, Verdict
-from evals.driver_contained import contained
-from evals.judge import Judge, JudgeLimits
+from evals.judging.driver.may_share import contained
+from evals.judging.judge import Judge, JudgeLimits
 from sandbox import SandboxUnavailable
 
 

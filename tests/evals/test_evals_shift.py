@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evals.contract import Problem, TestCase, Verdict
-from evals.frames import frame, whole_frames
-from evals.shift import JudgeLimits, Shift, Work
+from evals.judging.driver_session import JudgeLimits, Shift, Work
+from evals.judging.frames import frame, whole_frames
 
 
 def works(count: int, tests: int = 2) -> deque[Work]:

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from evals.cli import app
+from evals.agents.problem_repo import SOLUTION, TESTS, files_of
+from evals.agents.solver_engine import SolverEngine
+from evals.commands.main import app
 from evals.contract import EvalFault, Problem, TestCase
-from evals.extract import extract_code
-from evals.problem_repo import SOLUTION, TESTS, files_of
-from evals.prompts import request_for
-from evals.solver_engine import SolverEngine
+from evals.runs.extract import extract_code
+from evals.runs.prompts import request_for
 from models.contract import Decoding, FinishReason
 
 STARTER = "class Solution:\n    def double(self, n: int, names: List[str]) -> List[int]:\n        "

@@ -18,7 +18,10 @@ from test_evals_page import parsed
 from test_evals_run import SOLUTIONS
 
 from evals.contract import EvalFault, ProblemSet
-from evals.grid import (
+from evals.problems.sets import load_set
+from evals.runs.run import run_eval
+from evals.statistics.stats import holm
+from evals.sweeps.grid import (
     Axes,
     Cell,
     Plan,
@@ -30,12 +33,10 @@ from evals.grid import (
     ssd_controls,
     stages,
 )
-from evals.run import run_eval
-from evals.sets import load_set
-from evals.stats import holm
-from evals.sweep import SweepResult, parts, run_sweep, samples_planned
+from evals.sweeps.sweep import SweepResult, parts, run_sweep, samples_planned
 from models.contract import Completion, Decoding, FirstStage, ModelFault, Request
-from sandbox import BackendName, SandboxFault, bubblewrap, open_sandbox
+from sandbox import BackendName, SandboxFault, open_sandbox
+from sandbox.bubblewrap import backend as bubblewrap
 
 SANDBOX: BackendName = "auto" if bubblewrap.why_not() else "bubblewrap"
 """bubblewrap where it works: a judge in it starts three times as fast as in a container."""
@@ -194,7 +195,7 @@ def test_killed_in_the_middle_the_numbers_are_the_same(
 def test_a_broken_judge_chooses_nothing(
     tmp_path: Path, home: Path, problems: ProblemSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("evals.judge.driver_command", lambda: ("-c", "raise SystemExit('boom')"))
+    monkeypatch.setattr("evals.judging.judge.driver_command", lambda: ("-c", "raise SystemExit('boom')"))
     engine = Tempered()
     with pytest.raises(EvalFault, match="no verdict") as caught:
         swept_by(engine, problems, plan(grid=GRID[:1], n=1), tmp_path)
@@ -245,7 +246,7 @@ def test_too_few_problems_to_split(problems: ProblemSet) -> None:
 
 def test_page_and_pictures(tmp_path: Path, swept: tuple[SweepResult, Tempered]) -> None:
     pytest.importorskip("matplotlib", reason="the `evals` extra is not installed")
-    from evals.sweep_page import write_files
+    from evals.sweeps.page import write_files
 
     bad = "<script>alert(1)</script> $\\frac{1}$"
     hostile = swept[0].model_copy(update={"model": swept[0].model.model_copy(update={"name": bad})})
@@ -263,7 +264,7 @@ def test_page_and_pictures(tmp_path: Path, swept: tuple[SweepResult, Tempered]) 
 def test_pictures_of_odd_grids(swept: tuple[SweepResult, Tempered]) -> None:
     """Panels for first stages, a greedy row over all columns, one cell alone, controls alone."""
     pytest.importorskip("matplotlib", reason="the `evals` extra is not installed")
-    from evals.sweep_plots import heat_map, pictures
+    from evals.sweeps.plots import heat_map, pictures
 
     result = swept[0]
     axes = Axes(temperature=(0, 0.9), top_k=(0, 5), virtual_ssd=stages("none,1.6/20/0.8"))
@@ -341,7 +342,7 @@ def test_the_command_on_a_real_engine(
 def command(
     home: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], *arguments: object
 ) -> tuple[int, str]:
-    from evals.cli import main
+    from evals.commands.main import main
 
     monkeypatch.setenv("FORKLOCK_HOME", str(home))
     monkeypatch.setenv("COLUMNS", "160")

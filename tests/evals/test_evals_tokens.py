@@ -19,20 +19,9 @@ from scripted_answers import ScriptedAnswers  # noqa: E402
 from test_evals_page import parsed  # noqa: E402
 
 from evals.contract import ProblemSet  # noqa: E402
-from evals.grade import Solution  # noqa: E402
-from evals.sets import load_set  # noqa: E402
-from evals.token_map import map_of, map_png  # noqa: E402
-from evals.token_stats import (  # noqa: E402
-    GAUGES,
-    TokensResult,
-    clustered_mean,
-    differences,
-    gauges,
-    mass_to_rank,
-    side,
-    widest_forks,
-)
-from evals.tokens import (  # noqa: E402
+from evals.problems.sets import load_set  # noqa: E402
+from evals.runs.grade import Solution  # noqa: E402
+from evals.tokens.gauges import (  # noqa: E402
     Answer,
     TokenTable,
     given_answers,
@@ -41,6 +30,17 @@ from evals.tokens import (  # noqa: E402
     score_answers,
     supports_are_listed,
     words_of,
+)
+from evals.tokens.map import map_of, map_png  # noqa: E402
+from evals.tokens.stats import (  # noqa: E402
+    GAUGES,
+    TokensResult,
+    clustered_mean,
+    differences,
+    gauges,
+    mass_to_rank,
+    side,
+    widest_forks,
 )
 from models.contract import Decoding, FirstStage, ModelFault  # noqa: E402
 from models.transformers_engine import TransformersEngine  # noqa: E402
@@ -107,7 +107,7 @@ def test_tables_say_what_the_model_says(
     engine: TransformersEngine, answers: list[Answer], tables: list[TokenTable]
 ) -> None:
     """Entropy, ranks and masses against logits of the whole text, computed apart."""
-    from models.chat import prompt_ids
+    from models.tokens import prompt_ids
 
     answer, table = answers[0], tables[0]
     prompt = prompt_ids(engine.tokenizer, answer.request)
@@ -242,7 +242,7 @@ def test_page_and_maps_are_deaf(
     engine: TransformersEngine, answers: list[Answer], tables: list[TokenTable], tmp_path: Path
 ) -> None:
     pytest.importorskip("matplotlib", reason="the `evals` extra is not installed")
-    from evals.token_page import write_files
+    from evals.tokens.page import write_files
 
     bad = "</pre><script>alert(1)</script>$\\frac{1}$\x00"
     hostile = [Answer(bad, 0, a.request, a.ids, (bad,) * len(a.ids), a.counted) for a in answers]
@@ -363,7 +363,7 @@ def _other_words(model: Path, folder: Path) -> Path:
 def command(
     home: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], *arguments: object
 ) -> tuple[int, str]:
-    from evals.cli import main
+    from evals.commands.main import main
 
     monkeypatch.setenv("FORKLOCK_HOME", str(home))
     monkeypatch.setenv("COLUMNS", "160")

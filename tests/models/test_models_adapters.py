@@ -16,8 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
-from models.adapter_history import History
-from models.adapters import AdapterManifest, AdapterRegistry, AdapterState, resolve_adapter
+from models.adapters.history import History
+from models.adapters.registry import AdapterManifest, AdapterRegistry, AdapterState, resolve_adapter
 from models.contract import ModelFault
 
 BASE = "tiny"

@@ -38,8 +38,8 @@ def in_process(tiny_model_dir: Path) -> Iterator[Engine]:
 @pytest.fixture(scope="module")
 def vllm_server_engine() -> Iterator[Engine]:
     """FORKLOCK_TEST_SMOLLM2 may name the folder; else the pulled model is taken."""
-    from models import vllm_install
-    from models.vllm_engine import open_vllm
+    from models.vllm import install as vllm_install
+    from models.vllm.engine import open_vllm
 
     if vllm_install.find() is None:
         pytest.skip(f"no vLLM environment: run {vllm_install.INSTALL_COMMAND}")
@@ -57,7 +57,7 @@ def vllm_server_engine() -> Iterator[Engine]:
 
 @pytest.fixture(scope="module", params=[*FAST, *REAL])
 def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
-    from models.hosted_engine import open_hosted
+    from models.hosted.engine import open_hosted
 
     if request.param == "transformers":
         yield request.getfixturevalue("in_process")
@@ -75,7 +75,7 @@ def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
 
 def gives_ids(engine: Engine) -> bool:
     """All but LiteLLM on a server without vLLM's extensions."""
-    from models.hosted_engine import HostedEngine
+    from models.hosted.engine import HostedEngine
 
     return not isinstance(engine, HostedEngine) or engine._route.extended
 

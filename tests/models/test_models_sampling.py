@@ -14,7 +14,7 @@ torch = pytest.importorskip("torch", reason="the `local` extra is not installed"
 from scipy.stats import chisquare  # noqa: E402
 
 from models.contract import Decoding, FirstStage, Request  # noqa: E402
-from models.sampling import row_uniforms, sample, survivors, top_values, truncated  # noqa: E402
+from models.transformers_engine.sampling import row_uniforms, sample, survivors, top_values, truncated  # noqa: E402
 
 DRAWS = 40_000
 SETTINGS = [

@@ -14,9 +14,10 @@ import psutil
 import pytest
 from typer.testing import CliRunner
 
-from models import Decoding, ModelFault, Request, vllm_install
-from models.vllm_install import Environment
-from models.vllm_server import PLUGIN, ServerPlan, VllmServer, start_server
+from models import Decoding, ModelFault, Request
+from models.vllm import install as vllm_install
+from models.vllm.install import Environment
+from models.vllm.server import PLUGIN, ServerPlan, VllmServer, start_server
 
 WATCHDOG = Path(vllm_install.__file__).with_name("vllm_watchdog.py")
 
@@ -145,7 +146,7 @@ def test_an_unfinished_environment_does_not_count(tmp_path: Path, monkeypatch: p
 
 
 def test_engines_cli_exit_codes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from models.engines_cli import app
+    from models.vllm.cli import app
 
     monkeypatch.setenv("FORKLOCK_HOME", str(tmp_path))
     run = CliRunner().invoke
@@ -158,7 +159,7 @@ def test_engines_cli_exit_codes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.vllm
 @pytest.mark.timeout(300)
 def test_a_bad_flag_ends_the_start_with_the_log(tiny_model_dir: Path) -> None:
-    from models.vllm_engine import open_vllm
+    from models.vllm.engine import open_vllm
 
     _python()
     with pytest.raises(ModelFault, match="no-such-flag"):
@@ -172,8 +173,8 @@ def test_an_adapter_changes_the_words_and_the_identity(tmp_path: Path) -> None:
     """One server with an adapter, attached to as the base and as the adapter; then it is killed."""
     from tiny import make_tiny_adapter
 
-    from models.catalogue import resolve_model
-    from models.vllm_engine import VllmEngine, open_vllm
+    from models.catalogue.catalogue import resolve_model
+    from models.vllm.engine import VllmEngine, open_vllm
 
     _python()
     try:

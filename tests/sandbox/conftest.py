@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from sandbox import BackendName, Limits, Policy, Sandbox, bubblewrap, bubblewrap_inside, open_sandbox
+from sandbox import BackendName, Limits, Policy, Sandbox, open_sandbox
+from sandbox.bubblewrap import backend as bubblewrap
+from sandbox.bubblewrap import inside as bubblewrap_inside
 from sandbox.open import docker_problem
 
 OpenHere = Callable[..., Sandbox]

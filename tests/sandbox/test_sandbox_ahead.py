@@ -15,8 +15,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from sandbox import Limits, Policy, Sandbox, accounted, bubblewrap_inside, open_sandbox
-from sandbox.cgroups import writable_parents
+from sandbox import Limits, Policy, Sandbox, open_sandbox
+from sandbox.bubblewrap import inside as bubblewrap_inside
+from sandbox.linux import accounted
+from sandbox.linux.cgroups import writable_parents
 
 pytestmark = pytest.mark.hostile("sandbox")
 

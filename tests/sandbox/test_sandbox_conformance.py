@@ -15,8 +15,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from sandbox import BackendName, Limits, Policy, Sandbox, SandboxFault, accounted
-from sandbox.process import BoundedCapture
+from sandbox import BackendName, Limits, Policy, Sandbox, SandboxFault
+from sandbox.linux import accounted
+from sandbox.linux.process import BoundedCapture
 
 QUICK = Limits(wall_s=20, memory_mb=256)
 

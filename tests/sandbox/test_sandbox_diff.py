@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sandbox import SandboxFault
-from sandbox.copying import copy_tree
-from sandbox.workspace import open_workspace
+from sandbox.workspace.copying import copy_tree
+from sandbox.workspace.workspace import open_workspace
 
 GIT = {"GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_NOSYSTEM": "1", "PATH": os.environ["PATH"]}
 

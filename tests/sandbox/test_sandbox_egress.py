@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from sandbox import egress, relay
-from sandbox.egress import Egress
+from sandbox.images import egress, relay
+from sandbox.images.egress import Egress
 
 pytestmark = pytest.mark.hostile("sandbox")
 

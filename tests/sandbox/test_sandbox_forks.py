@@ -14,9 +14,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sandbox import SandboxFault, docker_engine, mounts, open_sandbox, workspace
-from sandbox.snapshot import layers_work
-from sandbox.workspace import open_workspace
+from sandbox import SandboxFault, open_sandbox
+from sandbox.docker import engine as docker_engine
+from sandbox.linux import mounts
+from sandbox.workspace import workspace
+from sandbox.workspace.snapshot import layers_work
+from sandbox.workspace.workspace import open_workspace
 
 WAYS = ["layer", "copy"]
 
@@ -317,7 +320,7 @@ def test_an_engine_elsewhere_is_given_copies(
 ) -> None:
     skip_unless("docker")
     assert docker_engine.sees_our_mounts()
-    monkeypatch.setattr("sandbox.docker_backend.sees_our_mounts", lambda: False)
+    monkeypatch.setattr("sandbox.docker.backend.sees_our_mounts", lambda: False)
     with open_sandbox(repo, backend="docker", forks_in=tmp_path / "p") as sandbox, sandbox.fork() as fork:
         assert mounted(tmp_path) == []
         assert fork.exec(["cat", "src/a.py"]).ok

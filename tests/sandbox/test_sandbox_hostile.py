@@ -21,7 +21,7 @@ import psutil
 import pytest
 
 from sandbox import Limits, Policy, Sandbox
-from sandbox.snapshot import layers_work
+from sandbox.workspace.snapshot import layers_work
 
 pytestmark = pytest.mark.hostile("sandbox")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sandbox import BackendName, Policy, python_policy
-from sandbox.interpreters import find_environment
+from sandbox.interpreters.policy import find_environment
 
 
 @pytest.fixture

@@ -19,21 +19,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from sandbox import (
-    BackendName,
-    Limits,
-    Policy,
-    SandboxFault,
-    accounted,
-    bubblewrap,
-    bubblewrap_inside,
-    docker_engine,
-    open_sandbox,
-    python_policy,
-    scratch,
-)
-from sandbox.cgroups import find_parents, writable_parents
-from sandbox.workspace import open_workspace
+from sandbox import BackendName, Limits, Policy, SandboxFault, open_sandbox, python_policy, scratch
+from sandbox.bubblewrap import backend as bubblewrap
+from sandbox.bubblewrap import inside as bubblewrap_inside
+from sandbox.docker import engine as docker_engine
+from sandbox.linux import accounted
+from sandbox.linux.cgroups import find_parents, writable_parents
+from sandbox.workspace.workspace import open_workspace
 
 ROOT = Path(__file__).parents[2]
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sandbox import SandboxFault
-from sandbox.recipe import Recipe, find_recipe
+from sandbox.images.recipe import Recipe, find_recipe
 
 
 def made(root: Path, **files: str) -> Recipe:

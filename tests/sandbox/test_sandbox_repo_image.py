@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from sandbox import Policy, SandboxFault, docker_engine, open_sandbox
-from sandbox.docker_engine import DEFAULT_IMAGE, client
-from sandbox.open import docker_problem
-from sandbox.repo_image import (
+from sandbox import Policy, SandboxFault, open_sandbox
+from sandbox.docker import engine as docker_engine
+from sandbox.docker.engine import DEFAULT_IMAGE, client
+from sandbox.images.build import (
     Build,
     build_repo_image,
     images,
@@ -24,6 +24,7 @@ from sandbox.repo_image import (
     remove_image,
     repo_image,
 )
+from sandbox.open import docker_problem
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(240)]
 

@@ -8,7 +8,7 @@ import struct
 
 import pytest
 
-from sandbox import seccomp
+from sandbox.linux import seccomp
 
 pytestmark = pytest.mark.hostile("sandbox")
 

@@ -68,7 +68,7 @@ def test_a_damaged_model_is_said(
 def test_a_pool_that_repeats_the_gate_does_not_start(
     tmp_path: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from evals.sets import load_set
+    from evals.problems.sets import load_set
 
     rows = [
         {

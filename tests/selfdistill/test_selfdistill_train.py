@@ -13,8 +13,8 @@ torch = pytest.importorskip("torch", reason="training needs the `local` extra")
 from safetensors.torch import load_file  # noqa: E402
 
 from selfdistill.contract import RoundFault, TrainConfig  # noqa: E402
-from selfdistill.dataset import Example, count_steps, plan_steps  # noqa: E402
-from selfdistill.train import IGNORED, Job, _load, collate, learning_rate, loss_sum, train  # noqa: E402
+from selfdistill.data.dataset import Example, count_steps, plan_steps  # noqa: E402
+from selfdistill.training.train import IGNORED, Job, _load, collate, learning_rate, loss_sum, train  # noqa: E402
 
 CONFIG = TrainConfig(rank=4, alpha=8, lr=5e-3, batch_size=4, micro_tokens=64, epochs=2, checkpoint_every=2)
 

@@ -13,9 +13,9 @@ from programs import needs
 
 from sandbox import Sandbox, SandboxUnavailable, open_sandbox, workspace_policy
 from tools.contract import TestStatus
-from tools.testcommand import parse_command
-from tools.testlogs import read_cargo, read_go
-from tools.testrun import is_solved, run_tests
+from tools.testing.command import parse_command
+from tools.testing.logs import read_cargo, read_go
+from tools.testing.run import is_solved, run_tests
 
 
 @contextmanager

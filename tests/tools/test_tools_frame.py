@@ -10,11 +10,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tools.contract import Symbol
-from tools.frame import intellisense_frame
+from tools.frame.frame import intellisense_frame
+from tools.frame.uses import uses
+from tools.languages.symbols import find_symbol
 from tools.lsp import Intel, open_intel
-from tools.lsp.servers import ServerSpec
-from tools.lsp.uses import uses
-from tools.symbols import find_symbol
+from tools.lsp.servers.table import ServerSpec
 
 STORE = '''\
 """A store."""

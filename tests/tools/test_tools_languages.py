@@ -12,18 +12,19 @@ import pytest
 from lsp_samples import CPP, GO, RUST, TYPESCRIPT, Sample
 from lsprotocol import types as lsp
 
-from sandbox.contained import why_not_contained
-from tools.budget import estimate_tokens
+from sandbox.bubblewrap.contained import why_not_contained
 from tools.contract import EditRefused, ReplaceFile, ToolFault
-from tools.edits import apply_edits
-from tools.findsymbol import NoSuchSymbol, the_symbol
-from tools.frame import intellisense_frame
-from tools.lsp import debian, install, open_intel
+from tools.edits.apply import apply_edits
+from tools.frame.frame import intellisense_frame
+from tools.frame.uses import uses
+from tools.index.budget import estimate_tokens
+from tools.index.find import NoSuchSymbol, the_symbol
+from tools.lsp import open_intel
+from tools.lsp.commands import show_actions, show_calls, show_rename
 from tools.lsp.outlines import outlined
-from tools.lsp.places import servers_dir
-from tools.lsp.servers import SERVERS, find_server, servers_for, servers_for_file
-from tools.lsp.uses import uses
-from tools.lspcommands import show_actions, show_calls, show_rename
+from tools.lsp.servers import debian, install
+from tools.lsp.servers.places import servers_dir
+from tools.lsp.servers.table import SERVERS, find_server, servers_for, servers_for_file
 
 
 def missing(name: str) -> pytest.MarkDecorator:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tools.contract import Frame, TestFailure, TestReport, TestStatus
-from tools.localise import Suspect, localise
+from tools.localise.localise import Suspect, localise
 
 FILES = {
     "shop/__init__.py": "from .cart import Cart, total_price\nfrom .money import *\n",

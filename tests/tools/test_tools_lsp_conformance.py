@@ -13,11 +13,11 @@ import psutil
 import pytest
 from lsp_samples import PYTHON, SAMPLES, Sample
 
-from sandbox.contained import why_not_contained
+from sandbox.bubblewrap.contained import why_not_contained
 from tools.contract import DiagnosticsAnswer, Freshness, LookupAnswer, ReplaceFile
-from tools.edits import apply_edits
+from tools.edits.apply import apply_edits
 from tools.lsp import Intel, open_intel
-from tools.lsp.servers import SERVERS, find_server
+from tools.lsp.servers.table import SERVERS, find_server
 
 
 def missing(name: str) -> pytest.MarkDecorator:

@@ -20,12 +20,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from sandbox.cgroups import writable_parents
-from sandbox.contained import why_not_contained
+from sandbox.bubblewrap.contained import why_not_contained
+from sandbox.linux.cgroups import writable_parents
 from tools.contract import Freshness, ToolFault
-from tools.lsp import Intel, client, memory, open_intel
-from tools.lsp.connection import Connection
-from tools.lsp.servers import ServerSpec
+from tools.lsp import Intel, open_intel
+from tools.lsp.servers.table import ServerSpec
+from tools.lsp.wire import client, memory
+from tools.lsp.wire.connection import Connection
 
 pytestmark = pytest.mark.hostile("servers")
 

@@ -11,10 +11,10 @@ from programs import needs
 
 from sandbox import SandboxUnavailable, open_sandbox, workspace_policy
 from tools.contract import TestReport, TestStatus
-from tools.testargs import with_test_limit
-from tools.testcommand import parse_command
-from tools.testrepeat import Repeated, run_repeatedly
-from tools.testrun import run_tests
+from tools.testing.args import with_test_limit
+from tools.testing.command import parse_command
+from tools.testing.repeat import Repeated, run_repeatedly
+from tools.testing.run import run_tests
 
 
 def run(root: Path, command: str, limit: float) -> TestReport:

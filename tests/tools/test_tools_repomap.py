@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tools.codeindex import load_index, python_files
-from tools.repomap import repo_map
+from tools.index.files import load_index, python_files
+from tools.index.map import repo_map
 
 
 def words(text: str) -> int:

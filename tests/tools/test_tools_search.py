@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tools.grammars import load_all
-from tools.search import Search, search, stems
+from tools.index.search import Search, search, stems
+from tools.languages.grammars import load_all
 
 
 @pytest.fixture

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from sandbox import Limits, Policy, Sandbox, bubblewrap, open_sandbox
-from sandbox.interpreters import python_policy
-from tools.localise import localise
-from tools.spectrum import Spectrum, TestTrace, trace_tests
-from tools.testrun import run_tests
+from sandbox import Limits, Policy, Sandbox, open_sandbox
+from sandbox.bubblewrap import backend as bubblewrap
+from sandbox.interpreters.policy import python_policy
+from tools.localise.localise import localise
+from tools.testing.run import run_tests
+from tools.testing.spectrum import Spectrum, TestTrace, trace_tests
 
 COMMAND = [sys.executable, "-m", "pytest", "-q"]
 LIBRARY = """\

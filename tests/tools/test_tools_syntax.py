@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from real_files import real_files
 
-from tools.syntax import check_syntax, parse_afresh
-from tools.workspace import to_lf
+from tools.edits.files import to_lf
+from tools.languages.syntax import check_syntax, parse_afresh
 
 
 @pytest.mark.parametrize(

@@ -15,9 +15,9 @@ from programs import needs
 
 from sandbox import Policy, Sandbox, SandboxUnavailable, open_sandbox
 from tools.contract import TestFailure, TestReport, TestStatus, ToolFault
-from tools.testcommand import detect_test_command, parse_command
-from tools.testreport import frames, read_junit, read_suites, read_unittest
-from tools.testrun import compare, is_solved, run_tests
+from tools.testing.command import detect_test_command, parse_command
+from tools.testing.reports import frames, read_junit, read_suites, read_unittest
+from tools.testing.run import compare, is_solved, run_tests
 
 PYTEST = f"{sys.executable} -m pytest -q"
 UNITTEST = f"{sys.executable} -m unittest"

@@ -11,9 +11,9 @@ from programs import needs
 
 from sandbox import ExecResult, Policy, Sandbox, SandboxUnavailable, open_sandbox
 from tools.contract import TestReport, TestStatus
-from tools.testlogs import read_cargo, read_go
-from tools.testreport import read_junit, read_suites, read_unittest
-from tools.testrun import _output, run_tests
+from tools.testing.logs import read_cargo, read_go
+from tools.testing.reports import read_junit, read_suites, read_unittest
+from tools.testing.run import _output, run_tests
 
 pytestmark = pytest.mark.hostile("judge")
 

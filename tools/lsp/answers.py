@@ -18,9 +18,9 @@ from lsprotocol import types as lsp
 from pygls.workspace import PositionCodec
 
 from tools.contract import Diagnostic, Freshness, Location, LookupAnswer, Symbol
+from tools.edits.files import is_python, split_lines
+from tools.languages.symbols import doc, signature
 from tools.lsp.outlines import holder
-from tools.symbols import doc, signature
-from tools.workspace import is_python, split_lines
 
 Read = Callable[[Path], str | None]
 Told = tuple[Location, Sequence[str]]

@@ -20,14 +20,14 @@ from pygls.workspace import PositionCodec
 
 from tools.contract import DiagnosticsAnswer, Freshness, LookupAnswer, Symbol
 from tools.lsp import answers
-from tools.lsp.background import Background
-from tools.lsp.client import Crashed, Refused, TimedOut
-from tools.lsp.connection import Connection, Unavailable, uri_of
 from tools.lsp.outlines import Outlined, Outlines, outlined
-from tools.lsp.reading import READERS
-from tools.lsp.servers import SERVERS, ServerSpec
+from tools.lsp.servers.table import SERVERS, ServerSpec
 from tools.lsp.sources import Sources
 from tools.lsp.verdicts import combine, why, worth
+from tools.lsp.wire.background import Background
+from tools.lsp.wire.client import Crashed, Refused, TimedOut
+from tools.lsp.wire.connection import Connection, Unavailable, uri_of
+from tools.lsp.wire.reading import READERS
 
 T = TypeVar("T")
 PathLike = str | Path

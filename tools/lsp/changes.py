@@ -16,10 +16,10 @@ from lsprotocol import types as lsp
 from tools.contract import Change, ChangesAnswer, Freshness, LookupAnswer, Symbol
 from tools.lsp import answers
 from tools.lsp.asker import Asker, PathLike
-from tools.lsp.client import Refused, TimedOut
-from tools.lsp.connection import Connection, Unavailable, path_of, uri_of
 from tools.lsp.names import Names
 from tools.lsp.verdicts import why, worth
+from tools.lsp.wire.client import Refused, TimedOut
+from tools.lsp.wire.connection import Connection, Unavailable, path_of, uri_of
 
 ORGANISE = "source.organizeImports"
 QUICK_FIX = "quickfix"

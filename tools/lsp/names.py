@@ -12,9 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from tools.contract import Freshness, LookupAnswer, Symbol
+from tools.edits.files import is_python
 from tools.lsp import answers
 from tools.lsp.asker import Asker
-from tools.workspace import is_python
 
 OUTLINED = 60
 """Files that a name alone may cost an outline by a server."""

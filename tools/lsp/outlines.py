@@ -1,7 +1,7 @@
 """Definitions of a text by name path, in any language that a server reads (room `tools/`).
 
 In: a path, a text, a server's documentSymbol. Out: `Outlined` symbols in source order. Python is read here, by
-`tools.symbols`, whichever server is asked; other languages are what their server says, cut to our form: no
+`tools.languages.symbols`, whichever server is asked; other languages are what their server says, cut to our form: no
 locals but nested functions and classes, `A::b` is `A.b`, and of several of one name the longest, which is the
 implementation, is the plain one.
 """
@@ -19,8 +19,8 @@ from typing import Any, Literal
 from lsprotocol import types as lsp
 
 from tools.contract import Symbol
-from tools.symbols import symbols
-from tools.workspace import is_python, split_lines
+from tools.edits.files import is_python, split_lines
+from tools.languages.symbols import symbols
 
 Kind = Literal["class", "function", "method", "variable", "other"]
 _K = lsp.SymbolKind

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from tools.contract import DiagnosticsAnswer, Freshness
 from tools.lsp.answers import united
-from tools.lsp.client import TimedOut
-from tools.lsp.connection import Unavailable
+from tools.lsp.wire.client import TimedOut
+from tools.lsp.wire.connection import Unavailable
 
 
 def worth(exc: Exception) -> Freshness:

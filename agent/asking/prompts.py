@@ -1,0 +1,162 @@
+"""What the model sees: the task, the failing check, the frame around the code, and the last try.
+
+A prompt is packed to a token budget in order of worth: the code to change and the failures are kept
+verbatim, the frame takes what is left, repo notes come last. Deterministic: the same state gives the same
+bytes, which resume and replay rely on (so no timings, no temporary paths).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from agent.asking.openings import function_header, language_of, to_be_written
+from agent.asking.protocol import BARE, HIDING, Protocol, Style
+from agent.contract import Place
+from models.contract import Message, Request
+from tools.contract import TestReport, TestStatus
+
+SYSTEM = (
+    "You are an expert programmer who repairs code in a repository. You read the failing check, find what "
+    "the code does wrong, and write the corrected code. You change as little as the repair needs."
+)
+
+CountTokens = Callable[[str], int]
+
+_MAX_FAILURES = 3
+_MAX_FAILURE_CHARS = 1200
+_MAX_TEST_CHARS = 2400
+_NOISE = re.compile(r"\b\d+(?:\.\d+)?\s?(?:s|ms|seconds)\b|0x[0-9a-f]{6,}")
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A candidate that failed, shown to the model before its next try."""
+
+    source: str
+    """The definition or file as the candidate had it."""
+    failure: str
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """Everything a prompt about one place is made of."""
+
+    place: Place
+    code: str
+    """Source of the place, as it stands in the workspace."""
+    task: str
+    report: TestReport
+    test_sources: tuple[str, ...]
+    frame: str
+    notes: str = ""
+    """Repo notes (AGENTS.md)."""
+    attempt: Attempt | None = None
+    style: Style = "repair"
+    variant: int = 0
+    """Of an `ending`: which one (`Protocol.prefill`)."""
+    outline: str = ""
+    """Where the code is hidden, for a method: its class with the method's body left out."""
+
+
+def failure_text(report: TestReport) -> str:
+    """The failures of a report, short and without what changes from run to run."""
+    if not report.failures:
+        tail = report.output.strip()[-_MAX_FAILURE_CHARS:]
+        return _NOISE.sub("…", f"{report.status}\n{tail}".strip())
+    parts = [
+        f"{failure.test_id}\n{failure.message.strip()[:_MAX_FAILURE_CHARS]}"
+        for failure in report.failures[:_MAX_FAILURES]
+    ]
+    more = len(report.failures) - _MAX_FAILURES
+    if more > 0:
+        parts.append(f"(and {more} more failures)")
+    return _NOISE.sub("…", "\n\n".join(parts))
+
+
+def build_request(
+    view: View, protocol: Protocol, *, budget: int, count: CountTokens, prefill: bool
+) -> Request:
+    """The request for one place, at most `budget` prompt tokens by `count` if the kept parts allow it."""
+    language = language_of(view.place.path).fence
+    bare = view.style in BARE
+    where = _where(view.place, bare)
+    kept = [
+        f"# Task\n\n{view.task.strip()}",
+        *_tests(view.test_sources, language),
+        *([] if bare and view.test_sources else _failures(view.report)),
+    ]
+    code = _code(view, where, language)
+    code.append(protocol.ask(view.place, view.style))
+    room = budget - count("\n\n".join([SYSTEM, *kept, *code])) - 32
+    extras: list[str] = []
+    around = [] if bare else [("Around it", view.frame), ("Notes of this repository", view.notes)]
+    for title, text in around:
+        packed = pack(text, room, count)
+        if packed:
+            extras.append(f"# {title}\n\n{packed}")
+            room -= count(extras[-1])
+    user = "\n\n".join([*kept, *extras, *code])
+    return Request(
+        messages=(Message(role="system", content=SYSTEM), Message(role="user", content=user)),
+        prefill=protocol.prefill(view.place, view.code, view.style, view.variant) if prefill else "",
+    )
+
+
+def _where(place: Place, bare: bool) -> str:
+    if place.symbol is None:
+        return f"`{place.path}`"
+    return f"`{place.symbol.name_path}`" + ("" if bare else f" in `{place.path}`")
+
+
+def _code(view: View, where: str, language: str) -> list[str]:
+    if view.style in HIDING:
+        own = language_of(view.place.path)
+        shown = view.outline or to_be_written(function_header(view.code, own), own)
+        return [f"# What is to be written: {where}\n\n```{language}\n{shown.rstrip()}\n```"]
+    parts = [f"# The code to repair: {where}\n\n```{language}\n{view.code.rstrip()}\n```"]
+    if view.attempt is not None:
+        parts.append(
+            f"# A repair that was tried and failed\n\n```{language}\n{view.attempt.source.rstrip()}\n```\n\n"
+            f"It failed so:\n\n```\n{view.attempt.failure[:_MAX_FAILURE_CHARS]}\n```\n\nDo something different."
+        )
+    return parts
+
+
+def _failures(report: TestReport) -> list[str]:
+    """Nothing where nothing fails: in an unverified run the statement is all there is."""
+    if report.status is TestStatus.PASSED:
+        return []
+    return [f"# What the check says\n\n```\n{failure_text(report)}\n```"]
+
+
+def _tests(sources: tuple[str, ...], language: str) -> list[str]:
+    parts: list[str] = []
+    room = _MAX_TEST_CHARS
+    for source in sources:
+        if len(source) > room:
+            break
+        parts.append(f"```{language}\n{source.rstrip()}\n```")
+        room -= len(source)
+    return ["# The failing check\n\n" + "\n\n".join(parts)] if parts else []
+
+
+def pack(text: str, room: int, count: CountTokens) -> str:
+    """Leading lines of `text` that fit in `room` tokens; fences left open are closed."""
+    if not text.strip() or room <= 16:
+        return ""
+    if count(text) <= room:
+        return text.strip()
+    lines = text.strip().splitlines()
+    low, high = 0, len(lines)
+    while low < high:
+        middle = (low + high + 1) // 2
+        if count("\n".join(lines[:middle])) <= room - 8:
+            low = middle
+        else:
+            high = middle - 1
+    kept = lines[:low]
+    if sum(line.lstrip().startswith("```") for line in kept) % 2:
+        kept.append("```")
+    return "\n".join(kept)

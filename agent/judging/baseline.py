@@ -1,0 +1,93 @@
+"""What the checks say before the first model call: once per run, also of one that is resumed.
+
+In: a task and its sandbox. Out: reports in the log, the suite to guard against regressions, and refusals of checks that
+cannot serve.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from agent.contract import AgentFault, Task
+from agent.judging.hops import Check
+from agent.judging.reports import missing_module, report_from_json, report_to_json
+from agent.log.events import BaselineTaken, NoteMade, RunLog
+from agent.log.recorded import Recorded
+from sandbox import Sandbox
+from tools.contract import TestReport, TestStatus
+from tools.testing.run import run_tests
+
+_WAYS = {
+    "docker": "`agent sandbox image build` makes an image with what the repository depends on",
+    "bubblewrap": "install it into a .venv in the repository, which the sandbox uses",
+}
+"""To get a module that is missing, by backend."""
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    task: Task
+    base: Sandbox
+    log: RunLog
+    recorded: Recorded
+    timeout_s: float
+    """For one run of a check."""
+
+    def of(self, command: str, role: Literal["task", "regression"]) -> TestReport:
+        """The command's report on the code as it was: run now, or read from the log."""
+        stored = self.recorded.baselines.get((role, command))
+        if stored is not None:
+            return report_from_json(stored)
+        with self.base.fork() as fork:
+            report = run_tests(fork, command, timeout_s=self.timeout_s)
+        text = self.log.store(report_to_json(report))
+        self.log.append(BaselineTaken(command=command, report=text, role=role))
+        return report
+
+    def require_failing(self, report: TestReport, *, verified: bool) -> None:
+        """
+        Raises:
+            AgentFault: the check passes already, or cannot be started.
+        """
+        command = self.task.test_command
+        if report.status is TestStatus.PASSED and verified:
+            raise AgentFault(
+                f"`{command}` passes already: there is nothing to solve",
+                fix="give a check that fails now and should pass, with --test",
+            )
+        if report.status is TestStatus.NOT_STARTED:
+            raise AgentFault(
+                f"`{command}` cannot be started: {report.output.strip()[:300]}",
+                fix="try the command in the repository yourself; inside the sandbox only the repository, its "
+                ".venv and the system's programs exist",
+            )
+
+    def note_missing(self, report: TestReport) -> None:
+        """Tell of a module that the check misses: the user's to get, whatever the model writes."""
+        name = missing_module(report, self.base.root)
+        if name is not None and self.recorded.places is None:
+            way = _WAYS.get(self.base.backend, "install it")
+            self.log.append(
+                NoteMade(text=f"the check misses the module {name}, which no edit may mend: {way}")
+            )
+
+    def regression(self) -> Check | None:
+        """The suite that must not get worse; None where there is none, or it reports no single tests."""
+        command = self.task.regression_command
+        if command is None:
+            return None
+        report = self.of(command, "regression")
+        if report.total == 0:
+            self.log.append(
+                NoteMade(text=f"`{command}` reports no single tests; regressions are not checked")
+            )
+            return None
+        return Check(command, report, check_timeout(report, self.timeout_s))
+
+
+def check_timeout(before: TestReport, bound: float) -> float:
+    """Seconds for a check of a candidate: generous beside the baseline, but no endless loop's worth."""
+    if before.status is TestStatus.TIMED_OUT:
+        return bound
+    return min(bound, max(10.0, 5 * before.wall_s))

@@ -1,0 +1,180 @@
+"""The deterministic hops of one candidate: edit → duplicate? → diagnose → test → regression.
+
+They cost the model nothing. A candidate lives in its own fork of the workspace; `Gauntlet.judge` is
+called from several threads at once. Faults of the sandbox raise; everything a candidate can do wrong is
+a `Ruling`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from agent.asking.prompts import failure_text
+from agent.contract import Action, Hop, Place, Ruling
+from agent.judging.polish import polish
+from sandbox import Sandbox
+from tools.contract import EditRefused, Freshness, TestReport, TestStatus
+from tools.edits.apply import AppliedEdit, apply_edit
+from tools.index.files import is_test_path
+from tools.languages.statements import program_words
+from tools.testing.places import tests_within
+from tools.testing.run import compare, is_solved, run_tests
+
+if TYPE_CHECKING:
+    from tools.lsp import Intel
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A command and what it said of the untouched workspace."""
+
+    command: str
+    before: TestReport
+    timeout_s: float
+
+
+def program_key(edits: list[AppliedEdit]) -> str:
+    """Two candidates with one key are the same program: comments and layout aside, in languages that are known."""
+    parts: list[str] = []
+    for edit in sorted(edits, key=lambda edit: edit.path):
+        parts.append(f"{edit.path}\0{_normal(edit.path, edit.after)}")
+    return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _normal(path: str, text: str) -> str:
+    return program_words(PurePosixPath(path).suffix, text)
+
+
+@dataclass(slots=True)
+class Gauntlet:
+    """Judges candidates against one base workspace.
+
+    `base` is never written here. `seen` maps program keys to (step, index) over the whole run.
+    """
+
+    base: Sandbox
+    task: Check
+    regression: Check | None
+    intel: Intel | None
+    verified: bool = True
+    """False: the task has no check that fails now, so that no candidate can be called solved."""
+    seen: dict[str, tuple[int, int]] = field(default_factory=dict)
+    agreement: dict[tuple[int, int], int] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def judge(self, step: int, index: int, place: Place, action: Action) -> Ruling:
+        """Run one candidate through the hops."""
+        began = time.monotonic()
+
+        def ruling(hop: Hop, reason: str, **more: object) -> Ruling:
+            return Ruling(
+                step=step, index=index, place=place.label, hop=hop, reason=reason,
+                seconds=time.monotonic() - began, **more,  # type: ignore[arg-type]
+            )  # fmt: skip
+
+        with self.base.fork() as fork:
+            try:
+                edits = self._apply(fork, action)
+            except EditRefused as refused:
+                return ruling(Hop.EDIT, refused.message)
+            program = program_key(edits)
+            twin = self._claim(edits, program, (step, index))
+            if twin is not None:
+                return ruling(Hop.DUPLICATE, twin, program=program)
+            diff = fork.diff()
+            found = self._new_diagnostics(edits)
+            facts: dict[str, object] = {"program": program, "diff": diff, "new_diagnostics": len(found)}
+            after = run_tests(fork, self.task.command, timeout_s=self.task.timeout_s)
+            broken = compare(self.task.before, after).broken
+            facts |= {
+                "tests_passed": len(after.passed),
+                "tests_failed": len(after.failures),
+                "broken": len(broken),
+            }
+            if not self._passes(after):
+                hop = Hop.DIAGNOSE if after.status is TestStatus.NOT_COLLECTED and found else Hop.TESTS
+                return ruling(hop, _why(after, found, fork), **facts)
+            lost = self._regressions(fork)
+            if lost:
+                return ruling(
+                    Hop.REGRESSION,
+                    "passed before, fails now: " + ", ".join(lost[:5]),
+                    **facts | {"broken": len(lost)},
+                )
+            if not self.verified:
+                return ruling(Hop.UNVERIFIED, "breaks nothing; no check tells more", **facts)
+            return ruling(Hop.SOLVED, "the task's checks pass", **facts)
+
+    def _passes(self, after: TestReport) -> bool:
+        if self.verified:
+            return is_solved(self.task.before, after)
+        before = self.task.before
+        return after.status in (before.status, TestStatus.PASSED) and not compare(before, after).broken
+
+    def _apply(self, fork: Sandbox, action: Action) -> list[AppliedEdit]:
+        applied: list[AppliedEdit] = []
+        for edit in action.edits:
+            if is_test_path(edit.path):
+                raise EditRefused(
+                    f"{edit.path} is a test: tests are read-only here, repair the code they check"
+                )
+            one = apply_edit(fork.root, edit)
+            if one.before is not None and tests_within(edit.path, one.before) != tests_within(
+                edit.path, one.after
+            ):
+                raise EditRefused(f"a test in {edit.path} would change: tests are read-only here")
+            polished = polish(fork.root, one.path, one.before, one.after)
+            if polished != one.after:
+                (fork.root / one.path).write_text(polished, encoding="utf-8", newline="")
+                one = AppliedEdit(path=one.path, before=one.before, after=polished)
+            applied.append(one)
+        return applied
+
+    def remember(self, program: str, me: tuple[int, int]) -> None:
+        """Take note of a candidate that an earlier sitting of the run judged."""
+        with self._lock:
+            first = self.seen.setdefault(program, me)
+            if first != me:
+                self.agreement[first] = self.agreement.get(first, 1) + 1
+
+    def _claim(self, edits: list[AppliedEdit], program: str, me: tuple[int, int]) -> str | None:
+        """Take the program for `me`; the reason where it is not new."""
+        if all(_normal(edit.path, edit.before or "") == _normal(edit.path, edit.after) for edit in edits):
+            return "changes nothing"
+        self.remember(program, me)
+        first = self.seen[program]
+        if first == me:
+            return None
+        return f"same program as candidate {first[0]}.{first[1]}"
+
+    def _new_diagnostics(self, edits: list[AppliedEdit]) -> list[str]:
+        if self.intel is None:
+            return []
+        found: list[str] = []
+        for edit in edits:
+            answer = self.intel.new_diagnostics(edit.path, edit.after)
+            if answer.freshness is Freshness.FOUND:
+                found += [f"{d.path}:{d.line}: {d.message}" for d in answer.items if d.severity == "error"]
+        return found
+
+    def _regressions(self, fork: Sandbox) -> list[str]:
+        if self.regression is None:
+            return []
+        after = run_tests(fork, self.regression.command, timeout_s=self.regression.timeout_s)
+        return sorted(compare(self.regression.before, after).broken)
+
+
+def _why(after: TestReport, found: list[str], fork: Sandbox) -> str:
+    """Why the checks did not pass, without the paths of a fork that is gone by tomorrow."""
+    head = {
+        TestStatus.TIMED_OUT: "the check ran out of time (an endless loop?)",
+        TestStatus.OUT_OF_MEMORY: "the check ran out of memory",
+    }.get(after.status, "")
+    lines = [head, *found[:3], failure_text(after)]
+    text = "\n".join(line for line in lines if line)[:2000]
+    return text.replace(f"{fork.root}/", "").replace(f"{fork.workdir}/", "")

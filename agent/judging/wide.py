@@ -1,0 +1,377 @@
+"""One wide step: `width` samples in one batch, each judged as soon as it is complete.
+
+Judging (forks, edits, tests) runs on threads while the engine makes the remaining samples, and the engine
+is stopped as soon as one candidate is solved: on a local engine the slow part is the tail of a batch.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Literal
+
+from agent.asking.protocol import Protocol, ProtocolError, prefilled_code
+from agent.asking.raw_text import outdented
+from agent.contract import Action, Hop, Outcome, Place, Ruling
+from agent.judging.hops import Gauntlet
+from agent.log.events import CandidateRuled, MessageRef, ModelAnswered, ModelAsked, RunLog, StepStarted
+from agent.log.recorded import Recorded, request_digest
+from models.contract import Completion, Decoding, Engine, FinishReason, Request
+
+_NO_STATEMENT = "the answer holds no statement that fits, or the one that was there"
+
+
+class BudgetReached(Exception):
+    """A limit of the run was met in the middle of a step."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__(outcome)
+        self.outcome = outcome
+
+
+class _Enough(Exception):
+    """A candidate is solved: the rest of the batch is not needed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """One request of a step, and where its candidates edit."""
+
+    number: int
+    place: Place
+    request: Request
+    prompt_tokens: int
+    code: str = ""
+    """The definition as it stands, dedented; "" for a whole file."""
+    reads: Literal["answer", "statement", "continuation"] = "answer"
+    """What comes back: an answer in the protocol, one statement for a gap, or the rest of the definition."""
+    opening: str = ""
+    """The beginning of `code` that the request ends with, or that stands before the gap. Of an `answer` only where
+    it went on inside a statement: the beginning up to that statement."""
+    indent: int = 0
+    """Columns by which what comes back is indented more than `code`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of the engine, and which (lane, sample) each of its completions is."""
+
+    requests: list[Request]
+    decoding: Decoding
+    slots: list[list[tuple[Lane, int]]]
+
+
+@dataclass(slots=True)
+class Candidate:
+    """A program on its way through the hops: an answer, or one spliced from it."""
+
+    index: int
+    """Of the sample within the step; a spliced one has its sample's plus the number of samples."""
+    lane: Lane
+    completion: Completion
+    action: Action | None = None
+    ruling: Ruling | None = None
+
+
+@dataclass(slots=True)
+class Spend:
+    """What the run has used so far, over all sittings. `check` returns the limit that was met."""
+
+    check: Callable[[Spend], Outcome | None]
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost_usd: float | None = None
+
+    def take(self, completion: Completion) -> None:
+        self.completion_tokens += completion.completion_tokens
+        if completion.cost_usd is not None:
+            self.cost_usd = (self.cost_usd or 0.0) + completion.cost_usd
+
+
+@dataclass(slots=True)
+class WideStep:
+    """The work of one step. `run` returns every candidate that was judged."""
+
+    step: int
+    engine: Engine
+    protocol: Protocol
+    gauntlet: Gauntlet
+    log: RunLog
+    recorded: Recorded
+    spend: Spend
+    on_tokens: Callable[[int], None] = lambda _n: None
+    discarded_tokens: int = 0
+    _samples: int = 0
+    _candidates: dict[int, Candidate] = field(default_factory=dict)
+    _futures: list[Future[None]] = field(default_factory=list)
+    _solved: threading.Event = field(default_factory=threading.Event)
+
+    def run(self, lanes: Sequence[Lane], decoding: Decoding) -> list[Candidate]:
+        """Sample `decoding.n` answers of each lane and judge them.
+
+        Raises:
+            BudgetReached: a limit was met; candidates that were complete are judged and logged.
+            ModelFault, SandboxFault, ToolFault: from below.
+        """
+        self._samples = len(lanes) * decoding.n
+        with ThreadPoolExecutor(max_workers=os.cpu_count() or 1, thread_name_prefix="judge") as pool:
+            try:
+                missing = self._replay(lanes, decoding, pool)
+                for call in plan_calls(lanes, missing, decoding, shares_prompts=self._shares_prompts()):
+                    if not self._solved.is_set():
+                        self._generate(call, decoding, pool)
+            except _Enough:
+                pass
+            except BaseException:
+                for future in self._futures:
+                    future.cancel()
+                raise
+            for future in self._futures:
+                future.result()
+        return [self._candidates[index] for index in sorted(self._candidates)]
+
+    # -- answers --------------------------------------------------------------------------------------
+
+    def _replay(
+        self, lanes: Sequence[Lane], decoding: Decoding, pool: ThreadPoolExecutor
+    ) -> dict[int, list[int]]:
+        """Judge what the log holds; returns the missing sample indices by lane."""
+        known = {lane.number: self._known(lane, decoding) for lane in lanes}
+        if not any(known.values()):
+            self.log.append(StepStarted(step=self.step, requests=len(lanes), samples=len(lanes) * decoding.n))
+        missing: dict[int, list[int]] = {}
+        for lane in lanes:
+            for sample, completion in known[lane.number].items():
+                self._admit(lane, sample, completion, decoding, pool)
+            absent = [s for s in range(decoding.n) if s not in known[lane.number]]
+            if absent:
+                missing[lane.number] = absent
+        return missing
+
+    def _shares_prompts(self) -> bool:
+        return self.engine.identity.engine != "hosted"
+
+    def _known(self, lane: Lane, decoding: Decoding) -> dict[int, Completion]:
+        digest = self._digest(lane, decoding)
+        answers = self.recorded.answers
+        return {s: answers[(digest, s)] for s in range(decoding.n) if (digest, s) in answers}
+
+    def _digest(self, lane: Lane, decoding: Decoding) -> str:
+        return request_digest(lane.request, decoding, self.engine.identity, lane.number)
+
+    def _generate(self, call: Call, whole: Decoding, pool: ThreadPoolExecutor) -> None:
+        lanes = {lane.number: lane for slots in call.slots for lane, _ in slots}
+        for lane in lanes.values():
+            self._log_request(lane, whole)
+            self.spend.prompt_tokens += lane.prompt_tokens
+        running = 0
+
+        def on_tokens(count: int) -> None:
+            nonlocal running
+            running += count
+            self.on_tokens(count)
+            if self._solved.is_set():
+                raise _Enough
+            self._raise_on_limit()
+
+        def on_completion(request: int, sample: int, completion: Completion) -> None:
+            nonlocal running
+            running -= completion.completion_tokens
+            lane, number = call.slots[request][sample]
+            self.spend.take(completion)
+            self._log_answer(lane, number, completion, whole)
+            self._admit(lane, number, completion, whole, pool)
+
+        try:
+            self.engine.complete(
+                call.requests, call.decoding, on_tokens=on_tokens, on_completion=on_completion
+            )
+        finally:
+            self.discarded_tokens += max(0, running)
+            self.spend.completion_tokens += max(0, running)
+
+    def _raise_on_limit(self) -> None:
+        outcome = self.spend.check(self.spend)
+        if outcome is not None:
+            raise BudgetReached(outcome)
+
+    def _log_request(self, lane: Lane, decoding: Decoding) -> None:
+        self.log.append(
+            ModelAsked(
+                step=self.step,
+                request=lane.number,
+                digest=self._digest(lane, decoding),
+                place=lane.place.label,
+                messages=self._message_refs(lane.request),
+                prefill=lane.request.prefill,
+                decoding=decoding.model_dump(mode="json"),
+                prompt_tokens=lane.prompt_tokens,
+            )
+        )
+
+    def _message_refs(self, request: Request) -> list[MessageRef]:
+        if request.text is not None:
+            return [MessageRef(role="text", content=self.log.store(request.text))]
+        return [MessageRef(role=m.role, content=self.log.store(m.content)) for m in request.messages]
+
+    def _log_answer(self, lane: Lane, sample: int, completion: Completion, decoding: Decoding) -> None:
+        self.log.append(
+            ModelAnswered(
+                step=self.step,
+                request=lane.number,
+                sample=sample,
+                digest=self._digest(lane, decoding),
+                text=self.log.store(completion.text),
+                finish_reason=completion.finish_reason.value,
+                prompt_tokens=completion.prompt_tokens,
+                completion_tokens=completion.completion_tokens,
+                seconds=completion.seconds,
+                cost_usd=completion.cost_usd,
+                model=str(completion.model),
+            )
+        )
+
+    # -- candidates -----------------------------------------------------------------------------------
+
+    def _admit(
+        self, lane: Lane, sample: int, completion: Completion, decoding: Decoding, pool: ThreadPoolExecutor
+    ) -> None:
+        candidate = Candidate(lane.number * decoding.n + sample, lane, completion)
+        error = self._read(candidate)
+        self._enter(candidate, error, pool)
+        second = self._splice(lane, completion)
+        if second is not None and second != candidate.action:
+            self._enter(Candidate(self._samples + candidate.index, lane, completion, second), None, pool)
+
+    def _splice(self, lane: Lane, completion: Completion) -> Action | None:
+        """A second candidate: the answer's first statement alone."""
+        if lane.reads == "statement":
+            return None  # that is what the first one is
+        if lane.reads == "continuation":
+            answer = outdented(completion.text, lane.indent)
+            return self.protocol.filled(answer, lane.place, lane.code, opening=lane.opening)
+        if lane.opening:
+            begun = prefilled_code(lane.request.prefill)[len(lane.opening) :]
+            return self.protocol.filled(begun + completion.text, lane.place, lane.code, opening=lane.opening)
+        return self.protocol.splice(completion.text, lane.place, lane.code, prefill=lane.request.prefill)
+
+    def _enter(self, candidate: Candidate, error: str | None, pool: ThreadPoolExecutor) -> None:
+        self._candidates[candidate.index] = candidate
+        earlier = self.recorded.rulings.get((self.step, candidate.index))
+        if earlier is not None:
+            candidate.ruling = self._earlier(earlier)
+        elif error is not None:
+            place = candidate.lane.place.label
+            self._settle(candidate, Ruling(self.step, candidate.index, place, Hop.PARSE, error))
+        else:
+            self._futures.append(pool.submit(self._judge, candidate))
+
+    def _read(self, candidate: Candidate) -> str | None:
+        """Set the candidate's action; why not, where the answer holds none."""
+        lane, completion = candidate.lane, candidate.completion
+        finished = completion.finish_reason is FinishReason.STOP
+        if lane.reads == "statement":
+            candidate.action = self.protocol.filled(
+                completion.text, lane.place, lane.code, opening=lane.opening
+            )
+            return None if candidate.action else _NO_STATEMENT
+        try:
+            if lane.reads == "continuation":
+                answer = outdented(completion.text, lane.indent)
+                candidate.action = self.protocol.continued(
+                    answer, lane.place, lane.opening, finished=finished
+                )
+            else:
+                candidate.action = self.protocol.parse(
+                    completion.text, lane.place, prefill=lane.request.prefill, finished=finished
+                )
+        except ProtocolError as error:
+            return str(error)
+        return None
+
+    def _earlier(self, event: CandidateRuled) -> Ruling:
+        if event.program:
+            self.gauntlet.remember(event.program, (event.step, event.index))
+        if event.hop == Hop.SOLVED:
+            self._solved.set()
+        return Ruling(
+            step=event.step,
+            index=event.index,
+            place=event.place,
+            hop=Hop(event.hop),
+            reason=self.log.text(event.reason),
+            diff=self.log.text(event.diff),
+            new_diagnostics=event.new_diagnostics,
+            tests_passed=event.tests_passed,
+            tests_failed=event.tests_failed,
+            broken=event.broken,
+            seconds=event.seconds,
+            program=event.program,
+        )
+
+    def _judge(self, candidate: Candidate) -> None:
+        if self._solved.is_set():
+            return
+        assert candidate.action is not None
+        ruling = self.gauntlet.judge(self.step, candidate.index, candidate.lane.place, candidate.action)
+        self._settle(candidate, ruling)
+        if ruling.hop is Hop.SOLVED:
+            self._solved.set()
+
+    def _settle(self, candidate: Candidate, ruling: Ruling) -> None:
+        candidate.ruling = ruling
+        self.log.append(
+            CandidateRuled(
+                step=ruling.step,
+                index=ruling.index,
+                place=ruling.place,
+                hop=ruling.hop.value,
+                reason=self.log.store(ruling.reason),
+                diff=self.log.store(ruling.diff),
+                new_diagnostics=ruling.new_diagnostics,
+                tests_passed=ruling.tests_passed,
+                tests_failed=ruling.tests_failed,
+                broken=ruling.broken,
+                seconds=ruling.seconds,
+                program=ruling.program,
+            )
+        )
+
+
+def plan_calls(
+    lanes: Sequence[Lane], missing: dict[int, list[int]], decoding: Decoding, *, shares_prompts: bool
+) -> list[Call]:
+    """Engine calls that make the missing samples.
+
+    Where equal prompts are computed once, each sample is a request with a seed of its own, so that the
+    rest of an interrupted step comes out as it would have. Elsewhere (hosted models bill every prompt) the
+    samples of a lane are asked for together.
+    """
+    gaps = [(lane, missing[lane.number]) for lane in lanes if missing.get(lane.number)]
+    if shares_prompts and decoding.seed is not None:
+        slots = [(lane, sample) for lane, absent in gaps for sample in absent]
+        requests = [
+            lane.request.model_copy(update={"seed": sample_seed(decoding.seed, lane.number, sample)})
+            for lane, sample in slots
+        ]
+        one = decoding.model_copy(update={"n": 1})
+        return [Call(requests, one, [[slot] for slot in slots])] if slots else []
+    calls: list[Call] = []
+    for count in sorted({len(absent) for _, absent in gaps}):
+        group = [(lane, absent) for lane, absent in gaps if len(absent) == count]
+        calls.append(
+            Call(
+                [lane.request for lane, _ in group],
+                decoding.model_copy(update={"n": count}),
+                [[(lane, sample) for sample in absent] for lane, absent in group],
+            )
+        )
+    return calls
+
+
+def sample_seed(seed: int, lane: int, sample: int) -> int:
+    """Seed of one sample: a function of its place in the step alone."""
+    return (seed * 1_000_003 + lane * 1009 + sample) % 2**31

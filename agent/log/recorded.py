@@ -1,0 +1,84 @@
+"""Answers that a log already holds, in front of an engine: the one mechanism of resume and replay.
+
+A run is a deterministic function of its answers, so going on after a kill is replaying the log and asking
+the engine only for what is not in it. Answers are keyed on the digest of the *whole* request (messages,
+prefill, decoding, model): a prompt that came out differently is never served an old answer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from agent.log.events import (
+    BaselineTaken,
+    CandidateRuled,
+    Event,
+    ForksFound,
+    ModelAnswered,
+    PlacesRanked,
+    RunLog,
+)
+from models.contract import Completion, Decoding, FinishReason, ModelIdentity, Request
+
+
+def request_digest(request: Request, decoding: Decoding, model: ModelIdentity, lane: int) -> str:
+    """Hash of all that shapes the answers. `lane` tells equal requests of one step apart."""
+    whole = {
+        "request": request.model_dump(mode="json"),
+        "decoding": decoding.model_dump(mode="json", exclude={"n"}),
+        "model": model.model_dump(mode="json"),
+        "lane": lane,
+    }
+    return text_digest(json.dumps(whole, sort_keys=True))
+
+
+def text_digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+@dataclass(slots=True)
+class Recorded:
+    """What a log holds, by key. Empty for a new run."""
+
+    answers: dict[tuple[str, int], Completion] = field(default_factory=dict)
+    """By (request digest, sample index)."""
+    rulings: dict[tuple[int, int], CandidateRuled] = field(default_factory=dict)
+    baselines: dict[tuple[str, str], str] = field(default_factory=dict)
+    """Report JSON by (role, command)."""
+    places: list[dict[str, Any]] | None = None
+    """As `PlacesRanked` has them. Ranking traces a run of the tests, which may end differently another time."""
+
+    forks: dict[str, list[str]] = field(default_factory=dict)
+    """`ForksFound.written` by digest: scores differ in their last bits from one sitting to the next."""
+
+    @classmethod
+    def of(cls, events: Iterable[Event], log: RunLog, model: ModelIdentity) -> Recorded:
+        recorded = cls()
+        for event in events:
+            if isinstance(event, ModelAnswered):
+                recorded.answers[(event.digest, event.sample)] = _completion(event, log, model)
+            elif isinstance(event, CandidateRuled):
+                recorded.rulings[(event.step, event.index)] = event
+            elif isinstance(event, BaselineTaken):
+                recorded.baselines[(event.role, event.command)] = log.text(event.report)
+            elif isinstance(event, PlacesRanked):
+                recorded.places = event.places
+            elif isinstance(event, ForksFound):
+                recorded.forks[event.digest] = event.written
+        return recorded
+
+
+def _completion(event: ModelAnswered, log: RunLog, model: ModelIdentity) -> Completion:
+    return Completion(
+        text=log.text(event.text),
+        finish_reason=FinishReason(event.finish_reason),
+        prompt_tokens=event.prompt_tokens,
+        completion_tokens=event.completion_tokens,
+        seconds=event.seconds,
+        cost_usd=event.cost_usd,
+        model=model,
+    )

@@ -1,0 +1,273 @@
+"""What a person sees: live progress while a run works, and the story of a run afterwards.
+
+Both are derived from events alone, so that `agent show` of an old log tells what was on the screen.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.syntax import Syntax
+from rich.table import Table
+from rich.text import Text
+
+from agent.contract import WITH_CHANGE
+from agent.judging.reports import report_from_json
+from agent.log.events import (
+    BaselineTaken,
+    CandidateRuled,
+    Event,
+    LogFault,
+    ModelAnswered,
+    ModelAsked,
+    NoteMade,
+    PlacesRanked,
+    RunEnded,
+    RunLog,
+    RunResumed,
+    RunStarted,
+    StepEnded,
+    StepStarted,
+)
+
+_HOP_STYLE = {
+    "solved": "bold green",
+    "tests": "yellow",
+    "regression": "magenta",
+    "unverified": "green",
+    "duplicate": "dim",
+}
+
+
+def describe(event: Event, log: RunLog) -> Text | None:
+    """One line for an event, None where it is not worth one."""
+    if isinstance(event, RunResumed):
+        return Text("resumed" + (" (a torn last line was dropped)" if event.dropped else ""), style="cyan")
+    if isinstance(event, BaselineTaken):
+        return _baseline(event, log)
+    if isinstance(event, PlacesRanked):
+        places = ", ".join(f"{p['name_path']} ({p['score']:.2f})" for p in event.places[:4])
+        return Text(f"suspects  {places or 'none'}")
+    if isinstance(event, StepStarted):
+        return Text(
+            f"step {event.step}    {event.samples} candidates from {event.requests} prompts", style="bold"
+        )
+    if isinstance(event, CandidateRuled):
+        return _candidate(event, log)
+    if isinstance(event, NoteMade):
+        return Text(f"note      {event.text}", style="dim")
+    return None
+
+
+def _baseline(event: BaselineTaken, log: RunLog) -> Text:
+    report = report_from_json(log.text(event.report))
+    counts = (
+        f"{len(report.passed)} passed, {len(report.failures)} failed" if report.total else report.status.value
+    )
+    name = "check" if event.role == "task" else "suite"
+    return Text(f"{name}     {event.command}  →  {counts} in {report.wall_s:.1f} s")
+
+
+def _candidate(event: CandidateRuled, log: RunLog) -> Text:
+    line = Text(f"  {event.step}.{event.index:<3} {event.place:<40.40} ")
+    line.append(f"{event.hop:<10}", style=_HOP_STYLE.get(event.hop, "red"))
+    if event.tests_passed or event.tests_failed:
+        line.append(f" {event.tests_passed}/{event.tests_passed + event.tests_failed} tests")
+    if event.hop not in ("solved", "duplicate"):
+        words = log.text(event.reason).strip().splitlines()
+        line.append(f"  {words[-1][:60] if words else ''}", style="dim")
+    return line
+
+
+class LiveView:
+    """Prints events as they come; on a terminal, a live line shows tokens and speed below them."""
+
+    def __init__(self, console: Console, log: RunLog) -> None:
+        self._console = console
+        self._log = log
+        self._progress = Progress(
+            TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.fields[facts]}"),
+            TimeElapsedColumn(), console=console, transient=True,
+        )  # fmt: skip
+        self._task = self._progress.add_task("preparing", total=None, facts="")
+        self._live = Live(self._progress, console=console, transient=True, refresh_per_second=4)
+        self._tokens = 0
+        self._done = 0
+        self._samples = 0
+        self._step_began = time.monotonic()
+        self._interactive = console.is_terminal
+
+    def __enter__(self) -> LiveView:
+        if self._interactive:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        if self._interactive:
+            self._live.stop()
+
+    def on_event(self, event: Event) -> None:
+        if isinstance(event, StepStarted):
+            self._tokens = self._done = 0
+            self._samples = event.samples
+            self._step_began = time.monotonic()
+            self._progress.update(
+                self._task, description=f"step {event.step}", total=event.samples, completed=0
+            )
+        if isinstance(event, ModelAnswered):
+            self._done += 1
+        line = describe(event, self._log)
+        if line is not None:
+            self._console.print(line, overflow="ellipsis", no_wrap=True)
+        self._refresh()
+
+    def on_tokens(self, count: int) -> None:
+        self._tokens += count
+        self._refresh()
+
+    def _refresh(self) -> None:
+        seconds = max(time.monotonic() - self._step_began, 1e-3)
+        facts = f"{self._done}/{self._samples} answers, {self._tokens} tokens, {self._tokens / seconds:.0f}/s"
+        if self._samples:
+            self._progress.update(self._task, completed=self._done, facts=facts)
+
+
+def print_end(console: Console, log: RunLog, end: RunEnded, *, show_diff: bool = True) -> None:
+    """The verdict of a run, its diff, and what to do next."""
+    style = {"solved": "bold green", "unverified": "bold yellow"}.get(end.outcome, "bold red")
+    diff = log.text(end.diff)
+    console.print()
+    if diff and show_diff:
+        console.print(_diff(diff))
+    headline = Text(end.outcome.upper(), style=style)
+    headline.append(
+        f"  {end.detail}\n{end.steps} steps, {end.seconds:.1f} s, "
+        f"{end.prompt_tokens} prompt + {end.completion_tokens} completion tokens",
+        style="default",
+    )
+    console.print(headline)
+    run = log.folder.name
+    if end.outcome in WITH_CHANGE:
+        console.print(f"Your tree is untouched. Take the change with  agent apply {run}")
+    elif diff:
+        console.print(f"The diff above is progress, not a solution. Details:  agent show {run}")
+    else:
+        console.print(f"Nothing was changed. Details:  agent show {run}")
+
+
+def _diff(diff: str) -> RenderableType:
+    return Syntax(diff, "diff", theme="ansi_dark", background_color="default", word_wrap=True)
+
+
+def story(log: RunLog, events: Iterable[Event]) -> RenderableType:
+    """The whole run on one page: head, events, and where each step's candidates fell."""
+    events = list(events)
+    parts: list[RenderableType] = []
+    first = events[0] if events else None
+    if isinstance(first, RunStarted):
+        parts.append(
+            Text(f"run {first.run_id} on {first.repo} at {(first.base_commit or 'no commit')[:12]}", "bold")
+        )
+        parts.append(Text(f"task      {log.text(first.task).strip()}"))
+    parts += [line for line in (describe(event, log) for event in events) if line is not None]
+    parts.append(hop_table(events))
+    return Group(*parts)
+
+
+def candidate_story(log: RunLog, events: Iterable[Event], name: str) -> RenderableType:
+    """One candidate, as `STEP.INDEX`: the prompt's last message, the answer, the diff, and the ruling.
+
+    Raises:
+        LogFault: the run has no such candidate.
+    """
+    events = list(events)
+    asked = {e.digest: e for e in events if isinstance(e, ModelAsked)}
+    for event in events:
+        if isinstance(event, ModelAnswered) and event.digest in asked:
+            request = asked[event.digest]
+            index = event.request * int(request.decoding.get("n", 1)) + event.sample
+            if f"{event.step}.{index}" == name:
+                ruling = _ruling_of(events, event.step, index)
+                return _candidate_page(log, request, event, ruling)
+    raise LogFault(f"run {log.folder.name} has no candidate {name}", fix="they are listed by `agent show`")
+
+
+def _ruling_of(events: list[Event], step: int, index: int) -> CandidateRuled | None:
+    rulings = (e for e in events if isinstance(e, CandidateRuled))
+    return next((e for e in rulings if (e.step, e.index) == (step, index)), None)
+
+
+def _candidate_page(
+    log: RunLog, request: ModelAsked, answer: ModelAnswered, ruling: CandidateRuled | None
+) -> RenderableType:
+    parts: list[RenderableType] = []
+    for message in request.messages:
+        parts += [Text(f"── {message.role}", "bold"), Text(log.text(message.content))]
+    parts += [
+        Text(f"── answer ({answer.completion_tokens} tokens, {answer.finish_reason})", "bold"),
+        Text(request.prefill + log.text(answer.text)),
+    ]
+    if ruling is not None:
+        parts += [
+            Text(f"── {ruling.hop}", "bold"),
+            Text(log.text(ruling.reason)),
+            _diff(log.text(ruling.diff)),
+        ]
+    return Group(*parts)
+
+
+def hop_table(events: Iterable[Event]) -> Table:
+    """Where each step's candidates fell."""
+    counts: dict[int, Counter[str]] = {}
+    tokens: Counter[int] = Counter()
+    advanced: dict[int, bool] = {}
+    for event in events:
+        if isinstance(event, CandidateRuled):
+            counts.setdefault(event.step, Counter())[event.hop] += 1
+        elif isinstance(event, ModelAnswered):
+            tokens[event.step] += event.completion_tokens
+        elif isinstance(event, StepEnded):
+            advanced[event.step] = event.advanced
+    table = Table(title="Where candidates fell", title_justify="left")
+    ended = {hop for counter in counts.values() for hop in counter}
+    hops = ["parse", "edit", "duplicate", "diagnose", "tests", "regression"]
+    hops.append("unverified" if "unverified" in ended else "solved")
+    for column in ("step", *hops, "tokens", "kept"):
+        table.add_column(column, justify="right")
+    for step, hop_counts in sorted(counts.items()):
+        kept = "yes" if advanced.get(step) else ""
+        table.add_row(str(step), *(str(hop_counts[h] or "") for h in hops), str(tokens[step]), kept)
+    return table
+
+
+def summary(events: Iterable[Event]) -> dict[str, Any]:
+    """The machine-readable end of a run (`agent solve --json`)."""
+    events = list(events)
+    end = next((e for e in events if isinstance(e, RunEnded)), None)
+    return {
+        "outcome": end.outcome if end else "unfinished",
+        "detail": end.detail if end else "",
+        "seconds": round(end.seconds, 2) if end else None,
+        "tokens": {
+            "prompt": end.prompt_tokens if end else 0,
+            "completion": end.completion_tokens if end else 0,
+        },
+        "steps": end.steps if end else 0,
+        "candidates": [
+            {"step": e.step, "index": e.index, "symbol": e.place, "hop": e.hop, "tests_passed": e.tests_passed,
+             "tests_failed": e.tests_failed, "seconds": round(e.seconds, 3)}
+            for e in events
+            if isinstance(e, CandidateRuled)
+        ],
+    }  # fmt: skip
+
+
+def error_console() -> Console:
+    return Console(file=sys.stderr, soft_wrap=True)

@@ -1,0 +1,1 @@
+"""Measure whole agents, on problem sets and on repo tasks."""

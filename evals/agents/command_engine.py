@@ -1,0 +1,149 @@
+"""evals: a whole agent as an engine, so that sets, stores, judging and repairs take it like a model.
+
+In: a command line with places to fill in. Out: a completion per request: what the command wrote to
+`{answer_file}`, else its stdout. It runs in an empty folder of its own, on this machine, as you do; its whole process
+group ends with it. Tokens and cost are what it writes to `{usage_file}`, else unknown (0 tokens, cost None); seconds
+are measured.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from evals.agents.process import run_agent, words_of
+from evals.contract import EvalFault
+from models.contract import (
+    Completion,
+    Decoding,
+    Engine,
+    FinishReason,
+    ModelIdentity,
+    OnCompletion,
+    OnTokens,
+    Request,
+)
+from sandbox import scratch
+
+PLACES = ("{statement}", "{statement_file}", "{answer_file}", "{usage_file}", "{seed}")
+MOST_BYTES = 1 << 20
+"""Of an answer; the rest is cut off."""
+
+
+class OneByOne(Engine):
+    """An engine that answers one request with one seed at a time, and counts no tokens beforehand."""
+
+    context_tokens = 1 << 30
+
+    @abstractmethod
+    def _run(self, request: Request, seed: int | None) -> Completion: ...
+
+    def complete(
+        self,
+        requests: Sequence[Request],
+        decoding: Decoding,
+        *,
+        on_tokens: OnTokens | None = None,
+        on_completion: OnCompletion | None = None,
+    ) -> list[list[Completion]]:
+        results: list[list[Completion]] = []
+        for number, request in enumerate(requests):
+            results.append([])
+            for index in range(decoding.n):
+                done = self._run(request, decoding.seed if request.seed is None else request.seed)
+                results[-1].append(done)
+                if on_tokens is not None:
+                    on_tokens(done.completion_tokens)
+                if on_completion is not None:
+                    on_completion(number, index, done)
+        return results
+
+    def stream(self, request: Request, decoding: Decoding) -> Iterator[str]:
+        yield self.complete([request], decoding.model_copy(update={"n": 1}))[0][0].text
+
+    def count_tokens(self, request: Request) -> int:  # noqa: ARG002
+        """Unknown: the agent's own affair."""
+        return 0
+
+    def close(self) -> None:
+        pass
+
+
+class AgentEngine(OneByOne):
+    """Runs the command once per request, one after the other."""
+
+    def __init__(self, command: str, *, timeout_s: float = 1800.0) -> None:
+        """
+        Raises:
+            EvalFault: the command cannot be split into words, or is given no statement.
+        """
+        self._words = words_of(command)
+        if not any(place in command for place in PLACES[:2]):
+            raise EvalFault(
+                "the agent's command is not given the problem", fix=f"use one of {', '.join(PLACES[:2])}"
+            )
+        self.identity = ModelIdentity(name=command, engine="agent")
+        self.timeout_s = timeout_s
+
+    def _run(self, request: Request, seed: int | None) -> Completion:
+        with scratch() as folder:
+            work, statement = folder / "work", folder / "statement.md"
+            work.mkdir()
+            text = statement_of(request)
+            statement.write_text(text, encoding="utf-8")
+            files = (str(statement), str(folder / "answer"), str(folder / "usage.json"))
+            values = dict(zip(PLACES, (text, *files, str(seed or 0)), strict=True))
+            began = time.monotonic()
+            finished = self._wait([_filled(word, values) for word in self._words], work, folder / "stdout")
+            answer = next(path for path in (folder / "answer", folder / "stdout") if path.is_file())
+            with answer.open("rb") as file:
+                said = file.read(MOST_BYTES).decode("utf-8", errors="replace")
+            prompt, made, cost = _usage(folder / "usage.json")
+            return Completion(
+                text=said,
+                finish_reason=FinishReason.STOP if finished else FinishReason.LENGTH,
+                prompt_tokens=prompt,
+                completion_tokens=made,
+                seconds=round(time.monotonic() - began, 3),
+                cost_usd=cost,
+                model=self.identity,
+            )
+
+    def _wait(self, words: list[str], work: Path, out: Path) -> bool:
+        """Whether it ended in time, whatever its exit code."""
+        fix = "give --agent a command line"
+        return run_agent(words, work, out, self.timeout_s, stderr=subprocess.DEVNULL, fix=fix) is not None
+
+
+def statement_of(request: Request) -> str:
+    """The request as one text; turns of a repair are told apart by headings."""
+    if request.text is not None:
+        return request.text
+    if len(request.messages) == 1:
+        return request.messages[0].content
+    return "\n\n".join(f"## {message.role}\n\n{message.content}" for message in request.messages)
+
+
+def _filled(word: str, values: dict[str, str]) -> str:
+    for place, value in values.items():
+        if place in word:  # one place a word: what is filled in is not looked at again
+            return word.replace(place, value)
+    return word
+
+
+def _usage(path: Path) -> tuple[int, int, float | None]:
+    """(prompt tokens, completion tokens, dollars) as the agent told."""
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+        cost = told.get("cost_usd")
+        return (
+            int(told.get("prompt_tokens", 0)),
+            int(told.get("completion_tokens", 0)),
+            None if cost is None else float(cost),
+        )
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
+        return 0, 0, None

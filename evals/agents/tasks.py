@@ -1,0 +1,144 @@
+"""evals: repo tasks: records, and where their repositories lie.
+
+In: a JSONL file of SWE-bench-like records. Out: `RepoTask`s. The hidden tests are the test files as of the fix
+(`fix_commit`, `test_files`), or a `test_patch` as SWE-bench has it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from agent.contract import AgentFault
+from agent.repo import git
+from evals.contract import EvalFault
+from evals.problems.sets import read_lines
+from models.paths import cache_dir
+
+_NAME = r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9_][\w.-]*$"
+_PATCHED = re.compile(r"^diff --git a/(.+) b/(.+)$|^(?:---|\+\+\+) [ab]/(.+)$", re.MULTILINE)
+"""Both names of each file: a test that is moved or removed is a hidden test, too."""
+
+
+class RepoTask(BaseModel):
+    """One task. Fields that are not listed are ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+
+    task_id: str = Field(validation_alias=AliasChoices("task_id", "instance_id"), pattern=r"^[\w.+-]+$")
+    repo: str = Field(pattern=_NAME)
+    """owner/name"""
+    base_commit: str = Field(pattern=r"^[0-9a-f]{7,64}$")
+    problem_statement: str
+    fail_to_pass: tuple[str, ...] = Field(validation_alias="FAIL_TO_PASS", min_length=1)
+    """Test ids that the hidden tests fail with at first and that a solution makes pass."""
+    pass_to_pass: tuple[str, ...] = Field(validation_alias="PASS_TO_PASS", default=())
+    fix_commit: str | None = Field(default=None, pattern=r"^[0-9a-f]{7,64}$")
+    test_files: tuple[str, ...] = ()
+    test_patch: str = ""
+    patch: str = ""
+    """The reference solution, where the record holds it."""
+    test_command: str = ""
+    difficulty: str = "unknown"
+
+    @field_validator("fail_to_pass", "pass_to_pass", mode="before")
+    @classmethod
+    def _listed(cls, value: Any) -> Any:
+        """SWE-bench keeps lists as JSON text."""
+        return json.loads(value) if isinstance(value, str) else value
+
+    @field_validator("test_files")
+    @classmethod
+    def _inside(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for path in value:
+            if Path(path).is_absolute() or ".." in Path(path).parts:
+                raise ValueError(f"{path} leaves the repository")
+        return value
+
+    @property
+    def hidden_files(self) -> tuple[str, ...]:
+        """Paths of the hidden tests."""
+        found = dict.fromkeys(name for names in _PATCHED.findall(self.test_patch) for name in names if name)
+        return self.test_files or tuple(found)
+
+    @property
+    def command(self) -> str:
+        return self.test_command or shlex.join(["python", "-m", "pytest", "-q", *self.hidden_files])
+
+
+def read_tasks(
+    path: Path, *, only: Sequence[str] = (), limit: int | None = None, difficulty: str | None = None
+) -> list[RepoTask]:
+    """
+    Args:
+        only: ids, or beginnings of ids, of the tasks that are kept.
+
+    Raises:
+        EvalFault: unreadable, a damaged line (by its number), or nothing left.
+    """
+    tasks: list[RepoTask] = []
+    for number, line in read_lines(path):
+        try:
+            task = RepoTask.model_validate_json(line)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            raise EvalFault(
+                f"{path.name}, line {number}: {where}: {first['msg']}",
+                fix="a line is a record with task_id, repo, base_commit, problem_statement, FAIL_TO_PASS, …",
+            ) from error
+        if not task.hidden_files or not (task.fix_commit or task.test_patch):
+            raise EvalFault(
+                f"{path.name}, line {number}: {task.task_id} has no hidden tests",
+                fix="give fix_commit and test_files, or test_patch",
+            )
+        tasks.append(task)
+    kept = [
+        task
+        for task in tasks
+        if (not only or any(task.task_id.startswith(name) for name in only))
+        and (difficulty is None or task.difficulty == difficulty)
+    ][:limit]
+    if not kept:
+        raise EvalFault(f"no task of {path} is left after the filters", fix="widen them")
+    return kept
+
+
+def find_repository(task: RepoTask, repos: Path | None) -> Path:
+    """The clone or bare repository of a task: `owner+name` in `repos`, else cloned into the user's cache.
+
+    Raises:
+        EvalFault: it is not there and cannot be cloned.
+    """
+    name = task.repo.replace("/", "+")
+    for folder in [repos / name, repos / name / "repo", repos / f"{name}.git"] if repos else []:
+        if _is_repository(folder):
+            return folder
+    cloned = cache_dir() / "repos" / f"{name}.git"
+    if not _is_repository(cloned):
+        _clone(f"https://github.com/{task.repo}.git", cloned, repos)
+    return cloned
+
+
+def _is_repository(folder: Path) -> bool:
+    return (folder / ".git").exists() or ((folder / "HEAD").is_file() and (folder / "objects").is_dir())
+
+
+def _clone(url: str, target: Path, repos: Path | None) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(target.name + ".part")
+    try:
+        git(target.parent, "clone", "--quiet", "--bare", url, str(part))
+        part.rename(target)
+    except (AgentFault, OSError) as error:
+        where = f" is not in {repos} and" if repos else ""
+        raise EvalFault(
+            f"{url}{where} cannot be cloned: {getattr(error, 'message', error)}",
+            fix=f"put a clone of it into the --repos folder, named {target.name.removesuffix('.git')}",
+        ) from error

@@ -1,0 +1,1 @@
+"""The `evals` command: one file for each group of sub-commands."""

@@ -1,0 +1,189 @@
+"""evals: a process of one program, seen by the supervisor: how it is asked for, spoken with, bounded and reaped.
+
+In: a socket to the zygote, a job. Out: frames that the process answers, and how it ended. Runs inside the sandbox.
+"""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import json
+import os
+import select
+import signal
+import time
+from typing import Any
+
+from evals.judging.driver.wire import EXCEPTION, MEMORY, OUTPUT, TIMEOUT, write_frame
+
+
+class CandidateEnded(BaseException):
+    """The candidate can answer no more. Not an `Exception`: a check must not catch it."""
+
+    def __init__(self, status: str, reason: str) -> None:
+        super().__init__(reason)
+        self.status, self.reason = status, reason
+
+
+def receive(sock: Any) -> tuple[bytes, list[int]]:
+    """One message and the descriptors that came with it; empty at the end."""
+    size = array.array("i").itemsize
+    message, extra, _, _ = sock.recvmsg(16, 64)
+    fds = array.array("i")
+    for _level, _kind, data in extra:
+        fds.frombytes(data[: len(data) - len(data) % size])
+    return message, list(fds)
+
+
+def reply(ask: Any) -> bytes:
+    """What the zygote answers.
+
+    Raises:
+        EOFError: it died, or could not clean up: nothing more can be trusted here.
+    """
+    said: bytes = ask.recv(16)
+    if not said:
+        raise EOFError
+    return said
+
+
+class Child:
+    """A process of one program, the pipes to and from it, and how it ended. `spare` go to it as 0 and 1."""
+
+    def __init__(self, ask: Any, mode: bytes, job: dict[str, Any], spare: tuple[int, ...] = ()) -> None:
+        self.ask, self.deadline = ask, time.monotonic() + job["wall_s"]
+        self.exit: int | None = None
+        self.signal: int | None = None
+        self.size = job["output_bytes"]
+        self._read = bytearray()
+        self._ahead = memoryview(b"")
+        theirs, self.to = os.pipe()
+        self.back, its = os.pipe()
+        fds = array.array("i", (theirs, its, *spare))
+        ask.sendmsg([mode], [(1, 1, fds)])  # SOL_SOCKET, SCM_RIGHTS
+        self.pid = int.from_bytes(reply(self.ask), "big")
+        for fd in fds:
+            os.close(fd)
+        with contextlib.suppress(BrokenPipeError):
+            write_frame(self.to, job)
+
+    def ended(self, *, now: bool = False) -> bool:
+        """Reap it, with all that it left. False when it had to be ended: after the deadline, or `now`."""
+        in_time = True
+        if self.exit is None and self.signal is None:
+            if now:
+                self._kill()
+            self.ask.send(self.pid.to_bytes(4, "big"))
+            left = max(0.0, self.deadline - time.monotonic())
+            if not select.select([self.ask], [], [], left)[0]:
+                in_time = False
+                self._kill()
+            status = int.from_bytes(reply(self.ask), "big")
+            if os.WIFSIGNALED(status):
+                self.signal = os.WTERMSIG(status)
+            else:
+                self.exit = os.WEXITSTATUS(status)
+        return in_time and not now
+
+    def _kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            try:
+                os.killpg(self.pid, signal.SIGKILL)
+            except (ProcessLookupError, PermissionError):  # it has not made its group yet
+                os.kill(self.pid, signal.SIGKILL)
+
+    def close(self) -> None:
+        """End it, whatever it does."""
+        self.ended(now=True)
+        self.hang_up()
+        if self.back >= 0:
+            os.close(self.back)
+            self.back = -1
+
+    def hang_up(self) -> None:
+        if self.to >= 0:
+            os.close(self.to)
+            self.to = -1
+
+    def answer(self, deadline: float) -> Any:
+        """The next frame from it.
+
+        Raises:
+            CandidateEnded: too late, too large, none, or no such frame.
+        """
+        size = int.from_bytes(self._bytes(8, deadline), "big")
+        if size > self.size:
+            raise CandidateEnded(OUTPUT, "too large a result")
+        try:
+            status, value = json.loads(self._bytes(size, deadline))
+            if not isinstance(status, str):
+                raise TypeError
+        except (ValueError, TypeError, RecursionError):
+            raise CandidateEnded(EXCEPTION, "the program spoke on the judge's channel") from None
+        return status, value
+
+    def _bytes(self, count: int, deadline: float) -> bytes:
+        while len(self._read) < count:
+            wait = deadline - time.monotonic()
+            due = [self.to] if self._ahead else []
+            readable, writable, _ = select.select([self.back], due, [], max(0.0, wait))
+            if writable:
+                self._send_some()
+            if not readable:
+                if not writable:
+                    raise CandidateEnded(TIMEOUT, "wall clock")
+                continue
+            part = os.read(self.back, 1 << 16)
+            if not part:
+                raise self.why()
+            self._read += part
+        taken = bytes(self._read[:count])
+        del self._read[:count]
+        return taken
+
+    def send_ahead(self, data: bytes) -> None:
+        """What it gets while we wait for its answers."""
+        self._ahead = memoryview(data)
+        os.set_blocking(self.to, False)
+
+    def _send_some(self) -> None:
+        try:
+            self._ahead = self._ahead[os.write(self.to, self._ahead[: 1 << 16]) :]
+        except BlockingIOError:
+            pass
+        except BrokenPipeError:  # it has ended, which its end of the other pipe tells
+            self._ahead = self._ahead[:0]
+
+    def why(self) -> CandidateEnded:
+        """What to say of a candidate that speaks no more."""
+        if not self.ended():
+            return CandidateEnded(TIMEOUT, "wall clock")
+        if self.signal is not None:
+            return CandidateEnded(*by_signal(self.signal))
+        return CandidateEnded(EXCEPTION, "the program ended before the check did")
+
+    def put(self, value: Any) -> None:
+        """
+        Raises:
+            CandidateEnded: nobody reads it in time.
+        """
+        data = json.dumps(value).encode()
+        view = memoryview(len(data).to_bytes(8, "big") + data)
+        os.set_blocking(self.to, False)
+        while view:
+            try:
+                view = view[os.write(self.to, view) :]
+            except BlockingIOError:
+                wait = self.deadline - time.monotonic()
+                if wait <= 0 or not select.select([], [self.to], [], wait)[1]:
+                    raise CandidateEnded(TIMEOUT, "wall clock") from None
+            except BrokenPipeError:
+                raise self.why() from None
+
+
+def by_signal(number: int) -> list[str]:
+    if number == signal.SIGXCPU:
+        return [TIMEOUT, "CPU time"]
+    if number == signal.SIGKILL:
+        return [MEMORY, "killed by SIGKILL, most likely for its memory"]
+    return [EXCEPTION, f"ended by signal {number}"]

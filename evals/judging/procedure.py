@@ -1,0 +1,177 @@
+"""evals: one program's way to its verdict, whoever runs it.
+
+In: a problem and a program. Out: a generator that asks for runs (`Asked`), is sent what the driver said of each, and
+returns a `Judgement`. Most programs need one run. A test that failed in a process which others shared is run again
+in one of its own; outputs of a problem with a checker program are looked at by one more. Runs nothing itself.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from evals.contract import Checker, Judgement, Problem, TestCase, Verdict
+from evals.judging.outputs import checked_mismatch, usual_mismatch
+
+Attempt = tuple[Problem, str | None]
+
+_VERDICTS = {
+    "wrong": Verdict.WRONG_ANSWER,
+    "exception": Verdict.EXCEPTION,
+    "timeout": Verdict.TIMED_OUT,
+    "memory": Verdict.OUT_OF_MEMORY,
+    "output": Verdict.WRONG_ANSWER,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A run of a program on all tests of a problem."""
+
+    problem: Problem
+    code: str | None
+    shared: bool
+    """Tests may share a process."""
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What the driver said of a run: one `[status, output or reason]` per test that ran, in order."""
+
+    results: Sequence[Any]
+    shared: int
+    """How many of the first tests ran in a process with others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Died:
+    """The driver ended in a run of this program alone: what that makes of it."""
+
+    judgement: Judgement
+
+
+Judging = Generator[Asked, Said | Died, Judgement]
+
+
+def judging(attempt: Attempt, *, shared: bool = True) -> Judging:
+    """The judgement of one program, by as many runs as it takes."""
+    problem, code = attempt
+    first = Asked(problem, code, shared)
+    said = yield first
+    judgement = _ruling(first, said)
+    if isinstance(said, Said):
+        judgement = yield from _by_checker(problem, judgement, said)
+        failed = judgement.failing_test
+        if failed is not None and failed < said.shared:
+            judgement = yield from _confirmed(attempt, failed)
+    return judgement
+
+
+def _confirmed(attempt: Attempt, failed: int) -> Judging:
+    """What failed after other tests in one process is judged by that test in a process of its own; if it passes
+    there, by all tests in one each."""
+    problem, code = attempt
+    single = yield from judging((_only(problem, failed), code), shared=False)
+    if single.failing_test is None:
+        return (yield from judging(attempt, shared=False))
+    return single.model_copy(update={"failing_test": failed})
+
+
+def _ruling(asked: Asked, said: Said | Died) -> Judgement:
+    return said.judgement if isinstance(said, Died) else verdict_from(asked.problem, said.results)
+
+
+def verdict_from(problem: Problem, results: Sequence[Any]) -> Judgement:
+    """Judge what the driver saw: one `[status, output or reason]` per test that ran, in order."""
+    for index, (status, text) in enumerate(results):
+        if status != "ok":
+            verdict = _VERDICTS.get(status, Verdict.INFRASTRUCTURE)
+            return Judgement(verdict=verdict, failing_test=index, reason=text)
+        if reason := _mismatch(problem, index, text):
+            return Judgement(verdict=Verdict.WRONG_ANSWER, failing_test=index, reason=reason)
+    if len(results) < len(problem.tests):
+        return Judgement(verdict=Verdict.INFRASTRUCTURE, reason="the driver stopped before the last test")
+    return Judgement(verdict=Verdict.PASSED)
+
+
+def is_wrong(asked: Asked, first: int, results: Sequence[Any]) -> bool:
+    """Whether what the driver saw so far settles a run: a wrong output among `results`, which are of the tests from
+    `first` on. A checker program is not asked so early."""
+    return any(
+        status == "ok" and _mismatch(asked.problem, number, text) is not None
+        for number, (status, text) in enumerate(results, first)
+    )
+
+
+def _mismatch(problem: Problem, number: int, text: str) -> str | None:
+    test, checker = problem.tests[number], problem.checker
+    if checker is None:
+        return usual_mismatch(test, text)
+    return None if checker.kind == "program" else checked_mismatch(checker, test, number, text)
+
+
+# --- checker programs -------------------------------------------------------------------------------
+
+
+def _has_program(problem: Problem) -> bool:
+    return problem.checker is not None and problem.checker.kind == "program"
+
+
+def _by_checker(problem: Problem, judgement: Judgement, said: Said) -> Judging:
+    """The same, with the outputs of a problem that has a checker program looked at by it."""
+    outputs = [text for status, text in said.results if status == "ok"]
+    if problem.checker is None or not _has_program(problem) or not outputs:
+        return judgement
+    verdict = yield from judging(_checking(problem, problem.checker, outputs))
+    if verdict.verdict is Verdict.EXCEPTION and verdict.failing_test is not None:
+        verdict = yield from _unread(problem, verdict, verdict.failing_test)
+    return _refused(judgement, verdict)
+
+
+def _unread(problem: Problem, failed: Judgement, test: int) -> Judging:
+    """A checker raised. If it takes the expected output all the same, the output was not what it can read."""
+    one = _only(problem, test)
+    if one.checker is None:
+        return failed
+    own = yield from judging(_checking(one, one.checker, [one.tests[0].output]))
+    if own.verdict is Verdict.PASSED:
+        reason = f"not what the checker can read ({failed.reason}), expected -"
+        return failed.model_copy(update={"verdict": Verdict.WRONG_ANSWER, "reason": reason})
+    return failed
+
+
+def _only(problem: Problem, test: int) -> Problem:
+    update: dict[str, Any] = {"tests": (problem.tests[test],)}
+    if problem.checker is not None and problem.checker.answers:
+        update["checker"] = problem.checker.model_copy(
+            update={"answers": problem.checker.answers[test : test + 1]}
+        )
+    return problem.model_copy(update=update)
+
+
+def _checking(problem: Problem, checker: Checker, outputs: Sequence[str]) -> Attempt:
+    """The checker as a program whose tests are the outputs to look at."""
+    tests = tuple(
+        TestCase(
+            kind="functional", input="\n".join(map(json.dumps, (t.input, t.output, output))), output="true"
+        )
+        for t, output in zip(problem.tests, outputs, strict=False)
+    )
+    asked = Problem(
+        question_id=problem.question_id, title="checker", prompt="", entry_point="check", tests=tests
+    )
+    return asked, checker.code
+
+
+def _refused(found: Judgement, checked: Judgement) -> Judgement:
+    """What the checker says, where it says no before the program failed by itself."""
+    if checked.verdict is Verdict.PASSED:
+        return found
+    if checked.verdict is not Verdict.WRONG_ANSWER:
+        reason = f"the checker failed ({checked.verdict.value}): {checked.reason}"
+        return Judgement(verdict=Verdict.INFRASTRUCTURE, reason=reason)
+    said = checked.reason.rpartition(", expected ")[0].strip("'\"")
+    reason = "refused by the checker" + (f": {said}" if said not in ("false", "") else "")
+    return checked.model_copy(update={"reason": reason})

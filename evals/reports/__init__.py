@@ -1,0 +1,1 @@
+"""What people see of results: terminal, HTML pages, plots and their templates."""

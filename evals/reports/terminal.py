@@ -1,0 +1,273 @@
+"""evals: a result on the terminal.
+
+In: an `EvalResult`, or live progress. Out: tables and one line of progress (a bar on a terminal, plain
+lines elsewhere). Not covered: HTML (`evals.reports.page`).
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console, Group
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.status import Status
+from rich.table import Table
+
+from evals.contract import ProblemSet, Verdict
+from evals.problems.catalogue import SetFacts
+from evals.runs.grade import Grade, scores
+from evals.runs.run import EvalResult, PassAtK, pass_at
+from evals.statistics.comparison import by_difficulty
+from evals.statistics.contamination import Contamination, told
+
+PLAIN_EVERY_S = 10.0
+"""Seconds between two lines where there is no terminal, while something happens."""
+ALIVE_EVERY_S = 60.0
+"""Likewise, while nothing does: an agent may take many minutes for one problem."""
+
+
+class LiveProgress:
+    """Samples, tokens a second, time left and what has passed so far. A context manager."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._bar: Progress | None = None
+        self._task = TaskID(0)
+        self._began = self._said = time.monotonic()
+        self._total = self._made = self._tokens = self._judged = self._passed = 0
+        self._over = threading.Event()
+
+    def __enter__(self) -> Self:
+        if not self._console.is_terminal:
+            threading.Thread(target=self._tell_alive, name="progress", daemon=True).start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over.set()
+        if self._bar is not None:
+            self._bar.stop()
+
+    def begin(self, total: int, stored: int) -> None:
+        self._total = total
+        self._began = self._said = time.monotonic()
+        if stored:
+            self._console.print(f"{stored} samples of this configuration are stored already", highlight=False)
+        if self._console.is_terminal:
+            columns = (
+                TextColumn("judged"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[state]}"),
+                TimeRemainingColumn(),
+            )
+            self._bar = Progress(*columns, console=self._console)
+            self._task = self._bar.add_task("", total=total, state="")
+            self._bar.start()
+
+    def _tell_alive(self) -> None:
+        while not self._over.wait(max(0.1, self._said + ALIVE_EVERY_S - time.monotonic())):
+            if self._total and time.monotonic() - self._said >= ALIVE_EVERY_S:
+                self._say()
+
+    def tokens(self, count: int) -> None:
+        self._tokens += count
+        self._show()
+
+    def sampled(self) -> None:
+        self._made += 1
+        self._show()
+
+    def judged(self, verdict: Verdict) -> None:
+        self._judged += 1
+        self._passed += verdict is Verdict.PASSED
+        self._show()
+
+    def _show(self) -> None:
+        if self._bar is not None:
+            self._bar.update(self._task, completed=self._judged, state=self._state())
+        elif time.monotonic() - self._said >= PLAIN_EVERY_S:
+            self._say()
+
+    def _say(self) -> None:
+        self._said = time.monotonic()
+        minutes = (self._said - self._began) / 60
+        self._console.print(
+            f"{self._judged}/{self._total} judged; {self._state()}; {minutes:.1f} min", highlight=False
+        )
+
+    def _state(self) -> str:
+        rate = self._tokens / max(0.1, time.monotonic() - self._began)
+        return f"{self._made} made, {rate:.0f} tok/s, {self._passed}/{self._judged} passed"
+
+
+def summary(result: EvalResult) -> Group:
+    """Everything worth knowing of a result."""
+    return Group(_scores(result), _by_difficulty(result), _verdicts(result), _facts(result))
+
+
+def reading(name: str) -> Status:
+    """Shown on a terminal while a set is read: one of hidden tests by the gigabyte takes a minute."""
+    return Console(stderr=True).status(f"reading {escape(name)}")
+
+
+def remarks(chosen: ProblemSet) -> list[str]:
+    """What is judged otherwise than a reader of the set would think, a line each."""
+    lines = []
+    if chosen.left_out:
+        lines.append(f"left out, since interactive problems are not supported: {', '.join(chosen.left_out)}")
+    several = [problem.question_id for problem in chosen.problems if problem.checker is not None]
+    if several:
+        named = ", ".join(several[:12]) + (" …" if len(several) > 12 else "")
+        lines.append(f"judged by a checker: {named}")
+    return lines
+
+
+class GradeProgress:
+    """Programs judged and passed so far: a bar on a terminal, a line now and then elsewhere."""
+
+    def __init__(self, console: Console, total: int) -> None:
+        self._console = console
+        self._total = total
+        self._counts: Counter[Verdict] = Counter()
+        self._said = time.monotonic()
+        self._bar = Progress(
+            TextColumn("judged"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[state]}"),
+            TimeRemainingColumn(), console=console, disable=not console.is_terminal,
+        )  # fmt: skip
+        self._task = self._bar.add_task("", total=total, state="")
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def add(self, one: Grade) -> None:
+        self._counts[one.verdict] += 1
+        done, state = self._counts.total(), f"{self._counts[Verdict.PASSED]} passed"
+        self._bar.update(self._task, completed=done, state=state)
+        if not self._console.is_terminal and time.monotonic() - self._said >= PLAIN_EVERY_S:
+            self._said = time.monotonic()
+            self._console.print(f"{done}/{self._total} judged; {state}", highlight=False)
+
+
+def graded(problems: ProblemSet, grades: Sequence[Grade]) -> Group:
+    """Scores and verdicts of programs that existed already."""
+    results, at = scores(problems, grades)
+    table = Table(title=f"{len(grades)} programs for {len(results)} problems of {problems.name}")
+    for name in ("score", "value  [95 % interval]", "problems"):
+        table.add_column(name)
+    for score in at:
+        table.add_row(f"pass@{score.k}", percent(score), str(score.problems))
+    return Group(table, _counted(Counter(one.verdict for one in grades)))
+
+
+def percent(score: PassAtK) -> str:
+    return f"{score.value:6.1%}  [{score.low:.1%}, {score.high:.1%}]"
+
+
+def _scores(result: EvalResult) -> Table:
+    table = Table(title=f"{result.set_name}, {result.model}", title_justify="left")
+    for name in ("score", "value  [95 % interval]", "problems"):
+        table.add_column(name)
+    for score in result.pass_at:
+        table.add_row(f"pass@{score.k}", percent(score), str(score.problems))
+    return table
+
+
+def _by_difficulty(result: EvalResult) -> Table | str:
+    groups = by_difficulty(result.problems)
+    if len(groups) < 2:
+        return ""
+    table = Table("difficulty", "problems", *(f"pass@{score.k}" for score in result.pass_at))
+    for name, problems in groups.items():
+        table.add_row(name, str(len(problems)), *(percent(pass_at(problems, s.k)) for s in result.pass_at))
+    return table
+
+
+def _verdicts(result: EvalResult) -> Table:
+    return _counted(result.verdicts)
+
+
+def _counted(counts: Counter[Verdict]) -> Table:
+    table = Table("verdict", "samples", "share")
+    total = counts.total()
+    for verdict in Verdict:
+        if counts[verdict]:
+            table.add_row(verdict.value, str(counts[verdict]), f"{counts[verdict] / max(1, total):.1%}")
+    return table
+
+
+def _facts(result: EvalResult) -> str:
+    lines = [
+        f"{len(result.problems)} problems × {result.n} samples, {result.made} of them made now; "
+        f"preset {result.preset}",
+        f"{result.completion_tokens} tokens, {result.cut} samples cut at the length limit; "
+        f"generation {result.generate_s:.1f} s, judging {result.judge_s:.1f} s",
+        *_more_facts(result),
+        f"files: {result.folder}",
+        *result.notes,
+    ]
+    if result.infrastructure:
+        lines.append(
+            f"{result.infrastructure} samples have no verdict: the judge failed. Run again to judge them."
+        )
+    return "\n".join(lines)
+
+
+def _more_facts(result: EvalResult) -> list[str]:
+    lines = []
+    if result.repair:
+        lines.append(
+            f"up to {result.repair} repair turns: {result.repaired} samples were asked again; tokens are of all turns"
+        )
+    if result.cost_usd:
+        lines.append(f"cost ${result.cost_usd:.4f}")
+    return lines
+
+
+def sets_table(rows: Sequence[SetFacts]) -> str:
+    """What is here, and where to get what is not; a paragraph each, since names and paths are long."""
+    return "\n".join("\n  ".join(line for line in _set_lines(row) if line) for row in rows)
+
+
+def _set_lines(row: SetFacts) -> list[str]:
+    if not row.problems:
+        return [row.name, row.fault or f"not here: {row.get}", f"licence {row.licence}", str(row.path or "")]
+    count = f"{row.problems} problems, {row.tests} tests ({'/'.join(row.kinds)})"
+    left_out = f"; {row.unsupported} interactive ones are left out" if row.unsupported else ""
+    dates = f"contests {row.first} to {row.last}" if row.first else "no dates"
+    groups = "; ".join(filter(None, (_listed(row.difficulties), _listed(row.platforms))))
+    return [row.name, count + left_out, f"{dates}; {groups}", f"licence {row.licence}", str(row.path)]
+
+
+def _listed(counts: Sequence[tuple[str, int]]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts if name != "unknown")
+
+
+def months_of(row: SetFacts) -> str:
+    """The windows that --start and --end can cut."""
+    return f"{row.name} by month: " + ", ".join(f"{month} {count}" for month, count in row.months)
+
+
+def by_month(found: Contamination) -> Group:
+    """Scores by month against the training cutoff."""
+    table = Table("contests of", "problems", "pass@1  [95 % interval]", f"before {found.cutoff}")
+    for month in found.months:
+        side = {True: "yes", False: "no", None: "partly"}[month.seen]
+        table.add_row(f"{month.first:%Y-%m}", str(month.score.problems), percent(month.score), side)
+    for name, score in (("up to the cutoff", found.before), ("after it", found.after)):
+        table.add_row(name, str(score.problems), percent(score) if score.problems else "", "")
+    undated = f"{found.undated} problems have no date and are on neither side" if found.undated else ""
+    return Group(table, told(found), undated)

@@ -1,0 +1,1 @@
+"""One evaluation: ask the model, keep the answers, have them judged, count."""

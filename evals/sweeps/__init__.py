@@ -1,0 +1,1 @@
+"""The study of decodings: a grid, its runs, and their report."""

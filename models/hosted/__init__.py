@@ -1,0 +1,1 @@
+"""The engine for providers and OpenAI-compatible servers."""

@@ -1,0 +1,526 @@
+"""The vLLM engine: a server that we start and end, or one that is already there (room `models/`).
+
+In: requests. Out: completions over HTTP, streamed, with the server's own token ids and log probabilities.
+The prompt travels as token ids: rendered here for a model folder (so that every local engine sees the same
+prompt, and control tokens in repo text stay text), by the server's `/tokenize` for a URL. An engine speaks
+to the base or to one adapter, never to both: on CPU a batch that mixes them is wrong.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from models.alternatives import alternatives_of
+from models.contract import (
+    Alternative,
+    Completion,
+    Decoding,
+    Engine,
+    FinishReason,
+    ModelFault,
+    ModelIdentity,
+    OnCompletion,
+    OnTokens,
+    Request,
+)
+from models.hosted.wire import (
+    Emit,
+    Sample,
+    Server,
+    Tokens,
+    fan_out,
+    find_server,
+    is_url,
+    redact,
+    server_headers,
+    tokenize_on_server,
+)
+from models.vllm.server import OnWait, ServerPlan, VllmServer, death_fault, start_server
+
+REQUESTS_AT_ONCE = 64
+SILENCE_S = 900.0
+"""A stream that gives nothing for this long counts as dead; requests may wait their turn for minutes."""
+LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+"""What `--max-lora-rank` accepts."""
+
+
+def open_vllm(
+    model: str,
+    *,
+    adapter: str | Path | None = None,
+    port: int | None = None,
+    extra: tuple[str, ...] = (),
+    on_wait: OnWait | None = None,
+) -> Engine:
+    """Serve `model` by vLLM.
+
+    Args:
+        model: URL of a running vLLM server (`http://host:port/v1`, `#name` picks a model), a catalogue
+            name, or a folder of weights, for which a server is started and ended with the engine.
+        adapter: as `resolve_adapter` takes it. `current` means the base where the model is a URL, since
+            what that server's base really is cannot be checked against the registry.
+        port: of the server to start; None picks a free one.
+        extra: more flags for the server to start.
+        on_wait: hears of the start's progress; None shows it on stderr.
+
+    Raises:
+        ModelFault: no vLLM here, port in use, the server died or does not answer, no such adapter.
+    """
+    if is_url(model):
+        if port is not None or extra:
+            raise ModelFault("A port and server flags go with a server that we start, not with a URL.")
+        return _attach(model, adapter)
+    return _start(model, adapter, port, extra, on_wait)
+
+
+@dataclass(frozen=True, slots=True)
+class _Lora:
+    folder: Path
+    rank: int
+    name: str
+    """`<base>/<version>`."""
+    served_name: str
+    """Name on the server: with a digest, since a name once used must never mean other weights."""
+
+    @classmethod
+    def read(cls, base: str, adapter: str | Path | None, revision: str = "") -> _Lora | None:
+        """None for the bare base."""
+        from models.adapters.registry import resolve_adapter
+
+        found = resolve_adapter(base, adapter, base_revision=revision)
+        return cls._of(found.folder, f"{found.base}/{found.version}") if found else None
+
+    @classmethod
+    def _of(cls, folder: Path, name: str) -> _Lora:
+        folder = folder.expanduser().resolve()
+        weights = folder / "adapter_model.safetensors"
+        try:
+            config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+            rank = max([int(config["r"]), *map(int, (config.get("rank_pattern") or {}).values())])
+            digest = hashlib.sha256(weights.read_bytes()).hexdigest()[:12]
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ModelFault(
+                f"{folder} holds no LoRA adapter in safetensors ({type(error).__name__}).",
+                fix="Name a folder with adapter_config.json and adapter_model.safetensors.",
+            ) from None
+        if rank > LORA_RANKS[-1]:
+            raise ModelFault(f"The adapter in {folder} has rank {rank}; vLLM serves up to {LORA_RANKS[-1]}.")
+        return cls(folder, rank, name, f"{name.replace('/', '--')}-{digest}")
+
+    @property
+    def server_rank(self) -> int:
+        return next(rank for rank in LORA_RANKS if rank >= self.rank)
+
+
+def _attach(url: str, adapter: str | Path | None) -> VllmEngine:
+    server = find_server(url)
+    lora = _Lora.read(server.model, None if adapter == "current" else adapter)
+    identity = ModelIdentity(name=server.model, adapter=lora.name if lora else None, engine="vllm")
+    if server.context_tokens is None:
+        raise ModelFault(
+            f"{server.base_url} is no vLLM server (its model has no max_model_len).",
+            fix="Take the hosted engine for other OpenAI-compatible servers.",
+        )
+    return VllmEngine(server, identity, lora=lora)
+
+
+def _start(
+    model: str, adapter: str | Path | None, port: int | None, extra: tuple[str, ...], on_wait: OnWait | None
+) -> VllmEngine:
+    from models.catalogue.catalogue import resolve_model
+    from models.vllm.install import find_or_fault
+
+    environment = find_or_fault()
+    weights = resolve_model(model)
+    lora = _Lora.read(weights.name, adapter, weights.revision)
+    plan = ServerPlan(weights.folder, weights.name, environment, port=port, extra=extra)
+    if lora is not None:
+        plan = replace(plan, lora=True, lora_rank=lora.server_rank)
+    with _shown(on_wait, weights.name) as heard:
+        owned = start_server(plan, on_wait=heard)
+    try:
+        server = find_server(f"{owned.base_url}#{weights.name}")
+        identity = ModelIdentity(
+            name=weights.name,
+            revision=weights.revision,
+            adapter=lora.name if lora else None,
+            engine="vllm",
+        )
+        prompts = _LocalPrompts.open(weights.folder)
+        return VllmEngine(server, identity, lora=lora, owned=owned, prompts=prompts, truncates=plan.truncates)
+    except BaseException:
+        owned.close()
+        raise
+
+
+@contextmanager
+def _shown(on_wait: OnWait | None, name: str) -> Iterator[OnWait]:
+    """Where nobody listens: a spinner with the log's last line on a terminal, one plain line else."""
+    if on_wait is not None:
+        yield on_wait
+        return
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        sys.stderr.write(f"Starting a vLLM server for {name} ...\n")
+        yield lambda _seconds, _line: None
+        return
+    with console.status(f"Starting vLLM for {name}") as status:
+
+        def show(seconds: float, line: str) -> None:
+            words = line[-80:].replace("[", r"\[")
+            status.update(f"Starting vLLM for {name}: {seconds:.0f} s  [dim]{words}[/dim]")
+
+        yield show
+
+
+@dataclass(frozen=True, slots=True)
+class _LocalPrompts:
+    """Renders prompts by the model folder's own tokenizer."""
+
+    tokenizer: Any
+    end_ids: tuple[int, ...]
+
+    @classmethod
+    def open(cls, folder: Path) -> _LocalPrompts | None:
+        """None where transformers is not installed: the server renders then."""
+        try:
+            from transformers import AutoTokenizer
+        except ImportError:
+            return None
+        from models.tokens import turn_end_ids
+
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        except Exception as error:
+            # Loaders raise whatever the damaged file provokes.
+            raise ModelFault(f"The tokenizer in {folder} cannot be loaded: {error}") from None
+        return cls(tokenizer, tuple(sorted(turn_end_ids(tokenizer))))
+
+    def ids(self, request: Request) -> list[int]:
+        from models.tokens import prompt_ids
+
+        return prompt_ids(self.tokenizer, request)
+
+
+@dataclass(slots=True)
+class _Growing:
+    """One sample while it streams."""
+
+    text: list[str] = field(default_factory=list)
+    ids: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+
+
+class VllmEngine(Engine):
+    """See the module; made by `open_vllm`."""
+
+    def __init__(
+        self,
+        server: Server,
+        identity: ModelIdentity,
+        *,
+        lora: _Lora | None = None,
+        owned: VllmServer | None = None,
+        prompts: _LocalPrompts | None = None,
+        truncates: bool = False,
+    ) -> None:
+        """`truncates`: our truncation processor runs in the server. `owned`: it is ours to end."""
+        self.identity = identity
+        self.context_tokens = server.context_tokens or 4096
+        self._server = server
+        self._base = server.model
+        self._owned = owned
+        self._prompts = prompts
+        self._truncates = truncates
+        self.supports_alternatives = prompts is not None
+        self._loaded: str | None = None
+        self._closed = False
+        limits = httpx.Limits(
+            max_connections=REQUESTS_AT_ONCE + 4, max_keepalive_connections=REQUESTS_AT_ONCE
+        )
+        timeout = httpx.Timeout(SILENCE_S, connect=10.0)
+        self._http = httpx.Client(
+            base_url=server.root, headers=server_headers(), limits=limits, timeout=timeout
+        )
+        if lora is not None:
+            try:
+                self._load(lora)
+            except BaseException:
+                self._http.close()
+                raise
+
+    @property
+    def url(self) -> str:
+        """Of the server, with the base's name: what a second client attaches to."""
+        return f"{self._server.base_url}#{self._base}"
+
+    def complete(
+        self,
+        requests: Sequence[Request],
+        decoding: Decoding,
+        *,
+        on_tokens: OnTokens | None = None,
+        on_completion: OnCompletion | None = None,
+    ) -> list[list[Completion]]:
+        """See `Engine.complete`. All samples of a request share its prompt's KV."""
+        began = time.perf_counter()
+        jobs = []
+        for index, request in enumerate(requests):
+            body = self._body(index, request, decoding)
+            for first in range(0, decoding.n, body["n"]):
+                jobs.append(partial(self._collect, index, first, body, began))
+        parts = fan_out(jobs, at_once=REQUESTS_AT_ONCE, on_tokens=on_tokens, on_completion=on_completion)
+        flat = [completion for part in parts for completion in part]
+        return [flat[i * decoding.n : (i + 1) * decoding.n] for i in range(len(requests))]
+
+    def stream(self, request: Request, decoding: Decoding) -> Iterator[str]:
+        """See `Engine.stream`."""
+        body = self._body(0, request, decoding.model_copy(update={"n": 1}))
+        for chunk in self._chunks(body):
+            for choice in chunk.get("choices", ()):
+                if choice["text"]:
+                    yield choice["text"]
+
+    def alternatives(self, request: Request, text: str, *, top_k: int = 8) -> list[Alternative]:
+        """See `Engine.alternatives`; only of a server that we started, whose tokenizer is at hand."""
+        if self._prompts is None:
+            return super().alternatives(request, text, top_k=top_k)
+        tokenizer = self._prompts.tokenizer
+        answer: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
+        prompt = self._fitting(self._prompt_ids(request), len(answer))
+        if not answer:
+            return []
+        body = {
+            "model": self._server.model, "prompt": [*prompt, *answer], "max_tokens": 1, "temperature": 0.0,
+            "prompt_logprobs": top_k,
+        }  # fmt: skip
+        rows = self._prompt_logprobs(body)[len(prompt) :]
+        return alternatives_of(answer, ([*_likeliest(row, top_k)] for row in rows), tokenizer.decode)
+
+    def _prompt_logprobs(self, body: dict[str, Any]) -> list[dict[str, Any]]:
+        try:
+            answer = self._http.post("/v1/completions", json=body)
+            if not answer.is_success:
+                raise self._refused(answer.status_code, answer.text)
+            found: list[dict[str, Any]] = answer.json()["choices"][0]["prompt_logprobs"]
+        except (httpx.HTTPError, ValueError, LookupError) as error:
+            raise self._gone(error) from None
+        return found
+
+    def count_tokens(self, request: Request) -> int:
+        """Exact."""
+        return len(self._prompt_ids(request))
+
+    def close(self) -> None:
+        """Ends the server if it is ours; else takes back the adapter that we loaded."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._owned is None and self._loaded is not None:
+            with suppress(httpx.HTTPError):  # A server that is gone holds no adapter.
+                self._http.post("/v1/unload_lora_adapter", json={"lora_name": self._loaded}, timeout=10)
+        self._http.close()
+        if self._owned is not None:
+            self._owned.close()
+
+    def _load(self, lora: _Lora) -> None:
+        body = {"lora_name": lora.served_name, "lora_path": str(lora.folder)}
+        try:
+            answer = self._http.post("/v1/load_lora_adapter", json=body, timeout=300)
+        except httpx.HTTPError as error:
+            raise self._gone(error) from None
+        already = answer.status_code == 400 and "already been loaded" in answer.text
+        if answer.status_code == 404:
+            raise ModelFault(
+                f"{self._server.base_url} takes no adapters at run time.",
+                fix="Start it with --enable-lora and VLLM_ALLOW_RUNTIME_LORA_UPDATING=1.",
+            )
+        if not (answer.is_success or already):
+            raise ModelFault(f"vLLM refuses the adapter {lora.folder}: {redact(_message_of(answer.text))}")
+        self._server = replace(self._server, model=lora.served_name)
+        self._loaded = None if already else lora.served_name
+
+    def _prompt_ids(self, request: Request) -> list[int]:
+        if self._closed:
+            raise ModelFault("The engine is closed.", fix="Open it again.")
+        if self._prompts is not None:
+            return self._prompts.ids(request)
+        if request.text is not None and request.prefill:
+            raise ModelFault("A prefill goes with messages, not with raw text.", fix="Append it to the text.")
+        ids = tokenize_on_server(self._server, request)
+        if ids is None:
+            if self._owned is not None and not self._owned.alive():
+                raise death_fault(self._owned, "The vLLM server is gone")
+            raise ModelFault(
+                f"{self._server.root}/tokenize does not answer.", fix="Is it a vLLM server, and running?"
+            )
+        return ids
+
+    def _fitting(self, ids: list[int], answer: int = 0) -> list[int]:
+        if not ids:
+            raise ModelFault("The prompt is empty.")
+        if len(ids) + answer >= self.context_tokens:
+            raise ModelFault(
+                f"The prompt is {len(ids) + answer} tokens; the context of {self.identity.name} holds "
+                f"{self.context_tokens}, answer included.",
+                fix="Shorten the prompt, or take a model with a longer context.",
+            )
+        return ids
+
+    def _body(self, index: int, request: Request, decoding: Decoding) -> dict[str, Any]:
+        """One request of vLLM's completions API."""
+        ids = self._fitting(self._prompt_ids(request))
+        decoding = request.own(decoding)
+        body: dict[str, Any] = {
+            "model": self._server.model,
+            "prompt": ids,
+            "n": decoding.n if decoding.temperature else 1,  # vLLM refuses more of a greedy one
+            "temperature": decoding.temperature,
+            "max_tokens": min(request.bound(decoding), self.context_tokens - len(ids)),
+            "stop": list(request.stops(decoding)),
+            "stream": True,
+            "stream_options": {"include_usage": True},
+            "return_token_ids": True,
+            "logprobs": 0,
+            **self._truncation(decoding),
+        }
+        if decoding.seed is not None:
+            body["seed"] = _request_seed(decoding.seed, index)
+        if self._prompts is not None and self._prompts.end_ids:
+            body["stop_token_ids"] = list(self._prompts.end_ids)
+        return body
+
+    def _truncation(self, decoding: Decoding) -> dict[str, Any]:
+        """Truncation fields; greedy needs none, since no truncation removes the likeliest token."""
+        self.refuse_virtual_ssd(decoding)
+        if decoding.temperature == 0:
+            return {}
+        wanted = {
+            "top_k": (decoding.top_k, 0),
+            "top_p": (decoding.top_p, 1.0),
+            "min_p": (decoding.min_p, 0.0),
+        }
+        set_ones = {key: value for key, (value, neutral) in wanted.items() if value != neutral}
+        if self._truncates:
+            return {"vllm_xargs": {f"forklock_{key}": value for key, value in set_ones.items()}}
+        if "min_p" in set_ones and "top_p" in set_ones:
+            raise ModelFault(
+                "This vLLM server applies min-p before top-p, not after it.", fix="Set only one of the two."
+            )
+        return set_ones
+
+    def _collect(
+        self, index: int, first: int, body: dict[str, Any], began: float, emit: Emit
+    ) -> list[Completion]:
+        """Read one request's stream to its end: samples `first` and following."""
+        growing = [_Growing() for _ in range(body["n"])]
+        done: dict[int, Completion] = {}
+        for chunk in self._chunks(body):
+            for choice in chunk.get("choices", ()):
+                sample = growing[choice["index"]]
+                new = choice.get("token_ids") or []
+                sample.text.append(choice["text"])
+                sample.ids.extend(new)
+                sample.logprobs.extend((choice.get("logprobs") or {}).get("token_logprobs") or [])
+                if new:
+                    emit(Tokens(len(new)))
+                if choice.get("finish_reason"):
+                    seconds = time.perf_counter() - began
+                    completion = self._completion(sample, choice["finish_reason"], body, seconds)
+                    done[choice["index"]] = completion
+                    emit(Sample(index, first + choice["index"], completion))
+        if len(done) < len(growing):
+            raise self._gone("the stream ended before every sample had")
+        return [done[number] for number in range(len(growing))]
+
+    def _completion(self, sample: _Growing, reason: str, body: dict[str, Any], seconds: float) -> Completion:
+        if reason not in ("stop", "length"):
+            raise ModelFault(f"vLLM broke a sample off: {reason}.", fix=self._where_to_look())
+        whole = len(sample.logprobs) == len(sample.ids)
+        return Completion(
+            text="".join(sample.text),
+            finish_reason=FinishReason(reason),
+            prompt_tokens=len(body["prompt"]),
+            completion_tokens=len(sample.ids),
+            token_ids=tuple(sample.ids),
+            logprobs=tuple(sample.logprobs) if whole else None,
+            seconds=seconds,
+            cost_usd=0.0,
+            model=self.identity,
+        )
+
+    def _chunks(self, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """The stream's events, decoded."""
+        try:
+            with self._http.stream("POST", "/v1/completions", json=body) as answer:
+                if not answer.is_success:
+                    raise self._refused(answer.status_code, answer.read().decode(errors="replace"))
+                for line in answer.iter_lines():
+                    data = line.removeprefix("data:").strip()
+                    if not line.startswith("data:") or data == "[DONE]":
+                        continue
+                    chunk = json.loads(data)
+                    if "error" in chunk:
+                        raise self._refused(500, data)
+                    yield chunk
+        except (httpx.HTTPError, ValueError) as error:
+            raise self._gone(error) from None
+
+    def _refused(self, status: int, text: str) -> ModelFault:
+        message = redact(_message_of(text))
+        if status >= 500 and self._owned is not None:
+            time.sleep(1.0)  # A dying engine answers 500 first; its log has the reason a moment later.
+            if not self._owned.alive():
+                return death_fault(self._owned, "The vLLM server died during a request")
+        if "offset" in message and "Generator" in message:
+            return ModelFault("This vLLM build cannot seed top-k or top-p.", fix="Set no seed.")
+        return ModelFault(f"vLLM answered {status}: {message}", fix=self._where_to_look())
+
+    def _gone(self, reason: object) -> ModelFault:
+        if self._owned is not None:
+            time.sleep(0.5)
+            if not self._owned.alive():
+                return death_fault(self._owned, "The vLLM server died during a request")
+        words = str(reason) or type(reason).__name__
+        return ModelFault(
+            f"The vLLM server at {self._server.base_url} broke off: {redact(words)}.",
+            fix=self._where_to_look(),
+        )
+
+    def _where_to_look(self) -> str:
+        return f"The server's log: {self._owned.log}" if self._owned else "Look into the server's log."
+
+
+def _request_seed(seed: int, index: int) -> int:
+    """A seed per request: vLLM adds the sample's number itself, and equal prompts must not draw alike."""
+    digest = hashlib.sha256(f"{seed}/{index}".encode()).digest()
+    return int.from_bytes(digest[:6], "big")
+
+
+def _likeliest(row: dict[str, Any], top_k: int) -> Iterator[tuple[int, float]]:
+    """Of one place's `prompt_logprobs`, which also hold the token itself: (id, log probability), likeliest first."""
+    for token, found in sorted(row.items(), key=lambda item: item[1]["rank"]):
+        if found["rank"] <= top_k:
+            yield int(token), found["logprob"]
+
+
+def _message_of(text: str) -> str:
+    try:
+        answer = json.loads(text)
+        error = answer.get("error", answer)
+        return str(error.get("message", error))[:500]
+    except (ValueError, AttributeError):
+        return text[:500]

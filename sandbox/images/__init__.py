@@ -1,0 +1,1 @@
+"""Docker images that hold a repository's interpreter and dependencies."""

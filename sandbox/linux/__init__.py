@@ -1,0 +1,1 @@
+"""Kernel primitives: processes, limits, control groups, seccomp, mounts, orphans."""

@@ -1,0 +1,1 @@
+"""The directory that a sandbox works on: forks, copies, snapshots and diffs."""

@@ -1,0 +1,186 @@
+"""The directory that a sandbox works on: opened in place, or a private copy of another.
+
+In: a directory. Out: forks of it that cost little (a layer over a shared snapshot where the kernel lets us,
+else reflinks where the file system has them, else a copy; git's objects are borrowed), its diff, and its
+removal. Forks of processes that died are removed when the next workspace is opened. Nothing in here runs a
+command of the repo.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from sandbox.contract import SandboxFault
+from sandbox.linux import mounts
+from sandbox.linux.private import make_private, reap_orphans, remove_tree
+from sandbox.workspace.copying import copy_changes, copy_tree
+from sandbox.workspace.diff import Baseline, environment_names
+from sandbox.workspace.snapshot import Latest, Snapshot, layers_work
+
+_T = TypeVar("_T")
+_SYSTEM = frozenset(
+    Path("/", name)
+    for name in ("", "bin", "boot", "dev", "etc", "home", "lib", "lib64", "mnt", "opt", "proc", "root", "run",
+                 "sbin", "srv", "sys", "tmp", "usr", "usr/bin", "usr/lib", "var")
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """One directory, and where its private things lie."""
+
+    root: Path
+    workdir: str
+    """Where commands see it: the path of the workspace that was opened, for copies too, so that absolute
+    paths in editable installs and build caches keep pointing at the code under test."""
+    private: Path
+    """Ours, outside the workspace: scratch of the diff, and the fork itself if this is one."""
+    baseline: Baseline
+    origin: Path
+    """The opened workspace. Its virtual environments serve the copies, read-only."""
+    parent: Path
+    """Directory in which copies are made."""
+    snapshot: Snapshot | None = None
+    """What lies below `root` where that is a layer: a mount, whose changes are in `private / "upper"`."""
+    _latest: Latest = field(default_factory=Latest)
+
+    @property
+    def is_copy(self) -> bool:
+        return self.root != self.origin
+
+    @property
+    def changes(self) -> Path | None:
+        """Where a layer keeps what differs from its snapshot; None for copies and what was opened in place."""
+        return self.private / "upper" if self.snapshot else None
+
+    @property
+    def objects(self) -> Path | None:
+        """A name of the origin's git objects outside every workspace, None without any. Copies borrow them
+        by it, so that a repo's history is never copied; inside a sandbox it must lead to the same place."""
+        name = self.baseline.folder / "lent-objects"
+        return name if name.is_symlink() else None
+
+    @property
+    def environments(self) -> list[str]:
+        return environment_names(self.origin)
+
+    def diff(self) -> str:
+        start = self.snapshot.index(self.baseline.index_of) if self.snapshot else None
+        return self.baseline.diff(self.root, self.private, start)
+
+    def fork(self, *, layered: bool = True) -> Workspace:
+        """A private copy as it is now, with the same baseline. `layered`: it may be a mount, which whoever uses
+        it has to be able to see.
+
+        Raises:
+            SandboxFault: disk full, or a file cannot be read.
+        """
+        private = make_private(self.parent, self.root.stat().st_uid)
+        root = private / "workspace"
+        try:
+            snapshot = self._layer(private, root) if layered and layers_work(self.parent) else None
+            if snapshot is None:
+                lend = None if self.is_copy else self.objects
+                copy_tree(self.root, root, leave=(".forklock", *self.environments), lend=lend)
+                for name in self.environments:
+                    (root / name).mkdir()  # where backends mount the origin's
+        except BaseException:
+            remove_tree(private)
+            raise
+        self.baseline.shared.retain()
+        return Workspace(
+            root, self.workdir, private, self.baseline, self.origin, self.parent, snapshot=snapshot
+        )
+
+    def _layer(self, private: Path, root: Path) -> Snapshot | None:
+        """Mount a fork at `root`; the snapshot below it, retained. None where it has to be a copy."""
+        if self.snapshot:  # a fork of a fork: the same snapshot, under a copy of the changes so far
+            snapshot = self.snapshot
+            snapshot.shared.retain()
+        elif self.is_copy or not (
+            found := self._latest.of(
+                self.root, self.parent, lend=self.objects, environments=self.environments
+            )
+        ):
+            return None
+        else:
+            snapshot = found
+        try:
+            if self.changes:
+                leave = frozenset((".forklock", *self.environments))
+                copy_changes(self.changes, private / "upper", leave)
+            snapshot.mount(private, root)
+        except BaseException as error:
+            snapshot.shared.release()
+            if isinstance(error, OSError):
+                return None
+            raise
+        return snapshot
+
+    def resolve(self, cwd: str) -> str:
+        """`cwd` as commands see it.
+
+        Raises:
+            ValueError: it leaves the workspace, or is no directory in it.
+        """
+        target = (self.root / cwd).resolve()
+        if not target.is_relative_to(self.root):
+            raise ValueError(f"cwd leaves the workspace: {cwd}")
+        if not target.is_dir():
+            raise ValueError(f"cwd is not a directory of the workspace: {cwd}")
+        return str(Path(self.workdir) / target.relative_to(self.root))
+
+    def close(self) -> None:
+        """Remove what is ours. Call once.
+
+        Raises:
+            SandboxFault: the fork stays mounted.
+        """
+        self._latest.close()
+        if self.snapshot:
+            mounts.release(self.root)
+            self.snapshot.shared.release()
+        remove_tree(self.private)
+        self.baseline.shared.release()
+
+
+def use(workspace: Workspace, make: Callable[[Workspace], _T]) -> _T:
+    """`make(workspace)`; where that fails the workspace is closed."""
+    try:
+        return make(workspace)
+    except BaseException:
+        workspace.close()
+        raise
+
+
+def open_workspace(path: Path, *, parent: Path | None = None) -> Workspace:
+    """Open `path` in place. Copies are made in `parent` (default: `TMPDIR`).
+
+    Raises:
+        SandboxFault: not a directory, git is missing, or a file cannot be read.
+    """
+    root = path.expanduser().resolve()
+    if not root.is_dir():
+        raise SandboxFault(f"the workspace is not a directory: {path}", fix="name an existing directory")
+    if root in _SYSTEM or root == Path.home().resolve():
+        raise SandboxFault(
+            f"refused as a workspace: {root}", fix="name a project directory, not a system or home directory"
+        )
+    parent = (parent or Path(tempfile.gettempdir())).resolve()
+    reap_orphans(parent)
+    private = make_private(parent, root.stat().st_uid)
+    state = make_private(parent)
+    try:
+        baseline = Baseline.take(root, state)
+        objects = root / ".git" / "objects"
+        if objects.is_dir() and not objects.is_symlink() and not (root / ".git").is_symlink():
+            (state / "lent-objects").symlink_to(objects)
+    except BaseException:
+        remove_tree(private)
+        remove_tree(state)
+        raise
+    return Workspace(root, str(root), private, baseline, root, parent)

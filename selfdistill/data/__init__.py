@@ -1,0 +1,1 @@
+"""Prompts, samples and datasets of a round, and the arms that make them."""

@@ -1,0 +1,182 @@
+"""Which prompts a round samples from, and the proof that none of them is a gate problem.
+
+In: a spec such as `auto`, `runs`, `runs:../repo`, `humaneval`, `pool.jsonl.gz`, or several joined by `+`.
+Out: `Prompt`s, drawn with the round's seed, sources taking turns. Of a set that has a split, training takes
+the `prompts` part, the gate the `development` part, and `test` stays unseen; the split is a hash of each
+problem's id, so it never moves. Overlap is a hard error, by id and by the statement's own words.
+Not covered: paraphrases; translations.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Iterable, Sequence
+from itertools import chain, zip_longest
+from pathlib import Path
+
+from agent.log.events import LogFault, ModelAsked, RunLog, iter_runs
+from evals.contract import Problem, ProblemSet
+from evals.problems.sets import load_set, split
+from evals.runs.prompts import Preset, default_preset, request_for
+from models.contract import Message, Request
+from selfdistill.contract import Prompt, RoundFault
+
+PROMPTS_SHARE = 0.5
+"""Of a set's problems, those that training may see."""
+DEVELOPMENT_SHARE = 0.6
+"""Of the rest, those that the gate may see; what remains is `test`."""
+SHINGLE = 8
+"""Words per shingle when statements are compared."""
+OVERLAP = 0.5
+"""Share of a gate statement's shingles in a prompt from which on the two count as the same task."""
+
+
+def collect(spec: str, limit: int, *, seed: int, cwd: Path, gate: ProblemSet | None = None) -> list[Prompt]:
+    """Up to `limit` prompts, sources taking turns.
+
+    Args:
+        gate: problems of the gate: `auto` leaves past runs on those tasks out, since nobody chose them;
+            a source that was named is taken as it is, and `refuse_overlap` has the last word.
+
+    Raises:
+        RoundFault: an unknown source, or nothing found.
+        EvalFault: a problem set that cannot be loaded.
+    """
+    names = ["runs", "humaneval"] if spec == "auto" else [part.strip() for part in spec.split("+")]
+    pools = [_source(name, cwd, optional=spec == "auto") for name in names]
+    if spec == "auto" and gate is not None:
+        taken = Overlap(gate.problems)
+        pools = [[prompt for prompt in pool if not taken.finds(prompt)] for pool in pools]
+    for index, pool in enumerate(pools):
+        random.Random(f"{seed}/prompts/{index}").shuffle(pool)  # noqa: S311
+    chosen = list(_distinct(p for p in chain.from_iterable(zip_longest(*pools)) if p is not None))[:limit]
+    if not chosen:
+        raise RoundFault(f"no prompt found in {spec!r}", fix="name a problem set, or a repo with past runs")
+    return chosen
+
+
+def gate_problems(name: str, limit: int, *, seed: int) -> ProblemSet:
+    """The gate's problems, drawn from the set's development part with the round's seed: rounds that were
+    all chosen on the same few problems would come to fit just these."""
+    _, rest = split(load_set(name), "prompts", PROMPTS_SHARE)
+    development, _ = split(rest, "development", DEVELOPMENT_SHARE)
+    problems = list(development.problems)
+    random.Random(f"{seed}/gate").shuffle(problems)  # noqa: S311
+    if not problems:
+        raise RoundFault(f"the development part of {name} is empty", fix="take a larger --gate-set")
+    return development.model_copy(update={"problems": tuple(problems[:limit])})
+
+
+def _source(name: str, cwd: Path, *, optional: bool) -> list[Prompt]:
+    if name == "runs" or name.startswith("runs:"):
+        repo = Path(name.partition(":")[2] or cwd).expanduser()
+        found = run_prompts(repo)
+        if not found and not optional:
+            raise RoundFault(
+                f"no past run in {repo}", fix="run `agent solve` there first, or name a problem set"
+            )
+        return found
+    part, _ = split(load_set(name), "prompts", PROMPTS_SHARE)
+    return [problem_prompt(name, problem) for problem in part.problems]
+
+
+def problem_prompt(source: str, problem: Problem) -> Prompt:
+    """A problem as evals would ask it, so that training and evaluation speak the same way."""
+    return Prompt(
+        prompt_id=f"{source}/{problem.question_id}",
+        request=request_for(problem, preset_for(problem)),
+        statement=problem.prompt,
+        source=source,
+        problem_id=problem.question_id,
+    )
+
+
+def preset_for(problem: Problem) -> Preset:
+    """The prompt preset that evals takes for a problem of this kind."""
+    return default_preset(problem.tests[0].kind)
+
+
+def run_prompts(repo: Path) -> list[Prompt]:
+    """Every distinct request that past runs in `repo` sent to a model, newest run first. Logs that cannot
+    be read are left out: an old run must not stop a round."""
+    return list(_distinct(chain.from_iterable(_of_run(log) for log in iter_runs(repo))))
+
+
+def _of_run(log: RunLog) -> Iterable[Prompt]:
+    try:
+        asked = [event for event in log.read().events if isinstance(event, ModelAsked)]
+        return [_run_prompt(log, number, event) for number, event in enumerate(asked)]
+    except LogFault:
+        return []
+
+
+def _run_prompt(log: RunLog, number: int, event: ModelAsked) -> Prompt:
+    request = _run_request(log, event)
+    return Prompt(
+        prompt_id=f"run/{log.folder.name}/{number}",
+        request=request,
+        statement=request.text or "\n".join(m.content for m in request.messages if m.role == "user"),
+        source="runs",
+    )
+
+
+def _run_request(log: RunLog, event: ModelAsked) -> Request:
+    if [m.role for m in event.messages] == ["text"]:
+        return Request(text=log.text(event.messages[0].content))
+    messages = tuple(
+        Message.model_validate({"role": m.role, "content": log.text(m.content)}) for m in event.messages
+    )
+    return Request(messages=messages, prefill=event.prefill)
+
+
+def _distinct(prompts: Iterable[Prompt]) -> Iterable[Prompt]:
+    seen: set[str] = set()
+    for prompt in prompts:
+        key = prompt.request.model_dump_json()
+        if key not in seen:
+            seen.add(key)
+            yield prompt
+
+
+class Overlap:
+    """Finds the gate's problems in prompts."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self._ids = {problem.question_id: problem.question_id for problem in problems}
+        self._statements = {problem.question_id: _words(problem.prompt) for problem in problems}
+        self._shingles = {key: _shingles(words) for key, words in self._statements.items()}
+
+    def finds(self, prompt: Prompt) -> str | None:
+        """The gate problem that this prompt repeats, or None."""
+        if prompt.problem_id in self._ids:
+            return prompt.problem_id
+        words = _words(prompt.statement)
+        shingles = _shingles(words)
+        for key, wanted in self._shingles.items():
+            if words == self._statements[key] or (wanted and len(wanted & shingles) >= OVERLAP * len(wanted)):
+                return key
+        return None
+
+
+def refuse_overlap(prompts: Sequence[Prompt], gate: ProblemSet) -> None:
+    """
+    Raises:
+        RoundFault: a training prompt repeats a gate problem; names the first few.
+    """
+    overlap = Overlap(gate.problems)
+    found = [(prompt.prompt_id, key) for prompt in prompts if (key := overlap.finds(prompt))]
+    if found:
+        shown = ", ".join(f"{prompt} = {problem}" for prompt, problem in found[:3])
+        raise RoundFault(
+            f"{len(found)} training prompts are gate problems ({shown}{', …' if len(found) > 3 else ''})",
+            fix="take another --gate-set, or another source of --prompts",
+        )
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"\w+", text.lower())
+
+
+def _shingles(words: Sequence[str]) -> set[tuple[str, ...]]:
+    return {tuple(words[i : i + SHINGLE]) for i in range(len(words) - SHINGLE + 1)}

@@ -1,0 +1,211 @@
+"""Both sides of the gate on real problems: answers, verdicts, health, gauges.
+
+In: the recipe, the frozen gate problems, the candidate's version. Out: a `Comparison` for `gate.decide`.
+Answers and verdicts are kept by the evals' own store, in the round's folder, as they come: a killed gate goes
+on where it was. Both sides draw with the same seeds. One engine is open at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from evals.contract import Judgement, ProblemSet, Sample, Verdict
+from evals.judging.judge import Judge
+from evals.problems.sets import load_set
+from evals.runs.extract import extract_code
+from evals.runs.prompts import request_for
+from evals.runs.run import EvalResult, run_eval
+from evals.runs.store import RunConfig, Store
+from evals.statistics.stats import paired_test
+from evals.tokens.gauges import in_process
+from models import open_engine
+from models.adapters.registry import AdapterRegistry
+from models.catalogue.catalogue import ResolvedModel
+from models.contract import FinishReason
+from selfdistill.contract import EXIT_INFRASTRUCTURE, Prompt, Recipe, RoundFault
+from selfdistill.data.arms import ARMS
+from selfdistill.data.prompts import preset_for
+from selfdistill.data.samples import SampleRow
+from selfdistill.gate.gauges import Gauged, cut_of, gauges_of, score, supports_of
+from selfdistill.gate.probes import PROBES, parses, run_probes
+from selfdistill.gate.rule import Health, Paired
+from selfdistill.show import Meter, Show
+
+if TYPE_CHECKING:
+    from models.transformers_engine import TokenScores
+
+BASE = "base"
+"""Stands for the bare base where an adapter's version could stand."""
+GAUGED = 8
+"""Answers that the gauges look at."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    paired: Paired
+    serving: Health
+    candidate: Health
+    against: str
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side, measured."""
+
+    result: EvalResult
+    samples: list[Sample]
+    health: Health
+    scores: list[TokenScores]
+    """Of the gauged answers' tokens, under this side's model."""
+
+
+def compare_sides(
+    recipe: Recipe, base: ResolvedModel, gate: ProblemSet, version: str, folder: Path, show: Show
+) -> Comparison:
+    """Measure what serves, then the candidate, on the same problems with the same seeds.
+
+    Args:
+        folder: where each side's answers and verdicts are kept.
+    """
+    serving_version = AdapterRegistry().current_version(base.name)
+    if serving_version == version:
+        raise RoundFault(
+            f"{base.name}/{version} serves already; it cannot be compared with itself",
+            fix="run `selfdistill rollback` first",
+        )
+    serving = _measure(recipe, gate, serving_version, folder, show, other=None)
+    candidate = _measure(recipe, gate, version, folder, show, other=serving)
+    return Comparison(
+        paired=paired(serving.result.rates(), candidate.result.rates(), samples=recipe.gate_n),
+        serving=serving.health.model_copy(update=gauges_of(serving.scores)),
+        candidate=candidate.health.model_copy(update=gauges_of(candidate.scores)),
+        against=serving_version or BASE,
+    )
+
+
+def paired(serving: Mapping[str, float], candidate: Mapping[str, float], *, samples: int) -> Paired:
+    """The evals' paired test over problems, as the gate's rule reads it."""
+    test = paired_test(serving, candidate)
+    return Paired(
+        problems=test.n,
+        samples=samples,
+        serving=test.first,
+        candidate=test.second,
+        effect=test.effect,
+        low=test.ci[0],
+        high=test.ci[1],
+        p_better=test.p_better,
+        spread=test.spread,
+    )
+
+
+def _measure(
+    recipe: Recipe, gate: ProblemSet, version: str | None, folder: Path, show: Show, *, other: Side | None
+) -> Side:
+    """
+    Args:
+        other: the serving side, whose answers and supports the candidate is gauged on.
+    """
+    decoding = recipe.gate_decoding.model_copy(update={"seed": recipe.seed})
+    total = len(gate.problems) * recipe.gate_n
+    with open_engine(recipe.model, engine="transformers", adapter=version, device=recipe.device) as engine:
+        with show.meter(f"gate, {version or BASE}", total) as meter:
+            result = run_eval(engine, gate, decoding, n=recipe.gate_n, root=folder, progress=_Watch(meter))
+        _refuse_infrastructure(result.infrastructure, "see `agent sandbox status`")
+        samples = _samples(result, folder)
+        followed = run_probes(engine)
+        gauged = _gauged(gate, samples if other is None else other.samples)
+        supports = None if other is None else supports_of(other.scores)
+        cut = cut_of(ARMS["ssd"].decoding(recipe))
+        scores = score(in_process(engine), gauged, cut, supports)
+    return Side(result=result, samples=samples, health=health(samples, followed), scores=scores)
+
+
+@dataclass
+class _Watch:
+    """The evals' progress on our meter."""
+
+    meter: Meter
+
+    def begin(self, total: int, stored: int) -> None:
+        self.meter.start_at(min(stored, total))
+
+    def tokens(self, count: int) -> None:
+        self.meter.advance(tokens=count)
+
+    def sampled(self) -> None:
+        self.meter.advance(1)
+
+    def judged(self, verdict: Verdict) -> None:
+        pass
+
+
+def _samples(result: EvalResult, folder: Path) -> list[Sample]:
+    """The answers behind a result."""
+    config = RunConfig(
+        set_name=result.set_name.partition("[")[0],
+        set_version=result.set_version,
+        model=result.model,
+        preset=result.preset,
+        decoding=result.decoding,
+    )
+    with Store(config, folder) as store:
+        return list(store.samples.values())
+
+
+def _refuse_infrastructure(count: int, detail: str) -> None:
+    if count:
+        raise RoundFault(
+            f"the judge failed on {count} answers: {detail}",
+            fix="mend the sandbox, then run refresh again; nothing is lost",
+            exit_code=EXIT_INFRASTRUCTURE,
+        )
+
+
+def judge_samples(
+    pairs: Sequence[tuple[Prompt, SampleRow]], *, on_result: Callable[[], None] | None = None
+) -> list[bool]:
+    """Whether each training sample passes its problem's tests (arm `rft`).
+
+    Raises:
+        RoundFault: the judge itself failed.
+    """
+    sources = {prompt.source for prompt, _ in pairs}
+    problems = {(name, p.question_id): p for name in sources for p in load_set(name).problems}
+    asked = [problems[prompt.source, prompt.problem_id or ""] for prompt, _ in pairs]
+    codes = [extract_code(row.text, preset_for(p), p) for p, (_, row) in zip(asked, pairs, strict=True)]
+
+    def tell(_index: int, judgement: Judgement) -> None:
+        _refuse_infrastructure(int(judgement.verdict is Verdict.INFRASTRUCTURE), judgement.reason)
+        if on_result:
+            on_result()
+
+    with Judge() as judge:
+        judged = judge.judge_many(list(zip(asked, codes, strict=True)), on_result=tell)
+    return [judgement.verdict is Verdict.PASSED for judgement in judged]
+
+
+def health(samples: Sequence[Sample], followed: int) -> Health:
+    """What the answers look like, beside right or wrong."""
+    count = len(samples)
+    return Health(
+        no_end=sum(s.completion.finish_reason is FinishReason.LENGTH for s in samples) / count,
+        code=sum(parses(s.code) for s in samples) / count,
+        followed=followed,
+        probes=len(PROBES),
+        tokens=sum(s.completion.completion_tokens for s in samples) / count,
+    )
+
+
+def _gauged(gate: ProblemSet, samples: Sequence[Sample]) -> Gauged:
+    """The first sample of the first problems: answers that both sides are scored on."""
+    first = {sample.question_id: sample for sample in samples if sample.index == 0}
+    preset = preset_for(gate.problems[0])
+    chosen = [
+        (request_for(problem, preset), first[problem.question_id].completion.token_ids)
+        for problem in gate.problems[:GAUGED]
+    ]
+    return [(request, ids) for request, ids in chosen if ids]

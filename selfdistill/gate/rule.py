@@ -1,0 +1,133 @@
+"""The gate's rule: candidate against what serves now, decided before any number was seen. Pure functions.
+
+**The rule** (pre-registered; change it here, in a commit, never after looking at a round):
+1. A health probe out of bounds rejects, whatever the score: more answers without an end, less code that
+   parses, instructions no longer followed.
+2. Promote when the paired difference of per-problem pass rates is above zero at one-sided p <= 0.05.
+3. Else reject: as *worse* when the whole two-sided 95 % interval is below zero, otherwise as *not enough
+   evidence*, with the number of problems at which the seen effect would show with 80 % power.
+Problems are the unit, not samples: samples of one problem are not independent.
+The bounds of 1. are absolute margins, chosen so that a 24-problem gate trips on damage, not on noise.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from evals.statistics.margin import problems_needed
+
+ALPHA = 0.05
+LENGTH_MARGIN = 0.10
+"""Rise of the share of answers that hit the length limit that is still accepted."""
+CODE_MARGIN = 0.10
+"""Fall of the share of answers with parsable code that is still accepted."""
+FOLLOWED_MARGIN = 1
+"""Instruction probes that the candidate may fail beyond what serving fails."""
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Paired(_Frozen):
+    """The paired comparison over problems; differences are candidate minus serving, in pass rate."""
+
+    problems: int
+    samples: int
+    """Per problem and side."""
+    serving: float
+    candidate: float
+    """Mean pass rates."""
+    effect: float
+    low: float
+    high: float
+    """Two-sided 95 % interval of the effect."""
+    p_better: float
+    """One-sided p of "the candidate is not better"."""
+    spread: float
+    """Standard deviation of the per-problem differences."""
+
+
+class Health(_Frozen):
+    """What one side's answers look like, beside right or wrong."""
+
+    no_end: float
+    """Share that hit the length limit."""
+    code: float
+    """Share whose code was found and parses."""
+    followed: int
+    """Instruction probes passed."""
+    probes: int
+    """Instruction probes made."""
+    entropy: float | None = None
+    """Mean entropy per answer token at temperature 1, nats. A gauge: reported, not bounded."""
+    kept_mass: float | None = None
+    """Mean probability inside the train-time truncation, per answer token. A gauge: if folding happened it
+    rises from serving to candidate."""
+    tokens: float = 0.0
+    """Mean answer length."""
+
+
+class Verdict(_Frozen):
+    """What the gate says, and why."""
+
+    decision: Literal["promote", "reject"]
+    reasons: tuple[str, ...]
+    paired: Paired
+    serving: Health
+    candidate: Health
+    against: str
+    """What was serving: an adapter's version, or `base`."""
+
+    @property
+    def promoted(self) -> bool:
+        return self.decision == "promote"
+
+
+def decide(paired: Paired, serving: Health, candidate: Health, *, against: str) -> Verdict:
+    """Apply the rule of the module."""
+    broken = health_faults(serving, candidate)
+    shown = f"{paired.effect:+.1%} [{paired.low:+.1%}, {paired.high:+.1%}]"
+    if broken:
+        decision: Literal["promote", "reject"] = "reject"
+        reasons = (*broken, f"effect {shown}")
+    elif paired.effect > 0 and paired.p_better <= ALPHA:
+        decision, reasons = "promote", (f"better: effect {shown}, p {paired.p_better:.3f}",)
+    elif paired.high < 0:
+        decision, reasons = "reject", (f"worse: effect {shown}",)
+    else:
+        decision, reasons = "reject", (f"not enough evidence: effect {shown}, {needed_text(paired)}",)
+    return Verdict(
+        decision=decision,
+        reasons=reasons,
+        paired=paired,
+        serving=serving,
+        candidate=candidate,
+        against=against,
+    )
+
+
+def health_faults(serving: Health, candidate: Health) -> tuple[str, ...]:
+    """What broke, one sentence each."""
+    faults = []
+    if candidate.no_end > serving.no_end + LENGTH_MARGIN:
+        faults.append(f"answers without an end rose from {serving.no_end:.0%} to {candidate.no_end:.0%}")
+    if candidate.code < serving.code - CODE_MARGIN:
+        faults.append(f"answers with parsable code fell from {serving.code:.0%} to {candidate.code:.0%}")
+    if candidate.followed < serving.followed - FOLLOWED_MARGIN:
+        faults.append(
+            f"instructions followed fell from {serving.followed} to {candidate.followed} "
+            f"of {candidate.probes}"
+        )
+    return tuple(faults)
+
+
+def needed_text(paired: Paired) -> str:
+    needed = problems_needed(paired.effect, paired.spread, alpha=ALPHA)
+    if needed is None:
+        return f"and {paired.problems} problems show no gain to look for"
+    if needed <= paired.problems:
+        return f"p {paired.p_better:.3f} over {paired.problems} problems; a few more would settle it"
+    return f"you would need about {needed} problems instead of {paired.problems} (--gate-limit)"

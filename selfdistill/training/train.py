@@ -1,0 +1,256 @@
+"""LoRA training in one file: load, loop, save. Plain supervised fine-tuning on sampled token ids.
+
+In: a folder of transformers weights, examples, a `TrainConfig`. Out: a folder in PEFT's own format.
+AdamW (0.9, 0.95), weight decay 0.1, cosine from the peak to a fifth of it, clipped gradients; the loss is
+the mean over *label tokens* of the whole batch, however it is cut into micro-batches. Only the hidden states
+that predict a label reach the output layer (`loss.py`). Checkpoints: `checkpoint.py`.
+Not covered: more than one device, full fine-tuning, dropout (the paper uses none), gradient checkpointing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import shutil
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from models.contract import ModelFault
+from selfdistill.contract import EXIT_INFRASTRUCTURE, RoundFault, TrainConfig
+from selfdistill.data.dataset import Example, count_steps, plan_steps
+from selfdistill.training.checkpoint import Position, load_checkpoint, save_checkpoint
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+LR_FLOOR = 0.2
+"""The last step's learning rate as a share of the peak (the paper: 5e-6 to 1e-6)."""
+
+OnStep = Callable[[Position, int], None]
+"""Called after each optimiser step with (position, total steps)."""
+OnTokens = Callable[[int], None]
+"""Called after each micro-batch with its number of real (unpadded) tokens."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training run."""
+
+    weights: Path
+    model_name: str
+    """What the adapter's config names as its base."""
+    examples: Sequence[Example]
+    config: TrainConfig
+    seed: int
+    device: str
+    checkpoints: Path
+    out: Path
+    """Folder to make; replaced if it is there."""
+    resumed: Callable[[int], None] | None = None
+    """Called with the step that a checkpoint was found at."""
+
+
+def train(job: Job, *, on_step: OnStep | None = None, on_tokens: OnTokens | None = None) -> Position:
+    """Train, or go on from the last checkpoint, and write the adapter.
+
+    Raises:
+        ModelFault: an extra is missing, or the weights cannot be loaded or trained this way.
+        RoundFault: the loss is not finite.
+    """
+    torch = _torch()
+    model = _load(job)
+    weights: dict[str, Tensor] = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    optimizer = torch.optim.AdamW(
+        weights.values(),
+        lr=job.config.lr,
+        betas=(job.config.beta1, job.config.beta2),
+        weight_decay=job.config.weight_decay,
+        foreach=False,
+    )
+    key = _key(job)
+    position = load_checkpoint(job.checkpoints, weights, optimizer, key)
+    if position.step and job.resumed:
+        job.resumed(position.step)
+    total = count_steps(job.examples, job.config)
+    steps = islice(plan_steps(job.examples, job.config, seed=job.seed), position.step, None)
+    for batch in steps:
+        began = time.monotonic()
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(position.step, total, job.config.lr)
+        loss, norm, labels = _step(model, weights, optimizer, batch, job, on_tokens)
+        position.step += 1
+        position.losses.append(loss)
+        position.grad_norms.append(norm)
+        position.label_tokens += labels
+        position.seconds += time.monotonic() - began
+        if position.step % job.config.checkpoint_every == 0 or position.step == total:
+            save_checkpoint(job.checkpoints, position, weights, optimizer, key)
+        if on_step:
+            on_step(position, total)
+    _save(model, job)
+    return position
+
+
+def learning_rate(step: int, total: int, peak: float) -> float:
+    """Cosine from `peak` at step 0 to `LR_FLOOR * peak` at the last step."""
+    progress = step / max(total - 1, 1)
+    return peak * (LR_FLOOR + (1 - LR_FLOOR) * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0))))
+
+
+def _step(
+    model: nn.Module,
+    weights: dict[str, Tensor],
+    optimizer: Any,
+    batch: list[list[Example]],
+    job: Job,
+    on_tokens: OnTokens | None,
+) -> tuple[float, float, int]:
+    """One optimiser step; (mean loss per label token, gradient norm before clipping, label tokens)."""
+    torch = _torch()
+    labels = sum(example.labels for micro in batch for example in micro)
+    optimizer.zero_grad(set_to_none=True)
+    total = 0.0
+    for micro in batch:
+        loss = loss_sum(model, micro, job.device)
+        (loss / labels).backward()
+        total += loss.item()
+        if on_tokens:
+            on_tokens(sum(len(example.input_ids) for example in micro))
+    norm = torch.nn.utils.clip_grad_norm_(weights.values(), job.config.clip, foreach=False).item()
+    mean = total / labels
+    if not (math.isfinite(mean) and math.isfinite(norm)):
+        raise RoundFault(
+            f"the loss is {mean}, the gradient's norm {norm}: training diverged",
+            fix="lower --lr; the last checkpoint is kept",
+            exit_code=EXIT_INFRASTRUCTURE,
+        )
+    optimizer.step()
+    return mean, norm, labels
+
+
+def loss_sum(model: nn.Module, micro: Sequence[Example], device: str) -> Tensor:
+    """Summed negative log-likelihood of the labels of right-padded rows, in nats."""
+    from selfdistill.training.loss import cross_entropy_sum
+
+    input_ids, attention, targets = collate(micro, device)
+    base = model.get_base_model()  # type: ignore[operator]
+    hidden = base.get_decoder()(
+        input_ids=input_ids, attention_mask=attention, use_cache=False
+    ).last_hidden_state
+    head = base.get_output_embeddings()
+    predicts = targets != IGNORED
+    return cross_entropy_sum(hidden[predicts], head.weight, targets[predicts], bias=head.bias)
+
+
+IGNORED = -100
+
+
+def collate(micro: Sequence[Example], device: str) -> tuple[Tensor, Tensor, Tensor]:
+    """(rows, length) input ids, attention mask and targets; position t's target is token t+1 if that is a
+    label, else `IGNORED`. Padding is on the right."""
+    torch = _torch()
+    rows, length = len(micro), max(len(example.input_ids) for example in micro)
+    input_ids = torch.zeros((rows, length), dtype=torch.long)
+    attention = torch.zeros((rows, length), dtype=torch.long)
+    targets = torch.full((rows, length), IGNORED, dtype=torch.long)
+    for row, example in enumerate(micro):
+        ids = torch.tensor(example.input_ids)
+        input_ids[row, : len(ids)] = ids
+        attention[row, : len(ids)] = 1
+        first = max(example.labels_from, 1)
+        targets[row, first - 1 : len(ids) - 1] = ids[first:]
+    return input_ids.to(device), attention.to(device), targets.to(device)
+
+
+def _load(job: Job) -> nn.Module:
+    """The frozen base in its own precision, with a fresh fp32 LoRA on every linear layer but the head."""
+    torch = _torch()
+    try:
+        from peft import LoraConfig, get_peft_model
+        from transformers import AutoModelForCausalLM
+        from transformers.utils import logging
+    except ImportError as error:
+        raise _missing_extra(error) from error
+    logging.disable_progress_bar()
+    try:
+        base = AutoModelForCausalLM.from_pretrained(
+            job.weights, dtype="auto", use_safetensors=True, trust_remote_code=False, local_files_only=True
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ModelFault(
+            f"{job.weights} cannot be loaded for training: {error}", fix="pull the model again"
+        ) from error
+    _refuse_unknown_head(base.config)
+    torch.manual_seed(job.seed)
+    lora = LoraConfig(
+        r=job.config.rank,
+        lora_alpha=job.config.alpha,
+        lora_dropout=0.0,
+        target_modules="all-linear",
+        bias="none",
+        task_type="CAUSAL_LM",
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # PEFT reads a name that transformers renames
+        model: nn.Module = get_peft_model(base, lora).to(job.device)
+    # Train mode changes nothing without dropout, and some models drop caches or warn outside it.
+    return model.train()
+
+
+def _refuse_unknown_head(config: Any) -> None:
+    """`loss.py` knows a plain linear head; anything that reshapes logits would train something else."""
+    for name in ("final_logit_softcapping", "logit_scale", "logits_scaling"):
+        if getattr(config, name, None) not in (None, 1, 1.0):
+            raise ModelFault(
+                f"this model's output layer uses {name}, which training does not support",
+                fix="use a model with a plain output layer (Qwen, Llama, SmolLM)",
+            )
+
+
+def _save(model: nn.Module, job: Job) -> None:
+    """PEFT's files, written aside and moved into place, the same bytes for the same weights."""
+    temporary = job.out.with_name(f".{job.out.name}.tmp")
+    _remove(temporary)
+    model.save_pretrained(temporary, safe_serialization=True)  # type: ignore[operator]
+    (temporary / "README.md").unlink(missing_ok=True)
+    config_path = temporary / "adapter_config.json"
+    config = json.loads(config_path.read_text(encoding="utf-8"))
+    config["base_model_name_or_path"] = job.model_name
+    config["target_modules"] = sorted(config["target_modules"])
+    config_path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    _remove(job.out)
+    os.replace(temporary, job.out)  # noqa: PTH105 - a folder, moved in one step
+
+
+def _remove(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _key(job: Job) -> str:
+    """What a checkpoint must match: data, settings, base, seed."""
+    digest = hashlib.sha256()
+    digest.update(f"{job.model_name}\0{job.seed}\0{job.config.model_dump_json()}".encode())
+    for example in job.examples:
+        digest.update(example.model_dump_json().encode())
+    return digest.hexdigest()
+
+
+def _torch() -> Any:
+    try:
+        import torch
+    except ImportError as error:
+        raise _missing_extra(error) from error
+    return torch
+
+
+def _missing_extra(error: ImportError) -> ModelFault:
+    return ModelFault(
+        f"training needs {error.name}, which is not installed", fix="pip install 'forklock[local]'"
+    )

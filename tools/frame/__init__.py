@@ -1,0 +1,1 @@
+"""The intellisense frame: what a developer's editor would show around a place."""

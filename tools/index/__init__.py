@@ -1,0 +1,1 @@
+"""What a repository holds, found without a language server: files, map, search."""

@@ -1,0 +1,143 @@
+"""A map of a repo for a model: the files and definitions that matter most, within a token budget, in all languages of
+`tools.languages.grammars` and Python.
+
+Comes in: a root, a budget and a token counter. Goes out: text, files by path and definitions in source
+order, each as its signature line. What is shown is chosen by references: files are ranked by PageRank over
+"mentions a name that the other defines" (as aider's repo map does), definitions by how often their name is
+mentioned outside. Deterministic, and linear in the size of the repo.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from tools.index.files import CodeIndex, Head, SourceFile
+from tools.languages.grammars import load_all
+
+ROUNDS = 12
+DAMPING = 0.85
+COMMON = 8
+"""A name with more definitions than this links nothing."""
+FOCUS = 10.0
+"""How much more a file counts that defines or mentions a name in focus."""
+SIGNATURE_CHARS = 160
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    path: str
+    head: Head
+    score: float
+
+
+def repo_map(
+    root: Path,
+    *,
+    budget_tokens: int,
+    count_tokens: Callable[[str], int],
+    focus: Collection[str] = (),
+    index: CodeIndex | None = None,
+) -> str:
+    """The map of `root` in at most `budget_tokens` as `count_tokens` counts them; "" if nothing fits.
+
+    `focus` holds names (identifiers, name paths or file paths) that the task is about.
+    """
+    index = index or load_all(root)
+    entries = _ranked(index, frozenset(focus))
+    low, high = 0, min(len(entries), budget_tokens)  # an entry is never less than a token
+    while low < high:
+        middle = (low + high + 1) // 2
+        if count_tokens(_render(index, entries[:middle])) <= budget_tokens:
+            low = middle
+        else:
+            high = middle - 1
+    return _render(index, entries[:low])
+
+
+def _ranked(index: CodeIndex, focus: frozenset[str]) -> list[_Entry]:
+    bare = {name.rpartition(".")[2] for name in focus}
+    rank = rank_files(index, focus)
+    outside: dict[str, float] = defaultdict(float)
+    for file in index.files.values():
+        for name, count in file.words.items():
+            if name in index.defined:
+                outside[name] += math.sqrt(count)
+    entries = []
+    for path, file in index.files.items():
+        for head in file.heads:
+            if head.depth > 1 or (head.kind == "function" and head.depth):
+                continue
+            share = outside[head.name] / len(index.defined[head.name])
+            score = rank[path] * (1 + share)
+            score *= FOCUS if head.name in bare else 1
+            score *= 0.3 if head.name.startswith("_") else 1
+            entries.append(_Entry(path, head, score))
+    return sorted(entries, key=lambda e: (-e.score, e.path, e.head.line))
+
+
+def rank_files(index: CodeIndex, focus: frozenset[str] = frozenset()) -> dict[str, float]:
+    """PageRank of files; the start of each walk prefers files in focus, and code over tests."""
+    links = {path: _links(index, file) for path, file in index.files.items()}
+    start = {path: _start(file, focus) for path, file in index.files.items()}
+    total = sum(start.values()) or 1.0
+    start = {path: weight / total for path, weight in start.items()}
+    rank = dict(start)
+    for _ in range(ROUNDS):
+        new = {path: (1 - DAMPING) * weight for path, weight in start.items()}
+        idle = 0.0
+        for path, out in links.items():
+            if not out:
+                idle += rank[path]
+            for other, weight in out.items():
+                new[other] += DAMPING * rank[path] * weight
+        rank = {path: weight + DAMPING * idle * start[path] for path, weight in new.items()}
+    return rank
+
+
+def _links(index: CodeIndex, file: SourceFile) -> dict[str, float]:
+    """To files that define what this one mentions, weights summing to 1."""
+    out: dict[str, float] = defaultdict(float)
+    for name, count in file.words.items():
+        places = index.defined.get(name, ())
+        if len(name) < 3 or not 0 < len(places) <= COMMON:
+            continue
+        for path, _ in places:
+            if path != file.path:
+                out[path] += math.sqrt(count) / len(places)
+    total = sum(out.values())
+    return {path: weight / total for path, weight in out.items()}
+
+
+def _start(file: SourceFile, focus: frozenset[str]) -> float:
+    weight = 0.1 if file.is_test else 1.0
+    if file.path in focus or any(name.rpartition(".")[2] in file.words for name in focus):
+        weight *= FOCUS
+    return weight
+
+
+def _render(index: CodeIndex, entries: list[_Entry]) -> str:
+    shown: dict[str, list[Head]] = defaultdict(list)
+    for entry in entries:
+        shown[entry.path].append(entry.head)
+    parts = []
+    for path in sorted(shown):
+        heads = _with_classes(index.files[path], shown[path])
+        lines = [f"{'  ' * (head.depth + 1)}{_signature(index.files[path], head)}" for head in heads]
+        parts.append("\n".join([path, *lines]))
+    return "\n".join(parts)
+
+
+def _with_classes(file: SourceFile, heads: list[Head]) -> list[Head]:
+    """A method is shown under its class."""
+    wanted = {head.name_path for head in heads} | {h.name_path.rpartition(".")[0] for h in heads}
+    return [head for head in file.heads if head.name_path in wanted]
+
+
+def _signature(file: SourceFile, head: Head) -> str:
+    """Cut where it is long."""
+    line = file.signature(head)
+    return line if len(line) <= SIGNATURE_CHARS else line[: SIGNATURE_CHARS - 3] + "..."

@@ -1,0 +1,1 @@
+"""Languages: parsing, definitions, statements and outlines."""

@@ -1,0 +1,304 @@
+"""Definitions in a file, by name path: `f`, `C.m`, `Outer.Inner.m`, `outer.local`.
+
+Comes in: path and text. Goes out: `Symbol`s in source order. Python is exact, by `ast`, where the text parses;
+otherwise a tolerant scan by indentation finds `def` and `class` (no variables, ends approximate). TypeScript,
+JavaScript, C, C++, Go and Rust are read by `tools.languages.outline`.
+
+Of several definitions of one name in one scope the first is the plain one and the next get `#2`, `#3`;
+but an implementation comes before its `@overload` stubs, and functions and classes before variables, since
+those are what is meant by the name.
+
+Not covered: further languages (`Intel.outline` asks their server), names made by `exec`, `setattr` or import.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import PurePosixPath
+from typing import Literal
+
+from tools.contract import Symbol
+from tools.edits.files import is_python, split_lines, to_lf
+from tools.languages import cstyle
+from tools.languages.named import meant
+from tools.languages.outline import Braced, outline
+from tools.languages.outline import head as braced_head
+from tools.languages.pieces import pieces
+from tools.languages.syntax import SyntaxProblem, parse, parse_afresh
+from tools.languages.treesitter import is_braced, parse_tree
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+Kind = Literal["class", "function", "method", "variable", "other"]
+_HEADER = re.compile(r"(?P<indent>[ \t]*)(?:async[ \t]+)?(?P<word>def|class)[ \t]+(?P<name>\w+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """A symbol without its file, and its node where the text parses."""
+
+    name_path: str
+    kind: Kind
+    start_line: int
+    end_line: int
+    node: ast.stmt | None = None
+    secondary: bool = False
+    """Not what is meant by the bare name, if there is another."""
+
+    @property
+    def name(self) -> str:
+        return self.name_path.rpartition(".")[2].partition("#")[0]
+
+    @property
+    def container(self) -> str:
+        """Name path of the enclosing definition, "" at module level."""
+        return self.name_path.rpartition(".")[0]
+
+
+def symbols(path: str, text: str) -> list[Symbol]:
+    """All definitions, in source order, an outer one before its members. [] for languages that are not known here."""
+    if is_braced(path):
+        return [
+            Symbol(path, one.name_path, one.kind, one.start_line, one.end_line)
+            for one in _outline(path, text)
+        ]
+    if not is_python(path):
+        return []
+    return [Symbol(path, d.name_path, d.kind, d.start_line, d.end_line) for d in _outlined(to_lf(text))]
+
+
+def find_symbol(path: str, text: str, name_path: str) -> Symbol | None:
+    """The symbol of that name path; else the only one that ends in it (`m` finds `C.m`)."""
+    found = meant(name_path, symbols(path, text))
+    return found[0] if len(found) == 1 else None
+
+
+def enclosing(path: str, text: str, line: int) -> Symbol | None:
+    """The innermost definition that holds a line; None at module level."""
+    holding = [s for s in symbols(path, text) if s.start_line <= line <= s.end_line]
+    return min(holding, key=lambda s: (s.end_line - s.start_line, -s.start_line), default=None)
+
+
+def symbol_source(text: str, symbol: Symbol) -> str:
+    """Its lines as they stand, decorators included, indentation and line ends kept."""
+    return "".join(split_lines(text.removeprefix("\ufeff"))[symbol.start_line - 1 : symbol.end_line])
+
+
+def signature(text: str, symbol: Symbol) -> str:
+    """One line: `async def f(a: int = 1) -> str`, `class C(Base)`, or a variable's first line. In other languages
+    what stands before the body."""
+    if braced := _braced(text, symbol):
+        return braced_head(parse_tree(PurePosixPath(symbol.path).suffix, to_lf(text)), braced)
+    if not is_python(symbol.path):
+        return cstyle.head(symbol_source(to_lf(text), symbol).split("\n"))
+    node = _node(text, symbol)
+    if isinstance(node, Function):
+        word = "async def" if isinstance(node, ast.AsyncFunctionDef) else "def"
+        returns = f" -> {ast.unparse(node.returns)}" if node.returns else ""
+        return f"{word} {node.name}({ast.unparse(node.args)}){returns}"
+    if isinstance(node, ast.ClassDef):
+        bases = ", ".join(ast.unparse(part) for part in [*node.bases, *node.keywords])
+        return f"class {node.name}({bases})" if bases else f"class {node.name}"
+    lines = [line.strip() for line in symbol_source(to_lf(text), symbol).split("\n")]
+    return next((line.rstrip(":") for line in lines if line and not line.startswith("@")), "")
+
+
+def doc(text: str, symbol: Symbol) -> str:
+    """The docstring, indentation cleaned; "" where there is none. In other languages the comment before it."""
+    if braced := _braced(text, symbol):
+        parsed = parse_tree(PurePosixPath(symbol.path).suffix, to_lf(text))
+        comments = [parsed.text(node) for node in braced.above if "comment" in node.type]
+        return cstyle.unmarked("\n".join(comments).split("\n"))
+    if not is_python(symbol.path):
+        return cstyle.comment_before(to_lf(text).split("\n"), symbol.start_line)
+    node = _node(text, symbol)
+    return (ast.get_docstring(node) or "") if isinstance(node, Function | ast.ClassDef) else ""
+
+
+def _outline(path: str, text: str) -> tuple[Braced, ...]:
+    return outline(PurePosixPath(path).suffix, to_lf(text))
+
+
+def _braced(text: str, symbol: Symbol) -> Braced | None:
+    """The definition of a symbol, which may be a server's, with other lines and another number."""
+    if not is_braced(symbol.path):
+        return None
+    inside = [d for d in _outline(symbol.path, text) if symbol.start_line <= d.name_line <= symbol.end_line]
+    same = [d for d in inside if d.name_path == symbol.name_path]
+    plain = symbol.name_path.rpartition(".")[2].partition("#")[0]
+    return next(iter(same or [d for d in inside if d.name == plain]), None)
+
+
+def _node(text: str, symbol: Symbol) -> ast.stmt | None:
+    found = (d for d in definitions(to_lf(text)) if d.name_path == symbol.name_path)
+    return next((d.node for d in found), None)
+
+
+@lru_cache(maxsize=256)
+def definitions(text: str) -> tuple[Definition, ...]:
+    """Definitions of Python text with LF line ends, numbered, in source order."""
+    tree = parse(text)
+    found = _scan(text) if isinstance(tree, SyntaxProblem) else _walk(tree.body, "", "module")
+    return _number(list(found))
+
+
+@lru_cache(maxsize=256)
+def _outlined(text: str) -> tuple[Definition, ...]:
+    """`definitions` without nodes, at the price of what changed in a text since it was seen last: texts are outlined
+    after every edit."""
+    found = list[Definition]()
+    for before, piece in pieces(text):
+        inside = _outlined_piece(piece)
+        if inside is None:
+            return definitions(text)
+        found += (replace(d, start_line=d.start_line + before, end_line=d.end_line + before) for d in inside)
+    return _number(found)
+
+
+@lru_cache(maxsize=8192)
+def _outlined_piece(text: str) -> tuple[Definition, ...] | None:
+    """Not numbered; None where the text alone does not parse."""
+    tree = parse_afresh(text)
+    if isinstance(tree, SyntaxProblem):
+        return None
+    return tuple(replace(d, node=None) for d in _walk(tree.body, "", "module"))
+
+
+# --- exact -----------------------------------------------------------------------------------------
+
+
+def _walk(
+    body: Iterable[ast.stmt], scope: str, inside: Literal["module", "class", "function"]
+) -> Iterator[Definition]:
+    for node in body:
+        if isinstance(node, Function | ast.ClassDef):
+            name_path = scope + node.name
+            start = min([node.lineno, *(d.lineno for d in node.decorator_list)])
+            is_class = isinstance(node, ast.ClassDef)
+            kind: Kind = "class" if is_class else "method" if inside == "class" else "function"
+            secondary = isinstance(node, Function) and _overload(node)
+            yield Definition(name_path, kind, start, node.end_lineno or start, node, secondary)
+            yield from _walk(node.body, f"{name_path}.", "class" if is_class else "function")
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            if inside != "function":
+                for name in assigned_names(node):
+                    end = node.end_lineno or node.lineno
+                    yield Definition(scope + name, "variable", node.lineno, end, node, secondary=True)
+        else:
+            yield from _walk(_blocks(node), scope, inside)
+
+
+def assigned_names(node: ast.stmt) -> list[str]:
+    """Plain names that a simple assignment binds."""
+    if isinstance(node, ast.AnnAssign):
+        targets: list[ast.expr] = [node.target]
+    elif isinstance(node, ast.Assign):
+        targets = [t for top in node.targets for t in (top.elts if isinstance(top, ast.Tuple) else [top])]
+    else:
+        targets = []
+    return [target.id for target in targets if isinstance(target, ast.Name)]
+
+
+def _blocks(node: ast.stmt) -> Iterator[ast.stmt]:
+    """Statements directly under a compound statement (`if`, `try`, `with`, loops, `match`)."""
+    for field in ("body", "orelse", "finalbody"):
+        yield from getattr(node, field, ())
+    for part in (*getattr(node, "handlers", ()), *getattr(node, "cases", ())):
+        yield from part.body
+
+
+def _number(found: list[Definition]) -> tuple[Definition, ...]:
+    """Make name paths unique. Members of `C#2` are `C#2.m`."""
+    groups: dict[str, list[int]] = defaultdict(list)
+    for index, definition in enumerate(found):
+        groups[definition.name_path].append(index)
+    if len(groups) == len(found):
+        return tuple(found)
+    suffix = {}
+    for indices in groups.values():
+        ranked = sorted(indices, key=lambda i: (found[i].secondary, i))
+        suffix.update({i: f"#{rank}" if rank > 1 else "" for rank, i in enumerate(ranked, 1)})
+    return tuple(_renamed(found, suffix))
+
+
+def _renamed(found: list[Definition], suffix: dict[int, str]) -> Iterator[Definition]:
+    """New name paths, outer ones first; a member takes its own container's new name."""
+    open_outer: list[tuple[int, str, str]] = []  # (end line, old path, new path)
+    counts: dict[str, int] = defaultdict(int)
+    for index, d in enumerate(found):
+        while open_outer and d.start_line > open_outer[-1][0]:
+            open_outer.pop()
+        old_outer, new_outer = next(
+            ((old, new) for _, old, new in reversed(open_outer) if d.name_path.startswith(f"{old}.")),
+            ("", ""),
+        )
+        new = d.name_path if old_outer == new_outer else new_outer + d.name_path[len(old_outer) :]
+        if old_outer == new_outer:
+            new += suffix[index]
+        else:  # inside a renamed container: count afresh there
+            counts[new] += 1
+            new += f"#{counts[new]}" if counts[new] > 1 else ""
+        if d.kind != "variable":
+            open_outer.append((d.end_line, d.name_path, new))
+        yield replace(d, name_path=new)
+
+
+def _overload(node: Function) -> bool:
+    return any(ast.unparse(d).rpartition(".")[2] == "overload" for d in node.decorator_list)
+
+
+# --- tolerant --------------------------------------------------------------------------------------
+
+
+def _scan(text: str) -> Iterator[Definition]:
+    """Definitions of text that does not parse, by indentation; lines inside triple quotes are passed over."""
+    lines = text.split("\n")
+    code = _code_lines(lines)
+    heads = [(n, m) for n in code if (m := _HEADER.match(lines[n]))]
+    open_outer: list[tuple[int, str, str]] = []  # (last line, name path, word)
+    for number, head in heads:
+        while open_outer and open_outer[-1][0] < number:
+            open_outer.pop()
+        scope, word = (open_outer[-1][1] + ".", open_outer[-1][2]) if open_outer else ("", "")
+        name_path = scope + head["name"]
+        end = _end(lines, code, number, _width(head["indent"]))
+        open_outer.append((end, name_path, head["word"]))
+        kind: Kind = "class" if head["word"] == "class" else "method" if word == "class" else "function"
+        start = number
+        while start > 0 and start - 1 in code and lines[start - 1].lstrip().startswith("@"):
+            start -= 1
+        yield Definition(name_path, kind, start + 1, end + 1)
+
+
+def _end(lines: list[str], code: dict[int, None], header: int, indent: int) -> int:
+    """Index of the last line that belongs to the block opened at `header`."""
+    last = header
+    for number in range(header + 1, len(lines)):
+        stripped = lines[number].strip()
+        if not stripped or (stripped.startswith("#") and _width(lines[number]) <= indent):
+            continue
+        if number in code and _width(lines[number]) <= indent and stripped[0] not in ")]}":
+            break
+        last = number
+    return last
+
+
+def _code_lines(lines: list[str]) -> dict[int, None]:
+    """Indices of lines that do not begin inside a triple-quoted string."""
+    found: dict[int, None] = {}
+    quote = ""
+    for number, line in enumerate(lines):
+        if not quote:
+            found[number] = None
+        for mark in re.findall(r'"""|\'\'\'', line.split("#")[0] if not quote else line):
+            quote = "" if quote == mark else quote or mark
+    return found
+
+
+def _width(line: str) -> int:
+    expanded = line.expandtabs(8)
+    return len(expanded) - len(expanded.lstrip(" "))

@@ -1,0 +1,1 @@
+"""Where a fault is: suspects ranked from evidence."""

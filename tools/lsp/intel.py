@@ -1,0 +1,401 @@
+"""`Intel`: what the language servers know about a workspace, asked from ordinary threads (room `tools/`).
+
+In: a root, server names, paths, 1-based lines and 0-based columns, name paths, unsaved texts. Out:
+`LookupAnswer` and `DiagnosticsAnswer`; no method raises for anything that a server, a file or a name does.
+Safe from several threads; questions are asked one at a time (`asker`). Not covered: changes that commands
+make in files nobody asks about, until `sync` is told.
+"""
+
+from __future__ import annotations
+
+import atexit
+import weakref
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from lsprotocol import types as lsp
+
+from sandbox.bubblewrap.contained import why_not_contained
+from tools.contract import Diagnostic, DiagnosticsAnswer, Freshness, Location, LookupAnswer, Symbol, ToolFault
+from tools.lsp import answers
+from tools.lsp.asker import Asker, PathLike
+from tools.lsp.calls import Calls
+from tools.lsp.changes import Changes
+from tools.lsp.names import Names
+from tools.lsp.outlines import holder
+from tools.lsp.servers.table import DEFAULT, SERVERS, ServerSpec, trusting
+from tools.lsp.verdicts import merge, unknown
+from tools.lsp.wire.connection import START_S, path_of
+
+ANSWER_S = 10.0
+"""Seconds for one question, start of the server included only as far as it fits."""
+MAX_CHARS = 6000
+OUTLINED = 12
+"""Files that one answer may cost an outline: in further ones the enclosing definition is not told."""
+FOREIGN = 200_000
+"""Characters of a library's file past which it is not outlined: declarations of a browser have millions."""
+_open: weakref.WeakSet[Intel] = weakref.WeakSet()
+
+
+def open_intel(
+    root: Path,
+    *,
+    servers: Sequence[str] = DEFAULT,
+    warm: Collection[str] | None = None,
+    python: Path | None = None,
+    timeout_s: float = ANSWER_S,
+    start_s: float = START_S,
+    max_chars: int = MAX_CHARS,
+    trusted: bool | None = None,
+    memory_mb: int | None = None,
+) -> Intel:
+    """Start the servers in the background and take the present state of the files as the baseline.
+
+    `warm` are those that are started at once (None: all); the others start with the first question to them.
+    `python` is the interpreter whose packages imports resolve to: by default the workspace's own virtual
+    environment, else ours. A server that is missing or does not start raises nothing here: its answers say
+    so.
+
+    Servers run in name spaces of their own, where bubblewrap can do that: they have no network, write nothing, and see
+    the workspace, their own programs and the interpreter's packages. `trusted` (None: whether FORKLOCK_TRUSTED is
+    set) runs them among our own processes. Each may take `memory_mb` MiB, its children included (None: as
+    `memory.bound_mb` has it), and is ended where it takes more.
+
+    Raises:
+        ToolFault: no such folder, or a server name that is not in the table.
+    """
+    unknown = [name for name in servers if name not in SERVERS]
+    if unknown:
+        raise ToolFault(f"no language server {unknown[0]!r}", fix=f"choose from: {', '.join(SERVERS)}")
+    if not root.is_dir():
+        raise ToolFault(f"{root} is not a folder", fix="give the root of the workspace")
+    specs = [SERVERS[name] for name in servers]
+    root = root.resolve()
+    if trusted is None:
+        trusted = trusting()
+    return Intel(
+        root,
+        specs,
+        python,
+        warm=warm,
+        timeout_s=timeout_s,
+        start_s=start_s,
+        max_chars=max_chars,
+        trusted=trusted or why_not_contained(root) is not None,
+        memory_mb=memory_mb,
+    )
+
+
+class Intel:
+    def __init__(
+        self,
+        root: Path,
+        specs: Sequence[ServerSpec],
+        python: Path | None,
+        *,
+        warm: Collection[str] | None = None,
+        timeout_s: float = ANSWER_S,
+        start_s: float = START_S,
+        max_chars: int = MAX_CHARS,
+        trusted: bool = True,
+        memory_mb: int | None = None,
+    ) -> None:
+        self.root = root
+        self._max_chars = max_chars
+        self._asker = Asker(
+            root, specs, python, timeout_s, start_s, warm, trusted=trusted, memory_mb=memory_mb
+        )
+        self._names = Names(self._asker, max_chars)
+        self.calls = Calls(self._asker, self._names, self._spot_of, max_chars)
+        """Who calls a definition, what it calls."""
+        self.changes = Changes(self._asker, self._names)
+        """Renames and code actions, as texts."""
+        self._baselines: dict[Path, list[Diagnostic]] = {}
+        _open.add(self)
+
+    def __enter__(self) -> Intel:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Shut the servers down, in about two seconds at worst. Later questions are UNAVAILABLE."""
+        self._asker.close()
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """Process ids of the running servers, by name."""
+        return self._asker.pids
+
+    # --- by position: `text` stands in for what is on disk ---------------------------------------
+
+    def definition(
+        self, path: PathLike, line: int, column: int, *, text: str | None = None, max_chars: int | None = None
+    ) -> LookupAnswer:
+        """The source of what the name there stands for, libraries included."""
+        told = answers.told_definition
+        return self._places(lsp.TEXT_DOCUMENT_DEFINITION, path, line, column, text, max_chars, told)
+
+    def references(
+        self, path: PathLike, line: int, column: int, *, text: str | None = None, max_chars: int | None = None
+    ) -> LookupAnswer:
+        """Every use, the declaration left out, each with its line and the definition that holds it."""
+        return self._places(
+            lsp.TEXT_DOCUMENT_REFERENCES, path, line, column, text, max_chars, answers.told_line
+        )
+
+    def hover(
+        self, path: PathLike, line: int, column: int, *, text: str | None = None, max_chars: int | None = None
+    ) -> LookupAnswer:
+        """Type and documentation of the name there, as text."""
+        result = self._asker.at(lsp.TEXT_DOCUMENT_HOVER, path, line, column, text)
+        if isinstance(result, LookupAnswer):
+            return result
+        return _text_answer(answers.hover_text(result.result).splitlines(), max_chars or self._max_chars)
+
+    def completion(
+        self, path: PathLike, line: int, column: int, *, text: str | None = None, max_chars: int | None = None
+    ) -> LookupAnswer:
+        """What could be written there, `label: detail` a line, the server's best first.
+
+        ty answers nothing between a dot and a name that is there already: ask with a `text` without the name.
+        """
+        result = self._asker.at(lsp.TEXT_DOCUMENT_COMPLETION, path, line, column, text)
+        if isinstance(result, LookupAnswer):
+            return result
+        lines, complete = answers.completion_lines(result.result)
+        answer = _text_answer(lines, max_chars or self._max_chars)
+        note = "" if complete else "the server says that there may be more"
+        return replace(answer, detail="; ".join(p for p in (answer.detail, note) if p))
+
+    # --- by file and by query --------------------------------------------------------------------
+
+    def text(self, path: PathLike) -> str:
+        """A workspace file as the servers see it; "" where there is none."""
+        found = self._asker.file(path)
+        return "" if isinstance(found, LookupAnswer) else found[1]
+
+    def named(self, name_path: str, path: str | None = None) -> tuple[Symbol, str] | LookupAnswer:
+        """The one definition of that name path and the text of its file; else an answer that says what is wrong."""
+        return self._names.one(name_path, path)
+
+    def outline(self, path: PathLike) -> list[Symbol] | LookupAnswer:
+        """The definitions in a file, in source order; an answer that says why there are none where no server
+        could tell."""
+        found = self._asker.file(path)
+        return found if isinstance(found, LookupAnswer) else self._asker.symbols(*found)
+
+    def document_symbols(self, path: PathLike) -> LookupAnswer:
+        """The definitions in a file by name path, each with its first line."""
+        found = self._asker.file(path)
+        if isinstance(found, LookupAnswer):
+            return found
+        file, text = found
+        result = self._asker.document_symbols(file, text)
+        if isinstance(result, LookupAnswer):
+            return result
+        told = []
+        for one in result:
+            snippet = answers.line_of(text, one.line)
+            place = Location(one.symbol.path, one.line, one.column, one.symbol.name_path, snippet)
+            told.append((place, (snippet, "")))
+        return answers.pack(told, self._max_chars)
+
+    def workspace_symbols(self, query: str) -> LookupAnswer:
+        """Definitions whose name the servers think is like the query, over the whole workspace."""
+        told, silent = [], []
+        for found in self._asker.lookup_all(lsp.WORKSPACE_SYMBOL, lsp.WorkspaceSymbolParams(query)):
+            if isinstance(found, LookupAnswer):
+                silent.append(found)
+                continue
+            for item in found.result or []:
+                spot = self._spot_of(item.location, found.codec)
+                place = replace(spot.location, name_path=spot.location.name_path or item.name)
+                told.append((place, (place.snippet, "")))
+        if silent and not told:
+            return silent[0]
+        return answers.noted(answers.pack(told, self._max_chars), *(s.detail for s in silent))
+
+    # --- by name path ----------------------------------------------------------------------------
+
+    def definition_of(
+        self, name_path: str, path: str | None = None, *, max_chars: int | None = None
+    ) -> LookupAnswer:
+        """The source of the definition of that name path; `path` may be left out where the name is unique."""
+        found = self.named(name_path, path)
+        if isinstance(found, LookupAnswer):
+            return found
+        return answers.pack([self._told(*found)], max_chars or self._max_chars)
+
+    def references_of(
+        self, name_path: str, path: str | None = None, *, max_chars: int | None = None
+    ) -> LookupAnswer:
+        found = self.named(name_path, path)
+        if isinstance(found, LookupAnswer):
+            return found
+        symbol, text = found
+        return self.references(symbol.path, *self._names.place(symbol, text), max_chars=max_chars)
+
+    def hover_of(
+        self, name_path: str, path: str | None = None, *, max_chars: int | None = None
+    ) -> LookupAnswer:
+        found = self.named(name_path, path)
+        if isinstance(found, LookupAnswer):
+            return found
+        symbol, text = found
+        return self.hover(symbol.path, *self._names.place(symbol, text), max_chars=max_chars)
+
+    def _told(self, symbol: Symbol, text: str) -> answers.Told:
+        return answers.told_symbol(symbol, text, *self._names.place(symbol, text))
+
+    # --- diagnostics -----------------------------------------------------------------------------
+
+    def diagnostics(self, path: PathLike, text: str | None = None) -> DiagnosticsAnswer:
+        """Everything that the servers say about this file: as on disk, or as `text` were in its place."""
+        file = self._asker.inside(path)
+        if file is None:
+            return DiagnosticsAnswer(Freshness.UNAVAILABLE, detail=f"{path} is outside the workspace")
+        with self._asker.lock:
+            content = text if text is not None else self._asker.sources.read(file)
+            if content is None:
+                return DiagnosticsAnswer(Freshness.UNAVAILABLE, detail=f"{path} is not a text file")
+            return self._asker.diagnose(file, {file: content})
+
+    def new_diagnostics(self, path: PathLike, text: str | None = None) -> DiagnosticsAnswer:
+        """What `text` (default: what is on disk) adds to the baseline's diagnostics of this file."""
+        return self.new_diagnostics_of({path: text})
+
+    def new_diagnostics_of(
+        self,
+        texts: Mapping[PathLike, str | None] | Mapping[str, str | None],
+        also: Sequence[PathLike] = (),
+    ) -> DiagnosticsAnswer:
+        """What these texts together add, in these files and in `also` (say, their importers)."""
+        with self._asker.lock:
+            overlay: dict[Path, str] = {}
+            for path, text in [*texts.items(), *((p, None) for p in also)]:
+                file = self._asker.inside(path)
+                content = self._asker.sources.read(file) if file is not None and text is None else text
+                if file is None or content is None:
+                    return DiagnosticsAnswer(
+                        Freshness.UNAVAILABLE, detail=f"{path} is not a text file inside"
+                    )
+                overlay[file] = content
+            return merge([self._new_in(file, overlay) for file in overlay])
+
+    def _new_in(self, file: Path, overlay: Mapping[Path, str]) -> DiagnosticsAnswer:
+        gone = [] if file in self._baselines else self._asker.sources.vanished()
+        baseline = self._baseline_of(file) if not gone else []
+        if isinstance(baseline, DiagnosticsAnswer):
+            return baseline
+        now = self._asker.diagnose(file, overlay)
+        new = answers.only_new(now.items, baseline)
+        if now.freshness is Freshness.FOUND and not new:
+            # Partly answered (see `combine`) and nothing new in that part: not the same as clean.
+            fresh = Freshness.CLEAN if not now.detail else Freshness.TIMED_OUT
+            return replace(now, freshness=fresh, items=())
+        if gone and new:
+            path = answers.shown_path(gone[0], self.root)
+            note = f"{path} is gone since the baseline, so old diagnostics may be among these"
+            return replace(now, items=new, detail="; ".join(p for p in (now.detail, note) if p))
+        return replace(now, items=new)
+
+    def _baseline_of(self, file: Path) -> list[Diagnostic] | DiagnosticsAnswer:
+        """Diagnostics of the file at the baseline, in a workspace at the baseline."""
+        if file not in self._baselines:
+            text = self._asker.sources.baseline(file)
+            if text is None:
+                return []
+            answer = self._asker.diagnose(file, self._asker.sources.differing() | {file: text})
+            if answer.freshness not in (Freshness.CLEAN, Freshness.FOUND) or answer.detail:
+                return replace(
+                    answer, items=(), freshness=unknown(answer), detail=f"baseline: {answer.detail}"
+                )
+            self._baselines[file] = list(answer.items)
+        return self._baselines[file]
+
+    def set_baseline(self) -> None:
+        """From now on, new means: not there at this moment."""
+        with self._asker.lock:
+            self._asker.sources.set_baseline()
+            self._baselines.clear()
+
+    def sync(self, paths: Iterable[PathLike] | None = None) -> None:
+        """Commands have changed these files or folders on disk (None: anything may have changed)."""
+        with self._asker.lock:
+            inside = [file for p in paths if (file := self._asker.inside(p))] if paths is not None else None
+            self._asker.sources.sync(inside)
+
+    def _places(
+        self,
+        method: str,
+        path: PathLike,
+        line: int,
+        column: int,
+        text: str | None,
+        max_chars: int | None,
+        tell: Callable[..., Any],
+    ) -> LookupAnswer:
+        found = self._asker.at(method, path, line, column, text)
+        if isinstance(found, LookupAnswer):
+            return found
+        overlay = {file: text} if text is not None and (file := self._asker.inside(path)) else {}
+        files: dict[str, _File] = {}
+        told, asked = {}, set[str]()
+        with self._asker.lock:
+            for place in answers.as_list(found.result):
+                if place.uri not in files:
+                    files[place.uri] = self._file_of(place.uri, overlay, asked)
+                spot = _spot(files[place.uri], place, found.codec)
+                # What is of the workspace comes first.
+                told[spot.path.startswith("/"), place.uri, spot.line, spot.column] = tell(spot)
+        ordered = [told[key] for key in sorted(told)]
+        return answers.noted(answers.pack(ordered, max_chars or self._max_chars), found.note)
+
+    def _spot_of(self, place: Any, codec: Any) -> answers.Spot:
+        """The place that a server means."""
+        return _spot(self._file_of(place.uri, {}, set()), place, codec)
+
+    def _file_of(self, uri: str, overlay: Mapping[Path, str], asked: set[str]) -> _File:
+        """`asked`: the files whose outline this answer has cost."""
+        file = path_of(uri)
+        held = overlay.get(file)
+        text = held if held is not None else self._asker.sources.read(file) or ""
+        shown = answers.shown_path(file, self.root)
+        known: Any = self._asker.outlines.known(file, shown, text)
+        if known is None and len(text) > FOREIGN and not file.is_relative_to(self.root):
+            known = []
+        if known is None and len(asked) < OUTLINED:
+            asked.add(uri)
+            known = self._asker.symbols(file, text)
+        return _File(shown, text, known if isinstance(known, list) else [])
+
+
+class _File(NamedTuple):
+    """A file that a server's answer names."""
+
+    shown: str
+    text: str
+    symbols: list[Symbol]
+    """None known: []."""
+
+
+def _spot(file: _File, place: Any, codec: Any) -> answers.Spot:
+    where = getattr(place, "range", None)
+    start = where.start if where else lsp.Position(0, 0)
+    line, column = start.line + 1, answers.to_column(file.text, start, codec)
+    return answers.Spot(file.shown, file.text, line, column, holder(file.symbols, line))
+
+
+def _text_answer(lines: Sequence[str], max_chars: int) -> LookupAnswer:
+    text, note = answers.pack_lines(lines, max_chars)
+    return LookupAnswer(Freshness.FOUND if text else Freshness.CLEAN, text=text, detail=note)
+
+
+@atexit.register
+def _close_all() -> None:
+    for intel in list(_open):
+        intel.close()

@@ -1,0 +1,1 @@
+"""One file for each language server, and the table that lists them."""

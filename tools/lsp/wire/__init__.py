@@ -1,0 +1,1 @@
+"""A language server's process and its protocol."""

@@ -1,0 +1,1 @@
+"""A repository's own tests: commands, runs and reports; `inside/` runs in the tested process."""

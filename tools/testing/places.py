@@ -1,0 +1,161 @@
+"""Where a test stands in the source, by the id that its runner's report gives it, in languages with braces.
+
+Comes in: an index and an id (`suite > test` of node, vitest and ctest, `DIRECTORY > TestName` of go, and of cargo
+`PROGRAM > mod::test`), perhaps lines that a failure named. Goes out: a `Definition` of the lines that the test takes,
+without its hooks. Not covered: titles that are computed; there the failing line alone leads to the test.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import PurePosixPath
+
+from tools.contract import Frame
+from tools.edits.files import to_lf
+from tools.index.files import CodeIndex
+from tools.languages.outline import outline
+from tools.languages.symbols import Definition
+from tools.languages.treesitter import is_braced, parse_tree
+
+_CALLS = {"test", "it", "describe", "suite", "context", "specify"}
+_HOOKS = {"beforeEach", "before", "beforeAll"}
+_TITLE = re.compile(r"^[\"'`](.*)[\"'`]$", re.DOTALL)
+_SCRIPT = {".ts", ".mts", ".cts", ".tsx", ".js", ".jsx", ".mjs", ".cjs"}
+
+
+@dataclass(frozen=True, slots=True)
+class TitledTest:
+    """A call of `test("title", …)` or of a suite around such."""
+
+    titles: tuple[str, ...]
+    """Of the suites around and its own."""
+    start_line: int
+    end_line: int
+    hooks: tuple[tuple[int, int], ...]
+    """Lines of what runs before it."""
+
+    __test__ = False
+
+
+def braced_test(
+    index: CodeIndex, test_id: str, frames: Iterable[Frame] = ()
+) -> tuple[str, Definition] | None:
+    """(path, the test's lines); None where it is not found."""
+    parts = test_id.split(" > ")
+    if len(parts) > 1 or not test_id.count("::"):
+        found = _titled(index, parts) or _function(index, parts)
+        if found is not None:
+            return found
+    for frame in frames:
+        if frame.path in index.files and is_braced(frame.path):
+            around = [
+                one for one in _around(index, frame.path) if one.start_line <= frame.line <= one.end_line
+            ]
+            if around and index.files[frame.path].is_test:
+                return frame.path, min(around, key=lambda one: one.end_line - one.start_line)
+    return None
+
+
+def _around(index: CodeIndex, path: str) -> Iterator[Definition]:
+    suffix = PurePosixPath(path).suffix
+    text = index.files[path].text
+    if suffix in _SCRIPT:
+        yield from (_definition(one) for one in titled_tests(suffix, text))
+    for one in outline(suffix, text):
+        if one.kind in ("function", "method"):
+            yield Definition(one.name_path, one.kind, one.start_line, one.end_line)
+
+
+def _definition(one: TitledTest) -> Definition:
+    return Definition(" > ".join(one.titles), "function", one.start_line, one.end_line)
+
+
+def _titled(index: CodeIndex, parts: list[str]) -> tuple[str, Definition] | None:
+    """By titles: vitest puts the file before them."""
+    for path, file in index.files.items():
+        suffix = PurePosixPath(path).suffix
+        if suffix not in _SCRIPT or parts[-1] not in file.text:
+            continue
+        wanted = tuple(parts[1:] if parts[0] == path else parts)
+        same = [one for one in titled_tests(suffix, file.text) if one.titles == wanted]
+        if same:
+            return path, _definition(same[0])
+    return None
+
+
+def _function(index: CodeIndex, parts: list[str]) -> tuple[str, Definition] | None:
+    """A function of Go, Rust or C++ that is the test, or a program whose name is its file's."""
+    name = parts[-1].partition("/")[0] if len(parts) > 1 else parts[0]
+    wanted = name.replace("::", ".")
+    for path, file in index.files.items():
+        suffix = PurePosixPath(path).suffix
+        if not is_braced(path) or suffix in _SCRIPT or wanted.rpartition(".")[2] not in file.text:
+            continue
+        if suffix == ".go" and len(parts) > 1 and PurePosixPath(path).parent != PurePosixPath(parts[0]):
+            continue
+        for one in outline(suffix, file.text):
+            if (one.test or file.is_test) and f".{one.plain}".endswith(f".{wanted}") and one.kind != "class":
+                return path, Definition(one.name_path, one.kind, one.start_line, one.end_line)
+    for path, file in index.files.items():
+        if is_braced(path) and file.is_test and PurePosixPath(path).stem == parts[-1]:
+            return path, Definition(parts[-1], "function", 1, file.text.count("\n") + 1)
+    return None
+
+
+def tests_within(path: str, text: str) -> tuple[str, ...]:
+    """Source of the tests in a file of code, as Rust has them, and of what is compiled for them alone."""
+    if PurePosixPath(path).suffix != ".rs":
+        return ()
+    lines = to_lf(text).split("\n")
+    tests = (one for one in outline(".rs", to_lf(text)) if one.test)
+    return tuple("\n".join(lines[one.start_line - 1 : one.end_line]) for one in tests)
+
+
+def hooks_of(index: CodeIndex, path: str, test: Definition) -> list[Definition]:
+    """What runs before a titled test."""
+    suffix = PurePosixPath(path).suffix
+    if suffix not in _SCRIPT:
+        return []
+    same = [one for one in titled_tests(suffix, index.files[path].text) if one.start_line == test.start_line]
+    return [Definition("before", "function", start, end) for one in same[:1] for start, end in one.hooks]
+
+
+@lru_cache(maxsize=256)
+def titled_tests(suffix: str, text: str) -> tuple[TitledTest, ...]:
+    """Tests and suites with a written title, outer ones first."""
+    parsed = parse_tree(suffix, text)
+    calls: list[tuple[int, int, str, str]] = []  # start, end, function, title
+    waiting = [parsed.root]
+    while waiting:
+        node = waiting.pop()
+        called = node.child_by_field_name("function") if node.type == "call_expression" else None
+        given = node.child_by_field_name("arguments") if called is not None else None
+        if called is not None and given is not None:
+            name = re.split(r"\W", parsed.text(called), maxsplit=1)[0]
+            first = _TITLE.match(parsed.text(given.named_children[0])) if given.named_children else None
+            if name in _HOOKS or (name in _CALLS and first):
+                title = re.sub(r"\\(.)", r"\1", first[1]) if first else ""
+                calls.append((node.start_point[0] + 1, node.end_point[0] + 1, name, title))
+        waiting += reversed(node.children)
+    suites = [call for call in calls if call[2] in _CALLS]
+    return tuple(_placed(call, suites, calls) for call in suites)
+
+
+def _placed(
+    call: tuple[int, int, str, str],
+    suites: list[tuple[int, int, str, str]],
+    calls: list[tuple[int, int, str, str]],
+) -> TitledTest:
+    start, end, _, title = call
+    around = [s for s in suites if s is not call and s[0] <= start and end <= s[1]]
+    hooks = [
+        (c[0], c[1])
+        for c in calls
+        if c[2] in _HOOKS
+        and not (start <= c[0] <= end)
+        and all(s in around for s in suites if s[0] <= c[0] <= s[1])
+    ]
+    return TitledTest((*(s[3] for s in around), title), start, end, tuple(hooks))
