@@ -16,12 +16,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from agent.baseline import Baseline, check_timeout
 from agent.contract import WITH_CHANGE, AgentFault, Hop, Limits, Outcome, Ruling, Task
 from agent.events import (
     ForksFound,
+    LoggedPlace,
     PlacesRanked,
     RunEnded,
     RunLog,
@@ -163,7 +164,7 @@ class Run:
         )  # fmt: skip
         return ranked_places(suspects)
 
-    def _recorded_suspects(self, places: list[dict[str, Any]]) -> list[Suspect]:
+    def _recorded_suspects(self, places: list[LoggedPlace]) -> list[Suspect]:
         found = []
         for place in places:
             text = read_text(self.base.root / place["path"])

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from models.contract import ModelFault
-from models.paths import models_dir
+from models.paths import models_dir, names_folder, user_path
 from models.weights import check_against_record, check_weights, folder_revision, read_record, verify_hashes
 
 if TYPE_CHECKING:
@@ -188,18 +188,27 @@ def is_catalogue_name(name: str) -> bool:
 def resolve_model(name_or_folder: str | Path) -> ResolvedModel:
     """Checked weights for a catalogue name or a transformers folder. Cheap: reads headers, not tensors.
 
+    Args:
+        name_or_folder: as text, a folder begins with `./`, `../`, `/` or `~`.
+
     Raises:
         ModelFault: unknown name, not pulled, damaged, not safetensors, no tokenizer.
     """
     text = str(name_or_folder)
     if isinstance(name_or_folder, str) and is_catalogue_name(text):
         return _resolve_pulled(find_card(text))
-    folder = Path(text).expanduser()
-    if folder.is_dir():
+    folder = user_path(text)
+    meant = isinstance(name_or_folder, Path) or names_folder(text)
+    if not meant and folder.is_dir():
+        raise NoSuchModel(
+            f"There is no model {text!r} in the catalogue; there is a folder of that name here.",
+            fix=f"Write ./{text} if you mean the folder.",
+        )
+    if meant and folder.is_dir():
         folder = folder.resolve()
         check_weights(folder)
         return ResolvedModel(folder.name, folder, folder_revision(folder), None)
-    if isinstance(name_or_folder, Path) or "/" in text:
+    if meant or "/" in text:
         raise NoSuchModel(
             f"There is no model folder {text}.", fix="Check the path, or see `agent models list`."
         )

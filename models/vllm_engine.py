@@ -34,6 +34,7 @@ from models.contract import (
     OnTokens,
     Request,
 )
+from models.endpoints import endpoint_of_url
 from models.openai_wire import (
     Emit,
     Sample,
@@ -132,7 +133,9 @@ def _attach(url: str, adapter: str | Path | None) -> VllmEngine:
             f"{server.base_url} is no vLLM server (its model has no max_model_len).",
             fix="Take the hosted engine for other OpenAI-compatible servers.",
         )
-    return VllmEngine(server, identity, lora=lora)
+    engine = VllmEngine(server, identity, lora=lora)
+    engine.endpoint = endpoint_of_url(server.base_url)
+    return engine
 
 
 def _start(
