@@ -24,7 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from models.adapter_history import History
 from models.contract import Decoding, ModelFault
-from models.paths import adapters_dir, names_folder, user_path
+from models.paths import adapters_dir, is_folder, names_folder, user_path
 from models.weights import FileRecord, hash_file, read_header
 
 WEIGHTS, CONFIG, MANIFEST = "adapter_model.safetensors", "adapter_config.json", "manifest.json"
@@ -420,7 +420,7 @@ def resolve_adapter(
 
 
 def _from_folder(base: str, folder: Path) -> AdapterRef:
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise ModelFault(
             f"{str(folder)!r} is neither an adapter version of {base} nor a folder.",
             fix="Use `current`, `none`, a version from `selfdistill status`, or a folder.",

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from models.contract import ModelFault
-from models.paths import models_dir, names_folder, user_path
+from models.paths import is_folder, models_dir, names_folder, user_path
 from models.weights import check_against_record, check_weights, folder_revision, read_record, verify_hashes
 
 if TYPE_CHECKING:
@@ -199,12 +199,12 @@ def resolve_model(name_or_folder: str | Path) -> ResolvedModel:
         return _resolve_pulled(find_card(text))
     folder = user_path(text)
     meant = isinstance(name_or_folder, Path) or names_folder(text)
-    if not meant and folder.is_dir():
+    if not meant and is_folder(folder):
         raise NoSuchModel(
             f"There is no model {text!r} in the catalogue; there is a folder of that name here.",
             fix=f"Write ./{text} if you mean the folder.",
         )
-    if meant and folder.is_dir():
+    if meant and is_folder(folder):
         folder = folder.resolve()
         check_weights(folder)
         return ResolvedModel(folder.name, folder, folder_revision(folder), None)

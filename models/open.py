@@ -71,7 +71,9 @@ def _refuse_ambiguous(model: str) -> None:
         ModelFault: the id of a provider's model is also a folder here: a repository could be the one that put it there,
             and the user could mean the folder, so that code would leave the machine by mistake.
     """
-    if "://" not in model and Path(model).is_dir():
+    from models.paths import is_folder
+
+    if "://" not in model and is_folder(Path(model)):
         raise ModelFault(
             f"{model!r} names a provider's model, and there is a folder of that name here",
             fix=f"write ./{model} for the folder, or add --engine hosted for the provider",

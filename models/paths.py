@@ -80,3 +80,11 @@ def user_path(text: str) -> Path:
         return Path(text).expanduser()
     except RuntimeError:  # no such user
         return Path(text)
+
+
+def is_folder(path: Path) -> bool:
+    """Whether there is such a folder; of a name that no file system takes, False."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False

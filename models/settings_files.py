@@ -21,7 +21,7 @@ from sandbox.reading import MEGABYTE, Unreadable, parse_toml, read_regular
 
 SECTIONS = ("agent", "evals", "models", "sandbox", "selfdistill", "tools")
 """Sections that a settings file may have: the rooms."""
-_MOST_BYTES = 4 * MEGABYTE
+_MOST_BYTES = MEGABYTE
 
 
 class BadSettings(ModelFault):

@@ -18,6 +18,7 @@ from typing import Any
 
 MEGABYTE = 1 << 20
 _READ_AT_ONCE = 1 << 20
+_MOST_DOTS = 1000
 
 
 class Unreadable(ValueError):
@@ -80,8 +81,11 @@ def parse_toml(data: bytes) -> dict[str, Any]:
     """Return the tables of a TOML text.
 
     Raises:
-        Unreadable: it is no UTF-8 or no TOML, or is nested too deeply.
+        Unreadable: it is no UTF-8 or no TOML, is nested too deeply, or would take long: the parser's time grows with
+            the square of a key's parts.
     """
+    if max(line.count(b".") for line in data.split(b"\n")) > _MOST_DOTS:
+        raise Unreadable(f"it has a line with more than {_MOST_DOTS} dots")
     try:
         return tomllib.loads(data.decode("utf-8"))
     except (ValueError, RecursionError) as error:
