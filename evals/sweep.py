@@ -26,7 +26,7 @@ from evals.prompts import Preset, preset_for
 from evals.run import EvalResult, PassAtK, Progress, pass_at, run_eval
 from evals.sets import split
 from evals.stats import holm, pass_at_k
-from evals.store import runs_dir, write_atomically
+from evals.store import results_dir, write_atomically
 from models.console import INFRASTRUCTURE
 from models.contract import Engine, ModelIdentity
 from sandbox import BackendName
@@ -186,7 +186,7 @@ def run_sweep(
 
 
 def sweeps_dir() -> Path:
-    return runs_dir().parent / "sweeps"
+    return results_dir("sweeps")
 
 
 def parts(problem_set: ProblemSet, plan: Plan) -> tuple[ProblemSet | None, ProblemSet]:
