@@ -10,9 +10,12 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Callable
 from pathlib import Path
 
+from models.catalogue import ResolvedModel
 from models.paths import data_dir
+from selfdistill.choice import Choice
 from selfdistill.contract import EXIT_INFRASTRUCTURE, Recipe, RoundFault
 from selfdistill.gate import Verdict
 from selfdistill.show import Show
@@ -25,12 +28,20 @@ def rounds_dir() -> Path:
     return data_dir() / "rounds"
 
 
-def begin(recipe: Recipe, *, root: Path, seed: int | None, show: Show) -> RoundDir:
+def begin(
+    recipe: Recipe,
+    *,
+    root: Path,
+    seed: int | None,
+    show: Show,
+    ready: Callable[[Recipe], None] = lambda _recipe: None,
+) -> RoundDir:
     """The unfinished round of this recipe if there is one, else a new one.
 
     Args:
         seed: what the user asked for; None gives each new round of a recipe a seed of its own, so that it
             draws fresh samples.
+        ready: called with the recipe of a new round before its folder is made; raises where something is missing.
     """
     found = unfinished(root, recipe, any_seed=seed is None)
     if found is not None:
@@ -38,9 +49,32 @@ def begin(recipe: Recipe, *, root: Path, seed: int | None, show: Show) -> RoundD
         return found
     if seed is None:
         recipe = recipe.model_copy(update={"seed": _past_rounds(root, recipe)})
+    ready(recipe)
     made = RoundDir.create(root, recipe)
     show.say(f"new round {made.id}")
     return made
+
+
+def open_work(
+    recipe: Recipe, base: ResolvedModel, *, held: RoundDir | None, seed: int | None, show: Show, cwd: Path
+) -> Work:
+    """The round that is to run: the one that the user named, an unfinished one, or a new one, for which everything that
+    it needs is there.
+
+    Raises:
+        RoundFault, EvalFault, SandboxFault: something is missing; no round was made.
+    """
+    from selfdistill.preflight import check
+
+    choices: list[Choice] = []
+
+    def ready(whole: Recipe) -> None:
+        choices.append(check(whole, root=rounds_dir(), cwd=cwd))
+
+    made = held or begin(recipe, root=rounds_dir(), seed=seed, show=show, ready=ready)
+    return Work(
+        dir=made, recipe=made.recipe, base=base, show=show, cwd=cwd, choice=choices[0] if choices else None
+    )
 
 
 def _past_rounds(root: Path, recipe: Recipe) -> int:

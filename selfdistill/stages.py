@@ -18,8 +18,8 @@ from models import open_engine
 from models.adapters import AdapterManifest, AdapterRegistry, AdapterState
 from models.catalogue import ResolvedModel
 from models.contract import Engine, Request
-from selfdistill import prompts as prompt_pool
 from selfdistill.arms import ARMS
+from selfdistill.choice import Choice, choose_prompts
 from selfdistill.contract import EXIT_INFRASTRUCTURE, Prompt, Recipe, RoundFault
 from selfdistill.dataset import Example, build, step_tokens
 from selfdistill.gate import Verdict, decide
@@ -39,6 +39,8 @@ class Work:
     show: Show
     cwd: Path
     """Where `runs` without a repo looks."""
+    choice: Choice | None = None
+    """The prompts, where they were chosen before the round began."""
 
     def path(self, name: str) -> Path:
         return self.dir.path / name
@@ -56,15 +58,11 @@ class Stage:
 
 def take_prompts(work: Work) -> Json:
     """Freeze the prompts and the gate's problems, and prove them disjoint."""
-    recipe = work.recipe
-    gate = prompt_pool.gate_problems(recipe.gate_set, recipe.gate_limit, seed=recipe.seed)
-    chosen = prompt_pool.collect(recipe.prompts, recipe.limit, seed=recipe.seed, cwd=work.cwd, gate=gate)
-    prompt_pool.refuse_overlap(chosen, gate)
-    if ARMS[recipe.arm].tests_needed and not all(prompt.problem_id for prompt in chosen):
-        raise RoundFault(
-            f"arm {recipe.arm} needs tests, and prompts from past runs have none",
-            fix="name problem sets only, for example --prompts humaneval",
-        )
+    held = work.choice
+    choice = (
+        held if held is not None and held.recipe == work.recipe else choose_prompts(work.recipe, work.cwd)
+    )
+    chosen, gate = choice.prompts, choice.gate
     write_lines(work.path("prompts.jsonl"), chosen)
     ids = [problem.question_id for problem in gate.problems]
     write_atomic(work.path("gate_problems.json"), json.dumps({"version": gate.version, "ids": ids}) + "\n")
