@@ -24,6 +24,7 @@ from typing import Any
 from evals.contract import EvalFault, Problem, ProblemSet
 from evals.errata import known_errata
 from evals.records import EXTRA_FIELDS, problem_from_record
+from sandbox.reading import parse_json
 
 DATA_VARIABLE = "FORKLOCK_DATA"
 _SUFFIXES = (".jsonl", ".jsonl.gz")
@@ -168,7 +169,7 @@ def read_sidecar(path: Path) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for number, line in read_lines(path):
         try:
-            record = json.loads(line)
+            record = parse_json(line)
             name = str(record.pop("question_id"))
             if unknown := record.keys() - set(EXTRA_FIELDS):
                 raise ValueError(f"unknown field {sorted(unknown)[0]!r}; there are {', '.join(EXTRA_FIELDS)}")

@@ -30,6 +30,7 @@ from evals.store import results_dir, write_atomically
 from models.console import INFRASTRUCTURE
 from models.contract import Engine, ModelIdentity
 from sandbox import BackendName
+from sandbox.reading import parse_json
 
 SPLIT = "development"
 """Name of the split: the one of self-distillation's gate, so what is test here was never tuned on there."""
@@ -247,7 +248,7 @@ def open_test(sweeps: Path, sweep_id: str, engine: Engine, held_out: ProblemSet,
     if ledger.exists():
         for line in ledger.read_text(encoding="utf-8").splitlines():
             try:
-                row = json.loads(line)
+                row = parse_json(line)
             except ValueError:
                 continue  # torn by a kill
             if isinstance(row, dict) and row.get("test") == key:

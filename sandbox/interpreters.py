@@ -14,13 +14,13 @@ import glob
 import os
 import shutil
 import sys
-import tomllib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from sandbox.baseline import environment_names
 from sandbox.contract import Policy
+from sandbox.reading import MEGABYTE, parse_toml, read_regular
 
 _SYSTEM = (Path("/usr"), Path("/bin"), Path("/lib"))
 """Visible in every sandbox without being granted."""
@@ -63,7 +63,7 @@ def _rust_toolchain(root: Path) -> Path | None:
 
 def _toml(file: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(file.read_text("utf-8"))
+        return parse_toml(read_regular(file.resolve(), most_bytes=MEGABYTE))
     except (OSError, ValueError):
         return {}
 

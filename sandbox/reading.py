@@ -61,15 +61,21 @@ def _read_all(descriptor: int, path: Path, most_bytes: int) -> bytes:
     return b"".join(parts)
 
 
-def parse_json(text: str | bytes) -> Any:
+def parse_json(text: str | bytes, *, finite: bool = True) -> Any:
     """Return the value of a JSON text.
+
+    Args:
+        finite: refuse NaN and infinities, which Python writes and JSON does not have.
 
     Raises:
         Unreadable: it is no JSON, is nested too deeply, or holds a number that is not finite or half a surrogate pair.
     """
     try:
         words = text.decode("utf-8") if isinstance(text, bytes) else text
-        value = json.loads(words, parse_constant=_refuse_constant, parse_float=_finite)
+        if finite:
+            value = json.loads(words, parse_constant=_refuse_constant, parse_float=_finite)
+        else:
+            value = json.loads(words)
         if "\\ud" in words or "\\uD" in words:
             json.dumps(value, ensure_ascii=False).encode("utf-8")  # a lone surrogate has no UTF-8
     except (ValueError, RecursionError) as error:

@@ -19,7 +19,7 @@ from selfdistill.choice import Choice
 from selfdistill.contract import EXIT_INFRASTRUCTURE, Recipe, RoundFault
 from selfdistill.gate import Verdict
 from selfdistill.show import Show
-from selfdistill.stages import CHAIN, Stage, Work
+from selfdistill.stages import CHAIN, Stage, Work, read_verdict
 from selfdistill.store import RoundDir, StageRecord, list_rounds, unfinished, write_atomic
 
 
@@ -104,7 +104,9 @@ def run_round(work: Work) -> Verdict:
         else:
             record = _run_stage(stage, work, inputs)
         before = _digest(before, *(f"{name}={digest}" for name, digest in sorted(record.outputs.items())))
-    return Verdict.model_validate_json((work.dir.path / "verdict.json").read_text(encoding="utf-8"))
+    verdict = read_verdict(work.dir)
+    assert verdict is not None, "the gate ran"
+    return verdict
 
 
 def _run_stage(stage: Stage, work: Work, inputs: str) -> StageRecord:
@@ -131,7 +133,7 @@ def _drop_stale(stage: Stage, round_dir: RoundDir, inputs: str) -> None:
     """Keep a stage's half-done work only if it was made from the same inputs, and never beside a finished
     record whose outputs turned out damaged."""
     marker = round_dir.path / f".{stage.name}.inputs"
-    same = marker.exists() and marker.read_text(encoding="utf-8") == inputs
+    same = marker.is_file() and marker.read_bytes() == inputs.encode()
     if not same or round_dir.record(stage.name) is not None:
         round_dir.discard(f"{stage.name}.json", *stage.outputs, *stage.scratch, *stage.kept)
     write_atomic(marker, inputs)

@@ -12,12 +12,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from evals.contract import ProblemSet
 from evals.sets import load_set
 from models import open_engine
 from models.adapters import AdapterManifest, AdapterRegistry, AdapterState
 from models.catalogue import ResolvedModel
 from models.contract import Engine, Request
+from sandbox.reading import parse_json
 from selfdistill.arms import ARMS
 from selfdistill.choice import Choice, choose_prompts
 from selfdistill.contract import EXIT_INFRASTRUCTURE, Prompt, Recipe, RoundFault
@@ -104,7 +107,7 @@ def make_dataset(work: Work) -> Json:
     """Filter by the arm, mask the prompts."""
     recipe = work.recipe
     rows = [SampleRow.model_validate(row) for row in read_lines(work.path("samples.jsonl"))]
-    facts = json.loads(work.path("base.json").read_text(encoding="utf-8"))
+    facts = parse_json(work.path("base.json").read_bytes())
 
     def passed(pairs: Sequence[tuple[Prompt, SampleRow]]) -> list[bool]:
         with work.show.meter("judging", len(pairs)) as meter:
@@ -224,7 +227,7 @@ def gate_set(work: Work) -> ProblemSet:
     Raises:
         RoundFault: the set changed under the round.
     """
-    frozen = json.loads(work.path("gate_problems.json").read_text(encoding="utf-8"))
+    frozen = parse_json(work.path("gate_problems.json").read_bytes())
     whole = load_set(work.recipe.gate_set)
     if whole.version != frozen["version"]:
         raise RoundFault(
@@ -241,7 +244,13 @@ def read_prompts(work: Work) -> list[Prompt]:
 
 def read_verdict(round_dir: RoundDir) -> Verdict | None:
     path = round_dir.path / "verdict.json"
-    return Verdict.model_validate_json(path.read_text(encoding="utf-8")) if path.exists() else None
+    try:
+        return Verdict.model_validate_json(path.read_bytes()) if path.exists() else None
+    except (OSError, ValidationError) as error:
+        raise RoundFault(
+            f"round {round_dir.id}: verdict.json is damaged",
+            fix=f"`selfdistill refresh --resume {round_dir.id}` runs the gate again",
+        ) from error
 
 
 def _tokenizer(engine: Engine) -> Any:
