@@ -140,7 +140,7 @@ def _read_task(task: str) -> str:
     if task.startswith("@"):
         try:
             task = Path(task[1:]).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
+        except (OSError, ValueError) as error:
             raise AgentFault(f"cannot read the task from {task[1:]}: {error}") from error
     if not task.strip():
         raise AgentFault("no task was given", fix='say what is wrong: agent solve "…" --test "…"')
@@ -162,10 +162,12 @@ def _require_test(test: str, root: Path) -> str:
 
 
 def _open_engine(settings: ModelSettings, console: Console) -> Any:
+    from rich.text import Text
+
     from models import open_engine
 
     wanted = None if settings.adapter in (None, "none") else settings.adapter
-    with console.status(f"loading {settings.model}"):
+    with console.status(Text(f"loading {settings.model}")):
         opened = open_engine(settings.model, engine=settings.engine, adapter=wanted)
     console.print(f"model     {opened.identity}  ({opened.identity.engine})", highlight=False)
     return opened

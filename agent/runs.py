@@ -21,7 +21,7 @@ from pathlib import Path
 
 from agent.contract import AgentFault
 from agent.events import CandidateRuled, LogFault, RunEnded, RunLog, RunStarted
-from models.paths import HOME_VARIABLE, lies_in_repository, state_dir
+from models.paths import HOME_VARIABLE, lies_in_repository, state_dir, user_path
 from sandbox.reading import Unreadable, read_regular
 
 RUN_ID = re.compile(r"[0-9]{8}-[0-9]{6}(-[0-9a-f]{6})?", re.ASCII)
@@ -39,7 +39,7 @@ def repo_key(root: Path) -> str:
 
 def top_of(folder: Path) -> Path:
     """The work tree that a folder lies in; the folder itself where it lies in none. Runs no git."""
-    whole = folder.expanduser().resolve()
+    whole = user_path(str(folder)).resolve()
     return next((place for place in (whole, *whole.parents) if os.path.lexists(place / ".git")), whole)
 
 
@@ -150,7 +150,7 @@ def adopt(root: Path, source: Path) -> list[str]:
     places = [source, source / "runs", source / ".forklock" / "runs"]
     found = [source] if RUN_ID.fullmatch(source.absolute().name) else []
     for place in places if not found else []:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ValueError):
             found += sorted(entry for entry in place.iterdir() if RUN_ID.fullmatch(entry.name))
     if not found:
         raise AgentFault(

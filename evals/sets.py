@@ -24,6 +24,7 @@ from typing import Any
 from evals.contract import EvalFault, Problem, ProblemSet
 from evals.errata import known_errata
 from evals.records import EXTRA_FIELDS, problem_from_record
+from models.paths import user_path
 from sandbox.reading import parse_json
 
 DATA_VARIABLE = "FORKLOCK_DATA"
@@ -229,7 +230,7 @@ def _is_gzipped(path: Path) -> bool:
 def _locate(name: str, data: Path | None) -> tuple[str, Path]:
     if name.lower() == "humaneval":
         return "humaneval", _humaneval_path()
-    path = Path(name).expanduser()
+    path = user_path(name)
     if path.is_file():
         return _stem(path), path
     found = [file for file in _files(data) if file.name.lower().startswith(name.lower())]

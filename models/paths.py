@@ -17,7 +17,7 @@ HOME_VARIABLE = "FORKLOCK_HOME"
 
 def _home() -> Path | None:
     home = os.environ.get(HOME_VARIABLE, "").strip()
-    return Path(home).expanduser().absolute() if home else None
+    return user_path(home).absolute() if home else None
 
 
 def data_dir() -> Path:
@@ -65,7 +65,7 @@ def lies_in_repository(path: Path, top: Path) -> bool:
     A repository that holds the whole home folder is the user's own.
     """
     root = top.resolve()
-    return path.resolve().is_relative_to(root) and not Path("~").expanduser().resolve().is_relative_to(root)
+    return path.resolve().is_relative_to(root) and not user_path("~").resolve().is_relative_to(root)
 
 
 def names_folder(text: str) -> bool:

@@ -72,10 +72,7 @@ def parse_json(text: str | bytes, *, finite: bool = True) -> Any:
     """
     try:
         words = text.decode("utf-8") if isinstance(text, bytes) else text
-        if finite:
-            value = json.loads(words, parse_constant=_refuse_constant, parse_float=_finite)
-        else:
-            value = json.loads(words)
+        value = (_STRICT if finite else _LAX).decode(words)
         if "\\ud" in words or "\\uD" in words:
             json.dumps(value, ensure_ascii=False).encode("utf-8")  # a lone surrogate has no UTF-8
     except (ValueError, RecursionError) as error:
@@ -111,3 +108,7 @@ def _finite(text: str) -> float:
     if not math.isfinite(value):
         raise ValueError(f"{text[:40]} is too large a number")
     return value
+
+
+_STRICT = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite)
+_LAX = json.JSONDecoder()

@@ -23,6 +23,7 @@ from evals.contract import Problem, ProblemSet
 from evals.prompts import Preset, default_preset, request_for
 from evals.sets import load_set, split
 from models.contract import Message, Request
+from models.paths import user_path
 from selfdistill.contract import Prompt, RoundFault
 
 PROMPTS_SHARE = 0.5
@@ -73,7 +74,7 @@ def gate_problems(name: str, limit: int, *, seed: int) -> ProblemSet:
 
 def _source(name: str, cwd: Path, *, optional: bool) -> list[Prompt]:
     if name == "runs" or name.startswith("runs:"):
-        repo = Path(name.partition(":")[2] or cwd).expanduser()
+        repo = user_path(name.partition(":")[2] or str(cwd))
         found = run_prompts(repo)
         if not found and not optional:
             raise RoundFault(

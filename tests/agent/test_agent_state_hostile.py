@@ -358,6 +358,18 @@ def test_a_run_goes_on_at_the_server_it_began_with_or_stops(repo: Path, tried: C
 
 
 @pytest.mark.hostile("state")
+def test_a_run_of_a_local_server_that_is_gone_goes_to_no_provider(repo: Path) -> None:
+    name = "20260101-000000-abcdef"
+    write_log(new_run(repo, name), started(repo, name))
+    keys = {"OPENAI_API_KEY": "k", "ANTHROPIC_API_KEY": "k"}
+    done = agent("solve", "--resume", "last", cwd=repo, **keys)
+    assert done.returncode in (2, 3) and "127.0.0.1:9" in done.stderr, done.stderr
+    other = agent("solve", "--resume", "last", "--model", "openai/gpt-4o", cwd=repo, **keys)
+    assert other.returncode == 2 and "began with" in other.stderr, other.stderr
+    assert [event.type for event in RunLog(find(repo, name).folder).read().events] == ["run_started"]
+
+
+@pytest.mark.hostile("state")
 @pytest.mark.parametrize(
     ("provider", "variable"),
     [
