@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from agent.log.events import RunLog
     from agent.session import Prepared
+    from models.settings import ModelSettings
 
 app = typer.Typer(
     name="agent",
@@ -87,9 +88,12 @@ def solve(
     from rich.console import Console
 
     from agent.contract import WITH_CHANGE
+    from agent.log.runs import require_own
+    from agent.log.source import recorded_source, require_same, source_of
     from agent.repo import inspect_repo
     from agent.session import find_run, prepare, reopen
     from agent.settings import AgentSettings
+    from models.settings import ModelSettings
 
     console = Console(stderr=json_output)
     state = inspect_repo(repo)
@@ -99,22 +103,25 @@ def solve(
         "sandbox": sandbox, "regression": regression, "diagnostics": diagnostics,
     }  # fmt: skip
     settings = AgentSettings.load(state.root, **flags)
-    _refuse_from_file(settings, "sandbox", settings.sandbox == "host", "isolates nothing")
     lock = None
     if resume is not None:
         log = find_run(state.root, resume)
+        first = require_own(log, state.root)
         lock = _hold(log)
-        model, adapter, engine = _recorded_model(log, model, adapter, engine)
+        began = recorded_source(first)
+        model, adapter, engine = model or began.model, adapter or began.adapter, engine or began.engine
     else:
         task = _read_task(task)
         test = _require_test(test, state.root)
-    with _open_engine(state.root, model, engine, adapter, console) as opened:
+    models = ModelSettings.load(state.root, model=model, engine=engine, adapter=adapter)
+    with _open_engine(models, console) as opened:
         if resume is not None:
+            require_same(first, opened)
             prepared = reopen(log, state)
         else:
             prepared = prepare(
                 task, state, test, settings, opened.identity, allow_dirty=allow_dirty, preset=_preset(opened),
-                verified=not unverified,
+                verified=not unverified, source=source_of(models.model, models.engine, opened),
             )  # fmt: skip
             lock = _hold(prepared.log)
         try:
@@ -133,7 +140,7 @@ def _read_task(task: str) -> str:
     if task.startswith("@"):
         try:
             task = Path(task[1:]).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
+        except (OSError, ValueError) as error:
             raise AgentFault(f"cannot read the task from {task[1:]}: {error}") from error
     if not task.strip():
         raise AgentFault("no task was given", fix='say what is wrong: agent solve "…" --test "…"')
@@ -154,53 +161,16 @@ def _require_test(test: str, root: Path) -> str:
     return found
 
 
-def _recorded_model(
-    log: RunLog, model: str | None, adapter: str | None, engine: str | None
-) -> tuple[str, str, str]:
-    """The model that a run began with, unless the user names another."""
-    from agent.log.events import RunStarted
-    from models.contract import ModelIdentity
+def _open_engine(settings: ModelSettings, console: Console) -> Any:
+    from rich.text import Text
 
-    first = log.read().events[0]
-    assert isinstance(first, RunStarted)
-    identity = ModelIdentity.model_validate_json(first.model)
-    version = identity.adapter.rsplit("/", 1)[-1] if identity.adapter else "none"
-    return model or identity.name, adapter or version, engine or identity.engine
-
-
-def _open_engine(
-    root: Path, model: str | None, engine: str | None, adapter: str | None, console: Console
-) -> Any:
     from models import open_engine
-    from models.open import is_local
-    from models.settings import ModelSettings
 
-    settings = ModelSettings.load(root, model=model, engine=engine, adapter=adapter)
-    _refuse_from_file(
-        settings, "model", not is_local(settings.model), "sends this repository's code elsewhere"
-    )
     wanted = None if settings.adapter in (None, "none") else settings.adapter
-    with console.status(f"loading {settings.model}"):
+    with console.status(Text(f"loading {settings.model}")):
         opened = open_engine(settings.model, engine=settings.engine, adapter=wanted)
     console.print(f"model     {opened.identity}  ({opened.identity.engine})", highlight=False)
     return opened
-
-
-def _refuse_from_file(settings: Any, key: str, risky: bool, why: str) -> None:
-    """A repository's own settings file is hostile input: it may not choose what needs the user's word.
-
-    Raises:
-        AgentFault: the risky value came from a file.
-    """
-    from agent.contract import AgentFault
-
-    origin = settings.origins()[key]
-    if risky and origin.kind == "file":
-        value = getattr(settings, key)
-        raise AgentFault(
-            f"{origin.where} asks for {key} {value!r}, which {why}",
-            fix=f"say so yourself if you want it: --{key} {value}",
-        )
 
 
 def _preset(engine: Any) -> str:
@@ -245,12 +215,14 @@ def _finish(log: RunLog, console: Console, *, in_place: bool, root: Path, json_o
 
     from agent.contract import WITH_CHANGE
     from agent.log.events import RunEnded
+    from agent.log.runs import require_tested
     from agent.log.view import print_end, summary
 
     events = log.read().events
     end = next(event for event in reversed(events) if isinstance(event, RunEnded))
     print_end(console, log, end)
     if in_place and end.outcome in WITH_CHANGE:
+        require_tested(log, end)
         _apply(log, root, console)
     if json_output:
         whole = {"run_id": log.folder.name, **summary(events), "diff": log.text(end.diff)}
@@ -258,35 +230,39 @@ def _finish(log: RunLog, console: Console, *, in_place: bool, root: Path, json_o
 
 
 @app.command()
-def runs(repo: RepoOption = Path()) -> None:
+def runs(
+    repo: RepoOption = Path(),
+    adopt: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(
+            help="Copy runs in from a folder, such as the `.forklock` of an earlier version, to look at."
+        ),
+    ] = None,
+) -> None:
     """List the runs of a repository, newest first."""
     from rich.console import Console
     from rich.table import Table
 
-    from agent.log.events import LogFault, RunStarted, iter_runs
-    from agent.log.view import summary
+    from agent.log import runs as stored
+    from agent.log.view import run_row
     from agent.repo import inspect_repo
 
-    table = Table("run", "outcome", "steps", "seconds", "tokens", "task")
-    for log in iter_runs(inspect_repo(repo).root):
-        try:
-            events = log.read().events
-        except LogFault as fault:
-            table.add_row(log.folder.name, "damaged", "", "", "", fault.message)
-            continue
-        facts = summary(events)
-        first = events[0] if events else None
-        task = log.text(first.task).strip().splitlines()[0][:60] if isinstance(first, RunStarted) else ""
-        tokens = facts["tokens"]["prompt"] + facts["tokens"]["completion"]
-        table.add_row(
-            log.folder.name,
-            facts["outcome"],
-            str(facts["steps"]),
-            str(facts["seconds"] or ""),
-            str(tokens or ""),
-            task,
+    root = inspect_repo(repo).root
+    console = Console()
+    if adopt is not None:
+        ids = stored.adopt(root, adopt)
+        console.print(
+            f"adopted {len(ids)} runs, to be looked at and practised on: {', '.join(ids) or 'all were here'}"
         )
-    Console().print(table if table.row_count else "no runs yet; start one with `agent solve`")
+    table = Table("run", "outcome", "steps", "seconds", "tokens", "task")
+    for log in stored.iter_runs(root):
+        table.add_row(*run_row(log))
+    console.print(table if table.row_count else "no runs yet; start one with `agent solve`")
+    if adopt is None and (left := stored.left_in_repo(root)):
+        console.print(
+            f"{left} runs lie in {root / '.forklock'}, which is not read; `agent runs --adopt` copies them in",
+            highlight=False,
+        )
 
 
 @app.command()
@@ -334,18 +310,23 @@ def show(
 def apply(
     run: Annotated[str, typer.Argument(help="Id of the run, its beginning, or `last`.")] = "last",
     repo: RepoOption = Path(),
-    force: Annotated[bool, typer.Option(help="Apply the diff of a run that did not solve its task.")] = False,
+    force: Annotated[
+        bool, typer.Option(help="Apply the diff of a run that did not solve its task, or was adopted.")
+    ] = False,
 ) -> None:
     """Apply a run's diff to your tree, all or nothing."""
     from rich.console import Console
 
     from agent.contract import WITH_CHANGE, AgentFault
     from agent.log.events import RunEnded
+    from agent.log.runs import require_own, require_tested
     from agent.repo import inspect_repo
     from agent.session import find_run
 
     root = inspect_repo(repo).root
     log = find_run(root, run)
+    if not (force and log.adopted):
+        require_own(log, root)
     end = next((event for event in log.read().events if isinstance(event, RunEnded)), None)
     if end is None:
         raise AgentFault(
@@ -356,6 +337,8 @@ def apply(
             f"run {log.folder.name} ended {end.outcome}: its diff is no solution",
             fix="look at it with `agent show --diff`, and apply it with --force if you want it all the same",
         )
+    if not force:
+        require_tested(log, end)
     _apply(log, root, Console())
 
 
@@ -398,7 +381,6 @@ def mcp(
 
     root = inspect_repo(repo).root
     settings = AgentSettings.load(root, sandbox=sandbox)
-    _refuse_from_file(settings, "sandbox", settings.sandbox == "host", "isolates nothing")
     try:
         from agent.mcp.server import serve
     except ImportError as error:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from agent.asking.lanes import LaneMaker, read_text
 from agent.asking.places import RankedPlace, ranked_places
@@ -25,7 +25,7 @@ from agent.contract import WITH_CHANGE, AgentFault, Hop, Limits, Outcome, Ruling
 from agent.judging.baseline import Baseline, check_timeout
 from agent.judging.hops import Check, Gauntlet
 from agent.judging.wide import BudgetReached, Candidate, Lane, Spend, WideStep
-from agent.log.events import ForksFound, PlacesRanked, RunEnded, RunLog, StepEnded
+from agent.log.events import ForksFound, LoggedPlace, PlacesRanked, RunEnded, RunLog, StepEnded
 from agent.log.recorded import Recorded
 from models.contract import Decoding, Engine
 from sandbox import Sandbox
@@ -157,7 +157,7 @@ class Run:
         )  # fmt: skip
         return ranked_places(suspects)
 
-    def _recorded_suspects(self, places: list[dict[str, Any]]) -> list[Suspect]:
+    def _recorded_suspects(self, places: list[LoggedPlace]) -> list[Suspect]:
         found = []
         for place in places:
             text = read_text(self.base.root / place["path"])

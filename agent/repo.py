@@ -154,13 +154,3 @@ def apply_diff(root: Path, diff: str, *, check_only: bool = False) -> None:
             f"the diff does not apply to {root}: {error.message.split(': ', 1)[-1]}",
             fix="the files have changed since the run; see the diff with `agent show RUN --diff`",
         ) from error
-
-
-def state_folder(root: Path) -> Path:
-    """`.forklock/` of a repository, made if missing, ignoring itself."""
-    folder = root / ".forklock"
-    folder.mkdir(exist_ok=True)
-    ignore = folder / ".gitignore"
-    if not ignore.exists():
-        ignore.write_text("*\n")
-    return folder

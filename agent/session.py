@@ -12,15 +12,20 @@ import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import TypeAdapter, ValidationError
 
 from agent.contract import AgentFault, Limits, Task
+from agent.log import runs
 from agent.log.events import (
     Event,
+    LogFault,
     ModelAnswered,
     ModelAsked,
+    ModelSource,
     RunEnded,
     RunLog,
     RunResumed,
@@ -29,7 +34,7 @@ from agent.log.events import (
 )
 from agent.log.recorded import Recorded
 from agent.loop import Options, Report, Run
-from agent.repo import RepoState, copy_workspace, inspect_repo, require_clean, state_folder
+from agent.repo import RepoState, copy_workspace, inspect_repo, require_clean
 from agent.settings import AgentSettings
 from models.contract import Decoding, Engine, ModelIdentity
 from models.paths import cache_dir
@@ -71,6 +76,7 @@ def prepare(
     allow_dirty: bool,
     preset: str,
     verified: bool = True,
+    source: ModelSource | None = None,
 ) -> Prepared:
     """Copy the repo and open the log of a new run.
 
@@ -84,7 +90,7 @@ def prepare(
     scratch = cache_dir() / "runs" / run_id
     with _disk_faults(scratch):
         copy_workspace(state.root, scratch / "base")
-        log = RunLog(state_folder(state.root) / "runs" / run_id)
+        log = runs.new_run(state.root, run_id)
         log.open_for_append()
     regression = _regression_command(settings.regression, scratch / "base", test_command)
     task = Task(statement, state.root, test_command, regression)
@@ -93,12 +99,13 @@ def prepare(
         RunStarted(
             run_id=run_id,
             task=log.store(statement),
-            repo=str(state.root),
+            repo=str(state.root.resolve()),
             base_commit=state.head,
             test_command=test_command,
             regression_command=regression,
             options=_options_json(options, settings),
             model=model.model_dump_json(),
+            source=source,
         )
     )
     return Prepared(task, options, settings.sandbox, settings.diagnostics, log, scratch, ())
@@ -108,23 +115,21 @@ def reopen(log: RunLog, state: RepoState) -> Prepared:
     """Pick up a run that was interrupted or killed.
 
     Raises:
-        AgentFault: it has ended, or its copy of the repo is gone and cannot be made again.
-        LogFault: the log is damaged.
+        AgentFault: it was adopted or has ended, or its copy of the repo is gone and cannot be made again.
+        LogFault: the log is damaged, or another run's.
     """
+    first = runs.require_own(log, state.root)
     read = log.read()
-    first = read.events[0] if read.events else None
-    if not isinstance(first, RunStarted):
-        raise AgentFault(f"run {log.folder.name} never started", fix="start it again with `agent solve`")
     if any(isinstance(event, RunEnded) for event in read.events):
         raise AgentFault(
             f"run {log.folder.name} has ended", fix=f"see it with `agent show {log.folder.name}`"
         )
+    options, sandbox_name, diagnostics = _options_from_json(first.options, log)
     scratch = cache_dir() / "runs" / first.run_id
     _restore_base(first, state, scratch)
     torn = log.open_for_append()
     log.append(RunResumed(dropped=torn or read.torn))
-    options, sandbox_name, diagnostics = _options_from_json(first.options)
-    task = Task(log.text(first.task), Path(first.repo), first.test_command, first.regression_command)
+    task = Task(log.text(first.task), state.root, first.test_command, first.regression_command)
     return Prepared(task, options, sandbox_name, diagnostics, log, scratch, read.events)
 
 
@@ -214,6 +219,14 @@ def spent(events: tuple[Event, ...]) -> tuple[int, int]:
     return prompt, completion + sum(e.discarded_tokens for e in events if isinstance(e, StepEnded))
 
 
+@dataclass(frozen=True, slots=True)
+class _Surroundings:
+    """What of a run's options is not the loop's."""
+
+    sandbox: Literal["auto", "docker", "bubblewrap", "host"]
+    diagnostics: bool
+
+
 # -- options ------------------------------------------------------------------------------------------
 
 
@@ -260,19 +273,23 @@ def _options_json(options: Options, settings: AgentSettings) -> dict[str, Any]:
     }
 
 
-def _options_from_json(raw: dict[str, Any]) -> tuple[Options, str, bool]:
-    options = Options(
-        width=raw["width"],
-        limits=Limits(**raw["limits"]),
-        decoding=Decoding(**raw["decoding"]),
-        protocol=raw["protocol"],
-        styles=tuple(raw["styles"]),
-        prompt_tokens=raw["prompt_tokens"],
-        test_timeout_s=raw["test_timeout_s"],
-        notes=raw["notes"],
-        verified=raw.get("verified", True),
-    )
-    return options, raw["sandbox"], raw["diagnostics"]
+def _options_from_json(raw: dict[str, Any], log: RunLog) -> tuple[Options, str, bool]:
+    """
+    Raises:
+        LogFault: the log holds no options that this version understands.
+    """
+    known = {field.name for field in fields(Options)}
+    try:
+        options = TypeAdapter(Options).validate_python({key: raw[key] for key in raw if key in known})
+        rest = TypeAdapter(_Surroundings).validate_python(raw)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise LogFault(
+            f"{log.path} holds no options that can be resumed ({where}: {first['msg']})",
+            fix="start a new run with `agent solve`",
+        ) from error
+    return options, rest.sandbox, rest.diagnostics
 
 
 def _notes(root: Path) -> str:
@@ -310,14 +327,4 @@ def find_run(repo: Path, run_id: str) -> RunLog:
     Raises:
         AgentFault: no such run, or several.
     """
-    from agent.log.events import iter_runs
-
-    root = inspect_repo(repo).root
-    runs = list(iter_runs(root))
-    if run_id == "last" and runs:
-        return runs[0]
-    matches = [run for run in runs if run.folder.name.startswith(run_id)]
-    if len(matches) == 1:
-        return matches[0]
-    what = "no run" if not matches else "more than one run"
-    raise AgentFault(f"{what} in {root} is called {run_id!r}", fix="list them with `agent runs`")
+    return runs.find(inspect_repo(repo).root, run_id)

@@ -67,6 +67,9 @@ def _report(error: Exception) -> int:
             f"no space left on the disk of {error.filename or 'the working files'}", "free some, then go on"
         )
         return INFRASTRUCTURE
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        say_fault(f"a name is too long for a file: {str(error.filename)[:60]}…", "give a shorter one")
+        return BAD_INPUT
     return _bug(error)
 
 

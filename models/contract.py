@@ -231,6 +231,8 @@ class Engine(ABC):
     identity: ModelIdentity
     context_tokens: int
     """Prompt and answer together, in tokens."""
+    endpoint: str = ""
+    """Which server answers (`models.web.endpoints`); "" where this process does, or a server that it started."""
     supports_prefill: bool = True
     """Whether `Request.prefill` works here."""
     continues_text: bool = True

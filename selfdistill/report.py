@@ -105,10 +105,10 @@ def print_status(root: Path) -> None:
 
 def _status_row(round_dir: RoundDir) -> tuple[str, ...]:
     try:
-        recipe = round_dir.recipe
+        recipe, verdict = round_dir.recipe, read_verdict(round_dir)
     except RoundFault:
         return (round_dir.id, "?", "?", "damaged", "", "")
-    stage, verdict = round_dir.next_stage(), read_verdict(round_dir)
+    stage = round_dir.next_stage()
     effect = f"{verdict.paired.effect:+.1%}" if verdict else ""
     decision = {"promote": "promoted", "reject": "rejected"}[verdict.decision] if verdict else ""
     return (

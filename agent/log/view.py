@@ -67,7 +67,10 @@ def describe(event: Event, log: RunLog) -> Text | None:
 
 
 def _baseline(event: BaselineTaken, log: RunLog) -> Text:
-    report = report_from_json(log.text(event.report))
+    try:
+        report = report_from_json(log.text(event.report))
+    except ValueError as error:
+        raise LogFault(f"{log.path} holds a test report that is none", fix="delete the run") from error
     counts = (
         f"{len(report.passed)} passed, {len(report.failures)} failed" if report.total else report.status.value
     )
@@ -181,6 +184,22 @@ def story(log: RunLog, events: Iterable[Event]) -> RenderableType:
     return Group(*parts)
 
 
+def run_row(log: RunLog) -> tuple[str, ...]:
+    """Cells of a run in `agent runs`: run, outcome, steps, seconds, tokens, task."""
+    name = log.folder.name
+    try:
+        events = log.read().events
+        first = events[0] if events else None
+        task = log.text(first.task).strip() if isinstance(first, RunStarted) else ""
+    except LogFault as fault:
+        return name, "damaged", "", "", "", fault.message
+    facts = summary(events)
+    tokens = facts["tokens"]["prompt"] + facts["tokens"]["completion"]
+    outcome = f"{facts['outcome']} (adopted)" if log.adopted else facts["outcome"]
+    line = task.splitlines()[0][:60] if task else ""
+    return name, outcome, str(facts["steps"]), str(facts["seconds"] or ""), str(tokens or ""), line
+
+
 def candidate_story(log: RunLog, events: Iterable[Event], name: str) -> RenderableType:
     """One candidate, as `STEP.INDEX`: the prompt's last message, the answer, the diff, and the ruling.
 
@@ -192,11 +211,16 @@ def candidate_story(log: RunLog, events: Iterable[Event], name: str) -> Renderab
     for event in events:
         if isinstance(event, ModelAnswered) and event.digest in asked:
             request = asked[event.digest]
-            index = event.request * int(request.decoding.get("n", 1)) + event.sample
+            index = event.request * _samples_of(request) + event.sample
             if f"{event.step}.{index}" == name:
                 ruling = _ruling_of(events, event.step, index)
                 return _candidate_page(log, request, event, ruling)
     raise LogFault(f"run {log.folder.name} has no candidate {name}", fix="they are listed by `agent show`")
+
+
+def _samples_of(request: ModelAsked) -> int:
+    count = request.decoding.get("n", 1)
+    return count if isinstance(count, int) else 1
 
 
 def _ruling_of(events: list[Event], step: int, index: int) -> CandidateRuled | None:

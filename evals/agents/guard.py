@@ -8,9 +8,10 @@ test shares a process with its tests, and could do the same from any module.
 from __future__ import annotations
 
 import configparser
-import tomllib
 from collections.abc import Callable, Iterable
 from pathlib import PurePosixPath
+
+from sandbox.reading import Unreadable, parse_toml
 
 _NAMES = frozenset(
     {"conftest.py", "pytest.ini", ".pytest.ini", "tox.ini", "sitecustomize.py", "usercustomize.py"}
@@ -48,9 +49,9 @@ def _pytest_settings(path: str, content: bytes | None) -> object:
     text = (content or b"").decode(errors="replace")
     try:
         if path == "pyproject.toml":
-            return tomllib.loads(text).get("tool", {}).get("pytest")
+            return parse_toml(text.encode()).get("tool", {}).get("pytest")
         settings = configparser.RawConfigParser()
         settings.read_string(text)
         return dict(settings["tool:pytest"]) if settings.has_section("tool:pytest") else None
-    except (tomllib.TOMLDecodeError, configparser.Error, AttributeError):
+    except (Unreadable, configparser.Error, AttributeError):
         return text

@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
+from agent.log.events import LogFault
+from agent.log.runs import forget
 from evals.contract import EvalFault
 
 MOST_OUTPUT_BYTES = 64 << 20
@@ -40,7 +42,7 @@ def run_agent(
     """Exit code, None where time ran out.
 
     Args:
-        work: where it runs.
+        work: where it runs; a folder that is made for this.
         out: takes what it prints; `stderr` is `subprocess.STDOUT` or `DEVNULL`.
         fix: what to do where it cannot be started.
 
@@ -74,6 +76,8 @@ def run_agent(
             process.wait()
             _end_marked(mark)
             reader.join(5)
+            with contextlib.suppress(LogFault):
+                forget(work)  # runs of our own agent would outlive the folder that they are about
 
 
 def _keep(source: IO[bytes], target: IO[bytes]) -> None:

@@ -7,7 +7,6 @@ in a process of its own, in a new folder. Tokens are the agent's own count, prom
 
 from __future__ import annotations
 
-import json
 import shlex
 import subprocess
 import sys
@@ -30,6 +29,7 @@ from models.contract import (
 )
 from models.open import is_local
 from sandbox import scratch
+from sandbox.reading import parse_json
 
 
 class SolverEngine(OneByOne):
@@ -112,7 +112,7 @@ def _write(repo: Path, files: dict[str, str]) -> None:
 def _tokens(out: Path) -> tuple[int, int]:
     """(prompt, completion) tokens, as the agent said in its last line."""
     try:
-        told = json.loads(out.read_text(encoding="utf-8").splitlines()[-1])["tokens"]
+        told = parse_json(out.read_text(encoding="utf-8").splitlines()[-1])["tokens"]
         return int(told["prompt"]), int(told["completion"])
     except (OSError, ValueError, TypeError, KeyError, IndexError):
         return 0, 0

@@ -234,7 +234,7 @@ def _finish(result: TokensResult, maps: list[Map], out: Path | None, json_file: 
     from rich.console import Console
 
     from evals.contract import EvalFault
-    from evals.runs.store import runs_dir
+    from evals.runs.store import results_dir
     from evals.tokens.page import write_files
     from evals.tokens.report import tokens_view
 
@@ -242,7 +242,7 @@ def _finish(result: TokensResult, maps: list[Map], out: Path | None, json_file: 
     text = result.model_dump_json(indent=1)
     if json_file is not None:
         json_file.write_text(text, encoding="utf-8")
-    own = runs_dir().parent / "tokens" / f"{result.set_name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    own = results_dir("tokens") / f"{result.set_name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
     try:
         for file in write_files(result, maps, out or own):
             typer.echo(f"wrote {file}", err=True)

@@ -24,6 +24,8 @@ from typing import Any
 from evals.contract import EvalFault, Problem, ProblemSet
 from evals.problems.errata import known_errata
 from evals.problems.records import EXTRA_FIELDS, problem_from_record
+from models.paths import user_path
+from sandbox.reading import parse_json
 
 DATA_VARIABLE = "FORKLOCK_DATA"
 _SUFFIXES = (".jsonl", ".jsonl.gz")
@@ -168,7 +170,7 @@ def read_sidecar(path: Path) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for number, line in read_lines(path):
         try:
-            record = json.loads(line)
+            record = parse_json(line)
             name = str(record.pop("question_id"))
             if unknown := record.keys() - set(EXTRA_FIELDS):
                 raise ValueError(f"unknown field {sorted(unknown)[0]!r}; there are {', '.join(EXTRA_FIELDS)}")
@@ -228,7 +230,7 @@ def _is_gzipped(path: Path) -> bool:
 def _locate(name: str, data: Path | None) -> tuple[str, Path]:
     if name.lower() == "humaneval":
         return "humaneval", _humaneval_path()
-    path = Path(name).expanduser()
+    path = user_path(name)
     if path.is_file():
         return _stem(path), path
     found = [file for file in _files(data) if file.name.lower().startswith(name.lower())]

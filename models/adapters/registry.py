@@ -25,7 +25,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from models.adapters.history import History
 from models.catalogue.weights import FileRecord, hash_file, read_header
 from models.contract import Decoding, ModelFault
-from models.paths import adapters_dir
+from models.paths import adapters_dir, is_folder, names_folder, user_path
 
 WEIGHTS, CONFIG, MANIFEST = "adapter_model.safetensors", "adapter_config.json", "manifest.json"
 TAKEN_IN = (WEIGHTS, CONFIG, "README.md")
@@ -392,7 +392,8 @@ def resolve_adapter(
 
     Args:
         base: the base model's name (`ResolvedModel.name`).
-        spec: "current", None or "none" (the bare base), a version, `<base>/<version>`, or a folder.
+        spec: "current", None or "none" (the bare base), a version, `<base>/<version>`, or a folder, which as text
+            begins with `./`, `../`, `/` or `~`.
         base_revision: the base's revision; if given, an adapter of other weights is refused.
 
     Raises:
@@ -406,15 +407,20 @@ def resolve_adapter(
         found = registry.current(base)
     elif VERSION_PATTERN.fullmatch(version := text.removeprefix(f"{base}/")):
         found = registry.ref(base, version)
+    elif isinstance(spec, Path) or names_folder(text):
+        return _from_folder(base, user_path(text))
     else:
-        return _from_folder(base, Path(text).expanduser())
+        raise ModelFault(
+            f"{text!r} is no adapter version of {base}.",
+            fix="Use `current`, `none`, a version from `selfdistill status`, or a folder, written ./FOLDER.",
+        )
     if found is not None and base_revision:
         _check_revision(registry.get(base, found.version), base_revision)
     return found
 
 
 def _from_folder(base: str, folder: Path) -> AdapterRef:
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise ModelFault(
             f"{str(folder)!r} is neither an adapter version of {base} nor a folder.",
             fix="Use `current`, `none`, a version from `selfdistill status`, or a folder.",

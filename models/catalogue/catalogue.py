@@ -20,7 +20,7 @@ from models.catalogue.weights import (
     verify_hashes,
 )
 from models.contract import ModelFault
-from models.paths import models_dir
+from models.paths import is_folder, models_dir, names_folder, user_path
 
 if TYPE_CHECKING:
     from models.progress import Progress
@@ -194,18 +194,27 @@ def is_catalogue_name(name: str) -> bool:
 def resolve_model(name_or_folder: str | Path) -> ResolvedModel:
     """Checked weights for a catalogue name or a transformers folder. Cheap: reads headers, not tensors.
 
+    Args:
+        name_or_folder: as text, a folder begins with `./`, `../`, `/` or `~`.
+
     Raises:
         ModelFault: unknown name, not pulled, damaged, not safetensors, no tokenizer.
     """
     text = str(name_or_folder)
     if isinstance(name_or_folder, str) and is_catalogue_name(text):
         return _resolve_pulled(find_card(text))
-    folder = Path(text).expanduser()
-    if folder.is_dir():
+    folder = user_path(text)
+    meant = isinstance(name_or_folder, Path) or names_folder(text)
+    if not meant and is_folder(folder):
+        raise NoSuchModel(
+            f"There is no model {text!r} in the catalogue; there is a folder of that name here.",
+            fix=f"Write ./{text} if you mean the folder.",
+        )
+    if meant and is_folder(folder):
         folder = folder.resolve()
         check_weights(folder)
         return ResolvedModel(folder.name, folder, folder_revision(folder), None)
-    if isinstance(name_or_folder, Path) or "/" in text:
+    if meant or "/" in text:
         raise NoSuchModel(
             f"There is no model folder {text}.", fix="Check the path, or see `agent models list`."
         )

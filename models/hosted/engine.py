@@ -43,6 +43,7 @@ from models.hosted.wire import (
     says_too_long,
     tokenize_on_server,
 )
+from models.web.endpoints import endpoint_of_provider, endpoint_of_url
 
 REQUESTS_AT_ONCE = 16
 ATTEMPTS = 5
@@ -110,6 +111,7 @@ class Route:
     prefill: bool
     context_tokens: int
     connection: dict[str, str]
+    endpoint: str
 
 
 def _of_server(server: Server) -> Route:
@@ -126,12 +128,13 @@ def _of_server(server: Server) -> Route:
         prefill=extended,
         context_tokens=server.context_tokens or UNKNOWN_CONTEXT,
         connection={"api_base": server.base_url, "api_key": key},
+        endpoint=endpoint_of_url(server.base_url),
     )
 
 
 def _of_provider(litellm: Any, model: str) -> Route:
     try:
-        bare, provider, _, _ = litellm.get_llm_provider(model)
+        bare, provider, _, api_base = litellm.get_llm_provider(model)
     except Exception:
         raise ModelFault(
             f"LiteLLM knows no provider for {model!r}.",
@@ -154,6 +157,7 @@ def _of_provider(litellm: Any, model: str) -> Route:
         prefill=bool(info.get("supports_assistant_prefill")),
         context_tokens=int(info.get("max_input_tokens") or UNKNOWN_CONTEXT),
         connection={},
+        endpoint=endpoint_of_provider(str(provider), api_base),
     )
 
 
@@ -191,6 +195,7 @@ class HostedEngine(Engine):
         server: Server | None = None,
     ) -> None:
         self.identity = ModelIdentity(name=route.name, engine="hosted")
+        self.endpoint = route.endpoint
         self.context_tokens = route.context_tokens
         self.supports_prefill = route.prefill
         self.continues_text = route.extended

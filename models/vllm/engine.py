@@ -47,6 +47,7 @@ from models.hosted.wire import (
     tokenize_on_server,
 )
 from models.vllm.server import OnWait, ServerPlan, VllmServer, death_fault, start_server
+from models.web.endpoints import endpoint_of_url
 
 REQUESTS_AT_ONCE = 64
 SILENCE_S = 900.0
@@ -132,7 +133,9 @@ def _attach(url: str, adapter: str | Path | None) -> VllmEngine:
             f"{server.base_url} is no vLLM server (its model has no max_model_len).",
             fix="Take the hosted engine for other OpenAI-compatible servers.",
         )
-    return VllmEngine(server, identity, lora=lora)
+    engine = VllmEngine(server, identity, lora=lora)
+    engine.endpoint = endpoint_of_url(server.base_url)
+    return engine
 
 
 def _start(

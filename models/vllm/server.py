@@ -7,7 +7,6 @@ In: a folder with transformers weights and an interpreter that has vLLM. Out: a 
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 import signal
@@ -28,6 +27,7 @@ import psutil
 from models.contract import ModelFault
 from models.paths import cache_dir
 from models.vllm.install import Environment
+from sandbox.reading import parse_json
 
 HOST = "127.0.0.1"
 CONTEXT_CAP = {"cpu": 16_384, "cuda": 32_768}
@@ -240,7 +240,7 @@ def _kv_bytes_per_token(model: Path) -> int:
 
 def _config_number(model: Path, key: str, default: int) -> int:
     try:
-        config: Any = json.loads((model / "config.json").read_text(encoding="utf-8"))
+        config: Any = parse_json((model / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return default
     value: object = config.get(key) if isinstance(config, dict) else None

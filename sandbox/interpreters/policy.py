@@ -14,12 +14,12 @@ import glob
 import os
 import shutil
 import sys
-import tomllib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from sandbox.contract import Policy
+from sandbox.reading import MEGABYTE, parse_toml, read_regular
 from sandbox.workspace.diff import environment_names
 
 _SYSTEM = (Path("/usr"), Path("/bin"), Path("/lib"))
@@ -63,7 +63,7 @@ def _rust_toolchain(root: Path) -> Path | None:
 
 def _toml(file: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(file.read_text("utf-8"))
+        return parse_toml(read_regular(file.resolve(), most_bytes=MEGABYTE))
     except (OSError, ValueError):
         return {}
 

@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from sandbox.reading import parse_json
 from selfdistill.store import file_digest, write_atomic
 
 
@@ -69,12 +70,12 @@ def load_checkpoint(
     """Restore the newest intact checkpoint that belongs to `key`; position 0 where there is none."""
     for path in sorted(folder.glob("[0-9]*"), reverse=True):
         try:
-            state = json.loads((path / "state.json").read_text(encoding="utf-8"))
+            state = parse_json((path / "state.json").read_bytes(), finite=False)  # a loss may be none
             whole = state["key"] == key and state["tensors"] == file_digest(path / "state.safetensors")
-        except (OSError, ValueError, KeyError):
+            position = Position(**state["position"])
+        except (OSError, ValueError, KeyError, TypeError):
             continue
         if whole:
-            position = Position(**state["position"])
             _restore(load_file(path / "state.safetensors"), weights, optimizer, position.step)
             return position
     return Position()

@@ -6,16 +6,15 @@ with the way out. Goes on to `tools.testing.run`.
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
-import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
+from sandbox.reading import parse_json, parse_toml
 from tools.contract import ToolFault
 
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
@@ -146,7 +145,7 @@ def detect_test_command(root: Path) -> str | None:
 def _node_command(root: Path) -> str | None:
     """The `test` script of package.json, where it is plainly node's own runner or vitest."""
     try:
-        script = json.loads((root / "package.json").read_text("utf-8"))["scripts"]["test"]
+        script = parse_json((root / "package.json").read_text("utf-8"))["scripts"]["test"]
         parsed = parse_command(str(script))
     except (OSError, ValueError, KeyError, TypeError, ToolFault):
         return None
@@ -189,7 +188,7 @@ def _bare_src_layout(root: Path) -> bool:
     if not any((root / "src").glob("*/__init__.py")):
         return False
     try:
-        settings = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))
+        settings = parse_toml((root / "pyproject.toml").read_bytes())
         return "pythonpath" not in settings["tool"]["pytest"]["ini_options"]
     except (OSError, ValueError, KeyError, TypeError):
         return True
