@@ -1,9 +1,9 @@
 """What a workspace was, and how it differs now: a git diff of a tree that git never sees.
 
-In: a directory, a git repo or not. Out: a unified diff that `git apply` turns into the present state. We look through the
-tree ourselves, link by link and file by file, and hand git the contents of what differs; so no configuration, attribute,
-filter, hook or nested repository of the tree has a say. Ignore rules are read by us, too.
-Not covered: empty directories (git has no name for them), and what lies in a `.git`, at any depth.
+In: a directory, a git repo or not. Out: a unified diff that `git apply` turns into the present state. We look through
+the tree ourselves, link by link and file by file, and hand git the contents of what differs; so no configuration,
+attribute, filter, hook or nested repository of the tree has a say. Ignore rules are read by us, too. Not covered:
+empty directories (git has no name for them), and what lies in a `.git`, at any depth.
 """
 
 from __future__ import annotations
@@ -108,9 +108,13 @@ class Baseline:
             )
 
     def as_at_first(self, path: str) -> bytes | None:
-        """Content of a file, or where a link led; None where there was none, or it is too large."""
+        """Content of a file, where a link led, or the names below a folder; None where nothing was, or a file that is
+        too large."""
         entry = self._files.get(path)
-        return self._contents.get(entry[1]) if entry and not _is_large(entry[1]) else None
+        if entry:
+            return None if _is_large(entry[1]) else self._contents.get(entry[1])
+        inside = [name for name in self._files if name.startswith(f"{path}/")]
+        return os.fsencode("\n".join(inside)) if inside else None
 
     def _changes(self, root: Path, seen: Seen | None) -> tuple[list[str], Files]:
         files, now = self._look(root, seen or self._seen)
@@ -227,7 +231,7 @@ def _content_id(
     folder: int, name: str, found: os.stat_result, keep: Contents | None, deadline: Deadline
 ) -> str:
     if stat.S_ISLNK(found.st_mode):
-        data = os.readlink(os.fsencode(name), dir_fd=folder)  # noqa: PTH115
+        data = os.readlink(os.fsencode(name), dir_fd=folder)
     else:
         fd = open_regular(folder, name)
         try:
@@ -252,7 +256,7 @@ def _content(root: Path, name: str, mode: int) -> tuple[int, bytes] | None:
         return None if data is None else (mode, data)
     try:
         with folder_of(root, name) as (folder, last):
-            return mode, os.readlink(os.fsencode(last), dir_fd=folder)  # noqa: PTH115
+            return mode, os.readlink(os.fsencode(last), dir_fd=folder)
     except OSError:
         return None
 

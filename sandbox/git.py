@@ -1,8 +1,9 @@
 """The one module that runs git on the host.
 
-In: words for git, and a git folder that we made. Out: what git said. git never sees a work tree, configuration, attributes,
-index or ref that a repo or a program wrote: those are read as plain files (`sandbox.repository`, `sandbox.tree`). Objects
-that a repo wrote are read by a git that runs in a sandbox (`sandbox.history`). Each call is bounded in time.
+In: words for git, and a git folder that we made. Out: what git said. git never sees a work tree, configuration,
+attributes, index or ref that a repo or a program wrote: those are read as plain files (`sandbox.repository`,
+`sandbox.tree`). Objects that a repo wrote are read by a git that runs in a sandbox (`sandbox.history`). Each call is
+bounded in time.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
 from sandbox.contract import SandboxFault
@@ -121,26 +123,41 @@ _PROXIES = frozenset({"http_proxy", "https_proxy", "all_proxy", "no_proxy", "ssl
 def user_excludes() -> bytes:
     """The user's own ignore rules, of every repository: those that `core.excludesFile` of their git names. Empty where
     there are none, or no git."""
-    home = os.environ.get("HOME") or ""
+    named = _users_config("--type=path", "--get", "core.excludesFile").rstrip(b"\n")
+    home = os.environ.get("HOME", "")
     config = Path(os.environ.get("XDG_CONFIG_HOME") or Path(home, ".config"))
-    places = [config / "git" / "ignore"] if home else []
+    place = Path(os.fsdecode(named)) if named else config / "git" / "ignore"
+    try:
+        if not place.is_absolute() or not place.is_file():
+            return b""
+        with place.open("rb") as file:
+            return file.read(_MOST_RULES)
+    except OSError:
+        return b""
+
+
+@lru_cache(maxsize=1)
+def user_filters() -> frozenset[str]:
+    """Names of the filters that the user's own git has, such as `lfs`."""
+    found = _users_config("--name-only", "--get-regexp", r"^filter\..*\.(clean|process)$")
+    return frozenset(
+        name.partition(".")[2].rpartition(".")[0] for name in found.decode(errors="replace").split("\n")
+    )
+
+
+def _users_config(*words: str) -> bytes:
+    """What the user's and the machine's configuration says, asked outside of every repository."""
     own = {name: os.environ[name] for name in _USERS if name in os.environ}
-    words = ["config", "--includes", "--type=path", "--get", "core.excludesFile"]
     try:
         with tempfile.TemporaryDirectory() as empty:
             env = {"PATH": os.defpath, "GIT_DIR": f"{empty}/none", "LC_ALL": "C.UTF-8", **own}
             done = subprocess.run(
-                ["git", *words], cwd=empty, env=env, capture_output=True, timeout=10, check=False
-            )
-        if done.returncode == 0 and done.stdout.strip():
-            places = [Path(os.fsdecode(done.stdout.rstrip(b"\n")))]
-        for place in places:
-            if place.is_file():
-                with place.open("rb") as file:
-                    return file.read(_MOST_RULES)
+                ["git", "config", "--includes", *words],
+                cwd=empty, env=env, stdin=subprocess.DEVNULL, capture_output=True, timeout=10, check=False,
+            )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired):
-        pass
-    return b""
+        return b""
+    return done.stdout if done.returncode == 0 else b""
 
 
 _USERS = ("HOME", "XDG_CONFIG_HOME", "GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_NOSYSTEM")

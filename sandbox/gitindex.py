@@ -1,7 +1,7 @@
 """Reads git's index: which files a repository tracks, and what they were when git last looked.
 
-In: the index's bytes, which are a repo's words. Out: entries; names are not yet known to be paths inside the repo. Versions
-2, 3 and 4. Not covered: split and sparse indexes, which say so.
+In: the index's bytes, which are a repo's words. Out: entries; names are not yet known to be paths inside the repo.
+Versions 2, 3 and 4. Not covered: split and sparse indexes, which say so.
 """
 
 from __future__ import annotations
@@ -74,10 +74,7 @@ def _entry(data: bytes, start: int, version: int, oid_bytes: int, before: bytes)
         kept = len(before) - dropped
     end = data.index(b"\0", at)
     name = before[:kept] + data[at:end]
-    if version == 4:
-        at = end + 1
-    else:
-        at = start + ((end - start + 8) & ~7)
+    at = end + 1 if version == 4 else start + ((end - start + 8) & ~7)  # padded to eight bytes
     entry = Entry(
         name.decode(errors="surrogateescape"), mode, oid, size, (mtime_s, mtime_ns), flags >> 12 & 3,
         bool(more & _SKIP_WORKTREE),

@@ -1,7 +1,7 @@
 """Says which files git would ignore, by the rules of `.gitignore` files and of the user's own.
 
-In: texts of rules, and paths. Out: ignored or not. No git process reads the rules: they are a repo's or a program's words.
-The time for a path grows with the length of the rules, however they are made. Not covered: `core.ignoreCase`.
+In: texts of rules, and paths. Out: ignored or not. No git process reads the rules: they are a repo's or a program's
+words. The time for a path grows with the length of the rules, however they are made. Not covered: `core.ignoreCase`.
 """
 
 from __future__ import annotations

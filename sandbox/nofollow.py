@@ -1,8 +1,8 @@
 """Reads and writes below a folder without following a link, and without waiting for anything but a disk.
 
-In: a folder, and names in it that a repo or a program chose. Out: content of regular files, entries with their stats, and
-files replaced whole. Each step of a path is opened from the one before, so that no link leads out, also while a program
-exchanges folders for links. Pipes, sockets and devices are never opened.
+In: a folder, and names in it that a repo or a program chose. Out: content of regular files, entries with their stats,
+and files replaced whole. Each step of a path is opened from the one before, so that no link leads out, also while a
+program exchanges folders for links. Pipes, sockets and devices are never opened.
 """
 
 from __future__ import annotations
@@ -114,7 +114,8 @@ class Walk:
     def __iter__(self) -> Iterator[tuple[str, int, Entries]]:
         """Raises SandboxFault: a folder cannot be read, or lies too deep."""
         top = _opened(None, str(self._root), str(self._root))
-        stack = [(top, "", iter(()))]
+        none: Iterator[str] = iter(())
+        stack = [(top, "", none)]
         try:
             entries = _entries(top, str(self._root))
             yield "", top, entries
@@ -135,7 +136,7 @@ class Walk:
                     fd = _opened(here, name, inner)
                 except (FileNotFoundError, NotADirectoryError):  # gone or exchanged meanwhile
                     continue
-                stack.append((fd, inner, iter(())))
+                stack.append((fd, inner, none))
                 entries = _entries(fd, inner)
                 yield inner, fd, entries
                 stack[-1] = (fd, inner, _folders(entries))
@@ -147,9 +148,9 @@ class Walk:
 def _opened(folder: int | None, name: str, path: str) -> int:
     try:
         return os.open(name, _FOLDER, dir_fd=folder)
-    except (FileNotFoundError, NotADirectoryError):
-        raise
     except OSError as error:
+        if isinstance(error, FileNotFoundError | NotADirectoryError):
+            raise
         if error.errno == errno.ELOOP:  # a link by now
             raise NotADirectoryError(path) from error
         raise _unreadable(path, error) from error
@@ -181,8 +182,8 @@ def _unreadable(path: str, error: OSError) -> SandboxFault:
 
 
 def remove_inside(parent: int | None, name: str | Path) -> None:
-    """Remove a tree, also one whose folders a program made unwritable. No link is followed; modes are changed of folders
-    alone, by their descriptors. What cannot be removed stays."""
+    """Remove a tree, also one whose folders a program made unwritable. No link is followed; modes are changed of our own
+    folders alone, by their descriptors. What cannot be removed stays."""
     with contextlib.suppress(OSError):
         if not stat.S_ISDIR(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode):
             os.unlink(name, dir_fd=parent)

@@ -1,6 +1,7 @@
 """Writes git objects, and keeps the content of files, without git.
 
-In: contents. Out: their object ids, loose objects in a git folder of ours, and a store from which a content can be had again.
+In: contents. Out: their object ids, loose objects in a git folder of ours, and a store from which a content can be
+had again.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The files of a workspace that count: what git would track, found without git.
 
-In: a folder that a repo or a program filled. Out: each regular file and link with its stats. Links are not followed, pipes,
-sockets and devices are no content, and `.git` at any depth is git's own; what is in a nested repository or a submodule
-counts like the rest. Ignored files count where the repository tracks them. Bounded in time.
+In: a folder that a repo or a program filled. Out: each regular file and link with its stats. Links are not followed,
+pipes, sockets and devices are no content, and `.git` at any depth is git's own; what is in a nested repository or a
+submodule counts like the rest. Ignored files count where the repository tracks them. Bounded in time.
 """
 
 from __future__ import annotations
@@ -80,9 +80,8 @@ class Scan:
                 if stat.S_ISDIR(found.st_mode):
                     if self._enters(place, here, rules):
                         kept.append((name, found))
-                elif stat.S_ISREG(found.st_mode) or stat.S_ISLNK(found.st_mode):
-                    if place in self._always or (here and not here.ignores(place, is_folder=False)):
-                        yield place, fd, name, found
+                elif _is_content(found.st_mode) and self._counts(place, here):
+                    yield place, fd, name, found
             entries[:] = kept
 
     def _rules_of(
@@ -93,6 +92,9 @@ class Scan:
         if here is None or not has_rules:
             return here
         return Ignore(Rules(_rules_text(fd, path), path), here)
+
+    def _counts(self, place: str, here: Ignore | None) -> bool:
+        return place in self._always or (here is not None and not here.ignores(place, is_folder=False))
 
     def _enters(self, place: str, here: Ignore | None, rules: dict[str, Ignore | None]) -> bool:
         ignored = here is None or here.ignores(place, is_folder=True)
@@ -116,6 +118,10 @@ def _rules_text(folder: int, path: str) -> bytes:
         place = f"{path}/.gitignore" if path else ".gitignore"
         raise SandboxFault(f"{place} is larger than {MAX_RULES_BYTES >> 20} MiB", fix="make it smaller")
     return text
+
+
+def _is_content(mode: int) -> bool:
+    return stat.S_ISREG(mode) or stat.S_ISLNK(mode)
 
 
 def _folders_of(name: str) -> Iterator[str]:

@@ -19,21 +19,13 @@ from functools import cached_property, lru_cache
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
-from sandbox.baseline import run_git
+from sandbox.baseline import environment_names
 from sandbox.contract import SandboxFault
+from sandbox.tree import list_files
 from tools.workspace import is_python, to_lf
 
 MAX_BYTES = 1_000_000
 MAX_FILES = 20_000
-_GIT_ENV = {
-    "PATH": os.defpath,
-    "HOME": "/nonexistent",
-    "LC_ALL": "C.UTF-8",
-    "GIT_CONFIG_NOSYSTEM": "1",
-    "GIT_CONFIG_GLOBAL": "/dev/null",
-    "GIT_OPTIONAL_LOCKS": "0",
-    "GIT_TERMINAL_PROMPT": "0",
-}
 _SKIPPED = frozenset({"node_modules", "__pycache__", "venv", "env", "build", "dist", "site-packages"})
 _NOT_CODE = re.compile(
     r'"""(?:[^\\"]|\\.|"(?!""))*"""|\'\'\'(?:[^\\\']|\\.|\'(?!\'\'))*\'\'\''
@@ -169,9 +161,7 @@ def is_test_path(path: str) -> bool:
 
 def python_files(root: Path) -> list[str]:
     """Paths of Python files that git does not ignore; by walking where there is no git repo."""
-    names = _git_files(root, "*.py", "*.pyi") if (root / ".git").exists() else None
-    found = names if names is not None else list(_walk(root))
-    return [name for name in found if is_python(name)][:MAX_FILES]
+    return [name for name in _files(root) if is_python(name)][:MAX_FILES]
 
 
 def suffixes(root: Path) -> set[str]:
@@ -181,19 +171,16 @@ def suffixes(root: Path) -> set[str]:
 
 def all_files(root: Path) -> list[str]:
     """Paths that git does not ignore; by walking where there is no git repo."""
-    names = _git_files(root, "*") if (root / ".git").exists() else None
-    return names if names is not None else list(islice(_walk(root), MAX_FILES))
+    return _files(root)
 
 
-def _git_files(root: Path, *patterns: str) -> list[str] | None:
-    """None where git cannot say. The repo is hostile: its hooks and monitors do not run."""
-    env = {**_GIT_ENV, "GIT_DIR": str(root / ".git"), "GIT_WORK_TREE": str(root)}
-    command = ["ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *patterns]
-    try:
-        out = run_git(command, cwd=root, env=env)
-    except SandboxFault:
-        return None
-    return list(dict.fromkeys(out.decode("utf-8", "surrogateescape").split("\0")))[:-1]
+def _files(root: Path) -> list[str]:
+    if os.path.lexists(root / ".git"):
+        try:
+            return list_files(root, environment_names(root))
+        except SandboxFault:  # unreadable, or endless
+            pass
+    return list(islice(_walk(root), MAX_FILES))
 
 
 def _walk(root: Path) -> Iterator[str]:
