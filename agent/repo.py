@@ -9,7 +9,6 @@ original's.
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from sandbox.git import clone_bare
 from sandbox.gitindex import IndexNotRead
 from sandbox.history import open_history
 from sandbox.patch import apply_diff as apply_patch
+from sandbox.private import remove_tree
 from sandbox.repository import find_root, open_repository
 
 
@@ -98,14 +98,14 @@ def copy_workspace(root: Path, destination: Path) -> tuple[str, ...]:
         AgentFault: something cannot be copied.
     """
     partial = destination.with_name(destination.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
+    remove_tree(partial)
     partial.parent.mkdir(parents=True, exist_ok=True)
     try:
         left = copy_all(root, partial)
     except SandboxFault as fault:
-        shutil.rmtree(partial, ignore_errors=True)
+        remove_tree(partial)
         raise AgentFault(fault.message, fix=fault.fix) from fault
-    shutil.rmtree(destination, ignore_errors=True)
+    remove_tree(destination)
     partial.rename(destination)
     return left
 

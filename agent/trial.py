@@ -6,7 +6,6 @@ An agent that is measured must not find the fix in the history, so a checkout ha
 from __future__ import annotations
 
 import contextlib
-import shutil
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from sandbox.commits import commit_all
 from sandbox.history import open_history
 from sandbox.interpreters import workspace_policy
 from sandbox.nofollow import read_inside
+from sandbox.private import remove_tree
 from sandbox.repository import is_gits
 from tools.contract import TestStatus, ToolFault
 from tools.testrun import run_tests
@@ -56,7 +56,7 @@ def check_out(source: Path, commit: str, target: Path) -> None:
     Raises:
         AgentFault: no such repository or commit.
     """
-    shutil.rmtree(target, ignore_errors=True)
+    remove_tree(target)
     target.mkdir(parents=True)
     with _faults(), open_history(source) as history, tarfile.open(history.archive(commit)) as files:
         try:

@@ -18,7 +18,7 @@ from sandbox.baseline import environment_names
 from sandbox.contract import SandboxFault
 from sandbox.git import make_git_dir
 from sandbox.gitindex import MAX_BYTES
-from sandbox.nofollow import read_inside
+from sandbox.nofollow import MAX_DEPTH, read_inside
 from sandbox.private import remove_tree
 from sandbox.repository import Repository, open_repository
 from sandbox.tree import OURS
@@ -191,7 +191,11 @@ def copy_changes(upper: Path, target: Path, leave: frozenset[str]) -> None:
         ) from error
 
 
-def _copy_folder(source: str, target: str, leave: frozenset[str], names: dict[int, str]) -> None:
+def _copy_folder(
+    source: str, target: str, leave: frozenset[str], names: dict[int, str], depth: int = 0
+) -> None:
+    if depth > MAX_DEPTH:
+        raise SandboxFault(f"folders are more than {MAX_DEPTH} deep in the workspace", fix="remove them")
     with os.scandir(source) as entries:
         for entry in entries:
             if entry.name in leave:
@@ -201,7 +205,7 @@ def _copy_folder(source: str, target: str, leave: frozenset[str], names: dict[in
                 found = entry.stat(follow_symlinks=False)
                 if stat.S_ISDIR(found.st_mode):
                     like(Path(entry.path), Path(place))
-                    _copy_folder(entry.path, place, frozenset(), names)
+                    _copy_folder(entry.path, place, frozenset(), names, depth + 1)
                     shutil.copystat(entry.path, place)
                 else:
                     _copy_entry(entry.path, place, found, names)

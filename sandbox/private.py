@@ -149,7 +149,8 @@ def _orphan(folder: Path) -> Iterator[bool]:
 
 def remove_tree(path: Path) -> None:
     """Remove a tree, also one whose directories a program made unwritable. No link is followed. Never raises."""
-    shutil.rmtree(path, ignore_errors=True)
+    with contextlib.suppress(RecursionError):  # it calls itself for each level
+        shutil.rmtree(path, ignore_errors=True)
     if os.path.lexists(path):
         remove_inside(None, path)
     with _guard:

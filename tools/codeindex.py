@@ -21,11 +21,13 @@ from pathlib import Path, PurePosixPath
 
 from sandbox.baseline import environment_names
 from sandbox.contract import SandboxFault
+from sandbox.nofollow import Walk
 from sandbox.tree import list_files
 from tools.workspace import is_python, to_lf
 
 MAX_BYTES = 1_000_000
 MAX_FILES = 20_000
+_DEPTH = 64
 _SKIPPED = frozenset({"node_modules", "__pycache__", "venv", "env", "build", "dist", "site-packages"})
 _NOT_CODE = re.compile(
     r'"""(?:[^\\"]|\\.|"(?!""))*"""|\'\'\'(?:[^\\\']|\\.|\'(?!\'\'))*\'\'\''
@@ -184,10 +186,17 @@ def _files(root: Path) -> list[str]:
 
 
 def _walk(root: Path) -> Iterator[str]:
-    for folder, folders, names in os.walk(root):
-        folders[:] = sorted(n for n in folders if not n.startswith(".") and n not in _SKIPPED)
-        inner = Path(folder).relative_to(root)
-        yield from ((inner / name).as_posix() for name in sorted(names))
+    try:
+        for folder, _, entries in Walk(root):
+            before = f"{folder}/" if folder else ""
+            yield from (before + name for name, found in sorted(entries) if not stat.S_ISDIR(found.st_mode))
+            entries[:] = sorted(entry for entry in entries if _is_walked(before, entry[0]))
+    except SandboxFault:  # a folder that cannot be read
+        return
+
+
+def _is_walked(before: str, name: str) -> bool:
+    return not name.startswith(".") and name not in _SKIPPED and before.count("/") < _DEPTH
 
 
 def _read(file: Path) -> str | None:
