@@ -277,7 +277,7 @@ def _sparse(root: Path) -> None:
 
 def _deep(root: Path) -> None:
     here = os.open(root, os.O_RDONLY)
-    for _ in range(3000):
+    for _ in range(1500):
         os.mkdir("d", dir_fd=here)
         inner = os.open("d", os.O_RDONLY, dir_fd=here)
         os.close(here)
