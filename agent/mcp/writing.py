@@ -15,7 +15,7 @@ from pydantic import Field
 from agent.contract import AgentFault
 from agent.mcp.answers import MAX_CHARS, Diagnostics, EditAnswer, TidyAnswer, clip
 from agent.mcp.workbench import Workbench
-from agent.repo import git
+from agent.repo import file_at
 from tools.contract import Change, Edit, EditRefused, ReplaceFile, ReplaceSymbol, SearchReplace, ToolFault
 from tools.edits.apply import AppliedEdit, apply_edit
 from tools.edits.files import resolve, to_lf
@@ -109,7 +109,7 @@ class Writing:
     def _committed(self, path: str) -> str | None:
         """The file at the last commit, LF line ends; None where it is new."""
         try:
-            return to_lf(git(self._bench.root, "cat-file", "blob", f"HEAD:{path}").decode())
+            return to_lf(file_at(self._bench.root, "HEAD", path).decode())
         except (AgentFault, UnicodeDecodeError):
             return None
 

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Literal
 
 from agent.contract import AgentFault
-from agent.repo import apply_diff, git
-from agent.trial import Baseline, TrialReport, baseline, check_out, file_at, try_command
+from agent.repo import apply_diff, diff_between, file_at
+from agent.trial import Baseline, TrialReport, check_out, try_command
 from evals.agents.guard import changes_of_the_runner
 from evals.agents.process import run_agent, words_of
 from evals.agents.results import Outcome, RepoStore, TaskResult
@@ -165,7 +165,7 @@ def _answered(task: RepoTask, agent: AgentUnderTest, place: _Place) -> _Answer:
     began, work = time.monotonic(), place.folder / "work"
     check_out(place.source, task.base_commit, work)
     with scratch() as kept:
-        first = baseline(work, kept / "git")
+        first = Baseline(work, kept / "first")
         code = _run_agent(agent, work, task, place.folder / "statement.md", place.log)
         diff, left_out = _changes(task, first)
     return _Answer(diff, tuple(left_out), code, time.monotonic() - began)
@@ -175,8 +175,7 @@ def _changes(task: RepoTask, first: Baseline) -> tuple[str, list[str]]:
     """The agent's diff, and what was left out of it, the hidden tests aside."""
 
     def now(path: str) -> bytes | None:
-        file = first.work / path
-        return file.read_bytes() if file.is_file() else None
+        return first.now(path)
 
     changed = [path for path in first.changed() if path not in task.hidden_files]
     left_out = changes_of_the_runner(changed, first.as_at_first, now)
@@ -197,9 +196,7 @@ def _reference(task: RepoTask, source: Path) -> str:
         return task.patch
     if task.fix_commit is None:
         raise AgentFault(f"{task.task_id} has no reference solution")
-    skip = [f":(exclude,literal){path}" for path in task.hidden_files]
-    words = ("diff", "--no-ext-diff", "--no-textconv", "--binary", task.base_commit, task.fix_commit)
-    return git(source, *words, "--", ".", *skip).decode(errors="surrogateescape")
+    return diff_between(source, task.base_commit, task.fix_commit, without=task.hidden_files)
 
 
 def judge_diff(
@@ -213,14 +210,14 @@ def judge_diff(
     """
     check_out(source, task.base_commit, folder)
     if diff.strip():
-        apply_diff(folder, diff)
+        apply_diff(folder, diff, may_lead_out=True)
     for path in task.test_files if task.fix_commit else ():
         target = folder / path
         _unlink_links(folder, target)
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(file_at(source, task.fix_commit or "", path))
     if not task.test_files and task.test_patch:
-        apply_diff(folder, task.test_patch)
+        apply_diff(folder, task.test_patch, may_lead_out=True)
     return try_command(folder, task.command, backend=backend, timeout_s=timeout_s)
 
 

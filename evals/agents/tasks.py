@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from agent.contract import AgentFault
-from agent.repo import git
+from agent.repo import clone
 from evals.contract import EvalFault
 from evals.problems.sets import read_lines
 from models.paths import cache_dir
@@ -134,7 +134,7 @@ def _clone(url: str, target: Path, repos: Path | None) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(target.name + ".part")
     try:
-        git(target.parent, "clone", "--quiet", "--bare", url, str(part))
+        clone(url, part)
         part.rename(target)
     except (AgentFault, OSError) as error:
         where = f" is not in {repos} and" if repos else ""

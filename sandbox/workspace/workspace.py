@@ -18,7 +18,7 @@ from sandbox.contract import SandboxFault
 from sandbox.linux import mounts
 from sandbox.linux.private import make_private, reap_orphans, remove_tree
 from sandbox.workspace.copying import copy_changes, copy_tree
-from sandbox.workspace.diff import Baseline, environment_names
+from sandbox.workspace.diff import Baseline, Seen, environment_names
 from sandbox.workspace.snapshot import Latest, Snapshot, layers_work
 
 _T = TypeVar("_T")
@@ -47,6 +47,8 @@ class Workspace:
     snapshot: Snapshot | None = None
     """What lies below `root` where that is a layer: a mount, whose changes are in `private / "upper"`."""
     _latest: Latest = field(default_factory=Latest)
+    _seen: Seen = field(default_factory=dict, compare=False)
+    """Of the files at the last diff, so that the next one reads only what changed since."""
 
     @property
     def is_copy(self) -> bool:
@@ -69,8 +71,9 @@ class Workspace:
         return environment_names(self.origin)
 
     def diff(self) -> str:
-        start = self.snapshot.index(self.baseline.index_of) if self.snapshot else None
-        return self.baseline.diff(self.root, self.private, start)
+        if self.snapshot and not self._seen:
+            self._seen.update(self.snapshot.seen(self.baseline.see))
+        return self.baseline.diff(self.root, self._seen)
 
     def fork(self, *, layered: bool = True) -> Workspace:
         """A private copy as it is now, with the same baseline. `layered`: it may be a mount, which whoever uses

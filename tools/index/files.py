@@ -20,20 +20,14 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from sandbox.contract import SandboxFault
-from sandbox.workspace.diff import run_git
+from sandbox.git.tree import list_files
+from sandbox.linux.nofollow import Walk
+from sandbox.workspace.diff import environment_names
 from tools.edits.files import is_python, to_lf
 
 MAX_BYTES = 1_000_000
 MAX_FILES = 20_000
-_GIT_ENV = {
-    "PATH": os.defpath,
-    "HOME": "/nonexistent",
-    "LC_ALL": "C.UTF-8",
-    "GIT_CONFIG_NOSYSTEM": "1",
-    "GIT_CONFIG_GLOBAL": "/dev/null",
-    "GIT_OPTIONAL_LOCKS": "0",
-    "GIT_TERMINAL_PROMPT": "0",
-}
+_DEPTH = 64
 _SKIPPED = frozenset({"node_modules", "__pycache__", "venv", "env", "build", "dist", "site-packages"})
 _NOT_CODE = re.compile(
     r'"""(?:[^\\"]|\\.|"(?!""))*"""|\'\'\'(?:[^\\\']|\\.|\'(?!\'\'))*\'\'\''
@@ -169,9 +163,7 @@ def is_test_path(path: str) -> bool:
 
 def python_files(root: Path) -> list[str]:
     """Paths of Python files that git does not ignore; by walking where there is no git repo."""
-    names = _git_files(root, "*.py", "*.pyi") if (root / ".git").exists() else None
-    found = names if names is not None else list(_walk(root))
-    return [name for name in found if is_python(name)][:MAX_FILES]
+    return [name for name in _files(root) if is_python(name)][:MAX_FILES]
 
 
 def suffixes(root: Path) -> set[str]:
@@ -181,26 +173,30 @@ def suffixes(root: Path) -> set[str]:
 
 def all_files(root: Path) -> list[str]:
     """Paths that git does not ignore; by walking where there is no git repo."""
-    names = _git_files(root, "*") if (root / ".git").exists() else None
-    return names if names is not None else list(islice(_walk(root), MAX_FILES))
+    return _files(root)
 
 
-def _git_files(root: Path, *patterns: str) -> list[str] | None:
-    """None where git cannot say. The repo is hostile: its hooks and monitors do not run."""
-    env = {**_GIT_ENV, "GIT_DIR": str(root / ".git"), "GIT_WORK_TREE": str(root)}
-    command = ["ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *patterns]
-    try:
-        out = run_git(command, cwd=root, env=env)
-    except SandboxFault:
-        return None
-    return list(dict.fromkeys(out.decode("utf-8", "surrogateescape").split("\0")))[:-1]
+def _files(root: Path) -> list[str]:
+    if os.path.lexists(root / ".git"):
+        try:
+            return list_files(root, environment_names(root))
+        except SandboxFault:  # unreadable, or endless
+            pass
+    return list(islice(_walk(root), MAX_FILES))
 
 
 def _walk(root: Path) -> Iterator[str]:
-    for folder, folders, names in os.walk(root):
-        folders[:] = sorted(n for n in folders if not n.startswith(".") and n not in _SKIPPED)
-        inner = Path(folder).relative_to(root)
-        yield from ((inner / name).as_posix() for name in sorted(names))
+    try:
+        for folder, _, entries in Walk(root):
+            before = f"{folder}/" if folder else ""
+            yield from (before + name for name, found in sorted(entries) if not stat.S_ISDIR(found.st_mode))
+            entries[:] = sorted(entry for entry in entries if _is_walked(before, entry[0]))
+    except SandboxFault:  # a folder that cannot be read
+        return
+
+
+def _is_walked(before: str, name: str) -> bool:
+    return not name.startswith(".") and name not in _SKIPPED and before.count("/") < _DEPTH
 
 
 def _read(file: Path) -> str | None:
