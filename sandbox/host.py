@@ -41,10 +41,11 @@ class HostSandbox(Sandbox):
         self._prlimit = shutil.which("prlimit")
         if self._prlimit is None:
             raise SandboxFault("prlimit is not installed", fix="install util-linux")
-        if workspace.is_copy:
-            for name in workspace.environments:
+        original = Path(workspace.workdir)
+        for name in workspace.environments if workspace.root != original else ():
+            with contextlib.suppress(OSError):  # a package's own was copied with it
                 (workspace.root / name).rmdir()
-                (workspace.root / name).symlink_to(workspace.origin / name)
+                (workspace.root / name).symlink_to(original / name)
 
     @property
     def workdir(self) -> str:

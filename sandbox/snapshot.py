@@ -19,7 +19,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from sandbox import mounts
-from sandbox.copying import copy_tree, like
+from sandbox.copying import copy_tree, like, make_mount_points
 from sandbox.private import Shared, make_private, remove_tree
 
 _TICK_NS = 12_000_000
@@ -118,8 +118,7 @@ def _take(root: Path, parent: Path, state: State, lend: Path | None, environment
     folder = make_private(parent)
     try:
         copy_tree(root, folder / "tree", leave=(".forklock", *environments), lend=lend)
-        for name in environments:
-            (folder / "tree" / name).mkdir()  # where backends mount the origin's
+        make_mount_points(folder / "tree", environments)
     except BaseException:
         remove_tree(folder)
         raise

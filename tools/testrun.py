@@ -25,6 +25,7 @@ from sandbox import ExecResult, Sandbox
 from tools.contract import TestReport, TestStatus, ToolFault
 from tools.testargs import with_report, with_test_limit
 from tools.testcommand import Command, detect_test_command, parse_command
+from tools.testenv import command_environment
 from tools.testlogs import read_cargo, read_go
 from tools.testreport import Results, read_junit, read_suites, read_unittest
 
@@ -55,7 +56,7 @@ def run_tests(
         SandboxFault: the sandbox failed.
     """
     parsed = parse_command(command)
-    env = {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONHASHSEED": "0", "NO_COLOR": "1", **parsed.env}
+    env = command_environment(sandbox, parsed.env)
     with report_folder(sandbox) as (folder, inner):
         if test_timeout_s is not None:
             parsed, env = _limited(parsed, env, test_timeout_s, folder, inner)
