@@ -53,7 +53,7 @@ def find_environment(workspace: Path, cwd: str = ".") -> Found | None:
             if own:
                 return Found(own)
     for kept in (one for folder in folders for one in _kept_elsewhere(folder)):
-        if not is_ours(kept) and usable(kept, root):
+        if usable(kept, root) and not is_ours(kept):
             return Found(kept.resolve())
     for active in _active():
         if not is_ours(active) and (active / "bin" / "python").exists():
@@ -123,9 +123,10 @@ def read_small(file: Path) -> str:
         handle = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except (OSError, ValueError):
         return ""
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        return ""
     with os.fdopen(handle, "rb") as source:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            return ""
         data = source.read(_MAX_BYTES + 1)
     return data.decode("utf-8", "replace") if len(data) <= _MAX_BYTES else ""
 
@@ -229,8 +230,10 @@ def _kept_elsewhere(folder: Path) -> Iterator[Path]:
 def _named_by_files(folder: Path) -> Iterator[Path]:
     """What files of the repo name: a path or a name in `.venv`, an interpreter in `.pdm-python`, a pyenv environment."""
     words = read_small(folder / ".venv").strip()
-    if words and "\n" not in words:
-        yield _virtualenvs() / words if plain_name(words) else Path(words).expanduser()
+    if plain_name(words):
+        yield _virtualenvs() / words
+    elif Path(words).is_absolute() and "\n" not in words:
+        yield Path(words)
     words = read_small(folder / ".pdm-python").strip()
     if words and "\n" not in words and Path(words).is_absolute():
         yield Path(words).parent.parent

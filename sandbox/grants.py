@@ -22,7 +22,8 @@ _SYSTEM = (Path("/usr"), Path("/bin"), Path("/lib"))
 """Visible in every sandbox without being granted."""
 _NEVER = tuple(Path("/", name) for name in ("boot", "dev", "etc", "proc", "run", "sys"))
 _PRIVATE = frozenset({".ssh", ".gnupg", ".aws", ".azure", ".config", ".docker", ".kube", ".password-store"})
-_PARTS = ("pyvenv.cfg", "bin", "lib", "lib64", "include", "share", "ssl")
+_NO_ENVIRONMENTS = frozenset({".local", ".cargo", ".rustup"})
+"""Folders that hold much else, whatever lies in them."""
 _PROGRAM = re.compile(r"(python|pypy)[\d.]*t?")
 _HOME_KEY = re.compile(r"^\s*home\s*=\s*(/\S.*?)\s*$", re.MULTILINE)
 _MAX_LINKS = 40
@@ -34,9 +35,20 @@ def grants(prefix: Path, workspace: Path) -> list[Path]:
     found = list(_interpreter(prefix / "bin" / "python", workspace))
     if is_regular(prefix / "pyvenv.cfg") and not (prefix / "bin" / "python").is_symlink():
         found += _homes(prefix)
-    if looks_like_environment(prefix):
-        found += [prefix / part for part in _PARTS if (prefix / part).exists()]
+    found += _parts(prefix, workspace)
     return outermost(path for path in found if may_grant(path, workspace))
+
+
+def _parts(prefix: Path, workspace: Path) -> list[Path]:
+    """What of an environment its interpreter and its programs read."""
+    real = prefix.resolve()
+    if not looks_like_environment(real) or is_private(real, workspace) or real.name in _NO_ENVIRONMENTS:
+        return []
+    names = ["bin", *(str(found.relative_to(prefix)) for found in sorted(prefix.glob("lib/python3*")))]
+    if (prefix / "conda-meta").is_dir():
+        names = ["bin", "lib", "include", "share", "ssl"]
+    names += ["pyvenv.cfg", *(["lib64"] if (prefix / "lib64").is_symlink() else [])]
+    return [prefix / name for name in names if (prefix / name).exists()]
 
 
 def outermost(paths: Iterable[Path]) -> list[Path]:
