@@ -1,8 +1,8 @@
 """Finds the Python environment that a repo's tests run in. Nothing of the repo is executed.
 
 In: a workspace, and the folder in it where the user stands. Out: a `Found`: an environment of the repo's own; else one
-that the user's tools keep for it elsewhere (Poetry, Pipenv, Hatch, PDM, pyenv); else the active one; else an interpreter
-on the user's PATH that has pytest; else nothing, and the managed environment steps in (`sandbox.managed`). The
+that the user's tools keep for it elsewhere (Poetry, Pipenv, Hatch, PDM, pyenv); else the active one; else a Python on
+the user's PATH that has pytest; else nothing, and the managed environment steps in (`sandbox.managed`). The
 environment that Forklock lives in is taken only where it is the repo's own.
 
 A repo's files can name a folder outside of it. That folder is taken only if it has the shape of an environment; what of
@@ -15,18 +15,25 @@ import base64
 import hashlib
 import os
 import re
-import stat
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from sandbox.looks import (
+    exists,
+    is_file,
+    is_real_file,
+    is_real_folder,
+    plain_name,
+    read_small,
+    real,
+    user_home,
+)
+
 NAMES = (".venv", "venv", "env", ".env", "virtualenv", ".virtualenv")
 """What environments are usually called, likeliest first."""
 _PYTHON = re.compile(r"python3\.\d+t?")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
-"""Of an environment or a toolchain: no path."""
-_MAX_BYTES = 1_000_000
 _MAX_FOLDERS = 2_000
 _DEPTH = 3
 """Levels of folders below the top in which packages of a monorepo, and their environments, are looked for."""
@@ -45,7 +52,7 @@ class Found:
 
 def find_environment(workspace: Path, cwd: str = ".") -> Found | None:
     """Find the environment for `workspace`'s tests; None where only the managed one is left. Never raises."""
-    root = workspace.expanduser().resolve()
+    root = real(workspace.expanduser())
     folders = _upwards(root, cwd)
     for folder in folders:
         for name in _names_in(folder):
@@ -54,18 +61,18 @@ def find_environment(workspace: Path, cwd: str = ".") -> Found | None:
                 return Found(own)
     for kept in (one for folder in folders for one in _kept_elsewhere(folder)):
         if usable(kept, root) and not is_ours(kept):
-            return Found(kept.resolve())
+            return Found(real(kept))
     for active in _active():
-        if not is_ours(active) and (active / "bin" / "python").exists():
+        if not is_ours(active) and exists(active / "bin" / "python"):
             return Found(active)
     return next(_on_path(root), None)
 
 
 def environment_names(root: Path) -> list[str]:
-    """List the environments inside a workspace, relative to it: at its top, and in packages below. They are never copied,
-    and never part of a diff. Links are not among them."""
-    at_top = [name for name in _names_in(root) if _is_real(root / name)]
-    return at_top + [name for name in _below(root) if _is_real(root / name)]
+    """List the environments inside a workspace, relative to it: at its top, and in packages below. They are never
+    copied, and never part of a diff. Links are not among them."""
+    at_top = [name for name in _names_in(root) if is_real_folder(root / name)]
+    return at_top + [name for name in _below(root) if is_real_folder(root / name)]
 
 
 def environment_links(root: Path) -> list[str]:
@@ -75,66 +82,39 @@ def environment_links(root: Path) -> list[str]:
 
 def usable(prefix: Path, root: Path) -> Path | None:
     """The environment at `prefix` if it has an interpreter; resolved where a link leads out of `root`."""
-    try:
-        real = prefix.resolve()
-        if not (real / "bin" / "python").exists() or not looks_like_environment(real):
-            return None
-    except (OSError, RuntimeError, ValueError):
+    place = real(prefix)
+    if not exists(place / "bin" / "python") or not looks_like_environment(place):
         return None
-    return prefix if real.is_relative_to(root) else real
+    return prefix if place.is_relative_to(root) else place
 
 
 def looks_like_environment(prefix: Path) -> bool:
     """Whether a folder is laid out as a virtual environment, or as one of conda."""
     if not any(_PYTHON.fullmatch(found.name) for found in prefix.glob("lib/python3*")):
         return False
-    return is_regular(prefix / "pyvenv.cfg") or _is_folder(prefix / "conda-meta")
+    return is_real_file(prefix / "pyvenv.cfg") or is_real_folder(prefix / "conda-meta")
 
 
 def standard_libraries(prefix: Path) -> list[Path]:
     """The `lib/pythonX.Y` of an installed Python; none where `prefix` is no installation."""
     found = sorted({*prefix.glob("lib/python3*"), *prefix.glob("lib64/python3*"), *prefix.glob("lib/pypy3*")})
-    return [folder for folder in found if (folder / "os.py").is_file()]
+    return [folder for folder in found if is_file(folder / "os.py")]
 
 
 def is_ours(prefix: Path) -> bool:
     """Whether Forklock itself is installed in this environment."""
-    return prefix.resolve() == Path(sys.prefix).resolve()
+    return real(prefix) == real(Path(sys.prefix))
 
 
 def has_pytest(prefix: Path) -> bool:
     """Whether pytest can be imported in an environment or installation, as far as files tell."""
-    places = [*prefix.glob("lib*/python3*/site-packages/pytest"), *prefix.glob("lib/python3*/dist-packages/pytest")]
+    places = [
+        *prefix.glob("lib*/python3*/site-packages/pytest"),
+        *prefix.glob("lib/python3*/dist-packages/pytest"),
+    ]
     if prefix == Path("/usr"):
         places += Path("/usr/local/lib").glob("python3*/dist-packages/pytest")
-    return any((place / "__init__.py").is_file() for place in places)
-
-
-def is_regular(file: Path) -> bool:
-    try:
-        return stat.S_ISREG(file.lstat().st_mode)
-    except (OSError, ValueError):
-        return False
-
-
-def read_small(file: Path) -> str:
-    """Read a repo's settings file: "" unless it is a regular file of a sane size. Links are not followed."""
-    try:
-        handle = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except (OSError, ValueError):
-        return ""
-    if not stat.S_ISREG(os.fstat(handle).st_mode):
-        os.close(handle)
-        return ""
-    with os.fdopen(handle, "rb") as source:
-        data = source.read(_MAX_BYTES + 1)
-    return data.decode("utf-8", "replace") if len(data) <= _MAX_BYTES else ""
-
-
-def plain_name(text: str) -> str:
-    """A name of an environment or a toolchain that is surely no path; "" for all else."""
-    found = _NAME.fullmatch(text.strip())
-    return found[0] if found and ".." not in found[0] else ""
+    return any(is_file(place / "__init__.py") for place in places)
 
 
 # --- in the workspace ------------------------------------------------------------------------------
@@ -142,10 +122,7 @@ def plain_name(text: str) -> str:
 
 def _upwards(root: Path, cwd: str) -> list[Path]:
     """The folder where the user stands, and those above it up to the workspace's top."""
-    try:
-        here = (root / cwd).resolve()
-    except (OSError, RuntimeError, ValueError):
-        here = root
+    here = real(root / cwd)
     if not here.is_relative_to(root):
         return [root]
     return [here, *(folder for folder in here.parents if folder.is_relative_to(root))]
@@ -153,13 +130,17 @@ def _upwards(root: Path, cwd: str) -> list[Path]:
 
 def _names_in(folder: Path) -> list[str]:
     """Names of environments in one folder. Usual names need a `pyvenv.cfg`, others the whole shape."""
-    usual = [name for name in NAMES if is_regular(folder / name / "pyvenv.cfg") or _is_conda(folder / name)]
+    usual = [name for name in NAMES if is_real_file(folder / name / "pyvenv.cfg") or _is_conda(folder / name)]
     try:
         with os.scandir(folder) as entries:
-            others = sorted(e.name for e in entries if e.name not in NAMES and e.is_dir(follow_symlinks=False))
+            others = sorted(
+                e.name for e in entries if e.name not in NAMES and e.is_dir(follow_symlinks=False)
+            )
     except OSError:
         others = []
-    return usual + [name for name in others if is_regular(folder / name / "pyvenv.cfg") and _whole(folder / name)]
+    return usual + [
+        name for name in others if is_real_file(folder / name / "pyvenv.cfg") and _whole(folder / name)
+    ]
 
 
 def _whole(prefix: Path) -> bool:
@@ -178,7 +159,7 @@ def _below(root: Path) -> Iterator[str]:
                     return
                 deeper.append(package)
                 yield from (str((package / name).relative_to(root)) for name in NAMES
-                            if is_regular(package / name / "pyvenv.cfg"))  # fmt: skip
+                            if is_real_file(package / name / "pyvenv.cfg"))  # fmt: skip
         level = deeper
 
 
@@ -189,22 +170,11 @@ def _packages(folder: Path) -> list[Path]:
     except OSError:
         return []
     kept = (n for n in found if not n.startswith(".") and n not in NAMES and n not in _NEVER_PACKAGES)
-    return [folder / name for name in kept if not is_regular(folder / name / "pyvenv.cfg")]
-
-
-def _is_real(prefix: Path) -> bool:
-    return _is_folder(prefix)
-
-
-def _is_folder(path: Path) -> bool:
-    try:
-        return stat.S_ISDIR(path.lstat().st_mode)
-    except (OSError, ValueError):
-        return False
+    return [folder / name for name in kept if not is_real_file(folder / name / "pyvenv.cfg")]
 
 
 def _is_conda(prefix: Path) -> bool:
-    return _is_folder(prefix / "conda-meta") and os.path.lexists(prefix / "bin" / "python")
+    return is_real_folder(prefix / "conda-meta") and os.path.lexists(prefix / "bin" / "python")
 
 
 # --- elsewhere -------------------------------------------------------------------------------------
@@ -228,7 +198,7 @@ def _kept_elsewhere(folder: Path) -> Iterator[Path]:
 
 
 def _named_by_files(folder: Path) -> Iterator[Path]:
-    """What files of the repo name: a path or a name in `.venv`, an interpreter in `.pdm-python`, a pyenv environment."""
+    """What files of the repo name: an environment in `.venv`, an interpreter in `.pdm-python`, pyenv's."""
     words = read_small(folder / ".venv").strip()
     if plain_name(words):
         yield _virtualenvs() / words
@@ -238,7 +208,7 @@ def _named_by_files(folder: Path) -> Iterator[Path]:
     if words and "\n" not in words and Path(words).is_absolute():
         yield Path(words).parent.parent
     for name in map(plain_name, read_small(folder / ".python-version").split()):
-        if name and is_regular(_pyenv() / "versions" / name / "pyvenv.cfg"):
+        if name and is_real_file(_pyenv() / "versions" / name / "pyvenv.cfg"):
             yield _pyenv() / "versions" / name
 
 
@@ -249,18 +219,20 @@ def _virtualenvs() -> Path:
 
 def _xdg(variable: str, usual: str) -> Path:
     given = os.environ.get(variable, "")
-    return Path(given) if Path(given).is_absolute() else Path.home() / usual
+    return Path(given) if Path(given).is_absolute() else user_home() / usual
 
 
 def _pyenv() -> Path:
-    return Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv").absolute()
+    return Path(os.environ.get("PYENV_ROOT") or user_home() / ".pyenv").absolute()
 
 
 def _active() -> Iterator[Path]:
     """What the user activated. conda's base is active for everybody who has conda, so it says nothing."""
     for variable in ("VIRTUAL_ENV", "CONDA_PREFIX"):
         given = os.environ.get(variable, "")
-        if Path(given).is_absolute() and not (variable == "CONDA_PREFIX" and (Path(given) / "condabin").exists()):
+        if Path(given).is_absolute() and not (
+            variable == "CONDA_PREFIX" and exists(Path(given) / "condabin")
+        ):
             yield Path(given)
 
 
@@ -269,14 +241,14 @@ def _on_path(root: Path) -> Iterator[Found]:
     folders = [Path(folder) for folder in os.get_exec_path() if Path(folder).is_absolute()]
     shims = _pyenv() / "shims"
     for folder in folders:
-        if folder.resolve().is_relative_to(root):
+        if real(folder).is_relative_to(root):
             continue
         if folder == shims:
             prefixes = [_pyenv() / "versions" / name for name in _pyenv_versions(root)]
         else:
             programs = (folder / name for name in ("python", "python3"))
-            prefixes = [p.resolve().parent.parent if not is_regular(p.parent.parent / "pyvenv.cfg") else p.parent.parent
-                        for p in programs if p.exists()]  # fmt: skip
+            prefixes = [real(p).parent.parent if not is_real_file(p.parent.parent / "pyvenv.cfg") else p.parent.parent
+                        for p in programs if exists(p)]  # fmt: skip
         for prefix in prefixes:
             if not is_ours(prefix) and has_pytest(prefix):
                 yield Found(prefix, is_installation=bool(standard_libraries(prefix)))

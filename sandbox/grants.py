@@ -1,10 +1,10 @@
 """What of the host a sandbox may read so that an environment works in it: as little as that takes.
 
-In: an environment's prefix, the workspace. Out: paths to mount read-only: the environment's own parts, and of the Python
-that it was made from the program, its standard library, its shared library and its headers. A repo can make `.venv`, or
-its `bin/python`, a link to anywhere, and `pyvenv.cfg` say anything. So nothing is granted but what has the shape of an
-environment or of an installed Python, part by part; no home folder, nothing of `/etc` or `/proc`, nothing in another
-user's home.
+In: an environment's prefix, the workspace. Out: paths to mount read-only: the environment's own parts, and of the
+Python that it was made from the program, its standard library, its shared library and its headers. A repo can make
+`.venv`, or its `bin/python`, a link to anywhere, and `pyvenv.cfg` say anything. So nothing is granted but what has the
+shape of an environment or of an installed Python, part by part; no home folder, nothing of `/etc` or `/proc`, nothing
+in another user's home.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 
-from sandbox.environments import is_regular, looks_like_environment, read_small, standard_libraries
+from sandbox.environments import looks_like_environment, standard_libraries
+from sandbox.looks import exists, is_folder, is_real_file, read_small, real, user_home
 
 _SYSTEM = (Path("/usr"), Path("/bin"), Path("/lib"))
 """Visible in every sandbox without being granted."""
@@ -33,7 +34,7 @@ def grants(prefix: Path, workspace: Path) -> list[Path]:
     """Paths to grant for an environment. What lies in the workspace or in the system's own directories is there
     already."""
     found = list(_interpreter(prefix / "bin" / "python", workspace))
-    if is_regular(prefix / "pyvenv.cfg") and not (prefix / "bin" / "python").is_symlink():
+    if is_real_file(prefix / "pyvenv.cfg") and not (prefix / "bin" / "python").is_symlink():
         found += _homes(prefix)
     found += _parts(prefix, workspace)
     return outermost(path for path in found if may_grant(path, workspace))
@@ -41,14 +42,14 @@ def grants(prefix: Path, workspace: Path) -> list[Path]:
 
 def _parts(prefix: Path, workspace: Path) -> list[Path]:
     """What of an environment its interpreter and its programs read."""
-    real = prefix.resolve()
-    if not looks_like_environment(real) or is_private(real, workspace) or real.name in _NO_ENVIRONMENTS:
+    place = real(prefix)
+    if not looks_like_environment(place) or is_private(place, workspace) or place.name in _NO_ENVIRONMENTS:
         return []
     names = ["bin", *(str(found.relative_to(prefix)) for found in sorted(prefix.glob("lib/python3*")))]
-    if (prefix / "conda-meta").is_dir():
+    if is_folder(prefix / "conda-meta"):
         names = ["bin", "lib", "include", "share", "ssl"]
     names += ["pyvenv.cfg", *(["lib64"] if (prefix / "lib64").is_symlink() else [])]
-    return [prefix / name for name in names if (prefix / name).exists()]
+    return [prefix / name for name in names if exists(prefix / name)]
 
 
 def outermost(paths: Iterable[Path]) -> list[Path]:
@@ -61,25 +62,23 @@ def may_grant(path: Path, workspace: Path) -> bool:
     """Whether a path is neither visible already nor one that is never granted, however it is linked."""
     if any(path.is_relative_to(parent) for parent in (*_SYSTEM, workspace)):
         return False
-    try:
-        real = path.resolve()
-    except (OSError, RuntimeError, ValueError):
-        return False
-    return not any(is_private(one, workspace) for one in (path, real))
+    return not any(is_private(one, workspace) for one in (path, real(path)))
 
 
 def is_private(path: Path, workspace: Path) -> bool:
     """Whether a path holds, or lies in, what is nobody's business."""
     if any(path.is_relative_to(folder) for folder in _NEVER) or path == path.parent:
         return True
-    own = {Path.home(), Path.home().resolve(), *_homes_of(os.getuid(), ours=True)}
+    own = {user_home(), real(user_home()), *_homes_of(os.getuid(), ours=True)}
     if any(home.is_relative_to(path) for home in own) or _PRIVATE & set(path.parts):
         return True
     others = [home for home in _homes_of(os.getuid(), ours=False) if home not in own]
     if path.parts[:2] == ("/", "home") and len(path.parts) > 2:
         others.append(Path(*path.parts[:3]))
     mine = [home for home in others if home in own or workspace.is_relative_to(home)]
-    return any(path.is_relative_to(home) or home.is_relative_to(path) for home in others if home not in (*mine, *own))
+    return any(
+        path.is_relative_to(home) or home.is_relative_to(path) for home in others if home not in (*mine, *own)
+    )
 
 
 @lru_cache(maxsize=4)
@@ -99,7 +98,7 @@ def _interpreter(python: Path, workspace: Path) -> Iterator[Path]:
             if not python.is_symlink():
                 return
             named = python.parent / python.readlink()
-            python = named.parent.resolve() / named.name
+            python = real(named.parent) / named.name
         except (OSError, RuntimeError, ValueError):
             return
         for one in dict.fromkeys([Path(os.path.normpath(named)), python]):
@@ -113,12 +112,12 @@ def _program(python: Path) -> list[Path]:
         return []
     home = python.parent.parent
     libraries = standard_libraries(home)
-    if not libraries or not python.exists():
+    if not libraries or not exists(python):
         return [python] if python.is_symlink() else []
     names = [library.name for library in libraries]
     shared = [file for name in names for file in home.glob(f"lib/lib{name}*.so*")]
     shared += home.glob("lib/libpython3.so")
-    headers = [home / "include" / name for name in names if (home / "include" / name).is_dir()]
+    headers = [home / "include" / name for name in names if is_folder(home / "include" / name)]
     return [python, *libraries, *shared, *headers]
 
 
@@ -129,4 +128,4 @@ def _homes(prefix: Path) -> list[Path]:
         return []
     home = Path(os.path.normpath(told[1]))
     programs = [home / name for name in ("python3", "python")]
-    return [path for program in programs if program.exists() for path in _program(program)]
+    return [path for program in programs if exists(program) for path in _program(program)]

@@ -15,8 +15,9 @@ from pathlib import Path
 
 from sandbox.compilers import compilers_policy
 from sandbox.contract import Policy, SandboxFault
-from sandbox.environments import find_environment, is_regular
+from sandbox.environments import find_environment
 from sandbox.grants import grants, outermost
+from sandbox.looks import is_real_file
 from sandbox.managed import managed_environment
 
 
@@ -44,7 +45,7 @@ def python_policy(workspace: Path, base: Policy | None = None, *, cwd: str = "."
     if prefix is None:
         return replace(base, env=env)
     env["PATH"] = f"{prefix / 'bin'}:{env['PATH']}"
-    if is_regular(prefix / "pyvenv.cfg"):
+    if is_real_file(prefix / "pyvenv.cfg"):
         env["VIRTUAL_ENV"] = str(prefix)
     readable = outermost([*base.readable, *grants(prefix, root)])
     return replace(base, readable=tuple(readable), env=env)
@@ -60,4 +61,3 @@ def environment_for(workspace: Path, cwd: str = ".") -> Path | None:
         return managed_environment(found.prefix if found else None)
     except SandboxFault:
         return None
-

@@ -25,6 +25,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 
 from sandbox.contract import SandboxFault
 from sandbox.environments import find_environment, has_pytest, standard_libraries
+from sandbox.looks import exists, is_file, real
 
 _LAYOUT = "1"
 """Of what is made here: a change makes new ones."""
@@ -35,7 +36,11 @@ _SCRIPT = "#!{python}\nimport runpy\n\nrunpy.run_module('pytest', run_name='__ma
 def environments_dir() -> Path:
     """Where managed environments lie. The rule is that of `models.paths`, which this room may not import."""
     home = os.environ.get("FORKLOCK_HOME", "").strip()
-    data = Path(home).expanduser().absolute() if home else platformdirs.user_data_path("forklock", appauthor=False)
+    data = (
+        Path(home).expanduser().absolute()
+        if home
+        else platformdirs.user_data_path("forklock", appauthor=False)
+    )
     return data / "environments"
 
 
@@ -55,12 +60,12 @@ def managed_environment(installation: Path | None = None) -> Path:
     packages = [] if installation and has_pytest(installation) else _with_dependencies("pytest")
     told = [_LAYOUT, str(python), version, *(f"{one.name} {one.version}" for one in packages)]
     folder = environments_dir() / f"{version}-{hashlib.sha256(repr(told).encode()).hexdigest()[:12]}"
-    if (folder / _STAMP).is_file():
+    if is_file(folder / _STAMP):
         return folder
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{folder}.lock"):
-            if not (folder / _STAMP).is_file():
+            if not is_file(folder / _STAMP):
                 _make(folder, python, version, packages, sees_installation=installation is not None)
     except OSError as error:
         raise SandboxFault(
@@ -79,8 +84,10 @@ def install_words(root: Path, module: str = "", cwd: str = ".") -> str:
         return f"{broken} names a Python that is not there: make it again, with `python3 -m venv --clear {broken.name}`"
     if found and not found.is_installation:
         return f"install {what} into {found.prefix}: `{found.prefix}/bin/python -m pip install {module or '-e .'}`"
-    wanted = next((f"-r {name}" for name in ("requirements-dev.txt", "requirements.txt") if (root / name).is_file()), "")
-    own = "-e ." if (root / "pyproject.toml").is_file() or (root / "setup.py").is_file() else ""
+    wanted = next(
+        (f"-r {name}" for name in ("requirements-dev.txt", "requirements.txt") if is_file(root / name)), ""
+    )
+    own = "-e ." if is_file(root / "pyproject.toml") or is_file(root / "setup.py") else ""
     words = " ".join(filter(None, ["pytest", own, wanted, "" if own or wanted else module]))
     return (
         f"the repository has no environment with {what}: make one there, with "
@@ -90,7 +97,7 @@ def install_words(root: Path, module: str = "", cwd: str = ".") -> str:
 
 def _broken(root: Path) -> Path | None:
     python = root / ".venv" / "bin" / "python"
-    return root / ".venv" if python.is_symlink() and not python.exists() else None
+    return root / ".venv" if python.is_symlink() and not exists(python) else None
 
 
 def _base_python() -> Path:
@@ -101,8 +108,8 @@ def _base_python() -> Path:
 def _program_of(installation: Path) -> Path:
     names = [library.name for library in standard_libraries(installation)]
     for name in (*names, "python3", "python"):
-        if (installation / "bin" / name).exists():
-            return (installation / "bin" / name).resolve()
+        if exists(installation / "bin" / name):
+            return real(installation / "bin" / name)
     raise SandboxFault(f"{installation} has no interpreter", fix="make a .venv in the repository")
 
 
@@ -172,6 +179,6 @@ def _copy(package: Distribution, site: Path) -> None:
         if ".." in file.parts or file.is_absolute():
             continue
         source, target = Path(str(package.locate_file(file))), site / file
-        if source.is_file():
+        if is_file(source):
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, target)

@@ -1,7 +1,7 @@
 """Commands behind a launcher: `uv run pytest` is `pytest` in the repo's environment, which a sandbox has on its PATH.
 
-In: words. Out: the words of the command itself; or a refusal, where a launcher would make environments of its own, which
-takes network. Pure.
+In: words. Out: the words of the command itself; or a refusal, where a launcher would make environments of its own,
+which takes network. Pure.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ from pathlib import PurePosixPath
 
 from tools.contract import ToolFault
 
-_RUNNERS = frozenset({"poetry", "uv", "pipenv", "pdm", "hatch", "rye", "pixi", "conda", "mamba", "micromamba"})
+_RUNNERS = frozenset(
+    {"poetry", "uv", "pipenv", "pdm", "hatch", "rye", "pixi", "conda", "mamba", "micromamba"}
+)
 _WITH_VALUE = frozenset(
     {"--with", "--extra", "--group", "--only-group", "--no-group", "--python", "-p", "--package", "--directory", "-C",
      "--project", "--env-file", "--with-requirements", "--with-editable", "-n", "--name", "--prefix", "-e", "--env",

@@ -35,8 +35,8 @@ def command_environment(sandbox: Sandbox, own: Mapping[str, str], cwd: str = "."
 
 
 def import_roots(root: Path, cwd: str = ".") -> list[str]:
-    """Folders, relative to the workspace, that imports of a `src` layout need: of the package where the user stands, and
-    of the workspace's top. Empty without such a layout."""
+    """Folders, relative to the workspace, that imports of a `src` layout need: of the package where the user stands,
+    and of the workspace's top. Empty without such a layout."""
     folders = [folder for folder in dict.fromkeys([cwd, "."]) if is_src_layout(root / folder)]
     return [str(PurePosixPath(folder, part)) for folder in folders for part in ("src", ".")]
 

@@ -187,7 +187,9 @@ def test_settings_that_are_no_files_hang_nothing(tmp_path: Path, tried: Callable
 
 
 @pytest.mark.hostile("setup")
-@pytest.mark.parametrize("text", ["[" * 100_000, "[toolchain]\nchannel = 5", "toolchain = 3", "\0", "x" * 2_000_000])
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000, "[toolchain]\nchannel = 5", "toolchain = 3", "\0", "x" * 2_000_000]
+)
 def test_a_damaged_toolchain_file_names_none(text: str, home: Path, tmp_path: Path) -> None:
     (tmp_path / "rust-toolchain.toml").write_text(text)
     assert rust_toolchain(tmp_path) is None
@@ -201,7 +203,9 @@ def test_a_toolchain_by_its_name(home: Path, tmp_path: Path) -> None:
         assert (toolchain.name if toolchain else None) == found, name
 
 
-def test_a_link_into_local_bin_grants_the_real_interpreter_alone(home: Path, tmp_path: Path, skip_unless) -> None:
+def test_a_link_into_local_bin_grants_the_real_interpreter_alone(
+    home: Path, tmp_path: Path, skip_unless
+) -> None:
     """As `uv python install` leaves it: `~/.local/bin/python3.12` leads to a folder of its own; and user packages of
     another Python make `~/.local` look like an installation."""
     skip_unless("bubblewrap")

@@ -70,7 +70,9 @@ def test_ours_is_never_taken(repo: Path, tmp_path: Path, monkeypatch: pytest.Mon
     found = environment_for(repo)
     assert found and found.resolve() != Path(sys.prefix).resolve()
     with open_sandbox(repo, python_policy(repo), backend="host") as sandbox:
-        code = "import importlib.util as u; print([n for n in ('agent', 'tools', 'sandbox') if u.find_spec(n)])"
+        code = (
+            "import importlib.util as u; print([n for n in ('agent', 'tools', 'sandbox') if u.find_spec(n)])"
+        )
         assert sandbox.exec(["python", "-c", code]).stdout == b"[]\n"
         assert b"pytest" in sandbox.exec(["python", "-m", "pytest", "--version"]).stdout
         assert b"pytest" in sandbox.exec(["pytest", "--version"]).stdout
@@ -133,7 +135,9 @@ def test_environments_that_tools_keep_elsewhere(
     assert not sandbox.exec(["cat", f"{place}/secret"]).ok
     if tool == "a link":
         with sandbox.fork() as fork:
-            assert fork.exec([".venv/bin/python", *WHERE[1:]]).stdout.startswith(b"42"), "by its own name, too"
+            assert fork.exec([".venv/bin/python", *WHERE[1:]]).stdout.startswith(b"42"), (
+                "by its own name, too"
+            )
 
 
 @pytest.mark.parametrize("words", [(), ("--copies",), ("--symlinks",)])
@@ -154,8 +158,8 @@ def test_it_runs_inside_and_in_forks(
 
 
 def test_a_copy_stands_in_for_the_original(backend: BackendName, venv_repo: Path, tmp_path: Path) -> None:
-    """The agent's copy has no environment: it gets the original's, at the original's path, and an editable install of the
-    original leads to the copy's code."""
+    """The agent's copy has no environment: it gets the original's, at the original's path, and an editable install
+    of the original leads to the copy's code."""
     site = next((venv_repo / ".venv" / "lib").glob("python3*")) / "site-packages"
     (site / "__editable__.pth").write_text(f"{venv_repo}/src\n")
     make_environment(venv_repo / "packages" / "p" / ".venv")

@@ -16,7 +16,8 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from sandbox.contained import why_not_contained
-from sandbox.interpreters import grants, workspace_policy
+from sandbox.grants import grants
+from sandbox.interpreters import workspace_policy
 from tools.codeindex import suffixes
 from tools.contract import ToolFault
 from tools.lsp import clangd, gopls, rust, tsserver
