@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import pwd
 import re
+import sys
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -22,7 +23,7 @@ from sandbox.looks import exists, is_folder, is_real_file, read_small, real, use
 _SYSTEM = (Path("/usr"), Path("/bin"), Path("/lib"))
 """Visible in every sandbox without being granted."""
 _NEVER = tuple(Path("/", name) for name in ("boot", "dev", "etc", "proc", "run", "sys"))
-_PRIVATE = frozenset({".ssh", ".gnupg", ".aws", ".azure", ".config", ".docker", ".kube", ".password-store"})
+_PRIVATE = frozenset({".ssh", ".gnupg", ".aws", ".azure", ".docker", ".kube", ".password-store"})
 _NO_ENVIRONMENTS = frozenset({".local", ".cargo", ".rustup"})
 """Folders that hold much else, whatever lies in them."""
 _PROGRAM = re.compile(r"(python|pypy)[\d.]*t?")
@@ -67,18 +68,16 @@ def may_grant(path: Path, workspace: Path) -> bool:
 
 def is_private(path: Path, workspace: Path) -> bool:
     """Whether a path holds, or lies in, what is nobody's business."""
-    if any(path.is_relative_to(folder) for folder in _NEVER) or path == path.parent:
+    if any(path.is_relative_to(folder) for folder in _NEVER) or path in (Path("/"), Path("/home")):
         return True
     own = {user_home(), real(user_home()), *_homes_of(os.getuid(), ours=True)}
     if any(home.is_relative_to(path) for home in own) or _PRIVATE & set(path.parts):
         return True
-    others = [home for home in _homes_of(os.getuid(), ours=False) if home not in own]
-    if path.parts[:2] == ("/", "home") and len(path.parts) > 2:
-        others.append(Path(*path.parts[:3]))
-    mine = [home for home in others if home in own or workspace.is_relative_to(home)]
-    return any(
-        path.is_relative_to(home) or home.is_relative_to(path) for home in others if home not in (*mine, *own)
-    )
+    others = set(_homes_of(os.getuid(), ours=False))
+    if path.is_relative_to("/home"):
+        others.add(Path(*path.parts[:3]))
+    used = {home for home in others if any(one.is_relative_to(home) for one in (workspace, Path(sys.prefix)))}
+    return any(path.is_relative_to(home) or home.is_relative_to(path) for home in others - used - own)
 
 
 @lru_cache(maxsize=4)

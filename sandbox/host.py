@@ -13,6 +13,7 @@ import os
 import secrets
 import shutil
 import signal
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -61,7 +62,7 @@ class HostSandbox(Sandbox):
         timeout_s: float | None = None,
         limits: Limits | None = None,
     ) -> ExecResult:
-        env = command_env(self.policy, env)
+        env = _with_users_programs(command_env(self.policy, env))
         check_words(argv, env)
         if self._closed:
             raise SandboxFault("the sandbox is closed", fix="open it again")
@@ -125,6 +126,13 @@ class HostSandbox(Sandbox):
         if not self._closed:
             self._closed = True
             self._workspace.close()
+
+
+def _with_users_programs(env: Mapping[str, str]) -> dict[str, str]:
+    """The user's own PATH behind the policy's, without the programs of the environment that we live in."""
+    ours = Path(sys.prefix, "bin")
+    theirs = [folder for folder in os.get_exec_path() if Path(folder).is_absolute() and Path(folder) != ours]
+    return {**env, "PATH": ":".join(dict.fromkeys([*env["PATH"].split(":"), *theirs]))}
 
 
 class _Tree:

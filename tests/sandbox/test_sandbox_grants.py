@@ -23,7 +23,7 @@ SECRETS = (
 TARGETS = (
     "{home}", "{home}/..", "{home}/.ssh", "{home}/.local", "{home}/.local/share", "{home}/.cargo", "{home}/.config",
     "{home}/.aws", "{home}/work", "{home}/.rustup", "/", "/etc", "/root", "/home", "/proc/self/root{home}",
-    "/proc/self/root", "/dev", "{home}/work/../.ssh", "{home}/./.local",
+    "/proc/self/root", "/dev", "{home}/work/../.ssh", "{home}/./.local", ".venv", "nowhere",
 )  # fmt: skip
 INSIDE = ("", "/bin/python", "/bin/python3", "/id_rsa", "/bin")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox import BackendName, Policy, open_sandbox, python_policy
+from sandbox import BackendName, Policy, open_sandbox, python_policy, workspace_policy
 from sandbox.environments import environment_names, find_environment
 from sandbox.interpreters import environment_for
 
@@ -183,6 +183,42 @@ def test_a_copy_stands_in_for_the_original(backend: BackendName, venv_repo: Path
         (fork.root / "src" / "a.py").write_text("def a():\n    return 'fork'\n")
         assert "fork" in fork.diff() and ".venv" not in fork.diff()
     assert (venv_repo / "src" / "a.py").read_text() == "def a():\n    return 1\n"
+
+
+def test_node_of_a_version_manager(
+    repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, skip_unless
+) -> None:
+    """nvm keeps one node for each version in the home folder, and puts one of them on PATH."""
+    skip_unless("bubblewrap")
+    node = tmp_path / "me" / ".nvm" / "versions" / "node" / "v20.1.0"
+    for name in ("bin", "include/node", "lib/node_modules/npm"):
+        (node / name).mkdir(parents=True)
+    (node / "bin" / "node").write_text("#!/bin/sh\necho ours\n")
+    (node / "bin" / "node").chmod(0o755)
+    (tmp_path / "me" / ".npmrc").write_text("SECRET")
+    monkeypatch.setenv("HOME", str(tmp_path / "me"))
+    monkeypatch.setenv("PATH", f"{node}/bin:/usr/bin:/bin")
+    (repo / "package.json").write_text("{}")
+    own = repo / "node_modules" / ".bin" / "runner"
+    own.parent.mkdir(parents=True)
+    own.write_text("#!/bin/sh\necho runner\n")
+    own.chmod(0o755)
+    with open_sandbox(repo, workspace_policy(repo), backend="bubblewrap") as sandbox:
+        assert sandbox.exec(["node"]).stdout == b"ours\n"
+        assert sandbox.exec(["runner"]).stdout == b"runner\n"
+        assert not sandbox.exec(["cat", str(tmp_path / "me" / ".npmrc")]).ok
+
+
+def test_the_host_has_the_users_programs(repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    theirs = tmp_path / "programs" / "their-tool"
+    theirs.parent.mkdir()
+    theirs.write_text("#!/bin/sh\necho theirs\n")
+    theirs.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{sys.prefix}/bin:{theirs.parent}:.:/usr/bin:/bin")
+    with open_sandbox(repo, python_policy(repo), backend="host") as sandbox:
+        assert sandbox.exec(["their-tool"]).stdout == b"theirs\n"
+        path = sandbox.exec(["sh", "-c", "echo $PATH"]).stdout.decode().strip().split(":")
+        assert f"{sys.prefix}/bin" not in path and "." not in path
 
 
 @pytest.mark.docker
