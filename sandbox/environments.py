@@ -53,7 +53,7 @@ class Found:
 def find_environment(workspace: Path, cwd: str = ".") -> Found | None:
     """Find the environment for `workspace`'s tests; None where only the managed one is left. Never raises."""
     root = real(workspace.expanduser())
-    folders = _upwards(root, cwd)
+    folders = [*_upwards(root, cwd), *_above(root)]
     for folder in folders:
         for name in _names_in(folder):
             own = usable(folder / name, root)
@@ -126,6 +126,20 @@ def _upwards(root: Path, cwd: str) -> list[Path]:
     if not here.is_relative_to(root):
         return [root]
     return [here, *(folder for folder in here.parents if folder.is_relative_to(root))]
+
+
+def _above(root: Path) -> list[Path]:
+    """The folders above a workspace that is itself a part of a repository, up to the repository's top."""
+    found: list[Path] = []
+    if exists(root / ".git"):
+        return found
+    for folder in root.parents:
+        if folder in (user_home(), folder.parent):
+            return []
+        found.append(folder)
+        if exists(folder / ".git"):
+            return found
+    return []
 
 
 def _names_in(folder: Path) -> list[str]:

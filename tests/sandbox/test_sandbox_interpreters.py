@@ -88,6 +88,21 @@ def test_a_package_of_a_monorepo_has_its_own(venv_repo: Path) -> None:
     assert environment_names(venv_repo) == [".venv", "packages/a/.venv"]
 
 
+def test_a_package_that_is_the_workspace_has_its_repositorys(
+    isolated: BackendName, venv_repo: Path, tmp_path: Path, open_here
+) -> None:
+    """`tools test --repo packages/b`, with one environment at the top of the monorepo."""
+    package = venv_repo / "packages" / "b"
+    package.mkdir(parents=True)
+    (tmp_path / ".venv").mkdir()
+    assert environment_for(package) == venv_repo / ".venv"
+    sandbox = open_here(isolated, python_policy(package), package)
+    result = sandbox.exec(WHERE)
+    skip_on_a_foreign_libc(isolated, result.stderr)
+    assert result.stdout.decode().split() == ["42", f"{venv_repo}/.venv"], result
+    assert not sandbox.exec(["ls", f"{venv_repo}/src"]).ok, "the rest of the repository is not the package's"
+
+
 KEPT_ELSEWHERE = ["poetry", "pipenv", "hatch", "pdm", "pyenv", "a .venv file", "a link", "uv"]
 
 
