@@ -36,6 +36,12 @@ def copy_tree(source: Path, target: Path, *, leave: tuple[str, ...] = (), lend: 
         _copy_git(source / ".git", target / ".git", lend)
 
 
+def make_mount_points(root: Path, names: list[str]) -> None:
+    """Make the directories in a copy at which backends mount environments of the original."""
+    for name in names:
+        (root / name).mkdir(parents=True, exist_ok=True)
+
+
 def _copy_git(source: Path, target: Path, lend: Path | None) -> None:
     """Objects never change in place, so borrowing or a hard link is as good as a copy; the rest is copied."""
     if source.is_symlink() or not source.is_dir():

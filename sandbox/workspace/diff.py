@@ -74,14 +74,15 @@ class Baseline:
         return self.shared.folder
 
     @classmethod
-    def take(cls, root: Path, folder: Path) -> Baseline:
-        """Record `root` as it is now. Reads every file that git does not ignore.
+    def take(cls, root: Path, folder: Path, environments: Sequence[str] = ()) -> Baseline:
+        """Record `root` as it is now. Reads every file that git does not ignore. `environments`: paths in it that are
+        no content.
 
         Raises:
             SandboxFault: git is missing, or a file cannot be read.
         """
         base = cls(folder, _tracked_but_ignored(root))
-        _git_dir(folder / "text", _TEXT, _excludes(root))
+        _git_dir(folder / "text", _TEXT, _excludes(root, environments))
         _git_dir(folder / "bytes", _BYTES, "")
         if any(os.scandir(root)):
             index = folder / "index"
@@ -204,16 +205,10 @@ def _tracked_but_ignored(root: Path) -> frozenset[bytes]:
     return frozenset(name for name in names if name and name.split(b"/")[0] not in (b".git", b".forklock"))
 
 
-def _excludes(root: Path) -> str:
+def _excludes(root: Path, environments: Sequence[str]) -> str:
     own = root / ".git" / "info" / "exclude"
     try:
         text = own.read_text(errors="replace") if own.is_file() else ""
     except OSError:
         text = ""
-    environments = [f"/{name}" for name in environment_names(root)]
-    return "\n".join([text, "/.forklock", *environments, ""])
-
-
-def environment_names(root: Path) -> list[str]:
-    """Virtual environments at the top of a workspace: never copied, never part of a diff."""
-    return [name for name in (".venv", "venv", "env") if (root / name / "pyvenv.cfg").is_file()]
+    return "\n".join([text, "/.forklock", *(f"/{name}" for name in environments), ""])
