@@ -181,7 +181,9 @@ def _sandbox(prepared: Prepared) -> Iterator[Sandbox]:
     policy = workspace_policy(prepared.task.repo, Policy())
     backend: Any = prepared.sandbox_name
     with (
-        open_sandbox(prepared.scratch / "base", policy, backend=backend) as pristine,
+        open_sandbox(
+            prepared.scratch / "base", policy, backend=backend, shown_at=prepared.task.repo
+        ) as pristine,
         pristine.fork() as work,
     ):
         yield work

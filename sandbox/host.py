@@ -13,6 +13,7 @@ import os
 import secrets
 import shutil
 import signal
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -41,10 +42,11 @@ class HostSandbox(Sandbox):
         self._prlimit = shutil.which("prlimit")
         if self._prlimit is None:
             raise SandboxFault("prlimit is not installed", fix="install util-linux")
-        if workspace.is_copy:
-            for name in workspace.environments:
+        original = Path(workspace.workdir)
+        for name in workspace.environments if workspace.root != original else ():
+            with contextlib.suppress(OSError):  # a package's own was copied with it
                 (workspace.root / name).rmdir()
-                (workspace.root / name).symlink_to(workspace.origin / name)
+                (workspace.root / name).symlink_to(original / name)
 
     @property
     def workdir(self) -> str:
@@ -60,7 +62,7 @@ class HostSandbox(Sandbox):
         timeout_s: float | None = None,
         limits: Limits | None = None,
     ) -> ExecResult:
-        env = command_env(self.policy, env)
+        env = _with_users_programs(command_env(self.policy, env))
         check_words(argv, env)
         if self._closed:
             raise SandboxFault("the sandbox is closed", fix="open it again")
@@ -124,6 +126,13 @@ class HostSandbox(Sandbox):
         if not self._closed:
             self._closed = True
             self._workspace.close()
+
+
+def _with_users_programs(env: Mapping[str, str]) -> dict[str, str]:
+    """The user's own PATH behind the policy's, without the programs of the environment that we live in."""
+    ours = Path(sys.prefix, "bin")
+    theirs = [folder for folder in os.get_exec_path() if Path(folder).is_absolute() and Path(folder) != ours]
+    return {**env, "PATH": ":".join(dict.fromkeys([*env["PATH"].split(":"), *theirs]))}
 
 
 class _Tree:

@@ -78,7 +78,7 @@ def localise(
     root = root_of(repo)
     report, spectrum = _runs(root, test, sandbox) if test.strip() else (None, None)
     if report is not None:
-        _require_failing(test, report)
+        _require_failing(root, test, report)
     found = suspects_of(root, task=statement, report=report, limit=limit, spectrum=spectrum)
     for one in found:
         print(f"{one.symbol.path}:{one.symbol.start_line}\t{one.symbol.name_path}\t{'; '.join(one.reasons)}")
@@ -88,18 +88,18 @@ def localise(
         raise typer.Exit(1)
 
 
-def _require_failing(test: str, report: TestReport) -> None:
+def _require_failing(root: Path, test: str, report: TestReport) -> None:
     """
     Raises:
         ToolFault: the command could not be started, so it says nothing of the code.
     """
+    from sandbox.interpreters.managed import install_words
     from tools.contract import TestStatus, ToolFault
 
     if report.status is TestStatus.NOT_STARTED:
         raise ToolFault(
             f"`{test}` cannot be started: {report.output.strip()[:300]}",
-            fix="inside the sandbox only the repository, its .venv and the system's programs exist: see "
-            "`agent sandbox image build`, or choose another with --sandbox",
+            fix=f"{install_words(root)}; for Docker `agent sandbox image build` makes an image",
         )
     if report.status is TestStatus.PASSED:
         typer.echo(f"`{test}` passes: only the words are gone by", err=True)

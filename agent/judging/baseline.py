@@ -15,14 +15,9 @@ from agent.judging.reports import missing_module, report_from_json, report_to_js
 from agent.log.events import BaselineTaken, NoteMade, RunLog
 from agent.log.recorded import Recorded
 from sandbox import Sandbox
+from sandbox.interpreters.managed import install_words
 from tools.contract import TestReport, TestStatus
 from tools.testing.run import run_tests
-
-_WAYS = {
-    "docker": "`agent sandbox image build` makes an image with what the repository depends on",
-    "bubblewrap": "install it into a .venv in the repository, which the sandbox uses",
-}
-"""To get a module that is missing, by backend."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,18 +54,25 @@ class Baseline:
         if report.status is TestStatus.NOT_STARTED:
             raise AgentFault(
                 f"`{command}` cannot be started: {report.output.strip()[:300]}",
-                fix="try the command in the repository yourself; inside the sandbox only the repository, its "
-                ".venv and the system's programs exist",
+                fix=f"try the command in the repository yourself; {self._way('')}",
             )
 
     def note_missing(self, report: TestReport) -> None:
         """Tell of a module that the check misses: the user's to get, whatever the model writes."""
         name = missing_module(report, self.base.root)
         if name is not None and self.recorded.places is None:
-            way = _WAYS.get(self.base.backend, "install it")
             self.log.append(
-                NoteMade(text=f"the check misses the module {name}, which no edit may mend: {way}")
+                NoteMade(
+                    text=f"the check misses the module {name}, which no edit may mend: {self._way(name)}"
+                )
             )
+
+    def _way(self, module: str) -> str:
+        """What to install where, so that the check finds a module, or all that it needs."""
+        words = install_words(self.task.repo, module)
+        if self.base.backend == "docker":
+            words += "; or `agent sandbox image build` makes an image with what it depends on"
+        return words
 
     def regression(self) -> Check | None:
         """The suite that must not get worse; None where there is none, or it reports no single tests."""

@@ -75,7 +75,7 @@ class Scan:
             before = f"{path}/" if path else ""
             for name, found in entries:
                 place = before + name
-                if is_gits(name) or (not path and name in self._left):
+                if is_gits(name) or place in self._left:
                     continue
                 if stat.S_ISDIR(found.st_mode):
                     if self._enters(place, here, rules):

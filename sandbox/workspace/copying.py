@@ -19,28 +19,44 @@ from sandbox.git.index import MAX_BYTES
 from sandbox.git.repository import Repository, open_repository
 from sandbox.git.run import make_git_dir
 from sandbox.git.tree import OURS
+from sandbox.interpreters.environments import environment_names
 from sandbox.linux.nofollow import MAX_DEPTH, read_inside
 from sandbox.linux.private import remove_tree
-from sandbox.workspace.diff import environment_names
 
 _COPY_S = 900.0
 _FICLONE = 0x40049409
 
 
 def copy_tree(source: Path, target: Path, *, leave: tuple[str, ...] = (), lend: Path | None = None) -> None:
-    """Copy a tree with modes, times and symlinks, without following any. Entries of the top named in `leave`
-    stay behind; git's objects are borrowed from `lend` if given. GNU `cp` does it at the speed of the file
-    system; a Python walk stands in for it.
+    """Copy a tree with modes, times and symlinks, without following any. The paths in `leave` stay behind, relative to
+    `source`; git's objects are borrowed from `lend` if given. GNU `cp` does it at the speed of the file system; a
+    Python walk stands in for it.
 
     Raises:
         SandboxFault: something could not be copied.
     """
     like(source, target)
     names = [entry.name for entry in os.scandir(source) if entry.name not in leave]
-    plain = [name for name in names if name != ".git"]
-    _copy([source / name for name in plain], target)
+    parted = {name: below for name in names if name != ".git" and (below := _below(name, leave))}
+    _copy([source / name for name in names if name != ".git" and name not in parted], target)
+    for name, below in parted.items():
+        if _is_folder(source / name):
+            copy_tree(source / name, target / name, leave=below)
+        else:
+            _copy([source / name], target)
     if ".git" in names:
         _copy_git(source / ".git", target / ".git", lend)
+
+
+def _below(name: str, leave: tuple[str, ...]) -> tuple[str, ...]:
+    """What is left of the paths in `leave` that lie below an entry of the top."""
+    return tuple(path.removeprefix(f"{name}/") for path in leave if path.startswith(f"{name}/"))
+
+
+def make_mount_points(root: Path, names: list[str]) -> None:
+    """Make the directories in a copy at which backends mount environments of the original."""
+    for name in names:
+        (root / name).mkdir(parents=True, exist_ok=True)
 
 
 CACHES = (".tox", ".nox", ".mypy_cache", ".ruff_cache", ".pytest_cache")

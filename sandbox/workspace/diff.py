@@ -13,7 +13,7 @@ import os
 import re
 import stat
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,9 +48,9 @@ Seen = dict[str, tuple[Stats, str]]
 class Baseline:
     """The state of a directory at one moment, kept in a private directory that all its forks share."""
 
-    def __init__(self, root: Path, folder: Path) -> None:
+    def __init__(self, root: Path, folder: Path, environments: Sequence[str] = ()) -> None:
         self.shared = Shared(folder)
-        self._left = tuple(environment_names(root))
+        self._left = tuple(environments)
         self._always = Always(tracked_names(root))
         """Files that count although a rule ignores them: they are tracked, or were there."""
         self._top = rules_at_top(root)
@@ -63,14 +63,17 @@ class Baseline:
         return self.shared.folder
 
     @classmethod
-    def take(cls, root: Path, folder: Path) -> Baseline:
+    def take(cls, root: Path, folder: Path, environments: Sequence[str] = ()) -> Baseline:
         """Record `root` as it is now. Reads every file that git does not ignore, and keeps its content.
+
+        Args:
+            environments: paths of virtual environments, which are no content.
 
         Raises:
             SandboxFault: a file cannot be read, the disk is full, or it takes too long.
         """
         with _disk_faults(folder):
-            base = cls(root, folder)
+            base = cls(root, folder, environments)
             for view, attributes in (("text", TEXT), ("bytes", BYTES)):
                 make_git_dir(folder / view, attributes=attributes)
             base._files, base._seen = base._look(root, {}, keep=base._contents)
@@ -270,8 +273,3 @@ def _disk_faults(folder: Path) -> Iterator[None]:
             f"what the workspace was cannot be kept in {folder.parent}: {error.strerror or error}",
             fix="see that TMPDIR has room, or set TMPDIR to a larger file system",
         ) from error
-
-
-def environment_names(root: Path) -> list[str]:
-    """Virtual environments at the top of a workspace: never copied, never part of a diff."""
-    return [name for name in (".venv", "venv", "env") if (root / name / "pyvenv.cfg").is_file()]

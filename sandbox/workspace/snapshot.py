@@ -20,7 +20,7 @@ from pathlib import Path
 
 from sandbox.linux import mounts
 from sandbox.linux.private import Shared, make_private, remove_tree
-from sandbox.workspace.copying import copy_tree, like
+from sandbox.workspace.copying import copy_tree, like, make_mount_points
 from sandbox.workspace.diff import Seen
 
 _TICK_NS = 12_000_000
@@ -119,8 +119,7 @@ def _take(root: Path, parent: Path, state: State, lend: Path | None, environment
     folder = make_private(parent)
     try:
         copy_tree(root, folder / "tree", leave=(".forklock", *environments), lend=lend)
-        for name in environments:
-            (folder / "tree" / name).mkdir()  # where backends mount the origin's
+        make_mount_points(folder / "tree", environments)
     except BaseException:
         remove_tree(folder)
         raise

@@ -55,7 +55,7 @@ def test_symbols_and_the_map(repo: Path) -> None:
 
 def test_localise_with_words_and_with_a_failing_test(repo: Path) -> None:
     assert "Cart.total" in tools("localise", "`total` is too small", repo=repo).stdout
-    test = f"{sys.executable} -m pytest -q"
+    test = "python -m pytest -q"
     done = tools("localise", "it is wrong", "--test", test, "--sandbox", "host", repo=repo)
     assert "called by test_shop.py::test_total" in done.stdout, done.stderr
 

@@ -21,8 +21,8 @@ from pathlib import Path, PurePosixPath
 
 from sandbox.contract import SandboxFault
 from sandbox.git.tree import list_files
+from sandbox.interpreters.environments import environment_names
 from sandbox.linux.nofollow import Walk
-from sandbox.workspace.diff import environment_names
 from tools.edits.files import is_python, to_lf
 
 MAX_BYTES = 1_000_000

@@ -26,6 +26,7 @@ from sandbox import ExecResult, Sandbox
 from tools.contract import TestReport, TestStatus, ToolFault
 from tools.testing.args import with_report, with_test_limit
 from tools.testing.command import Command, detect_test_command, parse_command
+from tools.testing.environment import command_environment
 from tools.testing.logs import read_cargo, read_go
 from tools.testing.reports import Results, read_junit, read_suites, read_unittest
 
@@ -56,7 +57,7 @@ def run_tests(
         SandboxFault: the sandbox failed.
     """
     parsed = parse_command(command)
-    env = {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONHASHSEED": "0", "NO_COLOR": "1", **parsed.env}
+    env = command_environment(sandbox, parsed.env)
     with report_folder(sandbox) as (folder, inner):
         if test_timeout_s is not None:
             parsed, env = _limited(parsed, env, test_timeout_s, folder, inner)

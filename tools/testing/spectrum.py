@@ -21,6 +21,7 @@ from pathlib import Path
 from sandbox import Sandbox
 from tools.index.files import is_test_path
 from tools.testing.command import parse_command
+from tools.testing.environment import command_environment
 from tools.testing.run import read_report, report_folder, with_plugin
 
 _PLUGIN = Path(__file__).parent / "inside" / "spectrum_plugin.py"
@@ -76,7 +77,7 @@ def trace_tests(sandbox: Sandbox, command: str | Sequence[str], *, timeout_s: fl
         return None
     with report_folder(sandbox) as (folder, inner):
         env = {
-            "PYTHONDONTWRITEBYTECODE": "1", "PYTHONHASHSEED": "0", **parsed.env,
+            **command_environment(sandbox, parsed.env),
             "FORKLOCK_SPECTRUM_ROOT": sandbox.workdir, "FORKLOCK_SPECTRUM_OUT": f"{inner}/spectrum",
         }  # fmt: skip
         traced, env = with_plugin(parsed, env, _PLUGIN, folder, inner)

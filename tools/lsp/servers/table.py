@@ -16,7 +16,8 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from sandbox.bubblewrap.contained import why_not_contained
-from sandbox.interpreters.policy import grants, workspace_policy
+from sandbox.interpreters.grants import grants
+from sandbox.interpreters.policy import workspace_policy
 from tools.contract import ToolFault
 from tools.index.files import suffixes
 from tools.lsp.servers import clangd, gopls
