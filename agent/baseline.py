@@ -11,7 +11,7 @@ from typing import Literal
 
 from agent.contract import AgentFault, Task
 from agent.events import BaselineTaken, NoteMade, RunLog
-from agent.hops import Check
+from agent.guard import Check
 from agent.recorded import Recorded
 from agent.reports import missing_module, report_from_json, report_to_json
 from sandbox import Sandbox

@@ -15,27 +15,17 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from agent.contract import Action, Hop, Place, Ruling
+from agent.guard import Cheated, Check, Guard
 from agent.polish import polish
 from agent.prompts import failure_text
 from sandbox import Sandbox
-from tools.codeindex import is_test_path
 from tools.contract import EditRefused, Freshness, TestReport, TestStatus
-from tools.edits import AppliedEdit, apply_edit
+from tools.edits import AppliedEdit
 from tools.statements import program_words
-from tools.testplaces import tests_within
-from tools.testrun import compare, is_solved, run_tests
+from tools.testrun import compare, is_solved
 
 if TYPE_CHECKING:
     from tools.lsp import Intel
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """A command and what it said of the untouched workspace."""
-
-    command: str
-    before: TestReport
-    timeout_s: float
 
 
 def program_key(edits: list[AppliedEdit]) -> str:
@@ -66,6 +56,16 @@ class Gauntlet:
     seen: dict[str, tuple[int, int]] = field(default_factory=dict)
     agreement: dict[tuple[int, int], int] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _guard: Guard | None = None
+
+    @property
+    def guard(self) -> Guard:
+        """What candidates may not touch, as the base has it."""
+        with self._lock:
+            if self._guard is None:
+                checks = [check for check in (self.task, self.regression) if check is not None]
+                self._guard = Guard.of(self.base, checks)
+            return self._guard
 
     def judge(self, step: int, index: int, place: Place, action: Action) -> Ruling:
         """Run one candidate through the hops."""
@@ -89,7 +89,10 @@ class Gauntlet:
             diff = fork.diff()
             found = self._new_diagnostics(edits)
             facts: dict[str, object] = {"program": program, "diff": diff, "new_diagnostics": len(found)}
-            after = run_tests(fork, self.task.command, timeout_s=self.task.timeout_s)
+            try:
+                after = self.guard.run(fork, self.task)
+            except Cheated as cheated:
+                return ruling(Hop.EDIT, str(cheated), **facts)
             broken = compare(self.task.before, after).broken
             facts |= {
                 "tests_passed": len(after.passed),
@@ -99,7 +102,10 @@ class Gauntlet:
             if not self._passes(after):
                 hop = Hop.DIAGNOSE if after.status is TestStatus.NOT_COLLECTED and found else Hop.TESTS
                 return ruling(hop, _why(after, found, fork), **facts)
-            lost = self._regressions(fork)
+            try:
+                lost = self._regressions(action)
+            except Cheated as cheated:
+                return ruling(Hop.EDIT, str(cheated), **facts)
             if lost:
                 return ruling(
                     Hop.REGRESSION,
@@ -119,15 +125,7 @@ class Gauntlet:
     def _apply(self, fork: Sandbox, action: Action) -> list[AppliedEdit]:
         applied: list[AppliedEdit] = []
         for edit in action.edits:
-            if is_test_path(edit.path):
-                raise EditRefused(
-                    f"{edit.path} is a test: tests are read-only here, repair the code they check"
-                )
-            one = apply_edit(fork.root, edit)
-            if one.before is not None and tests_within(edit.path, one.before) != tests_within(
-                edit.path, one.after
-            ):
-                raise EditRefused(f"a test in {edit.path} would change: tests are read-only here")
+            one = self.guard.apply(fork.root, edit)
             polished = polish(fork.root, one.path, one.before, one.after)
             if polished != one.after:
                 (fork.root / one.path).write_text(polished, encoding="utf-8", newline="")
@@ -162,10 +160,13 @@ class Gauntlet:
                 found += [f"{d.path}:{d.line}: {d.message}" for d in answer.items if d.severity == "error"]
         return found
 
-    def _regressions(self, fork: Sandbox) -> list[str]:
+    def _regressions(self, action: Action) -> list[str]:
+        """What the suite lost, in a fork in which nothing has run yet."""
         if self.regression is None:
             return []
-        after = run_tests(fork, self.regression.command, timeout_s=self.regression.timeout_s)
+        with self.base.fork() as fork:
+            self._apply(fork, action)
+            after = self.guard.run(fork, self.regression)
         return sorted(compare(self.regression.before, after).broken)
 
 

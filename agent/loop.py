@@ -27,7 +27,8 @@ from agent.events import (
     RunLog,
     StepEnded,
 )
-from agent.hops import Check, Gauntlet
+from agent.guard import Check
+from agent.hops import Gauntlet
 from agent.lanes import LaneMaker, read_text
 from agent.places import RankedPlace, ranked_places
 from agent.protocol import Protocol, ProtocolName, Style
