@@ -13,9 +13,10 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from agent.baseline import baseline_event, first_report, require_failing
 from agent.contract import AgentFault, Limits, Task
 from agent.events import (
     Event,
@@ -30,11 +31,13 @@ from agent.events import (
 from agent.loop import Options, Report, Run
 from agent.recorded import Recorded
 from agent.repo import RepoState, copy_workspace, inspect_repo, require_clean, state_folder
+from agent.reports import report_to_json
 from agent.settings import AgentSettings
 from models.contract import Decoding, Engine, ModelIdentity
 from models.paths import cache_dir
 from sandbox import Policy, Sandbox, open_sandbox
 from sandbox.interpreters import workspace_policy
+from tools.contract import TestReport
 
 if TYPE_CHECKING:
     from tools.lsp import Intel
@@ -54,6 +57,74 @@ class Prepared:
     scratch: Path
     events: tuple[Event, ...]
     """What an earlier sitting logged; empty for a new run."""
+    before: TestReport | None = None
+    """What the check said in a rehearsal."""
+
+
+@dataclass(slots=True)
+class Rehearsal:
+    """A copy of the repo whose check was run, and fails as it should: what a run begins with, before any model."""
+
+    run_id: str
+    task: Task
+    scratch: Path
+    before: TestReport
+    begun: bool = False
+
+    def discard_unless_begun(self) -> None:
+        """Remove the copy, if no run has begun with it."""
+        if not self.begun:
+            shutil.rmtree(self.scratch, ignore_errors=True)
+
+
+def rehearse(
+    statement: str,
+    state: RepoState,
+    test_command: str,
+    settings: AgentSettings,
+    *,
+    allow_dirty: bool,
+    verified: bool = True,
+    cwd: str = ".",
+) -> Rehearsal:
+    """Copy the repo and run the check on it. Nothing is logged, and a refusal leaves nothing behind.
+
+    Args:
+        cwd: the folder below the repo's top that the check runs in.
+
+    Raises:
+        AgentFault: dirty tree, unreadable repo, or a check that passes, does not start or can never pass.
+        SandboxFault: no sandbox, or it failed.
+    """
+    if not allow_dirty:
+        require_clean(state)
+    run_id = new_run_id()
+    scratch = cache_dir() / "runs" / run_id
+    try:
+        with _disk_faults(scratch):
+            copy_workspace(state.root, scratch / "base")
+        if not (scratch / "base" / cwd).is_dir():
+            raise AgentFault(
+                f"{state.root / cwd} holds no file that git does not ignore, so the check cannot run there",
+                fix="give the folder to run it in with --repo PATH",
+            )
+        task = _task(statement, state.root, test_command, settings, scratch / "base", cwd)
+        with _sandbox(task, settings.sandbox, scratch) as base:
+            before = first_report(base, task, settings.test_timeout_s)
+            require_failing(task, before, base, verified=verified)
+    except BaseException:
+        shutil.rmtree(scratch, ignore_errors=True)
+        raise
+    return Rehearsal(run_id, task, scratch, before)
+
+
+def _task(
+    statement: str, repo: Path, test_command: str, settings: AgentSettings, base: Path, cwd: str
+) -> Task:
+    suite, place = _regression_command(settings.regression, base, cwd)
+    if (suite, place) == (test_command, cwd):
+        suite = None
+    return Task(statement, repo, test_command, suite, cwd, place)
 
 
 def new_run_id() -> str:
@@ -71,8 +142,10 @@ def prepare(
     allow_dirty: bool,
     preset: str,
     verified: bool = True,
+    rehearsal: Rehearsal | None = None,
+    cwd: str = ".",
 ) -> Prepared:
-    """Copy the repo and open the log of a new run.
+    """Copy the repo and open the log of a new run, or begin with what was rehearsed.
 
     Raises:
         AgentFault: dirty tree, unreadable repo.
@@ -80,14 +153,18 @@ def prepare(
     """
     if not allow_dirty:
         require_clean(state)
-    run_id = new_run_id()
+    run_id = rehearsal.run_id if rehearsal else new_run_id()
     scratch = cache_dir() / "runs" / run_id
     with _disk_faults(scratch):
-        copy_workspace(state.root, scratch / "base")
+        if rehearsal is None:
+            copy_workspace(state.root, scratch / "base")
         log = RunLog(state_folder(state.root) / "runs" / run_id)
         log.open_for_append()
-    regression = _regression_command(settings.regression, scratch / "base", test_command)
-    task = Task(statement, state.root, test_command, regression)
+    task = (
+        rehearsal.task
+        if rehearsal
+        else _task(statement, state.root, test_command, settings, scratch / "base", cwd)
+    )
     options = replace(_options(settings, preset, _notes(scratch / "base")), verified=verified)
     log.append(
         RunStarted(
@@ -96,12 +173,18 @@ def prepare(
             repo=str(state.root),
             base_commit=state.head,
             test_command=test_command,
-            regression_command=regression,
+            cwd=task.cwd,
+            regression_command=task.regression_command,
+            regression_cwd=task.regression_cwd,
             options=_options_json(options, settings),
             model=model.model_dump_json(),
         )
     )
-    return Prepared(task, options, settings.sandbox, settings.diagnostics, log, scratch, ())
+    if rehearsal is not None:
+        rehearsal.begun = True
+        log.append(baseline_event(log, task.test_command, rehearsal.before, "task"))
+    before = rehearsal.before if rehearsal else None
+    return Prepared(task, options, settings.sandbox, settings.diagnostics, log, scratch, (), before)
 
 
 def reopen(log: RunLog, state: RepoState) -> Prepared:
@@ -124,7 +207,10 @@ def reopen(log: RunLog, state: RepoState) -> Prepared:
     torn = log.open_for_append()
     log.append(RunResumed(dropped=torn or read.torn))
     options, sandbox_name, diagnostics = _options_from_json(first.options)
-    task = Task(log.text(first.task), Path(first.repo), first.test_command, first.regression_command)
+    task = Task(
+        log.text(first.task), Path(first.repo), first.test_command, first.regression_command, first.cwd,
+        first.regression_cwd,
+    )  # fmt: skip
     return Prepared(task, options, sandbox_name, diagnostics, log, scratch, read.events)
 
 
@@ -149,8 +235,10 @@ def execute(
 ) -> Report:
     """Run to the end. On success or an honest failure the scratch copy is removed; a fault keeps it."""
     recorded = Recorded.of(prepared.events, prepared.log, engine.identity)
+    if prepared.before is not None:
+        recorded.baselines[("task", prepared.task.test_command)] = report_to_json(prepared.before)
     with (
-        _sandbox(prepared) as base,
+        _sandbox(prepared.task, prepared.sandbox_name, prepared.scratch) as base,
         _intel(prepared, base) as intel,
     ):
         run = Run(
@@ -171,12 +259,12 @@ def execute(
 
 
 @contextlib.contextmanager
-def _sandbox(prepared: Prepared) -> Iterator[Sandbox]:
+def _sandbox(task: Task, name: str, scratch: Path) -> Iterator[Sandbox]:
     """A fork to work in: the copy itself stays as it was, for resume."""
-    policy = workspace_policy(prepared.task.repo, Policy())
-    backend: Any = prepared.sandbox_name
+    policy = workspace_policy(task.repo, Policy())
+    backend: Any = name
     with (
-        open_sandbox(prepared.scratch / "base", policy, backend=backend) as pristine,
+        open_sandbox(scratch / "base", policy, backend=backend) as pristine,
         pristine.fork() as work,
     ):
         yield work
@@ -282,15 +370,23 @@ def _notes(root: Path) -> str:
     return path.read_text(encoding="utf-8", errors="replace")[:_NOTES_CHARS]
 
 
-def _regression_command(setting: str, root: Path, test_command: str) -> str | None:
+def _regression_command(setting: str, root: Path, cwd: str) -> tuple[str | None, str]:
+    """The suite's command and the folder that it runs in."""
     if setting == "none":
-        return None
-    if setting != "auto":
-        return setting
+        return None, cwd
+    return (setting, cwd) if setting != "auto" else suggested_command(root, cwd)
+
+
+def suggested_command(root: Path, cwd: str) -> tuple[str | None, str]:
+    """What the files suggest where the user stands, else in the next folder above that suggests anything."""
     from tools.testrun import detect_test_command
 
-    found = detect_test_command(root)
-    return found if found != test_command else None
+    place = PurePosixPath(cwd)
+    for folder in (place, *place.parents):
+        found = detect_test_command(root / folder)
+        if found is not None:
+            return found, str(folder)
+    return None, cwd
 
 
 @contextlib.contextmanager
