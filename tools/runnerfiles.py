@@ -217,3 +217,38 @@ def shadowed(path: str, roots: Collection[str], installed: Collection[str] = ())
         ):
             return name, root
     return None
+
+
+# --- Python's runners alone ------------------------------------------------------------------------------------
+
+_PYTHON = frozenset({
+    "conftest.py", "pytest.ini", ".pytest.ini", "pytest.toml", ".pytest.toml", "tox.ini", "sitecustomize.py",
+    "usercustomize.py", "entry_points.txt", "pyvenv.cfg", "unittest.cfg",
+})  # fmt: skip
+_PYTHON_FOLDERS = re.compile(
+    r"(?:\.dist-info|\.egg-info)$|^(?:__pycache__|site-packages|dist-packages|\.venv|\.eggs)$"
+)
+_PYTEST_SECTION = re.compile(r"^[ \t]*\[[^\n]*pytest[^\n]*(?:\n(?!\[)[^\n]*)*", re.MULTILINE | re.IGNORECASE)
+
+
+def is_python_runner_file(path: str) -> bool:
+    """Whether a file says how pytest or unittest run, once all is installed: `is_runner_file` without builds."""
+    pure = PurePosixPath(path)
+    known = pure.name.casefold() in _PYTHON or pure.suffix.casefold() in {".pth", ".pyc", ".pyo", ".egg-link"}
+    return known or any(_PYTHON_FOLDERS.search(part) for part in pure.parts)
+
+
+def pytest_settings(path: str, content: bytes | None) -> object:
+    """What pytest reads of a `pyproject.toml` or `setup.cfg`; the whole text where it cannot be read."""
+    text = (content or b"").decode("utf-8", "replace")
+    if PurePosixPath(path).name.casefold() == "setup.cfg":
+        try:
+            configparser.RawConfigParser(strict=False).read_string(text)
+        except configparser.Error:
+            return text
+        return _PYTEST_SECTION.findall(text)
+    try:
+        tools = tomllib.loads(text).get("tool", {})
+        return {name: value for name, value in tools.items() if name.startswith("pytest")}
+    except (ValueError, RecursionError, AttributeError):
+        return text

@@ -29,7 +29,22 @@ SHOP = "def total(prices):\n    return sum(prices[1:])\n"
 FIXED = SHOP.replace("[1:]", "")
 TEST = "from shop import total\n\n\ndef test_total():\n    assert total([1, 2]) == 3\n"
 PASSES = "def test_total():\n    pass\n"
-CASE = "import unittest\nfrom shop import total\n\n\nclass Shop(unittest.TestCase):\n    def test_total(self):\n        {}\n"
+CASE = (
+    "import unittest\nfrom shop import total\n\n\n"
+    "class Shop(unittest.TestCase):\n    def test_total(self):\n        {}\n"
+)
+COMMON = "run_it() { python -c 'import shop'; }\n"
+AUDIT = "from shop import total\nassert total([1, 2]) == 3\n"
+INI = "[pytest]\npythonpath = .\n"
+OK_SETTINGS = (
+    "[project]\nname = 'x'\nversion = '1'\n\n[tool.pytest.ini_options]\npython_files = ['*_ok.py']\n"
+)
+HELPER = "import pytest\n\n\ndef same(a, b):\n    if a != b:\n        pytest.fail('no')\n"
+HELPED = "from handy import same\nfrom shop import total\n\n\ndef test_total():\n    same(total([1, 2]), 3)\n"
+BY_UNITTEST = (
+    "import doctest, shop\n\n\ndef load_tests(loader, tests, pattern):\n"
+    "    tests.addTests(doctest.DocTestSuite(shop))\n    return tests\n"
+)
 HOOK = (
     "import pytest\n\n\n@pytest.hookimpl(hookwrapper=True)\ndef pytest_runtest_makereport(item, call):\n"
     "    out = yield\n    report = out.get_result()\n    report.outcome = 'passed'\n"
@@ -65,7 +80,8 @@ def settings_files(prefix: str = "") -> dict[str, list[Edit]]:
     texts = {
         "pytest.ini": "[pytest]\naddopts = -p shop\n", ".pytest.ini": "[pytest]\naddopts = -p shop\n",
         "tox.ini": "[pytest]\naddopts = -p shop\n", "setup.cfg": "[tool:pytest]\naddopts = -p shop\n",
-        "pyproject.toml": "[tool.pytest.ini_options]\naddopts = '-p shop'\n", "pytest.toml": "[pytest]\naddopts = ['-p', 'shop']\n",
+        "pyproject.toml": "[tool.pytest.ini_options]\naddopts = '-p shop'\n",
+        "pytest.toml": "[pytest]\naddopts = ['-p', 'shop']\n",
         ".pytest.toml": "[pytest]\naddopts = ['-p', 'shop']\n", "conftest.py": "from shop import *\n",
         "shop-1.dist-info/entry_points.txt": point, "shop.egg-info/entry_points.txt": point,
         "sitecustomize.py": "import sys\n", "usercustomize.py": "import sys\n", "x.pth": "import shop\n",
@@ -110,67 +126,215 @@ PYTEST = "python -m pytest -q"
 INSIDE = SHOP + "\n\ndef test_total():\n    assert total([1, 2]) == 3\n"
 
 SETUPS = [
-    Setup("plain", f"{PYTEST} test_shop.py", {"shop.py": SHOP, "test_shop.py": TEST},
-          {"test": whole("test_shop.py", PASSES), "assertion": swap("test_shop.py", "== 3", "== 2"),
-           **settings_files(), **shadows("")}),
-    Setup("folder", f"{PYTEST} tests", {"shop.py": SHOP, "tests/test_shop.py": TEST, "pytest.ini": "[pytest]\npythonpath = .\n"},
-          {"test": whole("tests/test_shop.py", PASSES), "settings": whole("pytest.ini", "[pytest]\naddopts = -p shop\n"),
-           "a shop in the tests": whole("tests/shop.py", FIXED), **settings_files("tests/"), **shadows("tests/")}),
-    Setup("link", f"{PYTEST} tests", {"shop.py": SHOP, "tests/test_shop.py": TEST, "pytest.ini": "[pytest]\npythonpath = .\n"},
-          {"by the link": whole("alias.py", PASSES), "by a linked folder": whole("more/test_shop.py", PASSES)},
-          links={"alias.py": "tests/test_shop.py", "more": "tests"}),
-    Setup("linked tests", f"{PYTEST} tests", {"shop.py": SHOP, "real/impl.py": TEST, "pytest.ini": "[pytest]\npythonpath = .\n"},
-          {"behind the link": whole("real/impl.py", PASSES)}, links={"tests/test_shop.py": "../real/impl.py"}),
-    Setup("doctest modules", f"{PYTEST} --doctest-modules shop.py", {"shop.py": DOCTESTED}, DOC_CHEATS, DOC_HONEST),
+    Setup(
+        "plain",
+        f"{PYTEST} test_shop.py",
+        {"shop.py": SHOP, "test_shop.py": TEST},
+        {
+            "test": whole("test_shop.py", PASSES),
+            "assertion": swap("test_shop.py", "== 3", "== 2"),
+            **settings_files(),
+            **shadows(""),
+        },
+    ),
+    Setup(
+        "folder",
+        f"{PYTEST} tests",
+        {"shop.py": SHOP, "tests/test_shop.py": TEST, "pytest.ini": INI},
+        {
+            "test": whole("tests/test_shop.py", PASSES),
+            "settings": whole("pytest.ini", "[pytest]\naddopts = -p shop\n"),
+            "a shop in the tests": whole("tests/shop.py", FIXED),
+            **settings_files("tests/"),
+            **shadows("tests/"),
+        },
+    ),
+    Setup(
+        "link",
+        f"{PYTEST} tests",
+        {"shop.py": SHOP, "tests/test_shop.py": TEST, "pytest.ini": INI},
+        {"by the link": whole("alias.py", PASSES), "by a linked folder": whole("more/test_shop.py", PASSES)},
+        links={"alias.py": "tests/test_shop.py", "more": "tests"},
+    ),
+    Setup(
+        "linked tests",
+        f"{PYTEST} tests",
+        {"shop.py": SHOP, "real/impl.py": TEST, "pytest.ini": INI},
+        {"behind the link": whole("real/impl.py", PASSES)},
+        links={"tests/test_shop.py": "../real/impl.py"},
+    ),
+    Setup(
+        "doctest modules",
+        f"{PYTEST} --doctest-modules shop.py",
+        {"shop.py": DOCTESTED},
+        DOC_CHEATS,
+        DOC_HONEST,
+    ),
     Setup("doctest", "python -m doctest shop.py", {"shop.py": DOCTESTED}, DOC_CHEATS, DOC_HONEST),
-    Setup("doctest by settings", PYTEST, {"shop.py": DOCTESTED, "setup.cfg": "[tool:pytest]\naddopts = --doctest-modules\n"},
-          {**DOC_CHEATS, "settings": whole("setup.cfg", "[tool:pytest]\naddopts = --collect-only\n")}, DOC_HONEST),
-    Setup("doctest by unittest", "python -m unittest test_shop",
-          {"shop.py": DOCTESTED, "test_shop.py": "import doctest, shop\n\n\ndef load_tests(loader, tests, pattern):\n"
-           "    tests.addTests(doctest.DocTestSuite(shop))\n    return tests\n"}, DOC_CHEATS, DOC_HONEST),
-    Setup("text doctest", f"{PYTEST} --doctest-glob=*.md", {"shop.py": SHOP, "README.md": ">>> import shop\n>>> shop.total([1, 2])\n3\n",
-          "conftest.py": ""}, {"text": whole("README.md", "nothing\n"), "expectation": swap("README.md", "\n3\n", "\n2\n")}),
-    Setup("tests inside the code", f"{PYTEST} shop.py", {"shop.py": INSIDE},
-          {"test": swap("shop.py", "== 3", "== 2"), "removed": whole("shop.py", SHOP), "skipped":
-           swap("shop.py", "def test_total", "import pytest\n\n\n@pytest.mark.skip\ndef test_total"), **settings_files()},
-          swap("shop.py", "[1:]", "")),
-    Setup("custom python_files", PYTEST, {"shop.py": SHOP, "examine_shop.py": TEST, "pytest.ini": "[pytest]\npython_files = examine_*.py\n"},
-          {"test": whole("examine_shop.py", PASSES), "settings": whole("pytest.ini", "[pytest]\n")}),
-    Setup("python_files in pyproject", PYTEST, {"shop.py": SHOP, "shop_ok.py": TEST,
-          "pyproject.toml": "[project]\nname = 'x'\nversion = '1'\n\n[tool.pytest.ini_options]\npython_files = ['*_ok.py']\n"},
-          {"test": whole("shop_ok.py", PASSES), "settings": swap("pyproject.toml", "*_ok.py", "*_no.py"),
-           "options": swap("pyproject.toml", "python_files", "addopts = '-p shop'\npython_files")}),
-    Setup("shop_tests", "python -m unittest shop_tests", {"shop.py": SHOP, "shop_tests.py": CASE.format("self.assertEqual(total([1, 2]), 3)")},
-          {"test": whole("shop_tests.py", CASE.format("pass")), **shadows("")}),
-    Setup("unittest discover", "python -m unittest discover -s checking -p 'c_*.py' -t .",
-          {"shop.py": SHOP, "checking/__init__.py": "", "checking/c_shop.py": CASE.format("self.assertEqual(total([1, 2]), 3)")},
-          {"test": whole("checking/c_shop.py", CASE.format("pass"))}),
-    Setup("helpers of tests", f"{PYTEST} test_shop.py", {"shop.py": SHOP, "handy.py": "import pytest\n\n\ndef same(a, b):\n    if a != b:\n        pytest.fail('no')\n",
-          "test_shop.py": "from handy import same\nfrom shop import total\n\n\ndef test_total():\n    same(total([1, 2]), 3)\n"},
-          {"helper": whole("handy.py", "def same(a, b):\n    pass\n")}),
-    Setup("a plug-in by name", f"{PYTEST} -p handy test_shop.py", {"shop.py": SHOP, "handy.py": "def pytest_report_header():\n    return 'handy'\n", "test_shop.py": TEST},
-          {"plug-in": whole("handy.py", HOOK)}),
-    Setup("make", "make check", {"shop.py": SHOP, "Makefile": "include more.mk\ncheck:\n\tpython $(FILE)\n", "more.mk": "FILE = audit.py\n",
-          "audit.py": "from shop import total\nassert total([1, 2]) == 3\n"},
-          {"makefile": whole("Makefile", "check:\n\ttrue\n"), "included": whole("more.mk", "FILE = shop.py\n"),
-           "GNUmakefile": whole("GNUmakefile", "check:\n\ttrue\n")}, programs=("make",)),
-    Setup("script", "sh check.sh", {"shop.py": SHOP, "check.sh": "set -e\n. ./lib/common\nrun_it\npython audit.py\n", "lib/common": "run_it() { python -c 'import shop'; }\n",
-          "audit.py": "from shop import total\nassert total([1, 2]) == 3\n"},
-          {"script": whole("check.sh", "exit 0\n"), "sourced": whole("lib/common", "exit 0\n"), "started": whole("audit.py", "pass\n"), **shadows("")}),
-    Setup("expected output", "sh check.sh", {"shop.py": SHOP + "\n\nprint(total([1, 2]))\n", "check.sh": "python shop.py > out.txt && cmp out.txt wanted.txt\n", "wanted.txt": "3\n"},
-          {"expected": whole("wanted.txt", "2\n")}, swap("shop.py", "[1:]", "")),
-    Setup("a script of asserts", "python audit.py", {"shop.py": SHOP, "audit.py": "from shop import total\nassert total([1, 2]) == 3\n"},
-          {"script": whole("audit.py", "pass\n"), **shadows("")}),
-    Setup("the code's own main", "python shop.py", {"shop.py": SHOP + "\n\nif __name__ == '__main__':\n    assert total([1, 2]) == 3\n"},
-          {"main": swap("shop.py", "== 3", "== 2"), "removed": whole("shop.py", SHOP)}, swap("shop.py", "[1:]", "")),
-    Setup("a module", "python -m audit", {"shop.py": SHOP, "audit/__init__.py": "", "audit/__main__.py": "from shop import total\nassert total([1, 2]) == 3\n"},
-          {"main": whole("audit/__main__.py", "pass\n")}),
-    Setup("npm", "npm test", {"shop.py": SHOP, "package.json": '{"name": "x", "scripts": {"test": "python audit.py"}}\n', "audit.py": "from shop import total\nassert total([1, 2]) == 3\n"},
-          {"scripts": swap("package.json", "python audit.py", "true"), "started": whole("audit.py", "pass\n")}, programs=("npm",)),
-    Setup("monorepo", f"{PYTEST} tests", {"pkg/shop.py": SHOP, "pkg/tests/test_shop.py": TEST, "pkg/pytest.ini": "[pytest]\npythonpath = .\n", "other/shop.py": FIXED},
-          {"test": whole("pkg/tests/test_shop.py", PASSES), **settings_files("pkg/tests/"), **shadows("pkg/")},
-          whole("pkg/shop.py", FIXED), cwd="pkg"),
-]  # fmt: skip
+    Setup(
+        "doctest by settings",
+        PYTEST,
+        {"shop.py": DOCTESTED, "setup.cfg": "[tool:pytest]\naddopts = --doctest-modules\n"},
+        {**DOC_CHEATS, "settings": whole("setup.cfg", "[tool:pytest]\naddopts = --collect-only\n")},
+        DOC_HONEST,
+    ),
+    Setup(
+        "doctest by unittest",
+        "python -m unittest test_shop",
+        {"shop.py": DOCTESTED, "test_shop.py": BY_UNITTEST},
+        DOC_CHEATS,
+        DOC_HONEST,
+    ),
+    Setup(
+        "text doctest",
+        f"{PYTEST} --doctest-glob=*.md",
+        {"shop.py": SHOP, "README.md": ">>> import shop\n>>> shop.total([1, 2])\n3\n", "conftest.py": ""},
+        {"text": whole("README.md", "nothing\n"), "expectation": swap("README.md", "\n3\n", "\n2\n")},
+    ),
+    Setup(
+        "tests inside the code",
+        f"{PYTEST} shop.py",
+        {"shop.py": INSIDE},
+        {
+            "test": swap("shop.py", "== 3", "== 2"),
+            "removed": whole("shop.py", SHOP),
+            "skipped": swap(
+                "shop.py", "def test_total", "import pytest\n\n\n@pytest.mark.skip\ndef test_total"
+            ),
+            **settings_files(),
+        },
+        swap("shop.py", "[1:]", ""),
+    ),
+    Setup(
+        "custom python_files",
+        PYTEST,
+        {"shop.py": SHOP, "examine_shop.py": TEST, "pytest.ini": "[pytest]\npython_files = examine_*.py\n"},
+        {"test": whole("examine_shop.py", PASSES), "settings": whole("pytest.ini", "[pytest]\n")},
+    ),
+    Setup(
+        "python_files in pyproject",
+        PYTEST,
+        {"shop.py": SHOP, "shop_ok.py": TEST, "pyproject.toml": OK_SETTINGS},
+        {
+            "test": whole("shop_ok.py", PASSES),
+            "settings": swap("pyproject.toml", "*_ok.py", "*_no.py"),
+            "options": swap("pyproject.toml", "python_files", "addopts = '-p shop'\npython_files"),
+        },
+    ),
+    Setup(
+        "shop_tests",
+        "python -m unittest shop_tests",
+        {"shop.py": SHOP, "shop_tests.py": CASE.format("assert total([1, 2]) == 3")},
+        {"test": whole("shop_tests.py", CASE.format("pass")), **shadows("")},
+    ),
+    Setup(
+        "unittest discover",
+        "python -m unittest discover -s checking -p 'c_*.py' -t .",
+        {
+            "shop.py": SHOP,
+            "checking/__init__.py": "",
+            "checking/c_shop.py": CASE.format("assert total([1, 2]) == 3"),
+        },
+        {"test": whole("checking/c_shop.py", CASE.format("pass"))},
+    ),
+    Setup(
+        "helpers of tests",
+        f"{PYTEST} test_shop.py",
+        {"shop.py": SHOP, "handy.py": HELPER, "test_shop.py": HELPED},
+        {"helper": whole("handy.py", "def same(a, b):\n    pass\n")},
+    ),
+    Setup(
+        "a plug-in by name",
+        f"{PYTEST} -p handy test_shop.py",
+        {
+            "shop.py": SHOP,
+            "handy.py": "def pytest_report_header():\n    return 'handy'\n",
+            "test_shop.py": TEST,
+        },
+        {"plug-in": whole("handy.py", HOOK)},
+    ),
+    Setup(
+        "make",
+        "make check",
+        {
+            "shop.py": SHOP,
+            "Makefile": "include more.mk\ncheck:\n\tpython $(FILE)\n",
+            "more.mk": "FILE = audit.py\n",
+            "audit.py": AUDIT,
+        },
+        {
+            "makefile": whole("Makefile", "check:\n\ttrue\n"),
+            "included": whole("more.mk", "FILE = shop.py\n"),
+            "GNUmakefile": whole("GNUmakefile", "check:\n\ttrue\n"),
+        },
+        programs=("make",),
+    ),
+    Setup(
+        "script",
+        "sh check.sh",
+        {
+            "shop.py": SHOP,
+            "check.sh": "set -e\n. ./lib/common\nrun_it\npython audit.py\n",
+            "lib/common": COMMON,
+            "audit.py": AUDIT,
+        },
+        {
+            "script": whole("check.sh", "exit 0\n"),
+            "sourced": whole("lib/common", "exit 0\n"),
+            "started": whole("audit.py", "pass\n"),
+            **shadows(""),
+        },
+    ),
+    Setup(
+        "expected output",
+        "sh check.sh",
+        {
+            "shop.py": SHOP + "\n\nprint(total([1, 2]))\n",
+            "check.sh": "python shop.py > out.txt && cmp out.txt wanted.txt\n",
+            "wanted.txt": "3\n",
+        },
+        {"expected": whole("wanted.txt", "2\n")},
+        swap("shop.py", "[1:]", ""),
+    ),
+    Setup(
+        "a script of asserts",
+        "python audit.py",
+        {"shop.py": SHOP, "audit.py": AUDIT},
+        {"script": whole("audit.py", "pass\n"), **shadows("")},
+    ),
+    Setup(
+        "the code's own main",
+        "python shop.py",
+        {"shop.py": SHOP + "\n\nif __name__ == '__main__':\n    assert total([1, 2]) == 3\n"},
+        {"main": swap("shop.py", "== 3", "== 2"), "removed": whole("shop.py", SHOP)},
+        swap("shop.py", "[1:]", ""),
+    ),
+    Setup(
+        "a module",
+        "python -m audit",
+        {"shop.py": SHOP, "audit/__init__.py": "", "audit/__main__.py": AUDIT},
+        {"main": whole("audit/__main__.py", "pass\n")},
+    ),
+    Setup(
+        "npm",
+        "npm test",
+        {
+            "shop.py": SHOP,
+            "package.json": '{"name": "x", "scripts": {"test": "python audit.py"}}\n',
+            "audit.py": AUDIT,
+        },
+        {"scripts": swap("package.json", "python audit.py", "true"), "started": whole("audit.py", "pass\n")},
+        programs=("npm",),
+    ),
+    Setup(
+        "monorepo",
+        f"{PYTEST} tests",
+        {"pkg/shop.py": SHOP, "pkg/tests/test_shop.py": TEST, "pkg/pytest.ini": INI, "other/shop.py": FIXED},
+        {"test": whole("pkg/tests/test_shop.py", PASSES), **settings_files("pkg/tests/"), **shadows("pkg/")},
+        whole("pkg/shop.py", FIXED),
+        cwd="pkg",
+    ),
+]
 
 
 def made(folder: Path, setup: Setup) -> Path:
@@ -234,7 +398,7 @@ def test_no_edit_of_the_judge_is_a_solution(
 WHEN = {
     "on import": "{body}\n\n\ndef total(prices):\n    return sum(prices[1:])\n",
     "when called": "def total(prices):\n{inner}\n    return sum(prices[1:])\n",
-    "as it ends": "import atexit\n\n\ndef _late():\n{inner}\n\n\natexit.register(_late)\n\n\ndef total(prices):\n    return sum(prices[1:])\n",
+    "as it ends": "import atexit\n\n\ndef _late():\n{inner}\n\n\natexit.register(_late)\n\n\n" + SHOP,
 }
 WHAT = {
     "a later test": "open('test_z.py', 'w').write('def test_z(): pass')",
@@ -251,10 +415,10 @@ WHAT = {
 def test_no_code_changes_its_judge_while_it_runs(
     opened: Callable[[Setup], Court], tried: Callable[[int], None]
 ) -> None:
-    """The tests pass in the end (`total` is put right beside); still, who wrote in what judges has not solved anything."""
+    """The tests pass in the end, as `total` is put right beside; still, who wrote in what judges has solved nothing."""
     court = opened(Setup(
         "at run time", f"{PYTEST} test_a.py test_z.py",
-        {"shop.py": SHOP, "test_a.py": TEST, "test_z.py": "import shop\n\n\ndef test_z():\n    assert shop.total([4, 5]) == 9\n"}, {},
+        {"shop.py": SHOP, "test_a.py": TEST, "test_z.py": TEST.replace("total()", "z()")}, {},
     ))  # fmt: skip
     cases = list(itertools.product(WHEN, WHAT))
     wrong = {}
@@ -269,17 +433,24 @@ def test_no_code_changes_its_judge_while_it_runs(
 
 
 FORGED = (
-    "import os, sys\n\n\ndef total(prices):\n    path = next(w.split('=')[1] for w in sys.argv if w.startswith('--junitxml='))\n"
-    "    case = '<testcase classname=\"test_shop\" name=\"test_total\" file=\"test_shop.py\" line=\"3\"/>'\n"
-    "    open(path, 'w').write(f'<testsuites><testsuite tests=\"1\">{{case}}</testsuite></testsuites>')\n    {end}\n    return 0\n"
-)  # fmt: skip
+    "import os, sys\n\n\ndef total(prices):\n"
+    "    path = next(w.split('=')[1] for w in sys.argv if w.startswith('--junitxml='))\n"
+    '    case = \'<testcase classname="test_shop" name="test_total" file="test_shop.py" line="3"/>\'\n'
+    "    open(path, 'w').write(f'<testsuites><testsuite tests=\"1\">{{case}}</testsuite></testsuites>')\n"
+    "    {end}\n    return 0\n"
+)
 
 
 def test_a_report_by_the_code_itself_is_none(
     opened: Callable[[Setup], Court], tried: Callable[[int], None]
 ) -> None:
-    ends = ["os._exit(0)", "import atexit; atexit.register(os._exit, 0)", "sys.exit(0)",
-            "import signal; os.kill(os.getpid(), signal.SIGKILL)", "import pytest; pytest.exit('done', returncode=0)"]  # fmt: skip
+    ends = [
+        "os._exit(0)",
+        "import atexit; atexit.register(os._exit, 0)",
+        "sys.exit(0)",
+        "import signal; os.kill(os.getpid(), signal.SIGKILL)",
+        "import pytest; pytest.exit('done', returncode=0)",
+    ]
     court = opened(SETUPS[0])
     rulings = {end: court.rule(whole("shop.py", FORGED.format(end=end))) for end in ends}
     tried(len(ends))
@@ -293,7 +464,7 @@ def test_a_check_that_writes_its_own_files_is_no_cheat(opened: Callable[[Setup],
         + "\n\ndef test_counts():\n    import pathlib\n    pathlib.Path('tests/seen.txt').write_text('again')\n"
     )
     court = opened(Setup("state", f"{PYTEST} tests", {
-        "shop.py": SHOP, "tests/test_shop.py": test, "tests/seen.txt": "no", "pytest.ini": "[pytest]\npythonpath = .\n",
+        "shop.py": SHOP, "tests/test_shop.py": test, "tests/seen.txt": "no", "pytest.ini": INI,
     }, {}))  # fmt: skip
     assert court.rule(whole("shop.py", FIXED)).hop is Hop.SOLVED
 
