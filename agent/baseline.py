@@ -46,7 +46,12 @@ def require_failing(task: Task, report: TestReport, base: Sandbox, *, verified: 
         )
     if verified:
         reason = why_hopeless(
-            command, report, base.root, cwd=task.cwd, task=task.statement, install=_WAYS.get(base.backend, "")
+            command,
+            report,
+            base.root,
+            cwd=task.cwd,
+            task=task.statement,
+            install=lambda _name: _WAYS.get(base.backend, "install it"),
         )
         if reason is not None:
             raise AgentFault(reason.message, fix=reason.fix)

@@ -92,8 +92,9 @@ def solve(
     from rich.console import Console
 
     from agent.contract import WITH_CHANGE
+    from agent.rehearsal import rehearse
     from agent.repo import inspect_repo
-    from agent.session import find_run, prepare, rehearse, reopen
+    from agent.session import find_run, prepare, reopen
     from agent.settings import AgentSettings
     from agent.view import check_in_words
     from models.open import opens_at_once
@@ -165,8 +166,8 @@ def _below(folder: Path, root: Path) -> str:
 
 def _require_test(test: str, root: Path, cwd: str) -> tuple[str, str]:
     """The check and the folder that it runs in."""
+    from agent.commands import suggested_command
     from agent.contract import AgentFault
-    from agent.session import suggested_command
 
     if test.strip():
         return test, cwd

@@ -13,10 +13,11 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agent.baseline import baseline_event, first_report, require_failing
+from agent.baseline import baseline_event
+from agent.commands import task_of
 from agent.contract import AgentFault, Limits, Task
 from agent.events import (
     Event,
@@ -63,7 +64,7 @@ class Prepared:
 
 @dataclass(slots=True)
 class Rehearsal:
-    """A copy of the repo whose check was run, and fails as it should: what a run begins with, before any model."""
+    """A copy of the repo whose check was run, and fails as it should (`agent.rehearsal`)."""
 
     run_id: str
     task: Task
@@ -75,56 +76,6 @@ class Rehearsal:
         """Remove the copy, if no run has begun with it."""
         if not self.begun:
             shutil.rmtree(self.scratch, ignore_errors=True)
-
-
-def rehearse(
-    statement: str,
-    state: RepoState,
-    test_command: str,
-    settings: AgentSettings,
-    *,
-    allow_dirty: bool,
-    verified: bool = True,
-    cwd: str = ".",
-) -> Rehearsal:
-    """Copy the repo and run the check on it. Nothing is logged, and a refusal leaves nothing behind.
-
-    Args:
-        cwd: the folder below the repo's top that the check runs in.
-
-    Raises:
-        AgentFault: dirty tree, unreadable repo, or a check that passes, does not start or can never pass.
-        SandboxFault: no sandbox, or it failed.
-    """
-    if not allow_dirty:
-        require_clean(state)
-    run_id = new_run_id()
-    scratch = cache_dir() / "runs" / run_id
-    try:
-        with _disk_faults(scratch):
-            copy_workspace(state.root, scratch / "base")
-        if not (scratch / "base" / cwd).is_dir():
-            raise AgentFault(
-                f"{state.root / cwd} holds no file that git does not ignore, so the check cannot run there",
-                fix="give the folder to run it in with --repo PATH",
-            )
-        task = _task(statement, state.root, test_command, settings, scratch / "base", cwd)
-        with _sandbox(task, settings.sandbox, scratch) as base:
-            before = first_report(base, task, settings.test_timeout_s)
-            require_failing(task, before, base, verified=verified)
-    except BaseException:
-        shutil.rmtree(scratch, ignore_errors=True)
-        raise
-    return Rehearsal(run_id, task, scratch, before)
-
-
-def _task(
-    statement: str, repo: Path, test_command: str, settings: AgentSettings, base: Path, cwd: str
-) -> Task:
-    suite, place = _regression_command(settings.regression, base, cwd)
-    if (suite, place) == (test_command, cwd):
-        suite = None
-    return Task(statement, repo, test_command, suite, cwd, place)
 
 
 def new_run_id() -> str:
@@ -155,7 +106,7 @@ def prepare(
         require_clean(state)
     run_id = rehearsal.run_id if rehearsal else new_run_id()
     scratch = cache_dir() / "runs" / run_id
-    with _disk_faults(scratch):
+    with disk_faults(scratch):
         if rehearsal is None:
             copy_workspace(state.root, scratch / "base")
         log = RunLog(state_folder(state.root) / "runs" / run_id)
@@ -163,7 +114,7 @@ def prepare(
     task = (
         rehearsal.task
         if rehearsal
-        else _task(statement, state.root, test_command, settings, scratch / "base", cwd)
+        else task_of(statement, state.root, test_command, settings, scratch / "base", cwd)
     )
     options = replace(_options(settings, preset, _notes(scratch / "base")), verified=verified)
     log.append(
@@ -223,7 +174,7 @@ def _restore_base(first: RunStarted, state: RepoState, scratch: Path) -> None:
             f"{state.root} is no longer at the commit that run {first.run_id} began with",
             fix=f"check out {(first.base_commit or '')[:12]} with a clean tree, then resume; or start anew",
         )
-    with _disk_faults(scratch):
+    with disk_faults(scratch):
         copy_workspace(state.root, scratch / "base")
 
 
@@ -238,7 +189,7 @@ def execute(
     if prepared.before is not None:
         recorded.baselines[("task", prepared.task.test_command)] = report_to_json(prepared.before)
     with (
-        _sandbox(prepared.task, prepared.sandbox_name, prepared.scratch) as base,
+        work_in(prepared.task, prepared.sandbox_name, prepared.scratch) as base,
         _intel(prepared, base) as intel,
     ):
         run = Run(
@@ -259,7 +210,7 @@ def execute(
 
 
 @contextlib.contextmanager
-def _sandbox(task: Task, name: str, scratch: Path) -> Iterator[Sandbox]:
+def work_in(task: Task, name: str, scratch: Path) -> Iterator[Sandbox]:
     """A fork to work in: the copy itself stays as it was, for resume."""
     policy = workspace_policy(task.repo, Policy())
     backend: Any = name
@@ -370,27 +321,8 @@ def _notes(root: Path) -> str:
     return path.read_text(encoding="utf-8", errors="replace")[:_NOTES_CHARS]
 
 
-def _regression_command(setting: str, root: Path, cwd: str) -> tuple[str | None, str]:
-    """The suite's command and the folder that it runs in."""
-    if setting == "none":
-        return None, cwd
-    return (setting, cwd) if setting != "auto" else suggested_command(root, cwd)
-
-
-def suggested_command(root: Path, cwd: str) -> tuple[str | None, str]:
-    """What the files suggest where the user stands, else in the next folder above that suggests anything."""
-    from tools.testrun import detect_test_command
-
-    place = PurePosixPath(cwd)
-    for folder in (place, *place.parents):
-        found = detect_test_command(root / folder)
-        if found is not None:
-            return found, str(folder)
-    return None, cwd
-
-
 @contextlib.contextmanager
-def _disk_faults(folder: Path) -> Iterator[None]:
+def disk_faults(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:

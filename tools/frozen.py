@@ -23,7 +23,7 @@ from tools.checkfiles import Named, named_files
 from tools.codeindex import CodeIndex, is_test_path, load_index
 from tools.contract import TestReport, ToolFault
 from tools.imports import importers, supports_tests
-from tools.runnerfiles import is_loaded, is_runner_file, is_settings, settings_that_count, shadowed
+from tools.runnerfiles import is_built, is_loaded, is_runner_file, is_settings, settings_that_count, shadowed
 from tools.testcommand import parse_command
 from tools.testparts import Judging, parts_that_judge
 from tools.trees import is_braced
@@ -263,21 +263,32 @@ def _text(file: Path) -> str:
 def _behind_links(root: Path, frozen: Frozen) -> Iterator[str]:
     """Where frozen links lead to, inside the workspace."""
     base = root.resolve()
-    for folder, folders, names in os.walk(base):
-        folders[:] = [name for name in folders if name not in {".git", ".forklock", "node_modules"}]
-        for name in (*folders, *names):
-            place = Path(folder, name)
-            if not place.is_symlink():
-                continue
-            path = place.relative_to(base).as_posix()
-            try:
-                target = place.resolve()
-            except (OSError, RuntimeError):
-                continue
-            inside = target.is_relative_to(base) and target != base
-            if inside and (frozen.holds(path) or frozen.holds(f"{path}/x")):
-                yield target.relative_to(base).as_posix()
+    for path in _links(base):
+        try:
+            target = (base / path).resolve()
+        except (OSError, RuntimeError):
+            continue
+        inside = target.is_relative_to(base) and target != base
+        if inside and (frozen.holds(path) or frozen.holds(f"{path}/x")):
+            yield target.relative_to(base).as_posix()
     for path in list(frozen.whole):
         target = (base / path).resolve()
         if target.is_relative_to(base) and target != base:
             yield target.relative_to(base).as_posix()
+
+
+def _links(base: Path) -> Iterator[str]:
+    """Symbolic links of a tree, what is installed or built left out."""
+    waiting = [""]
+    while waiting:
+        folder = waiting.pop()
+        try:
+            with os.scandir(base / folder) as entries:
+                for entry in entries:
+                    path = f"{folder}/{entry.name}".lstrip("/")
+                    if entry.is_symlink():
+                        yield path
+                    elif entry.is_dir() and not is_built(path) and entry.name not in {".git", ".forklock"}:
+                        waiting.append(path)
+        except OSError:
+            continue

@@ -13,7 +13,7 @@ import difflib
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -64,14 +64,20 @@ class Hopeless:
 
 
 def why_hopeless(
-    command: str, report: TestReport, root: Path, *, cwd: str = ".", task: str = "", install: str = ""
+    command: str,
+    report: TestReport,
+    root: Path,
+    *,
+    cwd: str = ".",
+    task: str = "",
+    install: Callable[[str], str] | None = None,
 ) -> Hopeless | None:
     """Why the check can never pass, whatever the code is.
 
     Args:
         cwd: the folder that it ran in, below `root`.
         task: what is to be done, in words: modules that it names may have to be written.
-        install: how a module is installed for this sandbox.
+        install: from a module's name to what to do, so that tests in this sandbox find it.
     """
     if report.status in (TestStatus.PASSED, TestStatus.TIMED_OUT, TestStatus.OUT_OF_MEMORY):
         return None
@@ -242,7 +248,7 @@ def _misspelt(name: str, root: Path) -> bool:
     return bool(difflib.get_close_matches(name, known, n=1, cutoff=0.8)) and name not in known
 
 
-def _module_words(command: str, name: str, root: Path, install: str) -> Hopeless:
+def _module_words(command: str, name: str, root: Path, install: Callable[[str], str] | None) -> Hopeless:
     own = _own_module(root, name.split(".")[0])
     if own is not None:
         folder = os.path.normpath(own)
@@ -251,8 +257,8 @@ def _module_words(command: str, name: str, root: Path, install: str) -> Hopeless
             fix=f"say where it lies: --test 'PYTHONPATH={folder} {command}', or install the repository into a .venv in "
             "it: .venv/bin/python -m pip install -e .",
         )
+    way = install(name) if install else "install it into a .venv in the repository, which the sandbox uses"
     return Hopeless(
         f"`{command}` can never pass: the module {name} is not installed where the tests run",
-        fix=f"{install or 'install it into a .venv in the repository, which the sandbox uses'}; if the task is to "
-        f"write that module, name {name} in the task",
+        fix=f"{way}; if the task is to write that module, name {name} in the task",
     )

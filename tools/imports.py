@@ -24,15 +24,15 @@ _ASSERTING = re.compile(r"^def[ \t]+(?:assert|expect)\w*", re.MULTILINE)
 
 def importers(index: CodeIndex) -> dict[str, set[str]]:
     """By imported path."""
-    ends: dict[str, list[str]] = defaultdict(list)
+    ends: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for path in index.files:
-        ends[PurePosixPath(_module_path(path)).name].append(path)
+        place = f"/{_module_path(path)}"
+        ends[place.rpartition("/")[2]].append((path, place))
     found: dict[str, set[str]] = defaultdict(set)
     for path, file in index.files.items():
-        for name in _names(path, file.text):
-            tail = name.rpartition("/")[2]
-            for target in ends.get(tail, ()):
-                if target != path and f"/{_module_path(target)}".endswith(f"/{name}"):
+        for name in set(_names(path, file.text)):
+            for target, place in ends.get(name.rpartition("/")[2], ()):
+                if target != path and place.endswith(f"/{name}"):
                     found[target].add(path)
     return found
 
@@ -43,7 +43,7 @@ def supports_tests(file: SourceFile) -> bool:
 
 
 def _module_path(path: str) -> str:
-    return str(PurePosixPath(path).with_suffix("")).removesuffix("/__init__")
+    return path.rpartition(".")[0].removesuffix("/__init__")
 
 
 def _names(path: str, text: str) -> Iterator[str]:

@@ -11,10 +11,12 @@ import pytest
 from scripted import ScriptedEngine
 from shop import QUICK, RIGHT, SOURCE, TEST, TESTS, commit_all
 
+from agent.commands import suggested_command
 from agent.contract import Outcome
 from agent.events import BaselineTaken, PlacesRanked, RunStarted
+from agent.rehearsal import rehearse
 from agent.repo import apply_diff, inspect_repo
-from agent.session import execute, prepare, rehearse, suggested_command
+from agent.session import execute, prepare
 from agent.settings import AgentSettings
 from models.paths import cache_dir
 
