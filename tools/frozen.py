@@ -26,6 +26,7 @@ from tools.imports import importers, supports_tests
 from tools.runnerfiles import is_built, is_loaded, is_runner_file, is_settings, settings_that_count, shadowed
 from tools.testcommand import parse_command
 from tools.testparts import Judging, parts_that_judge
+from tools.testpatterns import by_settings, data_of_tests
 from tools.trees import is_braced
 from tools.workspace import is_python
 
@@ -123,12 +124,15 @@ def frozen_of(root: Path, judges: Iterable[Judge]) -> Frozen:
     for judge in judges:
         named = named_files(root, judge.command, judge.cwd)
         tests = set(_test_files(root, judge))
+        tests |= set(by_settings(root)) if judge.report.plan is None else set()
         frozen.whole |= named.data
         frozen.roots |= _roots(root, tests, judge)
         for path in tests | named.code:
             _add_code(frozen, root, path, imported_by, script=path in named.code)
         _add_plan(frozen, index, imported_by, judge)
         frozen.examples |= _runs_examples(root, named, judge, frozen)
+    held = {path for path in index.files if frozen.holds(path)}
+    frozen.whole |= {path for path in data_of_tests(root, index, held) if not is_settings(path)}
     frozen.whole |= set(_behind_links(root, frozen))
     frozen.here = frozenset(_modules(root, frozen.roots))
     return frozen

@@ -327,6 +327,67 @@ SETUPS = [
         programs=("npm",),
     ),
     Setup(
+        "python_files by a script",
+        "sh go.sh",
+        {
+            "shop.py": SHOP,
+            "examine_shop.py": TEST,
+            "go.sh": "python -m pytest -q\n",
+            "pytest.ini": "[pytest]\npython_files = examine_*.py\n",
+        },
+        {"test": whole("examine_shop.py", PASSES), "script": whole("go.sh", "true\n")},
+    ),
+    Setup(
+        "data of the tests",
+        f"{PYTEST} test_shop.py",
+        {
+            "shop.py": SHOP,
+            "wanted.json": "3",
+            "test_shop.py": "import json\nfrom shop import total\n\n\ndef test_total():\n"
+            "    assert total([1, 2]) == json.load(open('wanted.json'))\n",
+        },
+        {"data": whole("wanted.json", "2")},
+    ),
+    Setup(
+        "tests in a folder of their own",
+        f"{PYTEST} proofs",
+        {
+            "shop.py": SHOP,
+            "proofs/test_shop.py": HELPED.replace("handy", "odd"),
+            "proofs/odd.py": HELPER,
+            "pytest.ini": INI,
+        },
+        {"helper": whole("proofs/odd.py", "def same(a, b):\n    pass\n"), **shadows("proofs/")},
+    ),
+    Setup(
+        "C++ by a script",
+        "sh build_and_run.sh",
+        {
+            "cart.cc": "int total(int a, int b) { return a - b; }\n",
+            "CartTest.cc": "int total(int, int);\nint main() { return total(1, 2) == 3 ? 0 : 1; }\n",
+            "build_and_run.sh": "c++ cart.cc CartTest.cc -o /tmp/cart && /tmp/cart\n",
+        },
+        {
+            "test": whole("CartTest.cc", "int main() { return 0; }\n"),
+            "script": whole("build_and_run.sh", "true\n"),
+            "CMakeLists": whole("CMakeLists.txt", "x\n"),
+        },
+        whole("cart.cc", "int total(int a, int b) { return a + b; }\n"),
+        programs=("c++",),
+    ),
+    Setup(
+        "node",
+        "node --test checks/cart.mjs",
+        {
+            "cart.mjs": "export const total = (a, b) => a - b;\n",
+            "checks/cart.mjs": "import test from 'node:test'; import assert from 'node:assert';\n"
+            "import { total } from '../cart.mjs';\ntest('total', () => assert.equal(total(1, 2), 3));\n",
+        },
+        {"test": whole("checks/cart.mjs", "import test from 'node:test'; test('total', () => {});\n")},
+        whole("cart.mjs", "export const total = (a, b) => a + b;\n"),
+        programs=("node",),
+    ),
+    Setup(
         "monorepo",
         f"{PYTEST} tests",
         {"pkg/shop.py": SHOP, "pkg/tests/test_shop.py": TEST, "pkg/pytest.ini": INI, "other/shop.py": FIXED},
