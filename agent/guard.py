@@ -75,7 +75,7 @@ class Guard:
         ) != self.frozen.parts_of(path, after):
             what = "settings of the tests" if is_settings(path) else "a test"
             raise EditRefused(f"{what} in {edit.path} would change: tests are read-only here")
-        return one
+        return AppliedEdit(path, one.before, one.after)  # where a link leads
 
     def run(self, fork: Sandbox, check: Check) -> TestReport:
         """The check's report.

@@ -87,6 +87,11 @@ class Gauntlet:
             if twin is not None:
                 return ruling(Hop.DUPLICATE, twin, program=program)
             diff = fork.diff()
+            left_out = self._left_out(edits, diff)
+            if left_out is not None:
+                return ruling(
+                    Hop.EDIT, f"git ignores {left_out}: it would be no part of the change", program=program
+                )
             found = self._new_diagnostics(edits)
             facts: dict[str, object] = {"program": program, "diff": diff, "new_diagnostics": len(found)}
             try:
@@ -133,6 +138,15 @@ class Gauntlet:
             applied.append(one)
         return applied
 
+    def _left_out(self, edits: list[AppliedEdit], diff: str) -> str | None:
+        """A file that was changed, and that the diff does not show: what is tested would not be what is taken."""
+        changed = [edit.path for edit in edits if edit.before != edit.after]
+        missing = [path for path in changed if path.isascii() and not _shows(diff, path)]
+        if not missing:
+            return None
+        base = self.base.diff()  # an edit may also take an earlier one back
+        return next((path for path in missing if not _shows(base, path)), None)
+
     def remember(self, program: str, me: tuple[int, int]) -> None:
         """Take note of a candidate that an earlier sitting of the run judged."""
         with self._lock:
@@ -168,6 +182,10 @@ class Gauntlet:
             self._apply(fork, action)
             after = self.guard.run(fork, self.regression)
         return sorted(compare(self.regression.before, after).broken)
+
+
+def _shows(diff: str, path: str) -> bool:
+    return f" b/{path}\n" in diff or f'"b/{path}"' in diff or f"\n+++ b/{path}\t" in diff
 
 
 def _why(after: TestReport, found: list[str], fork: Sandbox) -> str:

@@ -30,7 +30,7 @@ _NAMES = frozenset({
     "deno.json", "deno.jsonc", "bunfig.toml", ".npmrc", ".yarnrc", ".yarnrc.yml", "nx.json", "turbo.json",
     "lerna.json",
     "karma.conf.js", "wallaby.js", "gruntfile.js", "gulpfile.js", "phpunit.xml", "phpunit.xml.dist", ".rspec",
-    "dockerfile", ".env", ".envrc",
+    "dockerfile", ".env", ".envrc", ".python-version", ".tool-versions", ".nvmrc", "mise.toml", ".mise.toml",
 })  # fmt: skip
 """In lower case: some file systems do not tell the cases apart."""
 _STEMS = frozenset({

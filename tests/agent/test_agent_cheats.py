@@ -542,3 +542,17 @@ def test_what_an_edit_may_do_beside_tests(opened: Callable[[Setup], Court]) -> N
         repair = ReplaceFile(path="shop/core.py", source=FIXED + f"# {number}\n" * (number + 1))
         ruling = court.rule([extra, version, repair])
         assert ruling.hop is Hop.SOLVED, (path, ruling)
+
+
+@pytest.mark.parametrize("extra", [("made.py",), (".gitignore", "more.py"), ("kept.py",)])
+def test_what_passes_by_a_file_that_the_diff_leaves_out_is_no_solution(
+    opened: Callable[[Setup], Court], extra: tuple[str, ...]
+) -> None:
+    files = {"shop.py": SHOP, "test_shop.py": TEST, ".gitignore": "made.py\nkept.py\n", "kept.py": "X = 1\n"}
+    court = opened(Setup("ignored", f"{PYTEST} test_shop.py", files, {}))
+    name = extra[-1].removesuffix(".py")
+    edits: list[Edit] = [ReplaceFile(path=f"{name}.py", source=FIXED)]
+    edits += [ReplaceFile(path=path, source="more.py\n") for path in extra[:-1]]
+    ruling = court.rule([*edits, ReplaceFile(path="shop.py", source=f"from {name} import total as total\n")])
+    assert ruling.hop is Hop.EDIT and "git ignores" in ruling.reason, ruling
+    assert court.rule(whole("shop.py", FIXED)).hop is Hop.SOLVED
