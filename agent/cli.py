@@ -6,6 +6,7 @@ Heavy imports happen inside the commands: `agent --help` must be instant.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Optional
@@ -29,6 +30,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # drawn by Rich, a help text takes twice as long to come
 )
+
+_PLAIN: dict[str, Any] = {"highlight": False, "markup": False, "soft_wrap": True}
+"""How lines with words of the user's or the repository's are printed."""
 
 RepoOption = Annotated[Path, typer.Option("--repo", help="The git repository to work on.")]
 
@@ -90,10 +94,12 @@ def solve(
     from agent.contract import WITH_CHANGE
     from agent.log.runs import require_own
     from agent.log.source import recorded_source, require_same, source_of
+    from agent.log.view import check_in_words
+    from agent.rehearsal import rehearse
     from agent.repo import inspect_repo
     from agent.session import find_run, prepare, reopen
     from agent.settings import AgentSettings
-    from models.settings import ModelSettings
+    from models.open import opens_at_once
 
     console = Console(stderr=json_output)
     state = inspect_repo(repo)
@@ -112,16 +118,27 @@ def solve(
         model, adapter, engine = model or began.model, adapter or began.adapter, engine or began.engine
     else:
         task = _read_task(task)
-        test = _require_test(test, state.root)
-    models = ModelSettings.load(state.root, model=model, engine=engine, adapter=adapter)
-    with _open_engine(models, console) as opened:
+        test, cwd = _require_test(test, state.root, _below(repo, state.root))
+    rehearsal = None
+    with contextlib.ExitStack() as stack:
+        chosen = _chosen_model(state.root, model, engine, adapter)
+        opened = _open_engine(chosen, console, stack) if opens_at_once(chosen.model, chosen.engine) else None
+        if resume is None:  # before a model is loaded: most checks that cannot serve tell in a second
+            console.print(f"check     running {test}" + ("" if cwd == "." else f"  (in {cwd}/)"), **_PLAIN)
+            rehearsal = rehearse(
+                task, state, test, settings, allow_dirty=allow_dirty, verified=not unverified, cwd=cwd
+            )
+            stack.callback(rehearsal.discard_unless_begun)
+            console.print(f"check     {check_in_words(rehearsal.before)}", **_PLAIN)
+        opened = opened or _open_engine(chosen, console, stack)
         if resume is not None:
             require_same(first, opened)
             prepared = reopen(log, state)
         else:
             prepared = prepare(
                 task, state, test, settings, opened.identity, allow_dirty=allow_dirty, preset=_preset(opened),
-                verified=not unverified, source=source_of(models.model, models.engine, opened),
+                verified=not unverified, rehearsal=rehearsal,
+                source=source_of(chosen.model, chosen.engine, opened),
             )  # fmt: skip
             lock = _hold(prepared.log)
         try:
@@ -147,28 +164,50 @@ def _read_task(task: str) -> str:
     return task
 
 
-def _require_test(test: str, root: Path) -> str:
+def _below(folder: Path, root: Path) -> str:
+    """Where the user stands, from the repository's top."""
+    return folder.resolve().relative_to(root.resolve()).as_posix()
+
+
+def _require_test(test: str, root: Path, cwd: str) -> tuple[str, str]:
+    """The check and the folder that it runs in."""
+    from agent.commands import suggested_command
     from agent.contract import AgentFault
-    from tools.testing.run import detect_test_command
 
     if test.strip():
-        return test
-    found = detect_test_command(root)
+        return test, cwd
+    found, cwd = suggested_command(root, cwd)
     if found is None:
         raise AgentFault(
             "no check was given and none was found", fix="say how to tell success, with --test CMD"
         )
-    return found
+    return found, cwd
 
 
-def _open_engine(settings: ModelSettings, console: Console) -> Any:
+def _chosen_model(root: Path, model: str | None, engine: str | None, adapter: str | None) -> ModelSettings:
+    """Which model, and that it is there: what can be said without loading it.
+
+    Raises:
+        ModelFault: no such model or engine, not pulled, or an extra is missing.
+    """
+    from models.open import require_there
+    from models.settings import ModelSettings
+
+    settings = ModelSettings.load(root, model=model, engine=engine, adapter=adapter)
+    require_there(settings.model, settings.engine)
+    return settings
+
+
+def _open_engine(settings: ModelSettings, console: Console, stack: contextlib.ExitStack) -> Any:
     from rich.text import Text
 
     from models import open_engine
 
     wanted = None if settings.adapter in (None, "none") else settings.adapter
+    if not console.is_terminal:
+        console.print(f"model     loading {settings.model}", **_PLAIN)
     with console.status(Text(f"loading {settings.model}")):
-        opened = open_engine(settings.model, engine=settings.engine, adapter=wanted)
+        opened = stack.enter_context(open_engine(settings.model, engine=settings.engine, adapter=wanted))
     console.print(f"model     {opened.identity}  ({opened.identity.engine})", highlight=False)
     return opened
 
@@ -390,7 +429,12 @@ def mcp(
     from agent.mcp.workbench import ServeOptions
 
     options = ServeOptions(
-        settings.sandbox, test.strip() or None, settings.test_timeout_s, read_only, edit_tests
+        settings.sandbox,
+        test.strip() or None,
+        settings.test_timeout_s,
+        read_only,
+        edit_tests,
+        _below(repo, root),
     )
     serve(root, options)
 

@@ -18,7 +18,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
+from agent.commands import task_of
 from agent.contract import AgentFault, Limits, Task
+from agent.judging.baseline import baseline_event
+from agent.judging.reports import report_to_json
 from agent.log import runs
 from agent.log.events import (
     Event,
@@ -40,6 +43,7 @@ from models.contract import Decoding, Engine, ModelIdentity
 from models.paths import cache_dir
 from sandbox import Policy, Sandbox, open_sandbox
 from sandbox.interpreters.policy import workspace_policy
+from tools.contract import TestReport
 
 if TYPE_CHECKING:
     from tools.lsp import Intel
@@ -59,6 +63,24 @@ class Prepared:
     scratch: Path
     events: tuple[Event, ...]
     """What an earlier sitting logged; empty for a new run."""
+    before: TestReport | None = None
+    """What the check said in a rehearsal."""
+
+
+@dataclass(slots=True)
+class Rehearsal:
+    """A copy of the repo whose check was run, and fails as it should (`agent.rehearsal`)."""
+
+    run_id: str
+    task: Task
+    scratch: Path
+    before: TestReport
+    begun: bool = False
+
+    def discard_unless_begun(self) -> None:
+        """Remove the copy, if no run has begun with it."""
+        if not self.begun:
+            shutil.rmtree(self.scratch, ignore_errors=True)
 
 
 def new_run_id() -> str:
@@ -77,8 +99,10 @@ def prepare(
     preset: str,
     verified: bool = True,
     source: ModelSource | None = None,
+    rehearsal: Rehearsal | None = None,
+    cwd: str = ".",
 ) -> Prepared:
-    """Copy the repo and open the log of a new run.
+    """Copy the repo and open the log of a new run, or begin with what was rehearsed.
 
     Raises:
         AgentFault: dirty tree, unreadable repo.
@@ -86,14 +110,18 @@ def prepare(
     """
     if not allow_dirty:
         require_clean(state)
-    run_id = new_run_id()
+    run_id = rehearsal.run_id if rehearsal else new_run_id()
     scratch = cache_dir() / "runs" / run_id
-    with _disk_faults(scratch):
-        copy_workspace(state.root, scratch / "base")
+    with disk_faults(scratch):
+        if rehearsal is None:
+            copy_workspace(state.root, scratch / "base")
         log = runs.new_run(state.root, run_id)
         log.open_for_append()
-    regression = _regression_command(settings.regression, scratch / "base", test_command)
-    task = Task(statement, state.root, test_command, regression)
+    task = (
+        rehearsal.task
+        if rehearsal
+        else task_of(statement, state.root, test_command, settings, scratch / "base", cwd)
+    )
     options = replace(_options(settings, preset, _notes(scratch / "base")), verified=verified)
     log.append(
         RunStarted(
@@ -102,13 +130,19 @@ def prepare(
             repo=str(state.root.resolve()),
             base_commit=state.head,
             test_command=test_command,
-            regression_command=regression,
+            cwd=task.cwd,
+            regression_command=task.regression_command,
+            regression_cwd=task.regression_cwd,
             options=_options_json(options, settings),
             model=model.model_dump_json(),
             source=source,
         )
     )
-    return Prepared(task, options, settings.sandbox, settings.diagnostics, log, scratch, ())
+    if rehearsal is not None:
+        rehearsal.begun = True
+        log.append(baseline_event(log, task.test_command, rehearsal.before, "task"))
+    before = rehearsal.before if rehearsal else None
+    return Prepared(task, options, settings.sandbox, settings.diagnostics, log, scratch, (), before)
 
 
 def reopen(log: RunLog, state: RepoState) -> Prepared:
@@ -129,7 +163,9 @@ def reopen(log: RunLog, state: RepoState) -> Prepared:
     _restore_base(first, state, scratch)
     torn = log.open_for_append()
     log.append(RunResumed(dropped=torn or read.torn))
-    task = Task(log.text(first.task), state.root, first.test_command, first.regression_command)
+    task = Task(
+        log.text(first.task), state.root, first.test_command, first.regression_command, first.cwd, first.regression_cwd,
+    )  # fmt: skip
     return Prepared(task, options, sandbox_name, diagnostics, log, scratch, read.events)
 
 
@@ -142,7 +178,7 @@ def _restore_base(first: RunStarted, state: RepoState, scratch: Path) -> None:
             f"{state.root} is no longer at the commit that run {first.run_id} began with",
             fix=f"check out {(first.base_commit or '')[:12]} with a clean tree, then resume; or start anew",
         )
-    with _disk_faults(scratch):
+    with disk_faults(scratch):
         copy_workspace(state.root, scratch / "base")
 
 
@@ -154,8 +190,10 @@ def execute(
 ) -> Report:
     """Run to the end. On success or an honest failure the scratch copy is removed; a fault keeps it."""
     recorded = Recorded.of(prepared.events, prepared.log, engine.identity)
+    if prepared.before is not None:
+        recorded.baselines[("task", prepared.task.test_command)] = report_to_json(prepared.before)
     with (
-        _sandbox(prepared) as base,
+        work_in(prepared.task, prepared.sandbox_name, prepared.scratch) as base,
         _intel(prepared, base) as intel,
     ):
         run = Run(
@@ -176,14 +214,12 @@ def execute(
 
 
 @contextlib.contextmanager
-def _sandbox(prepared: Prepared) -> Iterator[Sandbox]:
+def work_in(task: Task, name: str, scratch: Path) -> Iterator[Sandbox]:
     """A fork to work in: the copy itself stays as it was, for resume."""
-    policy = workspace_policy(prepared.task.repo, Policy())
-    backend: Any = prepared.sandbox_name
+    policy = workspace_policy(task.repo, Policy(), cwd=task.cwd)
+    backend: Any = name
     with (
-        open_sandbox(
-            prepared.scratch / "base", policy, backend=backend, shown_at=prepared.task.repo
-        ) as pristine,
+        open_sandbox(scratch / "base", policy, backend=backend, shown_at=task.repo) as pristine,
         pristine.fork() as work,
     ):
         yield work
@@ -301,19 +337,8 @@ def _notes(root: Path) -> str:
     return path.read_text(encoding="utf-8", errors="replace")[:_NOTES_CHARS]
 
 
-def _regression_command(setting: str, root: Path, test_command: str) -> str | None:
-    if setting == "none":
-        return None
-    if setting != "auto":
-        return setting
-    from tools.testing.run import detect_test_command
-
-    found = detect_test_command(root)
-    return found if found != test_command else None
-
-
 @contextlib.contextmanager
-def _disk_faults(folder: Path) -> Iterator[None]:
+def disk_faults(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:

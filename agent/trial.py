@@ -131,12 +131,18 @@ class Baseline:
 
 
 def try_command(
-    folder: Path, command: str, *, backend: BackendName = "auto", timeout_s: float = 300.0
+    folder: Path,
+    command: str,
+    *,
+    backend: BackendName = "auto",
+    timeout_s: float = 300.0,
+    own_plugins: bool = True,
 ) -> TrialReport:
     """Run a test command on a folder, in a sandbox, without network.
 
     Args:
         timeout_s: wall-clock seconds.
+        own_plugins: whether pytest loads plug-ins that the folder registers by itself.
 
     Raises:
         AgentFault: the command needs a shell.
@@ -144,7 +150,7 @@ def try_command(
     """
     with open_sandbox(folder, workspace_policy(folder, Policy()), backend=backend) as sandbox:
         try:
-            report = run_tests(sandbox, command, timeout_s=timeout_s)
+            report = run_tests(sandbox, command, timeout_s=timeout_s, own_plugins=own_plugins)
         except ToolFault as fault:
             raise AgentFault(f"{command!r} cannot be run: {fault.message}", fix=fault.fix) from fault
     return TrialReport(

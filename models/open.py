@@ -7,6 +7,7 @@ libraries load only for the engine that is taken.
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
@@ -52,6 +53,33 @@ def open_engine(
             fix="serve it with --engine transformers or --engine vllm",
         )
     return _open_hosted(model)
+
+
+def opens_at_once(model: str, engine: EngineName) -> bool:
+    """Whether opening the engine loads no weights, so that its faults can come before all else."""
+    return engine == "hosted" or (engine == "auto" and not is_local(model))
+
+
+def require_there(model: str, engine: EngineName) -> None:
+    """Say what can be said of a model without loading it.
+
+    Raises:
+        ModelFault: no such engine; or, of local weights, no such model, not pulled, damaged, or no library for it.
+    """
+    if engine not in ("auto", "transformers", "hosted", "vllm"):
+        raise ModelFault(f"no such engine: {engine}", fix="auto, transformers, hosted or vllm")
+    if opens_at_once(model, engine) or "://" in model:
+        return
+    from models.catalogue.catalogue import resolve_model
+
+    resolve_model(model)
+    if engine != "vllm" and (
+        missing := [name for name in ("torch", "transformers") if find_spec(name) is None]
+    ):
+        raise ModelFault(
+            f"the in-process engine needs the `local` extra ({missing[0]} is missing)",
+            fix="pip install 'forklock[local]'",
+        )
 
 
 def is_local(model: str) -> bool:

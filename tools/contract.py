@@ -210,6 +210,27 @@ class TestFailure:
 
 
 @dataclass(frozen=True, slots=True)
+class TestPlan:
+    """What a run of tests was made of, as its runner says. Paths are relative to the workspace, links followed."""
+
+    tests: tuple[str, ...] = ()
+    """Files that hold tests."""
+    doctests: tuple[str, ...] = ()
+    """Files that hold examples and no other tests."""
+    broken: tuple[str, ...] = ()
+    """Files that could not be collected."""
+    settings: tuple[str, ...] = ()
+    plugins: tuple[str, ...] = ()
+    """Plug-ins that are files of the workspace, each `conftest.py` among them."""
+    loaded: tuple[str, ...] = ()
+    """All modules of the workspace that were loaded when all was collected."""
+    installed: tuple[str, ...] = ()
+    """Names of modules that were loaded from elsewhere."""
+
+    __test__ = False
+
+
+@dataclass(frozen=True, slots=True)
 class TestReport:
     """What a run of the task's own test command said.
 
@@ -224,6 +245,8 @@ class TestReport:
     """Combined output, ANSI codes stripped, capped."""
     wall_s: float = 0.0
     exit_code: int | None = None
+    plan: TestPlan | None = None
+    """None for runners that do not tell."""
 
     __test__ = False
 

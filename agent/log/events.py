@@ -68,7 +68,10 @@ class RunStarted(_Event):
     repo: str
     base_commit: str | None
     test_command: str
+    cwd: str = "."
+    """The folder that it runs in, below `repo`."""
     regression_command: str | None
+    regression_cwd: str = "."
     options: dict[str, Any]
     """Effective settings: width, limits, decoding, protocol, sandbox."""
     model: str

@@ -36,6 +36,7 @@ from agent.log.events import (
     StepEnded,
     StepStarted,
 )
+from tools.contract import TestReport
 
 _HOP_STYLE = {
     "solved": "bold green",
@@ -71,11 +72,17 @@ def _baseline(event: BaselineTaken, log: RunLog) -> Text:
         report = report_from_json(log.text(event.report))
     except ValueError as error:
         raise LogFault(f"{log.path} holds a test report that is none", fix="delete the run") from error
+    counts = check_in_words(report)
+    name = "check" if event.role == "task" else "suite"
+    return Text(f"{name}     {event.command}  →  {counts}")
+
+
+def check_in_words(report: TestReport) -> str:
+    """How a check ended: counts where its runner tells them, and how long it took."""
     counts = (
         f"{len(report.passed)} passed, {len(report.failures)} failed" if report.total else report.status.value
     )
-    name = "check" if event.role == "task" else "suite"
-    return Text(f"{name}     {event.command}  →  {counts} in {report.wall_s:.1f} s")
+    return f"{counts} in {report.wall_s:.1f} s"
 
 
 def _candidate(event: CandidateRuled, log: RunLog) -> Text:

@@ -21,7 +21,7 @@ from typing import Literal
 from agent.contract import AgentFault
 from agent.repo import apply_diff, diff_between, file_at
 from agent.trial import Baseline, TrialReport, check_out, try_command
-from evals.agents.guard import changes_of_the_runner
+from agent.trialguard import RunnerRules, RunnerState, changes_of_the_runner
 from evals.agents.process import run_agent, words_of
 from evals.agents.results import Outcome, RepoStore, TaskResult
 from evals.agents.tasks import RepoTask, find_repository
@@ -109,9 +109,15 @@ class _Place:
     backend: BackendName
     test_timeout_s: float
 
-    def judged(self, task: RepoTask, diff: str, name: str) -> TrialReport:
+    def judged(self, task: RepoTask, diff: str, name: str, *, guarded: bool = False) -> TrialReport:
         return judge_diff(
-            task, self.source, diff, self.folder / name, backend=self.backend, timeout_s=self.test_timeout_s
+            task,
+            self.source,
+            diff,
+            self.folder / name,
+            backend=self.backend,
+            timeout_s=self.test_timeout_s,
+            guarded=guarded,
         )
 
 
@@ -145,7 +151,9 @@ def _one(task: RepoTask, agent: AgentUnderTest, place: _Place, earlier: _Answer 
         why = "out of time" if code is None else f"exit code {code}, no change; see {place.log}"
         return _result(task, outcome, why, **common)
     try:
-        result = _verdict(task, place.judged(task, answer.diff, "clean"), common)
+        result = _verdict(
+            task, place.judged(task, answer.diff, "clean", guarded=agent.command not in ROLES), common
+        )
         if result.outcome != "not resolved" or agent.command in ROLES or not (task.patch or task.fix_commit):
             return result
         known = _verdict(task, place.judged(task, _reference(task, place.source), "known"), {})
@@ -178,7 +186,8 @@ def _changes(task: RepoTask, first: Baseline) -> tuple[str, list[str]]:
         return first.now(path)
 
     changed = [path for path in first.changed() if path not in task.hidden_files]
-    left_out = changes_of_the_runner(changed, first.as_at_first, now)
+    rules = RunnerRules.of(task.command, task.hidden_files)
+    left_out = changes_of_the_runner(changed, first.as_at_first, now, rules)
     return first.diff(without=(*task.hidden_files, *left_out)), left_out
 
 
@@ -200,17 +209,30 @@ def _reference(task: RepoTask, source: Path) -> str:
 
 
 def judge_diff(
-    task: RepoTask, source: Path, diff: str, folder: Path, *, backend: BackendName, timeout_s: float
+    task: RepoTask,
+    source: Path,
+    diff: str,
+    folder: Path,
+    *,
+    backend: BackendName,
+    timeout_s: float,
+    guarded: bool = False,
 ) -> TrialReport:
     """The hidden tests on a clean copy with `diff`, in a sandbox.
+
+    Args:
+        guarded: whatever runs tests is put back as the repository had it, whichever way it was changed.
 
     Raises:
         AgentFault: the commit is missing, or the diff does not apply.
         SandboxFault: no sandbox.
     """
     check_out(source, task.base_commit, folder)
+    state = RunnerState.of(folder, RunnerRules.of(task.command, task.hidden_files)) if guarded else None
     if diff.strip():
         apply_diff(folder, diff, may_lead_out=True)
+    if state is not None:
+        state.restore()
     for path in task.test_files if task.fix_commit else ():
         target = folder / path
         _unlink_links(folder, target)
@@ -218,7 +240,8 @@ def judge_diff(
         target.write_bytes(file_at(source, task.fix_commit or "", path))
     if not task.test_files and task.test_patch:
         apply_diff(folder, task.test_patch, may_lead_out=True)
-    return try_command(folder, task.command, backend=backend, timeout_s=timeout_s)
+    own = state is None or state.own_plugins
+    return try_command(folder, task.command, backend=backend, timeout_s=timeout_s, own_plugins=own)
 
 
 def _unlink_links(root: Path, target: Path) -> None:

@@ -546,7 +546,7 @@ def test_one_module_runs_git() -> None:
 
 def test_git_in_a_sandbox_is_run_in_a_sandbox() -> None:
     """`sandbox/git/history.py` may name git, as it gives it to a sandbox and starts no process."""
-    tree = ast.parse((ROOT / "sandbox" / "history.py").read_text())
+    tree = ast.parse((ROOT / "sandbox" / "git" / "history.py").read_text())
     imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     imported |= {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     assert not imported & {"subprocess", "sandbox.linux.process", "sandbox.host"}

@@ -13,7 +13,7 @@ import os
 import re
 import stat
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import islice
@@ -35,7 +35,14 @@ _NOT_CODE = re.compile(
     re.DOTALL,
 )
 _WORD = re.compile(r"[A-Za-z_]\w*")
-_TEST_MARKS = frozenset({"test", "tests", "testing", "__tests__", "spec"})
+_TEST_MARKS = frozenset({
+    "test", "tests", "testing", "__tests__", "spec", "specs", "unittest", "unittests", "testdata", "e2e",
+})  # fmt: skip
+_TEST_FOLDERS = frozenset({
+    "tests", "test", "testing", "unit_tests", "unittests", "unittest", "integration_tests", "functional_tests",
+    "regression_tests", "acceptance_tests", "testsuite", "test_suite", "testdata",
+})  # fmt: skip
+_CAMEL = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^A-Za-z]+")
 _SPACE = re.compile(r"\s+")
 _BLOCK = re.compile(
     r"^([ \t]*)(?:async[ \t]+)?"
@@ -112,6 +119,16 @@ class CodeIndex:
                 found[head.name].append((path, head))
         return dict(found)
 
+    def file_of(self, path: str, frames: Iterable[str] = ()) -> str | None:
+        """The file that a runner names, from a folder of its own perhaps: by the frames of a failure, else the only one
+        whose path ends so."""
+        if path in self.files and not any(frame.endswith(f"/{path}") for frame in frames):
+            return path
+        ends = f"/{path}"
+        named = [frame for frame in frames if frame.endswith(ends) and frame in self.files]
+        found = named or [known for known in self.files if known.endswith(ends)]
+        return found[0] if named or len(found) == 1 else None
+
     @cached_property
     def modules(self) -> dict[str, str]:
         """Path of each dotted module."""
@@ -148,17 +165,15 @@ def index_of(root: Path, kinds: Mapping[str, Callable[[str, str], SourceFile]]) 
 
 @lru_cache(maxsize=65_536)
 def is_test_path(path: str) -> bool:
-    """By Python's customs; of other files also `cart.test.ts`, `cart_spec.js`, `__tests__`."""
+    """By customs: `test_cart.py`, `cart_tests.py`, `tests/`; of other files also `cart.test.ts`, `CartTest.cc`,
+    `cart_spec.js`, `__tests__`."""
     pure = PurePosixPath(path)
+    words = [word.lower() for part in re.split(r"[._-]+", pure.stem) for word in _CAMEL.findall(part)]
     if not is_python(path):
-        return bool(_TEST_MARKS & {*pure.parts[:-1], *re.split(r"[._-]", pure.stem)})
-    if {"tests", "test", "testing"} & set(pure.parts[:-1]):
+        return bool(_TEST_MARKS & {*(part.lower() for part in pure.parts[:-1]), *words})
+    if _TEST_FOLDERS & set(pure.parts[:-1]) or pure.name == "conftest.py":
         return True
-    return (
-        pure.name.startswith("test_")
-        or pure.stem.endswith("_test")
-        or pure.name in {"conftest.py", "tests.py"}
-    )
+    return bool({"test", "tests"} & {*words[:1], *words[-1:]})
 
 
 def python_files(root: Path) -> list[str]:

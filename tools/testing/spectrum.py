@@ -64,7 +64,9 @@ class Spectrum:
         return dict(found)
 
 
-def trace_tests(sandbox: Sandbox, command: str | Sequence[str], *, timeout_s: float = 120) -> Spectrum | None:
+def trace_tests(
+    sandbox: Sandbox, command: str | Sequence[str], *, timeout_s: float = 120, cwd: str = "."
+) -> Spectrum | None:
     """Run the check traced: one to three times as slow as usual. None where that is not possible:
     another runner than pytest, no time left, no test that fails.
 
@@ -77,12 +79,12 @@ def trace_tests(sandbox: Sandbox, command: str | Sequence[str], *, timeout_s: fl
         return None
     with report_folder(sandbox) as (folder, inner):
         env = {
-            **command_environment(sandbox, parsed.env),
+            **command_environment(sandbox, parsed.env, cwd),
             "FORKLOCK_SPECTRUM_ROOT": sandbox.workdir, "FORKLOCK_SPECTRUM_OUT": f"{inner}/spectrum",
         }  # fmt: skip
         traced, env = with_plugin(parsed, env, _PLUGIN, folder, inner)
         argv = [*traced.argv[: traced.at], "-p", "no:cacheprovider", *traced.argv[traced.at :]]
-        result = sandbox.exec(argv, env=env, timeout_s=timeout_s)
+        result = sandbox.exec(argv, env=env, timeout_s=timeout_s, cwd=cwd)
         text = read_report(folder / "spectrum")
     if text is None or result.timed_out or result.oom_killed:
         return None
