@@ -7,6 +7,8 @@ the caller's thread. Not covered: the wire format of completions itself (each en
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import queue
 import re
@@ -17,8 +19,12 @@ from typing import Any, Generic, TypeVar
 
 import httpx
 
+from models import deadline, web
+from models.answers import decode_json
 from models.contract import Completion, ModelFault, OnCompletion, OnTokens, Request
 
+TOKENS_BYTES = 16 << 20
+"""Of a prompt's ids as JSON, at most."""
 KEY_VARIABLE = "FORKLOCK_SERVER_KEY"
 """Key for servers named by URL. A provider's key (OPENAI_API_KEY, ...) is never sent to an arbitrary URL."""
 
@@ -39,6 +45,8 @@ class Server:
     owner: str
     """`owned_by` of /v1/models: vllm, llamacpp, ... tells which extensions it understands."""
     context_tokens: int | None
+    revision: str = ""
+    """Digest of what the server says of the weights; "" where it says nothing."""
 
     @property
     def root(self) -> str:
@@ -87,50 +95,110 @@ def split_url(model: str) -> tuple[str, str | None]:
     return str(url).rstrip("/"), name or None
 
 
-def server_headers() -> dict[str, str]:
-    key = os.environ.get(KEY_VARIABLE, "")
+def server_headers(key: str | None = None) -> dict[str, str]:
+    """Headers that carry `key`, or that of `FORKLOCK_SERVER_KEY`.
+
+    Raises:
+        ModelFault: the key cannot stand in a header.
+    """
+    key = (os.environ.get(KEY_VARIABLE, "") if key is None else key).strip()
+    if not (key.isascii() and key.isprintable()):
+        raise ModelFault(
+            f"The server's key holds characters that no header can carry; it is in {KEY_VARIABLE}.",
+            fix=f"Correct {KEY_VARIABLE}.",
+        )
     return {"Authorization": f"Bearer {key}"} if key else {}
 
 
-def find_server(model_url: str, *, timeout_s: float = 10.0) -> Server:
+def find_server(
+    model_url: str, *, timeout_s: float = 10.0, key: str | None = None, lenient: bool = False
+) -> Server:
     """Ask a running server which model it serves.
+
+    Args:
+        key: the server's key; None takes that of `FORKLOCK_SERVER_KEY`.
+        lenient: a server that lists no models is believed to have the named one.
 
     Raises:
         ModelFault: it does not answer, is no OpenAI-compatible server, lacks the named model, or serves
             several and none is named.
     """
     base_url, name = split_url(model_url)
-    cards = _model_cards(base_url, timeout_s)
-    names = [str(card.get("id")) for card in cards]
+    try:
+        cards = _model_cards(base_url, timeout_s, server_headers(key))
+    except _NoList:
+        if lenient and name is not None:
+            return Server(base_url, name, "", None)
+        raise
+    names = [str(card["id"]) for card in cards]
     if name is None and len(cards) != 1:
         raise ModelFault(
-            f"{base_url} serves {len(cards)} models: {', '.join(names) or 'none'}.",
+            f"{base_url} serves {len(cards)} models: {_listed(names)}.",
             fix=f"Name one: {base_url}#{names[0] if names else 'MODEL'}.",
         )
-    card = cards[0] if name is None else next((card for card in cards if card.get("id") == name), None)
+    # Ollama's names end with a tag, which its users leave out.
+    card = cards[0] if name is None else _by_id(cards, name) or _by_id(cards, f"{name}:latest")
     if card is None:
-        raise ModelFault(f"{base_url} serves no model {name!r}.", fix=f"It serves: {', '.join(names)}.")
-    return Server(base_url, str(card["id"]), str(card.get("owned_by", "")), _context_of(card))
+        raise ModelFault(f"{base_url} serves no model {name!r}.", fix=f"It serves: {_listed(names)}.")
+    return Server(
+        base_url, card["id"], str(card.get("owned_by", ""))[:100], _context_of(card), _revision_of(card)
+    )
 
 
-def _model_cards(base_url: str, timeout_s: float) -> list[dict[str, Any]]:
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 20} more" if len(names) > 20 else ""
+    return (", ".join(names[:20]) or "none") + more
+
+
+def _by_id(cards: Sequence[dict[str, Any]], name: str) -> dict[str, Any] | None:
+    return next((card for card in cards if card["id"] == name), None)
+
+
+class _NoList(ModelFault):
+    """A server answers, but lists no models."""
+
+
+def _model_cards(base_url: str, timeout_s: float, headers: dict[str, str]) -> list[dict[str, Any]]:
     hint = "Start the server, or correct the URL (http://host:port/v1)."
+    seconds = deadline.bounded(timeout_s)
     try:
-        answer = httpx.get(f"{base_url}/models", headers=server_headers(), timeout=timeout_s)
+        with web.client(seconds=seconds, headers=headers) as http:
+            answer = http.get(f"{base_url}/models")
         answer.raise_for_status()
-        cards = answer.json()["data"]
+        cards = decode_json(answer.content)["data"]
     except httpx.HTTPStatusError as error:
-        if error.response.status_code in (401, 403):
+        status = error.response.status_code
+        if status in (401, 403):
             hint = f"Put the server's key into {KEY_VARIABLE}."
-        raise ModelFault(f"{base_url}/models answered {error.response.status_code}.", fix=hint) from None
+        kind = _NoList if status in (404, 405, 501) else ModelFault
+        raise kind(f"{base_url}/models answered {status}.", fix=hint) from None
+    except (web.TooSlow, web.TooLarge) as fault:
+        raise ModelFault(f"{base_url}/models gave no usable answer: {fault.message}.", fix=hint) from None
     except httpx.HTTPError as error:
-        reason = str(error) or type(error).__name__
+        reason = plain(str(error)) or type(error).__name__
         raise ModelFault(f"No server answers at {base_url}: {reason}.", fix=hint) from None
     except (ValueError, KeyError, TypeError):
         raise ModelFault(f"{base_url}/models is not OpenAI's format.", fix=hint) from None
-    if not isinstance(cards, list) or not all(isinstance(card, dict) and "id" in card for card in cards):
+    if not isinstance(cards, list) or not all(map(_is_card, cards)):
         raise ModelFault(f"{base_url}/models is not OpenAI's format.", fix=hint)
     return cards
+
+
+def _is_card(card: object) -> bool:
+    """Whether a model's entry has a name that can be shown and asked for."""
+    name = card.get("id") if isinstance(card, dict) else None
+    return isinstance(name, str) and 0 < len(name) <= 300 and name.isprintable()
+
+
+def _revision_of(card: dict[str, Any]) -> str:
+    """Digest of what a card says of the weights behind the name; "" where it says nothing."""
+    meta = card.get("meta")
+    meta = meta if isinstance(meta, dict) else {}
+    said = {key: card[key] for key in ("root", "parent") if isinstance(card.get(key), str)}
+    said |= {key: meta[key] for key in ("n_params", "size", "n_vocab", "ftype") if key in meta}
+    if not said or said == {"root": card["id"]}:
+        return ""
+    return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def _context_of(card: dict[str, Any]) -> int | None:
@@ -154,7 +222,7 @@ CONTINUE_LAST = {"add_generation_prompt": False, "continue_final_message": True}
 """vLLM's and SGLang's way to go on with an unfinished assistant message."""
 
 
-def tokenize_on_server(server: Server, request: Request) -> list[int] | None:
+def tokenize_on_server(server: Server, request: Request, *, key: str | None = None) -> list[int] | None:
     """The server's own ids of the rendered prompt, by vLLM's `/tokenize`; None where it has none.
 
     Raises:
@@ -167,13 +235,37 @@ def tokenize_on_server(server: Server, request: Request) -> list[int] | None:
         body["messages"] = chat_wire(request)
         if request.prefill:
             body |= CONTINUE_LAST
+    seconds = deadline.bounded(60.0)
     try:
-        answer = httpx.post(f"{server.root}/tokenize", json=body, headers=server_headers(), timeout=60)
+        with web.client(seconds=seconds, most_bytes=TOKENS_BYTES, headers=server_headers(key)) as http:
+            answer = http.post(f"{server.root}/tokenize", json=body)
         if answer.status_code == 400:
-            raise ModelFault(f"{server.base_url} refuses the prompt: {redact(answer.text[:300])}")
-        return [int(token) for token in answer.json()["tokens"]] if answer.is_success else None
-    except (httpx.HTTPError, ValueError, KeyError, TypeError):
+            raise ModelFault(f"{server.base_url} refuses the prompt: {message_of(answer.text)[0][:300]}")
+        tokens = decode_json(answer.content)["tokens"] if answer.is_success else None
+    except (web.TooSlow, web.TooLarge, httpx.HTTPError, ValueError, KeyError, TypeError):
         return None
+    if not isinstance(tokens, list) or not all(isinstance(token, int) for token in tokens):
+        return None
+    return tokens
+
+
+def message_of(text: str) -> tuple[str, str]:
+    """(message, parameter that it is about) of an error's body, fit to be shown."""
+    try:
+        answer = decode_json(text)
+        error = answer.get("error", answer)
+        if isinstance(error, dict):
+            words = error.get("message") or error.get("detail") or error
+            return plain(str(words))[:500], plain(str(error.get("param") or ""))[:50]
+        return plain(str(error))[:500], ""
+    except (ValueError, AttributeError):
+        return plain(text)[:500], ""
+
+
+def plain(text: str) -> str:
+    """A server's words as one line that can be shown: without keys, and without control characters."""
+    words = redact(text[:10_000])
+    return " ".join("".join(c if c.isprintable() else " " for c in words).split())
 
 
 def redact(text: str) -> str:
@@ -209,7 +301,8 @@ def fan_out(
 ) -> list[T]:
     """Run blocking jobs in at most `at_once` threads; results in the order of the jobs.
 
-    Callbacks run in the caller's thread. The first error (a job's, a callback's, Ctrl-C) cancels the rest:
+    Callbacks run in the caller's thread, and the caller's deadline holds.
+    The first error (a job's, a callback's, Ctrl-C) cancels the rest:
     waiting jobs never start, running ones are told at their next `emit`, and nobody waits for them.
     """
     events: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -218,7 +311,11 @@ def fan_out(
     results: dict[int, T] = {}
     try:
         while len(results) < len(jobs):
-            event = events.get()
+            try:
+                event = events.get(timeout=deadline.remaining())
+            except (queue.Empty, ValueError):
+                # A job that hangs where no socket's deadline reaches, such as in a resolver of names.
+                raise deadline.out_of_time() from None
             if isinstance(event, _Done):
                 results[event.job] = event.result
             elif isinstance(event, _Failed):

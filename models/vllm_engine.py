@@ -21,7 +21,9 @@ from typing import Any
 
 import httpx
 
+from models import deadline, web
 from models.alternatives import alternatives_of
+from models.answers import decode_json
 from models.contract import (
     Alternative,
     Completion,
@@ -42,7 +44,8 @@ from models.openai_wire import (
     fan_out,
     find_server,
     is_url,
-    redact,
+    message_of,
+    plain,
     server_headers,
     tokenize_on_server,
 )
@@ -51,6 +54,10 @@ from models.vllm_server import OnWait, ServerPlan, VllmServer, death_fault, star
 REQUESTS_AT_ONCE = 64
 SILENCE_S = 900.0
 """A stream that gives nothing for this long counts as dead; requests may wait their turn for minutes."""
+TOKEN_S = 2.0
+"""Added for each token of an answer, to get the time until which it must be whole."""
+TOKEN_BYTES, SLACK_BYTES = 4096, 4 << 20
+"""What a stream may take: so much a token (each comes in an event of its own), and beside them."""
 LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """What `--max-lora-rank` accepts."""
 
@@ -248,12 +255,11 @@ class VllmEngine(Engine):
         self.supports_alternatives = prompts is not None
         self._loaded: str | None = None
         self._closed = False
-        limits = httpx.Limits(
-            max_connections=REQUESTS_AT_ONCE + 4, max_keepalive_connections=REQUESTS_AT_ONCE
-        )
-        timeout = httpx.Timeout(SILENCE_S, connect=10.0)
-        self._http = httpx.Client(
-            base_url=server.root, headers=server_headers(), limits=limits, timeout=timeout
+        self._http = web.client(
+            base_url=server.root,
+            headers=server_headers(),
+            connections=REQUESTS_AT_ONCE + 4,
+            timeout=httpx.Timeout(SILENCE_S, connect=web.CONNECT_S),
         )
         if lora is not None:
             try:
@@ -276,12 +282,12 @@ class VllmEngine(Engine):
         on_completion: OnCompletion | None = None,
     ) -> list[list[Completion]]:
         """See `Engine.complete`. All samples of a request share its prompt's KV."""
-        began = time.perf_counter()
+        began, until = time.perf_counter(), deadline.Until()
         jobs = []
         for index, request in enumerate(requests):
             body = self._body(index, request, decoding)
             for first in range(0, decoding.n, body["n"]):
-                jobs.append(partial(self._collect, index, first, body, began))
+                jobs.append(partial(self._collect, index, first, body, began, until))
         parts = fan_out(jobs, at_once=REQUESTS_AT_ONCE, on_tokens=on_tokens, on_completion=on_completion)
         flat = [completion for part in parts for completion in part]
         return [flat[i * decoding.n : (i + 1) * decoding.n] for i in range(len(requests))]
@@ -289,7 +295,7 @@ class VllmEngine(Engine):
     def stream(self, request: Request, decoding: Decoding) -> Iterator[str]:
         """See `Engine.stream`."""
         body = self._body(0, request, decoding.model_copy(update={"n": 1}))
-        for chunk in self._chunks(body):
+        for chunk in self._chunks(body, deadline.Until()):
             for choice in chunk.get("choices", ()):
                 if choice["text"]:
                     yield choice["text"]
@@ -312,11 +318,16 @@ class VllmEngine(Engine):
 
     def _prompt_logprobs(self, body: dict[str, Any]) -> list[dict[str, Any]]:
         try:
-            answer = self._http.post("/v1/completions", json=body)
+            most = SLACK_BYTES + TOKEN_BYTES * len(body["prompt"]) * (1 + body["prompt_logprobs"])
+            with web.spending(web.Budget(deadline.bounded(SILENCE_S), most)):
+                answer = self._http.post("/v1/completions", json=body)
             if not answer.is_success:
                 raise self._refused(answer.status_code, answer.text)
-            found: list[dict[str, Any]] = answer.json()["choices"][0]["prompt_logprobs"]
-        except (httpx.HTTPError, ValueError, LookupError) as error:
+            found: list[dict[str, Any]] = decode_json(answer.content)["choices"][0]["prompt_logprobs"]
+        except (web.TooSlow, web.TooLarge) as fault:
+            deadline.check()
+            raise self._gone(fault.message) from None
+        except (httpx.HTTPError, ValueError, LookupError, TypeError) as error:
             raise self._gone(error) from None
         return found
 
@@ -330,8 +341,11 @@ class VllmEngine(Engine):
             return
         self._closed = True
         if self._owned is None and self._loaded is not None:
-            with suppress(httpx.HTTPError):  # A server that is gone holds no adapter.
-                self._http.post("/v1/unload_lora_adapter", json={"lora_name": self._loaded}, timeout=10)
+            with (
+                suppress(httpx.HTTPError, ModelFault),  # A server that is gone holds no adapter.
+                web.spending(web.Budget(10.0, web.SMALL_ANSWER)),
+            ):
+                self._http.post("/v1/unload_lora_adapter", json={"lora_name": self._loaded})
         self._http.close()
         if self._owned is not None:
             self._owned.close()
@@ -339,7 +353,10 @@ class VllmEngine(Engine):
     def _load(self, lora: _Lora) -> None:
         body = {"lora_name": lora.served_name, "lora_path": str(lora.folder)}
         try:
-            answer = self._http.post("/v1/load_lora_adapter", json=body, timeout=300)
+            with web.spending(web.Budget(300.0, web.SMALL_ANSWER)):
+                answer = self._http.post("/v1/load_lora_adapter", json=body)
+        except (web.TooSlow, web.TooLarge) as fault:
+            raise self._gone(fault.message) from None
         except httpx.HTTPError as error:
             raise self._gone(error) from None
         already = answer.status_code == 400 and "already been loaded" in answer.text
@@ -349,7 +366,7 @@ class VllmEngine(Engine):
                 fix="Start it with --enable-lora and VLLM_ALLOW_RUNTIME_LORA_UPDATING=1.",
             )
         if not (answer.is_success or already):
-            raise ModelFault(f"vLLM refuses the adapter {lora.folder}: {redact(_message_of(answer.text))}")
+            raise ModelFault(f"vLLM refuses the adapter {lora.folder}: {message_of(answer.text)[0]}")
         self._server = replace(self._server, model=lora.served_name)
         self._loaded = None if already else lora.served_name
 
@@ -423,12 +440,12 @@ class VllmEngine(Engine):
         return set_ones
 
     def _collect(
-        self, index: int, first: int, body: dict[str, Any], began: float, emit: Emit
+        self, index: int, first: int, body: dict[str, Any], began: float, until: deadline.Until, emit: Emit
     ) -> list[Completion]:
         """Read one request's stream to its end: samples `first` and following."""
         growing = [_Growing() for _ in range(body["n"])]
         done: dict[int, Completion] = {}
-        for chunk in self._chunks(body):
+        for chunk in self._chunks(body, until):
             for choice in chunk.get("choices", ()):
                 sample = growing[choice["index"]]
                 new = choice.get("token_ids") or []
@@ -462,25 +479,36 @@ class VllmEngine(Engine):
             model=self.identity,
         )
 
-    def _chunks(self, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    def _chunks(self, body: dict[str, Any], until: deadline.Until) -> Iterator[dict[str, Any]]:
         """The stream's events, decoded."""
+        tokens = body["n"] * body["max_tokens"]
+        seconds = until.left(SILENCE_S + TOKEN_S * body["max_tokens"])
+        asked = self._http.build_request("POST", "/v1/completions", json=body)
+        answer = None
         try:
-            with self._http.stream("POST", "/v1/completions", json=body) as answer:
-                if not answer.is_success:
-                    raise self._refused(answer.status_code, answer.read().decode(errors="replace"))
-                for line in answer.iter_lines():
-                    data = line.removeprefix("data:").strip()
-                    if not line.startswith("data:") or data == "[DONE]":
-                        continue
-                    chunk = json.loads(data)
-                    if "error" in chunk:
-                        raise self._refused(500, data)
-                    yield chunk
-        except (httpx.HTTPError, ValueError) as error:
+            with web.spending(web.Budget(seconds, SLACK_BYTES + TOKEN_BYTES * tokens)):
+                answer = self._http.send(asked, stream=True)
+            if not answer.is_success:
+                raise self._refused(answer.status_code, answer.read().decode(errors="replace"))
+            for line in answer.iter_lines():
+                data = line.removeprefix("data:").strip()
+                if not line.startswith("data:") or data == "[DONE]":
+                    continue
+                chunk = decode_json(data)
+                if "error" in chunk:
+                    raise self._refused(500, data)
+                yield chunk
+        except (web.TooSlow, web.TooLarge) as fault:
+            until.left(0.0)
+            raise self._gone(fault.message) from None
+        except (httpx.HTTPError, ValueError, TypeError) as error:
             raise self._gone(error) from None
+        finally:
+            if answer is not None:
+                answer.close()
 
     def _refused(self, status: int, text: str) -> ModelFault:
-        message = redact(_message_of(text))
+        message = message_of(text)[0]
         if status >= 500 and self._owned is not None:
             time.sleep(1.0)  # A dying engine answers 500 first; its log has the reason a moment later.
             if not self._owned.alive():
@@ -496,7 +524,7 @@ class VllmEngine(Engine):
                 return death_fault(self._owned, "The vLLM server died during a request")
         words = str(reason) or type(reason).__name__
         return ModelFault(
-            f"The vLLM server at {self._server.base_url} broke off: {redact(words)}.",
+            f"The vLLM server at {self._server.base_url} broke off: {plain(words)}.",
             fix=self._where_to_look(),
         )
 
@@ -515,12 +543,3 @@ def _likeliest(row: dict[str, Any], top_k: int) -> Iterator[tuple[int, float]]:
     for token, found in sorted(row.items(), key=lambda item: item[1]["rank"]):
         if found["rank"] <= top_k:
             yield int(token), found["logprob"]
-
-
-def _message_of(text: str) -> str:
-    try:
-        answer = json.loads(text)
-        error = answer.get("error", answer)
-        return str(error.get("message", error))[:500]
-    except (ValueError, AttributeError):
-        return text[:500]

@@ -25,6 +25,7 @@ from typing import Any
 import httpx
 import psutil
 
+from models import web
 from models.contract import ModelFault
 from models.paths import cache_dir
 from models.vllm_install import Environment
@@ -172,7 +173,7 @@ def _telling(tail: str) -> str:
 
 def _wait_ready(server: VllmServer, on_wait: OnWait | None, timeout_s: float) -> None:
     start = time.monotonic()
-    with httpx.Client(timeout=2) as client:
+    with web.client(seconds=2.0, most_bytes=64 << 10) as client:
         while not _healthy(client, server):
             if not server.alive():
                 raise death_fault(server, "The vLLM server ended while it started")
@@ -187,7 +188,7 @@ def _wait_ready(server: VllmServer, on_wait: OnWait | None, timeout_s: float) ->
 def _healthy(client: httpx.Client, server: VllmServer) -> bool:
     try:
         return client.get(f"http://{HOST}:{server.port}/health").is_success
-    except httpx.HTTPError:
+    except (httpx.HTTPError, web.TooSlow, web.TooLarge):
         return False
 
 
