@@ -34,6 +34,7 @@ from agent.protocol import Protocol, ProtocolName, Style
 from agent.recorded import Recorded
 from agent.wide import BudgetReached, Candidate, Lane, Spend, WideStep
 from models.contract import Decoding, Engine
+from models.deadline import OutOfTime, within
 from sandbox import Sandbox
 from tools.contract import EditRefused, TestReport
 from tools.edits import apply_edit
@@ -136,9 +137,12 @@ class Run:
         gauntlet = Gauntlet(self.base, check, regression, self.intel, self.options.verified)
         self._gauntlet = gauntlet
         try:
-            return self._steps_until_end(gauntlet, ranking, spend)
+            with within(self._seconds_left()):
+                return self._steps_until_end(gauntlet, ranking, spend)
         except BudgetReached as reached:
             return self._end(reached.outcome, f"the limit was met in step {self._steps}", spend)
+        except OutOfTime:
+            return self._end(Outcome.SECONDS, f"the limit was met in step {self._steps}", spend)
 
     # -- before the first model call ------------------------------------------------------------------
 
@@ -283,6 +287,10 @@ class Run:
 
     def _seconds(self) -> float:
         return self.seconds_before + time.monotonic() - self._began
+
+    def _seconds_left(self) -> float | None:
+        limit = self.options.limits.seconds
+        return None if limit is None else limit - self._seconds()
 
     def _end(self, outcome: Outcome, detail: str, spend: Spend) -> Report:
         if self._plausible and self._gauntlet is not None and outcome is not Outcome.SOLVED:

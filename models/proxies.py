@@ -64,7 +64,7 @@ def _excepted(host: str, port: int | None, listed: str) -> bool:
             if address is not None and address in network:
                 return True
             continue
-        wanted, _, wanted_port = entry.partition("://")[2 if "://" in entry else 0].partition(":")
+        wanted, _, wanted_port = entry.rpartition("://")[2].partition(":")
         if wanted_port and wanted_port != str(port):
             continue
         bare = wanted.removeprefix("*").removeprefix(".")

@@ -295,10 +295,14 @@ class VllmEngine(Engine):
     def stream(self, request: Request, decoding: Decoding) -> Iterator[str]:
         """See `Engine.stream`."""
         body = self._body(0, request, decoding.model_copy(update={"n": 1}))
+        finished = False
         for chunk in self._chunks(body, deadline.Until()):
-            for choice in chunk.get("choices", ()):
+            for choice in _choices(chunk):
+                finished = finished or bool(choice.get("finish_reason"))
                 if choice["text"]:
                     yield choice["text"]
+        if not finished:
+            raise self._gone("the stream ended before the sample had")
 
     def alternatives(self, request: Request, text: str, *, top_k: int = 8) -> list[Alternative]:
         """See `Engine.alternatives`; only of a server that we started, whose tokenizer is at hand."""
@@ -446,7 +450,7 @@ class VllmEngine(Engine):
         growing = [_Growing() for _ in range(body["n"])]
         done: dict[int, Completion] = {}
         for chunk in self._chunks(body, until):
-            for choice in chunk.get("choices", ()):
+            for choice in _choices(chunk):
                 sample = growing[choice["index"]]
                 new = choice.get("token_ids") or []
                 sample.text.append(choice["text"])
@@ -530,6 +534,23 @@ class VllmEngine(Engine):
 
     def _where_to_look(self) -> str:
         return f"The server's log: {self._owned.log}" if self._owned else "Look into the server's log."
+
+
+def _choices(chunk: dict[str, Any]) -> list[dict[str, Any]]:
+    """The choices of an event that are what vLLM sends.
+
+    Raises:
+        ModelFault: they are something else.
+    """
+    choices = chunk.get("choices", [])
+    if isinstance(choices, list) and all(
+        isinstance(one, dict) and isinstance(one.get("text"), str) and isinstance(one.get("index"), int)
+        for one in choices
+    ):
+        return choices
+    raise ModelFault(
+        "The server streams what is not vLLM's format.", fix="Take the hosted engine for others."
+    )
 
 
 def _request_seed(seed: int, index: int) -> int:

@@ -15,6 +15,7 @@ from typing import Any
 import psutil
 import torch
 
+from models import deadline
 from models.alternatives import alternatives_of
 from models.chat import prompt_ids
 from models.contract import (
@@ -113,6 +114,7 @@ class TransformersEngine(Engine):
         began = time.perf_counter()
         results: list[dict[int, Completion]] = [{} for _ in requests]
         for step in self._batch(requests, decoding):
+            deadline.check()
             if on_tokens is not None:
                 on_tokens(step.tokens)
             for row in step.finished:
