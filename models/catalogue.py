@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING, Literal
 
 from models.contract import ModelFault
 from models.paths import models_dir
-from models.weights import check_against_record, check_weights, folder_revision, read_record, verify_hashes
+from models.weights import (
+    check_against_record,
+    check_weights,
+    folder_revision,
+    former_revision,
+    read_record,
+    verify_hashes,
+)
 
 if TYPE_CHECKING:
     from models.progress import Progress
@@ -162,6 +169,8 @@ class ResolvedModel:
     revision: str
     """The GGUF's sha256 for catalogue models, else a digest of the folder (`folder_revision`)."""
     card: ModelCard | None
+    former_revision: str = ""
+    """What `revision` was for a folder before it covered every byte; adapters' manifests may hold it."""
 
 
 def find_card(name: str, catalogue: tuple[ModelCard, ...] = CATALOGUE) -> ModelCard:
@@ -185,6 +194,14 @@ def is_catalogue_name(name: str) -> bool:
     return name.strip().lower() in {card.name for card in CATALOGUE}
 
 
+def as_path(text: str) -> Path:
+    """A folder as the user writes it; `~nobody` stands for itself where there is no such user."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        return Path(text)
+
+
 def resolve_model(name_or_folder: str | Path) -> ResolvedModel:
     """Checked weights for a catalogue name or a transformers folder. Cheap: reads headers, not tensors.
 
@@ -194,11 +211,11 @@ def resolve_model(name_or_folder: str | Path) -> ResolvedModel:
     text = str(name_or_folder)
     if isinstance(name_or_folder, str) and is_catalogue_name(text):
         return _resolve_pulled(find_card(text))
-    folder = Path(text).expanduser()
+    folder = as_path(text)
     if folder.is_dir():
         folder = folder.resolve()
         check_weights(folder)
-        return ResolvedModel(folder.name, folder, folder_revision(folder), None)
+        return ResolvedModel(folder.name, folder, folder_revision(folder), None, former_revision(folder))
     if isinstance(name_or_folder, Path) or "/" in text:
         raise NoSuchModel(
             f"There is no model folder {text}.", fix="Check the path, or see `agent models list`."

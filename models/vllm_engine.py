@@ -9,15 +9,14 @@ to the base or to one adapter, never to both: on CPU a batch that mixes them is 
 from __future__ import annotations
 
 import hashlib
-import json
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 
@@ -50,6 +49,10 @@ from models.openai_wire import (
     tokenize_on_server,
 )
 from models.vllm_server import OnWait, ServerPlan, VllmServer, death_fault, start_server
+
+if TYPE_CHECKING:
+    from models.catalogue import ResolvedModel
+    from models.safetensors_header import TensorInfo
 
 REQUESTS_AT_ONCE = 64
 SILENCE_S = 900.0
@@ -101,29 +104,38 @@ class _Lora:
     """Name on the server: with a digest, since a name once used must never mean other weights."""
 
     @classmethod
-    def read(cls, base: str, adapter: str | Path | None, revision: str = "") -> _Lora | None:
-        """None for the bare base."""
-        from models.adapters import resolve_adapter
+    def read(
+        cls, base: str, adapter: str | Path | None, weights: ResolvedModel | None = None
+    ) -> _Lora | None:
+        """None for the bare base.
 
-        found = resolve_adapter(base, adapter, base_revision=revision)
-        return cls._of(found.folder, f"{found.base}/{found.version}") if found else None
+        Args:
+            weights: of the base where they are here: the adapter must fit them.
+
+        Raises:
+            ModelFault: no such adapter, damaged, of another base, or not what vLLM can serve.
+        """
+        from models.adapters import resolve_adapter
+        from models.weights import base_tensors
+
+        revision, former = (weights.revision, weights.former_revision) if weights else ("", "")
+        found = resolve_adapter(base, adapter, base_revision=revision, former_revision=former)
+        if found is None:
+            return None
+        tensors = base_tensors(weights.folder) if weights else None
+        return cls._of(found.folder, f"{found.base}/{found.version}", tensors)
 
     @classmethod
-    def _of(cls, folder: Path, name: str) -> _Lora:
+    def _of(cls, folder: Path, name: str, base: Mapping[str, TensorInfo] | None = None) -> _Lora:
+        from models.lora import adapter_digest, check_fits, refuse_for_vllm
+
         folder = folder.expanduser().resolve()
-        weights = folder / "adapter_model.safetensors"
-        try:
-            config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
-            rank = max([int(config["r"]), *map(int, (config.get("rank_pattern") or {}).values())])
-            digest = hashlib.sha256(weights.read_bytes()).hexdigest()[:12]
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ModelFault(
-                f"{folder} holds no LoRA adapter in safetensors ({type(error).__name__}).",
-                fix="Name a folder with adapter_config.json and adapter_model.safetensors.",
-            ) from None
+        config = check_fits(folder, base)
+        refuse_for_vllm(folder, config)
+        rank = int(config.get("r", 8))
         if rank > LORA_RANKS[-1]:
             raise ModelFault(f"The adapter in {folder} has rank {rank}; vLLM serves up to {LORA_RANKS[-1]}.")
-        return cls(folder, rank, name, f"{name.replace('/', '--')}-{digest}")
+        return cls(folder, rank, name, f"{name.replace('/', '--')}-{adapter_digest(folder)[:12]}")
 
     @property
     def server_rank(self) -> int:
@@ -133,7 +145,9 @@ class _Lora:
 def _attach(url: str, adapter: str | Path | None) -> VllmEngine:
     server = find_server(url)
     lora = _Lora.read(server.model, None if adapter == "current" else adapter)
-    identity = ModelIdentity(name=server.model, adapter=lora.name if lora else None, engine="vllm")
+    identity = ModelIdentity(
+        name=server.model, revision=server.revision, adapter=lora.name if lora else None, engine="vllm"
+    )
     if server.context_tokens is None:
         raise ModelFault(
             f"{server.base_url} is no vLLM server (its model has no max_model_len).",
@@ -146,11 +160,13 @@ def _start(
     model: str, adapter: str | Path | None, port: int | None, extra: tuple[str, ...], on_wait: OnWait | None
 ) -> VllmEngine:
     from models.catalogue import resolve_model
+    from models.strict_loading import check_loads
     from models.vllm_install import find_or_fault
 
     environment = find_or_fault()
     weights = resolve_model(model)
-    lora = _Lora.read(weights.name, adapter, weights.revision)
+    check_loads(weights.folder)
+    lora = _Lora.read(weights.name, adapter, weights)
     plan = ServerPlan(weights.folder, weights.name, environment, port=port, extra=extra)
     if lora is not None:
         plan = replace(plan, lora=True, lora_rank=lora.server_rank)

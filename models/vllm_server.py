@@ -7,7 +7,6 @@ In: a folder with transformers weights and an interpreter that has vLLM. Out: a 
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 import signal
@@ -20,7 +19,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import httpx
 import psutil
@@ -29,6 +27,7 @@ from models import web
 from models.contract import ModelFault
 from models.paths import cache_dir
 from models.vllm_install import Environment
+from models.weights import read_json
 
 HOST = "127.0.0.1"
 CONTEXT_CAP = {"cpu": 16_384, "cuda": 32_768}
@@ -241,8 +240,7 @@ def _kv_bytes_per_token(model: Path) -> int:
 
 def _config_number(model: Path, key: str, default: int) -> int:
     try:
-        config: Any = json.loads((model / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        value: object = read_json(model / "config.json").get(key)
+    except ModelFault:
         return default
-    value: object = config.get(key) if isinstance(config, dict) else None
-    return value if isinstance(value, int) and value > 0 else default
+    return value if isinstance(value, int) and 0 < value < 1 << 31 else default

@@ -32,10 +32,12 @@ from models.contract import (
     OnTokens,
     Request,
 )
+from models.lora import adapter_digest
 from models.transformers_engine.batch import Batch, Prompt, Sample
 from models.transformers_engine.loading import Loaded, load
 from models.transformers_engine.prefixes import Prefixes
 from models.transformers_engine.scoring import Look, TokenScores, score_answer
+from models.weights import folder_revision
 
 MOST_ROWS = {"cpu": 64, "cuda": 256}
 """Rows beyond which a step only gets slower."""
@@ -87,8 +89,13 @@ class TransformersEngine(Engine):
         loaded = load(folder, adapter=adapter, merge=merge, device=device, dtype=dtype)
         if adapter is not None and adapter_name is None:
             adapter_name = f"{adapter.parent.name}/{adapter.name}"
+            # The folder's name says nothing of what is in it.
+            revision = f"{revision or folder_revision(folder)}+{adapter_digest(adapter)[:16]}"
         identity = ModelIdentity(
-            name=name or str(folder), revision=revision, adapter=adapter_name, engine="transformers"
+            name=name or str(folder),
+            revision=_revision(revision or folder_revision(folder), loaded, adapter is None or merge),
+            adapter=adapter_name,
+            engine="transformers",
         )
         return cls(loaded, identity, max_rows=max_rows)
 
@@ -273,3 +280,9 @@ class TransformersEngine(Engine):
             cost_usd=0.0,
             model=self.identity,
         )
+
+
+def _revision(revision: str, loaded: Loaded, merged: bool) -> str:
+    """The revision of the weights, with what else shapes tokens where it is not the usual."""
+    kind = str(next(loaded.model.parameters()).dtype).removeprefix("torch.")
+    return revision + ("" if kind == "bfloat16" else f"-{kind}") + ("" if merged else "-beside")
