@@ -22,7 +22,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from models.adapter_history import History
-from models.catalogue import as_path
+from models.catalogue import find_folder
 from models.contract import Decoding, ModelFault
 from models.lora import CONFIG, WEIGHTS, adapter_digest, check_folder
 from models.paths import adapters_dir
@@ -392,7 +392,7 @@ def resolve_adapter(
     elif VERSION_PATTERN.fullmatch(version := text.removeprefix(f"{base}/")):
         found = registry.ref(base, version)
     else:
-        return _from_folder(base, as_path(text))
+        return _from_folder(base, text)
     if found is not None and base_revision:
         if former_revision and registry.get(base, found.version).base_revision == former_revision:
             return found
@@ -400,10 +400,11 @@ def resolve_adapter(
     return found
 
 
-def _from_folder(base: str, folder: Path) -> AdapterRef:
-    if not folder.is_dir():
+def _from_folder(base: str, text: str) -> AdapterRef:
+    folder = find_folder(text)
+    if folder is None:
         raise ModelFault(
-            f"{str(folder)!r} is neither an adapter version of {base} nor a folder.",
+            f"{text[:300]!r} is neither an adapter version of {base} nor a folder.",
             fix="Use `current`, `none`, a version from `selfdistill status`, or a folder.",
         )
     check_folder(folder)

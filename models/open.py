@@ -54,11 +54,11 @@ def open_engine(
 
 def is_local(model: str) -> bool:
     """Whether weights on this machine (or in the catalogue) are meant, rather than a provider."""
-    from models.catalogue import as_path, is_catalogue_name
+    from models.catalogue import find_folder, is_catalogue_name
 
     if "://" in model:
         return False
-    if is_catalogue_name(model) or as_path(model).is_dir():
+    if is_catalogue_name(model) or find_folder(model) is not None:
         return True
     # A path that is not there, or a bare word, is a local name gone wrong: say that, don't call a provider.
     return model.startswith((".", "/", "~")) or "/" not in model

@@ -134,8 +134,9 @@ def base_tensors(folder: Path) -> dict[str, TensorInfo]:
     """
     found: dict[str, TensorInfo] = {}
     index = folder / "model.safetensors.index.json"
+    files = safetensors_files(folder)
     places = read_json(index)["weight_map"] if index.is_file() else None
-    for path in safetensors_files(folder):
+    for path in files:
         for name, tensor in read_tensors(path).items():
             if name in found:
                 raise ModelFault(f"{folder} has the tensor {name!r} in two files.")

@@ -195,10 +195,22 @@ def test_adapters_of_another_base_and_empty_ones_are_refused(
     base = resolve_model(tiny_model_dir)
     deeper = make_tiny_model(tmp_path / "deeper", layers=3)
     _expect_refused(tiny_model_dir, base, make_tiny_adapter(deeper, tmp_path / "of-deeper"))
-    _expect_refused(deeper, resolve_model(deeper), tiny_adapter_dir)
+    wider = _wider_model(tmp_path / "wider")
+    _expect_refused(wider, resolve_model(wider), tiny_adapter_dir)
     empty = _copy(tiny_adapter_dir, tmp_path / "empty")
     save_file({}, empty / "adapter_model.safetensors")
     _expect_refused(tiny_model_dir, base, empty)
+
+
+def _wider_model(folder: Path) -> Path:
+    from tiny import make_tiny_tokenizer
+    from transformers import Qwen2Config, Qwen2ForCausalLM
+
+    sizes = {"hidden_size": 64, "intermediate_size": 64, "num_attention_heads": 4, "num_key_value_heads": 2}
+    config = Qwen2Config(vocab_size=259, num_hidden_layers=2, tie_word_embeddings=True, **sizes)
+    Qwen2ForCausalLM(config).save_pretrained(folder)
+    make_tiny_tokenizer().save_pretrained(folder)
+    return folder
 
 
 @pytest.mark.hostile("weights")
