@@ -25,7 +25,11 @@ def load_causal_lm(folder: Path, **options: Any) -> Any:
     """
     import transformers
 
-    check_weights(folder)
+    try:
+        check_weights(folder)
+    except ModelFault as fault:
+        message = f"The model in {folder} cannot be loaded: {fault.message}"
+        raise ModelFault(message, fix=fault.fix or FIX) from None
     with _faults(f"The model in {folder} cannot be loaded"):
         model, info = transformers.AutoModelForCausalLM.from_pretrained(
             folder,
