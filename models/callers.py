@@ -18,21 +18,10 @@ from models import web
 from models.answers import decode_json
 from models.contract import ModelFault, Request
 from models.openai_wire import Server, chat_wire, message_of, plain
+from models.refusals import Refused
 
 ERROR_BYTES = 64 << 10
 """Read of an error's body."""
-
-
-class Refused(Exception):
-    """The other side did not answer. `passes`: trying again may help."""
-
-    def __init__(
-        self, message: str, *, status: int | None = None, passes: bool = False, param: str = "",
-        retry_after: float | None = None, too_long: bool = False, timed_out: bool = False,
-    ) -> None:  # fmt: skip
-        super().__init__(message)
-        self.message, self.status, self.passes, self.param = message, status, passes, param
-        self.retry_after, self.too_long, self.timed_out = retry_after, too_long, timed_out
 
 
 class Caller(Protocol):

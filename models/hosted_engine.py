@@ -10,7 +10,6 @@ and that is logged once. Not covered: images, tools, providers' batch APIs.
 from __future__ import annotations
 
 import logging
-import re
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -18,7 +17,6 @@ from typing import Any
 
 from models import web
 from models.answers import Piece, cut_at_stops, estimated_prompt, pieces_of, until_stop
-from models.callers import Refused
 from models.contract import (
     Completion,
     Decoding,
@@ -30,17 +28,14 @@ from models.contract import (
     Request,
 )
 from models.deadline import Until
+from models.fan_out import Emit, Sample, Tokens, fan_out
 from models.fitting import Fitted, cannot, fit
 from models.openai_wire import (
     CONTINUE_LAST,
-    Emit,
-    Sample,
-    Tokens,
-    fan_out,
-    says_too_long,
     tokenize_on_server,
 )
-from models.routes import Route, key_variable, route_to
+from models.refusals import Refused, fault_of
+from models.routes import Route, route_to
 
 REQUESTS_AT_ONCE = 16
 ATTEMPTS = 5
@@ -160,7 +155,7 @@ class HostedEngine(Engine):
                         yield piece
                 first = next(chunks, None)
         except Refused as refused:
-            raise self._cut_off(budget, until) or self._fault(refused) from None
+            raise self._cut_off(budget, until) or fault_of(refused, self._route, self._attempts) from None
         except web.TooSlow:
             raise self._cut_off(budget, until) or self._no_answer(budget) from None
         except (KeyError, TypeError, AttributeError):
@@ -225,7 +220,7 @@ class HostedEngine(Engine):
             except Refused as refused:
                 left_out = self._to_leave_out(refused, body)
                 if not left_out:
-                    raise self._fault(refused) from None
+                    raise fault_of(refused, self._route, self._attempts) from None
                 log.warning("%s refuses %s; left out", self.identity.name, ", ".join(sorted(left_out)))
                 self._refused |= left_out
                 if call.count > 1 and "n" in left_out:
@@ -242,10 +237,10 @@ class HostedEngine(Engine):
 
     def _to_leave_out(self, refused: Refused, body: dict[str, Any]) -> frozenset[str]:
         """Parameters of a refused request that may be left out: the one that is named, else all of them."""
-        if refused.status not in (400, 422, 501) or refused.too_long or says_too_long(refused.message):
+        if refused.status not in (400, 422, 501) or refused.too_long:
             return frozenset()
         sent = (set(body) | set(body.get("extra_body", {}))) & self._unasked
-        named = {name for name in sent if _names(refused, name)}
+        named = {name for name in sent if refused.is_about(name)}
         return frozenset(named or sent)
 
     def _body(self, call: _Call) -> dict[str, Any]:
@@ -358,28 +353,6 @@ class HostedEngine(Engine):
             fix="Is the server overloaded? Ask for fewer tokens, or try again later.",
         )
 
-    def _fault(self, refused: Refused) -> ModelFault:
-        """A refusal in our words, without keys."""
-        name, where, status = self.identity.name, self._route.where, refused.status
-        message = refused.message or f"status {status}"
-        if refused.too_long or (status == 400 and says_too_long(message)):
-            return ModelFault(f"Prompt and answer do not fit {name}: {message}", fix="Shorten the prompt.")
-        if status in (401, 403):
-            fix = f"Check {key_variable(self._route)}."
-            return ModelFault(f"{where} refuses the API key: {message}", fix=fix)
-        if status == 404:
-            return ModelFault(f"{where} has no model {name}: {message}", fix="Check the model's name.")
-        if refused.timed_out:
-            return ModelFault(f"{name} did not answer: {message}", fix="Is the server overloaded?")
-        if status == 429:
-            return ModelFault(f"{where} limits the rate: {message}", fix="Wait, or ask for fewer samples.")
-        if refused.passes:
-            return ModelFault(
-                f"{where} failed {self._attempts} times: {message}", fix="Is the server up? Try again later."
-            )
-        fix = f"Leave {refused.param} at its default." if refused.param else ""
-        return ModelFault(f"{where} refused the request: {message}", fix=fix)
-
     def _completion(self, piece: Piece, seconds: float) -> Completion:
         return Completion(
             text=piece.text,
@@ -397,12 +370,3 @@ class HostedEngine(Engine):
 
 def _priced(piece: Piece, cost: object, count: int) -> Piece:
     return replace(piece, cost_usd=float(cost) / count) if isinstance(cost, (int, float)) else piece
-
-
-def _names(refused: Refused, name: str) -> bool:
-    """Whether a refusal is about parameter `name`."""
-    if refused.param:
-        return refused.param == name
-    if name == "n":
-        return bool(re.search(r"""['"`]n['"`]|\bn\s*(=|>|must|is|should|parameter)""", refused.message))
-    return bool(re.search(rf"(?<![\w]){re.escape(name)}(?![\w])", refused.message))

@@ -87,7 +87,12 @@ def web_client(cert: str | None = None, *, most_bytes: int = INDEX_BYTES) -> htt
 
     What is fetched has a hash. `most_bytes` bounds one answer, which may take a day as long as bytes come.
     """
-    verify: ssl.SSLContext | bool = ssl.create_default_context(cafile=cert) if cert else True
+    try:
+        verify: ssl.SSLContext | bool = ssl.create_default_context(cafile=cert) if cert else True
+    except (OSError, ValueError) as error:
+        raise ModelFault(
+            f"pip's certificates in {cert} cannot be read: {error}.", fix="See `pip config list`, cert."
+        ) from None
     timeout = httpx.Timeout(READ_S, connect=CONNECT_S)
     return web.client(
         seconds=DAY_S, most_bytes=most_bytes, timeout=timeout, verify=verify, follow_redirects=True

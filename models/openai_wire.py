@@ -1,8 +1,7 @@
 """Shared by the two engines that talk to OpenAI-compatible servers (room `models/`).
 
-In: a server's URL, and jobs that block on a socket. Out: what the server says about itself, exact prompt
-token counts where it has `/tokenize`, and `fan_out`, which runs the jobs at once and brings their events to
-the caller's thread. Not covered: the wire format of completions itself (each engine has its own).
+In: a server's URL. Out: what the server says about itself, exact prompt token counts where it has `/tokenize`, and
+its words fit to be shown. Not covered: the wire format of completions itself (each engine has its own).
 """
 
 from __future__ import annotations
@@ -10,18 +9,16 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import queue
 import re
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import httpx
 
 from models import deadline, web
 from models.answers import decode_json
-from models.contract import Completion, ModelFault, OnCompletion, OnTokens, Request
+from models.contract import ModelFault, Request
 
 TOKENS_BYTES = 16 << 20
 """Of a prompt's ids as JSON, at most."""
@@ -31,8 +28,6 @@ KEY_VARIABLE = "FORKLOCK_SERVER_KEY"
 _SECRET = re.compile(r"\b(sk|pk|key|hf|gsk|xai)[-_][A-Za-z0-9_\-*]{6,}|(?<=Bearer )\S+", re.IGNORECASE)
 _SECRET_VARIABLE = re.compile(r"(_KEY|_TOKEN|_SECRET|_PASSWORD)$")
 _TOO_LONG = re.compile(r"maximum context length|context (length|window|size)|too long|max_model_len", re.I)
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,30 +46,6 @@ class Server:
     @property
     def root(self) -> str:
         return self.base_url.removesuffix("/v1")
-
-
-@dataclass(frozen=True, slots=True)
-class Tokens:
-    """Event of a job: `count` more tokens were made."""
-
-    count: int
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """Event of a job: sample `sample` of request `request` ended."""
-
-    request: int
-    sample: int
-    completion: Completion
-
-
-Emit = Callable[[Tokens | Sample], None]
-"""How a job reports; raises `Cancelled` once the caller has given up."""
-
-
-class Cancelled(Exception):
-    """The caller of `fan_out` is gone; a job lets go of its socket."""
 
 
 def is_url(model: str) -> bool:
@@ -279,91 +250,3 @@ def redact(text: str) -> str:
 def says_too_long(message: str) -> bool:
     """Does a server's 400 mean that prompt and answer exceed the context?"""
     return _TOO_LONG.search(message) is not None
-
-
-@dataclass(frozen=True, slots=True)
-class _Done(Generic[T]):
-    job: int
-    result: T
-
-
-@dataclass(frozen=True, slots=True)
-class _Failed:
-    error: BaseException
-
-
-def fan_out(
-    jobs: Sequence[Callable[[Emit], T]],
-    *,
-    at_once: int,
-    on_tokens: OnTokens | None = None,
-    on_completion: OnCompletion | None = None,
-) -> list[T]:
-    """Run blocking jobs in at most `at_once` threads; results in the order of the jobs.
-
-    Callbacks run in the caller's thread, and the caller's deadline holds.
-    The first error (a job's, a callback's, Ctrl-C) cancels the rest:
-    waiting jobs never start, running ones are told at their next `emit`, and nobody waits for them.
-    """
-    events: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    stopped = threading.Event()
-    _start_threads(jobs, at_once, events, stopped)
-    results: dict[int, T] = {}
-    try:
-        while len(results) < len(jobs):
-            try:
-                event = events.get(timeout=deadline.remaining())
-            except (queue.Empty, ValueError):
-                # A job that hangs where no socket's deadline reaches, such as in a resolver of names.
-                raise deadline.out_of_time() from None
-            if isinstance(event, _Done):
-                results[event.job] = event.result
-            elif isinstance(event, _Failed):
-                raise event.error
-            else:
-                _call_back(event, on_tokens, on_completion)
-    finally:
-        stopped.set()
-    return [results[index] for index in range(len(jobs))]
-
-
-def _start_threads(
-    jobs: Sequence[Callable[[Emit], T]],
-    at_once: int,
-    events: queue.SimpleQueue[Any],
-    stopped: threading.Event,
-) -> None:
-    waiting: queue.SimpleQueue[int] = queue.SimpleQueue()
-    for index in range(len(jobs)):
-        waiting.put(index)
-
-    def emit(event: Tokens | Sample) -> None:
-        if stopped.is_set():
-            raise Cancelled
-        events.put(event)
-
-    def work() -> None:
-        while not stopped.is_set():
-            try:
-                index = waiting.get_nowait()
-            except queue.Empty:
-                return
-            try:
-                events.put(_Done(index, jobs[index](emit)))
-            except BaseException as error:
-                # Carried to the caller's thread and raised there.
-                events.put(_Failed(error))
-
-    for _ in range(min(at_once, len(jobs))):
-        # Daemons: a job that hangs in a socket must not keep the process from ending.
-        threading.Thread(target=work, daemon=True, name="forklock-models").start()
-
-
-def _call_back(
-    event: Tokens | Sample, on_tokens: OnTokens | None, on_completion: OnCompletion | None
-) -> None:
-    if isinstance(event, Tokens):
-        if on_tokens is not None:
-            on_tokens(event.count)
-    elif on_completion is not None:
-        on_completion(event.request, event.sample, event.completion)

@@ -79,6 +79,11 @@ class Route:
     key: str | None = None
     """Of the server; None where `FORKLOCK_SERVER_KEY` holds it."""
 
+    @property
+    def key_variable(self) -> str:
+        """What to correct where a key is refused."""
+        return KEY_VARIABLE if self.server is not None and self.key is None else "the provider's key variable"
+
 
 def route_to(model: str) -> Route:
     """
@@ -179,8 +184,3 @@ def _price_entry(litellm: Any, model: str) -> dict[str, Any]:
 
 def _tokens(value: object) -> int:
     return value if isinstance(value, int) and value > 0 else UNKNOWN_CONTEXT
-
-
-def key_variable(route: Route) -> str:
-    """What to correct where a key is refused."""
-    return KEY_VARIABLE if route.server is not None and route.key is None else "the provider's key variable"

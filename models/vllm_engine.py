@@ -11,12 +11,12 @@ from __future__ import annotations
 import hashlib
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import httpx
 
@@ -35,12 +35,9 @@ from models.contract import (
     OnTokens,
     Request,
 )
+from models.fan_out import Emit, Sample, Tokens, fan_out
 from models.openai_wire import (
-    Emit,
-    Sample,
     Server,
-    Tokens,
-    fan_out,
     find_server,
     is_url,
     message_of,
@@ -48,11 +45,9 @@ from models.openai_wire import (
     server_headers,
     tokenize_on_server,
 )
+from models.vllm_lora import VllmLora
+from models.vllm_prompts import LocalPrompts
 from models.vllm_server import OnWait, ServerPlan, VllmServer, death_fault, start_server
-
-if TYPE_CHECKING:
-    from models.catalogue import ResolvedModel
-    from models.safetensors_header import TensorInfo
 
 REQUESTS_AT_ONCE = 64
 SILENCE_S = 900.0
@@ -61,8 +56,6 @@ TOKEN_S = 2.0
 """Added for each token of an answer, to get the time until which it must be whole."""
 TOKEN_BYTES, SLACK_BYTES = 4096, 4 << 20
 """What a stream may take: so much a token (each comes in an event of its own), and beside them."""
-LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
-"""What `--max-lora-rank` accepts."""
 
 
 def open_vllm(
@@ -94,57 +87,9 @@ def open_vllm(
     return _start(model, adapter, port, extra, on_wait)
 
 
-@dataclass(frozen=True, slots=True)
-class _Lora:
-    folder: Path
-    rank: int
-    name: str
-    """`<base>/<version>`."""
-    served_name: str
-    """Name on the server: with a digest, since a name once used must never mean other weights."""
-
-    @classmethod
-    def read(
-        cls, base: str, adapter: str | Path | None, weights: ResolvedModel | None = None
-    ) -> _Lora | None:
-        """None for the bare base.
-
-        Args:
-            weights: of the base where they are here: the adapter must fit them.
-
-        Raises:
-            ModelFault: no such adapter, damaged, of another base, or not what vLLM can serve.
-        """
-        from models.adapters import resolve_adapter
-        from models.weights import base_tensors
-
-        revision, former = (weights.revision, weights.former_revision) if weights else ("", "")
-        found = resolve_adapter(base, adapter, base_revision=revision, former_revision=former)
-        if found is None:
-            return None
-        tensors = base_tensors(weights.folder) if weights else None
-        return cls._of(found.folder, f"{found.base}/{found.version}", tensors)
-
-    @classmethod
-    def _of(cls, folder: Path, name: str, base: Mapping[str, TensorInfo] | None = None) -> _Lora:
-        from models.lora import adapter_digest, check_fits, refuse_for_vllm
-
-        folder = folder.expanduser().resolve()
-        config = check_fits(folder, base)
-        refuse_for_vllm(folder, config)
-        rank = int(config.get("r", 8))
-        if rank > LORA_RANKS[-1]:
-            raise ModelFault(f"The adapter in {folder} has rank {rank}; vLLM serves up to {LORA_RANKS[-1]}.")
-        return cls(folder, rank, name, f"{name.replace('/', '--')}-{adapter_digest(folder)[:12]}")
-
-    @property
-    def server_rank(self) -> int:
-        return next(rank for rank in LORA_RANKS if rank >= self.rank)
-
-
 def _attach(url: str, adapter: str | Path | None) -> VllmEngine:
     server = find_server(url)
-    lora = _Lora.read(server.model, None if adapter == "current" else adapter)
+    lora = VllmLora.read(server.model, None if adapter == "current" else adapter)
     identity = ModelIdentity(
         name=server.model, revision=server.revision, adapter=lora.name if lora else None, engine="vllm"
     )
@@ -166,7 +111,7 @@ def _start(
     environment = find_or_fault()
     weights = resolve_model(model)
     check_loads(weights.folder)
-    lora = _Lora.read(weights.name, adapter, weights)
+    lora = VllmLora.read(weights.name, adapter, weights)
     plan = ServerPlan(weights.folder, weights.name, environment, port=port, extra=extra)
     if lora is not None:
         plan = replace(plan, lora=True, lora_rank=lora.server_rank)
@@ -180,7 +125,7 @@ def _start(
             adapter=lora.name if lora else None,
             engine="vllm",
         )
-        prompts = _LocalPrompts.open(weights.folder)
+        prompts = LocalPrompts.open(weights.folder)
         return VllmEngine(server, identity, lora=lora, owned=owned, prompts=prompts, truncates=plan.truncates)
     except BaseException:
         owned.close()
@@ -203,39 +148,10 @@ def _shown(on_wait: OnWait | None, name: str) -> Iterator[OnWait]:
     with console.status(f"Starting vLLM for {name}") as status:
 
         def show(seconds: float, line: str) -> None:
-            words = line[-80:].replace("[", r"\[")
+            words = plain(line[-80:]).replace("[", r"\[")
             status.update(f"Starting vLLM for {name}: {seconds:.0f} s  [dim]{words}[/dim]")
 
         yield show
-
-
-@dataclass(frozen=True, slots=True)
-class _LocalPrompts:
-    """Renders prompts by the model folder's own tokenizer."""
-
-    tokenizer: Any
-    end_ids: tuple[int, ...]
-
-    @classmethod
-    def open(cls, folder: Path) -> _LocalPrompts | None:
-        """None where transformers is not installed: the server renders then."""
-        try:
-            from transformers import AutoTokenizer
-        except ImportError:
-            return None
-        from models.chat import turn_end_ids
-
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-        except Exception as error:
-            # Loaders raise whatever the damaged file provokes.
-            raise ModelFault(f"The tokenizer in {folder} cannot be loaded: {error}") from None
-        return cls(tokenizer, tuple(sorted(turn_end_ids(tokenizer))))
-
-    def ids(self, request: Request) -> list[int]:
-        from models.chat import prompt_ids
-
-        return prompt_ids(self.tokenizer, request)
 
 
 @dataclass(slots=True)
@@ -255,9 +171,9 @@ class VllmEngine(Engine):
         server: Server,
         identity: ModelIdentity,
         *,
-        lora: _Lora | None = None,
+        lora: VllmLora | None = None,
         owned: VllmServer | None = None,
-        prompts: _LocalPrompts | None = None,
+        prompts: LocalPrompts | None = None,
         truncates: bool = False,
     ) -> None:
         """`truncates`: our truncation processor runs in the server. `owned`: it is ours to end."""
@@ -370,7 +286,7 @@ class VllmEngine(Engine):
         if self._owned is not None:
             self._owned.close()
 
-    def _load(self, lora: _Lora) -> None:
+    def _load(self, lora: VllmLora) -> None:
         body = {"lora_name": lora.served_name, "lora_path": str(lora.folder)}
         try:
             with web.spending(web.Budget(300.0, web.SMALL_ANSWER)):

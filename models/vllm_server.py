@@ -25,6 +25,7 @@ import psutil
 
 from models import web
 from models.contract import ModelFault
+from models.openai_wire import plain
 from models.paths import cache_dir
 from models.vllm_install import Environment
 from models.weights import read_json
@@ -165,7 +166,7 @@ def death_fault(server: VllmServer, what: str) -> ModelFault:
 
 def _telling(tail: str) -> str:
     """The last lines that name an error, or simply the last lines."""
-    lines = tail.splitlines()
+    lines = [plain(line) for line in tail.splitlines()]
     errors = [line for line in lines if "Error" in line or "error:" in line]
     return "\n".join((errors or lines)[-8:])
 

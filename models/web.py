@@ -8,12 +8,15 @@ huggingface_hub are given these clients too. Not covered: how long the system re
 
 from __future__ import annotations
 
+import os
+import ssl
 import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import httpcore
@@ -141,13 +144,13 @@ class _Transport(httpx.BaseTransport):
 
     def __init__(self, seconds: float, most_bytes: int, limits: httpx.Limits, verify: Any) -> None:
         self._seconds, self._bytes, self._limits, self._verify = seconds, most_bytes, limits, verify
-        self._routes: dict[str | None, httpx.HTTPTransport] = {}
+        self._routes: dict[tuple[str | None, bool], httpx.HTTPTransport] = {}
         self._lock = threading.Lock()
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         budget = _SPENDING.get() or Budget(self._seconds, self._bytes)
         request.headers["Accept-Encoding"] = "identity"
-        route = self._route(proxy_for(request.url))
+        route = self._route(proxy_for(request.url), encrypted=request.url.scheme == "https")
         with _at_work(budget):
             response = route.handle_request(request)
         coding = response.headers.get("Content-Encoding", "identity").strip().lower()
@@ -158,18 +161,40 @@ class _Transport(httpx.BaseTransport):
         response.stream = _Stream(response.stream, budget)
         return response
 
-    def _route(self, proxy: str | None) -> httpx.HTTPTransport:
+    def _route(self, proxy: str | None, *, encrypted: bool) -> httpx.HTTPTransport:
+        key = (proxy, encrypted)
         with self._lock:
-            if proxy not in self._routes:
-                transport = httpx.HTTPTransport(proxy=proxy, limits=self._limits, verify=self._verify)
+            if key not in self._routes:
+                # Reading the certificates takes long, and fails where SSL_CERT_FILE is wrong.
+                needed = encrypted or (proxy or "").startswith("https")
+                verify = self._verify if self._verify is not True or not needed else _certificates()
+                transport = httpx.HTTPTransport(
+                    proxy=proxy, limits=self._limits, verify=verify if needed else False
+                )
                 # httpx offers no way to pass httpcore's public `network_backend`.
                 transport._pool._network_backend = _Backend()
-                self._routes[proxy] = transport
-            return self._routes[proxy]
+                self._routes[key] = transport
+            return self._routes[key]
 
     def close(self) -> None:
         for route in self._routes.values():
             route.close()
+
+
+@cache
+def _certificates() -> ssl.SSLContext:
+    """
+    Raises:
+        ModelFault: what the environment names as certificates are none.
+    """
+    try:
+        return httpx.create_ssl_context()
+    except (OSError, ValueError) as error:
+        names = [name for name in ("SSL_CERT_FILE", "SSL_CERT_DIR") if os.environ.get(name)]
+        raise ModelFault(
+            f"The certificates to check servers by cannot be read: {error}.",
+            fix=f"Correct or unset {' and '.join(names)}." if names else "Reinstall certifi.",
+        ) from None
 
 
 class _Stream(httpx.SyncByteStream):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from evil_model_server import evil_server
@@ -103,8 +105,12 @@ def test_seconds_bind_whatever_the_server_does(repo: Path, behaviour: str) -> No
 
 @pytest.mark.hostile("weights")
 def test_tokens_bind_where_a_server_counts_none(repo: Path) -> None:
-    wrong = ANSWER.replace("prices:\n>", "prices[2:]:\n>")
-    with small_server(lambda body: said(wrong + "# " + str(body.get("seed")), usage=None)) as server:
+    numbers = itertools.count(2)
+
+    def wrong(_body: dict[str, Any]) -> tuple[int, Any]:
+        return said(ANSWER.replace("prices:\n>", f"prices[{next(numbers)}:]:\n>"), usage=None)
+
+    with small_server(wrong) as server:
         done = solve(repo, "--model", server.url, "--tokens", "3000", "--steps", "50", "--json")
     assert done.returncode == 1, done.stdout + done.stderr
     assert json.loads(done.stdout)["outcome"] == Outcome.TOKENS.value

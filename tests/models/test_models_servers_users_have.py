@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_server import said, small_server, socks_proxy
 
-from models import Completion, Decoding, ModelFault, Request
+from models import Completion, Decoding, ModelFault, Request, web
 from models.hosted_engine import open_hosted
 from models.proxies import proxy_for
 from models.routes import LOCAL
@@ -33,8 +34,10 @@ def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
 
 # -- proxies ---------------------------------------------------------------------------------------------
 
-PROXIES = ("http://127.0.0.1:9", "socks5://127.0.0.1:9", "socks5h://127.0.0.1:9", "127.0.0.1:9", "https://p:1",
-           "http://", "ftp://p:1", "socks4://p:1", "http://p:99999", "://", "http://[::1", "%%%", "h\u00e9:x:1")  # fmt: skip
+PROXIES = (
+    "http://127.0.0.1:9", "socks5://127.0.0.1:9", "socks5h://127.0.0.1:9", "127.0.0.1:9", "https://p:1", "http://",
+    "ftp://p:1", "socks4://p:1", "http://p:99999", "://", "http://[::1", "%%%", "h\u00e9:x:1",
+)  # fmt: skip
 
 
 @pytest.mark.hostile("setup")
@@ -95,6 +98,23 @@ def test_a_garbled_proxy_is_named(monkeypatch: pytest.MonkeyPatch, variable: str
     assert variable in caught.value.fix
 
 
+@pytest.mark.hostile("setup")
+@pytest.mark.parametrize("holds", [None, "", "no certificate"])
+def test_garbled_certificates_are_named_where_they_are_needed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, holds: str | None
+) -> None:
+    path = tmp_path / "ca.pem"
+    if holds is not None:
+        path.write_text(holds)
+    monkeypatch.setenv("SSL_CERT_FILE", str(path))
+    web._certificates.cache_clear()
+    with small_server() as server, open_hosted(server.url) as engine:
+        engine.complete([CHAT], Decoding(max_tokens=4))
+    with pytest.raises(ModelFault, match="certificates|No server answers"):
+        open_hosted("https://127.0.0.1:9/v1")
+    web._certificates.cache_clear()
+
+
 def test_a_missing_socks_package_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "socksio", None)
     monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:9")
@@ -134,8 +154,11 @@ def test_what_no_proxy_excepts(monkeypatch: pytest.MonkeyPatch, listed: str, exc
     assert (proxy_for(httpx.URL("http://models.example:8000")) is None) == excepted
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "localhost", "LOCALHOST", "a.localhost", "[::1]", "10.1.2.3",
-                                  "192.168.0.7", "172.20.0.1", "box.local", "[fe80::1]", "[::ffff:127.0.0.1]", "0.0.0.0"])  # fmt: skip
+NEAR = ("127.0.0.1", "127.9.9.9", "localhost", "LOCALHOST", "a.localhost", "[::1]", "10.1.2.3", "192.168.0.7",
+        "172.20.0.1", "box.local", "[fe80::1]", "[::ffff:127.0.0.1]", "0.0.0.0")  # fmt: skip
+
+
+@pytest.mark.parametrize("host", NEAR)
 def test_near_servers_are_asked_directly(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
     monkeypatch.setenv("ALL_PROXY", "http://proxy.example:3128")
     assert proxy_for(httpx.URL(f"http://{host}:8000")) is None

@@ -1,7 +1,7 @@
 """Weights and adapters that do not match are refused by each engine, and every difference has an identity.
 
 The generator damages one tensor of each kind in each way, and the settings in each way; nothing that it makes may be
-served. `check_loads` and `_Lora` are what the vLLM engine asks before it starts a server.
+served. `check_loads` and `VllmLora` are what the vLLM engine asks before it starts a server.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from models.lora import adapter_digest
 from models.safetensors_header import read_tensors
 from models.strict_loading import check_loads, load_causal_lm
 from models.transformers_engine import TransformersEngine
-from models.vllm_engine import _Lora
+from models.vllm_lora import VllmLora
 from models.weights import folder_revision
 
 Tensors = dict[str, torch.Tensor]
@@ -155,9 +156,9 @@ def test_a_base_with_a_wrong_tensor_is_served_by_no_engine(
         folder = _damaged(tiny_model_dir, tmp_path / "base", "model.safetensors", damage, name)
         messages = list(
             _refused(
-                lambda: TransformersEngine.open(folder),
-                lambda: check_loads(folder),
-                lambda: load_causal_lm(folder, dtype="auto"),
+                partial(TransformersEngine.open, folder),
+                partial(check_loads, folder),
+                partial(load_causal_lm, folder, dtype="auto"),
             )
         )
         part = name.rpartition(".")[0].rpartition(".")[2] if damage is not _scrambled else "."
@@ -181,7 +182,7 @@ def _expect_refused(model: Path, base: ResolvedModel, adapter: Path) -> None:
     list(
         _refused(
             lambda: TransformersEngine.open(model, adapter=adapter),
-            lambda: _Lora.read(base.name, adapter, base),
+            lambda: VllmLora.read(base.name, adapter, base),
         )
     )
 
@@ -227,7 +228,7 @@ def test_settings_that_cannot_be_or_are_not_served_are_refused(
                 TransformersEngine.open(tiny_model_dir, adapter=folder)
         elif "target_parameters" in change:
             with pytest.raises(ModelFault):
-                _Lora.read(base.name, folder, base)
+                VllmLora.read(base.name, folder, base)
         else:
             _expect_refused(tiny_model_dir, base, folder)
     tried(len(SETTINGS))
@@ -236,7 +237,7 @@ def test_settings_that_cannot_be_or_are_not_served_are_refused(
 def test_whole_ones_are_served(tiny_model_dir: Path, tiny_adapter_dir: Path) -> None:
     check_loads(tiny_model_dir)
     base = resolve_model(tiny_model_dir)
-    assert _Lora.read(base.name, tiny_adapter_dir, base) is not None
+    assert VllmLora.read(base.name, tiny_adapter_dir, base) is not None
     with TransformersEngine.open(tiny_model_dir, adapter=tiny_adapter_dir) as engine:
         assert engine.complete([Request.chat("x")], SHORT)
 
@@ -313,7 +314,7 @@ def test_equal_adapters_by_another_alpha_have_other_identities(
         for merge in (True, False):
             with TransformersEngine.open(tiny_model_dir, adapter=folder, merge=merge) as engine:
                 found.add(engine.identity.model_dump_json())
-        lora = _Lora.read("base", folder)
+        lora = VllmLora.read("base", folder)
         assert lora is not None
         found.add(lora.served_name)
     assert len(found) == 6
@@ -467,16 +468,16 @@ def test_garbled_settings_are_faults(
         (adapter / "adapter_config.json").write_text(text)
         list(
             _refused(
-                lambda base=base: resolve_model(base),  # type: ignore[misc]
-                lambda base=base: TransformersEngine.open(base),  # type: ignore[misc]
-                lambda adapter=adapter: resolve_adapter("base", adapter),  # type: ignore[misc]
-                lambda adapter=adapter: _Lora.read("base", adapter),  # type: ignore[misc]
+                partial(resolve_model, base),
+                partial(TransformersEngine.open, base),
+                partial(resolve_adapter, "base", adapter),
+                partial(VllmLora.read, "base", adapter),
             )
         )
         shutil.rmtree(base)
         base = _copy(tiny_model_dir, tmp_path / "base")
         (base / "model.safetensors.index.json").write_text(text)
-        list(_refused(lambda base=base: resolve_model(base)))  # type: ignore[misc]
+        list(_refused(partial(resolve_model, base)))
     tried(5 * len(JSONS))
 
 
