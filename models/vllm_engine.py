@@ -162,6 +162,26 @@ class _Growing:
     ids: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
 
+    def take(self, choice: dict[str, Any]) -> int:
+        """Add what an event brings; returns its number of tokens.
+
+        Raises:
+            ModelFault: it is not what vLLM sends.
+        """
+        new = choice.get("token_ids") or []
+        found = choice.get("logprobs") or {}
+        logprobs = (found.get("token_logprobs") or []) if isinstance(found, dict) else None
+        if not _all(new, int) or not _all(logprobs, (int, float)):
+            raise _strange()
+        self.text.append(choice["text"])
+        self.ids.extend(new)
+        self.logprobs.extend(map(float, logprobs or ()))
+        return len(new)
+
+
+def _all(values: object, kind: type | tuple[type, ...]) -> bool:
+    return isinstance(values, list) and all(isinstance(value, kind) for value in values)
+
 
 class VllmEngine(Engine):
     """See the module; made by `open_vllm`."""
@@ -229,7 +249,7 @@ class VllmEngine(Engine):
         body = self._body(0, request, decoding.model_copy(update={"n": 1}))
         finished = False
         for chunk in self._chunks(body, deadline.Until()):
-            for choice in _choices(chunk):
+            for _, choice in _choices(chunk, 1):
                 finished = finished or bool(choice.get("finish_reason"))
                 if choice["text"]:
                     yield choice["text"]
@@ -382,26 +402,24 @@ class VllmEngine(Engine):
         growing = [_Growing() for _ in range(body["n"])]
         done: dict[int, Completion] = {}
         for chunk in self._chunks(body, until):
-            for choice in _choices(chunk):
-                sample = growing[choice["index"]]
-                new = choice.get("token_ids") or []
-                sample.text.append(choice["text"])
-                sample.ids.extend(new)
-                sample.logprobs.extend((choice.get("logprobs") or {}).get("token_logprobs") or [])
+            for number, choice in _choices(chunk, body["n"]):
+                sample = growing[number]
+                new = sample.take(choice)
                 if new:
-                    emit(Tokens(len(new)))
+                    emit(Tokens(new))
                 if choice.get("finish_reason"):
                     seconds = time.perf_counter() - began
-                    completion = self._completion(sample, choice["finish_reason"], body, seconds)
-                    done[choice["index"]] = completion
-                    emit(Sample(index, first + choice["index"], completion))
+                    done[number] = self._completion(sample, choice["finish_reason"], body, seconds)
+                    emit(Sample(index, first + number, done[number]))
         if len(done) < len(growing):
             raise self._gone("the stream ended before every sample had")
         return [done[number] for number in range(len(growing))]
 
     def _completion(self, sample: _Growing, reason: str, body: dict[str, Any], seconds: float) -> Completion:
         if reason not in ("stop", "length"):
-            raise ModelFault(f"vLLM broke a sample off: {reason}.", fix=self._where_to_look())
+            raise ModelFault(
+                f"vLLM broke a sample off: {plain(str(reason)[:100])}.", fix=self._where_to_look()
+            )
         whole = len(sample.logprobs) == len(sample.ids)
         return Completion(
             text="".join(sample.text),
@@ -431,6 +449,8 @@ class VllmEngine(Engine):
                 if not line.startswith("data:") or data == "[DONE]":
                     continue
                 chunk = decode_json(data)
+                if not isinstance(chunk, dict):
+                    raise _strange()
                 if "error" in chunk:
                     raise self._refused(500, data)
                 yield chunk
@@ -468,19 +488,26 @@ class VllmEngine(Engine):
         return f"The server's log: {self._owned.log}" if self._owned else "Look into the server's log."
 
 
-def _choices(chunk: dict[str, Any]) -> list[dict[str, Any]]:
-    """The choices of an event that are what vLLM sends.
+def _choices(chunk: dict[str, Any], samples: int) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(sample, choice) of an event.
 
     Raises:
-        ModelFault: they are something else.
+        ModelFault: it is not what vLLM sends.
     """
     choices = chunk.get("choices", [])
-    if isinstance(choices, list) and all(
-        isinstance(one, dict) and isinstance(one.get("text"), str) and isinstance(one.get("index"), int)
-        for one in choices
-    ):
-        return choices
-    raise ModelFault(
+    for choice in choices if isinstance(choices, list) else [choices]:
+        number = choice.get("index") if isinstance(choice, dict) else None
+        if (
+            not isinstance(number, int)
+            or not 0 <= number < samples
+            or not isinstance(choice.get("text"), str)
+        ):
+            raise _strange()
+        yield number, choice
+
+
+def _strange() -> ModelFault:
+    return ModelFault(
         "The server streams what is not vLLM's format.", fix="Take the hosted engine for others."
     )
 

@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 Answer = Callable[[dict[str, Any]], tuple[int, Any]]
-"""From a request's body to (status, JSON)."""
+"""From a request's body to (status, JSON); a list is streamed, event by event."""
 
 
 def said(text: str = "hello there", **more: Any) -> tuple[int, dict[str, Any]]:
@@ -69,21 +69,26 @@ class _Handler(BaseHTTPRequestHandler):
         if not self.path.endswith("/models") or not self.server.models:
             self._json(404, {"error": {"message": "not here"}})
             return
-        self._json(
-            200, {"data": [{"id": name, "owned_by": self.server.owner} for name in self.server.models]}
-        )
+        limit = {"max_model_len": 2048} if self.server.owner == "vllm" else {}
+        card = {"owned_by": self.server.owner, **limit}
+        self._json(200, {"data": [{"id": name, **card} for name in self.server.models]})
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.server.targets.append(self.path)
         if not self.path.endswith("/completions"):
-            self._json(404, {"error": {"message": "not here"}})
+            known = self.path.endswith("/tokenize") and self.server.owner == "vllm"
+            self._json(
+                *((200, {"tokens": [1, 2, 3]}) if known else (404, {"error": {"message": "not here"}}))
+            )
             return
         self.server.bodies.append(body)
         self._json(*self.server.answer(body))
 
     def _json(self, status: int, content: Any) -> None:
         raw = json.dumps(content).encode()
+        if isinstance(content, list):  # events of a stream
+            raw = b"".join(b"data: " + json.dumps(event).encode() + b"\n\n" for event in content)
         self.send_response(status)
         self.send_header("Content-Length", str(len(raw)))
         self.end_headers()

@@ -110,7 +110,7 @@ def test_garbled_certificates_are_named_where_they_are_needed(
     web._certificates.cache_clear()
     with small_server() as server, open_hosted(server.url) as engine:
         engine.complete([CHAT], Decoding(max_tokens=4))
-    with pytest.raises(ModelFault, match="certificates|No server answers"):
+    with pytest.raises(ModelFault, match=r"certificates|No server answers"):
         open_hosted("https://127.0.0.1:9/v1")
     web._certificates.cache_clear()
 
