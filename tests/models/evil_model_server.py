@@ -6,11 +6,11 @@ that misbehave; other paths are answered well, so that a client gets as far as t
 
 from __future__ import annotations
 
-import gzip
 import json
 import socket
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -155,10 +155,17 @@ def trickled_error(wire: socket.socket) -> None:
     _drip(wire, b"n")
 
 
+def _bomb(size: int) -> bytes:
+    packer = zlib.compressobj(wbits=31)
+    return b"".join(packer.compress(bytes(1 << 20)) for _ in range(size >> 20)) + packer.flush()
+
+
+BOMB = _bomb(512 << 20)
+
+
 @behaviour
 def gzip_bomb(wire: socket.socket) -> None:
-    body = gzip.compress(b" " * (64 << 20))
-    _whole(wire, body, head=HEAD + b"Content-Encoding: gzip\r\n")
+    _whole(wire, BOMB, head=HEAD + b"Content-Encoding: gzip\r\n")
 
 
 @behaviour
