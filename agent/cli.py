@@ -111,10 +111,12 @@ def solve(
     with _open_engine(state.root, model, engine, adapter, console) as opened:
         if resume is not None:
             prepared = reopen(log, state)
+            opened.fit(prepared.options.decoding)
         else:
+            decoding = _fitted_decoding(opened, settings, console)
             prepared = prepare(
                 task, state, test, settings, opened.identity, allow_dirty=allow_dirty, preset=_preset(opened),
-                verified=not unverified,
+                verified=not unverified, decoding=decoding,
             )  # fmt: skip
             lock = _hold(prepared.log)
         try:
@@ -184,6 +186,21 @@ def _open_engine(
         opened = open_engine(settings.model, engine=settings.engine, adapter=wanted)
     console.print(f"model     {opened.identity}  ({opened.identity.engine})", highlight=False)
     return opened
+
+
+def _fitted_decoding(engine: Any, settings: Any, console: Console) -> Any:
+    """The settings' decoding as the engine takes it; says which defaults were left out.
+
+    Raises:
+        ModelFault: the engine cannot do what the user asked for.
+    """
+    from agent.session import wished_decoding
+
+    asked = {key for key, origin in settings.origins().items() if origin.kind != "default"}
+    fitted = engine.fit(wished_decoding(settings), asked=asked)
+    for note in fitted.notes:
+        console.print(f"note      {note}", markup=False, highlight=False)
+    return fitted.decoding
 
 
 def _refuse_from_file(settings: Any, key: str, risky: bool, why: str) -> None:

@@ -71,8 +71,12 @@ def prepare(
     allow_dirty: bool,
     preset: str,
     verified: bool = True,
+    decoding: Decoding | None = None,
 ) -> Prepared:
     """Copy the repo and open the log of a new run.
+
+    Args:
+        decoding: as the engine takes it (`Engine.fit`); None takes that of the settings.
 
     Raises:
         AgentFault: dirty tree, unreadable repo.
@@ -88,7 +92,11 @@ def prepare(
         log.open_for_append()
     regression = _regression_command(settings.regression, scratch / "base", test_command)
     task = Task(statement, state.root, test_command, regression)
-    options = replace(_options(settings, preset, _notes(scratch / "base")), verified=verified)
+    options = replace(
+        _options(settings, preset, _notes(scratch / "base")),
+        verified=verified,
+        decoding=decoding or wished_decoding(settings),
+    )
     log.append(
         RunStarted(
             run_id=run_id,
@@ -217,6 +225,17 @@ def spent(events: tuple[Event, ...]) -> tuple[int, int]:
 # -- options ------------------------------------------------------------------------------------------
 
 
+def wished_decoding(settings: AgentSettings) -> Decoding:
+    """How tokens are chosen by the settings, whatever the engine can do."""
+    return Decoding(
+        temperature=settings.temperature,
+        top_k=settings.top_k,
+        top_p=settings.top_p,
+        max_tokens=settings.max_tokens,
+        seed=settings.seed,
+    )
+
+
 def _options(settings: AgentSettings, preset: str, notes: str) -> Options:
     protocol = settings.protocol
     if protocol == "auto":
@@ -229,13 +248,7 @@ def _options(settings: AgentSettings, preset: str, notes: str) -> Options:
             seconds=settings.seconds,
             cost_usd=settings.cost_usd,
         ),
-        decoding=Decoding(
-            temperature=settings.temperature,
-            top_k=settings.top_k,
-            top_p=settings.top_p,
-            max_tokens=settings.max_tokens,
-            seed=settings.seed,
-        ),
+        decoding=wished_decoding(settings),
         protocol=protocol,
         styles=settings.styles if preset == "weak" else ("repair",),
         prompt_tokens=settings.prompt_tokens,

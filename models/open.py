@@ -54,11 +54,11 @@ def open_engine(
 
 def is_local(model: str) -> bool:
     """Whether weights on this machine (or in the catalogue) are meant, rather than a provider."""
-    from models.catalogue.catalogue import is_catalogue_name
+    from models.catalogue.catalogue import find_folder, is_catalogue_name
 
     if "://" in model:
         return False
-    if is_catalogue_name(model) or Path(model).expanduser().is_dir():
+    if is_catalogue_name(model) or find_folder(model) is not None:
         return True
     # A path that is not there, or a bare word, is a local name gone wrong: say that, don't call a provider.
     return model.startswith((".", "/", "~")) or "/" not in model
@@ -71,7 +71,9 @@ def _open_transformers(
     from models.catalogue.catalogue import resolve_model
 
     resolved = resolve_model(model)
-    found = resolve_adapter(resolved.name, adapter, base_revision=resolved.revision)
+    found = resolve_adapter(
+        resolved.name, adapter, base_revision=resolved.revision, former_revision=resolved.former_revision
+    )
     try:
         from models.transformers_engine import TransformersEngine
     except ImportError as error:
