@@ -134,10 +134,12 @@ def solve(
         if resume is not None:
             require_same(first, opened)
             prepared = reopen(log, state)
+            opened.fit(prepared.options.decoding)
         else:
+            decoding = _fitted_decoding(opened, settings, console)
             prepared = prepare(
                 task, state, test, settings, opened.identity, allow_dirty=allow_dirty, preset=_preset(opened),
-                verified=not unverified, rehearsal=rehearsal,
+                verified=not unverified, rehearsal=rehearsal, decoding=decoding,
                 source=source_of(chosen.model, chosen.engine, opened),
             )  # fmt: skip
             lock = _hold(prepared.log)
@@ -210,6 +212,21 @@ def _open_engine(settings: ModelSettings, console: Console, stack: contextlib.Ex
         opened = stack.enter_context(open_engine(settings.model, engine=settings.engine, adapter=wanted))
     console.print(f"model     {opened.identity}  ({opened.identity.engine})", highlight=False)
     return opened
+
+
+def _fitted_decoding(engine: Any, settings: Any, console: Console) -> Any:
+    """The settings' decoding as the engine takes it; says which defaults were left out.
+
+    Raises:
+        ModelFault: the engine cannot do what the user asked for.
+    """
+    from agent.session import wished_decoding
+
+    asked = {key for key, origin in settings.origins().items() if origin.kind != "default"}
+    fitted = engine.fit(wished_decoding(settings), asked=asked)
+    for note in fitted.notes:
+        console.print(f"note      {note}", markup=False, highlight=False)
+    return fitted.decoding
 
 
 def _preset(engine: Any) -> str:

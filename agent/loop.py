@@ -29,6 +29,7 @@ from agent.judging.wide import BudgetReached, Candidate, Lane, Spend, WideStep
 from agent.log.events import ForksFound, LoggedPlace, PlacesRanked, RunEnded, RunLog, StepEnded
 from agent.log.recorded import Recorded
 from models.contract import Decoding, Engine
+from models.web.deadline import OutOfTime, within
 from sandbox import Sandbox
 from tools.contract import EditRefused, TestReport
 from tools.edits.apply import apply_edit
@@ -133,9 +134,12 @@ class Run:
         if not ranking:
             return self._end(Outcome.NO_PLACE, _no_place(found), spend)
         try:
-            return self._steps_until_end(gauntlet, ranking, spend)
+            with within(self._seconds_left()):
+                return self._steps_until_end(gauntlet, ranking, spend)
         except BudgetReached as reached:
             return self._end(reached.outcome, f"the limit was met in step {self._steps}", spend)
+        except OutOfTime:
+            return self._end(Outcome.SECONDS, f"the limit was met in step {self._steps}", spend)
 
     # -- before the first model call ------------------------------------------------------------------
 
@@ -283,6 +287,10 @@ class Run:
 
     def _seconds(self) -> float:
         return self.seconds_before + time.monotonic() - self._began
+
+    def _seconds_left(self) -> float | None:
+        limit = self.options.limits.seconds
+        return None if limit is None else limit - self._seconds()
 
     def _end(self, outcome: Outcome, detail: str, spend: Spend) -> Report:
         if self._plausible and self._gauntlet is not None and outcome is not Outcome.SOLVED:

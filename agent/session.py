@@ -101,8 +101,12 @@ def prepare(
     source: ModelSource | None = None,
     rehearsal: Rehearsal | None = None,
     cwd: str = ".",
+    decoding: Decoding | None = None,
 ) -> Prepared:
     """Copy the repo and open the log of a new run, or begin with what was rehearsed.
+
+    Args:
+        decoding: as the engine takes it (`Engine.fit`); None takes that of the settings.
 
     Raises:
         AgentFault: dirty tree, unreadable repo.
@@ -122,7 +126,11 @@ def prepare(
         if rehearsal
         else task_of(statement, state.root, test_command, settings, scratch / "base", cwd)
     )
-    options = replace(_options(settings, preset, _notes(scratch / "base")), verified=verified)
+    options = replace(
+        _options(settings, preset, _notes(scratch / "base")),
+        verified=verified,
+        decoding=decoding or wished_decoding(settings),
+    )
     log.append(
         RunStarted(
             run_id=run_id,
@@ -268,6 +276,17 @@ class _Surroundings:
 # -- options ------------------------------------------------------------------------------------------
 
 
+def wished_decoding(settings: AgentSettings) -> Decoding:
+    """How tokens are chosen by the settings, whatever the engine can do."""
+    return Decoding(
+        temperature=settings.temperature,
+        top_k=settings.top_k,
+        top_p=settings.top_p,
+        max_tokens=settings.max_tokens,
+        seed=settings.seed,
+    )
+
+
 def _options(settings: AgentSettings, preset: str, notes: str) -> Options:
     protocol = settings.protocol
     if protocol == "auto":
@@ -280,13 +299,7 @@ def _options(settings: AgentSettings, preset: str, notes: str) -> Options:
             seconds=settings.seconds,
             cost_usd=settings.cost_usd,
         ),
-        decoding=Decoding(
-            temperature=settings.temperature,
-            top_k=settings.top_k,
-            top_p=settings.top_p,
-            max_tokens=settings.max_tokens,
-            seed=settings.seed,
-        ),
+        decoding=wished_decoding(settings),
         protocol=protocol,
         styles=settings.styles if preset == "weak" else ("repair",),
         prompt_tokens=settings.prompt_tokens,

@@ -115,7 +115,9 @@ def _open_transformers(
     from models.catalogue.catalogue import resolve_model
 
     resolved = resolve_model(model)
-    found = resolve_adapter(resolved.name, adapter, base_revision=resolved.revision)
+    found = resolve_adapter(
+        resolved.name, adapter, base_revision=resolved.revision, former_revision=resolved.former_revision
+    )
     try:
         from models.transformers_engine import TransformersEngine
     except ImportError as error:

@@ -16,6 +16,7 @@ from models.catalogue.weights import (
     check_against_record,
     check_weights,
     folder_revision,
+    former_revision,
     read_record,
     verify_hashes,
 )
@@ -168,6 +169,8 @@ class ResolvedModel:
     revision: str
     """The GGUF's sha256 for catalogue models, else a digest of the folder (`folder_revision`)."""
     card: ModelCard | None
+    former_revision: str = ""
+    """What `revision` was for a folder before it covered every byte; adapters' manifests may hold it."""
 
 
 def find_card(name: str, catalogue: tuple[ModelCard, ...] = CATALOGUE) -> ModelCard:
@@ -183,7 +186,7 @@ def find_card(name: str, catalogue: tuple[ModelCard, ...] = CATALOGUE) -> ModelC
     near = difflib.get_close_matches(name.lower(), by_name, n=1, cutoff=0.5)
     known = f"Did you mean {near[0]!r}?" if near else f"Known models: {', '.join(by_name)}."
     raise NoSuchModel(
-        f"There is no model {name!r} in the catalogue.", fix=f"{known} See `agent models list`."
+        f"There is no model {name[:300]!r} in the catalogue.", fix=f"{known} See `agent models list`."
     )
 
 
@@ -213,10 +216,10 @@ def resolve_model(name_or_folder: str | Path) -> ResolvedModel:
     if meant and is_folder(folder):
         folder = folder.resolve()
         check_weights(folder)
-        return ResolvedModel(folder.name, folder, folder_revision(folder), None)
+        return ResolvedModel(folder.name, folder, folder_revision(folder), None, former_revision(folder))
     if meant or "/" in text:
         raise NoSuchModel(
-            f"There is no model folder {text}.", fix="Check the path, or see `agent models list`."
+            f"There is no model folder {text[:300]!r}.", fix="Check the path, or see `agent models list`."
         )
     return _resolve_pulled(find_card(text))
 
