@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
+import os
+import secrets
+import signal
 import subprocess
 import sys
 import time
@@ -21,8 +25,8 @@ pytest.importorskip("mcp", reason="the `mcp` extra is not installed")
 from mcp import Client, StdioServerParameters
 from mcp.types import CallToolResult
 
-from sandbox import Policy, SandboxUnavailable
-from sandbox.open import choose
+from sandbox import BackendName, Policy, SandboxUnavailable, bubblewrap
+from sandbox.open import choose, docker_problem
 
 ROOT = Path(__file__).parent.parent.parent
 EDITS = {"replace_symbol", "search_replace", "replace_file", "rename", "apply_action"}
@@ -322,23 +326,65 @@ def test_closing_stdin_ends_the_server_and_its_language_servers(repo: Path) -> N
     assert not alive
 
 
-def test_closing_stdin_stops_running_tests(repo: Path) -> None:
-    require_sandbox()
-    raw = Raw(repo)
-    raw.call("run_tests", 2, command="sleep 77.7")
-    deadline = time.monotonic() + 20
-    while not _sleeping() and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert _sleeping()
-    assert raw.end(12) == 0
-    deadline = time.monotonic() + 5
-    while _sleeping() and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert not _sleeping()
+LASTING = {
+    "plain": "import os; os.execvp('sleep', ['sleep', '77.{n}'])",
+    "deaf": "import signal, subprocess as s\n"
+    "for one in (1, 2, 15): signal.signal(one, signal.SIG_IGN)\ns.run(['sleep', '77.{n}'])",
+    "family": "import subprocess as s\n"
+    "many = [s.Popen(['sleep', '77.{n}']) for _ in range(5)]\n[one.wait() for one in many]",
+    "daemon": "import os, subprocess as s\n"
+    "if os.fork(): os.wait()\nelse:\n    os.setsid(); s.run(['sleep', '77.{n}'])",
+    "loud": "import subprocess as s\ns.Popen(['sleep', '77.{n}'])\nwhile True: print('x' * 9999)",
+}
+"""Test programs that end only where they are ended."""
 
 
-def _sleeping() -> bool:
-    return any(p.info["cmdline"] == ["sleep", "77.7"] for p in psutil.process_iter(["cmdline"]))
+@pytest.mark.hostile("sandbox")
+@pytest.mark.parametrize("end", ["input", "SIGTERM", "SIGKILL"])
+@pytest.mark.parametrize("backend", ["docker", "bubblewrap", "host"])
+def test_running_tests_end_with_the_server(
+    repo: Path, backend: BackendName, end: str, tried: Callable[[int], None]
+) -> None:
+    require_backend(backend)
+    # Without isolation only the command itself is sure to end with a server that is killed.
+    kinds = ["plain"] if (backend, end) == ("host", "SIGKILL") else list(LASTING)
+    numbers = {kind: f"{secrets.randbelow(10**9):09}" for kind in kinds}
+    sources = [LASTING[kind].replace("{n}", numbers[kind]) for kind in kinds]
+    several = f"import subprocess, sys\nfor one in {sources[1:]!r}: subprocess.Popen([sys.executable, '-c', one])\n"
+    (repo / "lasting.py").write_text(several + sources[0])
+    python = sys.executable if backend == "host" else "python3"
+    raw = Raw(repo, "--sandbox", backend, "--test", f"{python} lasting.py")
+    raw.call("run_tests", 2)
+    _await(lambda: all(map(_sleeping, numbers.values())), 30)
+    assert all(map(_sleeping, numbers.values()))
+    if end == "input":
+        assert raw.end(12) == 0
+    else:
+        raw.process.send_signal(getattr(signal, end))
+        raw.process.wait(8)
+    _await(lambda: not any(map(_sleeping, numbers.values())), 5)
+    left = {kind: _sleeping(number) for kind, number in numbers.items()}
+    for pid in itertools.chain(*left.values()):
+        os.kill(pid, signal.SIGKILL)
+    assert not any(left.values()), left
+    tried(len(kinds))
+
+
+def require_backend(backend: BackendName) -> None:
+    if backend == "docker" and (problem := docker_problem()):
+        pytest.skip(problem[0])
+    if backend == "bubblewrap" and (problem := bubblewrap.why_not()):
+        pytest.skip(problem[0])
+
+
+def _await(true: Callable[[], bool], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not true() and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+
+def _sleeping(number: str) -> list[int]:
+    return [p.pid for p in psutil.process_iter(["cmdline"]) if p.info["cmdline"] == ["sleep", f"77.{number}"]]
 
 
 def test_a_signal_ends_it_too(repo: Path) -> None:
