@@ -103,6 +103,10 @@ class Asker:
         except (OSError, ValueError, RuntimeError):
             return None
 
+    def looks_up(self, file: Path) -> bool:
+        """Whether a server that answers look-ups reads files of this name."""
+        return any(c.spec.reads(file) for c in self._lookers)
+
     def file(self, path: PathLike, text: str | None = None) -> tuple[Path, str] | LookupAnswer:
         file = self.inside(path)
         with self.lock:
@@ -130,6 +134,26 @@ class Asker:
 
         word = answers.word_at(content, line, column) if method in _WIDE else ""
         return self.lookup(method, {file: content}, params, word)
+
+    def at_with(
+        self, overlay: Mapping[Path, str], path: PathLike, line: int, column: int
+    ) -> Found | LookupAnswer:
+        """The definition of the name at a place, as if other files held these texts."""
+        found = self.file(path, overlay.get(self.root / path))
+        if isinstance(found, LookupAnswer):
+            return found
+        file, content = found
+
+        def params(codec: Any) -> Any:
+            position = answers.to_position(content, line, column, codec)
+            return lsp.DefinitionParams(lsp.TextDocumentIdentifier(uri_of(file)), position)
+
+        return self.lookup(lsp.TEXT_DOCUMENT_DEFINITION, {**overlay, file: content}, params)
+
+    def companions(self, file: Path) -> Callable[[Path], bool]:
+        """Whether another file is read by a server that answers look-ups about this one."""
+        specs = [c.spec for c in self._lookers if c.spec.reads(file)]
+        return lambda other: any(spec.reads(other) for spec in specs)
 
     def lookup(
         self, method: str, wanted: Mapping[Path, str], params: Callable[[Any], Any], word: str = ""
