@@ -87,9 +87,13 @@ class BubblewrapSandbox(Sandbox):
                 del self._running[inside]
                 self._ended.notify_all()
             self._make_next(place)
-        if self._closed and inside.tree.killed and not result.timed_out:
+        if inside.tree.killed and not result.timed_out and self._is_closed():
             raise SandboxFault("the sandbox was closed while the command ran", fix="open it again")
         return result
+
+    def _is_closed(self) -> bool:
+        with self._lock:
+            return self._closed
 
     def _note(self, inside: Inside) -> None:
         """`close` ends the command from now on; where it came first, at once."""

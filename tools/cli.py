@@ -1,8 +1,9 @@
 """The `tools` command: what the deterministic tools say about a repository, for people and scripts.
 
-Exit codes: 0 done, 1 not complete (`rename`, `calls`), 2 bad input, 3 sandbox or tool trouble, 130 interrupted. They are made here and not by
-`models.console`, which serves the other commands: this room may not import `models`, and the models' room
-is no place to look for how tools end. Heavy imports happen inside the commands: `tools --help` must be instant.
+Exit codes: 0 done, 1 not complete (`rename`, `calls`), 2 bad input, 3 sandbox or tool trouble, 130 interrupted.
+They are made here and not by `models.console`, which serves the other commands: this room may not import `models`,
+and the models' room is no place to look for how tools end. Heavy imports happen inside the commands: `tools --help`
+must be instant.
 """
 
 from __future__ import annotations

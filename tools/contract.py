@@ -134,7 +134,8 @@ class DiagnosticsAnswer:
 @dataclass(frozen=True, slots=True)
 class Location:
     path: str
-    """Relative to the workspace, or absolute for a file outside it (a library)."""
+    """Relative to the workspace, or absolute for a file outside it (a library); `(library) name` for one that only a
+    server can see."""
     line: int
     column: int
     name_path: str

@@ -20,6 +20,8 @@ from tools.workspace import to_lf
 if TYPE_CHECKING:
     from tools.lsp import Intel
 
+WHOLE = 10_000_000
+"""Characters of an answer that is not to be cut."""
 NAMED = 20
 """Mentions in prose that a verdict names."""
 LISTED = 200
@@ -93,7 +95,7 @@ def the_rename(intel: Intel, name: str, new_name: str, path: str | None) -> Chan
 
 def rename_verdict(answer: ChangesAnswer) -> str:
     """`complete`, or the places that are not covered; and where prose keeps the old name."""
-    parts = [_uncovered(answer.uncovered, "not complete, these places were not covered:") or "complete"]
+    parts = [uncovered_words(answer.uncovered, "not complete, these places were not covered:") or "complete"]
     if answer.mentions:
         where = ", ".join(dict.fromkeys(f"{one.path}:{one.line}" for one in answer.mentions[:NAMED]))
         more = len(answer.mentions) - NAMED
@@ -103,7 +105,7 @@ def rename_verdict(answer: ChangesAnswer) -> str:
     return "\n".join(parts)
 
 
-def _uncovered(places: Sequence[Uncovered], head: str) -> str:
+def uncovered_words(places: Sequence[Uncovered], head: str) -> str:
     rows = [
         f"  {one.path}:{one.line}: {one.why}" + (f": {one.snippet}" if one.snippet else "") for one in places
     ]
@@ -113,7 +115,8 @@ def _uncovered(places: Sequence[Uncovered], head: str) -> str:
 
 def show_calls(intel: Intel, name: str, path: str | None, *, outgoing: bool = False) -> Shown:
     """The calls that the servers know, and the places that may be calls as well."""
-    answer = intel.calls.outgoing(name, path) if outgoing else intel.calls.incoming(name, path, cover=True)
+    ask = intel.calls.outgoing if outgoing else intel.calls.incoming
+    answer = ask(name, path, cover=True, max_chars=WHOLE)
     if answer.freshness in (Freshness.TIMED_OUT, Freshness.UNAVAILABLE):
         raise ToolFault(f"{answer.freshness.value}: {answer.detail}")
     rows = [
@@ -127,7 +130,7 @@ def show_calls(intel: Intel, name: str, path: str | None, *, outgoing: bool = Fa
         if not answer.uncovered
         else "no calls that a server knows"
     )
-    maybe = _uncovered(answer.uncovered, "not complete, these places may call it:")
+    maybe = uncovered_words(answer.uncovered, "not complete, these places may call it:")
     return Shown("\n".join([*rows, *notes]) or nothing, maybe or "complete", not answer.uncovered)
 
 

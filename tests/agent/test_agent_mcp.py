@@ -68,7 +68,7 @@ def test_tools_are_few_words_and_say_what_they_do(repo: Path) -> None:
             tools = {tool.name: tool for tool in (await client.list_tools()).tools}
         assert tools.keys() >= EDITS | {"frame", "repo_map", "localise", "diagnostics", "run_tests", "tidy"}
         assert all(tool.description and len(tool.description) < 200 for tool in tools.values())
-        assert len(json.dumps([tool.input_schema for tool in tools.values()])) < 7000
+        assert len(json.dumps([tool.input_schema for tool in tools.values()])) < 8000
         assert {name for name, tool in tools.items() if not tool.annotations.read_only_hint} == {
             *EDITS,
             "tidy",
@@ -350,7 +350,9 @@ def test_running_tests_end_with_the_server(
     kinds = ["plain"] if (backend, end) == ("host", "SIGKILL") else list(LASTING)
     numbers = {kind: f"{secrets.randbelow(10**9):09}" for kind in kinds}
     sources = [LASTING[kind].replace("{n}", numbers[kind]) for kind in kinds]
-    several = f"import subprocess, sys\nfor one in {sources[1:]!r}: subprocess.Popen([sys.executable, '-c', one])\n"
+    several = (
+        f"import subprocess, sys\nfor one in {sources[1:]!r}: subprocess.Popen([sys.executable, '-c', one])\n"
+    )
     (repo / "lasting.py").write_text(several + sources[0])
     python = sys.executable if backend == "host" else "python3"
     raw = Raw(repo, "--sandbox", backend, "--test", f"{python} lasting.py")

@@ -15,7 +15,10 @@ import pytest
 
 from sandbox import ExecResult, Limits, Sandbox
 
-pytestmark = [pytest.mark.alone, pytest.mark.hostile("sandbox")]  # they look at the whole machine, and each ends at its limit
+pytestmark = [
+    pytest.mark.alone,
+    pytest.mark.hostile("sandbox"),
+]  # they look at the whole machine, and each ends at its limit
 
 LIMITS = Limits(wall_s=4, memory_mb=200, processes=48, disk_mb=400, output_bytes=10_000)
 LATE_S = 3.0

@@ -11,7 +11,7 @@ import contextlib
 import os
 import threading
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -25,7 +25,7 @@ from tools.lsp.client import Crashed, Refused, TimedOut
 from tools.lsp.connection import Connection, Unavailable, uri_of
 from tools.lsp.outlines import Outlined, Outlines, outlined
 from tools.lsp.reading import READERS
-from tools.lsp.servers import SERVERS, ServerSpec
+from tools.lsp.servers import SERVERS, ServerSpec, find_server, readable
 from tools.lsp.sources import Sources
 from tools.lsp.verdicts import combine, why, worth
 
@@ -59,6 +59,7 @@ class Asker:
         memory_mb: int | None = None,
     ) -> None:
         self.root = root
+        self._python = python
         self._inside = os.path.join(root, "")  # noqa: PTH118  with the separator
         self.lock = threading.RLock()
         self.timeout_s = timeout_s
@@ -102,6 +103,30 @@ class Asker:
             return file if file.resolve().is_relative_to(self.root) and ".." not in file.parts else None
         except (OSError, ValueError, RuntimeError):
             return None
+
+    def foreign(self, file: Path) -> str | None:
+        """The text of a file outside the workspace that a server names; None for what servers are not shown. A server
+        that a repository has led astray cannot have other files of the user's read."""
+        try:
+            real = Path(os.path.realpath(file))
+        except (OSError, ValueError):
+            return None
+        return self.sources.read(real) if any(real.is_relative_to(p) for p in self._shown_places) else None
+
+    @cached_property
+    def _shown_places(self) -> list[Path]:
+        """What servers see beside the workspace."""
+        found = [Path("/usr")]
+        for connection in self._connections:
+            program = find_server(connection.spec)
+            if program is not None:
+                found += readable(program, self.root, self._python)
+            found += connection.spec.writes(self.root)
+        return [Path(os.path.realpath(place)) for place in found]
+
+    def read(self, file: Path) -> str | None:
+        """The text of a file that a server names."""
+        return self.sources.read(file) if file.is_relative_to(self.root) else self.foreign(file)
 
     def looks_up(self, file: Path) -> bool:
         """Whether a server that answers look-ups reads files of this name."""

@@ -21,6 +21,7 @@ from tools.lsp.answers import Told
 from tools.lsp.asker import Asker, Found
 from tools.lsp.coverage import Coverage, Place
 from tools.lsp.names import Names
+from tools.lsp.uses import uses
 
 Spot = Callable[[Any, Any], answers.Spot]
 
@@ -43,10 +44,12 @@ class Calls:
         self._spot = spot
         self._max_chars = max_chars
 
-    def incoming(self, name_path: str, path: str | None = None, *, cover: bool = False) -> LookupAnswer:
+    def incoming(
+        self, name_path: str, path: str | None = None, *, cover: bool = False, max_chars: int | None = None
+    ) -> LookupAnswer:
         """The calls of a definition. With `cover` also the places that may be calls: that costs a question for each
         place that has the name."""
-        answer = self._hop(name_path, path, lsp.CALL_HIERARCHY_INCOMING_CALLS, self._callers)
+        answer = self._hop(name_path, path, lsp.CALL_HIERARCHY_INCOMING_CALLS, self._callers, max_chars)
         if not cover or answer.freshness in (Freshness.TIMED_OUT, Freshness.UNAVAILABLE):
             return answer
         with self._asker.lock:
@@ -73,12 +76,40 @@ class Calls:
             yield Uncovered(one.path, one.line, why, one.snippet)
         yield from survey.doubtful
 
-    def outgoing(self, name_path: str, path: str | None = None) -> LookupAnswer:
-        """The definitions that a definition calls, libraries included."""
-        return self._hop(name_path, path, lsp.CALL_HIERARCHY_OUTGOING_CALLS, self._callees)
+    def outgoing(
+        self, name_path: str, path: str | None = None, *, cover: bool = False, max_chars: int | None = None
+    ) -> LookupAnswer:
+        """The definitions that a definition calls, libraries included. With `cover` also the calls in it of which no
+        server can tell what they call."""
+        answer = self._hop(name_path, path, lsp.CALL_HIERARCHY_OUTGOING_CALLS, self._callees, max_chars)
+        if not cover or answer.freshness in (Freshness.TIMED_OUT, Freshness.UNAVAILABLE):
+            return answer
+        with self._asker.lock:
+            found = self._names.one(name_path, path)
+            return (
+                answer if isinstance(found, LookupAnswer) else replace(answer, uncovered=self._untold(*found))
+            )
+
+    def _untold(self, symbol: Symbol, text: str) -> tuple[Uncovered, ...]:
+        """Calls in a definition of which no server can tell what they call."""
+        lines, untold = answers.lines_of(text), []
+        for use in uses(symbol.path, text, symbol.start_line, symbol.end_line):
+            line = lines[use.line - 1]
+            if not line[use.column + len(use.name) :].lstrip().startswith("("):
+                continue
+            found = self._asker.at(lsp.TEXT_DOCUMENT_DEFINITION, symbol.path, use.line, use.column, text)
+            if isinstance(found, LookupAnswer) or not answers.as_list(found.result):
+                why = f"no server can tell what {use.dotted} is"
+                untold.append(Uncovered(symbol.path, use.line, why, line.strip()))
+        return tuple(untold)
 
     def _hop(
-        self, name_path: str, path: str | None, method: str, tell: Callable[[Any, Any], list[Told]]
+        self,
+        name_path: str,
+        path: str | None,
+        method: str,
+        tell: Callable[[Any, Any], list[Told]],
+        max_chars: int | None,
     ) -> LookupAnswer:
         with self._asker.lock:
             found = self._names.one(name_path, path)
@@ -96,8 +127,8 @@ class Calls:
                     return calls
                 for call in calls.result or []:
                     told |= {(t[0].path, t[0].line, t[0].column): t for t in tell(call, calls.codec)}
-        ordered = [told[key] for key in sorted(told, key=lambda k: (k[0].startswith("/"), k))]
-        return answers.noted(answers.pack(ordered, self._max_chars), items.note)
+        ordered = [told[key] for key in sorted(told, key=lambda k: (k[0].startswith(("/", "(library)")), k))]
+        return answers.noted(answers.pack(ordered, max_chars or self._max_chars), items.note)
 
     def _prepared(self, symbol: Symbol, text: str) -> Found | LookupAnswer:
         place = self._names.place(symbol, text)

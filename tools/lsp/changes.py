@@ -70,7 +70,7 @@ class Changes:
 
     def _keep(self, changes: dict[tuple[str, str], Change], action: lsp.CodeAction, codec: Any) -> None:
         try:
-            texts = Edits.of(self._asker, action.edit, codec).texts(self._asker, codec)
+            texts = Edits.of(self._asker, action.edit).texts(self._asker, codec)
         except Outside:
             return
         if texts:

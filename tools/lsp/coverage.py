@@ -20,6 +20,7 @@ from lsprotocol import types as lsp
 from tools.contract import LookupAnswer, Symbol, Uncovered
 from tools.lsp import answers
 from tools.lsp.asker import Asker
+from tools.lsp.composed import composed
 from tools.lsp.connection import path_of
 from tools.lsp.families import Classes, bare, owner, reachable, relation
 from tools.lsp.names import Names
@@ -62,7 +63,9 @@ class Coverage:
         code = [one for one in words if one.kind == "code" and self._is_read(one.path)]
         meanings = self._meanings(code, found.texts)
         targets, twins = _targets(found.covered, meanings)
+        unknown = {place for place, meant in meanings.items() if not meant}
         family = self.family(symbol)
+        found.doubtful += self._composed(symbol, name)
         for one in words:
             if one.place in found.covered:
                 continue
@@ -73,10 +76,16 @@ class Coverage:
             elif one.place not in meanings:
                 found.doubtful.append(_told(one, "no server has looked at it"))
             else:
-                self._judge(
-                    one, meanings[one.place], targets, twins, found, partial(self._why, symbol, family)
-                )
+                meant = meanings[one.place]
+                known = frozenset[Place]() if meant <= unknown - {one.place} else meant
+                self._judge(one, known, targets, twins, found, partial(self._why, symbol, family))
         return found
+
+    def beside(self, symbol: Symbol, text: str, known: Iterable[Place]) -> tuple[Uncovered, ...]:
+        """Places that may be uses of a definition, and are none that are known."""
+        found = self.survey(symbol, text, known)
+        missed = [_told(one, "the servers left it out of the uses") for one in found.same]
+        return tuple(sorted([*missed, *found.doubtful], key=lambda u: (u.path, u.line)))
 
     def _judge(
         self,
@@ -98,19 +107,35 @@ class Coverage:
             if reasons:
                 found.doubtful.append(_told(one, reasons[0]))
 
+    def _composed(self, symbol: Symbol, name: str) -> list[Uncovered]:
+        """Places where a program puts together a name that may be this one."""
+        texts = (
+            (answers.shown_path(f, self._asker.root), self._asker.sources.read(f))
+            for f in self._asker.sources.files()
+        )
+        own = symbol.path if is_python(symbol.path) and not self._is_reachable(symbol) else ""
+        return [
+            place
+            for path, text in texts
+            if text and own in ("", path)
+            for place in composed(path, text, name)
+        ]
+
     # --- what is looked at -----------------------------------------------------------------------
 
     def _texts(self, symbol: Symbol, name: str) -> Iterator[tuple[str, str]]:
         """Files that hold the name, as the servers see them. Of what only its own function can name: that file."""
-        own = self._asker.root / symbol.path
-        kinds = {s.name_path: s.kind for s in self._outline(own)}
-        if is_python(symbol.path) and not reachable(symbol, kinds):
-            yield symbol.path, self._asker.sources.read(own) or ""
+        if not self._is_reachable(symbol):
+            yield symbol.path, self._asker.sources.read(self._asker.root / symbol.path) or ""
             return
         for path, content in texts_with(self._asker.root, name):
             if self._is_read(path):
                 content = self._asker.sources.read(self._asker.root / path) or ""
             yield path, content
+
+    def _is_reachable(self, symbol: Symbol) -> bool:
+        outline = self._outline(self._asker.root / symbol.path)
+        return not is_python(symbol.path) or reachable(symbol, {s.name_path: s.kind for s in outline})
 
     def _is_read(self, path: str) -> bool:
         return self._asker.looks_up(Path(path))
@@ -131,7 +156,7 @@ class Coverage:
 
     def place_of(self, place: Any, codec: Any) -> Place:
         file = path_of(place.uri)
-        text = self._asker.sources.read(file) or ""
+        text = self._asker.read(file) or ""
         start = place.range.start
         shown = answers.shown_path(file, self._asker.root)
         return shown, start.line + 1, answers.to_column(text, start, codec)

@@ -1,7 +1,7 @@
 """A server's edits as whole new texts (room `tools/`).
 
-In: a WorkspaceEdit. Out: texts by workspace path; nothing is written. An edit that reaches out of the workspace, or that
-moves, makes or deletes files, is none.
+In: a WorkspaceEdit. Out: texts by workspace path; nothing is written. An edit that reaches out of the workspace, or
+that moves, makes or deletes files, is none.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Edits:
     by_path: dict[str, list[Any]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, asker: Asker, edit: lsp.WorkspaceEdit | None, codec: Any) -> Edits:
+    def of(cls, asker: Asker, edit: lsp.WorkspaceEdit | None) -> Edits:
         """Raises Outside."""
         found = cls()
         for uri, edits in by_file(edit):

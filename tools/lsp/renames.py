@@ -50,12 +50,12 @@ class Renames:
         if isinstance(found, LookupAnswer):
             return ChangesAnswer(found.freshness, detail=found.detail)
         try:
-            edits = Edits.of(self._asker, found.result, found.codec)
+            edits = Edits.of(self._asker, found.result)
             survey = self._coverage.survey(symbol, text, edits.words(self._asker, found.codec, old))
             if survey.same:  # the survey has shown the server more files
                 again = self._asked(symbol, text, new_name)
                 if not isinstance(again, LookupAnswer):
-                    edits = Edits.of(self._asker, again.result, again.codec)
+                    edits = Edits.of(self._asker, again.result)
             left = self._extend(edits, survey, found.codec, old, new_name)
             texts = edits.texts(self._asker, found.codec)
         except Outside as refused_edit:
@@ -67,7 +67,7 @@ class Renames:
             return ChangesAnswer(Freshness.CLEAN, refused=refused)
         uncovered = [
             *left,
-            *self._taken.inherited(symbol, text),
+            *self._taken.called_for(symbol, text, new_name),
             *self._halves(texts, old, new_name),
             *self._broken(symbol, texts, old, new_name),
             *([Uncovered(symbol.path, symbol.start_line, found.note, "")] if found.note else []),

@@ -19,8 +19,9 @@ from sandbox.contained import why_not_contained
 from sandbox.interpreters import grants, workspace_policy
 from tools.codeindex import suffixes
 from tools.contract import ToolFault
-from tools.lsp import clangd, gopls, rust, tsserver
+from tools.lsp import clangd, gopls, rust, tsserver, typeshed
 from tools.lsp.places import servers_dir
+from tools.lsp.roots import import_roots
 
 Settings = Mapping[str, Any]
 
@@ -97,8 +98,10 @@ class ServerSpec:
 
 def _ty(root: Path, python: Path | None) -> Settings:
     interpreter = python or find_python(root) or Path(sys.executable)
+    roots = [str(folder) for folder in import_roots(root)]
+    environment = {"python": str(_prefix_of(interpreter)), **({"root": roots} if roots else {})}
     return {
-        "configuration": {"environment": {"python": str(_prefix_of(interpreter))}},
+        "configuration": {"environment": environment},
         "diagnosticMode": "openFilesOnly",
         "completions": {"autoImport": False},
     }
@@ -119,13 +122,14 @@ def _ruff(_root: Path, _python: Path | None) -> Settings:
     return {"settings": {"lint": lint, "configurationPreference": "filesystemFirst", "logLevel": "error"}}
 
 
-def _basedpyright(_root: Path, python: Path | None) -> Settings:
+def _basedpyright(root: Path, python: Path | None) -> Settings:
     # It runs the interpreter to find its search path, so never one that we merely came across.
     interpreter = str(python or sys.executable)
     analysis = {
         "diagnosticMode": "openFilesOnly",
         "typeCheckingMode": "standard",
         "autoImportCompletions": False,
+        "extraPaths": [str(folder) for folder in import_roots(root)],
     }
     return {"python": {"pythonPath": interpreter}, "basedpyright": {"analysis": analysis}, "pyright": {}}
 
@@ -143,7 +147,8 @@ _TS = {
 _TABLE = (
     ServerSpec(
         "ty", ("ty", "server"), _PYTHON, "pip install ty",
-        pull=True, options=_ty, settings=_ty_settings, tested=True,
+        pull=True, options=_ty, settings=_ty_settings, environment=typeshed.environment, writes=typeshed.writes,
+        tested=True,
     ),
     ServerSpec(
         "ruff", ("ruff", "server"), _PYTHON, "pip install ruff",

@@ -24,6 +24,7 @@ from tools.lsp.asker import Asker, PathLike
 from tools.lsp.calls import Calls
 from tools.lsp.changes import Changes
 from tools.lsp.connection import START_S, path_of
+from tools.lsp.coverage import Coverage
 from tools.lsp.names import Names
 from tools.lsp.outlines import holder
 from tools.lsp.servers import DEFAULT, SERVERS, ServerSpec, trusting
@@ -36,6 +37,8 @@ OUTLINED = 12
 """Files that one answer may cost an outline: in further ones the enclosing definition is not told."""
 FOREIGN = 200_000
 """Characters of a library's file past which it is not outlined: declarations of a browser have millions."""
+LIBRARY = "(library) "
+"""Before the name of a file that only a server can see."""
 _open: weakref.WeakSet[Intel] = weakref.WeakSet()
 
 
@@ -110,6 +113,7 @@ class Intel:
         self._names = Names(self._asker, max_chars)
         self.calls = Calls(self._asker, self._names, self._spot_of, max_chars)
         """Who calls a definition, what it calls."""
+        self._coverage = Coverage(self._asker, self._names)
         self.changes = Changes(self._asker, self._names)
         """Renames and code actions, as texts."""
         self._baselines: dict[Path, list[Diagnostic]] = {}
@@ -231,13 +235,20 @@ class Intel:
         return answers.pack([self._told(*found)], max_chars or self._max_chars)
 
     def references_of(
-        self, name_path: str, path: str | None = None, *, max_chars: int | None = None
+        self, name_path: str, path: str | None = None, *, max_chars: int | None = None, cover: bool = False
     ) -> LookupAnswer:
+        """As `references`. With `cover` also the places that may be uses: that costs a question for each place that has
+        the name."""
         found = self.named(name_path, path)
         if isinstance(found, LookupAnswer):
             return found
         symbol, text = found
-        return self.references(symbol.path, *self._names.place(symbol, text), max_chars=max_chars)
+        answer = self.references(symbol.path, *self._names.place(symbol, text), max_chars=max_chars)
+        if not cover or answer.freshness in (Freshness.TIMED_OUT, Freshness.UNAVAILABLE):
+            return answer
+        with self._asker.lock:
+            known = [(place.path, place.line, place.column) for place in answer.locations]
+            return replace(answer, uncovered=self._coverage.beside(symbol, text, known))
 
     def hover_of(
         self, name_path: str, path: str | None = None, *, max_chars: int | None = None
@@ -351,7 +362,7 @@ class Intel:
                     files[place.uri] = self._file_of(place.uri, overlay, asked)
                 spot = _spot(files[place.uri], place, found.codec)
                 # What is of the workspace comes first.
-                told[spot.path.startswith("/"), place.uri, spot.line, spot.column] = tell(spot)
+                told[spot.path.startswith(("/", LIBRARY)), place.uri, spot.line, spot.column] = tell(spot)
         ordered = [told[key] for key in sorted(told)]
         return answers.noted(answers.pack(ordered, max_chars or self._max_chars), found.note)
 
@@ -363,8 +374,11 @@ class Intel:
         """`asked`: the files whose outline this answer has cost."""
         file = path_of(uri)
         held = overlay.get(file)
-        text = held if held is not None else self._asker.sources.read(file) or ""
+        found = held if held is not None else self._asker.read(file)
+        text = found or ""
         shown = answers.shown_path(file, self.root)
+        if found is None and not file.is_relative_to(self.root):
+            shown = f"{LIBRARY}{file.name}"  # a path that is none here
         known: Any = self._asker.outlines.known(file, shown, text)
         if known is None and len(text) > FOREIGN and not file.is_relative_to(self.root):
             known = []

@@ -55,7 +55,7 @@ class Taken:
             for taken in (file.parent / new, file.parent / f"{new}.py"):
                 if taken.exists():
                     return f"{new} is taken: it is a module of the same package"
-        return self._member_taken(symbol, text, new)
+        return self._member_taken(symbol, new)
 
     def after(self, symbol: Symbol, text: str, new: str, texts: Mapping[str, str]) -> str:
         """What an edit would capture."""
@@ -66,14 +66,15 @@ class Taken:
                 return f"{new} is taken in {path}, in the scope at line {problem[0]}: {problem[1]}"
         return self._captured(symbol, text, new, texts)
 
-    def inherited(self, symbol: Symbol, text: str) -> list[Uncovered]:
-        """A member whose name is not ours to choose: a library's class or the language asks for it."""
+    def called_for(self, symbol: Symbol, text: str, new: str) -> list[Uncovered]:
+        """A definition that others find by its name: the language, a test runner, a class of a library."""
         name = bare(symbol.name_path)
+        shown = answers.line_of(text, symbol.start_line)
+        for who, pattern in _CALLED_FOR.get(PurePosixPath(symbol.path).suffix, _CALLED_FOR[".py"]).items():
+            if re.match(pattern, name) and (re.match(pattern, new) is None or not who.startswith("test")):
+                return [Uncovered(symbol.path, symbol.start_line, f"{who} find it by this name", shown)]
         if not is_python(symbol.path) or not owner(symbol):
             return []
-        shown = answers.line_of(text, symbol.start_line)
-        if re.fullmatch(r"__\w+__", name):
-            return [Uncovered(symbol.path, symbol.start_line, "Python calls it by this name", shown)]
         found = []
         for path, base, known, has in self._outer_bases(symbol, name):
             why = (
@@ -89,7 +90,7 @@ class Taken:
 
     # --- members -----------------------------------------------------------------------------------
 
-    def _member_taken(self, symbol: Symbol, text: str, new: str) -> str:
+    def _member_taken(self, symbol: Symbol, new: str) -> str:
         if not is_python(symbol.path) or not owner(symbol):
             return ""
         for _, base, _, has in self._outer_bases(symbol, new):
@@ -114,8 +115,8 @@ class Taken:
         return ""
 
     def _outer_bases(self, symbol: Symbol, name: str) -> Iterator[tuple[str, str, bool, bool]]:
-        """(file of the symbol, base, whether it is known, whether it has the member) for each base of the class's family
-        that is not of this workspace."""
+        """(file of the symbol, base, whether it is known, whether it has the member) for each base of the class's
+        family that is not of this workspace."""
         for path, base in self._coverage.outer_bases(symbol):
             file = self._asker.root / path
             content = (self._asker.sources.read(file) or "").rstrip("\r\n")
@@ -165,5 +166,37 @@ def _no_name(path: str, new: str) -> str:
     return f"{new} is a keyword" if new in RESERVED - _NAMES else ""
 
 
-_NAMES = frozenset("any from get is match object of set string symbol type number range map".split())
+_NAMES = frozenset(
+    [
+        "any",
+        "from",
+        "get",
+        "is",
+        "match",
+        "object",
+        "of",
+        "set",
+        "string",
+        "symbol",
+        "type",
+        "number",
+        "range",
+        "map",
+    ]
+)
 """Words that only some languages keep to themselves."""
+_MAIN = {"the linker and callers of the program": r"main$"}
+_CALLED_FOR: dict[str, dict[str, str]] = {
+    ".py": {
+        "Python's own rules": r"__\w+__$",
+        "test runners": r"test|Test",
+        "pytest's hooks": r"pytest_\w",
+        "dispatchers of a library": r"(?:visit|depart|do|handle|on|setup|teardown)_[A-Za-z]",
+    },
+    ".go": {"test runners": r"(?:Test|Benchmark|Example|Fuzz)(?![a-z])", "Go's own rules": r"(?:main|init)$"},
+    ".rs": _MAIN,
+    ".c": _MAIN,
+    ".cc": _MAIN,
+    ".cpp": _MAIN,
+}
+"""Suffix → who → pattern of the names that they look for."""
