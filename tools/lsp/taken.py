@@ -11,7 +11,7 @@ import builtins
 import keyword
 import re
 from collections.abc import Iterator, Mapping
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from lsprotocol import types as lsp
 
@@ -141,7 +141,11 @@ class Taken:
         for file in list(self._asker.sources.mentioning(new)):
             shown = answers.shown_path(file, self._asker.root)
             before = self._asker.sources.read(file) or ""
-            if shown in texts:  # lines stay, columns move: `changed_meaning` and diagnostics look at these
+            if shown in texts:
+                if not is_python(shown) and (
+                    problem := self._shadowed(symbol, line, new, shown, before, overlay)
+                ):
+                    return problem
                 continue
             for one in occurrences(shown, before, new):
                 asked += 1
@@ -153,6 +157,48 @@ class Taken:
                     return (
                         f"{new} is taken: {shown}:{one.line} uses it already and would mean what is renamed"
                     )
+        return ""
+
+    def _shadowed(
+        self, symbol: Symbol, target: int, new: str, path: str, before: str, overlay: Mapping[Path, str]
+    ) -> str:
+        """Of a file that is changed: a renamed place that now means what has the name already, or the other way round.
+        `target`: the line of the definition."""
+        old, after = bare(symbol.name_path), overlay[self._asker.root / path]
+        was = sorted(
+            (
+                (o.line, o.column, name)
+                for name in (old, new)
+                for o in occurrences(path, before, name)
+                if o.kind == "code"
+            )
+        )
+        now = sorted(
+            (
+                (o.line, o.column, name)
+                for name in (old, new)
+                for o in occurrences(path, after, name)
+                if o.kind == "code"
+            )
+        )
+        if len(was) != len(now) or len(now) > MOST_PLACES:
+            return ""
+        kept = {two[0] for one, two in zip(was, now, strict=True) if one[2] == new}
+        for one, two in zip(was, now, strict=True):
+            if two[2] != new or not kept:
+                continue
+            found = self._asker.at_with(overlay, path, two[0], two[1])
+            meant = [] if isinstance(found, LookupAnswer) else answers.as_list(found.result)
+            places = {self._coverage.place_of(p, found.codec)[:2] for p in meant}  # type: ignore[union-attr]
+            hit = (symbol.path, target) in places
+            if one[2] == new and hit:
+                return f"{new} is taken: {path}:{two[0]} uses it already and would mean what is renamed"
+            if (
+                one[2] == old
+                and not hit
+                and any(p == path and line in kept and line != two[0] for p, line in places)
+            ):
+                return f"{new} is taken: at {path}:{two[0]} it means something else already"
         return ""
 
 
