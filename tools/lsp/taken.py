@@ -165,41 +165,30 @@ class Taken:
         """Of a file that is changed: a renamed place that now means what has the name already, or the other way round.
         `target`: the line of the definition."""
         old, after = bare(symbol.name_path), overlay[self._asker.root / path]
-        was = sorted(
-            (
-                (o.line, o.column, name)
-                for name in (old, new)
-                for o in occurrences(path, before, name)
-                if o.kind == "code"
-            )
-        )
-        now = sorted(
-            (
-                (o.line, o.column, name)
-                for name in (old, new)
-                for o in occurrences(path, after, name)
-                if o.kind == "code"
-            )
-        )
+        was, now = _words(path, before, old, new), _words(path, after, old, new)
         if len(was) != len(now) or len(now) > MOST_PLACES:
             return ""
-        kept = {two[0] for one, two in zip(was, now, strict=True) if one[2] == new}
-        for one, two in zip(was, now, strict=True):
-            if two[2] != new or not kept:
+        pairs = list(zip(was, now, strict=True))
+        kept = {two[:2] for one, two in pairs if one[2] == new}
+        for one, two in pairs if kept else []:
+            if two[2] != new:
                 continue
             found = self._asker.at_with(overlay, path, two[0], two[1])
-            meant = [] if isinstance(found, LookupAnswer) else answers.as_list(found.result)
-            places = {self._coverage.place_of(p, found.codec)[:2] for p in meant}  # type: ignore[union-attr]
-            hit = (symbol.path, target) in places
+            if isinstance(found, LookupAnswer):
+                continue
+            places = {self._coverage.place_of(p, found.codec) for p in answers.as_list(found.result)}
+            hit = (symbol.path, target) in {place[:2] for place in places}
             if one[2] == new and hit:
                 return f"{new} is taken: {path}:{two[0]} uses it already and would mean what is renamed"
-            if (
-                one[2] == old
-                and not hit
-                and any(p == path and line in kept and line != two[0] for p, line in places)
-            ):
+            if one[2] == old and any(place[0] == path and place[1:] in kept for place in places):
                 return f"{new} is taken: at {path}:{two[0]} it means something else already"
         return ""
+
+
+def _words(path: str, text: str, old: str, new: str) -> list[tuple[int, int, str]]:
+    """(line, column, name) of both names in the code."""
+    found = ((one, name) for name in (old, new) for one in occurrences(path, text, name))
+    return sorted((one.line, one.column, name) for one, name in found if one.kind == "code")
 
 
 def _no_name(path: str, new: str) -> str:
