@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import json
 import os
+import re
 import secrets
 import signal
 import subprocess
@@ -99,6 +100,103 @@ def test_rename_calls_and_actions(repo: Path) -> None:
             assert "no name" in text(await call("rename", symbol="mean", new_name="a b"))
 
     asyncio.run(go())
+
+
+@pytest.mark.hostile("answers")
+def test_a_rename_that_is_not_complete_is_refused_with_the_places(repo: Path) -> None:
+    (repo / "lib.py").write_text("def rate(x):\n    return x\n\n\ndef other(x):\n    return x\n")
+    (repo / "use.py").write_text("import lib\n\nprint(lib.rate(1), getattr(lib, 'rate')(2))\n")
+    before = (repo / "lib.py").read_text()
+
+    async def go() -> None:
+        async with session(repo) as (_, call):
+            refused = data(await call("rename", symbol="rate", new_name="share"))
+            assert not refused["applied"] and "use.py:3: a string has the name" in refused["message"]
+            assert (repo / "lib.py").read_text() == before
+            taken = await call("rename", symbol="rate", new_name="other", partial=True)
+            assert taken.is_error and "other is taken: lib.py:5" in text(taken)
+            done = await call("rename", symbol="rate", new_name="share", partial=True)
+            assert data(done)["applied"] and "use.py:3" in data(done)["uncovered"]
+            assert "not complete" in text(done) and "def share" in (repo / "lib.py").read_text()
+            assert "use.py:3: a string has the name" not in text(await call("calls", symbol="share"))
+            (repo / "use.py").write_text("import lib\n\n\ndef f(m):\n    return m.share(1)\n\n\nf(lib)\n")
+            for tool in ("calls", "references"):
+                maybe = text(await call(tool, symbol="share"))
+                assert "not complete" in maybe and "use.py:5" in maybe, maybe
+            whole = data(await call("rename", symbol="other", new_name="another"))
+            assert whole["applied"] and whole["uncovered"] == "complete"
+
+    asyncio.run(go())
+
+
+@pytest.mark.hostile("answers")
+def test_definitions_of_libraries_come_with_their_source(repo: Path, tried: Callable[[int], None]) -> None:
+    uses = {
+        "len": "len([])", "join": "''.join([])", "print": "print()", "dict": "dict()", "append": "[].append(1)",
+        "dumps": "json.dumps(1)", "Path": "pathlib.Path()", "ABC": "abc.ABC", "sleep": "time.sleep(1)",
+        "ValueError": "ValueError()", "sqrt": "math.sqrt(1)", "OrderedDict": "collections.OrderedDict()",
+        "Popen": "subprocess.Popen", "TestCase": "unittest.TestCase", "deque": "collections.deque()",
+    }  # fmt: skip
+    body = "\n".join(f"    {code}" for code in uses.values())
+    imports = "import abc, collections, json, math, pathlib, subprocess, time, unittest\n"
+    (repo / "use.py").write_text(f"{imports}\n\ndef everything():\n{body}\n")
+
+    async def go() -> None:
+        async with session(repo) as (_, call):
+            for number, name in enumerate(uses, 5):
+                shown = text(await call("definition", symbol=name, path="use.py", line=number))
+                place = shown.split("\n")[0].rpartition(":")[0]
+                assert Path(place).is_file(), (name, shown)
+                assert f" {name}" in shown.partition("\n")[2], (name, shown)
+            calls = text(await call("calls", symbol="everything", outgoing=True))
+            places = [line.partition(":")[0] for line in calls.split("\n") if line.startswith("/")]
+            assert len(places) >= 8 and all(Path(place).is_file() for place in places), calls
+
+    asyncio.run(go())
+    tried(len(uses) + 1)
+
+
+@pytest.mark.hostile("answers")
+def test_long_answers_go_on(repo: Path, tried: Callable[[int], None]) -> None:
+    functions = "\n\n".join(f"def function_{n}(value):\n    return shared(value)" for n in range(700))
+    (repo / "long.py").write_text(f"def shared(value):\n    return value\n\n{functions}\n")
+    (repo / "big.py").write_text("def big():\n" + "\n".join(f"    line_{n} = {n}" for n in range(900)) + "\n")
+
+    async def whole(call: Call, tool: str, **arguments: Any) -> tuple[str, int]:
+        """All pages of an answer, and how many there were."""
+        offset, pages = 0, list[str]()
+        while True:
+            page = text(await call(tool, **arguments, offset=offset))
+            assert len(page) < 7000
+            lines = page.split("\n")
+            more = re.fullmatch(r"… \d+ more.*offset=(\d+)", lines[-1])
+            pages.append("\n".join(lines[:-1] if more else lines))
+            if more is None:
+                return "\n".join(pages), len(pages)
+            assert int(more[1]) > offset
+            offset = int(more[1])
+
+    async def go() -> None:
+        async with session(repo) as (_, call):
+            for tool, arguments, pattern, count in (
+                ("symbols", {"path": "long.py"}, r"function_(\d+)\b", 700),
+                ("find_symbol", {"name": "function_"}, r"long.py:\S+ function_(\d+)", 700),
+                ("calls", {"symbol": "shared"}, r"function_(\d+): ", 700),
+                ("references", {"symbol": "shared"}, r"long.py:\d+ function_(\d+)", 700),
+                ("definition", {"symbol": "big"}, r"line_(\d+) =", 900),
+            ):
+                answer, pages = await whole(call, tool, **arguments)
+                assert pages > 1 and len(set(re.findall(pattern, answer))) == count, (tool, pages)
+            diagnosed = [f"nobody_{n}\n" for n in range(70)]
+            (repo / "long.py").write_text("".join(diagnosed))
+            found: set[str] = set()
+            for offset in (0, 30, 60, 90, 120):
+                answer = data(await call("diagnostics", path="long.py", offset=offset))
+                found |= set(re.findall(r"nobody_\d+", json.dumps(answer)))
+            assert len(found) == 70
+
+    asyncio.run(go())
+    tried(6)
 
 
 def test_look_ups_and_the_frame(repo: Path) -> None:

@@ -11,7 +11,7 @@ import contextlib
 import os
 import threading
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -23,9 +23,10 @@ from tools.lsp import answers
 from tools.lsp.background import Background
 from tools.lsp.client import Crashed, Refused, TimedOut
 from tools.lsp.connection import Connection, Unavailable, uri_of
+from tools.lsp.foreign import Foreign, real_path
 from tools.lsp.outlines import Outlined, Outlines, outlined
 from tools.lsp.reading import READERS
-from tools.lsp.servers import SERVERS, ServerSpec, find_server, readable
+from tools.lsp.servers import SERVERS, ServerSpec
 from tools.lsp.sources import Sources
 from tools.lsp.verdicts import combine, why, worth
 
@@ -59,7 +60,7 @@ class Asker:
         memory_mb: int | None = None,
     ) -> None:
         self.root = root
-        self._python = python
+        self._foreign = Foreign(root, specs, python)
         self._inside = os.path.join(root, "")  # noqa: PTH118  with the separator
         self.lock = threading.RLock()
         self.timeout_s = timeout_s
@@ -98,35 +99,17 @@ class Asker:
         """The file of a workspace path. Links inside the workspace keep their own name."""
         try:
             file = _joined(self.root, path)
-            if _real(str(file)) == str(file):  # no link on the way: cheaper than `resolve`
+            if real_path(str(file)) == str(file):  # no link on the way: cheaper than `resolve`
                 return file if str(file).startswith(self._inside) else None
             return file if file.resolve().is_relative_to(self.root) and ".." not in file.parts else None
         except (OSError, ValueError, RuntimeError):
             return None
 
-    def foreign(self, file: Path) -> str | None:
-        """The text of a file outside the workspace that a server names; None for what servers are not shown. A server
-        that a repository has led astray cannot have other files of the user's read."""
-        try:
-            real = Path(os.path.realpath(file))
-        except (OSError, ValueError):
-            return None
-        return self.sources.read(real) if any(real.is_relative_to(p) for p in self._shown_places) else None
-
-    @cached_property
-    def _shown_places(self) -> list[Path]:
-        """What servers see beside the workspace."""
-        found = [Path("/usr")]
-        for connection in self._connections:
-            program = find_server(connection.spec)
-            if program is not None:
-                found += readable(program, self.root, self._python)
-            found += connection.spec.writes(self.root)
-        return [Path(os.path.realpath(place)) for place in found]
-
     def read(self, file: Path) -> str | None:
         """The text of a file that a server names."""
-        return self.sources.read(file) if file.is_relative_to(self.root) else self.foreign(file)
+        if (own := self.inside(file)) is not None:
+            return self.sources.read(own)
+        return self.sources.read(real) if (real := self._foreign.shown(file)) else None
 
     def looks_up(self, file: Path) -> bool:
         """Whether a server that answers look-ups reads files of this name."""
@@ -159,21 +142,6 @@ class Asker:
 
         word = answers.word_at(content, line, column) if method in _WIDE else ""
         return self.lookup(method, {file: content}, params, word)
-
-    def at_with(
-        self, overlay: Mapping[Path, str], path: PathLike, line: int, column: int
-    ) -> Found | LookupAnswer:
-        """The definition of the name at a place, as if other files held these texts."""
-        found = self.file(path, overlay.get(self.root / path))
-        if isinstance(found, LookupAnswer):
-            return found
-        file, content = found
-
-        def params(codec: Any) -> Any:
-            position = answers.to_position(content, line, column, codec)
-            return lsp.DefinitionParams(lsp.TextDocumentIdentifier(uri_of(file)), position)
-
-        return self.lookup(lsp.TEXT_DOCUMENT_DEFINITION, {**overlay, file: content}, params)
 
     def companions(self, file: Path) -> Callable[[Path], bool]:
         """Whether another file is read by a server that answers look-ups about this one."""
@@ -402,20 +370,6 @@ class Asker:
 @lru_cache(maxsize=1024)
 def _joined(root: Path, path: PathLike) -> Path:
     return root / path
-
-
-def _real(path: str) -> str:
-    """`os.path.realpath`, by the kernel where it tells."""
-    try:
-        fd = os.open(path, os.O_PATH)
-    except OSError:
-        return os.path.realpath(path)
-    try:
-        return os.readlink(f"/proc/self/fd/{fd}")  # noqa: PTH115
-    except OSError:
-        return os.path.realpath(path)
-    finally:
-        os.close(fd)
 
 
 def _other(spec: ServerSpec, words: str) -> str:

@@ -19,9 +19,9 @@ from lsprotocol import types as lsp
 
 from tools.contract import LookupAnswer, Symbol, Uncovered
 from tools.lsp import answers
-from tools.lsp.asker import Asker
+from tools.lsp.asker import Asker, Found
 from tools.lsp.composed import composed
-from tools.lsp.connection import path_of
+from tools.lsp.connection import path_of, uri_of
 from tools.lsp.families import Classes, bare, owner, reachable, relation
 from tools.lsp.names import Names
 from tools.lsp.occurrences import Occurrence, occurrences
@@ -160,6 +160,19 @@ class Coverage:
         start = place.range.start
         shown = answers.shown_path(file, self._asker.root)
         return shown, start.line + 1, answers.to_column(text, start, codec)
+
+    def at_with(self, overlay: Mapping[Path, str], path: str, line: int, column: int) -> Found | LookupAnswer:
+        """The definition of the name at a place, as if other files held these texts."""
+        found = self._asker.file(path, overlay.get(self._asker.root / path))
+        if isinstance(found, LookupAnswer):
+            return found
+        file, content = found
+
+        def params(codec: Any) -> Any:
+            position = answers.to_position(content, line, column, codec)
+            return lsp.DefinitionParams(lsp.TextDocumentIdentifier(uri_of(file)), position)
+
+        return self._asker.lookup(lsp.TEXT_DOCUMENT_DEFINITION, {**overlay, file: content}, params)
 
     # --- definitions that have to keep one name ----------------------------------------------------
 

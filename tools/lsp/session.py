@@ -13,7 +13,7 @@ import weakref
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from lsprotocol import types as lsp
 
@@ -26,7 +26,6 @@ from tools.lsp.changes import Changes
 from tools.lsp.connection import START_S, path_of
 from tools.lsp.coverage import Coverage
 from tools.lsp.names import Names
-from tools.lsp.outlines import holder
 from tools.lsp.servers import DEFAULT, SERVERS, ServerSpec, trusting
 from tools.lsp.verdicts import merge, unknown
 
@@ -158,7 +157,9 @@ class Intel:
         result = self._asker.at(lsp.TEXT_DOCUMENT_HOVER, path, line, column, text)
         if isinstance(result, LookupAnswer):
             return result
-        return _text_answer(answers.hover_text(result.result).splitlines(), max_chars or self._max_chars)
+        return answers.text_answer(
+            answers.hover_text(result.result).splitlines(), max_chars or self._max_chars
+        )
 
     def completion(
         self, path: PathLike, line: int, column: int, *, text: str | None = None, max_chars: int | None = None
@@ -171,7 +172,7 @@ class Intel:
         if isinstance(result, LookupAnswer):
             return result
         lines, complete = answers.completion_lines(result.result)
-        answer = _text_answer(lines, max_chars or self._max_chars)
+        answer = answers.text_answer(lines, max_chars or self._max_chars)
         note = "" if complete else "the server says that there may be more"
         return replace(answer, detail="; ".join(p for p in (answer.detail, note) if p))
 
@@ -354,13 +355,13 @@ class Intel:
         if isinstance(found, LookupAnswer):
             return found
         overlay = {file: text} if text is not None and (file := self._asker.inside(path)) else {}
-        files: dict[str, _File] = {}
+        files: dict[str, answers.File] = {}
         told, asked = {}, set[str]()
         with self._asker.lock:
             for place in answers.as_list(found.result):
                 if place.uri not in files:
                     files[place.uri] = self._file_of(place.uri, overlay, asked)
-                spot = _spot(files[place.uri], place, found.codec)
+                spot = answers.spot(files[place.uri], place, found.codec)
                 # What is of the workspace comes first.
                 told[spot.path.startswith(("/", LIBRARY)), place.uri, spot.line, spot.column] = tell(spot)
         ordered = [told[key] for key in sorted(told)]
@@ -368,16 +369,16 @@ class Intel:
 
     def _spot_of(self, place: Any, codec: Any) -> answers.Spot:
         """The place that a server means."""
-        return _spot(self._file_of(place.uri, {}, set()), place, codec)
+        return answers.spot(self._file_of(place.uri, {}, set()), place, codec)
 
-    def _file_of(self, uri: str, overlay: Mapping[Path, str], asked: set[str]) -> _File:
+    def _file_of(self, uri: str, overlay: Mapping[Path, str], asked: set[str]) -> answers.File:
         """`asked`: the files whose outline this answer has cost."""
         file = path_of(uri)
         held = overlay.get(file)
         found = held if held is not None else self._asker.read(file)
         text = found or ""
         shown = answers.shown_path(file, self.root)
-        if found is None and not file.is_relative_to(self.root):
+        if found is None:
             shown = f"{LIBRARY}{file.name}"  # a path that is none here
         known: Any = self._asker.outlines.known(file, shown, text)
         if known is None and len(text) > FOREIGN and not file.is_relative_to(self.root):
@@ -385,28 +386,7 @@ class Intel:
         if known is None and len(asked) < OUTLINED:
             asked.add(uri)
             known = self._asker.symbols(file, text)
-        return _File(shown, text, known if isinstance(known, list) else [])
-
-
-class _File(NamedTuple):
-    """A file that a server's answer names."""
-
-    shown: str
-    text: str
-    symbols: list[Symbol]
-    """None known: []."""
-
-
-def _spot(file: _File, place: Any, codec: Any) -> answers.Spot:
-    where = getattr(place, "range", None)
-    start = where.start if where else lsp.Position(0, 0)
-    line, column = start.line + 1, answers.to_column(file.text, start, codec)
-    return answers.Spot(file.shown, file.text, line, column, holder(file.symbols, line))
-
-
-def _text_answer(lines: Sequence[str], max_chars: int) -> LookupAnswer:
-    text, note = answers.pack_lines(lines, max_chars)
-    return LookupAnswer(Freshness.FOUND if text else Freshness.CLEAN, text=text, detail=note)
+        return answers.File(shown, text, known if isinstance(known, list) else [])
 
 
 @atexit.register

@@ -151,7 +151,7 @@ class Taken:
                 asked += 1
                 if one.kind != "code" or asked > MOST_PLACES or not self._asker.looks_up(file):
                     continue
-                found = self._asker.at_with(overlay, shown, one.line, one.column)
+                found = self._coverage.at_with(overlay, shown, one.line, one.column)
                 places = [] if isinstance(found, LookupAnswer) else answers.as_list(found.result)
                 if any(self._coverage.place_of(p, found.codec) == target for p in places):  # type: ignore[union-attr]
                     return (
@@ -173,7 +173,7 @@ class Taken:
         for one, two in pairs if kept else []:
             if two[2] != new:
                 continue
-            found = self._asker.at_with(overlay, path, two[0], two[1])
+            found = self._coverage.at_with(overlay, path, two[0], two[1])
             if isinstance(found, LookupAnswer):
                 continue
             places = {self._coverage.place_of(p, found.codec) for p in answers.as_list(found.result)}
