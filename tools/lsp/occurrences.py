@@ -108,7 +108,7 @@ def _python_why(piece: _Piece, lines: Sequence[str], name: str, number: int, col
         return ""
     before, after = lines[piece.start[0] - 1][: piece.start[1]], lines[piece.end[0] - 1][piece.end[1] :]
     listed = after.startswith(".split(") or _LIST.search(before) is not None
-    if listed or _names(piece.inner, name) or _is_python(piece.inner) or _hinted(line, column, name):
+    if listed or _names(piece.inner, name) or _is_python(piece.inner, name) or _hinted(line, column, name):
         return "a string"
     return ""
 
@@ -165,15 +165,14 @@ def _in_field(line: str, column: int) -> bool:
     return before.rfind("{") > before.rfind("}")
 
 
-def _is_python(inner: str) -> bool:
-    """A string that reads as code."""
+def _is_python(inner: str, name: str) -> bool:
+    """A string that reads as code with this name in it."""
     if len(inner) > 100_000 or "\\" in inner[:1]:
         return False
     try:
-        ast.parse(textwrap.dedent(inner).strip())
+        return word(name).search(ast.dump(ast.parse(textwrap.dedent(inner).strip()))) is not None
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False
-    return True
 
 
 def _names(inner: str, name: str) -> bool:

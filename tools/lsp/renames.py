@@ -126,31 +126,24 @@ class Renames:
         overlay = {root / path: text for path, text in texts.items()}
         near, far = self._checked(symbol, overlay, old, new)
         end = time.monotonic() + CHECK_S
-        before: dict[Path, Counter[tuple[str, ...]] | None] = {}
+        faulty: dict[Path, list[Diagnostic]] = {}
         for file in [*near, *far]:
-            if file in near or time.monotonic() < end:
-                before[file] = self._known(file, {}, old, new, [])
-        end = time.monotonic() + CHECK_S
-        for file, known in before.items():
             if file not in near and time.monotonic() > end:
-                continue
-            items: list[Diagnostic] = []
-            now = self._known(file, overlay, old, new, items)
-            shown = answers.shown_path(file, root)
-            if known is None or now is None:
-                if file in overlay:
-                    yield Uncovered(
-                        shown, 1, "its diagnostics could not be had, so what breaks is not known", ""
-                    )
-                continue
-            for item in items:
-                key = _identity(item, old, new)
-                known[key] -= 1
-                if known[key] < 0:
-                    text = overlay.get(file) or self._asker.sources.read(file) or ""
-                    yield Uncovered(
-                        shown, item.line, f"breaks: {item.message}", answers.line_of(text, item.line)
-                    )
+                break
+            now = self._faults(file, overlay)
+            if now is None and file in overlay:
+                why = "its diagnostics could not be had, so what breaks is not known"
+                yield Uncovered(answers.shown_path(file, root), 1, why, "")
+            if now:
+                faulty[file] = now
+        for file, now in faulty.items():
+            known = Counter(_identity(item, old, new) for item in self._faults(file, {}) or ())
+            text = overlay.get(file) or self._asker.sources.read(file) or ""
+            for item in now:
+                known[_identity(item, old, new)] -= 1
+                if known[_identity(item, old, new)] < 0:
+                    shown = answers.line_of(text, item.line)
+                    yield Uncovered(item.path, item.line, f"breaks: {item.message}", shown)
 
     def _checked(
         self, symbol: Symbol, overlay: Mapping[Path, str], old: str, new: str
@@ -166,18 +159,15 @@ class Renames:
             (near if any(p.search(text) for p in patterns) else far).append(file)
         return near, far
 
-    def _known(
-        self, file: Path, overlay: Mapping[Path, str], old: str, new: str, items: list[Diagnostic]
-    ) -> Counter[tuple[str, ...]] | None:
-        """What the servers say about a file, the names left out; None where they do not answer."""
+    def _faults(self, file: Path, overlay: Mapping[Path, str]) -> list[Diagnostic] | None:
+        """What the servers find wrong in a file; None where they do not answer."""
         text = overlay.get(file, self._asker.sources.read(file))
         if text is None:
             return None
         answer = self._asker.diagnose(file, {**overlay, file: text})
         if answer.freshness not in (Freshness.CLEAN, Freshness.FOUND):
             return None
-        items += [item for item in answer.items if item.severity in ("error", "warning")]
-        return Counter(_identity(item, old, new) for item in items)
+        return [item for item in answer.items if item.severity in ("error", "warning")]
 
 
 def _identity(item: Diagnostic, old: str, new: str) -> tuple[str, ...]:
