@@ -146,7 +146,7 @@ def index_of(root: Path, kinds: Mapping[str, Callable[[str, str], SourceFile]]) 
     """Read these files as they are now; (path, text) → what they are."""
     files = {}
     for path in sorted(kinds):
-        text = _read(root / path)
+        text = read_regular(root / path)
         if text is not None:
             files[path] = kinds[path](path, to_lf(text))
     return CodeIndex(root, files)
@@ -203,7 +203,7 @@ def _walk(root: Path) -> Iterator[str]:
         yield from ((inner / name).as_posix() for name in sorted(names))
 
 
-def _read(file: Path) -> str | None:
+def read_regular(file: Path) -> str | None:
     """Text of a regular file, no link, of sane size; None otherwise."""
     try:
         about = file.lstat()
