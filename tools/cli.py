@@ -1,8 +1,9 @@
 """The `tools` command: what the deterministic tools say about a repository, for people and scripts.
 
-Exit codes: 0 done, 2 bad input, 3 sandbox or tool trouble, 130 interrupted. They are made here and not by
-`models.console`, which serves the other commands: this room may not import `models`, and the models' room
-is no place to look for how tools end. Heavy imports happen inside the commands: `tools --help` must be instant.
+Exit codes: 0 done, 1 not complete (`rename`, `calls`), 2 bad input, 3 sandbox or tool trouble, 130 interrupted.
+They are made here and not by `models.console`, which serves the other commands: this room may not import `models`,
+and the models' room is no place to look for how tools end. Heavy imports happen inside the commands: `tools --help`
+must be instant.
 """
 
 from __future__ import annotations
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tools.lsp import Intel
+    from tools.lsp.commands import Shown
 
-BAD_INPUT, INFRASTRUCTURE, INTERRUPTED = 2, 3, 130
+INCOMPLETE, BAD_INPUT, INFRASTRUCTURE, INTERRUPTED = 1, 2, 3, 130
 
 app = typer.Typer(
     name="tools",
@@ -122,15 +124,21 @@ def rename(
     new_name: Annotated[str, typer.Argument(help="Without its class.")],
     repo: RepoOption = Path(),
     apply: ApplyOption = False,
+    partial: Annotated[
+        bool, typer.Option("--partial", help="Accept that places are left as they are (they are listed).")
+    ] = False,
     server: ServerOption = "",
 ) -> None:
-    """Rename a definition and all its uses. Prints the diff; with --apply also writes it, all files or none."""
+    """Rename a definition and all its uses. Prints the diff; with --apply also writes it, all files or none.
+
+    Whether it is complete, and which places it does not cover, goes to stderr. Exit code 1: not complete.
+    """
     from tools.lsp.commands import show_rename
 
     root, (path, name) = root_of(repo), _parted(symbol)
     with _intel(root, path, server) as intel:
-        text = show_rename(intel, root, name, new_name, path or None, apply=apply)
-    print(text)
+        shown = show_rename(intel, root, name, new_name, path or None, apply=apply, partial=partial)
+    _print(shown, accepted=partial)
 
 
 @app.command()
@@ -142,13 +150,24 @@ def calls(
     ] = False,
     server: ServerOption = "",
 ) -> None:
-    """Print the calls of a definition. With --outgoing, what it calls."""
+    """Print the calls of a definition. With --outgoing, what it calls.
+
+    Places that may be calls as well go to stderr. Exit code 1: there are such places.
+    """
     from tools.lsp.commands import show_calls
 
     root, (path, name) = root_of(repo), _parted(symbol)
     with _intel(root, path, server) as intel:
-        text = show_calls(intel, name, path or None, outgoing=outgoing)
-    print(text)
+        shown = show_calls(intel, name, path or None, outgoing=outgoing)
+    _print(shown)
+
+
+def _print(shown: Shown, *, accepted: bool = False) -> None:
+    """The answer, and on stderr what it is worth. Raises typer.Exit where it is not complete."""
+    print(shown.text)
+    print(shown.verdict, file=sys.stderr)
+    if not shown.complete and not accepted:
+        raise typer.Exit(INCOMPLETE)
 
 
 @app.command()

@@ -157,7 +157,7 @@ def index_of(root: Path, kinds: Mapping[str, Callable[[str, str], SourceFile]]) 
     """Read these files as they are now; (path, text) → what they are."""
     files = {}
     for path in sorted(kinds):
-        text = _read(root / path)
+        text = read_regular(root / path)
         if text is not None:
             files[path] = kinds[path](path, to_lf(text))
     return CodeIndex(root, files)
@@ -214,7 +214,7 @@ def _is_walked(before: str, name: str) -> bool:
     return not name.startswith(".") and name not in _SKIPPED and before.count("/") < _DEPTH
 
 
-def _read(file: Path) -> str | None:
+def read_regular(file: Path) -> str | None:
     """Text of a regular file, no link, of sane size; None otherwise."""
     try:
         about = file.lstat()
