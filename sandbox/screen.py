@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderableType
-from rich.progress import TextColumn
 from rich.segment import Segment
 from rich.status import Status
 from rich.syntax import Syntax
@@ -25,7 +24,7 @@ _ALIGNED = 60
 
 
 class Screen(Console):
-    """A console for stdout or stderr. Make one with `sandbox.terminal.console`.
+    """A console for stdout or stderr. Make one with `sandbox.terminal.screen`.
 
     On a terminal, tables fold cells that are too wide instead of cutting them. In a pipe they become plain lines with
     aligned columns, no escape sequence is written, whatever FORCE_COLOR says, and no line is wrapped.
@@ -72,8 +71,18 @@ class Screen(Console):
 
     def status(self, status: RenderableType, **given: Any) -> Status:
         """Show a spinner beside text while work goes on; without a terminal, nothing."""
-        words = self.render_str(status) if isinstance(status, str) else status
-        return super().status(words, **given)
+        return _Waiting(_unmarked(status), console=self, **given)
+
+
+class _Waiting(Status):
+    """A spinner beside text that is no markup."""
+
+    def update(self, status: RenderableType | None = None, **given: Any) -> None:
+        super().update(None if status is None else _unmarked(status), **given)
+
+
+def _unmarked(words: RenderableType) -> RenderableType:
+    return Text(printable(words)) if isinstance(words, str) else words
 
 
 def printable_text(text: Text) -> Text:
@@ -107,8 +116,3 @@ def plain_rows(table: Table, plain: Callable[[RenderableType], str]) -> Iterator
     for row in zip(*columns, strict=True):
         cells = (cell.rjust(w) if r else cell.ljust(w) for cell, w, r in zip(row, widths, right, strict=True))
         yield "  ".join(cells).rstrip()
-
-
-def words_column(template: str, **given: Any) -> TextColumn:
-    """Return a progress column such as `{task.description}`, without markup."""
-    return TextColumn(template, markup=False, **given)

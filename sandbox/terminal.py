@@ -19,6 +19,8 @@ import warnings
 from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
+    from rich.progress import ProgressColumn
+
     from sandbox.screen import Screen
 
 _SUSPECT = re.compile(r"[^ -~\n\t]+")
@@ -66,6 +68,11 @@ def say(text: str = "", *, err: bool = False) -> None:
     _write(sys.stderr if err else sys.stdout, printable(text) + "\n")
 
 
+def row(*cells: object) -> str:
+    """Return cells as one printable line with tabs between them; line ends and tabs inside a cell are escaped."""
+    return "\t".join(printable(str(cell), newlines=False) for cell in cells)
+
+
 def say_verbatim(text: str) -> None:
     """Write text to stdout: to a pipe byte for byte, such as a diff that `git apply` reads; to a terminal printable."""
     if sys.stdout.isatty():
@@ -105,17 +112,29 @@ def _write(stream: TextIO, text: str) -> None:
     stream.flush()
 
 
-def console(*, stderr: bool = False, quiet: bool = False) -> Screen:
+def screen(*, stderr: bool = False, quiet: bool = False) -> Screen:
     """Return a Rich console for styled text, tables and progress; foreign text is safe in all of them."""
     from sandbox.screen import Screen
 
     return Screen(stderr=stderr, quiet=quiet)
 
 
+def words_column(template: str) -> ProgressColumn:
+    """Return a progress column such as `{task.description}` whose words are no markup."""
+    from rich.progress import TextColumn
+
+    return TextColumn(template, markup=False)
+
+
 def show_usage_fault(error: Exception) -> None:
     """Write a Typer error (a wrong flag, a missing argument): its words, and where help is."""
     context = getattr(error, "ctx", None)
     words = getattr(error, "format_message", lambda: str(error))()
+    if type(error).__name__ == "NoArgsIsHelpError":  # its words are the whole help
+        say(words, err=True)
+        return
+    if context is not None:
+        say(context.get_usage(), err=True)
     say_fault(words, f"see `{context.command_path} --help`" if context is not None else "")
 
 
@@ -142,7 +161,10 @@ class _Handler(logging.Handler):
         say(self.format(record), err=True)
 
 
-def _show_warning(message: Any, category: Any, filename: str, lineno: int, *_rest: Any) -> None:
+def _show_warning(
+    message: Any, category: Any, filename: str, lineno: int, file: Any = None, line: Any = None
+) -> None:
+    del file, line
     say(warnings.formatwarning(message, category, filename, lineno).rstrip("\n"), err=True)
 
 
