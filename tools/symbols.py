@@ -188,6 +188,10 @@ def _walk(
                 for name in assigned_names(node):
                     end = node.end_lineno or node.lineno
                     yield Definition(scope + name, "variable", node.lineno, end, node, secondary=True)
+        elif isinstance(node, ast.If) and ast.unparse(node.test).rpartition(".")[2] == "TYPE_CHECKING":
+            # What runs is meant by the bare name, not its twin for type checkers.
+            yield from (replace(d, secondary=True) for d in _walk(node.body, scope, inside))
+            yield from _walk(node.orelse, scope, inside)
         else:
             yield from _walk(_blocks(node), scope, inside)
 
