@@ -16,9 +16,10 @@ from pathlib import Path
 
 from tools.braced_edit import replace_braced
 from tools.contract import Edit, EditRefused, ReplaceFile, SearchReplace
+from tools.pyversion import Target, target_python
 from tools.search_edit import search_replace
 from tools.symbol_edit import replace_symbol
-from tools.syntax import SyntaxProblem, check_syntax
+from tools.syntax import SyntaxProblem, check_syntax, newer_syntax
 from tools.trees import is_braced
 from tools.workspace import (
     is_python,
@@ -41,15 +42,21 @@ class AppliedEdit:
     after: str
 
 
-def preview(text: str | None, edit: Edit) -> str:
+def preview(text: str | None, edit: Edit, python: Target | None = None) -> str:
     """The file's text after the edit; `text` is None where the file does not exist.
+
+    Args:
+        python: the version that the repository runs on; for a file that needs a newer one than this interpreter,
+            that one, where nothing says which.
 
     Raises:
         EditRefused: the edit does not fit the text, or its result does not parse.
     """
     original = to_lf(text) if text is not None else None
-    edited = _edited(original, edit)
-    _gate(edit.path, original, edited)
+    if python is None and original is not None and is_python(edit.path) and (newer := newer_syntax(original)):
+        python = Target(newer, f"{edit.path} needs it")
+    edited = _edited(original, edit, python)
+    _gate(edit.path, original, edited, python)
     return edited if text is None else restore_style(text, edited)
 
 
@@ -97,11 +104,11 @@ def _planned(root: Path, edit: Edit) -> tuple[AppliedEdit, Path, str]:
     file = resolve(root, edit.path)
     document = read_document(file, edit.path) if file.exists() else None
     before = document.text if document else None
-    after = preview(before, edit)
+    after = preview(before, edit, target_python(root) if is_python(edit.path) else None)
     return AppliedEdit(edit.path, before, after), file, document.encoding if document else "utf-8"
 
 
-def _edited(text: str | None, edit: Edit) -> str:
+def _edited(text: str | None, edit: Edit, python: Target | None) -> str:
     if isinstance(edit, ReplaceFile):
         return _replace_file(text, to_lf(edit.source))
     if text is None:
@@ -112,7 +119,7 @@ def _edited(text: str | None, edit: Edit) -> str:
         return replace_braced(edit.path, text, edit.name_path, to_lf(edit.source))
     if not is_python(edit.path):
         raise EditRefused(f"The definitions in {edit.path} are not known here: use search/replace.")
-    return replace_symbol(edit.path, text, edit.name_path, to_lf(edit.source))
+    return replace_symbol(edit.path, text, edit.name_path, to_lf(edit.source), python)
 
 
 def _replace_file(text: str | None, source: str) -> str:
@@ -125,14 +132,15 @@ def _replace_file(text: str | None, source: str) -> str:
 # --- the syntax gate -------------------------------------------------------------------------------
 
 
-def _gate(path: str, before: str | None, after: str) -> None:
-    problem = check_syntax(path, after)
+def _gate(path: str, before: str | None, after: str, python: Target | None) -> None:
+    problem = check_syntax(path, after, python)
     if problem is None:
         return
-    old = check_syntax(path, before) if before is not None else None
+    old = check_syntax(path, before, python) if before is not None else None
     if old is not None and before is not None and _from_end(after, problem) <= _from_end(before, old):
         return
     message = f"The edit was not applied: {path} would not parse. Line {problem.line}: {problem.message}."
+    message += f" So says {problem.judge}." if problem.judge else ""
     message += f"\nIt would be:\n{_snippet(after, problem.line)}"
     if before is not None and before.strip():
         message += f"\nIt is now:\n{_snippet(before, _same_place(before, after, problem.line), mark=False)}"

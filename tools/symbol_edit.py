@@ -19,9 +19,11 @@ from dataclasses import dataclass, field
 
 from tools.contract import EditRefused
 from tools.named import meant, the_definition
+from tools.pyversion import OURS, Target
 from tools.reindent import Block, indent_of, indent_step, read_block
-from tools.symbol_family import accessor_of, family_of, pairs
+from tools.symbol_family import accessor_of, family_of, pairs, require_single
 from tools.symbol_imports import import_lines, wanted_guards, wanted_imports
+from tools.symbol_lines import replace_lines
 from tools.symbol_rest import bound, require_rest_same, require_targets_kept, require_unbound
 from tools.symbols import Definition, Function, assigned_names, definitions
 from tools.syntax import SyntaxProblem, parse
@@ -51,8 +53,12 @@ class _Parts:
     wrapper: ast.ClassDef | None = None
 
 
-def replace_symbol(path: str, text: str, name_path: str, source: str) -> str:
+def replace_symbol(path: str, text: str, name_path: str, source: str, python: Target | None = None) -> str:
     """`text` with the definition at `name_path` replaced by the one in `source`.
+
+    Args:
+        python: the version that the repository runs on. Source in the syntax of a newer one than this interpreter
+            replaces the definition's lines as they are.
 
     Raises:
         EditRefused: no such definition (near names are given), the source does not parse, defines another
@@ -61,6 +67,8 @@ def replace_symbol(path: str, text: str, name_path: str, source: str) -> str:
     target, exact = _target(path, text, name_path)
     new = read_block(source)
     if isinstance(new, SyntaxProblem):
+        if python is not None and python.version > OURS:
+            return replace_lines(text, target, source, python)
         place = f" (line {new.line} of your source: {new.context.strip()!r})" if new.line else ""
         would_be = _apply(
             text, [_Splice(target.start_line - 1, target.end_line, source.strip("\n").split("\n"))]
@@ -85,11 +93,15 @@ def replace_symbol(path: str, text: str, name_path: str, source: str) -> str:
 
 def _target(path: str, text: str, name_path: str) -> tuple[Definition, bool]:
     """Return the definition, and whether the name path says which of several of that name."""
-    known = definitions(text)
+    known, full = definitions(text), name_path
+    name_path = name_path.removesuffix("#1")
     accessor = None if meant(name_path, known) else accessor_of(name_path, known)
     target = accessor or the_definition(path, known, name_path)
+    exact = accessor is not None or "#" in full.rpartition(".")[2]
+    if target.node is None and not exact:
+        require_single(target, family_of(target, known))
     _require_own_lines(path, text, target)
-    return target, accessor is not None or "#" in name_path.rpartition(".")[2]
+    return target, exact
 
 
 def _require_own_lines(path: str, text: str, target: Definition) -> None:

@@ -34,6 +34,20 @@ def accessor_of(name_path: str, known: Sequence[Definition]) -> Definition | Non
     return found[0] if len(found) == 1 else None
 
 
+def require_single(target: Definition, family: list[Definition]) -> None:
+    """For text that does not parse, where decorators are not known.
+
+    Raises:
+        EditRefused: there are several of that name.
+    """
+    if len(family) > 1:
+        names = ", ".join(
+            f"{d.name_path if '#' in d.name_path else d.name_path + '#1'} (line {d.start_line})"
+            for d in family
+        )
+        raise EditRefused(f"There are several {target.name_path}. Write one of: {names}.")
+
+
 def pairs(
     target: Definition, family: list[Definition], nodes: list[ast.stmt], *, exact: bool
 ) -> list[tuple[Definition, list[ast.stmt]]]:

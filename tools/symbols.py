@@ -291,6 +291,11 @@ def _overload(node: Function) -> bool:
     return any(ast.unparse(d).rpartition(".")[2] == "overload" for d in node.decorator_list)
 
 
+def scanned(text: str) -> tuple[Definition, ...]:
+    """Definitions of Python text that this interpreter cannot parse, by indentation."""
+    return _number(list(_scan(text)))
+
+
 # --- tolerant --------------------------------------------------------------------------------------
 
 
