@@ -287,7 +287,7 @@ def runs(repo: RepoOption = Path()) -> None:
 
 
 def _first_line(text: str, *, cut: bool) -> str:
-    line = next(iter(text.strip().splitlines()), "")
+    line = text.strip().partition("\n")[0]
     return line[:60] if cut else line
 
 
