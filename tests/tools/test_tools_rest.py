@@ -360,3 +360,67 @@ def test_one_of_a_property_is_addressed_by_its_decorator(
 def test_what_would_lose_code_is_refused_in_words(text: str, name_path: str, source: str, words: str) -> None:
     with pytest.raises(EditRefused, match=words):
         preview(text, ReplaceSymbol(path="m.py", name_path=name_path, source=source))
+
+
+# --- languages with braces -------------------------------------------------------------------------
+
+_TS = """class C {
+  get x(): number { return 1; }
+  set x(v: number) { this.y = v; }
+  static x() {}
+  only() {}
+}
+function o(a: string): string;
+function o(a: number): number;
+function o(a: any): any { return a; }
+"""
+_CPP = "int f(int a) {\n  return 1;\n}\nint f(double a) {\n  return 2;\n}\nint f();\n"
+_NEW = {
+    ".ts": {
+        "get x(): number { return 9; }": "get", "set x(v: number) { this.z = 9; }": "set", 
+        "static x() { 9; }": "static",
+        "x() { return 9; }": "", "get x(): number { return 9; }\nset x(v: number) { 9; }": "both",
+    },
+    ".cpp": {"int f(int a) {\n  return 9;\n}": "int", "int f(double a) {\n  return 9;\n}": "double",
+             "int f(char a) {\n  return 9;\n}": ""},
+}  # fmt: skip
+
+
+@pytest.mark.hostile("answers")
+def test_in_braces_an_edit_replaces_the_one_that_it_writes_or_is_refused(
+    tried: Callable[[int], None],
+) -> None:
+    count = 0
+    for suffix, text, name in ((".ts", _TS, "C.x"), (".cpp", _CPP, "f")):
+        for source, role in _NEW[suffix].items():
+            for path in (name, f"{name}#1", f"{name}#2", f"{name}#3"):
+                count += 1
+                try:
+                    after = preview(text, ReplaceSymbol(path=f"a{suffix}", name_path=path, source=source))
+                except EditRefused as refusal:
+                    assert f"{name}#2" in refusal.message, refusal.message
+                    continue
+                old, new = text.split("\n"), after.split("\n")
+                changed = [a for a, b in zip(old, new, strict=True) if a != b]
+                assert len(changed) == (2 if role == "both" else 1), (path, source, after)
+                if suffix == ".ts":
+                    heads = {line.split()[0] for line in changed}
+                    assert heads == ({"get", "set"} if role == "both" else {role}), (path, source, after)
+                elif role and path == name:
+                    assert ("return 1;" in after) == (role == "double"), after
+    tried(count)
+
+
+@pytest.mark.parametrize(
+    ("name_path", "source"),
+    [
+        ("C.x", "set x(v: number) { this.z = 9; }"),
+        ("C.x#2", "set x(v: number) { this.z = 9; }"),
+        ("C.x#1", "get x(): number { return 9; }"),
+        ("C.x", "set x(v: number) { 9; }\nget x(): number { return 9; }"),
+        ("o", "function o(a: any): any { return 9; }"),
+    ],
+)
+def test_in_braces_these_are_clear(name_path: str, source: str) -> None:
+    after = preview(_TS, ReplaceSymbol(path="a.ts", name_path=name_path, source=source))
+    assert "9" in after and after.count("get x") == after.count("set x") == 1
