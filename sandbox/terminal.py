@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 import sys
 import threading
@@ -108,8 +109,16 @@ def say_fault(message: str, fix: str = "") -> None:
 
 
 def _write(stream: TextIO, text: str) -> None:
-    stream.write(text)
-    stream.flush()
+    """
+    Raises:
+        SystemExit: nobody reads any more, as in `tools symbols a.py | head`.
+    """
+    try:
+        stream.write(text)
+        stream.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        raise SystemExit(1) from None
 
 
 def screen(*, stderr: bool = False, quiet: bool = False) -> Screen:

@@ -53,8 +53,8 @@ def preview(text: str | None, edit: Edit, python: Target | None = None) -> str:
         EditRefused: the edit does not fit the text, or its result does not parse.
     """
     original = to_lf(text) if text is not None else None
-    if python is None and original is not None and is_python(edit.path) and (newer := newer_syntax(original)):
-        python = Target(newer, f"{edit.path} needs it")
+    if original is not None and is_python(edit.path):
+        python = _fitting(edit.path, original, python)
     edited = _edited(original, edit, python)
     _gate(edit.path, original, edited, python)
     return edited if text is None else restore_style(text, edited)
@@ -120,6 +120,16 @@ def _edited(text: str | None, edit: Edit, python: Target | None) -> str:
     if not is_python(edit.path):
         raise EditRefused(f"The definitions in {edit.path} are not known here: use search/replace.")
     return replace_symbol(edit.path, text, edit.name_path, to_lf(edit.source), python)
+
+
+def _fitting(path: str, text: str, python: Target | None) -> Target | None:
+    """The version to judge a file by: the given one, unless the file as it is needs a newer one."""
+    if python is not None and check_syntax(path, text, python) is None:
+        return python
+    if check_syntax(path, text) is None:
+        return None
+    newer = newer_syntax(text)
+    return Target(newer, f"{path} needs it") if newer else python
 
 
 def _replace_file(text: str | None, source: str) -> str:

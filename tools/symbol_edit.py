@@ -358,10 +358,11 @@ def _import_splices(path: str, text: str, parts: _Parts, outermost: Definition) 
     tree = parse(text)
     body = [] if isinstance(tree, SyntaxProblem) else tree.body
     code = [*parts.targets, *parts.helpers, *parts.members]
-    wanted = wanted_imports(path, body, parts.imports, code)
+    guards = wanted_guards(path, body, parts.guards, code)
+    wanted = wanted_imports(path, body, parts.imports, [*code, *guards])
     future = [ast.unparse(s) for s in wanted if isinstance(s, ast.ImportFrom) and s.module == "__future__"]
     others = [ast.unparse(s) for s in wanted if ast.unparse(s) not in future]
-    others += [ast.unparse(node) for node in wanted_guards(path, body, parts.guards, code)]
+    others += [ast.unparse(node) for node in guards]
     others = [line for statement in others for line in statement.split("\n")]
     if isinstance(tree, SyntaxProblem):
         at = outermost.start_line - 1

@@ -63,7 +63,9 @@ def test_printable_text_holds_only_what_is_drawn_and_leaves_the_rest_alone(text:
 @pytest.mark.hostile("terminal")
 def test_every_character_of_unicode_is_drawn_or_escaped(tried: Callable[[int], None]) -> None:
     bad = {"Cc", "Cf", "Cs", "Zl", "Zp"}
-    hidden = [c for c in map(chr, range(sys.maxunicode + 1)) if unicodedata.category(c) in bad and c not in "\n\t"]
+    hidden = [
+        c for c in map(chr, range(sys.maxunicode + 1)) if unicodedata.category(c) in bad and c not in "\n\t"
+    ]
     for char in hidden:
         assert printable(char) == escape(char)
     assert [printable(char) for char in "aé日 \u3000\n\t"] == list("aé日 \u3000\n\t")
@@ -216,6 +218,18 @@ def test_faults_are_drawn(capsys: pytest.CaptureFixture[str]) -> None:
     say("c\rd", err=True)
     assert capsys.readouterr().err == "error: a\\x1b]0;x\\x07[/b]\nfix:   b\\u202e\nc\\x0dd\n"
     assert callable(guard)
+
+
+def test_a_reader_that_goes_away_ends_a_command_in_silence() -> None:
+    code = "from sandbox.terminal import say\nfor n in range(100000):\n    say('x' * 100)"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT
+    ) as process:
+        assert process.stdout and process.stderr
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait() == 1
 
 
 # --- nothing else writes ---------------------------------------------------------------------------

@@ -246,3 +246,13 @@ def test_a_refusal_says_whose_grammar_it_is(tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").unlink()
     with pytest.raises(EditRefused, match=rf"So says Python {OURS[0]}\.{OURS[1]}"):
         apply_edit(tmp_path, ReplaceFile(path="a.py", source="def f(:\n"))
+
+
+def test_a_file_that_is_newer_than_what_the_repository_says_stays_open_to_edits(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text('[project]\nrequires-python = ">=3.6"\n')
+    (tmp_path / "a.py").write_text("match 1:\n    case 1: ...\n\n\ndef f(): ...\n")
+    apply_edit(
+        tmp_path,
+        ReplaceSymbol(path="a.py", name_path="f", source="def f():\n    a = 1\n    return (b := a)\n"),
+    )
+    assert (tmp_path / "a.py").read_text().endswith("return (b := a)\n")
