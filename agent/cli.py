@@ -6,19 +6,18 @@ Heavy imports happen inside the commands: `agent --help` must be instant.
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Optional
 
 import typer
 
 from models.console import run_app
+from sandbox.terminal import say_json, say_verbatim
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from agent.log.events import RunLog
     from agent.session import Prepared
+    from sandbox.screen import Screen
 
 app = typer.Typer(
     name="agent",
@@ -84,14 +83,13 @@ def solve(
 
     Finds the place, samples candidates, and lets the tools choose.
     """
-    from rich.console import Console
-
     from agent.contract import WITH_CHANGE
     from agent.repo import inspect_repo
     from agent.session import find_run, prepare, reopen
     from agent.settings import AgentSettings
+    from sandbox.terminal import screen
 
-    console = Console(stderr=json_output)
+    console = screen(stderr=json_output)
     state = inspect_repo(repo)
     flags = {
         "width": width, "steps": steps, "max_tokens_total": tokens, "seconds": seconds,
@@ -169,7 +167,7 @@ def _recorded_model(
 
 
 def _open_engine(
-    root: Path, model: str | None, engine: str | None, adapter: str | None, console: Console
+    root: Path, model: str | None, engine: str | None, adapter: str | None, console: Screen
 ) -> Any:
     from models import open_engine
     from models.open import is_local
@@ -182,7 +180,7 @@ def _open_engine(
     wanted = None if settings.adapter in (None, "none") else settings.adapter
     with console.status(f"loading {settings.model}"):
         opened = open_engine(settings.model, engine=settings.engine, adapter=wanted)
-    console.print(f"model     {opened.identity}  ({opened.identity.engine})", highlight=False)
+    console.print(f"model     {opened.identity}  ({opened.identity.engine})")
     return opened
 
 
@@ -221,13 +219,13 @@ def _hold(log: RunLog) -> Any:
     return lock
 
 
-def _execute(prepared: Prepared, engine: Any, console: Console) -> str:
+def _execute(prepared: Prepared, engine: Any, console: Screen) -> str:
     from agent.log.view import LiveView
     from agent.session import execute
 
     view = LiveView(console, prepared.log)
     prepared.log.listen(view.on_event)
-    console.print(f"run       {prepared.log.folder.name}", highlight=False)
+    console.print(f"run       {prepared.log.folder.name}")
     try:
         with view:
             return execute(prepared, engine, on_tokens=view.on_tokens).outcome.value
@@ -240,9 +238,7 @@ def _execute(prepared: Prepared, engine: Any, console: Console) -> str:
         raise
 
 
-def _finish(log: RunLog, console: Console, *, in_place: bool, root: Path, json_output: bool) -> None:
-    import json
-
+def _finish(log: RunLog, console: Screen, *, in_place: bool, root: Path, json_output: bool) -> None:
     from agent.contract import WITH_CHANGE
     from agent.log.events import RunEnded
     from agent.log.view import print_end, summary
@@ -254,19 +250,20 @@ def _finish(log: RunLog, console: Console, *, in_place: bool, root: Path, json_o
         _apply(log, root, console)
     if json_output:
         whole = {"run_id": log.folder.name, **summary(events), "diff": log.text(end.diff)}
-        sys.stdout.write(json.dumps(whole) + "\n")
+        say_json(whole)
 
 
 @app.command()
 def runs(repo: RepoOption = Path()) -> None:
     """List the runs of a repository, newest first."""
-    from rich.console import Console
     from rich.table import Table
 
     from agent.log.events import LogFault, RunStarted, iter_runs
     from agent.log.view import summary
     from agent.repo import inspect_repo
+    from sandbox.terminal import screen
 
+    console = screen()
     table = Table("run", "outcome", "steps", "seconds", "tokens", "task")
     for log in iter_runs(inspect_repo(repo).root):
         try:
@@ -276,7 +273,7 @@ def runs(repo: RepoOption = Path()) -> None:
             continue
         facts = summary(events)
         first = events[0] if events else None
-        task = log.text(first.task).strip().splitlines()[0][:60] if isinstance(first, RunStarted) else ""
+        task = log.text(first.task) if isinstance(first, RunStarted) else ""
         tokens = facts["tokens"]["prompt"] + facts["tokens"]["completion"]
         table.add_row(
             log.folder.name,
@@ -284,9 +281,14 @@ def runs(repo: RepoOption = Path()) -> None:
             str(facts["steps"]),
             str(facts["seconds"] or ""),
             str(tokens or ""),
-            task,
+            _first_line(task, cut=console.is_terminal),
         )
-    Console().print(table if table.row_count else "no runs yet; start one with `agent solve`")
+    console.print(table if table.row_count else "no runs yet; start one with `agent solve`")
+
+
+def _first_line(text: str, *, cut: bool) -> str:
+    line = text.strip().partition("\n")[0]
+    return line[:60] if cut else line
 
 
 @app.command()
@@ -300,28 +302,25 @@ def show(
     json_output: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
     """Show what a run did: where candidates fell, why, and the diff."""
-    import json
-
-    from rich.console import Console
-
     from agent.log.events import RunEnded
     from agent.log.view import candidate_story, print_end, story, summary
     from agent.session import find_run
+    from sandbox.terminal import screen
 
     log = find_run(repo, run)
     read = log.read()
     end = next((event for event in read.events if isinstance(event, RunEnded)), None)
     if diff:
-        sys.stdout.write(log.text(end.diff) if end else "")
+        say_verbatim(log.text(end.diff) if end else "")
         return
     if json_output:
-        sys.stdout.write(json.dumps({"run_id": log.folder.name, **summary(read.events)}) + "\n")
+        say_json({"run_id": log.folder.name, **summary(read.events)})
         return
-    console = Console()
+    console = screen()
     if candidate is not None:
         console.print(candidate_story(log, read.events, candidate))
         return
-    console.print(story(log, read.events))
+    console.print(story(log, read.events, whole=not console.is_terminal))
     if read.torn:
         console.print("the last line of the log was torn and is dropped", style="yellow")
     if end is not None:
@@ -337,12 +336,11 @@ def apply(
     force: Annotated[bool, typer.Option(help="Apply the diff of a run that did not solve its task.")] = False,
 ) -> None:
     """Apply a run's diff to your tree, all or nothing."""
-    from rich.console import Console
-
     from agent.contract import WITH_CHANGE, AgentFault
     from agent.log.events import RunEnded
     from agent.repo import inspect_repo
     from agent.session import find_run
+    from sandbox.terminal import screen
 
     root = inspect_repo(repo).root
     log = find_run(root, run)
@@ -356,10 +354,10 @@ def apply(
             f"run {log.folder.name} ended {end.outcome}: its diff is no solution",
             fix="look at it with `agent show --diff`, and apply it with --force if you want it all the same",
         )
-    _apply(log, root, Console())
+    _apply(log, root, screen())
 
 
-def _apply(log: RunLog, root: Path, console: Console) -> None:
+def _apply(log: RunLog, root: Path, console: Screen) -> None:
     from agent.contract import AgentFault
     from agent.log.events import DiffApplied, RunEnded
     from agent.repo import apply_diff
@@ -416,18 +414,18 @@ def mcp(
 @app.command()
 def config(repo: RepoOption = Path()) -> None:
     """Print the effective settings and where each of them comes from."""
-    from rich.console import Console
     from rich.table import Column, Table
 
     from agent.settings import AgentSettings
     from models.settings import ModelSettings
+    from sandbox.terminal import screen
 
     start = repo.resolve()
     table = Table("setting", Column("value", overflow="fold"), Column("from", overflow="fold"))
     for settings in (ModelSettings.load(start), AgentSettings.load(start)):
         for key, origin in settings.origins().items():
             table.add_row(f"{settings.section}.{key}", str(getattr(settings, key)), str(origin))
-    Console().print(table)
+    screen().print(table)
 
 
 def _mount() -> None:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sandbox.terminal import row, say
+
 if TYPE_CHECKING:
     from sandbox import BackendName
     from tools.contract import TestReport
@@ -55,7 +57,7 @@ def print_tests(
         raise typer.BadParameter("no tests were found; say how they are run", param_hint="COMMAND")
     with open_sandbox(root, workspace_policy(root), backend=_backend(sandbox)) as here:
         found = run_repeatedly(here, asked, times=repeat, timeout_s=timeout, test_timeout_s=test_timeout)
-    print(in_words(asked, found))
+    say(in_words(asked, found))
     if any(report.status is not TestStatus.PASSED for report in found.reports):
         raise typer.Exit(1)
 
@@ -81,10 +83,10 @@ def localise(
         _require_failing(test, report)
     found = suspects_of(root, task=statement, report=report, limit=limit, spectrum=spectrum)
     for one in found:
-        print(f"{one.symbol.path}:{one.symbol.start_line}\t{one.symbol.name_path}\t{'; '.join(one.reasons)}")
+        say(row(f"{one.symbol.path}:{one.symbol.start_line}", one.symbol.name_path, "; ".join(one.reasons)))
     if not found:
         more = "" if test.strip() else ", or give a failing test with --test"
-        typer.echo(f"nothing points at a definition: say more of what is wrong{more}", err=True)
+        say(f"nothing points at a definition: say more of what is wrong{more}", err=True)
         raise typer.Exit(1)
 
 
@@ -102,7 +104,7 @@ def _require_failing(test: str, report: TestReport) -> None:
             "`agent sandbox image build`, or choose another with --sandbox",
         )
     if report.status is TestStatus.PASSED:
-        typer.echo(f"`{test}` passes: only the words are gone by", err=True)
+        say(f"`{test}` passes: only the words are gone by", err=True)
 
 
 def _backend(name: str) -> BackendName:
