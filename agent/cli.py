@@ -7,20 +7,19 @@ Heavy imports happen inside the commands: `agent --help` must be instant.
 from __future__ import annotations
 
 import contextlib
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Optional
 
 import typer
 
 from models.console import run_app
+from sandbox.terminal import say_json, say_verbatim
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from agent.log.events import RunLog
     from agent.session import Prepared
     from models.settings import ModelSettings
+    from sandbox.screen import Screen
 
 app = typer.Typer(
     name="agent",
@@ -31,7 +30,6 @@ app = typer.Typer(
     rich_markup_mode=None,  # drawn by Rich, a help text takes twice as long to come
 )
 
-_PLAIN: dict[str, Any] = {"highlight": False, "markup": False, "soft_wrap": True}
 """How lines with words of the user's or the repository's are printed."""
 
 RepoOption = Annotated[Path, typer.Option("--repo", help="The git repository to work on.")]
@@ -89,8 +87,6 @@ def solve(
 
     Finds the place, samples candidates, and lets the tools choose.
     """
-    from rich.console import Console
-
     from agent.contract import WITH_CHANGE
     from agent.log.runs import require_own
     from agent.log.source import recorded_source, require_same, source_of
@@ -100,8 +96,9 @@ def solve(
     from agent.session import find_run, prepare, reopen
     from agent.settings import AgentSettings
     from models.open import opens_at_once
+    from sandbox.terminal import screen
 
-    console = Console(stderr=json_output)
+    console = screen(stderr=json_output)
     state = inspect_repo(repo)
     flags = {
         "width": width, "steps": steps, "max_tokens_total": tokens, "seconds": seconds,
@@ -124,12 +121,12 @@ def solve(
         chosen = _chosen_model(state.root, model, engine, adapter)
         opened = _open_engine(chosen, console, stack) if opens_at_once(chosen.model, chosen.engine) else None
         if resume is None:  # before a model is loaded: most checks that cannot serve tell in a second
-            console.print(f"check     running {test}" + ("" if cwd == "." else f"  (in {cwd}/)"), **_PLAIN)
+            console.print(f"check     running {test}" + ("" if cwd == "." else f"  (in {cwd}/)"))
             rehearsal = rehearse(
                 task, state, test, settings, allow_dirty=allow_dirty, verified=not unverified, cwd=cwd
             )
             stack.callback(rehearsal.discard_unless_begun)
-            console.print(f"check     {check_in_words(rehearsal.before)}", **_PLAIN)
+            console.print(f"check     {check_in_words(rehearsal.before)}")
         opened = opened or _open_engine(chosen, console, stack)
         if resume is not None:
             require_same(first, opened)
@@ -200,21 +197,19 @@ def _chosen_model(root: Path, model: str | None, engine: str | None, adapter: st
     return settings
 
 
-def _open_engine(settings: ModelSettings, console: Console, stack: contextlib.ExitStack) -> Any:
-    from rich.text import Text
-
+def _open_engine(settings: ModelSettings, console: Screen, stack: contextlib.ExitStack) -> Any:
     from models import open_engine
 
     wanted = None if settings.adapter in (None, "none") else settings.adapter
     if not console.is_terminal:
-        console.print(f"model     loading {settings.model}", **_PLAIN)
-    with console.status(Text(f"loading {settings.model}")):
+        console.print(f"model     loading {settings.model}")
+    with console.status(f"loading {settings.model}"):
         opened = stack.enter_context(open_engine(settings.model, engine=settings.engine, adapter=wanted))
-    console.print(f"model     {opened.identity}  ({opened.identity.engine})", highlight=False)
+    console.print(f"model     {opened.identity}  ({opened.identity.engine})")
     return opened
 
 
-def _fitted_decoding(engine: Any, settings: Any, console: Console) -> Any:
+def _fitted_decoding(engine: Any, settings: Any, console: Screen) -> Any:
     """The settings' decoding as the engine takes it; says which defaults were left out.
 
     Raises:
@@ -225,7 +220,7 @@ def _fitted_decoding(engine: Any, settings: Any, console: Console) -> Any:
     asked = {key for key, origin in settings.origins().items() if origin.kind != "default"}
     fitted = engine.fit(wished_decoding(settings), asked=asked)
     for note in fitted.notes:
-        console.print(f"note      {note}", markup=False, highlight=False)
+        console.print(f"note      {note}")
     return fitted.decoding
 
 
@@ -247,28 +242,25 @@ def _hold(log: RunLog) -> Any:
     return lock
 
 
-def _execute(prepared: Prepared, engine: Any, console: Console) -> str:
+def _execute(prepared: Prepared, engine: Any, console: Screen) -> str:
     from agent.log.view import LiveView
     from agent.session import execute
 
     view = LiveView(console, prepared.log)
     prepared.log.listen(view.on_event)
-    console.print(f"run       {prepared.log.folder.name}", highlight=False)
+    console.print(f"run       {prepared.log.folder.name}")
     try:
         with view:
             return execute(prepared, engine, on_tokens=view.on_tokens).outcome.value
     except KeyboardInterrupt:
         console.print(
             f"\ninterrupted; nothing is lost. Go on with  agent solve --repo {prepared.task.repo} "
-            f"--resume {prepared.log.folder.name}",
-            highlight=False,
+            f"--resume {prepared.log.folder.name}"
         )
         raise
 
 
-def _finish(log: RunLog, console: Console, *, in_place: bool, root: Path, json_output: bool) -> None:
-    import json
-
+def _finish(log: RunLog, console: Screen, *, in_place: bool, root: Path, json_output: bool) -> None:
     from agent.contract import WITH_CHANGE
     from agent.log.events import RunEnded
     from agent.log.runs import require_tested
@@ -282,7 +274,7 @@ def _finish(log: RunLog, console: Console, *, in_place: bool, root: Path, json_o
         _apply(log, root, console)
     if json_output:
         whole = {"run_id": log.folder.name, **summary(events), "diff": log.text(end.diff)}
-        sys.stdout.write(json.dumps(whole) + "\n")
+        say_json(whole)
 
 
 @app.command()
@@ -296,15 +288,15 @@ def runs(
     ] = None,
 ) -> None:
     """List the runs of a repository, newest first."""
-    from rich.console import Console
     from rich.table import Table
 
     from agent.log import runs as stored
     from agent.log.view import run_row
     from agent.repo import inspect_repo
+    from sandbox.terminal import screen
 
     root = inspect_repo(repo).root
-    console = Console()
+    console = screen()
     if adopt is not None:
         ids = stored.adopt(root, adopt)
         console.print(
@@ -312,12 +304,11 @@ def runs(
         )
     table = Table("run", "outcome", "steps", "seconds", "tokens", "task")
     for log in stored.iter_runs(root):
-        table.add_row(*run_row(log))
+        table.add_row(*run_row(log, cut=console.is_terminal))
     console.print(table if table.row_count else "no runs yet; start one with `agent solve`")
     if adopt is None and (left := stored.left_in_repo(root)):
         console.print(
-            f"{left} runs lie in {root / '.forklock'}, which is not read; `agent runs --adopt` copies them in",
-            highlight=False,
+            f"{left} runs lie in {root / '.forklock'}, which is not read; `agent runs --adopt` copies them in"
         )
 
 
@@ -332,28 +323,25 @@ def show(
     json_output: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
     """Show what a run did: where candidates fell, why, and the diff."""
-    import json
-
-    from rich.console import Console
-
     from agent.log.events import RunEnded
     from agent.log.view import candidate_story, print_end, story, summary
     from agent.session import find_run
+    from sandbox.terminal import screen
 
     log = find_run(repo, run)
     read = log.read()
     end = next((event for event in read.events if isinstance(event, RunEnded)), None)
     if diff:
-        sys.stdout.write(log.text(end.diff) if end else "")
+        say_verbatim(log.text(end.diff) if end else "")
         return
     if json_output:
-        sys.stdout.write(json.dumps({"run_id": log.folder.name, **summary(read.events)}) + "\n")
+        say_json({"run_id": log.folder.name, **summary(read.events)})
         return
-    console = Console()
+    console = screen()
     if candidate is not None:
         console.print(candidate_story(log, read.events, candidate))
         return
-    console.print(story(log, read.events))
+    console.print(story(log, read.events, whole=not console.is_terminal))
     if read.torn:
         console.print("the last line of the log was torn and is dropped", style="yellow")
     if end is not None:
@@ -371,13 +359,12 @@ def apply(
     ] = False,
 ) -> None:
     """Apply a run's diff to your tree, all or nothing."""
-    from rich.console import Console
-
     from agent.contract import WITH_CHANGE, AgentFault
     from agent.log.events import RunEnded
     from agent.log.runs import require_own, require_tested
     from agent.repo import inspect_repo
     from agent.session import find_run
+    from sandbox.terminal import screen
 
     root = inspect_repo(repo).root
     log = find_run(root, run)
@@ -395,10 +382,10 @@ def apply(
         )
     if not force:
         require_tested(log, end)
-    _apply(log, root, Console())
+    _apply(log, root, screen())
 
 
-def _apply(log: RunLog, root: Path, console: Console) -> None:
+def _apply(log: RunLog, root: Path, console: Screen) -> None:
     from agent.contract import AgentFault
     from agent.log.events import DiffApplied, RunEnded
     from agent.repo import apply_diff
@@ -459,18 +446,18 @@ def mcp(
 @app.command()
 def config(repo: RepoOption = Path()) -> None:
     """Print the effective settings and where each of them comes from."""
-    from rich.console import Console
     from rich.table import Column, Table
 
     from agent.settings import AgentSettings
     from models.settings import ModelSettings
+    from sandbox.terminal import screen
 
     start = repo.resolve()
     table = Table("setting", Column("value", overflow="fold"), Column("from", overflow="fold"))
     for settings in (ModelSettings.load(start), AgentSettings.load(start)):
         for key, origin in settings.origins().items():
             table.add_row(f"{settings.section}.{key}", str(getattr(settings, key)), str(origin))
-    Console().print(table)
+    screen().print(table)
 
 
 def _mount() -> None:

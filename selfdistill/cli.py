@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from models.console import run_app
+from models.console import run_app, say
 
 app = typer.Typer(
     help="Train a model on its own raw samples, and let it serve only if it is proven better.",
@@ -129,4 +129,4 @@ def rollback(model: Model = None) -> None:
 
     base = resolve_model(SelfdistillSettings.load(model=model).base).name
     now = AdapterRegistry().rollback(base)
-    typer.echo(f"{base}: {now or 'the bare base'} serves now")
+    say(f"{base}: {now or 'the bare base'} serves now")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from sandbox.terminal import guard, row, say, say_fault, show_usage_fault
 from tools import runcli
 from tools.runcli import RepoOption, root_of
 
@@ -68,7 +69,7 @@ def frame(
     with _intel(root, path, server) as intel:
         one = the_symbol(root, name, path or None, lambda: intel)
         text = intellisense_frame(intel, root, one, budget_tokens=tokens, count_tokens=estimate_tokens)
-    print(text)
+    say(text)
 
 
 @app.command("symbols")
@@ -85,8 +86,9 @@ def outline(
     text = read_source(root, file)
     with contextlib.ExitStack() as opened:
         found = file_symbols(root, file, lambda: opened.enter_context(_intel(root, file, server)))
-    for one in found:
-        print(f"{one.start_line}-{one.end_line}\t{one.name_path}\t{signature(text, one)}")
+    if found:
+        rows = (row(f"{o.start_line}-{o.end_line}", o.name_path, signature(text, o)) for o in found)
+        say("\n".join(rows))
 
 
 @app.command()
@@ -100,9 +102,9 @@ def search(
 
     hits = search_repo(root_of(repo), " ".join(question), limit=limit)
     for hit in hits:
-        print(f"{hit.path}:{hit.head.line}\t{hit.head.name_path}\t{hit.signature}")
+        say(row(f"{hit.path}:{hit.head.line}", hit.head.name_path, hit.signature))
     if not hits:
-        print("nothing here has these words", file=sys.stderr)
+        say("nothing here has these words", err=True)
 
 
 @app.command("map")
@@ -115,7 +117,7 @@ def print_map(
     from tools.index.budget import estimate_tokens
     from tools.index.map import repo_map
 
-    print(repo_map(root_of(repo), budget_tokens=tokens, count_tokens=estimate_tokens, focus=focus or ()))
+    say(repo_map(root_of(repo), budget_tokens=tokens, count_tokens=estimate_tokens, focus=focus or ()))
 
 
 @app.command()
@@ -164,8 +166,8 @@ def calls(
 
 def _print(shown: Shown, *, accepted: bool = False) -> None:
     """The answer, and on stderr what it is worth. Raises typer.Exit where it is not complete."""
-    print(shown.text)
-    print(shown.verdict, file=sys.stderr)
+    say(shown.text)
+    say(shown.verdict, err=True)
     if not shown.complete and not accepted:
         raise typer.Exit(INCOMPLETE)
 
@@ -192,7 +194,7 @@ def actions(
     root = root_of(repo)
     with _intel(root, file, server) as intel:
         text = show_actions(intel, root, file, line or None, kind, apply=apply)
-    print(text)
+    say(text)
 
 
 def _parted(symbol: str) -> tuple[str, str]:
@@ -210,12 +212,12 @@ def list_servers(
     from tools.lsp.servers.install import rows
 
     if install:
-        print(get(install))
+        say(str(get(install)))
         return
-    for row in rows():
-        state = str(row.program) if row.program else f"absent; to get it: {row.spec.fix}"
-        untested = "" if row.spec.tested else " (untested)"
-        print(f"{row.spec.name}{untested}\t{row.suffixes}\t{state}")
+    for one in rows():
+        state = str(one.program) if one.program else f"absent; to get it: {one.spec.fix}"
+        untested = "" if one.spec.tested else " (untested)"
+        say(row(f"{one.spec.name}{untested}", one.suffixes, state))
 
 
 def _servers(root: Path, path: str, server: str) -> tuple[str, ...]:
@@ -232,13 +234,12 @@ COLD_S = 60.0
 @contextlib.contextmanager
 def _intel(root: Path, path: str, server: str) -> Iterator[Intel]:
     """Servers for one command, and on a terminal a sign that they are at work until it has its answer."""
-    from rich.console import Console
-
+    from sandbox.terminal import screen
     from tools.lsp import open_intel
     from tools.lsp.servers.table import find_python
 
     names = _servers(root, path, server)
-    waiting = Console(stderr=True).status(f"asking {', '.join(names)}")
+    waiting = screen(stderr=True).status(f"asking {', '.join(names)}")
     opened = open_intel(
         root, servers=names, warm=names[:2], python=find_python(root), timeout_s=COLD_S, start_s=COLD_S
     )
@@ -251,6 +252,7 @@ runcli.register(app)
 
 def main() -> NoReturn:
     """Entry point of the console script."""
+    guard()
     sys.exit(_exit_code())
 
 
@@ -263,9 +265,7 @@ def _exit_code() -> int:
     except (KeyboardInterrupt, Abort):
         return INTERRUPTED
     except TyperException as error:
-        show = getattr(error, "show", None)
-        if callable(show):
-            show()
+        show_usage_fault(error)
         return BAD_INPUT
     except Exception as error:
         return _fault(error)
@@ -284,9 +284,7 @@ def _fault(error: Exception) -> int:
 
 
 def _say(message: str, fix: str, code: int) -> int:
-    print(f"error: {message}", file=sys.stderr)
-    if fix:
-        print(f"fix:   {fix}", file=sys.stderr)
+    say_fault(message, fix)
     return code
 
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sandbox.terminal import row, say
+
 if TYPE_CHECKING:
     from sandbox import BackendName
     from tools.contract import TestReport
@@ -70,9 +72,9 @@ def print_tests(
             here, asked, times=repeat, timeout_s=timeout, test_timeout_s=test_timeout, cwd=cwd
         )
         hopeless = why_hopeless(asked, found.reports[0], here.root, cwd=cwd)
-    print(in_words(asked, found))
+    say(in_words(asked, found))
     if hopeless is not None:
-        typer.echo(f"what to do: {hopeless.fix}", err=True)
+        say(f"what to do: {hopeless.fix}", err=True)
     if any(report.status is not TestStatus.PASSED for report in found.reports):
         raise typer.Exit(1)
 
@@ -98,10 +100,10 @@ def localise(
         _require_failing(test, report, root, cwd)
     found = suspects_of(root, task=statement, report=report, limit=limit, spectrum=spectrum)
     for one in found:
-        print(f"{one.symbol.path}:{one.symbol.start_line}\t{one.symbol.name_path}\t{'; '.join(one.reasons)}")
+        say(row(f"{one.symbol.path}:{one.symbol.start_line}", one.symbol.name_path, "; ".join(one.reasons)))
     if not found:
         more = "" if test.strip() else ", or give a failing test with --test"
-        typer.echo(f"nothing points at a definition: say more of what is wrong{more}", err=True)
+        say(f"nothing points at a definition: say more of what is wrong{more}", err=True)
         raise typer.Exit(1)
 
 
@@ -123,7 +125,7 @@ def _require_failing(test: str, report: TestReport, root: Path, cwd: str) -> Non
     if hopeless is not None:
         raise ToolFault(hopeless.message, fix=hopeless.fix)
     if report.status is TestStatus.PASSED:
-        typer.echo(f"`{test}` passes: only the words are gone by", err=True)
+        say(f"`{test}` passes: only the words are gone by", err=True)
 
 
 def _backend(name: str) -> BackendName:

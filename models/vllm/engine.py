@@ -9,7 +9,6 @@ to the base or to one adapter, never to both: on CPU a batch that mixes them is 
 from __future__ import annotations
 
 import hashlib
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -142,18 +141,17 @@ def _shown(on_wait: OnWait | None, name: str) -> Iterator[OnWait]:
     if on_wait is not None:
         yield on_wait
         return
-    from rich.console import Console
+    from sandbox.terminal import screen
 
-    console = Console(stderr=True)
+    console = screen(stderr=True)
     if not console.is_terminal:
-        sys.stderr.write(f"Starting a vLLM server for {name} ...\n")
+        console.print(f"Starting a vLLM server for {name} ...")
         yield lambda _seconds, _line: None
         return
     with console.status(f"Starting vLLM for {name}") as status:
 
         def show(seconds: float, line: str) -> None:
-            words = plain(line[-80:]).replace("[", r"\[")
-            status.update(f"Starting vLLM for {name}: {seconds:.0f} s  [dim]{words}[/dim]")
+            status.update(f"Starting vLLM for {name}: {seconds:.0f} s  {line[-80:]}")
 
         yield show
 
