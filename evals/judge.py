@@ -27,6 +27,7 @@ from queue import SimpleQueue
 from typing import Self
 
 from evals.contract import EvalFault, Judgement, Problem, Verdict
+from evals.driver_supervisor import UNEXPLAINED
 from evals.judging import Attempt, Died
 from evals.libraries import Libraries, gathered_libraries
 from evals.shift import JudgeLimits, Shift, Work
@@ -34,7 +35,7 @@ from sandbox import BackendName, ExecResult, Limits, Policy, Sandbox, SandboxFau
 
 __all__ = ["JUDGE_VERSION", "Attempt", "Judge", "JudgeLimits", "OnResult", "driver_command", "judge_policy"]
 
-JUDGE_VERSION = "3"
+JUDGE_VERSION = "4"
 """Changes when a verdict can: stored judgements of another version are made again."""
 
 OnResult = Callable[[int, Judgement], None]
@@ -171,10 +172,10 @@ class Judge:
         return [judgement for judgement in results if judgement is not None]
 
     def measure(self, attempts: Sequence[Attempt]) -> list[tuple[Judgement, list[float]]]:
-        """Judgements, with the wall-clock seconds of each test in a process of its own; one program at a time."""
+        """Judgements, with the wall-clock seconds of each test; one program at a time."""
         measured = []
         for index, attempt in enumerate(attempts):
-            work = Work(index, attempt, shared=False)
+            work = Work(index, attempt)
             judgement = self._alone(work)
             measured.append((judgement, work.seconds))
         return measured
@@ -268,8 +269,8 @@ def driver_command() -> tuple[str, ...]:
 ISOLATED = "isolated"
 """Tells a driver that all it can write to is its programs'."""
 _DRIVER = (
-    *("driver_wire", "driver_contained", "driver_filter", "driver_kept", "driver_child", "driver_tests"),
-    *("driver_left", "driver_supervisor", "driver"),
+    *("driver_wire", "driver_filter", "driver_child", "driver_left", "driver_program", "driver_host"),
+    *("driver_supervisor", "driver"),
 )
 """In the order in which they import each other."""
 _BOOT = """\
@@ -315,13 +316,19 @@ def _without_running(problem: Problem, code: str | None) -> Judgement | None:
 
 
 def _why_none(ran: ExecResult, shift: Shift) -> Judgement:
-    """What a program gets that never came to a result, when it ran alone."""
+    """Verdict for a program whose driver ended before its result, when it ran alone."""
     if shift.cut:
         return Judgement(verdict=Verdict.INFRASTRUCTURE, reason="the results were cut")
     if not shift.ready:
         tail = ran.stderr.decode("utf-8", errors="replace").strip()[-300:]
         reason = f"the judge's driver did not start (exit {ran.exit_code}): {tail}"
         return Judgement(verdict=Verdict.INFRASTRUCTURE, reason=reason)
+    if ran.exit_code == UNEXPLAINED:
+        memory = Verdict.OUT_OF_MEMORY, "the kernel killed it: the sandbox ran out of memory"
+        verdict, reason = (
+            memory if ran.oom_killed else (Verdict.EXCEPTION, "ended by SIGKILL, not for its memory")
+        )
+        return Judgement(verdict=verdict, reason=reason, failing_test=shift.heard)
     if ran.oom_killed:
         return Judgement(verdict=Verdict.OUT_OF_MEMORY, reason="the sandbox ran out of memory")
     if ran.timed_out and not shift.broken:
