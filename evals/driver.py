@@ -171,10 +171,13 @@ def shared_places() -> list[str]:
         return []
     places = {os.environ.get("TMPDIR", "/tmp"), "/tmp", "/dev/shm", "/dev", os.getcwd()}  # noqa: S108, PTH109
     with contextlib.suppress(OSError), open("/proc/self/mounts") as mounts:  # noqa: PTH123
-        places |= {line.split(" ")[1].encode().decode("unicode_escape") for line in mounts}
+        rows = [line.split(" ") for line in mounts]
+        places |= {row[1].encode().decode("unicode_escape") for row in rows if row[2] not in _KERNELS_OWN}
     return sorted(place for place in places if os.path.isdir(place) and os.access(place, os.W_OK))  # noqa: PTH112
 
 
+_KERNELS_OWN = ("proc", "sysfs", "devpts", "cgroup", "cgroup2")
+"""File systems that hold nothing which a program could make."""
 ISOLATED = "isolated"
 
 
