@@ -285,9 +285,15 @@ def _alarm(*_: object) -> None:
 
 
 def _said(host: Child, wait_s: float) -> list[str]:
-    """The host's next result, or what its own end says."""
+    """The host's next result, or what the signal that ended it says.
+
+    Raises:
+        EOFError: the host gave up. It never runs the program, so nothing can be said of that here.
+    """
     try:
         status, text = host.answer(time.monotonic() + wait_s)
     except CandidateEnded as ended:
+        if host.end is not None and host.end.exit is not None:
+            raise EOFError from None
         return [ended.status, ended.reason]
     return [status, str(text)]
