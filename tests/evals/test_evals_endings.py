@@ -113,7 +113,9 @@ def test_every_ending_has_its_name(judge: Judge, tried: Callable[[int], None]) -
     found = judge.judge_many([(problem("stdin"), IMPORTS + code) for code, _ in ENDINGS.values()])
     assert not _misnamed(found)
     late = {name: one for name, one in zip(ENDINGS, found, strict=True) if one.failing_test != 0}
-    assert set(late) <= {"a file in memory", "eats with children"}, late  # the kernel may end all that runs in the sandbox
+    assert set(late) <= {"a file in memory", "eats with children"}, (
+        late
+    )  # the kernel may end all that runs in the sandbox
 
 
 NO_FUNCTIONS = {"closes all", "no program"}
