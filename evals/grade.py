@@ -64,7 +64,7 @@ def read_solutions(path: Path, problems: ProblemSet) -> list[Solution]:
         solution = _solution(path, number, line)
         if solution.question_id not in known:
             raise EvalFault(
-                f"{path.name}, line {number}: {problems.name} has no problem {solution.question_id!r}",
+                f"{path.name}, line {number}: {problems.name} has no problem {solution.question_id[:80]!r}",
                 fix="give the set that the solutions were written for, without filters",
             )
         solutions.append(solution)

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - hostile values a line
 """Whatever a program prints or returns, comparing it ends, soon, in right or wrong: never in a fault of the judge."""
 
 from __future__ import annotations
