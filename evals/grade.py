@@ -18,7 +18,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from evals.contract import EvalFault, Judgement, ProblemSet, Verdict
-from evals.judge import JUDGE_VERSION, Judge
+from evals.judge import Judge, judge_stamp
 from evals.ray_pool import RayJudge
 from evals.run import PassAtK, ProblemResult, pass_at
 from evals.sets import read_lines
@@ -148,7 +148,7 @@ def _held(
 
 
 def _digest(solution: Solution, problems: ProblemSet, judge: Judge | RayJudge) -> str:
-    parts = (problems.version, solution.question_id, solution.code or "", JUDGE_VERSION, repr(judge.limits))
+    parts = (problems.version, solution.question_id, solution.code or "", judge_stamp(judge.limits))
     return hashlib.sha256("\x1f".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 

@@ -11,6 +11,7 @@ A problem's checker program runs in the sandbox, too, as one more program. Not c
 from __future__ import annotations
 
 import base64
+import hashlib
 import marshal
 import os
 import sys
@@ -33,10 +34,26 @@ from evals.libraries import Libraries, gathered_libraries
 from evals.shift import JudgeLimits, Shift, Work
 from sandbox import BackendName, ExecResult, Limits, Policy, Sandbox, SandboxFault, open_sandbox, scratch
 
-__all__ = ["JUDGE_VERSION", "Attempt", "Judge", "JudgeLimits", "OnResult", "driver_command", "judge_policy"]
+__all__ = [
+    "JUDGE_VERSION",
+    "Attempt",
+    "Judge",
+    "JudgeLimits",
+    "OnResult",
+    "driver_command",
+    "judge_policy",
+    "judge_stamp",
+]
 
 JUDGE_VERSION = "4"
 """Changes when a verdict can: stored judgements of another version are made again."""
+
+
+def judge_stamp(limits: JudgeLimits) -> str:
+    """What a verdict belongs to beside its program and problem: the judge's version, its limits and its Python."""
+    words = f"{limits!r} {sys.version_info[:2]}"
+    return f"{JUDGE_VERSION}-{hashlib.sha256(words.encode()).hexdigest()[:8]}"
+
 
 OnResult = Callable[[int, Judgement], None]
 """Called in the caller's thread with (index of the attempt, judgement), in any order."""

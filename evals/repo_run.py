@@ -21,7 +21,7 @@ from typing import Literal
 from agent.contract import AgentFault
 from agent.repo import apply_diff, git
 from agent.trial import Baseline, TrialReport, baseline, check_out, file_at, try_command
-from evals.agent_process import run_agent, words_of
+from evals.agent_process import AGENT_FAILED, run_agent, words_of
 from evals.repo_guard import changes_of_the_runner
 from evals.repo_ids import stands_for
 from evals.repo_result import Outcome, RepoStore, TaskResult
@@ -36,6 +36,7 @@ ROLES: tuple[Role, ...] = ("none", "reference")
 
 TEST_TIMEOUT_S = 300.0
 """Seconds (wall clock) for the hidden tests of a task."""
+_OWN = [str(Path(sys.executable).with_name("agent")), "solve"]
 _PLACES = ("{repo}", "{statement}", "{statement_file}", "{test_command}")
 
 
@@ -143,6 +144,8 @@ def _one(task: RepoTask, agent: AgentUnderTest, place: _Place, earlier: _Answer 
     if not answer.diff.strip() and agent.command not in ROLES:
         outcome: Outcome = "agent failed" if answer.agent_exit not in (0, 1) else "no change"
         code = answer.agent_exit
+        if code == AGENT_FAILED and words_of(agent.command)[:2] == _OWN:  # its model or its sandbox failed
+            outcome = "infrastructure error"
         why = "out of time" if code is None else f"exit code {code}, no change; see {place.log}"
         return _result(task, outcome, why, **common)
     try:
@@ -309,7 +312,6 @@ def forklock_command(model: str, adapter: str = "current", flags: str = "") -> s
         EvalFault: they cannot be split into words.
     """
     version = AdapterRegistry().current_version(model) if adapter == "current" else adapter
-    agent = Path(sys.executable).with_name("agent")
-    own = [str(agent), "solve", "{statement}", "--repo", "{repo}", "--test", "{test_command}", "--unverified"]
+    own = [*_OWN, "{statement}", "--repo", "{repo}", "--test", "{test_command}", "--unverified"]
     chosen = [] if version is None else ["--adapter", version]
     return shlex.join([*own, "--model", model, *chosen, "--in-place", *words_of(flags)])

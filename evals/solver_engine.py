@@ -17,7 +17,7 @@ from pathlib import Path
 
 from agent.trial import make_repository
 from evals.agent_engine import OneByOne
-from evals.agent_process import run_agent, words_of
+from evals.agent_process import refuse_crash, run_agent, words_of
 from evals.contract import Problem
 from evals.problem_repo import SOLUTION, TEST_COMMAND, files_of, task_of
 from evals.prompts import Preset, request_for
@@ -74,6 +74,7 @@ class SolverEngine(OneByOne):
             began = time.monotonic()
             finished = run_agent(self._command(repo, task, seed), repo, out, self.timeout_s,
                                  stderr=subprocess.DEVNULL, fix="install Forklock's `agent`")  # fmt: skip
+            refuse_crash(finished, out)
             prompt, made = _tokens(out)
             code = (repo / SOLUTION).read_text(encoding="utf-8", errors="replace")
             return Completion(
