@@ -54,7 +54,7 @@ def test_no_dangerous_calls() -> None:
     """No pickle, no shell, no eval: hostile input is read by parsers that only parse."""
     found: list[str] = []
     for path in source_files():
-        if path.name == "driver.py" and path.parent.name == "evals":
+        if path.name in ("driver.py", "driver_program.py") and path.parent.name == "evals":
             continue  # runs inside the sandbox: executing hostile programs is its work
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and _dangerous(node):
