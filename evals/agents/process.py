@@ -106,3 +106,37 @@ def _is_marked(folder: Path, mark: str) -> bool:
         return f"{_MARK}={mark}".encode() in (folder / "environ").read_bytes().split(b"\0")
     except OSError:
         return False
+
+
+def refuse_crash(code: int | None, said: Path, *, answers: tuple[int, ...] = (0, 1)) -> None:
+    """Refuse to take for an answer what an agent left that could not work.
+
+    Args:
+        code: its exit code; None is out of time, which is its own failure.
+        answers: exit codes with which it has done its work; our own agent says "not solved" with 1.
+        said: file with what it printed.
+
+    Raises:
+        EvalFault: the agent failed; nothing may be said of the problem.
+    """
+    if code is None or code in answers:
+        return
+    fault = EvalFault(
+        f"the agent failed (exit code {code}): {last_words(said)}",
+        fix="run the agent alone to see why; then give the same command again: answers that are here are kept",
+    )
+    fault.exit_code = AGENT_FAILED
+    raise fault
+
+
+AGENT_FAILED = 3
+"""Exit code of our own agent whose model or sandbox failed."""
+
+
+def last_words(said: Path) -> str:
+    """The last line that is not empty, printable characters only."""
+    with said.open("rb") as file:
+        file.seek(max(0, said.stat().st_size - 4096))
+        lines = file.read().decode("utf-8", errors="replace").split("\n")
+    last = next((line.strip() for line in reversed(lines) if line.strip()), "it printed nothing")
+    return "".join(one for one in last if one.isprintable())[:300]

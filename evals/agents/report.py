@@ -44,9 +44,13 @@ def _shares(results: Sequence[TaskResult]) -> list[str]:
     lines = [", ".join(f"{count} {outcome}" for outcome, count in counts.most_common())]
     if judged:
         share = wilson(counts["resolved"], len(judged))
+        missing = len(results) - len(judged)
+        state = f"; incomplete: {missing} of {len(results)} tasks have no verdict" if missing else ""
         lines.insert(
             0,
             f"resolved {counts['resolved']} of {len(judged)}: {share.value:.1%}  "
-            f"[{share.low:.1%}, {share.high:.1%}] (Wilson, 95 %)",
+            f"[{share.low:.1%}, {share.high:.1%}] (Wilson, 95 %){state}",
         )
+    else:
+        lines.insert(0, "no task has a verdict")
     return lines

@@ -22,7 +22,8 @@ from agent.contract import AgentFault
 from agent.repo import apply_diff, diff_between, file_at
 from agent.trial import Baseline, TrialReport, check_out, try_command
 from agent.trialguard import RunnerRules, RunnerState, changes_of_the_runner
-from evals.agents.process import run_agent, words_of
+from evals.agents.ids import stands_for
+from evals.agents.process import AGENT_FAILED, run_agent, words_of
 from evals.agents.results import Outcome, RepoStore, TaskResult
 from evals.agents.tasks import RepoTask, find_repository
 from models.adapters.registry import AdapterRegistry
@@ -35,6 +36,7 @@ ROLES: tuple[Role, ...] = ("none", "reference")
 
 TEST_TIMEOUT_S = 300.0
 """Seconds (wall clock) for the hidden tests of a task."""
+_OWN = [str(Path(sys.executable).with_name("agent")), "solve"]
 _PLACES = ("{repo}", "{statement}", "{statement_file}", "{test_command}")
 
 
@@ -148,21 +150,41 @@ def _one(task: RepoTask, agent: AgentUnderTest, place: _Place, earlier: _Answer 
     if not answer.diff.strip() and agent.command not in ROLES:
         outcome: Outcome = "agent failed" if answer.agent_exit not in (0, 1) else "no change"
         code = answer.agent_exit
+        if code == AGENT_FAILED and words_of(agent.command)[:2] == _OWN:  # its model or its sandbox failed
+            outcome = "infrastructure error"
         why = "out of time" if code is None else f"exit code {code}, no change; see {place.log}"
         return _result(task, outcome, why, **common)
     try:
-        result = _verdict(
-            task, place.judged(task, answer.diff, "clean", guarded=agent.command not in ROLES), common
-        )
-        if result.outcome != "not resolved" or agent.command in ROLES or not (task.patch or task.fix_commit):
+        try:
+            result = _verdict(
+                task, place.judged(task, answer.diff, "clean", guarded=agent.command not in ROLES), common
+            )
+        except AgentFault as fault:
+            result = _result(task, "infrastructure error", fault.message, **common)
+        if result.outcome == "resolved" or agent.command in ROLES:
             return result
-        known = _verdict(task, place.judged(task, _reference(task, place.source), "known"), {})
+        return _controlled(task, place, result)
     except (SandboxFault, AgentFault) as fault:
         return _result(task, "infrastructure error", fault.message, **common)
-    if known.outcome == "resolved":
+
+
+def _controlled(task: RepoTask, place: _Place, result: TaskResult) -> TaskResult:
+    """The same result, once the known fix (without one: the unchanged code) shows whose fault it is.
+
+    What fails with the known fix as well is this machine's or the record's fault. What fails with the answer alone is
+    the answer's, also where no test could be started: an answer must not be able to take itself out of the score.
+    """
+    known = bool(task.patch or task.fix_commit)
+    failed = result.outcome == "infrastructure error"
+    if not (known or failed):
         return result
-    reason = f"not resolved here with the known fix either: {known.reason}"
-    return _result(task, "infrastructure error", reason, **common)
+    control = place.judged(task, _reference(task, place.source) if known else "", "known")
+    found = _verdict(task, control, {})
+    if found.outcome == "infrastructure error" or (known and found.outcome != "resolved"):
+        with_what = "with the known fix" if known else "without a change"
+        reason = f"not resolved here {with_what} either: {found.reason}"
+        return result.model_copy(update={"outcome": "infrastructure error", "reason": reason})
+    return result.model_copy(update={"outcome": "not resolved"}) if failed else result
 
 
 def _answered(task: RepoTask, agent: AgentUnderTest, place: _Place) -> _Answer:
@@ -245,12 +267,17 @@ def judge_diff(
 
 
 def _unlink_links(root: Path, target: Path) -> None:
-    """A diff may have put symbolic links on the way to a hidden test: nothing is written through them."""
-    for step in [target, *target.parents]:
-        if step == root:
-            return
-        if step.is_symlink() or (step == target and step.is_dir()):
-            shutil.rmtree(step) if step.is_dir() and not step.is_symlink() else step.unlink()
+    """Make room for a hidden test: a diff may have put a link or a file on the way to it, or a folder in its place.
+
+    From the top down, so that no link is followed.
+    """
+    for step in reversed([target, *target.parents]):
+        if not step.is_relative_to(root) or step == root:
+            continue
+        if step.is_symlink() or (step != target and step.is_file()):
+            step.unlink()
+        elif step == target and step.is_dir():
+            shutil.rmtree(step)
 
 
 def _verdict(task: RepoTask, report: TrialReport, common: Mapping[str, object]) -> TaskResult:
@@ -267,21 +294,18 @@ def _verdict(task: RepoTask, report: TrialReport, common: Mapping[str, object]) 
 
 
 def _passes(test: str, report: TrialReport) -> bool:
-    """Records made from pytest's summary lines (`PASSED id - reason`) have ids cut at " - ": such a one stands for
-    all tests that begin so."""
-    if test in report.passed:
-        return True
-    begun = [name for name in (*report.passed, *report.reasons) if name.startswith(f"{test} - ")]
-    return bool(begun) and all(name in report.passed for name in begun)
+    """Whether a record's test passed: all reported tests that its id stands for."""
+    named = stands_for(test, (*report.passed, *report.reasons))
+    return bool(named) and all(name in report.passed for name in named)
 
 
 def _why(task: RepoTask, report: TrialReport, fixed: Sequence[str], broken: Sequence[str]) -> str:
     if not report.passed:
         return f"{report.status}: {report.output.strip()[-300:]}"
-    if broken:
-        return f"broken: {', '.join(broken[:3])}: {report.reasons.get(broken[0], 'did not run')}"
-    left = [test for test in task.fail_to_pass if test not in fixed]
-    return f"{left[0]}: {report.reasons.get(left[0], 'did not run')}"
+    left = broken or [test for test in task.fail_to_pass if test not in fixed]
+    failed = stands_for(left[0], report.reasons)
+    said = report.reasons[failed[0]] if failed else "the runner reported no test of this name"
+    return f"{'broken: ' if broken else ''}{', '.join(left[:3])}: {said}"
 
 
 def _result(
@@ -308,7 +332,6 @@ def forklock_command(model: str, adapter: str = "current", flags: str = "") -> s
         EvalFault: they cannot be split into words.
     """
     version = AdapterRegistry().current_version(model) if adapter == "current" else adapter
-    agent = Path(sys.executable).with_name("agent")
-    own = [str(agent), "solve", "{statement}", "--repo", "{repo}", "--test", "{test_command}", "--unverified"]
+    own = [*_OWN, "{statement}", "--repo", "{repo}", "--test", "{test_command}", "--unverified"]
     chosen = [] if version is None else ["--adapter", version]
     return shlex.join([*own, "--model", model, *chosen, "--in-place", *words_of(flags)])

@@ -17,7 +17,7 @@ from pathlib import Path
 from agent.trial import make_repository
 from evals.agents.command_engine import OneByOne
 from evals.agents.problem_repo import SOLUTION, TEST_COMMAND, files_of, task_of
-from evals.agents.process import run_agent, words_of
+from evals.agents.process import refuse_crash, run_agent, words_of
 from evals.contract import Problem
 from evals.runs.prompts import Preset, request_for
 from models.adapters.registry import resolve_adapter
@@ -74,6 +74,7 @@ class SolverEngine(OneByOne):
             began = time.monotonic()
             finished = run_agent(self._command(repo, task, seed), repo, out, self.timeout_s,
                                  stderr=subprocess.DEVNULL, fix="install Forklock's `agent`")  # fmt: skip
+            refuse_crash(finished, out)
             prompt, made = _tokens(out)
             code = (repo / SOLUTION).read_text(encoding="utf-8", errors="replace")
             return Completion(

@@ -165,7 +165,9 @@ class GradeProgress:
 def graded(problems: ProblemSet, grades: Sequence[Grade]) -> Group:
     """Scores and verdicts of programs that existed already."""
     results, at = scores(problems, grades)
-    table = Table(title=f"{len(grades)} programs for {len(results)} problems of {problems.name}")
+    missing = sum(one.verdict is Verdict.INFRASTRUCTURE for one in grades)
+    state = f" (incomplete: {missing} have no verdict)" if missing else ""
+    table = Table(title=f"{len(grades)} programs for {len(results)} problems of {problems.name}{state}")
     for name in ("score", "value  [95 % interval]", "problems"):
         table.add_column(name)
     for score in at:
@@ -179,11 +181,14 @@ def warned(text: str) -> Text:
 
 
 def percent(score: PassAtK) -> str:
+    if not score.problems:
+        return "no verdict"
     return f"{score.value:6.1%}  [{score.low:.1%}, {score.high:.1%}]"
 
 
 def _scores(result: EvalResult) -> Table:
-    table = Table(title=f"{result.set_name}, {result.model}", title_justify="left")
+    state = f" ({result.incomplete})" if result.incomplete else ""
+    table = Table(title=f"{result.set_name}, {result.model}{state}", title_justify="left")
     for name in ("score", "value  [95 % interval]", "problems"):
         table.add_column(name)
     for score in result.pass_at:
@@ -224,10 +229,8 @@ def _facts(result: EvalResult) -> str:
         f"files: {result.folder}",
         *result.notes,
     ]
-    if result.infrastructure:
-        lines.append(
-            f"{result.infrastructure} samples have no verdict: the judge failed. Run again to judge them."
-        )
+    if result.incomplete:
+        lines.append(f"{result.incomplete}: the judge failed on them. Give the same command again.")
     return "\n".join(lines)
 
 
