@@ -78,7 +78,9 @@ def managed_environment(installation: Path | None = None) -> Path:
 def install_words(root: Path, module: str = "", cwd: str = ".") -> str:
     """Say what to install where, so that a repo's tests find `module` (or all that the repo depends on)."""
     found = find_environment(root, cwd)
-    what = module or "what the repository depends on"
+    if module and _is_own(root, module, cwd):
+        module = ""
+    what = module or "the repository and what it depends on"
     broken = _broken(root)
     if broken:
         return f"{broken} names a Python that is not there: make it again, with `python3 -m venv --clear {broken.name}`"
@@ -90,9 +92,17 @@ def install_words(root: Path, module: str = "", cwd: str = ".") -> str:
     own = "-e ." if is_file(root / "pyproject.toml") or is_file(root / "setup.py") else ""
     words = " ".join(filter(None, ["pytest", own, wanted, "" if own or wanted else module]))
     return (
-        f"the repository has no environment with {what}: make one there, with "
+        f"the repository has no environment {f'with {module}' if module else 'of its own'}: make one there, with "
         f"`python3 -m venv .venv && .venv/bin/pip install {words}`"
     )
+
+
+def _is_own(root: Path, module: str, cwd: str) -> bool:
+    """Whether a module is the repo's, and only not installed."""
+    places = (
+        root / place / name for place in (cwd, f"{cwd}/src", ".", "src") for name in (module, f"{module}.py")
+    )
+    return any(exists(place) for place in places)
 
 
 def _broken(root: Path) -> Path | None:

@@ -96,7 +96,7 @@ class Person:
             capture_output=True,
             text=True,
             check=False,
-            timeout=100,
+            timeout=200,
         )
 
     @property
@@ -151,6 +151,7 @@ def own_environment(name: str, *words: str) -> Callable[[Setup], None]:
     def build(setup: Setup) -> None:
         setup.shop(rules=False)
         setup.make_environment(setup.repo / name)
+        setup.write("conftest.py", "")  # by it `pytest` alone finds the module
         setup.write(".gitignore", f"{name}/\n__pycache__/\n")
         if words:
             setup.words = list(words)
@@ -319,6 +320,7 @@ HOSTED = pytest.mark.skipif(find_spec("litellm") is None, reason="the `hosted` e
 
 @HOSTED
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", SETUPS)
 def test_the_readmes_words_solve_it(
     name: str, backend: str, tmp_path: Path, active_environment: Path
@@ -337,6 +339,7 @@ def another_user() -> Iterator[Path]:
 
 @HOSTED
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", [".venv", "src layout", "no environment, a folder of our name"])
 def test_a_user_without_rights(name: str, another_user: Path, active_environment: Path) -> None:
     """A fresh account: no root, no rights, nothing of ours in its home."""

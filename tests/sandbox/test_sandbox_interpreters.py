@@ -12,6 +12,7 @@ import pytest
 
 from sandbox import BackendName, Policy, open_sandbox, python_policy, workspace_policy
 from sandbox.interpreters.environments import environment_names, find_environment
+from sandbox.interpreters.managed import install_words
 from sandbox.interpreters.policy import environment_for
 
 WHERE = ["python", "-c", "import only_here, sys; print(only_here.ANSWER, sys.prefix)"]
@@ -234,6 +235,22 @@ def test_the_host_has_the_users_programs(repo: Path, tmp_path: Path, monkeypatch
         assert sandbox.exec(["their-tool"]).stdout == b"theirs\n"
         path = sandbox.exec(["sh", "-c", "echo $PATH"]).stdout.decode().strip().split(":")
         assert f"{sys.prefix}/bin" not in path and "." not in path
+
+
+def test_what_to_install_where(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("VIRTUAL_ENV")
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert "python3 -m venv .venv && .venv/bin/pip install pytest numpy" in install_words(repo, "numpy")
+    (repo / "requirements.txt").write_text("numpy\n")
+    assert ".venv/bin/pip install pytest -r requirements.txt" in install_words(repo, "numpy")
+    (repo / "pyproject.toml").write_text("[project]\n")
+    assert ".venv/bin/pip install pytest -e ." in install_words(repo, "a"), "the repo's own module"
+    make_environment(repo / ".venv")
+    assert f"`{repo}/.venv/bin/python -m pip install numpy`" in install_words(repo, "numpy")
+    python = repo / ".venv" / "bin" / "python"
+    python.unlink()
+    python.symlink_to("/gone/python3.9")
+    assert "make it again" in install_words(repo, "numpy")
 
 
 @pytest.mark.docker
