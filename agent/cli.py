@@ -6,19 +6,20 @@ Heavy imports happen inside the commands: `agent --help` must be instant.
 
 from __future__ import annotations
 
-import sys
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Optional
 
 import typer
 
 from models.console import run_app
+from sandbox.terminal import say_json, say_verbatim
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from agent.log.events import RunLog
     from agent.session import Prepared
+    from models.settings import ModelSettings
+    from sandbox.screen import Screen
 
 app = typer.Typer(
     name="agent",
@@ -28,6 +29,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # drawn by Rich, a help text takes twice as long to come
 )
+
+"""How lines with words of the user's or the repository's are printed."""
 
 RepoOption = Annotated[Path, typer.Option("--repo", help="The git repository to work on.")]
 
@@ -84,14 +87,18 @@ def solve(
 
     Finds the place, samples candidates, and lets the tools choose.
     """
-    from rich.console import Console
-
     from agent.contract import WITH_CHANGE
+    from agent.log.runs import require_own
+    from agent.log.source import recorded_source, require_same, source_of
+    from agent.log.view import check_in_words
+    from agent.rehearsal import rehearse
     from agent.repo import inspect_repo
     from agent.session import find_run, prepare, reopen
     from agent.settings import AgentSettings
+    from models.open import opens_at_once
+    from sandbox.terminal import screen
 
-    console = Console(stderr=json_output)
+    console = screen(stderr=json_output)
     state = inspect_repo(repo)
     flags = {
         "width": width, "steps": steps, "max_tokens_total": tokens, "seconds": seconds,
@@ -99,22 +106,38 @@ def solve(
         "sandbox": sandbox, "regression": regression, "diagnostics": diagnostics,
     }  # fmt: skip
     settings = AgentSettings.load(state.root, **flags)
-    _refuse_from_file(settings, "sandbox", settings.sandbox == "host", "isolates nothing")
     lock = None
     if resume is not None:
         log = find_run(state.root, resume)
+        first = require_own(log, state.root)
         lock = _hold(log)
-        model, adapter, engine = _recorded_model(log, model, adapter, engine)
+        began = recorded_source(first)
+        model, adapter, engine = model or began.model, adapter or began.adapter, engine or began.engine
     else:
         task = _read_task(task)
-        test = _require_test(test, state.root)
-    with _open_engine(state.root, model, engine, adapter, console) as opened:
+        test, cwd = _require_test(test, state.root, _below(repo, state.root))
+    rehearsal = None
+    with contextlib.ExitStack() as stack:
+        chosen = _chosen_model(state.root, model, engine, adapter)
+        opened = _open_engine(chosen, console, stack) if opens_at_once(chosen.model, chosen.engine) else None
+        if resume is None:  # before a model is loaded: most checks that cannot serve tell in a second
+            console.print(f"check     running {test}" + ("" if cwd == "." else f"  (in {cwd}/)"))
+            rehearsal = rehearse(
+                task, state, test, settings, allow_dirty=allow_dirty, verified=not unverified, cwd=cwd
+            )
+            stack.callback(rehearsal.discard_unless_begun)
+            console.print(f"check     {check_in_words(rehearsal.before)}")
+        opened = opened or _open_engine(chosen, console, stack)
         if resume is not None:
+            require_same(first, opened)
             prepared = reopen(log, state)
+            opened.fit(prepared.options.decoding)
         else:
+            decoding = _fitted_decoding(opened, settings, console)
             prepared = prepare(
                 task, state, test, settings, opened.identity, allow_dirty=allow_dirty, preset=_preset(opened),
-                verified=not unverified,
+                verified=not unverified, rehearsal=rehearsal, decoding=decoding,
+                source=source_of(chosen.model, chosen.engine, opened),
             )  # fmt: skip
             lock = _hold(prepared.log)
         try:
@@ -133,74 +156,72 @@ def _read_task(task: str) -> str:
     if task.startswith("@"):
         try:
             task = Path(task[1:]).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
+        except (OSError, ValueError) as error:
             raise AgentFault(f"cannot read the task from {task[1:]}: {error}") from error
     if not task.strip():
         raise AgentFault("no task was given", fix='say what is wrong: agent solve "…" --test "…"')
     return task
 
 
-def _require_test(test: str, root: Path) -> str:
+def _below(folder: Path, root: Path) -> str:
+    """Where the user stands, from the repository's top."""
+    return folder.resolve().relative_to(root.resolve()).as_posix()
+
+
+def _require_test(test: str, root: Path, cwd: str) -> tuple[str, str]:
+    """The check and the folder that it runs in."""
+    from agent.commands import suggested_command
     from agent.contract import AgentFault
-    from tools.testing.run import detect_test_command
 
     if test.strip():
-        return test
-    found = detect_test_command(root)
+        return test, cwd
+    found, cwd = suggested_command(root, cwd)
     if found is None:
         raise AgentFault(
             "no check was given and none was found", fix="say how to tell success, with --test CMD"
         )
-    return found
+    return found, cwd
 
 
-def _recorded_model(
-    log: RunLog, model: str | None, adapter: str | None, engine: str | None
-) -> tuple[str, str, str]:
-    """The model that a run began with, unless the user names another."""
-    from agent.log.events import RunStarted
-    from models.contract import ModelIdentity
+def _chosen_model(root: Path, model: str | None, engine: str | None, adapter: str | None) -> ModelSettings:
+    """Which model, and that it is there: what can be said without loading it.
 
-    first = log.read().events[0]
-    assert isinstance(first, RunStarted)
-    identity = ModelIdentity.model_validate_json(first.model)
-    version = identity.adapter.rsplit("/", 1)[-1] if identity.adapter else "none"
-    return model or identity.name, adapter or version, engine or identity.engine
-
-
-def _open_engine(
-    root: Path, model: str | None, engine: str | None, adapter: str | None, console: Console
-) -> Any:
-    from models import open_engine
-    from models.open import is_local
+    Raises:
+        ModelFault: no such model or engine, not pulled, or an extra is missing.
+    """
+    from models.open import require_there
     from models.settings import ModelSettings
 
     settings = ModelSettings.load(root, model=model, engine=engine, adapter=adapter)
-    _refuse_from_file(
-        settings, "model", not is_local(settings.model), "sends this repository's code elsewhere"
-    )
+    require_there(settings.model, settings.engine)
+    return settings
+
+
+def _open_engine(settings: ModelSettings, console: Screen, stack: contextlib.ExitStack) -> Any:
+    from models import open_engine
+
     wanted = None if settings.adapter in (None, "none") else settings.adapter
+    if not console.is_terminal:
+        console.print(f"model     loading {settings.model}")
     with console.status(f"loading {settings.model}"):
-        opened = open_engine(settings.model, engine=settings.engine, adapter=wanted)
-    console.print(f"model     {opened.identity}  ({opened.identity.engine})", highlight=False)
+        opened = stack.enter_context(open_engine(settings.model, engine=settings.engine, adapter=wanted))
+    console.print(f"model     {opened.identity}  ({opened.identity.engine})")
     return opened
 
 
-def _refuse_from_file(settings: Any, key: str, risky: bool, why: str) -> None:
-    """A repository's own settings file is hostile input: it may not choose what needs the user's word.
+def _fitted_decoding(engine: Any, settings: Any, console: Screen) -> Any:
+    """The settings' decoding as the engine takes it; says which defaults were left out.
 
     Raises:
-        AgentFault: the risky value came from a file.
+        ModelFault: the engine cannot do what the user asked for.
     """
-    from agent.contract import AgentFault
+    from agent.session import wished_decoding
 
-    origin = settings.origins()[key]
-    if risky and origin.kind == "file":
-        value = getattr(settings, key)
-        raise AgentFault(
-            f"{origin.where} asks for {key} {value!r}, which {why}",
-            fix=f"say so yourself if you want it: --{key} {value}",
-        )
+    asked = {key for key, origin in settings.origins().items() if origin.kind != "default"}
+    fitted = engine.fit(wished_decoding(settings), asked=asked)
+    for note in fitted.notes:
+        console.print(f"note      {note}")
+    return fitted.decoding
 
 
 def _preset(engine: Any) -> str:
@@ -221,72 +242,74 @@ def _hold(log: RunLog) -> Any:
     return lock
 
 
-def _execute(prepared: Prepared, engine: Any, console: Console) -> str:
+def _execute(prepared: Prepared, engine: Any, console: Screen) -> str:
     from agent.log.view import LiveView
     from agent.session import execute
 
     view = LiveView(console, prepared.log)
     prepared.log.listen(view.on_event)
-    console.print(f"run       {prepared.log.folder.name}", highlight=False)
+    console.print(f"run       {prepared.log.folder.name}")
     try:
         with view:
             return execute(prepared, engine, on_tokens=view.on_tokens).outcome.value
     except KeyboardInterrupt:
         console.print(
             f"\ninterrupted; nothing is lost. Go on with  agent solve --repo {prepared.task.repo} "
-            f"--resume {prepared.log.folder.name}",
-            highlight=False,
+            f"--resume {prepared.log.folder.name}"
         )
         raise
 
 
-def _finish(log: RunLog, console: Console, *, in_place: bool, root: Path, json_output: bool) -> None:
-    import json
-
+def _finish(log: RunLog, console: Screen, *, in_place: bool, root: Path, json_output: bool) -> None:
     from agent.contract import WITH_CHANGE
     from agent.log.events import RunEnded
+    from agent.log.runs import require_tested
     from agent.log.view import print_end, summary
 
     events = log.read().events
     end = next(event for event in reversed(events) if isinstance(event, RunEnded))
     print_end(console, log, end)
     if in_place and end.outcome in WITH_CHANGE:
+        require_tested(log, end)
         _apply(log, root, console)
     if json_output:
         whole = {"run_id": log.folder.name, **summary(events), "diff": log.text(end.diff)}
-        sys.stdout.write(json.dumps(whole) + "\n")
+        say_json(whole)
 
 
 @app.command()
-def runs(repo: RepoOption = Path()) -> None:
+def runs(
+    repo: RepoOption = Path(),
+    adopt: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(
+            help="Copy runs in from a folder, such as the `.forklock` of an earlier version, to look at."
+        ),
+    ] = None,
+) -> None:
     """List the runs of a repository, newest first."""
-    from rich.console import Console
     from rich.table import Table
 
-    from agent.log.events import LogFault, RunStarted, iter_runs
-    from agent.log.view import summary
+    from agent.log import runs as stored
+    from agent.log.view import run_row
     from agent.repo import inspect_repo
+    from sandbox.terminal import screen
 
-    table = Table("run", "outcome", "steps", "seconds", "tokens", "task")
-    for log in iter_runs(inspect_repo(repo).root):
-        try:
-            events = log.read().events
-        except LogFault as fault:
-            table.add_row(log.folder.name, "damaged", "", "", "", fault.message)
-            continue
-        facts = summary(events)
-        first = events[0] if events else None
-        task = log.text(first.task).strip().splitlines()[0][:60] if isinstance(first, RunStarted) else ""
-        tokens = facts["tokens"]["prompt"] + facts["tokens"]["completion"]
-        table.add_row(
-            log.folder.name,
-            facts["outcome"],
-            str(facts["steps"]),
-            str(facts["seconds"] or ""),
-            str(tokens or ""),
-            task,
+    root = inspect_repo(repo).root
+    console = screen()
+    if adopt is not None:
+        ids = stored.adopt(root, adopt)
+        console.print(
+            f"adopted {len(ids)} runs, to be looked at and practised on: {', '.join(ids) or 'all were here'}"
         )
-    Console().print(table if table.row_count else "no runs yet; start one with `agent solve`")
+    table = Table("run", "outcome", "steps", "seconds", "tokens", "task")
+    for log in stored.iter_runs(root):
+        table.add_row(*run_row(log, cut=console.is_terminal))
+    console.print(table if table.row_count else "no runs yet; start one with `agent solve`")
+    if adopt is None and (left := stored.left_in_repo(root)):
+        console.print(
+            f"{left} runs lie in {root / '.forklock'}, which is not read; `agent runs --adopt` copies them in"
+        )
 
 
 @app.command()
@@ -300,28 +323,25 @@ def show(
     json_output: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
     """Show what a run did: where candidates fell, why, and the diff."""
-    import json
-
-    from rich.console import Console
-
     from agent.log.events import RunEnded
     from agent.log.view import candidate_story, print_end, story, summary
     from agent.session import find_run
+    from sandbox.terminal import screen
 
     log = find_run(repo, run)
     read = log.read()
     end = next((event for event in read.events if isinstance(event, RunEnded)), None)
     if diff:
-        sys.stdout.write(log.text(end.diff) if end else "")
+        say_verbatim(log.text(end.diff) if end else "")
         return
     if json_output:
-        sys.stdout.write(json.dumps({"run_id": log.folder.name, **summary(read.events)}) + "\n")
+        say_json({"run_id": log.folder.name, **summary(read.events)})
         return
-    console = Console()
+    console = screen()
     if candidate is not None:
         console.print(candidate_story(log, read.events, candidate))
         return
-    console.print(story(log, read.events))
+    console.print(story(log, read.events, whole=not console.is_terminal))
     if read.torn:
         console.print("the last line of the log was torn and is dropped", style="yellow")
     if end is not None:
@@ -334,18 +354,22 @@ def show(
 def apply(
     run: Annotated[str, typer.Argument(help="Id of the run, its beginning, or `last`.")] = "last",
     repo: RepoOption = Path(),
-    force: Annotated[bool, typer.Option(help="Apply the diff of a run that did not solve its task.")] = False,
+    force: Annotated[
+        bool, typer.Option(help="Apply the diff of a run that did not solve its task, or was adopted.")
+    ] = False,
 ) -> None:
     """Apply a run's diff to your tree, all or nothing."""
-    from rich.console import Console
-
     from agent.contract import WITH_CHANGE, AgentFault
     from agent.log.events import RunEnded
+    from agent.log.runs import require_own, require_tested
     from agent.repo import inspect_repo
     from agent.session import find_run
+    from sandbox.terminal import screen
 
     root = inspect_repo(repo).root
     log = find_run(root, run)
+    if not (force and log.adopted):
+        require_own(log, root)
     end = next((event for event in log.read().events if isinstance(event, RunEnded)), None)
     if end is None:
         raise AgentFault(
@@ -356,10 +380,12 @@ def apply(
             f"run {log.folder.name} ended {end.outcome}: its diff is no solution",
             fix="look at it with `agent show --diff`, and apply it with --force if you want it all the same",
         )
-    _apply(log, root, Console())
+    if not force:
+        require_tested(log, end)
+    _apply(log, root, screen())
 
 
-def _apply(log: RunLog, root: Path, console: Console) -> None:
+def _apply(log: RunLog, root: Path, console: Screen) -> None:
     from agent.contract import AgentFault
     from agent.log.events import DiffApplied, RunEnded
     from agent.repo import apply_diff
@@ -398,7 +424,6 @@ def mcp(
 
     root = inspect_repo(repo).root
     settings = AgentSettings.load(root, sandbox=sandbox)
-    _refuse_from_file(settings, "sandbox", settings.sandbox == "host", "isolates nothing")
     try:
         from agent.mcp.server import serve
     except ImportError as error:
@@ -408,7 +433,12 @@ def mcp(
     from agent.mcp.workbench import ServeOptions
 
     options = ServeOptions(
-        settings.sandbox, test.strip() or None, settings.test_timeout_s, read_only, edit_tests
+        settings.sandbox,
+        test.strip() or None,
+        settings.test_timeout_s,
+        read_only,
+        edit_tests,
+        _below(repo, root),
     )
     serve(root, options)
 
@@ -416,18 +446,18 @@ def mcp(
 @app.command()
 def config(repo: RepoOption = Path()) -> None:
     """Print the effective settings and where each of them comes from."""
-    from rich.console import Console
     from rich.table import Column, Table
 
     from agent.settings import AgentSettings
     from models.settings import ModelSettings
+    from sandbox.terminal import screen
 
     start = repo.resolve()
     table = Table("setting", Column("value", overflow="fold"), Column("from", overflow="fold"))
     for settings in (ModelSettings.load(start), AgentSettings.load(start)):
         for key, origin in settings.origins().items():
             table.add_row(f"{settings.section}.{key}", str(getattr(settings, key)), str(origin))
-    Console().print(table)
+    screen().print(table)
 
 
 def _mount() -> None:

@@ -88,6 +88,9 @@ class Task:
     """Fails now and must pass; in an unverified run, passes now and must go on passing."""
     regression_command: str | None = None
     """Run before and after on a candidate whose checks pass; None checks `test_command` alone."""
+    cwd: str = "."
+    """The folder that `test_command` runs in, below the repository's top: where the user stands."""
+    regression_cwd: str = "."
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,18 +16,20 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from agent.asking.lanes import LaneMaker, read_text
 from agent.asking.places import RankedPlace, ranked_places
 from agent.asking.protocol import Protocol, ProtocolName, Style
 from agent.contract import WITH_CHANGE, AgentFault, Hop, Limits, Outcome, Ruling, Task
-from agent.judging.baseline import Baseline, check_timeout
-from agent.judging.hops import Check, Gauntlet
+from agent.judging.baseline import Baseline, check_timeout, require_failing
+from agent.judging.guard import Check
+from agent.judging.hops import Gauntlet
 from agent.judging.wide import BudgetReached, Candidate, Lane, Spend, WideStep
-from agent.log.events import ForksFound, PlacesRanked, RunEnded, RunLog, StepEnded
+from agent.log.events import ForksFound, LoggedPlace, PlacesRanked, RunEnded, RunLog, StepEnded
 from agent.log.recorded import Recorded
 from models.contract import Decoding, Engine
+from models.web.deadline import OutOfTime, within
 from sandbox import Sandbox
 from tools.contract import EditRefused, TestReport
 from tools.edits.apply import apply_edit
@@ -115,24 +117,29 @@ class Run:
         """
         spend = Spend(self._limit, *self.spent_before)
         baseline = Baseline(self.task, self.base, self.log, self.recorded, self.options.test_timeout_s)
-        before = baseline.of(self.task.test_command, "task")
+        before = baseline.of(self.task.test_command, "task", self.task.cwd)
         try:
-            baseline.require_failing(before, verified=self.options.verified)
+            require_failing(self.task, before, self.base, verified=self.options.verified)
         except AgentFault as fault:
             self._end(Outcome.FAULT, fault.message, spend)  # nothing to go on with: no resume
             raise
         baseline.note_missing(before)
         regression = baseline.regression()
-        ranking = self._rank(before)
-        if not ranking:
-            return self._end(Outcome.NO_PLACE, "no definition could be tied to the failing checks", spend)
-        check = Check(self.task.test_command, before, check_timeout(before, self.options.test_timeout_s))
+        bound = check_timeout(before, self.options.test_timeout_s)
+        check = Check(self.task.test_command, before, bound, self.task.cwd)
         gauntlet = Gauntlet(self.base, check, regression, self.intel, self.options.verified)
         self._gauntlet = gauntlet
+        found = self._rank(before)
+        ranking = [one for one in found if gauntlet.guard.frozen.holds(one.place.path) is None]
+        if not ranking:
+            return self._end(Outcome.NO_PLACE, _no_place(found), spend)
         try:
-            return self._steps_until_end(gauntlet, ranking, spend)
+            with within(self._seconds_left()):
+                return self._steps_until_end(gauntlet, ranking, spend)
         except BudgetReached as reached:
             return self._end(reached.outcome, f"the limit was met in step {self._steps}", spend)
+        except OutOfTime:
+            return self._end(Outcome.SECONDS, f"the limit was met in step {self._steps}", spend)
 
     # -- before the first model call ------------------------------------------------------------------
 
@@ -157,7 +164,7 @@ class Run:
         )  # fmt: skip
         return ranked_places(suspects)
 
-    def _recorded_suspects(self, places: list[dict[str, Any]]) -> list[Suspect]:
+    def _recorded_suspects(self, places: list[LoggedPlace]) -> list[Suspect]:
         found = []
         for place in places:
             text = read_text(self.base.root / place["path"])
@@ -172,7 +179,10 @@ class Run:
             return None
         with self.base.fork() as fork:
             return trace_tests(
-                fork, self.task.test_command, timeout_s=min(_TRACE_S, check_timeout(report, _TRACE_S))
+                fork,
+                self.task.test_command,
+                timeout_s=min(_TRACE_S, check_timeout(report, _TRACE_S)),
+                cwd=self.task.cwd,
             )
 
     # -- steps ----------------------------------------------------------------------------------------
@@ -278,6 +288,10 @@ class Run:
     def _seconds(self) -> float:
         return self.seconds_before + time.monotonic() - self._began
 
+    def _seconds_left(self) -> float | None:
+        limit = self.options.limits.seconds
+        return None if limit is None else limit - self._seconds()
+
     def _end(self, outcome: Outcome, detail: str, spend: Spend) -> Report:
         if self._plausible and self._gauntlet is not None and outcome is not Outcome.SOLVED:
             gauntlet = self._gauntlet
@@ -300,6 +314,13 @@ class Run:
             )
         )  # fmt: skip
         return report
+
+
+def _no_place(found: list[RankedPlace]) -> str:
+    if not found:
+        return "no definition could be tied to the failing checks"
+    files = ", ".join(dict.fromkeys(one.place.path for one in found[:4]))
+    return f"all that the failing checks lead to is what judges it ({files}): put the check into a file of its own"
 
 
 def _rank(candidate: Candidate, gauntlet: Gauntlet) -> tuple[int, ...]:

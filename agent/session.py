@@ -12,15 +12,23 @@ import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
+from pydantic import TypeAdapter, ValidationError
+
+from agent.commands import task_of
 from agent.contract import AgentFault, Limits, Task
+from agent.judging.baseline import baseline_event
+from agent.judging.reports import report_to_json
+from agent.log import runs
 from agent.log.events import (
     Event,
+    LogFault,
     ModelAnswered,
     ModelAsked,
+    ModelSource,
     RunEnded,
     RunLog,
     RunResumed,
@@ -29,12 +37,13 @@ from agent.log.events import (
 )
 from agent.log.recorded import Recorded
 from agent.loop import Options, Report, Run
-from agent.repo import RepoState, copy_workspace, inspect_repo, require_clean, state_folder
+from agent.repo import RepoState, copy_workspace, inspect_repo, require_clean
 from agent.settings import AgentSettings
 from models.contract import Decoding, Engine, ModelIdentity
 from models.paths import cache_dir
 from sandbox import Policy, Sandbox, open_sandbox
-from sandbox.interpreters import workspace_policy
+from sandbox.interpreters.policy import workspace_policy
+from tools.contract import TestReport
 
 if TYPE_CHECKING:
     from tools.lsp import Intel
@@ -54,6 +63,24 @@ class Prepared:
     scratch: Path
     events: tuple[Event, ...]
     """What an earlier sitting logged; empty for a new run."""
+    before: TestReport | None = None
+    """What the check said in a rehearsal."""
+
+
+@dataclass(slots=True)
+class Rehearsal:
+    """A copy of the repo whose check was run, and fails as it should (`agent.rehearsal`)."""
+
+    run_id: str
+    task: Task
+    scratch: Path
+    before: TestReport
+    begun: bool = False
+
+    def discard_unless_begun(self) -> None:
+        """Remove the copy, if no run has begun with it."""
+        if not self.begun:
+            shutil.rmtree(self.scratch, ignore_errors=True)
 
 
 def new_run_id() -> str:
@@ -71,8 +98,15 @@ def prepare(
     allow_dirty: bool,
     preset: str,
     verified: bool = True,
+    source: ModelSource | None = None,
+    rehearsal: Rehearsal | None = None,
+    cwd: str = ".",
+    decoding: Decoding | None = None,
 ) -> Prepared:
-    """Copy the repo and open the log of a new run.
+    """Copy the repo and open the log of a new run, or begin with what was rehearsed.
+
+    Args:
+        decoding: as the engine takes it (`Engine.fit`); None takes that of the settings.
 
     Raises:
         AgentFault: dirty tree, unreadable repo.
@@ -80,51 +114,66 @@ def prepare(
     """
     if not allow_dirty:
         require_clean(state)
-    run_id = new_run_id()
+    run_id = rehearsal.run_id if rehearsal else new_run_id()
     scratch = cache_dir() / "runs" / run_id
-    with _disk_faults(scratch):
-        copy_workspace(state.root, scratch / "base")
-        log = RunLog(state_folder(state.root) / "runs" / run_id)
+    with disk_faults(scratch):
+        if rehearsal is None:
+            copy_workspace(state.root, scratch / "base")
+        log = runs.new_run(state.root, run_id)
         log.open_for_append()
-    regression = _regression_command(settings.regression, scratch / "base", test_command)
-    task = Task(statement, state.root, test_command, regression)
-    options = replace(_options(settings, preset, _notes(scratch / "base")), verified=verified)
+    task = (
+        rehearsal.task
+        if rehearsal
+        else task_of(statement, state.root, test_command, settings, scratch / "base", cwd)
+    )
+    options = replace(
+        _options(settings, preset, _notes(scratch / "base")),
+        verified=verified,
+        decoding=decoding or wished_decoding(settings),
+    )
     log.append(
         RunStarted(
             run_id=run_id,
             task=log.store(statement),
-            repo=str(state.root),
+            repo=str(state.root.resolve()),
             base_commit=state.head,
             test_command=test_command,
-            regression_command=regression,
+            cwd=task.cwd,
+            regression_command=task.regression_command,
+            regression_cwd=task.regression_cwd,
             options=_options_json(options, settings),
             model=model.model_dump_json(),
+            source=source,
         )
     )
-    return Prepared(task, options, settings.sandbox, settings.diagnostics, log, scratch, ())
+    if rehearsal is not None:
+        rehearsal.begun = True
+        log.append(baseline_event(log, task.test_command, rehearsal.before, "task"))
+    before = rehearsal.before if rehearsal else None
+    return Prepared(task, options, settings.sandbox, settings.diagnostics, log, scratch, (), before)
 
 
 def reopen(log: RunLog, state: RepoState) -> Prepared:
     """Pick up a run that was interrupted or killed.
 
     Raises:
-        AgentFault: it has ended, or its copy of the repo is gone and cannot be made again.
-        LogFault: the log is damaged.
+        AgentFault: it was adopted or has ended, or its copy of the repo is gone and cannot be made again.
+        LogFault: the log is damaged, or another run's.
     """
+    first = runs.require_own(log, state.root)
     read = log.read()
-    first = read.events[0] if read.events else None
-    if not isinstance(first, RunStarted):
-        raise AgentFault(f"run {log.folder.name} never started", fix="start it again with `agent solve`")
     if any(isinstance(event, RunEnded) for event in read.events):
         raise AgentFault(
             f"run {log.folder.name} has ended", fix=f"see it with `agent show {log.folder.name}`"
         )
+    options, sandbox_name, diagnostics = _options_from_json(first.options, log)
     scratch = cache_dir() / "runs" / first.run_id
     _restore_base(first, state, scratch)
     torn = log.open_for_append()
     log.append(RunResumed(dropped=torn or read.torn))
-    options, sandbox_name, diagnostics = _options_from_json(first.options)
-    task = Task(log.text(first.task), Path(first.repo), first.test_command, first.regression_command)
+    task = Task(
+        log.text(first.task), state.root, first.test_command, first.regression_command, first.cwd, first.regression_cwd,
+    )  # fmt: skip
     return Prepared(task, options, sandbox_name, diagnostics, log, scratch, read.events)
 
 
@@ -137,7 +186,7 @@ def _restore_base(first: RunStarted, state: RepoState, scratch: Path) -> None:
             f"{state.root} is no longer at the commit that run {first.run_id} began with",
             fix=f"check out {(first.base_commit or '')[:12]} with a clean tree, then resume; or start anew",
         )
-    with _disk_faults(scratch):
+    with disk_faults(scratch):
         copy_workspace(state.root, scratch / "base")
 
 
@@ -149,8 +198,10 @@ def execute(
 ) -> Report:
     """Run to the end. On success or an honest failure the scratch copy is removed; a fault keeps it."""
     recorded = Recorded.of(prepared.events, prepared.log, engine.identity)
+    if prepared.before is not None:
+        recorded.baselines[("task", prepared.task.test_command)] = report_to_json(prepared.before)
     with (
-        _sandbox(prepared) as base,
+        work_in(prepared.task, prepared.sandbox_name, prepared.scratch) as base,
         _intel(prepared, base) as intel,
     ):
         run = Run(
@@ -171,12 +222,12 @@ def execute(
 
 
 @contextlib.contextmanager
-def _sandbox(prepared: Prepared) -> Iterator[Sandbox]:
+def work_in(task: Task, name: str, scratch: Path) -> Iterator[Sandbox]:
     """A fork to work in: the copy itself stays as it was, for resume."""
-    policy = workspace_policy(prepared.task.repo, Policy())
-    backend: Any = prepared.sandbox_name
+    policy = workspace_policy(task.repo, Policy(), cwd=task.cwd)
+    backend: Any = name
     with (
-        open_sandbox(prepared.scratch / "base", policy, backend=backend) as pristine,
+        open_sandbox(scratch / "base", policy, backend=backend, shown_at=task.repo) as pristine,
         pristine.fork() as work,
     ):
         yield work
@@ -214,7 +265,26 @@ def spent(events: tuple[Event, ...]) -> tuple[int, int]:
     return prompt, completion + sum(e.discarded_tokens for e in events if isinstance(e, StepEnded))
 
 
+@dataclass(frozen=True, slots=True)
+class _Surroundings:
+    """What of a run's options is not the loop's."""
+
+    sandbox: Literal["auto", "docker", "bubblewrap", "host"]
+    diagnostics: bool
+
+
 # -- options ------------------------------------------------------------------------------------------
+
+
+def wished_decoding(settings: AgentSettings) -> Decoding:
+    """How tokens are chosen by the settings, whatever the engine can do."""
+    return Decoding(
+        temperature=settings.temperature,
+        top_k=settings.top_k,
+        top_p=settings.top_p,
+        max_tokens=settings.max_tokens,
+        seed=settings.seed,
+    )
 
 
 def _options(settings: AgentSettings, preset: str, notes: str) -> Options:
@@ -229,13 +299,7 @@ def _options(settings: AgentSettings, preset: str, notes: str) -> Options:
             seconds=settings.seconds,
             cost_usd=settings.cost_usd,
         ),
-        decoding=Decoding(
-            temperature=settings.temperature,
-            top_k=settings.top_k,
-            top_p=settings.top_p,
-            max_tokens=settings.max_tokens,
-            seed=settings.seed,
-        ),
+        decoding=wished_decoding(settings),
         protocol=protocol,
         styles=settings.styles if preset == "weak" else ("repair",),
         prompt_tokens=settings.prompt_tokens,
@@ -260,19 +324,23 @@ def _options_json(options: Options, settings: AgentSettings) -> dict[str, Any]:
     }
 
 
-def _options_from_json(raw: dict[str, Any]) -> tuple[Options, str, bool]:
-    options = Options(
-        width=raw["width"],
-        limits=Limits(**raw["limits"]),
-        decoding=Decoding(**raw["decoding"]),
-        protocol=raw["protocol"],
-        styles=tuple(raw["styles"]),
-        prompt_tokens=raw["prompt_tokens"],
-        test_timeout_s=raw["test_timeout_s"],
-        notes=raw["notes"],
-        verified=raw.get("verified", True),
-    )
-    return options, raw["sandbox"], raw["diagnostics"]
+def _options_from_json(raw: dict[str, Any], log: RunLog) -> tuple[Options, str, bool]:
+    """
+    Raises:
+        LogFault: the log holds no options that this version understands.
+    """
+    known = {field.name for field in fields(Options)}
+    try:
+        options = TypeAdapter(Options).validate_python({key: raw[key] for key in raw if key in known})
+        rest = TypeAdapter(_Surroundings).validate_python(raw)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise LogFault(
+            f"{log.path} holds no options that can be resumed ({where}: {first['msg']})",
+            fix="start a new run with `agent solve`",
+        ) from error
+    return options, rest.sandbox, rest.diagnostics
 
 
 def _notes(root: Path) -> str:
@@ -282,19 +350,8 @@ def _notes(root: Path) -> str:
     return path.read_text(encoding="utf-8", errors="replace")[:_NOTES_CHARS]
 
 
-def _regression_command(setting: str, root: Path, test_command: str) -> str | None:
-    if setting == "none":
-        return None
-    if setting != "auto":
-        return setting
-    from tools.testing.run import detect_test_command
-
-    found = detect_test_command(root)
-    return found if found != test_command else None
-
-
 @contextlib.contextmanager
-def _disk_faults(folder: Path) -> Iterator[None]:
+def disk_faults(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
@@ -310,14 +367,4 @@ def find_run(repo: Path, run_id: str) -> RunLog:
     Raises:
         AgentFault: no such run, or several.
     """
-    from agent.log.events import iter_runs
-
-    root = inspect_repo(repo).root
-    runs = list(iter_runs(root))
-    if run_id == "last" and runs:
-        return runs[0]
-    matches = [run for run in runs if run.folder.name.startswith(run_id)]
-    if len(matches) == 1:
-        return matches[0]
-    what = "no run" if not matches else "more than one run"
-    raise AgentFault(f"{what} in {root} is called {run_id!r}", fix="list them with `agent runs`")
+    return runs.find(inspect_repo(repo).root, run_id)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 from pydantic import Field
 
 from agent.asking.protocol import Style
 from agent.contract import AgentFault
-from models.settings import FaultClass, RoomSettings
+from models.settings import FaultClass, RepositoryMay, RoomSettings
 
 STYLES: tuple[Style, ...] = (
     "bare", "fork", "ending", "fork", "correct", "continue", "fork", "bare", "ending", "fork", "gap", "fork",
@@ -18,10 +19,22 @@ STYLES: tuple[Style, ...] = (
 
 
 class AgentSettings(RoomSettings):
-    """`[agent]`. Each field can be set in the file, by `FORKLOCK_AGENT__<KEY>`, or by the flag of its name."""
+    """`[agent]`. Each field can be set in the user's file, by `FORKLOCK_AGENT__<KEY>`, or by the flag of its name."""
 
     section: ClassVar[str] = "agent"
     fault: ClassVar[FaultClass] = AgentFault
+
+    flags: ClassVar[Mapping[str, str]] = {
+        "max_tokens_total": "--tokens", "top_k": "--top-k", "top_p": "--top-p",
+        **{key: f"--{key}" for key in ("width", "steps", "seconds", "temperature", "seed", "protocol", "sandbox",
+                                       "regression", "diagnostics")},
+    }  # fmt: skip
+    repository_may: ClassVar[Mapping[str, RepositoryMay]] = {
+        "width": "lower", "steps": "lower", "max_tokens_total": "lower", "seconds": "lower", "cost_usd": "lower",
+        "max_tokens": "lower", "prompt_tokens": "lower", "test_timeout_s": "lower", "diagnostics": "lower",
+        "temperature": "yes", "top_k": "yes", "top_p": "yes", "seed": "yes", "protocol": "yes", "styles": "yes",
+        "regression": "command", "sandbox": "no",
+    }  # fmt: skip
 
     width: int = Field(default=16, ge=1, le=256)
     """Candidates sampled in each step."""

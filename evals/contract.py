@@ -28,6 +28,8 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+MOST_S = 3600.0
+"""CPU seconds that a record may allow a test at most."""
 CheckerKind = Literal["exact", "tokens", "float", "lines", "any", "program"]
 
 
@@ -35,8 +37,8 @@ class Checker(_Frozen):
     """When an output is right, where that is not the usual comparison. Data; see `evals.judging.outputs`."""
 
     kind: CheckerKind
-    abs_tol: float = Field(default=1e-6, ge=0)
-    rel_tol: float = Field(default=1e-6, ge=0)
+    abs_tol: float = Field(default=1e-6, ge=0, allow_inf_nan=False)
+    rel_tol: float = Field(default=1e-6, ge=0, lt=1)
     """Of `float`: a number is right if either bound holds."""
     answers: tuple[tuple[str, ...], ...] = ()
     """Of `any`: the right outputs of each test, besides its own `output`; public tests first."""
@@ -56,14 +58,14 @@ class TestCase(_Frozen):
     input: str
     output: str
     public: bool = False
-    time_limit_s: float | None = Field(default=None, gt=0)
+    time_limit_s: float | None = Field(default=None, gt=0, le=MOST_S)
     """None takes the problem's."""
 
 
 class Problem(_Frozen):
     """A LiveCodeBench-style problem. HumanEval and MBPP adapt to it."""
 
-    question_id: str
+    question_id: str = Field(max_length=500)
     title: str
     prompt: str
     """The statement; for completion-style sets, the code to continue is in `starter_code`."""
@@ -76,7 +78,7 @@ class Problem(_Frozen):
     platform: str = "unknown"
     contest_date: date | None = None
     tests: tuple[TestCase, ...]
-    time_limit_s: float = 10.0
+    time_limit_s: float = Field(default=10.0, gt=0, le=MOST_S)
     """Per test, on the reference machine."""
     checker: Checker | None = None
     """None: the usual comparison (`evals.judging.outputs`)."""

@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from sandbox.terminal import say
+
 app = typer.Typer(help="Models on this machine: list, pull, remove, verify.", no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(help="A name from `agent models list`.")]
@@ -17,11 +19,11 @@ Name = Annotated[str, typer.Argument(help="A name from `agent models list`.")]
 @app.command("list")
 def list_models() -> None:
     """Show the catalogue, what is pulled, and which adapter serves."""
-    from rich.console import Console
     from rich.table import Table
 
     from models.adapters.registry import AdapterRegistry
     from models.catalogue.catalogue import CATALOGUE
+    from sandbox.terminal import screen
 
     registry = AdapterRegistry()
     table = Table()
@@ -39,7 +41,7 @@ def list_models() -> None:
             _state(card.name),
             registry.current_version(card.name) or "-",
         )
-    Console().print(table)
+    screen().print(table)
 
 
 def _state(name: str) -> str:
@@ -62,7 +64,7 @@ def pull_model(name: Name) -> None:
     """Download a model, check it, and convert it. Goes on where an earlier pull stopped."""
     from models.catalogue.pull import pull
 
-    typer.echo(str(pull(name)))
+    say(str(pull(name)))
 
 
 @app.command("remove")
@@ -76,7 +78,7 @@ def remove_model(
     card = find_card(name)
     if not yes and not typer.confirm(f"Delete {card.name} from this machine?"):
         raise typer.Exit(1)
-    typer.echo(f"{remove(card.name) / 1e6:,.0f} MB freed.")
+    say(f"{remove(card.name) / 1e6:,.0f} MB freed.")
 
 
 @app.command("verify")
@@ -88,4 +90,4 @@ def verify_model(name: Name) -> None:
     from models.catalogue.catalogue import verify
 
     verify(name)
-    typer.echo(f"{name} is whole.")
+    say(f"{name} is whole.")

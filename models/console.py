@@ -14,7 +14,14 @@ import signal
 import sys
 import tempfile
 import traceback
-from typing import NoReturn, Protocol
+from typing import TYPE_CHECKING, NoReturn, Protocol
+
+from sandbox.terminal import guard, say, say_fault, say_json, screen, show_usage_fault, words_column
+
+if TYPE_CHECKING:
+    from sandbox.screen import Screen
+
+__all__ = ["Screen", "run_app", "say", "say_fault", "say_json", "screen", "words_column"]
 
 OK, NEGATIVE, BAD_INPUT, INFRASTRUCTURE, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -27,6 +34,7 @@ class App(Protocol):
 
 def run_app(app: App) -> NoReturn:
     """Run a Typer app and exit; SIGTERM counts as an interrupt, so that state is left resumable."""
+    guard()
     signal.signal(signal.SIGTERM, _interrupt)
     sys.exit(_exit_code(app))
 
@@ -53,9 +61,7 @@ def _report(error: Exception) -> int:
     if isinstance(error, Abort):
         return INTERRUPTED
     if isinstance(error, TyperException):
-        show = getattr(error, "show", None)
-        if callable(show):
-            show()
+        show_usage_fault(error)
         return BAD_INPUT
     message = getattr(error, "message", None)
     if isinstance(message, str):
@@ -67,18 +73,10 @@ def _report(error: Exception) -> int:
             f"no space left on the disk of {error.filename or 'the working files'}", "free some, then go on"
         )
         return INFRASTRUCTURE
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        say_fault(f"a name is too long for a file: {str(error.filename)[:60]}…", "give a shorter one")
+        return BAD_INPUT
     return _bug(error)
-
-
-def say_fault(message: str, fix: str = "") -> None:
-    """Print an error and its fix to stderr, in words, without markup."""
-    from rich.console import Console
-    from rich.text import Text
-
-    console = Console(stderr=True, soft_wrap=True)
-    console.print(Text("error: ", style="bold red"), Text(message), sep="")
-    if fix:
-        console.print(Text("fix:   ", style="bold cyan"), Text(fix), sep="")
 
 
 def _bug(error: Exception) -> int:

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from enum import StrEnum
 from types import TracebackType
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
+
+if TYPE_CHECKING:
+    from models.fitting import Fitted
 
 
 class ModelFault(Exception):
@@ -192,6 +195,8 @@ class Completion(_Frozen):
     token_ids: tuple[int, ...] | None = None
     logprobs: tuple[float, ...] | None = None
     """Natural log of each sampled token's probability under the model at temperature 1, untruncated."""
+    tokens_estimated: bool = False
+    """The server counted no tokens; the counts are upper estimates by length of text."""
     seconds: float
     """Wall-clock from the batch's start to this sample's end."""
     cost_usd: float | None = None
@@ -231,6 +236,8 @@ class Engine(ABC):
     identity: ModelIdentity
     context_tokens: int
     """Prompt and answer together, in tokens."""
+    endpoint: str = ""
+    """Which server answers (`models.web.endpoints`); "" where this process does, or a server that it started."""
     supports_prefill: bool = True
     """Whether `Request.prefill` works here."""
     continues_text: bool = True
@@ -250,6 +257,19 @@ class Engine(ABC):
                 f"the {self.identity.engine} engine cannot decode in two stages (virtual SSD)",
                 fix="take --engine transformers, which has the whole distribution at hand",
             )
+
+    def fit(self, decoding: Decoding, *, asked: Collection[str] = ()) -> Fitted:  # noqa: ARG002
+        """`decoding` as this engine can do it: defaults that it does not know are left out, with a note.
+
+        Args:
+            asked: fields that the user asked for; they are never left out.
+
+        Raises:
+            ModelFault: the engine cannot do what the user asked for.
+        """
+        from models.fitting import Fitted
+
+        return Fitted(decoding)
 
     @property
     def infill(self) -> InfillTokens | None:

@@ -10,17 +10,18 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     DownloadColumn,
     MofNCompleteColumn,
     ProgressColumn,
-    TextColumn,
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
 from rich.progress import Progress as RichProgress
+
+from sandbox.screen import Screen
+from sandbox.terminal import screen, words_column
 
 Advance = Callable[[int], None]
 """Takes what was done since the last call."""
@@ -48,18 +49,18 @@ class Silent:
 class Bars:
     """For a terminal: amount, speed and time left."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Screen) -> None:
         self.console = console
 
     def say(self, text: str) -> None:
-        self.console.print(text, highlight=False, markup=False)
+        self.console.print(text)
 
     @contextmanager
     def task(self, label: str, total: int, *, done: int = 0, unit: str = "bytes") -> Iterator[Advance]:
-        count: tuple[ProgressColumn, ...] = (MofNCompleteColumn(), TextColumn(unit))
+        count: tuple[ProgressColumn, ...] = (MofNCompleteColumn(), words_column(unit))
         if unit == "bytes":
             count = (DownloadColumn(), TransferSpeedColumn())
-        columns = (TextColumn("{task.description}"), BarColumn(), *count, TimeRemainingColumn())
+        columns = (words_column("{task.description}"), BarColumn(), *count, TimeRemainingColumn())
         with RichProgress(*columns, console=self.console, transient=True) as bars:
             bar = bars.add_task(label, total=total, completed=done)
             yield lambda amount: bars.advance(bar, amount)
@@ -68,12 +69,12 @@ class Bars:
 class Lines:
     """For logs and pipes: one line at the start, then every `every_s` seconds, and one at the end."""
 
-    def __init__(self, console: Console, every_s: float = 10.0) -> None:
+    def __init__(self, console: Screen, every_s: float = 10.0) -> None:
         self.console = console
         self.every_s = every_s
 
     def say(self, text: str) -> None:
-        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+        self.console.print(text)
 
     @contextmanager
     def task(self, label: str, total: int, *, done: int = 0, unit: str = "bytes") -> Iterator[Advance]:
@@ -99,5 +100,5 @@ class Lines:
 
 def open_progress() -> Progress:
     """The progress that suits stderr."""
-    console = Console(stderr=True)
+    console = screen(stderr=True)
     return Bars(console) if console.is_terminal else Lines(console)

@@ -1,21 +1,22 @@
-"""Settings: defaults, then the file, then the environment, then flags; each value knows where it is from.
+"""Settings: defaults, then the files, then the environment, then flags; each value knows where it is from.
 
-The file is `forklock.toml` with one `[section]` per room, or `[tool.forklock.section]` in `pyproject.toml`;
-it is looked for in the start folder and its parents up to the repository's root. The environment says
+The user's own file and the repository's (`models.settings_files`) have one table per room. The environment says
 `FORKLOCK_<SECTION>__<KEY>` (`FORKLOCK_MODELS__MODEL=smollm2-135m`). Unknown keys are errors, with the near
-miss named. `RoomSettings` is for any room above this one; `ModelSettings` is this room's own section.
+miss named. A repository's file is not the user's word: each setting says what such a file may do with it
+(`repository_may`), and a setting that does not say so is the user's alone. `RoomSettings` is for any room above this
+one; `ModelSettings` is this room's own section.
 Not covered: merging inside nested tables (a table is taken whole from the highest source that has it).
 """
 
 from __future__ import annotations
 
 import difflib
+import math
 import os
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Protocol, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, PrivateAttr, ValidationError
 from pydantic_settings import (
@@ -26,29 +27,19 @@ from pydantic_settings import (
     SettingsError,
 )
 
-from models.contract import Decoding, ModelFault
-
-SECTIONS = ("agent", "evals", "models", "sandbox", "selfdistill", "tools")
-"""Sections that a settings file may have: the rooms."""
-
-
-class BadSettings(ModelFault):
-    """A settings file, variable or flag is wrong."""
-
-    exit_code = 2
-
-
-class FaultClass(Protocol):
-    """A room's error class."""
-
-    def __call__(self, message: str, *, fix: str = "") -> Exception: ...
+from models.contract import Decoding
+from models.paths import settings_file
+from models.settings_files import BadSettings as BadSettings
+from models.settings_files import FaultClass as FaultClass
+from models.settings_files import SettingsFile, find_settings_file, find_user_file
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
     """Where one effective value came from."""
 
-    kind: Literal["default", "file", "environment", "flag"]
+    kind: Literal["default", "repository", "file", "environment", "flag"]
+    """`file` is the user's own; what a repository's file says is not the user's word."""
     where: str = ""
     """The file, the variable or the flag; "" for a default."""
 
@@ -56,27 +47,26 @@ class Origin:
         return f"{self.kind} {self.where}".rstrip()
 
 
-@dataclass(frozen=True, slots=True)
-class SettingsFile:
-    """A settings file that was found and parsed."""
-
-    path: Path
-    prefix: str
-    """What stands before a section's name: "" in forklock.toml, "tool.forklock." in pyproject.toml."""
-    sections: Mapping[str, Any]
+RepositoryMay = Literal["no", "yes", "lower", "command"]
+"""What a repository's file may do with a setting: nothing; choose it (it shapes answers and nothing else); lower the
+number, or turn the switch off; name a command, which runs in the sandbox, but not do without one."""
 
 
 class RoomSettings(BaseSettings):
     """Base of one room's section. Build with `load`; calling the class reads no file and no environment.
 
-    A subclass sets `section`, and `fault` if it wants its own room's error (any exception that takes
-    `(message, *, fix)`).
+    A subclass sets `section`, what a repository's file may do with each field, and `fault` if it wants its own
+    room's error (any exception that takes `(message, *, fix)`).
     """
 
     model_config = SettingsConfigDict(extra="forbid", frozen=True)
 
     section: ClassVar[str]
     fault: ClassVar[FaultClass] = BadSettings
+    repository_may: ClassVar[Mapping[str, RepositoryMay]] = {}
+    """By field; those that are not here are the user's alone."""
+    flags: ClassVar[Mapping[str, str]] = {}
+    """Flags of the commands by field, where there is one."""
 
     _origins: dict[str, Origin] = PrivateAttr(default_factory=dict)
 
@@ -102,21 +92,70 @@ class RoomSettings(BaseSettings):
         Raises:
             cls.fault: bad TOML, an unknown key or a wrong value; names the file (or variable) and the key.
         """
-        file = find_settings_file(start_dir or Path.cwd(), fault=cls.fault)
-        values, origins = cls._from_file(file)
+        start = start_dir or Path.cwd()
+        values, origins = cls._from_file(find_user_file(start, fault=cls.fault))
         prefix = f"FORKLOCK_{cls.section.upper()}__"
         for key, value in cls._from_environment(prefix).items():
             values[key], origins[key] = value, Origin("environment", f"{prefix}{key.upper()}")
         for key, value in flags.items():
             if value is not None:
-                values[key], origins[key] = value, Origin("flag", f"--{key.replace('_', '-')}")
+                values[key], origins[key] = value, Origin("flag", cls._flag(key))
         cls._refuse_unknown(values, origins)
-        try:
-            loaded = cls(**values)
-        except ValidationError as error:
-            raise cls._explain(error, origins) from None
+        loaded = cls._built(values, origins)
+        cls._add_repository(find_settings_file(start, fault=cls.fault), loaded, values, origins)
+        loaded = cls._built(values, origins)
         loaded._origins = origins
         return loaded
+
+    @classmethod
+    def _built(cls, values: Mapping[str, Any], origins: Mapping[str, Origin]) -> Self:
+        try:
+            return cls(**values)
+        except ValidationError as error:
+            raise cls._explain(error, origins) from None
+
+    @classmethod
+    def _add_repository(
+        cls, file: SettingsFile | None, said: Self, values: dict[str, Any], origins: dict[str, Origin]
+    ) -> None:
+        """Add what the repository's file may say to `values` and `origins`.
+
+        Args:
+            said: what is in force without the file.
+
+        Raises:
+            cls.fault: it says what only the user may say. Where the user did say something, the file is overruled.
+        """
+        if file is None:
+            return
+        table, where = file.table(cls.section, cls.fault)
+        there = {key: Origin("repository", f"{where} {_printable(key)}") for key in table}
+        cls._refuse_unknown(table, there)
+        for key, value in table.items():
+            if origins.get(key, Origin("default")).kind in ("environment", "flag"):
+                continue
+            wanted = getattr(cls._built({**values, key: value}, {**origins, **there}), key)
+            if not _may(cls.repository_may.get(key, "no"), wanted, getattr(said, key)):
+                raise cls._refuse(key, wanted, getattr(said, key), str(there[key]))
+            values[key], origins[key] = value, there[key]
+
+    @classmethod
+    def _refuse(cls, key: str, wanted: Any, base: Any, where: str) -> Exception:
+        lowers = cls.repository_may.get(key) == "lower"
+        rule = (
+            f"may lower it ({base} is in force), not raise it" if lowers else "has no say in it: it is yours"
+        )
+        flag = f"{cls._flag(key)} {wanted}, " if key in cls.flags and not isinstance(wanted, bool) else ""
+        variable = f"FORKLOCK_{cls.section.upper()}__{key.upper()}"
+        return cls.fault(
+            f"{where}: the repository asks for {key} = {str(wanted)[:100]!r}, and {rule}.",
+            fix=f"Say so yourself if you want it: {flag}{variable} in the environment, or [{cls.section}] in "
+            f"{settings_file()}; else remove the line.",
+        )
+
+    @classmethod
+    def _flag(cls, key: str) -> str:
+        return cls.flags.get(key, f"--{key.replace('_', '-')}")
 
     def origins(self) -> dict[str, Origin]:
         """Where each key's effective value came from, in the order of the fields."""
@@ -124,13 +163,10 @@ class RoomSettings(BaseSettings):
 
     @classmethod
     def _from_file(cls, file: SettingsFile | None) -> tuple[dict[str, Any], dict[str, Origin]]:
-        if file is None or cls.section not in file.sections:
+        if file is None:
             return {}, {}
-        table = file.sections[cls.section]
-        where = f"{file.path} [{file.prefix}{cls.section}]"
-        if not isinstance(table, dict):
-            raise cls.fault(f"{where} must be a table of settings.", fix=f"Write [{cls.section}] as a table.")
-        return dict(table), {key: Origin("file", f"{where} {key}") for key in table}
+        table, where = file.table(cls.section, cls.fault)
+        return dict(table), {key: Origin("file", f"{where} {_printable(key)}") for key in table}
 
     @classmethod
     def _from_environment(cls, prefix: str) -> dict[str, Any]:
@@ -143,7 +179,7 @@ class RoomSettings(BaseSettings):
                 raise cls._unknown(key, f"environment variable {variable}")
         try:
             return dict(EnvSettingsSource(cls, env_prefix=prefix, case_sensitive=False)())
-        except SettingsError as error:
+        except (SettingsError, RecursionError) as error:
             raise cls.fault(
                 f"environment {prefix}*: {error}", fix="Lists and tables are written as JSON."
             ) from None
@@ -167,61 +203,35 @@ class RoomSettings(BaseSettings):
             key = str(problem["loc"][0]) if problem["loc"] else cls.section
             path = ".".join(str(part) for part in problem["loc"][1:])
             where = f"{origins.get(key, key)}{'.' + path if path else ''}"
-            lines.append(f"{where}: {problem['msg']}, got {problem['input']!r}.")
+            lines.append(f"{where}: {problem['msg']}, got {repr(problem['input'])[:200]}.")
         return cls.fault("\n".join(lines), fix="Correct the value; `agent config` shows what is in force.")
 
 
-def find_settings_file(start: Path, *, fault: FaultClass = BadSettings) -> SettingsFile | None:
-    """The nearest settings file from `start` upwards, not beyond the repository's root.
-
-    In one folder `forklock.toml` and `[tool.forklock]` in `pyproject.toml` exclude each other.
-    """
-    start = start.absolute()
-    for folder in (start, *start.parents):
-        own, project = folder / "forklock.toml", folder / "pyproject.toml"
-        tables = _parse(own, fault) if own.is_file() else None
-        shared = _tool_table(project, fault) if project.is_file() else None
-        if tables is not None and shared is not None:
-            raise fault(
-                f"{own} and [tool.forklock] in {project} both hold settings.", fix="Keep one of the two."
-            )
-        if tables is not None:
-            return _checked(SettingsFile(own, "", tables), fault)
-        if shared is not None:
-            return _checked(SettingsFile(project, "tool.forklock.", shared), fault)
-        if (folder / ".git").exists():
-            return None
-    return None
+def _may(rule: RepositoryMay, wanted: Any, base: Any) -> bool:
+    """Whether a repository's file may put `wanted` where `base` is in force."""
+    if isinstance(wanted, float) and not math.isfinite(wanted):
+        return False
+    if wanted == base or rule == "yes":
+        return True
+    if rule == "command":
+        return isinstance(wanted, str) and wanted.strip().lower() not in ("", "none")
+    return rule == "lower" and wanted is not None and (base is None or wanted < base)
 
 
-def _parse(path: Path, fault: FaultClass) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise fault(f"{path} is not valid TOML: {error}.", fix="Correct the file at that line.") from None
-    except OSError as error:
-        raise fault(f"{path} cannot be read: {error.strerror}.", fix="Check its permissions.") from None
-
-
-def _tool_table(project: Path, fault: FaultClass) -> dict[str, Any] | None:
-    tool = _parse(project, fault).get("tool")
-    table = tool.get("forklock") if isinstance(tool, dict) else None
-    return table if isinstance(table, dict) else None
-
-
-def _checked(file: SettingsFile, fault: FaultClass) -> SettingsFile:
-    for name in file.sections:
-        if name not in SECTIONS:
-            near = difflib.get_close_matches(name, SECTIONS, n=1)
-            hint = f"Did you mean [{file.prefix}{near[0]}]?" if near else f"Sections: {', '.join(SECTIONS)}."
-            raise fault(f"{file.path}: there is no section {name!r}.", fix=hint)
-    return file
+def _printable(key: str) -> str:
+    return key if key.isascii() and key.isidentifier() else repr(key)[:100]
 
 
 class ModelSettings(RoomSettings):
     """Section `[models]`: which model answers, how it is run, and how tokens are chosen by default."""
 
     section: ClassVar[str] = "models"
+    flags: ClassVar[Mapping[str, str]] = {key: f"--{key}" for key in ("model", "engine", "adapter")}
+    repository_may: ClassVar[Mapping[str, RepositoryMay]] = {
+        # Which weights and which server see the code, and on what they run.
+        "model": "no", "engine": "no", "adapter": "no", "device": "no", "threads": "no",
+        "temperature": "yes", "top_k": "yes", "top_p": "yes", "min_p": "yes", "max_tokens": "lower",
+    }  # fmt: skip
 
     model: str = "qwen2.5-coder-0.5b"
     """A catalogue name, a folder with transformers weights, LiteLLM's id of a provider's model, or the URL

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
         SandboxUnavailable,
         Talk,
     )
-    from sandbox.interpreters import python_policy, workspace_policy
+    from sandbox.interpreters.policy import python_policy, workspace_policy
     from sandbox.linux.private import scratch
     from sandbox.open import BackendName, open_sandbox
 

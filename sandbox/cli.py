@@ -11,6 +11,8 @@ from typing import Annotated, TypeVar
 
 import typer
 
+from sandbox.terminal import say, say_fault
+
 T = TypeVar("T")
 
 app = typer.Typer(no_args_is_help=True, help="See which sandboxes work here; build the docker image.")
@@ -23,23 +25,22 @@ app.add_typer(image_app, name="image")
 @app.command()
 def status() -> None:
     """Try each backend for real. Says how to mend what fails."""
-    from rich.console import Console
-    from rich.markup import escape
+    from rich.text import Text
 
     from sandbox.bubblewrap import backend as bubblewrap
     from sandbox.open import docker_problem
+    from sandbox.terminal import screen
 
-    console = Console(soft_wrap=True)
+    console = screen()
     problems = {"docker": docker_problem(), "bubblewrap": bubblewrap.why_not()}
     for name, problem in problems.items():
         if problem is None:
-            console.print(f"[green]{name:<11}works[/green]  {escape(_note(name))}")
+            console.print(Text.assemble((f"{name:<11}works", "green"), f"  {_note(name)}"))
         else:
-            console.print(
-                f"[red]{name:<11}no[/red]     {escape(problem[0])}\n{'':18}fix: {escape(problem[1])}"
-            )
+            words = f"     {problem[0]}\n{'':18}fix: {problem[1]}"
+            console.print(Text.assemble((f"{name:<11}no", "red"), words))
     console.print(f"{'host':<11}works  isolates nothing; used only with `--sandbox host`")
-    console.print(f"{'forks':<11}{escape(_forks())}")
+    console.print(f"{'forks':<11}{_forks()}")
     chosen = next((name for name, problem in problems.items() if problem is None), None)
     console.print(f"`auto` takes: {chosen or 'nothing, until one of the above is mended'}")
     raise typer.Exit(0 if chosen else 3)
@@ -121,7 +122,7 @@ def image_build(
     chosen = cast(Source, source)
     if show:
         recipe = _or_exit(lambda: recipe_for(repo, chosen))
-        typer.echo(f"# {recipe.tag}, from {', '.join(recipe.sources)}\n{recipe.dockerfile}")
+        say(f"# {recipe.tag}, from {', '.join(recipe.sources)}\n{recipe.dockerfile}")
         return
     hosts = tuple(allow or ())
     how = Build(source=chosen, base=base, registries=not only, hosts=hosts, wheels=wheels, ca=ca, force=force)
@@ -131,17 +132,17 @@ def image_build(
 @image_app.command("list")
 def image_list() -> None:
     """List the images of repos, newest first."""
-    from rich.console import Console
     from rich.table import Table
 
     from sandbox.docker.engine import why_not
     from sandbox.images.build import images
+    from sandbox.terminal import screen
 
     _or_exit(lambda: _need(why_not()))
     table = Table("image", "repo", "MB", "made")
     for one in images():
         table.add_row(one.name, one.repo, str(one.size_mb), one.made)
-    Console().print(table)
+    screen().print(table)
 
 
 @image_app.command("remove")
@@ -168,21 +169,18 @@ def _or_exit(what: Callable[[], T]) -> T:
     try:
         return what()
     except SandboxFault as fault:
-        typer.echo(f"error: {fault.message}", err=True)
-        if fault.fix:
-            typer.echo(f"fix: {fault.fix}", err=True)
+        say_fault(fault.message, fault.fix)
         raise typer.Exit(3) from None
 
 
 def _built(build: Callable[[Callable[[str], None]], str]) -> None:
     """Run a build with its progress: a spinner with the last line in a terminal, else all lines."""
-    from rich.console import Console
-    from rich.markup import escape
+    from sandbox.terminal import screen
 
-    console = Console(stderr=True, soft_wrap=True)
+    console = screen(stderr=True)
     if console.is_terminal:
         with console.status("building the image") as spinner:
-            name = _or_exit(lambda: build(lambda line: spinner.update(escape(line[: console.width - 4]))))
+            name = _or_exit(lambda: build(lambda line: spinner.update(line[: console.width - 4])))
     else:
-        name = _or_exit(lambda: build(lambda line: console.print(line, markup=False, highlight=False)))
-    console.print(f"ready: {name}", markup=False)
+        name = _or_exit(lambda: build(lambda line: console.print(line)))
+    console.print(f"ready: {name}")

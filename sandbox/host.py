@@ -2,7 +2,8 @@
 
 In: commands. Out: results, with the same labels as the other backends. Kept: argv only, a clean
 environment, the rlimits, bounded output, a time-out that kills the command's session. Not kept: network,
-files, memory of a whole tree, and daemons that leave the session.
+files, memory of a whole tree, and daemons that leave the session. Where we are killed, the command is killed with us;
+processes that it started are not.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import os
 import secrets
 import shutil
 import signal
+import sys
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -24,6 +27,8 @@ from sandbox.linux.process import Running, start
 from sandbox.workspace.workspace import Workspace, use
 
 _MARK = "FORKLOCK_COMMAND"
+_END_S = 5.0
+"""Seconds that `close` waits for commands that it has killed."""
 
 
 class HostSandbox(Sandbox):
@@ -36,15 +41,19 @@ class HostSandbox(Sandbox):
         self.root = workspace.root
         self.policy = policy
         self._closed = False
+        self._running: dict[_Tree, int] = {}
+        """Commands that run, each with the thread that waits for it."""
+        self._ended = threading.Condition()
         self._temporary = workspace.private / "tmp"
         self._temporary.mkdir()
         self._prlimit = shutil.which("prlimit")
         if self._prlimit is None:
             raise SandboxFault("prlimit is not installed", fix="install util-linux")
-        if workspace.is_copy:
-            for name in workspace.environments:
+        original = Path(workspace.workdir)
+        for name in workspace.environments if workspace.root != original else ():
+            with contextlib.suppress(OSError):  # a package's own was copied with it
                 (workspace.root / name).rmdir()
-                (workspace.root / name).symlink_to(workspace.origin / name)
+                (workspace.root / name).symlink_to(original / name)
 
     @property
     def workdir(self) -> str:
@@ -60,7 +69,7 @@ class HostSandbox(Sandbox):
         timeout_s: float | None = None,
         limits: Limits | None = None,
     ) -> ExecResult:
-        env = command_env(self.policy, env)
+        env = _with_users_programs(command_env(self.policy, env))
         check_words(argv, env)
         if self._closed:
             raise SandboxFault("the sandbox is closed", fix="open it again")
@@ -70,7 +79,7 @@ class HostSandbox(Sandbox):
         place = self.root / os.path.relpath(self._workspace.resolve(cwd), self._workspace.workdir)
         try:
             running = start(
-                command_with_limits(argv, limits, count=False, prlimit=self._prlimit),
+                [*_ends_with_us(), *command_with_limits(argv, limits, count=False, prlimit=self._prlimit)],
                 env={_MARK: mark, "HOME": str(self._temporary), "TMPDIR": str(self._temporary)}
                 | {k: v for k, v in env.items() if v != "/tmp"},  # noqa: S108
                 cwd=str(place),
@@ -89,6 +98,7 @@ class HostSandbox(Sandbox):
             watcher.tick()
 
         try:
+            self._note(tree)
             done = running.wait(
                 stdin=stdin,
                 timeout_s=limits.wall_s if timeout_s is None else timeout_s,
@@ -98,6 +108,11 @@ class HostSandbox(Sandbox):
             )
         finally:
             tree.kill()
+            with self._ended:
+                del self._running[tree]
+                self._ended.notify_all()
+        if tree.closed and not done.timed_out:
+            raise SandboxFault("the sandbox was closed while the command ran", fix="open it again")
         code = os.waitstatus_to_exitcode(done.status)
         oom, peak = watcher.verdict(done.max_rss_mb, failed=code != 0)
         return ExecResult(
@@ -120,10 +135,41 @@ class HostSandbox(Sandbox):
     def diff(self) -> str:
         return self._workspace.diff()
 
+    def _note(self, tree: _Tree) -> None:
+        """`close` ends the command from now on; where it came first, at once."""
+        with self._ended:
+            self._running[tree] = threading.get_ident()
+            tree.closed = self._closed
+        if tree.closed:
+            tree.kill()
+
     def close(self) -> None:
-        if not self._closed:
+        us = threading.get_ident()
+        with self._ended:
+            if self._closed:
+                return
             self._closed = True
-            self._workspace.close()
+            trees = list(self._running)
+            for tree in trees:
+                tree.closed = True
+        for tree in trees:
+            tree.kill()
+        with self._ended:
+            self._ended.wait_for(lambda: not set(self._running.values()) - {us}, timeout=_END_S)
+        self._workspace.close()
+
+
+def _ends_with_us() -> list[str]:
+    """Words before a command by which the kernel kills it when the thread that waits for it is gone."""
+    program = shutil.which("setpriv")
+    return [program, "--pdeathsig", "KILL"] if program else []
+
+
+def _with_users_programs(env: Mapping[str, str]) -> dict[str, str]:
+    """The user's own PATH behind the policy's, without the programs of the environment that we live in."""
+    ours = Path(sys.prefix, "bin")
+    theirs = [folder for folder in os.get_exec_path() if Path(folder).is_absolute() and Path(folder) != ours]
+    return {**env, "PATH": ":".join(dict.fromkeys([*env["PATH"].split(":"), *theirs]))}
 
 
 class _Tree:
@@ -131,6 +177,8 @@ class _Tree:
     environment that they inherited. One that takes off both gets away."""
 
     def __init__(self, running: Running, mark: str) -> None:
+        self.closed = False
+        """It was ended because its sandbox was closed."""
         self._session = running.pid
         self._mark = f"{_MARK}={mark}".encode()
 

@@ -18,8 +18,12 @@ def open_sandbox(
     *,
     backend: BackendName = "auto",
     forks_in: Path | None = None,
+    shown_at: Path | None = None,
 ) -> Sandbox:
     """Open `workspace` in place (nothing is copied; forks lie in `forks_in` or TMPDIR).
+
+    `shown_at`: the directory that `workspace` is a copy of. Commands see the copy at that path (but on the host
+    backend), with the virtual environments of that directory.
 
     `auto` takes docker where an engine answers and the image is there, else bubblewrap. `host` isolates
     nothing and must be named.
@@ -30,7 +34,7 @@ def open_sandbox(
     """
     policy = policy or Policy()
     name = choose(policy) if backend == "auto" else backend
-    place = open_workspace(workspace, parent=forks_in)
+    place = open_workspace(workspace, parent=forks_in, shown_at=shown_at)
     return use(place, lambda opened: _constructor(name)(opened, policy))
 
 

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from models.console import run_app
+from models.console import run_app, say
 
 app = typer.Typer(
     help="Train a model on its own raw samples, and let it serve only if it is proven better.",
@@ -72,10 +72,9 @@ def refresh(
     from selfdistill.lock import only_round
     from selfdistill.presets import pick_device
     from selfdistill.report import print_plan, print_verdict
-    from selfdistill.round import begin, rounds_dir, run_round
+    from selfdistill.round import open_work, rounds_dir, run_round
     from selfdistill.settings import SelfdistillSettings
     from selfdistill.show import Show
-    from selfdistill.stages import Work
     from selfdistill.store import find_round
 
     chosen = SelfdistillSettings.load(
@@ -92,14 +91,13 @@ def refresh(
     if dry_run:
         return
     with only_round(rounds_dir(), "refresh"):
-        round_dir = held or begin(recipe, root=rounds_dir(), seed=seed, show=show)
-        work = Work(dir=round_dir, recipe=round_dir.recipe, base=base, show=show, cwd=Path.cwd())
+        work = open_work(recipe, base, held=held, seed=seed, show=show, cwd=Path.cwd())
         try:
             verdict = run_round(work)
         except KeyboardInterrupt:
-            show.say(f"interrupted; `selfdistill refresh --resume {round_dir.id}` goes on where it was")
+            show.say(f"interrupted; `selfdistill refresh --resume {work.dir.id}` goes on where it was")
             raise
-    print_verdict(round_dir, verdict)
+    print_verdict(work.dir, verdict)
     raise typer.Exit(0 if verdict.promoted else 1)
 
 
@@ -131,4 +129,4 @@ def rollback(model: Model = None) -> None:
 
     base = resolve_model(SelfdistillSettings.load(model=model).base).name
     now = AdapterRegistry().rollback(base)
-    typer.echo(f"{base}: {now or 'the bare base'} serves now")
+    say(f"{base}: {now or 'the bare base'} serves now")

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from sandbox.reading import parse_json
 from selfdistill.contract import EXIT_INFRASTRUCTURE, RoundFault
 
 
@@ -51,7 +52,7 @@ def only_round(root: Path, what: str) -> Iterator[None]:
 
 def _who(holder: Path) -> str:
     try:
-        held = json.loads(holder.read_text(encoding="utf-8"))
+        held = parse_json(holder.read_text(encoding="utf-8"))
         return f" (process {held['pid']}, {held['round']})"
     except (OSError, ValueError, KeyError, TypeError):
         return ""

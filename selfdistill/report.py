@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from models.adapters.registry import AdapterRegistry
 from models.catalogue.catalogue import ResolvedModel
+from models.console import say_json, screen
 from selfdistill.contract import STAGES, Recipe, RoundFault
 from selfdistill.data.arms import ARMS
 from selfdistill.gate.rule import Health, Verdict
@@ -49,14 +49,14 @@ def weights_bytes(folder: Path) -> int:
 
 
 def print_verdict(round_dir: RoundDir, verdict: Verdict) -> None:
-    console = Console(soft_wrap=True)
+    console = screen()
     adapter = round_dir.read_round().get("adapter", "")
     word = "PROMOTED" if verdict.promoted else "REJECTED"
     console.print(_sides(verdict))
-    console.print(f"{word}  {adapter}", highlight=False)
+    console.print(f"{word}  {adapter}")
     for reason in verdict.reasons:
-        console.print(f"  {reason}", highlight=False, markup=False)
-    console.print(f"  round {round_dir.id}", highlight=False)
+        console.print(f"  {reason}")
+    console.print(f"  round {round_dir.id}")
 
 
 def _sides(verdict: Verdict) -> Table:
@@ -86,7 +86,7 @@ def _health(side: Health) -> list[tuple[str, str]]:
 
 def print_status(root: Path) -> None:
     """What serves, and all rounds."""
-    console, registry = Console(), AdapterRegistry()
+    console, registry = screen(), AdapterRegistry()
     rounds = list_rounds(root)
     manifests = registry.list()
     if not rounds and not manifests:
@@ -94,7 +94,7 @@ def print_status(root: Path) -> None:
         return
     for base in sorted({manifest.base for manifest in manifests}):
         now = registry.current_version(base)
-        console.print(f"{base}: {now or 'the bare base'} serves", highlight=False, soft_wrap=True)
+        console.print(f"{base}: {now or 'the bare base'} serves")
     table = Table(box=None, pad_edge=False)
     for heading in ("round", "model", "arm", "stage", "verdict", "effect"):
         table.add_column(heading, no_wrap=heading != "model", overflow="fold")
@@ -105,10 +105,10 @@ def print_status(root: Path) -> None:
 
 def _status_row(round_dir: RoundDir) -> tuple[str, ...]:
     try:
-        recipe = round_dir.recipe
+        recipe, verdict = round_dir.recipe, read_verdict(round_dir)
     except RoundFault:
         return (round_dir.id, "?", "?", "damaged", "", "")
-    stage, verdict = round_dir.next_stage(), read_verdict(round_dir)
+    stage = round_dir.next_stage()
     effect = f"{verdict.paired.effect:+.1%}" if verdict else ""
     decision = {"promote": "promoted", "reject": "rejected"}[verdict.decision] if verdict else ""
     return (
@@ -123,9 +123,9 @@ def _status_row(round_dir: RoundDir) -> tuple[str, ...]:
 
 def print_round(round_dir: RoundDir) -> None:
     """Recipe, stages, verdict of one round."""
-    console, recipe = Console(soft_wrap=True), round_dir.recipe
-    console.print(f"round {round_dir.id}, recipe {recipe.digest()[:12]}, seed {recipe.seed}", highlight=False)
-    console.print_json(recipe.model_dump_json(exclude={"seed"}))
+    console, recipe = screen(), round_dir.recipe
+    console.print(f"round {round_dir.id}, recipe {recipe.digest()[:12]}, seed {recipe.seed}")
+    say_json(recipe.model_dump_json(exclude={"seed"}, indent=2))
     table = Table()
     for heading in ("stage", "seconds", "what"):
         table.add_column(heading)

@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Callable
 from pathlib import Path
 
+from models.catalogue.catalogue import ResolvedModel
 from models.paths import data_dir
 from selfdistill.contract import EXIT_INFRASTRUCTURE, Recipe, RoundFault
+from selfdistill.data.choice import Choice
 from selfdistill.gate.rule import Verdict
 from selfdistill.show import Show
-from selfdistill.stages import CHAIN, Stage, Work
+from selfdistill.stages import CHAIN, Stage, Work, read_verdict
 from selfdistill.store import RoundDir, StageRecord, list_rounds, unfinished, write_atomic
 
 
@@ -25,12 +28,20 @@ def rounds_dir() -> Path:
     return data_dir() / "rounds"
 
 
-def begin(recipe: Recipe, *, root: Path, seed: int | None, show: Show) -> RoundDir:
+def begin(
+    recipe: Recipe,
+    *,
+    root: Path,
+    seed: int | None,
+    show: Show,
+    ready: Callable[[Recipe], None] = lambda _recipe: None,
+) -> RoundDir:
     """The unfinished round of this recipe if there is one, else a new one.
 
     Args:
         seed: what the user asked for; None gives each new round of a recipe a seed of its own, so that it
             draws fresh samples.
+        ready: called with the recipe of a new round before its folder is made; raises where something is missing.
     """
     found = unfinished(root, recipe, any_seed=seed is None)
     if found is not None:
@@ -38,9 +49,32 @@ def begin(recipe: Recipe, *, root: Path, seed: int | None, show: Show) -> RoundD
         return found
     if seed is None:
         recipe = recipe.model_copy(update={"seed": _past_rounds(root, recipe)})
+    ready(recipe)
     made = RoundDir.create(root, recipe)
     show.say(f"new round {made.id}")
     return made
+
+
+def open_work(
+    recipe: Recipe, base: ResolvedModel, *, held: RoundDir | None, seed: int | None, show: Show, cwd: Path
+) -> Work:
+    """The round that is to run: the one that the user named, an unfinished one, or a new one, for which everything that
+    it needs is there.
+
+    Raises:
+        RoundFault, EvalFault, SandboxFault: something is missing; no round was made.
+    """
+    from selfdistill.preflight import check
+
+    choices: list[Choice] = []
+
+    def ready(whole: Recipe) -> None:
+        choices.append(check(whole, root=rounds_dir(), cwd=cwd))
+
+    made = held or begin(recipe, root=rounds_dir(), seed=seed, show=show, ready=ready)
+    return Work(
+        dir=made, recipe=made.recipe, base=base, show=show, cwd=cwd, choice=choices[0] if choices else None
+    )
 
 
 def _past_rounds(root: Path, recipe: Recipe) -> int:
@@ -70,7 +104,9 @@ def run_round(work: Work) -> Verdict:
         else:
             record = _run_stage(stage, work, inputs)
         before = _digest(before, *(f"{name}={digest}" for name, digest in sorted(record.outputs.items())))
-    return Verdict.model_validate_json((work.dir.path / "verdict.json").read_text(encoding="utf-8"))
+    verdict = read_verdict(work.dir)
+    assert verdict is not None, "the gate ran"
+    return verdict
 
 
 def _run_stage(stage: Stage, work: Work, inputs: str) -> StageRecord:
@@ -97,7 +133,7 @@ def _drop_stale(stage: Stage, round_dir: RoundDir, inputs: str) -> None:
     """Keep a stage's half-done work only if it was made from the same inputs, and never beside a finished
     record whose outputs turned out damaged."""
     marker = round_dir.path / f".{stage.name}.inputs"
-    same = marker.exists() and marker.read_text(encoding="utf-8") == inputs
+    same = marker.is_file() and marker.read_bytes() == inputs.encode()
     if not same or round_dir.record(stage.name) is not None:
         round_dir.discard(f"{stage.name}.json", *stage.outputs, *stage.scratch, *stage.kept)
     write_atomic(marker, inputs)

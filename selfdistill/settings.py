@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from models.settings import FaultClass, ModelSettings, RoomSettings
+from models.settings import FaultClass, ModelSettings, RepositoryMay, RoomSettings
 from selfdistill.contract import ArmName, Recipe, RoundFault
 from selfdistill.presets import make_recipe
 
@@ -16,6 +17,13 @@ class SelfdistillSettings(RoomSettings):
 
     section: ClassVar[str] = "selfdistill"
     fault: ClassVar[FaultClass] = RoundFault
+
+    # All of it is the user's: what is trained, on what, and what a candidate must pass.
+    repository_may: ClassVar[Mapping[str, RepositoryMay]] = dict.fromkeys(
+        ("model", "prompts", "limit", "gate_set", "gate_limit", "gate_n", "gate_max_tokens", "arm", "temperature",
+         "top_k", "top_p", "steps", "epochs", "lr", "rank", "max_tokens", "device"), "no",
+    )  # fmt: skip
+    flags: ClassVar[Mapping[str, str]] = {key: f"--{key.replace('_', '-')}" for key in repository_may}
 
     model: str = ""
     """Base to distil; "" takes `[models] model`."""

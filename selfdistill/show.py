@@ -8,16 +8,20 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
-    TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+
+from models.console import screen, words_column
+
+if TYPE_CHECKING:
+    from models.console import Screen
 
 LINE_EVERY_S = 15.0
 """Seconds between plain lines where there is no terminal."""
@@ -63,7 +67,7 @@ class Meter:
 
 
 class _Lines(Meter):
-    def __init__(self, label: str, total: int, done: int, console: Console) -> None:
+    def __init__(self, label: str, total: int, done: int, console: Screen) -> None:
         super().__init__(label, total, done)
         self.console = console
 
@@ -72,7 +76,7 @@ class _Lines(Meter):
             self.last = time.monotonic()
             left = self.seconds_left
             eta = f"  {left:.0f} s left" if left is not None else ""
-            self.console.print(f"{self.label}: {self.done}/{self.total}  {self.detail}{eta}", highlight=False)
+            self.console.print(f"{self.label}: {self.done}/{self.total}  {self.detail}{eta}")
 
 
 class _Bar(Meter):
@@ -89,10 +93,10 @@ class Show:
     """Where a round's messages go."""
 
     def __init__(self, *, quiet: bool = False) -> None:
-        self.console = Console(stderr=True, quiet=quiet, soft_wrap=True)
+        self.console = screen(stderr=True, quiet=quiet)
 
     def say(self, text: str) -> None:
-        self.console.print(text, highlight=False, markup=False)
+        self.console.print(text)
 
     @contextmanager
     def meter(self, label: str, total: int, done: int = 0) -> Iterator[Meter]:
@@ -102,12 +106,12 @@ class Show:
             yield _Lines(label, total, done, self.console)
             return
         columns = (
-            TextColumn("{task.description}"),
+            words_column("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[detail]}"),
+            words_column("{task.fields[detail]}"),
         )
         with Progress(*columns, console=self.console, transient=True) as progress:
             yield _Bar(label, total, done, progress)

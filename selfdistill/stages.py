@@ -12,15 +12,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from evals.contract import ProblemSet
 from evals.problems.sets import load_set
 from models import open_engine
 from models.adapters.registry import AdapterManifest, AdapterRegistry, AdapterState
 from models.catalogue.catalogue import ResolvedModel
 from models.contract import Engine, Request
+from sandbox.reading import parse_json
 from selfdistill.contract import EXIT_INFRASTRUCTURE, Prompt, Recipe, RoundFault
-from selfdistill.data import prompts as prompt_pool
 from selfdistill.data.arms import ARMS
+from selfdistill.data.choice import Choice, choose_prompts
 from selfdistill.data.dataset import Example, build, step_tokens
 from selfdistill.data.samples import SampleRow, sample_all
 from selfdistill.gate.measure import BASE, compare_sides, judge_samples
@@ -39,6 +42,8 @@ class Work:
     show: Show
     cwd: Path
     """Where `runs` without a repo looks."""
+    choice: Choice | None = None
+    """The prompts, where they were chosen before the round began."""
 
     def path(self, name: str) -> Path:
         return self.dir.path / name
@@ -56,15 +61,11 @@ class Stage:
 
 def take_prompts(work: Work) -> Json:
     """Freeze the prompts and the gate's problems, and prove them disjoint."""
-    recipe = work.recipe
-    gate = prompt_pool.gate_problems(recipe.gate_set, recipe.gate_limit, seed=recipe.seed)
-    chosen = prompt_pool.collect(recipe.prompts, recipe.limit, seed=recipe.seed, cwd=work.cwd, gate=gate)
-    prompt_pool.refuse_overlap(chosen, gate)
-    if ARMS[recipe.arm].tests_needed and not all(prompt.problem_id for prompt in chosen):
-        raise RoundFault(
-            f"arm {recipe.arm} needs tests, and prompts from past runs have none",
-            fix="name problem sets only, for example --prompts humaneval",
-        )
+    held = work.choice
+    choice = (
+        held if held is not None and held.recipe == work.recipe else choose_prompts(work.recipe, work.cwd)
+    )
+    chosen, gate = choice.prompts, choice.gate
     write_lines(work.path("prompts.jsonl"), chosen)
     ids = [problem.question_id for problem in gate.problems]
     write_atomic(work.path("gate_problems.json"), json.dumps({"version": gate.version, "ids": ids}) + "\n")
@@ -106,7 +107,7 @@ def make_dataset(work: Work) -> Json:
     """Filter by the arm, mask the prompts."""
     recipe = work.recipe
     rows = [SampleRow.model_validate(row) for row in read_lines(work.path("samples.jsonl"))]
-    facts = json.loads(work.path("base.json").read_text(encoding="utf-8"))
+    facts = parse_json(work.path("base.json").read_bytes())
 
     def passed(pairs: Sequence[tuple[Prompt, SampleRow]]) -> list[bool]:
         with work.show.meter("judging", len(pairs)) as meter:
@@ -226,7 +227,7 @@ def gate_set(work: Work) -> ProblemSet:
     Raises:
         RoundFault: the set changed under the round.
     """
-    frozen = json.loads(work.path("gate_problems.json").read_text(encoding="utf-8"))
+    frozen = parse_json(work.path("gate_problems.json").read_bytes())
     whole = load_set(work.recipe.gate_set)
     if whole.version != frozen["version"]:
         raise RoundFault(
@@ -243,7 +244,13 @@ def read_prompts(work: Work) -> list[Prompt]:
 
 def read_verdict(round_dir: RoundDir) -> Verdict | None:
     path = round_dir.path / "verdict.json"
-    return Verdict.model_validate_json(path.read_text(encoding="utf-8")) if path.exists() else None
+    try:
+        return Verdict.model_validate_json(path.read_bytes()) if path.exists() else None
+    except (OSError, ValidationError) as error:
+        raise RoundFault(
+            f"round {round_dir.id}: verdict.json is damaged",
+            fix=f"`selfdistill refresh --resume {round_dir.id}` runs the gate again",
+        ) from error
 
 
 def _tokenizer(engine: Engine) -> Any:

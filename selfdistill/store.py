@@ -18,6 +18,7 @@ from typing import Any, TextIO
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from sandbox.reading import Unreadable, parse_json
 from selfdistill.contract import EXIT_INFRASTRUCTURE, STAGES, Recipe, RoundFault
 
 Json = dict[str, Any]
@@ -64,7 +65,10 @@ def write_lines(path: Path, rows: Iterator[BaseModel] | list[Any]) -> None:
 
 def read_lines(path: Path) -> list[Json]:
     """JSON lines of a finished file."""
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    rows = [parse_json(line) for line in path.read_bytes().split(b"\n") if line]
+    if not all(isinstance(row, dict) for row in rows):
+        raise Unreadable(f"{path} holds lines that are no JSON objects")
+    return rows
 
 
 class Appender:
@@ -102,7 +106,7 @@ def _intact(path: Path) -> tuple[list[Json], int]:
         return rows, good
     for line in path.read_bytes().splitlines(keepends=True):
         try:
-            row = json.loads(line)
+            row = parse_json(line)
         except ValueError:
             break
         if not line.endswith(b"\n") or not isinstance(row, dict):
@@ -150,13 +154,13 @@ class RoundDir:
 
     def read_round(self) -> Json:
         try:
-            loaded = json.loads((self.path / "round.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+            loaded = dict(parse_json((self.path / "round.json").read_bytes()))
+        except (OSError, ValueError, TypeError) as error:
             raise RoundFault(
                 f"round {self.id}: round.json is missing or damaged",
                 fix=f"remove {self.path} and start a new round",
             ) from error
-        return dict(loaded)
+        return loaded
 
     def update_round(self, **fields: Any) -> None:
         """Add facts to round.json (the verdict, the adapter's version)."""
@@ -169,7 +173,7 @@ class RoundDir:
         """The record of a finished stage, or None; says nothing of whether it still holds."""
         path = self.path / f"{stage}.json"
         try:
-            return StageRecord.model_validate_json(path.read_text(encoding="utf-8"))
+            return StageRecord.model_validate_json(path.read_bytes())
         except (OSError, ValidationError):
             return None
 

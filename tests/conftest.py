@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,22 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 settings.register_profile("forklock", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("forklock")
 sys.path.insert(0, str(Path(__file__).parent / "models"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def active_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The environment that repos of tests run in unless they have their own: pytest, and nothing of ours. It is active,
+    as a user's may be, so that tests with a home of their own need not make a managed one each."""
+    from sandbox.interpreters.managed import managed_environment
+
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FORKLOCK_HOME", str(shared / "active"))
+        made = managed_environment()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VIRTUAL_ENV", str(made))
+        yield made
 
 
 @pytest.fixture(scope="session")

@@ -55,7 +55,7 @@ def test_no_dangerous_calls() -> None:
     """No pickle, no shell, no eval: hostile input is read by parsers that only parse."""
     found: list[str] = []
     for path in source_files():
-        if path.parts[-3:] == ("judging", "driver", "main.py"):
+        if path.parts[-3:-1] == ("judging", "driver") and path.name in ("main.py", "program.py"):
             continue  # runs inside the sandbox: executing hostile programs is its work
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and _dangerous(node):

@@ -1,8 +1,9 @@
 """The `tools` command: what the deterministic tools say about a repository, for people and scripts.
 
-Exit codes: 0 done, 2 bad input, 3 sandbox or tool trouble, 130 interrupted. They are made here and not by
-`models.console`, which serves the other commands: this room may not import `models`, and the models' room
-is no place to look for how tools end. Heavy imports happen inside the commands: `tools --help` must be instant.
+Exit codes: 0 done, 1 not complete (`rename`, `calls`), 2 bad input, 3 sandbox or tool trouble, 130 interrupted.
+They are made here and not by `models.console`, which serves the other commands: this room may not import `models`,
+and the models' room is no place to look for how tools end. Heavy imports happen inside the commands: `tools --help`
+must be instant.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from sandbox.terminal import guard, row, say, say_fault, show_usage_fault
 from tools import runcli
 from tools.runcli import RepoOption, root_of
 
@@ -21,8 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tools.lsp import Intel
+    from tools.lsp.commands import Shown
 
-BAD_INPUT, INFRASTRUCTURE, INTERRUPTED = 2, 3, 130
+INCOMPLETE, BAD_INPUT, INFRASTRUCTURE, INTERRUPTED = 1, 2, 3, 130
 
 app = typer.Typer(
     name="tools",
@@ -66,7 +69,7 @@ def frame(
     with _intel(root, path, server) as intel:
         one = the_symbol(root, name, path or None, lambda: intel)
         text = intellisense_frame(intel, root, one, budget_tokens=tokens, count_tokens=estimate_tokens)
-    print(text)
+    say(text)
 
 
 @app.command("symbols")
@@ -83,8 +86,9 @@ def outline(
     text = read_source(root, file)
     with contextlib.ExitStack() as opened:
         found = file_symbols(root, file, lambda: opened.enter_context(_intel(root, file, server)))
-    for one in found:
-        print(f"{one.start_line}-{one.end_line}\t{one.name_path}\t{signature(text, one)}")
+    if found:
+        rows = (row(f"{o.start_line}-{o.end_line}", o.name_path, signature(text, o)) for o in found)
+        say("\n".join(rows))
 
 
 @app.command()
@@ -98,9 +102,9 @@ def search(
 
     hits = search_repo(root_of(repo), " ".join(question), limit=limit)
     for hit in hits:
-        print(f"{hit.path}:{hit.head.line}\t{hit.head.name_path}\t{hit.signature}")
+        say(row(f"{hit.path}:{hit.head.line}", hit.head.name_path, hit.signature))
     if not hits:
-        print("nothing here has these words", file=sys.stderr)
+        say("nothing here has these words", err=True)
 
 
 @app.command("map")
@@ -113,7 +117,7 @@ def print_map(
     from tools.index.budget import estimate_tokens
     from tools.index.map import repo_map
 
-    print(repo_map(root_of(repo), budget_tokens=tokens, count_tokens=estimate_tokens, focus=focus or ()))
+    say(repo_map(root_of(repo), budget_tokens=tokens, count_tokens=estimate_tokens, focus=focus or ()))
 
 
 @app.command()
@@ -122,15 +126,21 @@ def rename(
     new_name: Annotated[str, typer.Argument(help="Without its class.")],
     repo: RepoOption = Path(),
     apply: ApplyOption = False,
+    partial: Annotated[
+        bool, typer.Option("--partial", help="Accept that places are left as they are (they are listed).")
+    ] = False,
     server: ServerOption = "",
 ) -> None:
-    """Rename a definition and all its uses. Prints the diff; with --apply also writes it, all files or none."""
+    """Rename a definition and all its uses. Prints the diff; with --apply also writes it, all files or none.
+
+    Whether it is complete, and which places it does not cover, goes to stderr. Exit code 1: not complete.
+    """
     from tools.lsp.commands import show_rename
 
     root, (path, name) = root_of(repo), _parted(symbol)
     with _intel(root, path, server) as intel:
-        text = show_rename(intel, root, name, new_name, path or None, apply=apply)
-    print(text)
+        shown = show_rename(intel, root, name, new_name, path or None, apply=apply, partial=partial)
+    _print(shown, accepted=partial)
 
 
 @app.command()
@@ -142,13 +152,24 @@ def calls(
     ] = False,
     server: ServerOption = "",
 ) -> None:
-    """Print the calls of a definition. With --outgoing, what it calls."""
+    """Print the calls of a definition. With --outgoing, what it calls.
+
+    Places that may be calls as well go to stderr. Exit code 1: there are such places.
+    """
     from tools.lsp.commands import show_calls
 
     root, (path, name) = root_of(repo), _parted(symbol)
     with _intel(root, path, server) as intel:
-        text = show_calls(intel, name, path or None, outgoing=outgoing)
-    print(text)
+        shown = show_calls(intel, name, path or None, outgoing=outgoing)
+    _print(shown)
+
+
+def _print(shown: Shown, *, accepted: bool = False) -> None:
+    """The answer, and on stderr what it is worth. Raises typer.Exit where it is not complete."""
+    say(shown.text)
+    say(shown.verdict, err=True)
+    if not shown.complete and not accepted:
+        raise typer.Exit(INCOMPLETE)
 
 
 @app.command()
@@ -173,7 +194,7 @@ def actions(
     root = root_of(repo)
     with _intel(root, file, server) as intel:
         text = show_actions(intel, root, file, line or None, kind, apply=apply)
-    print(text)
+    say(text)
 
 
 def _parted(symbol: str) -> tuple[str, str]:
@@ -191,12 +212,12 @@ def list_servers(
     from tools.lsp.servers.install import rows
 
     if install:
-        print(get(install))
+        say(str(get(install)))
         return
-    for row in rows():
-        state = str(row.program) if row.program else f"absent; to get it: {row.spec.fix}"
-        untested = "" if row.spec.tested else " (untested)"
-        print(f"{row.spec.name}{untested}\t{row.suffixes}\t{state}")
+    for one in rows():
+        state = str(one.program) if one.program else f"absent; to get it: {one.spec.fix}"
+        untested = "" if one.spec.tested else " (untested)"
+        say(row(f"{one.spec.name}{untested}", one.suffixes, state))
 
 
 def _servers(root: Path, path: str, server: str) -> tuple[str, ...]:
@@ -213,13 +234,12 @@ COLD_S = 60.0
 @contextlib.contextmanager
 def _intel(root: Path, path: str, server: str) -> Iterator[Intel]:
     """Servers for one command, and on a terminal a sign that they are at work until it has its answer."""
-    from rich.console import Console
-
+    from sandbox.terminal import screen
     from tools.lsp import open_intel
     from tools.lsp.servers.table import find_python
 
     names = _servers(root, path, server)
-    waiting = Console(stderr=True).status(f"asking {', '.join(names)}")
+    waiting = screen(stderr=True).status(f"asking {', '.join(names)}")
     opened = open_intel(
         root, servers=names, warm=names[:2], python=find_python(root), timeout_s=COLD_S, start_s=COLD_S
     )
@@ -232,6 +252,7 @@ runcli.register(app)
 
 def main() -> NoReturn:
     """Entry point of the console script."""
+    guard()
     sys.exit(_exit_code())
 
 
@@ -244,9 +265,7 @@ def _exit_code() -> int:
     except (KeyboardInterrupt, Abort):
         return INTERRUPTED
     except TyperException as error:
-        show = getattr(error, "show", None)
-        if callable(show):
-            show()
+        show_usage_fault(error)
         return BAD_INPUT
     except Exception as error:
         return _fault(error)
@@ -265,9 +284,7 @@ def _fault(error: Exception) -> int:
 
 
 def _say(message: str, fix: str, code: int) -> int:
-    print(f"error: {message}", file=sys.stderr)
-    if fix:
-        print(f"fix:   {fix}", file=sys.stderr)
+    say_fault(message, fix)
     return code
 
 

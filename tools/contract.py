@@ -134,13 +134,26 @@ class DiagnosticsAnswer:
 @dataclass(frozen=True, slots=True)
 class Location:
     path: str
-    """Relative to the workspace, or absolute for a file outside it (a library)."""
+    """Relative to the workspace, or absolute for a file outside it (a library); `(library) name` for one that only a
+    server can see."""
     line: int
     column: int
     name_path: str
     """Enclosing or named definition, "" where unknown."""
     snippet: str
     """The line, or the definition's source for `definition`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Uncovered:
+    """A place with the name that was asked about, which an answer does not cover."""
+
+    path: str
+    line: int
+    why: str
+    """Why it may matter."""
+    snippet: str
+    """The line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +166,8 @@ class LookupAnswer:
     text: str = ""
     """Hover text, or completions one per line."""
     detail: str = ""
+    uncovered: tuple[Uncovered, ...] = ()
+    """Of references and calls that were asked for with their coverage: places that may belong to the answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +187,17 @@ class ChangesAnswer:
     """CLEAN means: answered, and there is nothing to change."""
     changes: tuple[Change, ...] = ()
     detail: str = ""
+    uncovered: tuple[Uncovered, ...] = ()
+    """Of a rename: places that it leaves as they are, and that may mean what is renamed, or break."""
+    mentions: tuple[Uncovered, ...] = ()
+    """Of a rename: comments and prose that keep the old name. They change nothing that runs."""
+    refused: str = ""
+    """Of a rename: why the new name cannot be had. Then there are no changes."""
+
+    @property
+    def complete(self) -> bool:
+        """Nothing was left uncovered."""
+        return not self.uncovered
 
 
 # --- tests -----------------------------------------------------------------------------------------
@@ -210,6 +236,27 @@ class TestFailure:
 
 
 @dataclass(frozen=True, slots=True)
+class TestPlan:
+    """What a run of tests was made of, as its runner says. Paths are relative to the workspace, links followed."""
+
+    tests: tuple[str, ...] = ()
+    """Files that hold tests."""
+    doctests: tuple[str, ...] = ()
+    """Files that hold examples and no other tests."""
+    broken: tuple[str, ...] = ()
+    """Files that could not be collected."""
+    settings: tuple[str, ...] = ()
+    plugins: tuple[str, ...] = ()
+    """Plug-ins that are files of the workspace, each `conftest.py` among them."""
+    loaded: tuple[str, ...] = ()
+    """All modules of the workspace that were loaded when all was collected."""
+    installed: tuple[str, ...] = ()
+    """Names of modules that were loaded from elsewhere."""
+
+    __test__ = False
+
+
+@dataclass(frozen=True, slots=True)
 class TestReport:
     """What a run of the task's own test command said.
 
@@ -224,6 +271,8 @@ class TestReport:
     """Combined output, ANSI codes stripped, capped."""
     wall_s: float = 0.0
     exit_code: int | None = None
+    plan: TestPlan | None = None
+    """None for runners that do not tell."""
 
     __test__ = False
 

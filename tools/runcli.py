@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sandbox.terminal import row, say
+
 if TYPE_CHECKING:
     from sandbox import BackendName
     from tools.contract import TestReport
@@ -31,6 +33,17 @@ def root_of(repo: Path) -> Path:
     return repo.resolve()
 
 
+def place_of(repo: Path) -> tuple[Path, str]:
+    """The top of the repository that a folder belongs to, and where the folder is in it: commands run there.
+
+    Raises:
+        typer.BadParameter: no folder.
+    """
+    folder = root_of(repo)
+    top = next((one for one in (folder, *folder.parents) if (one / ".git").exists()), folder)
+    return top, folder.relative_to(top).as_posix()
+
+
 def print_tests(
     command: Annotated[str, typer.Argument(help="Such as 'python -m pytest -q'; found unless given.")] = "",
     repo: RepoOption = Path(),
@@ -46,16 +59,22 @@ def print_tests(
     from sandbox import open_sandbox, workspace_policy
     from tools.contract import TestStatus
     from tools.testing.command import detect_test_command
+    from tools.testing.hopeless import why_hopeless
     from tools.testing.repeat import run_repeatedly
     from tools.testing.words import in_words
 
-    root = root_of(repo)
-    asked = command or detect_test_command(root)
+    root, cwd = place_of(repo)
+    asked = command or detect_test_command(root / cwd)
     if not asked:
         raise typer.BadParameter("no tests were found; say how they are run", param_hint="COMMAND")
     with open_sandbox(root, workspace_policy(root), backend=_backend(sandbox)) as here:
-        found = run_repeatedly(here, asked, times=repeat, timeout_s=timeout, test_timeout_s=test_timeout)
-    print(in_words(asked, found))
+        found = run_repeatedly(
+            here, asked, times=repeat, timeout_s=timeout, test_timeout_s=test_timeout, cwd=cwd
+        )
+        hopeless = why_hopeless(asked, found.reports[0], here.root, cwd=cwd)
+    say(in_words(asked, found))
+    if hopeless is not None:
+        say(f"what to do: {hopeless.fix}", err=True)
     if any(report.status is not TestStatus.PASSED for report in found.reports):
         raise typer.Exit(1)
 
@@ -75,34 +94,38 @@ def localise(
     """
     from tools.localise.localise import localise as suspects_of
 
-    root = root_of(repo)
-    report, spectrum = _runs(root, test, sandbox) if test.strip() else (None, None)
+    root, cwd = place_of(repo)
+    report, spectrum = _runs(root, test, sandbox, cwd) if test.strip() else (None, None)
     if report is not None:
-        _require_failing(test, report)
+        _require_failing(test, report, root, cwd)
     found = suspects_of(root, task=statement, report=report, limit=limit, spectrum=spectrum)
     for one in found:
-        print(f"{one.symbol.path}:{one.symbol.start_line}\t{one.symbol.name_path}\t{'; '.join(one.reasons)}")
+        say(row(f"{one.symbol.path}:{one.symbol.start_line}", one.symbol.name_path, "; ".join(one.reasons)))
     if not found:
         more = "" if test.strip() else ", or give a failing test with --test"
-        typer.echo(f"nothing points at a definition: say more of what is wrong{more}", err=True)
+        say(f"nothing points at a definition: say more of what is wrong{more}", err=True)
         raise typer.Exit(1)
 
 
-def _require_failing(test: str, report: TestReport) -> None:
+def _require_failing(test: str, report: TestReport, root: Path, cwd: str) -> None:
     """
     Raises:
-        ToolFault: the command could not be started, so it says nothing of the code.
+        ToolFault: the command could not be started or can never pass, so it says nothing of the code.
     """
+    from sandbox.interpreters.managed import install_words
     from tools.contract import TestStatus, ToolFault
+    from tools.testing.hopeless import why_hopeless
 
     if report.status is TestStatus.NOT_STARTED:
         raise ToolFault(
             f"`{test}` cannot be started: {report.output.strip()[:300]}",
-            fix="inside the sandbox only the repository, its .venv and the system's programs exist: see "
-            "`agent sandbox image build`, or choose another with --sandbox",
+            fix=f"{install_words(root, cwd=cwd)}; for Docker `agent sandbox image build` makes an image",
         )
+    hopeless = why_hopeless(test, report, root, cwd=cwd, install=lambda name: install_words(root, name, cwd))
+    if hopeless is not None:
+        raise ToolFault(hopeless.message, fix=hopeless.fix)
     if report.status is TestStatus.PASSED:
-        typer.echo(f"`{test}` passes: only the words are gone by", err=True)
+        say(f"`{test}` passes: only the words are gone by", err=True)
 
 
 def _backend(name: str) -> BackendName:
@@ -116,7 +139,7 @@ def _backend(name: str) -> BackendName:
     return known[name]
 
 
-def _runs(root: Path, command: str, backend: str) -> tuple[TestReport, Spectrum | None]:
+def _runs(root: Path, command: str, backend: str, cwd: str) -> tuple[TestReport, Spectrum | None]:
     """The tests' report and, where one fails, what they enter; from copies of the repository."""
     from sandbox import open_sandbox, workspace_policy
     from tools.testing.run import run_tests
@@ -124,6 +147,6 @@ def _runs(root: Path, command: str, backend: str) -> tuple[TestReport, Spectrum 
 
     with open_sandbox(root, workspace_policy(root), backend=_backend(backend)) as here:
         with here.fork() as copy:
-            report = run_tests(copy, command)
+            report = run_tests(copy, command, cwd=cwd)
         with here.fork() as copy:
-            return report, trace_tests(copy, command) if report.failures else None
+            return report, trace_tests(copy, command, cwd=cwd) if report.failures else None

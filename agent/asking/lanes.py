@@ -286,6 +286,8 @@ class LaneMaker:
         sources: list[str] = []
         for failure in report.failures[:2]:
             path, _, rest = failure.test_id.partition("::")
+            if not (self.root / path).is_file():  # its runner's own folder is not ours
+                path = next((f.path for f in failure.frames if f.path.endswith(f"/{path}")), path)
             name = rest.replace("::", ".").split("[", 1)[0]
             text = read_text(self.root / path) if path and name else ""
             symbol = find_symbol(path, text, name) if text else None

@@ -10,19 +10,69 @@ from dataclasses import dataclass
 from typing import Literal
 
 from agent.contract import AgentFault, Task
-from agent.judging.hops import Check
+from agent.judging.guard import Check
 from agent.judging.reports import missing_module, report_from_json, report_to_json
 from agent.log.events import BaselineTaken, NoteMade, RunLog
 from agent.log.recorded import Recorded
 from sandbox import Sandbox
+from sandbox.interpreters.managed import install_words
 from tools.contract import TestReport, TestStatus
+from tools.testing.hopeless import why_hopeless
 from tools.testing.run import run_tests
 
-_WAYS = {
-    "docker": "`agent sandbox image build` makes an image with what the repository depends on",
-    "bubblewrap": "install it into a .venv in the repository, which the sandbox uses",
-}
-"""To get a module that is missing, by backend."""
+
+def require_failing(task: Task, report: TestReport, base: Sandbox, *, verified: bool) -> None:
+    """Refuse a check that cannot tell when the task is solved.
+
+    Raises:
+        AgentFault: it passes already, cannot be started, or can never pass.
+    """
+    command = task.test_command
+    if report.status is TestStatus.PASSED and verified:
+        raise AgentFault(
+            f"`{command}` passes already: there is nothing to solve",
+            fix="give a check that fails now and should pass, with --test",
+        )
+    if report.status is TestStatus.NOT_STARTED:
+        raise AgentFault(
+            f"`{command}` cannot be started: {report.output.strip()[:300]}",
+            fix=f"try the command in the repository yourself; {_way(task, base, '')}",
+        )
+    if verified:
+        reason = why_hopeless(
+            command,
+            report,
+            base.root,
+            cwd=task.cwd,
+            task=task.statement,
+            install=lambda name: _way(task, base, name),
+        )
+        if reason is not None:
+            raise AgentFault(reason.message, fix=reason.fix)
+
+
+def _way(task: Task, base: Sandbox, module: str) -> str:
+    """What to install where, so that the check finds a module, or all that it needs."""
+    words = install_words(task.repo, module, task.cwd)
+    if base.backend == "docker":
+        words += "; or `agent sandbox image build` makes an image with what it depends on"
+    return words
+
+
+def first_report(base: Sandbox, task: Task, timeout_s: float) -> TestReport:
+    """What the task's check says of the code as it is."""
+    return _run(base, task.test_command, timeout_s, task.cwd)
+
+
+def _run(base: Sandbox, command: str, timeout_s: float, cwd: str) -> TestReport:
+    with base.fork() as fork:
+        return run_tests(fork, command, timeout_s=timeout_s, cwd=cwd)
+
+
+def baseline_event(
+    log: RunLog, command: str, report: TestReport, role: Literal["task", "regression"]
+) -> BaselineTaken:
+    return BaselineTaken(command=command, report=log.store(report_to_json(report)), role=role)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,42 +84,22 @@ class Baseline:
     timeout_s: float
     """For one run of a check."""
 
-    def of(self, command: str, role: Literal["task", "regression"]) -> TestReport:
+    def of(self, command: str, role: Literal["task", "regression"], cwd: str = ".") -> TestReport:
         """The command's report on the code as it was: run now, or read from the log."""
         stored = self.recorded.baselines.get((role, command))
         if stored is not None:
             return report_from_json(stored)
-        with self.base.fork() as fork:
-            report = run_tests(fork, command, timeout_s=self.timeout_s)
-        text = self.log.store(report_to_json(report))
-        self.log.append(BaselineTaken(command=command, report=text, role=role))
+        report = _run(self.base, command, self.timeout_s, cwd)
+        self.log.append(baseline_event(self.log, command, report, role))
         return report
-
-    def require_failing(self, report: TestReport, *, verified: bool) -> None:
-        """
-        Raises:
-            AgentFault: the check passes already, or cannot be started.
-        """
-        command = self.task.test_command
-        if report.status is TestStatus.PASSED and verified:
-            raise AgentFault(
-                f"`{command}` passes already: there is nothing to solve",
-                fix="give a check that fails now and should pass, with --test",
-            )
-        if report.status is TestStatus.NOT_STARTED:
-            raise AgentFault(
-                f"`{command}` cannot be started: {report.output.strip()[:300]}",
-                fix="try the command in the repository yourself; inside the sandbox only the repository, its "
-                ".venv and the system's programs exist",
-            )
 
     def note_missing(self, report: TestReport) -> None:
         """Tell of a module that the check misses: the user's to get, whatever the model writes."""
         name = missing_module(report, self.base.root)
         if name is not None and self.recorded.places is None:
-            way = _WAYS.get(self.base.backend, "install it")
+            way = _way(self.task, self.base, name)
             self.log.append(
-                NoteMade(text=f"the check misses the module {name}, which no edit may mend: {way}")
+                NoteMade(text=f"the check misses the module {name}, which no edit can add: {way}")
             )
 
     def regression(self) -> Check | None:
@@ -77,13 +107,13 @@ class Baseline:
         command = self.task.regression_command
         if command is None:
             return None
-        report = self.of(command, "regression")
+        report = self.of(command, "regression", self.task.regression_cwd)
         if report.total == 0:
             self.log.append(
                 NoteMade(text=f"`{command}` reports no single tests; regressions are not checked")
             )
             return None
-        return Check(command, report, check_timeout(report, self.timeout_s))
+        return Check(command, report, check_timeout(report, self.timeout_s), self.task.regression_cwd)
 
 
 def check_timeout(before: TestReport, bound: float) -> float:

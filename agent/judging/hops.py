@@ -16,26 +16,16 @@ from typing import TYPE_CHECKING
 
 from agent.asking.prompts import failure_text
 from agent.contract import Action, Hop, Place, Ruling
+from agent.judging.guard import Cheated, Check, Guard
 from agent.judging.polish import polish
 from sandbox import Sandbox
 from tools.contract import EditRefused, Freshness, TestReport, TestStatus
-from tools.edits.apply import AppliedEdit, apply_edit
-from tools.index.files import is_test_path
+from tools.edits.apply import AppliedEdit
 from tools.languages.statements import program_words
-from tools.testing.places import tests_within
-from tools.testing.run import compare, is_solved, run_tests
+from tools.testing.run import compare, is_solved
 
 if TYPE_CHECKING:
     from tools.lsp import Intel
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """A command and what it said of the untouched workspace."""
-
-    command: str
-    before: TestReport
-    timeout_s: float
 
 
 def program_key(edits: list[AppliedEdit]) -> str:
@@ -66,6 +56,16 @@ class Gauntlet:
     seen: dict[str, tuple[int, int]] = field(default_factory=dict)
     agreement: dict[tuple[int, int], int] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _guard: Guard | None = None
+
+    @property
+    def guard(self) -> Guard:
+        """What candidates may not touch, as the base has it."""
+        with self._lock:
+            if self._guard is None:
+                checks = [check for check in (self.task, self.regression) if check is not None]
+                self._guard = Guard.of(self.base, checks)
+            return self._guard
 
     def judge(self, step: int, index: int, place: Place, action: Action) -> Ruling:
         """Run one candidate through the hops."""
@@ -87,9 +87,17 @@ class Gauntlet:
             if twin is not None:
                 return ruling(Hop.DUPLICATE, twin, program=program)
             diff = fork.diff()
+            left_out = self._left_out(edits, diff)
+            if left_out is not None:
+                return ruling(
+                    Hop.EDIT, f"git ignores {left_out}: it would be no part of the change", program=program
+                )
             found = self._new_diagnostics(edits)
             facts: dict[str, object] = {"program": program, "diff": diff, "new_diagnostics": len(found)}
-            after = run_tests(fork, self.task.command, timeout_s=self.task.timeout_s)
+            try:
+                after = self.guard.run(fork, self.task)
+            except Cheated as cheated:
+                return ruling(Hop.EDIT, str(cheated), **facts)
             broken = compare(self.task.before, after).broken
             facts |= {
                 "tests_passed": len(after.passed),
@@ -99,7 +107,10 @@ class Gauntlet:
             if not self._passes(after):
                 hop = Hop.DIAGNOSE if after.status is TestStatus.NOT_COLLECTED and found else Hop.TESTS
                 return ruling(hop, _why(after, found, fork), **facts)
-            lost = self._regressions(fork)
+            try:
+                lost = self._regressions(action)
+            except Cheated as cheated:
+                return ruling(Hop.EDIT, str(cheated), **facts)
             if lost:
                 return ruling(
                     Hop.REGRESSION,
@@ -119,21 +130,22 @@ class Gauntlet:
     def _apply(self, fork: Sandbox, action: Action) -> list[AppliedEdit]:
         applied: list[AppliedEdit] = []
         for edit in action.edits:
-            if is_test_path(edit.path):
-                raise EditRefused(
-                    f"{edit.path} is a test: tests are read-only here, repair the code they check"
-                )
-            one = apply_edit(fork.root, edit)
-            if one.before is not None and tests_within(edit.path, one.before) != tests_within(
-                edit.path, one.after
-            ):
-                raise EditRefused(f"a test in {edit.path} would change: tests are read-only here")
+            one = self.guard.apply(fork.root, edit)
             polished = polish(fork.root, one.path, one.before, one.after)
             if polished != one.after:
                 (fork.root / one.path).write_text(polished, encoding="utf-8", newline="")
                 one = AppliedEdit(path=one.path, before=one.before, after=polished)
             applied.append(one)
         return applied
+
+    def _left_out(self, edits: list[AppliedEdit], diff: str) -> str | None:
+        """A file that was changed, and that the diff does not show: what is tested would not be what is taken."""
+        changed = [edit.path for edit in edits if edit.before != edit.after]
+        missing = [path for path in changed if path.isascii() and not _shows(diff, path)]
+        if not missing:
+            return None
+        base = self.base.diff()  # an edit may also take an earlier one back
+        return next((path for path in missing if not _shows(base, path)), None)
 
     def remember(self, program: str, me: tuple[int, int]) -> None:
         """Take note of a candidate that an earlier sitting of the run judged."""
@@ -162,11 +174,18 @@ class Gauntlet:
                 found += [f"{d.path}:{d.line}: {d.message}" for d in answer.items if d.severity == "error"]
         return found
 
-    def _regressions(self, fork: Sandbox) -> list[str]:
+    def _regressions(self, action: Action) -> list[str]:
+        """What the suite lost, in a fork in which nothing has run yet."""
         if self.regression is None:
             return []
-        after = run_tests(fork, self.regression.command, timeout_s=self.regression.timeout_s)
+        with self.base.fork() as fork:
+            self._apply(fork, action)
+            after = self.guard.run(fork, self.regression)
         return sorted(compare(self.regression.before, after).broken)
+
+
+def _shows(diff: str, path: str) -> bool:
+    return f" b/{path}\n" in diff or f'"b/{path}"' in diff or f"\n+++ b/{path}\t" in diff
 
 
 def _why(after: TestReport, found: list[str], fork: Sandbox) -> str:

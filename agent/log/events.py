@@ -3,47 +3,40 @@
 `<run>/events.jsonl` holds the events, `<run>/blobs/<sha256>` every text over a kilobyte, once. A model
 request is a list of references to its messages, so no event repeats the prompt so far, and a long run
 takes linear space. Each line is written by one `write` on an O_APPEND descriptor; a torn last line (power
-or kill in the middle) is dropped on reading, and said. Everything else is derived from this log: the
-terminal view, `agent show`, replay, resume, and self-distillation prompts.
-
-Texts are redacted before they are written (`redact.py`).
+or kill in the middle) is dropped on reading, and said. Each line ends with a checksum of itself and of the
+lines before it, so that what is read is what was written (logs of the first version have none). Everything
+else is derived from this log: the terminal view, `agent show`, replay, resume, and self-distillation prompts.
 """
 
 from __future__ import annotations
 
-import hashlib
+import json
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from typing_extensions import TypedDict
 
-from agent.log.redact import redact
+from agent.log.blobs import ROOM, read_text, store_text
+from agent.log.logfile import LogFault as LogFault
+from agent.log.logfile import Scan, scan, seal
+from sandbox.reading import MEGABYTE, Unreadable, read_regular
 
 SCHEMA = 1
 """Version of the events below. Readers accept every version up to this one."""
 
-_INLINE_BYTES = 1024
-
-
-class LogFault(Exception):
-    """The log cannot be read or written. `fix` says what the user can do next."""
-
-    exit_code = 2
-
-    def __init__(self, message: str, *, fix: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.fix = fix
+_MOST_LOG_BYTES = 512 * MEGABYTE
 
 
 class _Event(BaseModel):
     # `ignore`, not `forbid`: an old reader meets logs of a newer minor version.
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    # No infinities: times and counts are added up.
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
 
     at: float = Field(default_factory=time.time)
     """Unix seconds."""
@@ -51,6 +44,20 @@ class _Event(BaseModel):
 
 Text = str
 """Either the text itself, or `sha256:<hex>` where it is a blob. `RunLog.text` resolves it."""
+
+
+class ModelSource(BaseModel):
+    """How the model of a run was opened: what a resumed run opens again."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    model: str
+    """As the user wrote it; a folder as an absolute path, a URL without a password."""
+    engine: str
+    adapter: str
+    """A version of the registry, a folder, or `none`."""
+    endpoint: str = ""
+    """`Engine.endpoint`: which server answered; "" in process."""
 
 
 class RunStarted(_Event):
@@ -61,11 +68,16 @@ class RunStarted(_Event):
     repo: str
     base_commit: str | None
     test_command: str
+    cwd: str = "."
+    """The folder that it runs in, below `repo`."""
     regression_command: str | None
+    regression_cwd: str = "."
     options: dict[str, Any]
     """Effective settings: width, limits, decoding, protocol, sandbox."""
     model: str
     """`ModelIdentity` as JSON."""
+    source: ModelSource | None = None
+    """None in logs of the first version, which cannot be resumed."""
 
 
 class RunResumed(_Event):
@@ -82,10 +94,17 @@ class BaselineTaken(_Event):
     role: Literal["task", "regression"] = "task"
 
 
+class LoggedPlace(TypedDict):
+    path: str
+    name_path: str
+    score: float
+    reasons: list[str]
+
+
 class PlacesRanked(_Event):
     type: Literal["places_ranked"] = "places_ranked"
-    places: list[dict[str, Any]]
-    """`path`, `name_path`, `score`, `reasons`, best first."""
+    places: list[LoggedPlace]
+    """Best first."""
 
 
 class ForksFound(_Event):
@@ -227,36 +246,45 @@ def read_events(path: Path) -> LogRead:
     """Read `events.jsonl`.
 
     Raises:
-        LogFault: no such file, a broken line that is not the last, or a schema newer than this reader.
+        LogFault: no such file, a damaged line that is not the last, or a schema newer than this reader.
     """
+    raw = _read(path)
+    scanned = _scan(path, raw)
+    return LogRead(tuple(scanned.events), torn=scanned.end < len(raw))
+
+
+def _read(path: Path) -> bytes:
     try:
-        raw = path.read_bytes()
-    except OSError as error:
+        return read_regular(path, most_bytes=_MOST_LOG_BYTES)
+    except (OSError, Unreadable) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise LogFault(f"cannot read {path}: {reason}", fix="list the runs with `agent runs`") from error
+
+
+def _scan(path: Path, raw: bytes) -> Scan[Event]:
+    scanned: Scan[Event] = scan(raw, _parse)
+    good = (scanned.damaged or 1) - 1
+    if scanned.damaged is not None:
         raise LogFault(
-            f"cannot read {path}: {error.strerror}", fix="list the runs with `agent runs`"
-        ) from error
-    lines = raw.split(b"\n")
-    tail = lines.pop()
-    events: list[Event] = []
-    for number, line in enumerate(lines, start=1):
-        event = _parse(line)
-        if event is None and number == len(lines) and not tail:
-            return LogRead(tuple(events), torn=True)
-        if event is None:
-            raise LogFault(
-                f"{path}, line {number}, is damaged",
-                fix=f"keep the {number - 1} good lines before it (`head -n {number - 1}`), or delete the run",
-            )
-        events.append(event)
-    _check_schema(path, events)
-    return LogRead(tuple(events), torn=bool(tail))
+            f"{path}, line {scanned.damaged}, is damaged",
+            fix=f"keep the {good} good lines before it (`head -n {good}`), or delete the run",
+        )
+    _check_schema(path, scanned.events)
+    return scanned
 
 
 def _parse(line: bytes) -> Event | None:
     try:
         return _ADAPTER.validate_json(line)
-    except ValidationError:
+    except (ValidationError, RecursionError):
         return None
+
+
+def _json(event: Event) -> bytes:
+    try:
+        return event.model_dump_json().encode()
+    except ValueError:  # half a surrogate pair, such as a file name that is no UTF-8 has
+        return json.dumps(event.model_dump(mode="json"), ensure_ascii=False).encode("utf-8", "replace")
 
 
 def _check_schema(path: Path, events: list[Event]) -> None:
@@ -270,32 +298,38 @@ def _check_schema(path: Path, events: list[Event]) -> None:
 class RunLog:
     """Writer and reader of one run's folder. One writer at a time; `append` may be called from threads."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, adopted: bool = False) -> None:
         self.folder = folder
+        self.adopted = adopted
+        """Copied in from elsewhere: can be looked at, and is no word of the user's."""
         self.path = folder / "events.jsonl"
         self._blobs = folder / "blobs"
         self._listeners: list[Callable[[Event], None]] = []
         self._descriptor: int | None = None
+        self._chain = b""
         self._lock = threading.Lock()
 
     # -- writing ------------------------------------------------------------------------------------
 
     def open_for_append(self) -> bool:
-        """Make the folder, cut a torn last line off. Returns True where one was cut."""
-        self._blobs.mkdir(parents=True, exist_ok=True)
-        torn = self._cut_torn_tail() if self.path.exists() else False
-        self._descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        """Make the folder, cut a torn last line off. Returns True where one was cut.
+
+        Raises:
+            LogFault: the log is no regular file, or is damaged before its last line.
+        """
+        self._blobs.mkdir(mode=0o700, parents=True, exist_ok=True)
+        torn = self._cut_torn_tail() if os.path.lexists(self.path) else False
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        self._descriptor = os.open(self.path, flags, 0o600)
         return torn
 
     def _cut_torn_tail(self) -> bool:
-        raw = self.path.read_bytes()
-        end = raw.rfind(b"\n") + 1
-        last = raw[:end].rstrip(b"\n").rsplit(b"\n", 1)[-1]
-        if end and _parse(last) is None:
-            end = raw[: end - 1].rfind(b"\n") + 1
-        if end == len(raw):
+        raw = _read(self.path)
+        scanned = _scan(self.path, raw)
+        self._chain = scanned.chain
+        if scanned.end == len(raw):
             return False
-        os.truncate(self.path, end)
+        os.truncate(self.path, scanned.end)
         return True
 
     def append(self, event: Event) -> None:
@@ -306,34 +340,22 @@ class RunLog:
         """
         if self._descriptor is None:
             raise LogFault("the run's log is not open")
-        line = event.model_dump_json().encode() + b"\n"
+        body = _json(event)
         with self._lock:
+            line, chain = seal(body, self._chain)
             try:
                 written = os.write(self._descriptor, line)
             except OSError as error:
-                raise LogFault(f"cannot write {self.path}: {error.strerror}", fix=_ROOM) from error
+                raise LogFault(f"cannot write {self.path}: {error.strerror}", fix=ROOM) from error
             if written != len(line):
-                raise LogFault(f"cannot write {self.path}: the disk is full", fix=_ROOM)
+                raise LogFault(f"cannot write {self.path}: the disk is full", fix=ROOM)
+            self._chain = chain
             for listener in self._listeners:
                 listener(event)
 
     def store(self, text: str) -> Text:
         """Redact `text`; keep it inline when short, else as a blob named by its hash."""
-        text = redact(text)
-        data = text.encode("utf-8", "surrogatepass")
-        if len(data) <= _INLINE_BYTES and not text.startswith("sha256:"):
-            return text
-        digest = hashlib.sha256(data).hexdigest()
-        path = self._blobs / digest
-        if not path.exists():
-            temporary = path.with_suffix(f".{os.getpid()}.tmp")
-            try:
-                temporary.write_bytes(data)
-                temporary.rename(path)
-            except OSError as error:
-                temporary.unlink(missing_ok=True)
-                raise LogFault(f"cannot write {path}: {error.strerror}", fix=_ROOM) from error
-        return f"sha256:{digest}"
+        return store_text(self._blobs, text)
 
     def listen(self, listener: Callable[[Event], None]) -> None:
         """Have `listener` called with each event after it is written."""
@@ -352,28 +374,7 @@ class RunLog:
         Raises:
             LogFault: the blob is missing or does not match its hash.
         """
-        if not text.startswith("sha256:"):
-            return text
-        path = self._blobs / text.removeprefix("sha256:")
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            raise LogFault(f"the log refers to {path.name}, which is gone", fix="delete the run") from error
-        if hashlib.sha256(data).hexdigest() != path.name:
-            raise LogFault(f"{path} is damaged", fix="delete the run")
-        return data.decode("utf-8", "surrogatepass")
+        return read_text(self._blobs, text)
 
     def read(self) -> LogRead:
         return read_events(self.path)
-
-
-_ROOM = "free some disk space, then go on with `agent solve --resume RUN`"
-
-
-def iter_runs(repo: Path) -> Iterator[RunLog]:
-    """Runs of a repo, newest first (run ids begin with their time)."""
-    folder = repo / ".forklock" / "runs"
-    if folder.is_dir():
-        for run in sorted(folder.iterdir(), reverse=True):
-            if (run / "events.jsonl").is_file():
-                yield RunLog(run)

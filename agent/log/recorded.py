@@ -11,13 +11,17 @@ import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import PurePosixPath
 
+from agent.contract import Hop
+from agent.judging.reports import report_from_json
 from agent.log.events import (
     BaselineTaken,
     CandidateRuled,
     Event,
     ForksFound,
+    LogFault,
+    LoggedPlace,
     ModelAnswered,
     PlacesRanked,
     RunLog,
@@ -49,7 +53,7 @@ class Recorded:
     rulings: dict[tuple[int, int], CandidateRuled] = field(default_factory=dict)
     baselines: dict[tuple[str, str], str] = field(default_factory=dict)
     """Report JSON by (role, command)."""
-    places: list[dict[str, Any]] | None = None
+    places: list[LoggedPlace] | None = None
     """As `PlacesRanked` has them. Ranking traces a run of the tests, which may end differently another time."""
 
     forks: dict[str, list[str]] = field(default_factory=dict)
@@ -57,19 +61,42 @@ class Recorded:
 
     @classmethod
     def of(cls, events: Iterable[Event], log: RunLog, model: ModelIdentity) -> Recorded:
+        """
+        Raises:
+            LogFault: the log holds what no run of this version has written.
+        """
+        try:
+            return cls._of(events, log, model)
+        except ValueError as error:
+            reason = str(error).splitlines()[0]
+            raise LogFault(
+                f"{log.path} cannot be resumed: {reason}", fix="start a new run with `agent solve`"
+            ) from error
+
+    @classmethod
+    def _of(cls, events: Iterable[Event], log: RunLog, model: ModelIdentity) -> Recorded:
         recorded = cls()
         for event in events:
             if isinstance(event, ModelAnswered):
                 recorded.answers[(event.digest, event.sample)] = _completion(event, log, model)
             elif isinstance(event, CandidateRuled):
+                Hop(event.hop)
                 recorded.rulings[(event.step, event.index)] = event
             elif isinstance(event, BaselineTaken):
-                recorded.baselines[(event.role, event.command)] = log.text(event.report)
+                report_from_json(report := log.text(event.report))
+                recorded.baselines[(event.role, event.command)] = report
             elif isinstance(event, PlacesRanked):
-                recorded.places = event.places
+                recorded.places = [_inside(place) for place in event.places]
             elif isinstance(event, ForksFound):
                 recorded.forks[event.digest] = event.written
         return recorded
+
+
+def _inside(place: LoggedPlace) -> LoggedPlace:
+    path = PurePosixPath(place["path"])
+    if path.is_absolute() or ".." in path.parts or "\0" in place["path"]:
+        raise ValueError(f"it names {place['path']!r}, which is no file of the repository")
+    return place
 
 
 def _completion(event: ModelAnswered, log: RunLog, model: ModelIdentity) -> Completion:

@@ -5,15 +5,14 @@ Both are derived from events alone, so that `agent show` of an old log tells wha
 
 from __future__ import annotations
 
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.live import Live
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TimeElapsedColumn
 from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
@@ -36,6 +35,9 @@ from agent.log.events import (
     StepEnded,
     StepStarted,
 )
+from sandbox.screen import Screen
+from sandbox.terminal import words_column
+from tools.contract import TestReport
 
 _HOP_STYLE = {
     "solved": "bold green",
@@ -46,8 +48,8 @@ _HOP_STYLE = {
 }
 
 
-def describe(event: Event, log: RunLog) -> Text | None:
-    """One line for an event, None where it is not worth one."""
+def describe(event: Event, log: RunLog, *, whole: bool = False) -> Text | None:
+    """Return one line for an event, or None where it is not worth one. With `whole` (in a pipe) nothing is cut."""
     if isinstance(event, RunResumed):
         return Text("resumed" + (" (a torn last line was dropped)" if event.dropped else ""), style="cyan")
     if isinstance(event, BaselineTaken):
@@ -60,40 +62,51 @@ def describe(event: Event, log: RunLog) -> Text | None:
             f"step {event.step}    {event.samples} candidates from {event.requests} prompts", style="bold"
         )
     if isinstance(event, CandidateRuled):
-        return _candidate(event, log)
+        return _candidate(event, log, whole)
     if isinstance(event, NoteMade):
         return Text(f"note      {event.text}", style="dim")
     return None
 
 
 def _baseline(event: BaselineTaken, log: RunLog) -> Text:
-    report = report_from_json(log.text(event.report))
+    try:
+        report = report_from_json(log.text(event.report))
+    except ValueError as error:
+        raise LogFault(f"{log.path} holds a test report that is none", fix="delete the run") from error
+    counts = check_in_words(report)
+    name = "check" if event.role == "task" else "suite"
+    return Text(f"{name}     {event.command}  →  {counts}")
+
+
+def check_in_words(report: TestReport) -> str:
+    """How a check ended: counts where its runner tells them, and how long it took."""
     counts = (
         f"{len(report.passed)} passed, {len(report.failures)} failed" if report.total else report.status.value
     )
-    name = "check" if event.role == "task" else "suite"
-    return Text(f"{name}     {event.command}  →  {counts} in {report.wall_s:.1f} s")
+    return f"{counts} in {report.wall_s:.1f} s"
 
 
-def _candidate(event: CandidateRuled, log: RunLog) -> Text:
-    line = Text(f"  {event.step}.{event.index:<3} {event.place:<40.40} ")
+def _candidate(event: CandidateRuled, log: RunLog, whole: bool) -> Text:
+    place = event.place if whole else event.place[:40]
+    line = Text(f"  {event.step}.{event.index:<3} {place:<40} ")
     line.append(f"{event.hop:<10}", style=_HOP_STYLE.get(event.hop, "red"))
     if event.tests_passed or event.tests_failed:
         line.append(f" {event.tests_passed}/{event.tests_passed + event.tests_failed} tests")
     if event.hop not in ("solved", "duplicate"):
         words = log.text(event.reason).strip().splitlines()
-        line.append(f"  {words[-1][:60] if words else ''}", style="dim")
+        last = words[-1] if words else ""
+        line.append(f"  {last if whole else last[:60]}", style="dim")
     return line
 
 
 class LiveView:
     """Prints events as they come; on a terminal, a live line shows tokens and speed below them."""
 
-    def __init__(self, console: Console, log: RunLog) -> None:
+    def __init__(self, console: Screen, log: RunLog) -> None:
         self._console = console
         self._log = log
         self._progress = Progress(
-            TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.fields[facts]}"),
+            words_column("{task.description}"), BarColumn(bar_width=24), words_column("{task.fields[facts]}"),
             TimeElapsedColumn(), console=console, transient=True,
         )  # fmt: skip
         self._task = self._progress.add_task("preparing", total=None, facts="")
@@ -123,7 +136,7 @@ class LiveView:
             )
         if isinstance(event, ModelAnswered):
             self._done += 1
-        line = describe(event, self._log)
+        line = describe(event, self._log, whole=not self._interactive)
         if line is not None:
             self._console.print(line, overflow="ellipsis", no_wrap=True)
         self._refresh()
@@ -139,7 +152,7 @@ class LiveView:
             self._progress.update(self._task, completed=self._done, facts=facts)
 
 
-def print_end(console: Console, log: RunLog, end: RunEnded, *, show_diff: bool = True) -> None:
+def print_end(console: Screen, log: RunLog, end: RunEnded, *, show_diff: bool = True) -> None:
     """The verdict of a run, its diff, and what to do next."""
     style = {"solved": "bold green", "unverified": "bold yellow"}.get(end.outcome, "bold red")
     diff = log.text(end.diff)
@@ -166,8 +179,8 @@ def _diff(diff: str) -> RenderableType:
     return Syntax(diff, "diff", theme="ansi_dark", background_color="default", word_wrap=True)
 
 
-def story(log: RunLog, events: Iterable[Event]) -> RenderableType:
-    """The whole run on one page: head, events, and where each step's candidates fell."""
+def story(log: RunLog, events: Iterable[Event], *, whole: bool = False) -> RenderableType:
+    """The whole run on one page: head, events, and where each step's candidates fell. With `whole` nothing is cut."""
     events = list(events)
     parts: list[RenderableType] = []
     first = events[0] if events else None
@@ -176,9 +189,32 @@ def story(log: RunLog, events: Iterable[Event]) -> RenderableType:
             Text(f"run {first.run_id} on {first.repo} at {(first.base_commit or 'no commit')[:12]}", "bold")
         )
         parts.append(Text(f"task      {log.text(first.task).strip()}"))
-    parts += [line for line in (describe(event, log) for event in events) if line is not None]
+    parts += [line for line in (describe(event, log, whole=whole) for event in events) if line is not None]
     parts.append(hop_table(events))
     return Group(*parts)
+
+
+def run_row(log: RunLog, *, cut: bool) -> tuple[str, ...]:
+    """Cells of a run in `agent runs`: run, outcome, steps, seconds, tokens, task. `cut`: a long task is shortened."""
+    name = log.folder.name
+    try:
+        events = log.read().events
+        first = events[0] if events else None
+        task = log.text(first.task).strip() if isinstance(first, RunStarted) else ""
+    except LogFault as fault:
+        return name, "damaged", "", "", "", fault.message
+    facts = summary(events)
+    tokens = facts["tokens"]["prompt"] + facts["tokens"]["completion"]
+    outcome = f"{facts['outcome']} (adopted)" if log.adopted else facts["outcome"]
+    line = task.partition("\n")[0]
+    return (
+        name,
+        outcome,
+        str(facts["steps"]),
+        str(facts["seconds"] or ""),
+        str(tokens or ""),
+        line[:60] if cut else line,
+    )
 
 
 def candidate_story(log: RunLog, events: Iterable[Event], name: str) -> RenderableType:
@@ -192,11 +228,16 @@ def candidate_story(log: RunLog, events: Iterable[Event], name: str) -> Renderab
     for event in events:
         if isinstance(event, ModelAnswered) and event.digest in asked:
             request = asked[event.digest]
-            index = event.request * int(request.decoding.get("n", 1)) + event.sample
+            index = event.request * _samples_of(request) + event.sample
             if f"{event.step}.{index}" == name:
                 ruling = _ruling_of(events, event.step, index)
                 return _candidate_page(log, request, event, ruling)
     raise LogFault(f"run {log.folder.name} has no candidate {name}", fix="they are listed by `agent show`")
+
+
+def _samples_of(request: ModelAsked) -> int:
+    count = request.decoding.get("n", 1)
+    return count if isinstance(count, int) else 1
 
 
 def _ruling_of(events: list[Event], step: int, index: int) -> CandidateRuled | None:
@@ -267,7 +308,3 @@ def summary(events: Iterable[Event]) -> dict[str, Any]:
             if isinstance(e, CandidateRuled)
         ],
     }  # fmt: skip
-
-
-def error_console() -> Console:
-    return Console(file=sys.stderr, soft_wrap=True)

@@ -28,6 +28,23 @@ def clip(text: str, limit: int = MAX_CHARS) -> str:
     return f"{kept}\n… {text.count(chr(10), len(kept)) + 1} more lines"
 
 
+def page(text: str, offset: int = 0, limit: int = MAX_CHARS) -> str:
+    """A text from line `offset` (from 0) on, in whole lines, and with what to ask for the rest."""
+    lines = text.split("\n")
+    if offset >= len(lines) and offset:
+        return f"there are {len(lines)} lines"
+    taken, size = list[str](), 0
+    for line in lines[offset:]:
+        size += len(line) + 1
+        if size > limit and taken:
+            break
+        taken.append(line if len(line) <= limit else f"{line[:limit]}… {len(line) - limit} more characters")
+    rest = len(lines) - offset - len(taken)
+    if not rest:
+        return "\n".join(taken)
+    return "\n".join([*taken, f"… {rest} more lines: ask again with offset={offset + len(taken)}"])
+
+
 def clip_middle(text: str, limit: int) -> str:
     """Both ends: runners say the cause first and the sum last."""
     if len(text) <= limit:
@@ -36,10 +53,12 @@ def clip_middle(text: str, limit: int) -> str:
     return f"{text[:half]}\n… {len(text) - 2 * half} characters …\n{text[-half:]}"
 
 
-def told(answer: LookupAnswer) -> str:
-    """Locations with their code, or text."""
-    parts = [f"{p.path}:{p.line} {p.name_path}".rstrip() + f"\n{p.snippet}" for p in answer.locations]
-    body = clip("\n".join([*parts, answer.text]).strip())
+def told(answer: LookupAnswer, offset: int = 0, limit: int = MAX_CHARS) -> str:
+    """Locations with their code, or text; from line `offset` on."""
+    parts = [
+        f"{p.path}:{p.line} {p.name_path}".rstrip() + f"\n{p.snippet}".rstrip() for p in answer.locations
+    ]
+    body = page("\n".join([*parts, answer.text]).strip(), offset, limit)
     return "\n".join(
         part for part in (body or "nothing", f"({answer.detail})" if answer.detail else "") if part
     )
@@ -68,14 +87,15 @@ class Diagnostics:
     detail: str
 
     @classmethod
-    def of(cls, answer: DiagnosticsAnswer) -> Diagnostics:
+    def of(cls, answer: DiagnosticsAnswer, offset: int = 0) -> Diagnostics:
         items = sorted(answer.items, key=lambda item: item.severity != "error")  # stable
-        shown = [_finding(item) for item in items[:MAX_ITEMS]]
-        return cls(answer.freshness.value, shown, len(items) - len(shown), answer.detail)
+        shown = [_finding(item) for item in items[offset : offset + MAX_ITEMS]]
+        more = max(0, len(items) - offset - len(shown))
+        return cls(answer.freshness.value, shown, more, answer.detail)
 
     def text(self) -> str:
         lines = [f"{f.line}: {f.severity} [{f.code or f.source}] {f.message}" for f in self.items]
-        more = [f"… {self.more} more"] if self.more else []
+        more = [f"… {self.more} more: ask `diagnostics` with `offset`"] if self.more else []
         detail = f" ({self.detail})" if self.detail else ""
         return "\n".join([self.answer + detail, *lines, *more])
 
@@ -98,12 +118,15 @@ class EditAnswer:
     """Refused for syntax: the text around the fault as the edit would have made it."""
     new_diagnostics: Diagnostics | None
     """What the servers say about the file now and did not say when they started; None: no server reads it."""
+    uncovered: str = ""
+    """Of a rename: the places that it does not cover; `complete` where there are none."""
 
     def text(self) -> str:
         if not self.applied:
             return f"refused: {self.message}"
         found = f"\nnew diagnostics: {self.new_diagnostics.text()}" if self.new_diagnostics else ""
-        return f"applied\n{self.diff}{found}" if self.diff else f"changes nothing{found}"
+        covered = f"\n{self.uncovered}" if self.uncovered else ""
+        return f"applied\n{self.diff}{found}{covered}" if self.diff else f"changes nothing{found}"
 
 
 @dataclass(frozen=True)

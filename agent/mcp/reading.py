@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from agent.mcp.answers import MAX_ITEMS, Diagnostics, clip, told
+from agent.mcp.answers import MAX_CHARS, MAX_ITEMS, Diagnostics, page, told
 from agent.mcp.workbench import Workbench
 from tools.contract import Freshness, LookupAnswer, Symbol, ToolFault
 from tools.index.budget import estimate_tokens
 from tools.index.find import file_symbols, find_symbols, read_source, the_symbol
 from tools.languages.grammars import load_all
 from tools.languages.symbols import signature, symbol_source
-from tools.lsp.commands import show_actions, show_calls
+from tools.lsp.commands import WHOLE, show_actions, show_calls, uncovered_words
 
 if TYPE_CHECKING:
     from tools.lsp import Intel
@@ -28,52 +28,65 @@ MaybePath = Annotated[str, Field(description='"" where the symbol is unique')]
 Name = Annotated[str, Field(description="name path (Class.method), or with `line` a name as written there")]
 Line = Annotated[int, Field(ge=0, description="from 1; 0: `symbol` is a name path")]
 Tokens = Annotated[int, Field(ge=100, le=8000)]
+Offset = Annotated[int, Field(ge=0, description="lines to skip of a long answer")]
 
 
 class Reading:
     def __init__(self, bench: Workbench) -> None:
         self._bench = bench
 
-    def symbols(self, path: Path) -> str:
+    def symbols(self, path: Path, offset: Offset = 0) -> str:
         """Outline of a file: lines, name path and signature of each definition."""
         found = file_symbols(self._bench.root, path, self._intel)
         text = read_source(self._bench.root, path)
-        return clip("\n".join(_row(symbol, text) for symbol in found)) or "no definitions"
+        whole = "\n".join(_row(symbol, text) for symbol in found)
+        if len(whole) > MAX_CHARS:  # a rung lower: where things are, without how they are called
+            whole = "\n".join(f"{s.start_line}-{s.end_line} {s.name_path}" for s in found)
+        return page(whole, offset) or "no definitions"
 
-    def find_symbol(self, name: str) -> str:
+    def find_symbol(self, name: str, offset: Offset = 0) -> str:
         """Where a name (or name path, or part of a name) is defined in the repository."""
         index = load_all(self._bench.root)
         found = find_symbols(index, name)
-        rows = [f"{s.path}:{_row(s, index.files[s.path].text)}" for s in found[:MAX_ITEMS]]
-        more = [f"… {len(found) - MAX_ITEMS} more"] if len(found) > MAX_ITEMS else []
-        if not rows:
+        here = found[offset : offset + MAX_ITEMS]
+        rows = [f"{s.path}:{_row(s, index.files[s.path].text)}" for s in here]
+        rest = len(found) - offset - len(here)
+        more = [f"… {rest} more: ask again with offset={offset + len(here)}"] if rest > 0 else []
+        if not found:
             rows = self._elsewhere(name)
-        return "\n".join([*rows, *more]) or f"no definition like {name!r}"
+        return "\n".join([*rows, *more]) or (
+            f"there are {len(found)}" if found else f"no definition like {name!r}"
+        )
 
-    def definition(self, symbol: Name, path: MaybePath = "", line: Line = 0) -> str:
+    def definition(self, symbol: Name, path: MaybePath = "", line: Line = 0, offset: Offset = 0) -> str:
         """Source of a definition; with `line`, of what the name there stands for, libraries included."""
         if line:
             text, column = self._spot(symbol, path, line)
-            return _answered(self._bench.intel().definition(path, line, column, text=text))
+            answer = self._bench.intel().definition(path, line, column, text=text, max_chars=WHOLE)
+            return _answered(answer, offset)
         one = the_symbol(self._bench.root, symbol, path or None, self._intel)
         source = symbol_source(read_source(self._bench.root, one.path), one)
-        return f"{one.path}:{one.start_line}-{one.end_line} {one.name_path}\n{clip(source)}"
+        return f"{one.path}:{one.start_line}-{one.end_line} {one.name_path}\n{page(source, offset)}"
 
-    def references(self, symbol: Name, path: MaybePath = "", line: Line = 0) -> str:
-        """Every use of a symbol, each with its line and the definition that holds it."""
+    def references(self, symbol: Name, path: MaybePath = "", line: Line = 0, offset: Offset = 0) -> str:
+        """Every use of a symbol, each with its line and its definition; and places that may be uses."""
         if line:
             text, column = self._spot(symbol, path, line)
-            return _answered(self._bench.intel().references(path, line, column, text=text))
+            answer = self._bench.intel().references(path, line, column, text=text, max_chars=WHOLE)
+            return _answered(answer, offset)
         one = the_symbol(self._bench.root, symbol, path or None, self._intel)
-        return _answered(self._intel().references_of(one.name_path, one.path))
+        answer = self._intel().references_of(one.name_path, one.path, max_chars=WHOLE, cover=True)
+        maybe = uncovered_words(answer.uncovered, "not complete, these places may be uses:") or "complete"
+        return page(f"{_answered(answer, limit=WHOLE)}\n{maybe}", offset)
 
-    def hover(self, symbol: Name, path: MaybePath = "", line: Line = 0) -> str:
+    def hover(self, symbol: Name, path: MaybePath = "", line: Line = 0, offset: Offset = 0) -> str:
         """Type and documentation of a symbol, or with `line` of the name there."""
         if line:
             text, column = self._spot(symbol, path, line)
-            return _answered(self._bench.intel().hover(path, line, column, text=text))
+            answer = self._bench.intel().hover(path, line, column, text=text, max_chars=WHOLE)
+            return _answered(answer, offset)
         one = the_symbol(self._bench.root, symbol, path or None, self._intel)
-        return _answered(self._intel().hover_of(one.name_path, one.path))
+        return _answered(self._intel().hover_of(one.name_path, one.path, max_chars=WHOLE), offset)
 
     def completion(
         self,
@@ -98,22 +111,29 @@ class Reading:
         symbol: str,
         path: MaybePath = "",
         outgoing: Annotated[bool, Field(description="what it calls, instead of who calls it")] = False,
+        offset: Offset = 0,
     ) -> str:
-        """The calls of a definition, each with the definition that holds it; no imports, no mere mentions."""
+        """The calls of a definition, each with the definition that holds it; and places that may be calls."""
         one = the_symbol(self._bench.root, symbol, path or None, self._intel)
-        return clip(show_calls(self._intel(), one.name_path, one.path, outgoing=outgoing))
+        shown = show_calls(self._intel(), one.name_path, one.path, outgoing=outgoing)
+        return page(f"{shown.text}\n{shown.verdict}", offset)
 
     def code_actions(
-        self, path: Path, line: Annotated[int, Field(ge=0, description="0: the file")] = 0
+        self,
+        path: Path,
+        line: Annotated[int, Field(ge=0, description="0: the file")] = 0,
+        offset: Offset = 0,
     ) -> str:
         """Quick fixes and organised imports that the servers offer, as diffs. `apply_action` writes one."""
         read_source(self._bench.root, path)
-        return clip(show_actions(self._intel(), self._bench.root, path, line or None, ""))
+        return page(show_actions(self._intel(), self._bench.root, path, line or None, ""), offset)
 
-    def diagnostics(self, path: Path) -> Diagnostics:
+    def diagnostics(
+        self, path: Path, offset: Annotated[int, Field(ge=0, description="findings to leave out")] = 0
+    ) -> Diagnostics:
         """Type errors and lint findings of a file, as it is on disk now."""
         read_source(self._bench.root, path)
-        return Diagnostics.of(self._intel().diagnostics(path))
+        return Diagnostics.of(self._intel().diagnostics(path), offset)
 
     def frame(self, symbol: str, path: MaybePath = "", tokens: Tokens = 1500) -> str:
         """All about one definition: source, diagnostics, what it uses, its class, its callers. Ask before editing."""
@@ -134,7 +154,7 @@ class Reading:
 
         hits = search(self._bench.root, question, limit=limit)
         rows = [f"{hit.path}:{hit.head.line} {hit.head.name_path}: {hit.signature}" for hit in hits]
-        return clip("\n".join(rows)) or "nothing here has these words"
+        return page("\n".join(rows)) or "nothing here has these words"
 
     def repo_map(
         self,
@@ -159,7 +179,7 @@ class Reading:
             f"({s.score:.1f}: {'; '.join(s.reasons[:3])})"
             for s in suspects
         ]
-        return clip("\n".join(rows)) or "no suspects; run_tests first, or name what is wrong"
+        return page("\n".join(rows)) or "no suspects; run_tests first, or name what is wrong"
 
     def _elsewhere(self, name: str) -> list[str]:
         """Of other languages than Python, from their servers."""
@@ -198,8 +218,8 @@ def _row(symbol: Symbol, text: str) -> str:
     return f"{symbol.start_line}-{symbol.end_line} {symbol.name_path}: {signature(text, symbol)[:160]}"
 
 
-def _answered(answer: LookupAnswer) -> str:
+def _answered(answer: LookupAnswer, offset: int = 0, limit: int = MAX_CHARS) -> str:
     """Raises ToolFault where the servers did not answer: silence is not "nothing"."""
     if answer.freshness in (Freshness.TIMED_OUT, Freshness.UNAVAILABLE):
         raise ToolFault(f"{answer.freshness.value}: {answer.detail}")
-    return told(answer)
+    return told(answer, offset, limit)

@@ -36,7 +36,11 @@ class Testing:
         words = self._command(command.strip())
         with self._bench.copy() as copy:
             report = run_tests(
-                copy, words, timeout_s=self._bench.options.test_timeout_s, test_timeout_s=test_timeout_s
+                copy,
+                words,
+                timeout_s=self._bench.options.test_timeout_s,
+                test_timeout_s=test_timeout_s,
+                cwd=self._bench.options.cwd,
             )
             backend = copy.backend
         before = self._bench.reports.get(words)
@@ -48,7 +52,7 @@ class Testing:
         options = self._bench.options
         if asked and options.sandbox == "host":
             raise ToolFault("with --sandbox host only the user's own command is run", fix="leave it out")
-        found = asked or options.test_command or detect_test_command(self._bench.root)
+        found = asked or options.test_command or detect_test_command(self._bench.root / options.cwd)
         if found is None:
             raise ToolFault("no tests were found", fix="give `command`, or start the server with --test CMD")
         parse_command(found)  # refuses before a sandbox is opened

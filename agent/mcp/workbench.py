@@ -31,6 +31,8 @@ class ServeOptions:
     read_only: bool = False
     edit_tests: bool = False
     """Test files may be written."""
+    cwd: str = "."
+    """The folder below the root that tests run in: where the user stands."""
 
 
 class Workbench:

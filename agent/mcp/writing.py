@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import pathlib
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
@@ -15,14 +16,14 @@ from pydantic import Field
 from agent.contract import AgentFault
 from agent.mcp.answers import MAX_CHARS, Diagnostics, EditAnswer, TidyAnswer, clip
 from agent.mcp.workbench import Workbench
-from agent.repo import git
+from agent.repo import file_at
 from tools.contract import Change, Edit, EditRefused, ReplaceFile, ReplaceSymbol, SearchReplace, ToolFault
 from tools.edits.apply import AppliedEdit, apply_edit
 from tools.edits.files import resolve, to_lf
 from tools.index.files import is_test_path
 from tools.index.find import read_source, the_symbol
 from tools.languages.syntax import check_syntax
-from tools.lsp.commands import checked, diff_of, the_action, the_rename, write
+from tools.lsp.commands import checked, diff_of, rename_verdict, the_action, the_rename, write
 
 if TYPE_CHECKING:
     from tools.lsp import Intel
@@ -58,13 +59,19 @@ class Writing:
         symbol: Annotated[str, Field(description="name path: Class.method")],
         new_name: Annotated[str, Field(description="the last part alone")],
         path: Annotated[str, Field(description='"" where the symbol is unique')] = "",
+        partial: Annotated[bool, Field(description="write it though places stay uncovered")] = False,
     ) -> EditAnswer:
-        """Rename a definition and every use of it, in all files at once or in none."""
+        """Rename a definition and every use, in all files or none. Refused with the places that it would not cover."""
         with self._bench.writing:
             intel = self._bench.intel()
             intel.sync()
             one = the_symbol(self._bench.root, symbol, path or None, lambda: intel)
-            return self._written(intel, the_rename(intel, one.name_path, new_name, one.path), one.path)
+            answer = the_rename(intel, one.name_path, new_name, one.path)
+            verdict = clip(rename_verdict(answer))
+            if not (answer.complete or partial):
+                message = f"nothing was written: {verdict}\nsee to these places first, or ask again with partial=true"
+                return EditAnswer(False, one.path, message, "", "", None, verdict)
+            return replace(self._written(intel, answer.changes[0], one.path), uncovered=verdict)
 
     def apply_action(
         self, path: Path, title: str, line: Annotated[int, Field(ge=0, description="0: the file")] = 0
@@ -109,7 +116,7 @@ class Writing:
     def _committed(self, path: str) -> str | None:
         """The file at the last commit, LF line ends; None where it is new."""
         try:
-            return to_lf(git(self._bench.root, "cat-file", "blob", f"HEAD:{path}").decode())
+            return to_lf(file_at(self._bench.root, "HEAD", path).decode())
         except (AgentFault, UnicodeDecodeError):
             return None
 

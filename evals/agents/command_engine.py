@@ -15,7 +15,7 @@ from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from evals.agents.process import run_agent, words_of
+from evals.agents.process import refuse_crash, run_agent, words_of
 from evals.contract import EvalFault
 from models.contract import (
     Completion,
@@ -88,6 +88,9 @@ class AgentEngine(OneByOne):
             )
         self.identity = ModelIdentity(name=command, engine="agent")
         self.timeout_s = timeout_s
+        self._answered = False
+        """It has ended well, or said something. A command that fails at its very first problem without a word is
+        taken for one that cannot work here; later failures are its own."""
 
     def _run(self, request: Request, seed: int | None) -> Completion:
         with scratch() as folder:
@@ -98,14 +101,17 @@ class AgentEngine(OneByOne):
             files = (str(statement), str(folder / "answer"), str(folder / "usage.json"))
             values = dict(zip(PLACES, (text, *files, str(seed or 0)), strict=True))
             began = time.monotonic()
-            finished = self._wait([_filled(word, values) for word in self._words], work, folder / "stdout")
+            code = self._wait([_filled(word, values) for word in self._words], work, folder / "stdout")
             answer = next(path for path in (folder / "answer", folder / "stdout") if path.is_file())
             with answer.open("rb") as file:
                 said = file.read(MOST_BYTES).decode("utf-8", errors="replace")
+            if not self._answered and not said.strip():
+                refuse_crash(code, folder / "stdout", answers=(0,))
+            self._answered = True
             prompt, made, cost = _usage(folder / "usage.json")
             return Completion(
                 text=said,
-                finish_reason=FinishReason.STOP if finished else FinishReason.LENGTH,
+                finish_reason=FinishReason.STOP if code is not None else FinishReason.LENGTH,
                 prompt_tokens=prompt,
                 completion_tokens=made,
                 seconds=round(time.monotonic() - began, 3),
@@ -113,10 +119,10 @@ class AgentEngine(OneByOne):
                 model=self.identity,
             )
 
-    def _wait(self, words: list[str], work: Path, out: Path) -> bool:
-        """Whether it ended in time, whatever its exit code."""
+    def _wait(self, words: list[str], work: Path, out: Path) -> int | None:
+        """Its exit code; None where time ran out."""
         fix = "give --agent a command line"
-        return run_agent(words, work, out, self.timeout_s, stderr=subprocess.DEVNULL, fix=fix) is not None
+        return run_agent(words, work, out, self.timeout_s, stderr=subprocess.DEVNULL, fix=fix)
 
 
 def statement_of(request: Request) -> str:

@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
+from agent.log.events import LogFault
+from agent.log.runs import forget
 from evals.contract import EvalFault
 
 MOST_OUTPUT_BYTES = 64 << 20
@@ -40,7 +42,7 @@ def run_agent(
     """Exit code, None where time ran out.
 
     Args:
-        work: where it runs.
+        work: where it runs; a folder that is made for this.
         out: takes what it prints; `stderr` is `subprocess.STDOUT` or `DEVNULL`.
         fix: what to do where it cannot be started.
 
@@ -74,6 +76,8 @@ def run_agent(
             process.wait()
             _end_marked(mark)
             reader.join(5)
+            with contextlib.suppress(LogFault):
+                forget(work)  # runs of our own agent would outlive the folder that they are about
 
 
 def _keep(source: IO[bytes], target: IO[bytes]) -> None:
@@ -102,3 +106,37 @@ def _is_marked(folder: Path, mark: str) -> bool:
         return f"{_MARK}={mark}".encode() in (folder / "environ").read_bytes().split(b"\0")
     except OSError:
         return False
+
+
+def refuse_crash(code: int | None, said: Path, *, answers: tuple[int, ...] = (0, 1)) -> None:
+    """Refuse to take for an answer what an agent left that could not work.
+
+    Args:
+        code: its exit code; None is out of time, which is its own failure.
+        answers: exit codes with which it has done its work; our own agent says "not solved" with 1.
+        said: file with what it printed.
+
+    Raises:
+        EvalFault: the agent failed; nothing may be said of the problem.
+    """
+    if code is None or code in answers:
+        return
+    fault = EvalFault(
+        f"the agent failed (exit code {code}): {last_words(said)}",
+        fix="run the agent alone to see why; then give the same command again: answers that are here are kept",
+    )
+    fault.exit_code = AGENT_FAILED
+    raise fault
+
+
+AGENT_FAILED = 3
+"""Exit code of our own agent whose model or sandbox failed."""
+
+
+def last_words(said: Path) -> str:
+    """The last line that is not empty, printable characters only."""
+    with said.open("rb") as file:
+        file.seek(max(0, said.stat().st_size - 4096))
+        lines = file.read().decode("utf-8", errors="replace").split("\n")
+    last = next((line.strip() for line in reversed(lines) if line.strip()), "it printed nothing")
+    return "".join(one for one in last if one.isprintable())[:300]

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from evals.agents.tasks import RepoTask
 from evals.contract import EvalFault
-from evals.runs.store import runs_dir, write_atomically
+from evals.runs.store import results_dir, write_atomically
 
 Outcome = Literal["resolved", "not resolved", "no change", "agent failed", "infrastructure error"]
 
@@ -55,7 +55,7 @@ class RepoStore:
         """
         digest = hashlib.sha256(command.encode()).hexdigest()[:8]
         first = Path(command.split()[0]).name if command.split() else "agent"
-        self.folder = (root or runs_dir().parent / "repo-evals") / f"{first}-{digest}"
+        self.folder = (root or results_dir("repo-evals")) / f"{first}-{digest}"
         (self.folder / "logs").mkdir(parents=True, exist_ok=True)
         write_atomically(self.folder / "agent.json", json.dumps({"command": command}))
         self.results = {result.task_id: result for result in self._read()}

@@ -19,10 +19,11 @@ from pathlib import Path
 from typing import Literal
 
 from agent.contract import AgentFault
-from agent.repo import apply_diff, git
-from agent.trial import Baseline, TrialReport, baseline, check_out, file_at, try_command
-from evals.agents.guard import changes_of_the_runner
-from evals.agents.process import run_agent, words_of
+from agent.repo import apply_diff, diff_between, file_at
+from agent.trial import Baseline, TrialReport, check_out, try_command
+from agent.trialguard import RunnerRules, RunnerState, changes_of_the_runner
+from evals.agents.ids import stands_for
+from evals.agents.process import AGENT_FAILED, run_agent, words_of
 from evals.agents.results import Outcome, RepoStore, TaskResult
 from evals.agents.tasks import RepoTask, find_repository
 from models.adapters.registry import AdapterRegistry
@@ -35,6 +36,7 @@ ROLES: tuple[Role, ...] = ("none", "reference")
 
 TEST_TIMEOUT_S = 300.0
 """Seconds (wall clock) for the hidden tests of a task."""
+_OWN = [str(Path(sys.executable).with_name("agent")), "solve"]
 _PLACES = ("{repo}", "{statement}", "{statement_file}", "{test_command}")
 
 
@@ -109,9 +111,15 @@ class _Place:
     backend: BackendName
     test_timeout_s: float
 
-    def judged(self, task: RepoTask, diff: str, name: str) -> TrialReport:
+    def judged(self, task: RepoTask, diff: str, name: str, *, guarded: bool = False) -> TrialReport:
         return judge_diff(
-            task, self.source, diff, self.folder / name, backend=self.backend, timeout_s=self.test_timeout_s
+            task,
+            self.source,
+            diff,
+            self.folder / name,
+            backend=self.backend,
+            timeout_s=self.test_timeout_s,
+            guarded=guarded,
         )
 
 
@@ -142,19 +150,41 @@ def _one(task: RepoTask, agent: AgentUnderTest, place: _Place, earlier: _Answer 
     if not answer.diff.strip() and agent.command not in ROLES:
         outcome: Outcome = "agent failed" if answer.agent_exit not in (0, 1) else "no change"
         code = answer.agent_exit
+        if code == AGENT_FAILED and words_of(agent.command)[:2] == _OWN:  # its model or its sandbox failed
+            outcome = "infrastructure error"
         why = "out of time" if code is None else f"exit code {code}, no change; see {place.log}"
         return _result(task, outcome, why, **common)
     try:
-        result = _verdict(task, place.judged(task, answer.diff, "clean"), common)
-        if result.outcome != "not resolved" or agent.command in ROLES or not (task.patch or task.fix_commit):
+        try:
+            result = _verdict(
+                task, place.judged(task, answer.diff, "clean", guarded=agent.command not in ROLES), common
+            )
+        except AgentFault as fault:
+            result = _result(task, "infrastructure error", fault.message, **common)
+        if result.outcome == "resolved" or agent.command in ROLES:
             return result
-        known = _verdict(task, place.judged(task, _reference(task, place.source), "known"), {})
+        return _controlled(task, place, result)
     except (SandboxFault, AgentFault) as fault:
         return _result(task, "infrastructure error", fault.message, **common)
-    if known.outcome == "resolved":
+
+
+def _controlled(task: RepoTask, place: _Place, result: TaskResult) -> TaskResult:
+    """The same result, once the known fix (without one: the unchanged code) shows whose fault it is.
+
+    What fails with the known fix as well is this machine's or the record's fault. What fails with the answer alone is
+    the answer's, also where no test could be started: an answer must not be able to take itself out of the score.
+    """
+    known = bool(task.patch or task.fix_commit)
+    failed = result.outcome == "infrastructure error"
+    if not (known or failed):
         return result
-    reason = f"not resolved here with the known fix either: {known.reason}"
-    return _result(task, "infrastructure error", reason, **common)
+    control = place.judged(task, _reference(task, place.source) if known else "", "known")
+    found = _verdict(task, control, {})
+    if found.outcome == "infrastructure error" or (known and found.outcome != "resolved"):
+        with_what = "with the known fix" if known else "without a change"
+        reason = f"not resolved here {with_what} either: {found.reason}"
+        return result.model_copy(update={"outcome": "infrastructure error", "reason": reason})
+    return result.model_copy(update={"outcome": "not resolved"}) if failed else result
 
 
 def _answered(task: RepoTask, agent: AgentUnderTest, place: _Place) -> _Answer:
@@ -165,7 +195,7 @@ def _answered(task: RepoTask, agent: AgentUnderTest, place: _Place) -> _Answer:
     began, work = time.monotonic(), place.folder / "work"
     check_out(place.source, task.base_commit, work)
     with scratch() as kept:
-        first = baseline(work, kept / "git")
+        first = Baseline(work, kept / "first")
         code = _run_agent(agent, work, task, place.folder / "statement.md", place.log)
         diff, left_out = _changes(task, first)
     return _Answer(diff, tuple(left_out), code, time.monotonic() - began)
@@ -175,11 +205,11 @@ def _changes(task: RepoTask, first: Baseline) -> tuple[str, list[str]]:
     """The agent's diff, and what was left out of it, the hidden tests aside."""
 
     def now(path: str) -> bytes | None:
-        file = first.work / path
-        return file.read_bytes() if file.is_file() else None
+        return first.now(path)
 
     changed = [path for path in first.changed() if path not in task.hidden_files]
-    left_out = changes_of_the_runner(changed, first.as_at_first, now)
+    rules = RunnerRules.of(task.command, task.hidden_files)
+    left_out = changes_of_the_runner(changed, first.as_at_first, now, rules)
     return first.diff(without=(*task.hidden_files, *left_out)), left_out
 
 
@@ -197,40 +227,57 @@ def _reference(task: RepoTask, source: Path) -> str:
         return task.patch
     if task.fix_commit is None:
         raise AgentFault(f"{task.task_id} has no reference solution")
-    skip = [f":(exclude,literal){path}" for path in task.hidden_files]
-    words = ("diff", "--no-ext-diff", "--no-textconv", "--binary", task.base_commit, task.fix_commit)
-    return git(source, *words, "--", ".", *skip).decode(errors="surrogateescape")
+    return diff_between(source, task.base_commit, task.fix_commit, without=task.hidden_files)
 
 
 def judge_diff(
-    task: RepoTask, source: Path, diff: str, folder: Path, *, backend: BackendName, timeout_s: float
+    task: RepoTask,
+    source: Path,
+    diff: str,
+    folder: Path,
+    *,
+    backend: BackendName,
+    timeout_s: float,
+    guarded: bool = False,
 ) -> TrialReport:
     """The hidden tests on a clean copy with `diff`, in a sandbox.
+
+    Args:
+        guarded: whatever runs tests is put back as the repository had it, whichever way it was changed.
 
     Raises:
         AgentFault: the commit is missing, or the diff does not apply.
         SandboxFault: no sandbox.
     """
     check_out(source, task.base_commit, folder)
+    state = RunnerState.of(folder, RunnerRules.of(task.command, task.hidden_files)) if guarded else None
     if diff.strip():
-        apply_diff(folder, diff)
+        apply_diff(folder, diff, may_lead_out=True)
+    if state is not None:
+        state.restore()
     for path in task.test_files if task.fix_commit else ():
         target = folder / path
         _unlink_links(folder, target)
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(file_at(source, task.fix_commit or "", path))
     if not task.test_files and task.test_patch:
-        apply_diff(folder, task.test_patch)
-    return try_command(folder, task.command, backend=backend, timeout_s=timeout_s)
+        apply_diff(folder, task.test_patch, may_lead_out=True)
+    own = state is None or state.own_plugins
+    return try_command(folder, task.command, backend=backend, timeout_s=timeout_s, own_plugins=own)
 
 
 def _unlink_links(root: Path, target: Path) -> None:
-    """A diff may have put symbolic links on the way to a hidden test: nothing is written through them."""
-    for step in [target, *target.parents]:
-        if step == root:
-            return
-        if step.is_symlink() or (step == target and step.is_dir()):
-            shutil.rmtree(step) if step.is_dir() and not step.is_symlink() else step.unlink()
+    """Make room for a hidden test: a diff may have put a link or a file on the way to it, or a folder in its place.
+
+    From the top down, so that no link is followed.
+    """
+    for step in reversed([target, *target.parents]):
+        if not step.is_relative_to(root) or step == root:
+            continue
+        if step.is_symlink() or (step != target and step.is_file()):
+            step.unlink()
+        elif step == target and step.is_dir():
+            shutil.rmtree(step)
 
 
 def _verdict(task: RepoTask, report: TrialReport, common: Mapping[str, object]) -> TaskResult:
@@ -247,21 +294,18 @@ def _verdict(task: RepoTask, report: TrialReport, common: Mapping[str, object]) 
 
 
 def _passes(test: str, report: TrialReport) -> bool:
-    """Records made from pytest's summary lines (`PASSED id - reason`) have ids cut at " - ": such a one stands for
-    all tests that begin so."""
-    if test in report.passed:
-        return True
-    begun = [name for name in (*report.passed, *report.reasons) if name.startswith(f"{test} - ")]
-    return bool(begun) and all(name in report.passed for name in begun)
+    """Whether a record's test passed: all reported tests that its id stands for."""
+    named = stands_for(test, (*report.passed, *report.reasons))
+    return bool(named) and all(name in report.passed for name in named)
 
 
 def _why(task: RepoTask, report: TrialReport, fixed: Sequence[str], broken: Sequence[str]) -> str:
     if not report.passed:
         return f"{report.status}: {report.output.strip()[-300:]}"
-    if broken:
-        return f"broken: {', '.join(broken[:3])}: {report.reasons.get(broken[0], 'did not run')}"
-    left = [test for test in task.fail_to_pass if test not in fixed]
-    return f"{left[0]}: {report.reasons.get(left[0], 'did not run')}"
+    left = broken or [test for test in task.fail_to_pass if test not in fixed]
+    failed = stands_for(left[0], report.reasons)
+    said = report.reasons[failed[0]] if failed else "the runner reported no test of this name"
+    return f"{'broken: ' if broken else ''}{', '.join(left[:3])}: {said}"
 
 
 def _result(
@@ -288,7 +332,6 @@ def forklock_command(model: str, adapter: str = "current", flags: str = "") -> s
         EvalFault: they cannot be split into words.
     """
     version = AdapterRegistry().current_version(model) if adapter == "current" else adapter
-    agent = Path(sys.executable).with_name("agent")
-    own = [str(agent), "solve", "{statement}", "--repo", "{repo}", "--test", "{test_command}", "--unverified"]
+    own = [*_OWN, "{statement}", "--repo", "{repo}", "--test", "{test_command}", "--unverified"]
     chosen = [] if version is None else ["--adapter", version]
     return shlex.join([*own, "--model", model, *chosen, "--in-place", *words_of(flags)])

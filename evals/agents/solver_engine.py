@@ -7,7 +7,6 @@ in a process of its own, in a new folder. Tokens are the agent's own count, prom
 
 from __future__ import annotations
 
-import json
 import shlex
 import subprocess
 import sys
@@ -18,7 +17,7 @@ from pathlib import Path
 from agent.trial import make_repository
 from evals.agents.command_engine import OneByOne
 from evals.agents.problem_repo import SOLUTION, TEST_COMMAND, files_of, task_of
-from evals.agents.process import run_agent, words_of
+from evals.agents.process import refuse_crash, run_agent, words_of
 from evals.contract import Problem
 from evals.runs.prompts import Preset, request_for
 from models.adapters.registry import resolve_adapter
@@ -30,6 +29,7 @@ from models.contract import (
 )
 from models.open import is_local
 from sandbox import scratch
+from sandbox.reading import parse_json
 
 
 class SolverEngine(OneByOne):
@@ -74,6 +74,7 @@ class SolverEngine(OneByOne):
             began = time.monotonic()
             finished = run_agent(self._command(repo, task, seed), repo, out, self.timeout_s,
                                  stderr=subprocess.DEVNULL, fix="install Forklock's `agent`")  # fmt: skip
+            refuse_crash(finished, out)
             prompt, made = _tokens(out)
             code = (repo / SOLUTION).read_text(encoding="utf-8", errors="replace")
             return Completion(
@@ -112,7 +113,7 @@ def _write(repo: Path, files: dict[str, str]) -> None:
 def _tokens(out: Path) -> tuple[int, int]:
     """(prompt, completion) tokens, as the agent said in its last line."""
     try:
-        told = json.loads(out.read_text(encoding="utf-8").splitlines()[-1])["tokens"]
+        told = parse_json(out.read_text(encoding="utf-8").splitlines()[-1])["tokens"]
         return int(told["prompt"]), int(told["completion"])
     except (OSError, ValueError, TypeError, KeyError, IndexError):
         return 0, 0

@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from agent.contract import AgentFault
-from agent.repo import git
+from agent.repo import clone
 from evals.contract import EvalFault
 from evals.problems.sets import read_lines
 from models.paths import cache_dir
@@ -51,7 +51,15 @@ class RepoTask(BaseModel):
     @classmethod
     def _listed(cls, value: Any) -> Any:
         """SWE-bench keeps lists as JSON text."""
-        return json.loads(value) if isinstance(value, str) else value
+        try:
+            listed = json.loads(value) if isinstance(value, str) else value
+        except RecursionError:
+            raise ValueError("nested too deeply") from None
+        if isinstance(listed, list | tuple) and not all(
+            isinstance(one, str) and one.strip() for one in listed
+        ):
+            raise ValueError("a test id must be a text that is not empty")
+        return listed
 
     @field_validator("test_files")
     @classmethod
@@ -83,6 +91,7 @@ def read_tasks(
         EvalFault: unreadable, a damaged line (by its number), or nothing left.
     """
     tasks: list[RepoTask] = []
+    lines: dict[str, int] = {}
     for number, line in read_lines(path):
         try:
             task = RepoTask.model_validate_json(line)
@@ -93,6 +102,12 @@ def read_tasks(
                 f"{path.name}, line {number}: {where}: {first['msg']}",
                 fix="a line is a record with task_id, repo, base_commit, problem_statement, FAIL_TO_PASS, …",
             ) from error
+        first_line = lines.setdefault(task.task_id, number)
+        if first_line != number:
+            raise EvalFault(
+                f"{path.name}, line {number}: task_id {task.task_id!r} repeats line {first_line}",
+                fix="remove one of the two lines",
+            )
         if not task.hidden_files or not (task.fix_commit or task.test_patch):
             raise EvalFault(
                 f"{path.name}, line {number}: {task.task_id} has no hidden tests",
@@ -134,7 +149,7 @@ def _clone(url: str, target: Path, repos: Path | None) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(target.name + ".part")
     try:
-        git(target.parent, "clone", "--quiet", "--bare", url, str(part))
+        clone(url, part)
         part.rename(target)
     except (AgentFault, OSError) as error:
         where = f" is not in {repos} and" if repos else ""

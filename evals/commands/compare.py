@@ -6,7 +6,6 @@ without a verdict.
 
 from __future__ import annotations
 
-import sys
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from models.console import NEGATIVE
+from sandbox.terminal import say
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -98,7 +98,7 @@ def report(
     _check_folder(html, "--html")
     text = render_page([find_run(run) for run in runs], cutoff=_day(cutoff), flips=flips, force=force)
     html.write_text(text, encoding="utf-8", errors="replace")
-    typer.echo(f"wrote {html}", err=True)
+    say(f"wrote {html}", err=True)
 
 
 def _check_folder(file: Path | None, option: str) -> None:
@@ -120,6 +120,6 @@ def _write_json(file: Path | None, found: BaseModel) -> None:
 
 
 def _print(view: Group) -> None:
-    from rich.console import Console
+    from sandbox.terminal import screen
 
-    Console(soft_wrap=not sys.stdout.isatty()).print(view, highlight=False)
+    screen().print(view)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
 from models.console import INFRASTRUCTURE
+from sandbox.terminal import say_json
 
 if TYPE_CHECKING:
     from evals.runs.grade import Grade
@@ -57,20 +57,19 @@ def judge(
 
     With the failing test and the reason.
     """
-    from rich.console import Console
-
     from evals.cluster import RayJudge
     from evals.judging.judge import Judge, JudgeLimits
     from evals.problems.sets import load_set
     from evals.reports.terminal import GradeProgress, graded, reading, remarks
     from evals.runs.grade import GradeFile, grade, read_solutions
+    from sandbox.terminal import screen
 
     check_sandbox(sandbox)
-    console = Console(stderr=True)
+    console = screen(stderr=True)
     with reading(problems):
         chosen = load_set(problems, data=data, errata=errata)
     for line in remarks(chosen):
-        console.print(line, highlight=False, markup=False)
+        console.print(line)
     rows = read_solutions(solutions, chosen)
     file = GradeFile(out) if out is not None else None
 
@@ -86,8 +85,9 @@ def judge(
     if file is not None:
         file.finish(grades)
     else:
-        sys.stdout.writelines(one.model_dump_json() + "\n" for one in grades)
-    console.print(graded(chosen, grades), highlight=False)
+        for one in grades:
+            say_json(one.model_dump_json())
+    console.print(graded(chosen, grades))
     if any(one.verdict == "infrastructure error" for one in grades):
         raise typer.Exit(INFRASTRUCTURE)
 
@@ -119,29 +119,28 @@ def calibrate(
     ] = "auto",
 ) -> None:
     """Scale time limits from what reference solutions take here."""
-    from rich.console import Console
-
     from evals.judging.judge import Judge
     from evals.problems.sets import load_set, write_sidecar
     from evals.reports.terminal import reading
     from evals.runs.calibrate import calibrated
     from evals.runs.grade import read_solutions
+    from sandbox.terminal import screen
 
     check_sandbox(sandbox)
     with reading(problems):
         chosen = load_set(problems, data=data)
     rows = read_solutions(solutions, chosen)
-    console = Console(stderr=True)
+    console = screen(stderr=True)
 
     def told(name: str, what: str) -> None:
-        console.print(f"{name}: {what}", highlight=False, markup=False)
+        console.print(f"{name}: {what}")
 
     with Judge(sandbox) as opened:  # type: ignore[arg-type]
         found = calibrated(
             opened, chosen, rows, factor=factor, floor=floor, per_test=per_test, on_problem=told
         )
     write_sidecar(out, found)
-    console.print(f"{len(found)} of {len(chosen.problems)} problems have limits now: {out}", highlight=False)
+    console.print(f"{len(found)} of {len(chosen.problems)} problems have limits now: {out}")
 
 
 def check_sandbox(name: str) -> None:

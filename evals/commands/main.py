@@ -7,7 +7,6 @@ runs is in `evals.commands.compare`, what grades programs that exist in `evals.c
 
 from __future__ import annotations
 
-import sys
 from contextlib import ExitStack
 from datetime import date
 from pathlib import Path
@@ -22,6 +21,7 @@ from evals.commands import tokens as tokens_cli
 from evals.commands.judge import ERRATA_HELP, PRESET_HELP, check_sandbox, on_ray
 from evals.commands.repo import run_repo_tasks
 from models.console import INFRASTRUCTURE, run_app
+from sandbox.terminal import say
 
 if TYPE_CHECKING:
     from evals.contract import ProblemSet
@@ -154,7 +154,7 @@ def run(
             errata=errata,
         )
     for line in remarks(chosen):
-        typer.echo(line, err=True)
+        say(line, err=True)
     decoding: dict[str, object] = {
         "temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p, "max_tokens": max_tokens,
         "seed": seed, "virtual_ssd": first_stage(virtual_ssd),
@@ -196,7 +196,6 @@ def _evaluate(
     ray: bool,
 ) -> EvalResult:
     from pydantic import ValidationError
-    from rich.console import Console
 
     from evals.agents.solver_engine import SolverEngine
     from evals.cluster import RayEngine, RayJudge, open_spec
@@ -206,6 +205,7 @@ def _evaluate(
     from evals.runs.prompts import preset_for
     from evals.runs.run import run_eval
     from models.contract import Decoding, Engine
+    from sandbox.terminal import screen
 
     try:
         settings = Decoding.model_validate(decoding)
@@ -216,10 +216,10 @@ def _evaluate(
         raise EvalFault(f"pass@{bad[0]} needs at least {bad[0]} samples", fix=f"-n {max(bad)}")
     limits = JudgeLimits(time_scale=time_scale)
     Judge(sandbox, limits=limits).close()  # type: ignore[arg-type]  # no sandbox: say so before the model loads
-    console = Console(stderr=True)
+    console = screen(stderr=True)
     spec: dict[str, Any] = {"agent": agent, "timeout_s": agent_timeout}
     if agent is None:
-        console.print(f"opening {model}", highlight=False)
+        console.print(f"opening {model}")
         spec = {"model": model, "engine": engine, "adapter": None if adapter == "none" else adapter}
     judge = RayJudge(sandbox, limits=limits) if ray else None  # type: ignore[arg-type]
     with ExitStack() as stack:
@@ -256,20 +256,19 @@ def sets(
     import json
     from dataclasses import asdict
 
-    from rich.console import Console
-
     from evals.contract import EvalFault
     from evals.problems.catalogue import facts
     from evals.reports.terminal import months_of, sets_table
+    from sandbox.terminal import screen
 
-    with Console(stderr=True).status("reading the sets"):
+    with screen(stderr=True).status("reading the sets"):
         rows = facts(data, name or "")
     if not rows:
         raise EvalFault(f"no problem set {name!r}", fix="`evals sets` lists all")
-    console = Console(soft_wrap=True)
-    console.print(sets_table(rows), highlight=False, markup=False)
+    console = screen()
+    console.print(sets_table(rows))
     if name is not None:
-        console.print(*(months_of(row) for row in rows if row.months), sep="\n", highlight=False)
+        console.print(*(months_of(row) for row in rows if row.months), sep="\n")
     if json_file is not None:
         json_file.write_text(
             json.dumps([asdict(row) for row in rows], default=str, indent=1), encoding="utf-8"
@@ -279,11 +278,11 @@ def sets(
 @app.command()
 def runs() -> None:
     """List past runs, newest first."""
-    from rich.console import Console
     from rich.table import Column, Table
 
     from evals.reports.terminal import percent
     from evals.runs.past import load_result, run_folders
+    from sandbox.terminal import screen
 
     table = Table(Column("run", overflow="fold"), "model", "problems × n", "pass@1")
     for folder in run_folders():
@@ -293,7 +292,7 @@ def runs() -> None:
         else:
             size = f"{len(result.problems)} × {result.n}"
             table.add_row(result.run_id, str(result.model), size, percent(result.pass_at[0]))
-    Console().print(table)
+    screen().print(table)
 
 
 @app.command()
@@ -305,18 +304,15 @@ def show(
     ] = None,
 ) -> None:
     """Show a past run's result."""
-    from rich.console import Console
-
     from evals.reports.terminal import by_month
     from evals.runs.past import find_run
     from evals.statistics.contamination import contamination
+    from sandbox.terminal import screen
 
     day, result = _day(cutoff), find_run(run_id).result
     _print(result)
     if day is not None:
-        Console(soft_wrap=not sys.stdout.isatty()).print(
-            by_month(contamination(result, day)), highlight=False
-        )
+        screen().print(by_month(contamination(result, day)))
 
 
 judge_cli.register(app)
@@ -330,11 +326,10 @@ def _default_ks(n: int) -> list[int]:
 
 
 def _print(result: EvalResult) -> None:
-    from rich.console import Console
-
     from evals.reports.terminal import summary
+    from sandbox.terminal import screen
 
-    Console(soft_wrap=not sys.stdout.isatty()).print(summary(result), highlight=False)
+    screen().print(summary(result))
 
 
 def first_stage(text: str | None) -> FirstStage | None:

@@ -30,13 +30,12 @@ def run_repo_tasks(
     """
     import json
 
-    from rich.console import Console
-
     from evals.agents.report import line, summary
     from evals.agents.results import RepoStore
     from evals.agents.run import TEST_TIMEOUT_S, AgentUnderTest, forklock_command, run_tasks
     from evals.agents.tasks import read_tasks
     from evals.contract import EvalFault
+    from sandbox.terminal import screen
 
     if tasks is None:
         raise EvalFault("which tasks?", fix="evals run repo --tasks FILE.jsonl --repos DIR")
@@ -51,14 +50,14 @@ def run_repo_tasks(
     chosen = read_tasks(tasks, only=only, limit=limit, difficulty=difficulty)
     tested = AgentUnderTest(agent, agent_timeout)
     store = RepoStore(agent)
-    console = Console(stderr=True)
+    console = screen(stderr=True)
     held = sum(store.holds(task, tested.asked(task, TEST_TIMEOUT_S)) for task in chosen)
-    console.print(f"{len(chosen)} tasks, {held} with a result; files: {store.folder}", highlight=False)
+    console.print(f"{len(chosen)} tasks, {held} with a result; files: {store.folder}")
     results = run_tasks(
         chosen, tested, store, repos=repos, backend=sandbox,  # type: ignore[arg-type]
-        on_result=lambda result: console.print(line(result), highlight=False, markup=False),
+        on_result=lambda result: console.print(line(result)),
     )  # fmt: skip
-    Console().print(summary(results, agent))
+    screen().print(summary(results, agent))
     if json_file is not None:
         json_file.write_text(
             json.dumps([r.model_dump(mode="json") for r in results], indent=1), encoding="utf-8"

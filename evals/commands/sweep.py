@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
 from evals.commands.judge import PRESET_HELP, check_sandbox
+from sandbox.terminal import say
 
 if TYPE_CHECKING:
     from evals.contract import ProblemSet
@@ -206,26 +206,25 @@ def _run(
     sandbox: str,
     time_scale: float,
 ) -> SweepResult:
-    from rich.console import Console
-
     from evals.judging.judge import Judge, JudgeLimits
     from evals.reports.terminal import LiveProgress
     from evals.sweeps.report import SweepProgress
     from evals.sweeps.sweep import parts, run_sweep, samples_planned
     from models import open_engine
+    from sandbox.terminal import screen
 
     tuned, held_out = parts(chosen, plan)
     limits = JudgeLimits(time_scale=time_scale)
     Judge(sandbox, limits=limits).close()  # type: ignore[arg-type]  # no sandbox: say so before the model loads
-    console = Console(stderr=True)
+    console = screen(stderr=True)
     if tuned is not None:
         console.print(
             f"{len(plan.grid)} cells on {len(tuned.problems)} development problems, then the chosen one on "
-            f"{len(held_out.problems)} test problems", highlight=False,
+            f"{len(held_out.problems)} test problems",
         )  # fmt: skip
     for cell in (plan.baseline, *plan.controls):
-        console.print(f"{cell.role}: {cell.name}", highlight=False, markup=False)
-    console.print(f"opening {model}", highlight=False, markup=False)
+        console.print(f"{cell.role}: {cell.name}")
+    console.print(f"opening {model}")
     with (
         open_engine(model, engine=engine, adapter=None if adapter == "none" else adapter) as opened,  # type: ignore[arg-type]
         LiveProgress(console) as live,
@@ -238,20 +237,19 @@ def _run(
 
 
 def _finish(result: SweepResult, out: Path | None, json_file: Path | None) -> None:
-    from rich.console import Console
-
     from evals.contract import EvalFault
     from evals.sweeps.page import write_files
     from evals.sweeps.report import sweep_view
+    from sandbox.terminal import screen
 
-    Console(soft_wrap=not sys.stdout.isatty()).print(sweep_view(result), highlight=False)
+    screen().print(sweep_view(result))
     if json_file is not None:
         json_file.write_text(result.model_dump_json(indent=1), encoding="utf-8")
     try:
         for file in write_files(result, out or result.folder):
-            typer.echo(f"wrote {file}", err=True)
+            say(f"wrote {file}", err=True)
     except EvalFault as fault:  # the numbers are there all the same
-        typer.echo(f"no page and no pictures: {fault.message}; {fault.fix}", err=True)
+        say(f"no page and no pictures: {fault.message}; {fault.fix}", err=True)
     except OSError as error:
         raise EvalFault(
             f"cannot write {error.filename}: {error.strerror}", fix="--out another folder"

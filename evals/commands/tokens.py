@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from evals.commands.judge import PRESET_HELP
+from sandbox.terminal import say
 
 if TYPE_CHECKING:
     from evals.contract import ProblemSet
@@ -180,7 +180,7 @@ def _measure(
 def _open(model: str, adapter: str) -> Engine:
     from models import open_engine
 
-    typer.echo(f"opening {model}{'' if adapter in ('none', 'current') else f' with {adapter}'}", err=True)
+    say(f"opening {model}{'' if adapter in ('none', 'current') else f' with {adapter}'}", err=True)
     return open_engine(model, engine="transformers", adapter=None if adapter == "none" else adapter)
 
 
@@ -231,23 +231,22 @@ def _source(job: _Job) -> str:
 def _finish(result: TokensResult, maps: list[Map], out: Path | None, json_file: Path | None) -> None:
     import hashlib
 
-    from rich.console import Console
-
     from evals.contract import EvalFault
-    from evals.runs.store import runs_dir
+    from evals.runs.store import results_dir
     from evals.tokens.page import write_files
     from evals.tokens.report import tokens_view
+    from sandbox.terminal import screen
 
-    Console(soft_wrap=not sys.stdout.isatty()).print(tokens_view(result), highlight=False)
+    screen().print(tokens_view(result))
     text = result.model_dump_json(indent=1)
     if json_file is not None:
         json_file.write_text(text, encoding="utf-8")
-    own = runs_dir().parent / "tokens" / f"{result.set_name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    own = results_dir("tokens") / f"{result.set_name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
     try:
         for file in write_files(result, maps, out or own):
-            typer.echo(f"wrote {file}", err=True)
+            say(f"wrote {file}", err=True)
     except EvalFault as fault:  # the numbers are there all the same
-        typer.echo(f"no page and no pictures: {fault.message}; {fault.fix}", err=True)
+        say(f"no page and no pictures: {fault.message}; {fault.fix}", err=True)
     except OSError as error:
         raise EvalFault(
             f"cannot write {error.filename}: {error.strerror}", fix="--out another folder"

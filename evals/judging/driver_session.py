@@ -56,7 +56,7 @@ class JudgeLimits:
 
     def quiet_s(self, problem: Problem) -> float:
         """Wall-clock seconds after which a driver that is at work must have said how some test went."""
-        return 2 * max(self.cpu_s(problem)) * self.wall_factor + 5  # once with others, once alone
+        return max(self.cpu_s(problem)) * self.wall_factor + 10
 
 
 @dataclass(eq=False)
@@ -65,8 +65,6 @@ class Work:
 
     index: int
     attempt: Attempt
-    shared: bool = True
-    """Its tests may share a process."""
     judgement: Judgement | None = None
     wall_s: float = 0.0
     """Seconds that drivers were busy with it."""
@@ -74,7 +72,7 @@ class Work:
     """Wall-clock seconds of each test that ran, runs one after the other."""
 
     def __post_init__(self) -> None:
-        self._judging: Judging = judging(self.attempt, shared=self.shared)
+        self._judging: Judging = judging(self.attempt)
         self.asked: Asked = next(self._judging)
 
     @property
@@ -83,8 +81,8 @@ class Work:
         return sum(len(test.input) for test in self.attempt[0].tests)
 
     def again(self) -> Work:
-        """The same from its beginning, each test in a process of its own."""
-        return Work(self.index, self.attempt, shared=False, wall_s=self.wall_s)
+        """The same from its beginning."""
+        return Work(self.index, self.attempt, wall_s=self.wall_s)
 
     def hear(self, said: Said | Died) -> bool:
         """Go on with what was said of `asked`; True when it has its judgement."""
@@ -130,8 +128,8 @@ class Shift:
         self._unfinished: deque[Work] = deque()
         self._buffer = bytearray()
         self._since = 0.0
-        self._early = 0
-        """Tests of the program at work of which we heard already."""
+        self.heard = 0
+        """Tests of the program at work whose results are here already."""
         self._enough: list[bytes] = []
 
     def answer(self, said: bytes) -> bytes | None:
@@ -167,23 +165,23 @@ class Shift:
             raise ValueError("a forged reply")
         work, early = self.pending[0], value.get("so_far")
         results = value.get("results") if early is None else early
-        before = 0 if early is None else self._early
+        before = 0 if early is None else self.heard
         if not _are_results(results) or before + len(results) > len(work.asked.problem.tests):
             raise ValueError("not results of these tests")
         if early is not None:
-            if is_wrong(work.asked, self._early, early):
+            if is_wrong(work.asked, self.heard, early):
                 self._enough.append(frame({"enough": job.nonce}))
-            self._early += len(early)
+            self.heard += len(early)
             self._wind_on()
             return
-        shared, seconds = int(value.get("shared", 0)), [float(one) for one in value.get("seconds", ())]
+        seconds = [float(one) for one in value.get("seconds", ())]
         now = time.monotonic()
         work.wall_s += now - self._since
         work.seconds += seconds
-        self._early = 0
+        self.heard = 0
         self.pending.popleft()
         self._jobs.popleft()
-        if work.hear(Said(results, shared)):
+        if work.hear(Said(results)):
             self._finish(work)
         else:
             self._unfinished.append(work)
@@ -245,11 +243,9 @@ def make_job(work: Work, limits: JudgeLimits) -> Job:
         "entry_point": problem.entry_point or "",
         "cpu_s": max(cpu_s),
         "wall_s": max(cpu_s) * limits.wall_factor,
-        "total_s": sum(cpu_s),
         "memory_mb": limits.memory_mb,
         "output_bytes": limits.output(problem),
         "outputs_bytes": limits.outputs(problem),
-        "shared": work.asked.shared,
     }
     nonce = secrets.token_hex(16)
     bounds = [{"cpu_s": one, "wall_s": one * limits.wall_factor} for one in cpu_s]

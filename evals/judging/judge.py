@@ -11,6 +11,7 @@ A problem's checker program runs in the sandbox, too, as one more program. Not c
 from __future__ import annotations
 
 import base64
+import hashlib
 import marshal
 import os
 import sys
@@ -27,15 +28,32 @@ from queue import SimpleQueue
 from typing import Self
 
 from evals.contract import EvalFault, Judgement, Problem, Verdict
+from evals.judging.driver.supervisor import UNEXPLAINED
 from evals.judging.driver_session import JudgeLimits, Shift, Work
 from evals.judging.libraries import Libraries, gathered_libraries
 from evals.judging.procedure import Attempt, Died
 from sandbox import BackendName, ExecResult, Limits, Policy, Sandbox, SandboxFault, open_sandbox, scratch
 
-__all__ = ["JUDGE_VERSION", "Attempt", "Judge", "JudgeLimits", "OnResult", "driver_command", "judge_policy"]
+__all__ = [
+    "JUDGE_VERSION",
+    "Attempt",
+    "Judge",
+    "JudgeLimits",
+    "OnResult",
+    "driver_command",
+    "judge_policy",
+    "judge_stamp",
+]
 
-JUDGE_VERSION = "3"
+JUDGE_VERSION = "4"
 """Changes when a verdict can: stored judgements of another version are made again."""
+
+
+def judge_stamp(limits: JudgeLimits) -> str:
+    """What a verdict belongs to beside its program and problem: the judge's version, its limits and its Python."""
+    words = f"{limits!r} {sys.version_info[:2]}"
+    return f"{JUDGE_VERSION}-{hashlib.sha256(words.encode()).hexdigest()[:8]}"
+
 
 OnResult = Callable[[int, Judgement], None]
 """Called in the caller's thread with (index of the attempt, judgement), in any order."""
@@ -171,10 +189,10 @@ class Judge:
         return [judgement for judgement in results if judgement is not None]
 
     def measure(self, attempts: Sequence[Attempt]) -> list[tuple[Judgement, list[float]]]:
-        """Judgements, with the wall-clock seconds of each test in a process of its own; one program at a time."""
+        """Judgements, with the wall-clock seconds of each test; one program at a time."""
         measured = []
         for index, attempt in enumerate(attempts):
-            work = Work(index, attempt, shared=False)
+            work = Work(index, attempt)
             judgement = self._alone(work)
             measured.append((judgement, work.seconds))
         return measured
@@ -268,8 +286,8 @@ def driver_command() -> tuple[str, ...]:
 ISOLATED = "isolated"
 """Tells a driver that all it can write to is its programs'."""
 _DRIVER = (
-    *("wire", "may_share", "seccomp", "unchanged", "child", "testcases"),
-    *("cleanup", "supervisor", "main"),
+    *("wire", "seccomp", "child", "cleanup", "program", "host"),
+    *("supervisor", "main"),
 )
 """In the order in which they import each other."""
 _BOOT = """\
@@ -316,13 +334,19 @@ def _without_running(problem: Problem, code: str | None) -> Judgement | None:
 
 
 def _why_none(ran: ExecResult, shift: Shift) -> Judgement:
-    """What a program gets that never came to a result, when it ran alone."""
+    """Verdict for a program whose driver ended before its result, when it ran alone."""
     if shift.cut:
         return Judgement(verdict=Verdict.INFRASTRUCTURE, reason="the results were cut")
     if not shift.ready:
         tail = ran.stderr.decode("utf-8", errors="replace").strip()[-300:]
         reason = f"the judge's driver did not start (exit {ran.exit_code}): {tail}"
         return Judgement(verdict=Verdict.INFRASTRUCTURE, reason=reason)
+    if ran.exit_code == UNEXPLAINED:
+        memory = Verdict.OUT_OF_MEMORY, "the kernel killed it: the sandbox ran out of memory"
+        verdict, reason = (
+            memory if ran.oom_killed else (Verdict.EXCEPTION, "ended by SIGKILL, not for its memory")
+        )
+        return Judgement(verdict=verdict, reason=reason, failing_test=shift.heard)
     if ran.oom_killed:
         return Judgement(verdict=Verdict.OUT_OF_MEMORY, reason="the sandbox ran out of memory")
     if ran.timed_out and not shift.broken:

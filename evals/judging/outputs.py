@@ -44,18 +44,31 @@ def checked_mismatch(checker: Checker, test: TestCase, number: int, given: str) 
         right = any(usual_mismatch(one, given) is None for one in tests)
         return None if right else f"{_short(given)}, which is none of {len(tests)} right answers"
     same = _SAME[checker.kind]
-    if test.kind == "functional":
-        pair = [json.loads(text, parse_int=_integer) for text in (given, _as_json(test.output))]
-        return None if same(checker, *pair) else f"{_short(given)}, expected {_short(test.output)}"
-    return None if same(checker, given, test.output) else f"{_short(given)}, expected {_short(test.output)}"
-
-
-def _as_json(text: str) -> str:
     try:
-        json.loads(text)
-    except ValueError:
-        return json.dumps(text)
-    return text
+        if test.kind == "functional":
+            right = same(checker, _value(given), _value_or_text(test.output))
+        else:
+            right = same(checker, given, test.output)
+    except (ValueError, RecursionError) as error:
+        return f"no JSON result: {error}"
+    return None if right else f"{_short(given)}, expected {_short(test.output)}"
+
+
+def _value(text: str) -> object:
+    """
+    Raises:
+        ValueError, RecursionError: no JSON, or nested too deeply.
+    """
+    value: object = json.loads(text, parse_int=_integer)
+    return value
+
+
+def _value_or_text(text: str) -> object:
+    """JSON as what it stands for, other text as itself."""
+    try:
+        return _value(text)
+    except (ValueError, RecursionError):
+        return text
 
 
 def _exact(_: Checker, given: object, expected: object) -> bool:
@@ -160,14 +173,10 @@ def json_mismatch(given: str, expected: str) -> str | None:
     if given == expected and "NaN" not in given:  # which is not itself; else reading both would say no more
         return None
     try:
-        value = json.loads(given, parse_int=_integer)
+        same = _same_value(_value(given), _value_or_text(expected))
     except (ValueError, RecursionError) as error:
         return f"no JSON result: {error}"
-    try:
-        right = json.loads(expected, parse_int=_integer)
-    except (ValueError, RecursionError):
-        right = expected
-    return None if _same_value(value, right) else f"{_short(given)}, expected {_short(expected)}"
+    return None if same else f"{_short(given)}, expected {_short(expected)}"
 
 
 def _integer(text: str) -> int | Decimal:
@@ -211,9 +220,11 @@ def _same_value(given: object, expected: object) -> bool:
 
 
 def _same_number(given: float, expected: float) -> bool:
-    if isinstance(expected, int):  # a whole number has no tolerance; 2.0 and 0.1 * 10 are as good as one
-        return given == expected or (isinstance(given, float) and abs(given - expected) <= EXACT_TOLERANCE)
+    if given == expected:
+        return True
     try:
+        if isinstance(expected, int):  # a whole number has no tolerance; 2.0 and 0.1 * 10 are as good as one
+            return isinstance(given, float) and abs(given - expected) <= EXACT_TOLERANCE
         return math.isclose(given, expected, rel_tol=FUNCTIONAL_TOLERANCE, abs_tol=FUNCTIONAL_TOLERANCE)
     except OverflowError:
         return False

@@ -1,8 +1,8 @@
 """evals: one program's way to its verdict, whoever runs it.
 
 In: a problem and a program. Out: a generator that asks for runs (`Asked`), is sent what the driver said of each, and
-returns a `Judgement`. Most programs need one run. A test that failed in a process which others shared is run again
-in one of its own; outputs of a problem with a checker program are looked at by one more. Runs nothing itself.
+returns a `Judgement`. Most programs need one run; outputs of a problem with a checker program are looked at by one
+more. Runs nothing itself.
 """
 
 from __future__ import annotations
@@ -32,8 +32,6 @@ class Asked:
 
     problem: Problem
     code: str | None
-    shared: bool
-    """Tests may share a process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +39,6 @@ class Said:
     """What the driver said of a run: one `[status, output or reason]` per test that ran, in order."""
 
     results: Sequence[Any]
-    shared: int
-    """How many of the first tests ran in a process with others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,28 +51,14 @@ class Died:
 Judging = Generator[Asked, Said | Died, Judgement]
 
 
-def judging(attempt: Attempt, *, shared: bool = True) -> Judging:
+def judging(attempt: Attempt) -> Judging:
     """The judgement of one program, by as many runs as it takes."""
-    problem, code = attempt
-    first = Asked(problem, code, shared)
-    said = yield first
-    judgement = _ruling(first, said)
+    asked = Asked(*attempt)
+    said = yield asked
+    judgement = _ruling(asked, said)
     if isinstance(said, Said):
-        judgement = yield from _by_checker(problem, judgement, said)
-        failed = judgement.failing_test
-        if failed is not None and failed < said.shared:
-            judgement = yield from _confirmed(attempt, failed)
+        judgement = yield from _by_checker(attempt[0], judgement, said)
     return judgement
-
-
-def _confirmed(attempt: Attempt, failed: int) -> Judging:
-    """What failed after other tests in one process is judged by that test in a process of its own; if it passes
-    there, by all tests in one each."""
-    problem, code = attempt
-    single = yield from judging((_only(problem, failed), code), shared=False)
-    if single.failing_test is None:
-        return (yield from judging(attempt, shared=False))
-    return single.model_copy(update={"failing_test": failed})
 
 
 def _ruling(asked: Asked, said: Said | Died) -> Judgement:

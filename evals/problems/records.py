@@ -37,14 +37,43 @@ def problem_from_record(record: object) -> Problem:
         raise ValueError(f"expected a JSON object, got {type(record).__name__}")  # noqa: TRY004
     try:
         if "question_content" in record:
-            return _with_extra(_from_livecodebench(record), record)
-        if "query" in record and "input_output" in record:
-            return _with_extra(_from_leetcode(record), record)
-        if {"task_id", "prompt", "test", "entry_point"} <= record.keys():
-            return _with_extra(_from_checked(record), record)
+            made = _from_livecodebench(record)
+        elif "query" in record and "input_output" in record:
+            made = _from_leetcode(record)
+        elif {"task_id", "prompt", "test", "entry_point"} <= record.keys():
+            made = _from_checked(record)
+        else:
+            raise ValueError("neither a LiveCodeBench, a HumanEval/MBPP nor a LeetCodeDataset record")
+        problem = _with_extra(made, record)
     except KeyError as error:
         raise ValueError(f"the record lacks the field {error}") from error
-    raise ValueError("neither a LiveCodeBench, a HumanEval/MBPP nor a LeetCodeDataset record")
+    except ValidationError as error:
+        raise ValueError(first_fault(error)) from error
+    except (RecursionError, MemoryError) as error:
+        raise ValueError("a field is nested too deeply") from error
+    _refuse_surrogates(problem)
+    return problem
+
+
+def first_fault(error: ValidationError) -> str:
+    """The first thing that is wrong, after the name of its field."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"[:300]
+
+
+def _refuse_surrogates(problem: Problem) -> None:
+    """Half a character cannot be written to any file, so neither could what is made from it."""
+    texts = {name: value for name, value in problem if isinstance(value, str)}
+    for number, test in enumerate(problem.tests):
+        texts |= {f"test {number}, input": test.input, f"test {number}, output": test.output}
+    checker = problem.checker
+    if checker is not None:
+        texts["checker"] = "".join((checker.code, *(one for right in checker.answers for one in right)))
+    for name, text in texts.items():
+        try:
+            text.isascii() or text.encode()
+        except UnicodeEncodeError as error:
+            raise ValueError(f"{name} holds half a character (a lone surrogate)") from error
 
 
 def _with_extra(problem: Problem, record: Record) -> Problem:
@@ -73,8 +102,7 @@ def _checker(field: object, problem: Problem) -> dict[str, Any]:
     try:
         checker = Checker.model_validate(data)
     except ValidationError as error:
-        first = error.errors()[0]
-        raise ValueError(f"checker: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        raise ValueError(f"checker: {first_fault(error)}") from error
     if checker.kind == "program" and "def check(" not in checker.code:
         raise ValueError("a checker of kind program needs `code` that defines check(input, expected, output)")
     if checker.kind == "any" and len(checker.answers) != len(problem.tests):
@@ -220,6 +248,9 @@ def _mapping(field: object) -> Mapping[str, Any]:
 def _day(field: object) -> date | None:
     """From ISO text, or from seconds or milliseconds since 1970 (what pandas makes of a time), UTC."""
     if isinstance(field, int | float) and not isinstance(field, bool):
-        seconds = field / 1000 if abs(field) > _LATEST_S else field
-        return datetime.fromtimestamp(seconds, tz=UTC).date()
+        try:
+            seconds = field / 1000 if abs(field) > _LATEST_S else field
+            return datetime.fromtimestamp(seconds, tz=UTC).date()
+        except (OverflowError, OSError, ValueError) as error:
+            raise ValueError(f"contest_date: no date is {field:.3g} seconds after 1970") from error
     return date.fromisoformat(str(field)[:10]) if field else None

@@ -24,8 +24,12 @@ from typing import Any
 from evals.contract import EvalFault, Problem, ProblemSet
 from evals.problems.errata import known_errata
 from evals.problems.records import EXTRA_FIELDS, problem_from_record
+from models.paths import user_path
+from sandbox.reading import parse_json
 
 DATA_VARIABLE = "FORKLOCK_DATA"
+MAX_LINE_BYTES = 1 << 29
+"""Of one record, unpacked; LiveCodeBench's longest are well below."""
 _SUFFIXES = (".jsonl", ".jsonl.gz")
 _SIDECAR = ".sidecar.jsonl"
 
@@ -136,7 +140,7 @@ def iterate_problems(path: Path, *, errata: bool = True) -> Iterator[Problem]:
             problem = problem_from_record(_completed(record, more, errata))
         except (ValueError, RecursionError) as error:
             raise EvalFault(
-                f"{path.name}, line {number}: {str(error).splitlines()[0]}",
+                f"{path.name}, line {number}: {_first_line(error)}",
                 fix="the line is torn or of an unknown format; fetch the file again or remove the line",
             ) from error
         line_number, content = seen.setdefault(problem.question_id, (number, hash(problem)))
@@ -150,6 +154,10 @@ def iterate_problems(path: Path, *, errata: bool = True) -> Iterator[Problem]:
             )
     if not seen:
         raise EvalFault(f"{path} holds no problem", fix="give a JSONL file with one problem per line")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:300]
 
 
 def sidecar_path(path: Path) -> Path:
@@ -168,13 +176,13 @@ def read_sidecar(path: Path) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for number, line in read_lines(path):
         try:
-            record = json.loads(line)
+            record = parse_json(line)
             name = str(record.pop("question_id"))
             if unknown := record.keys() - set(EXTRA_FIELDS):
                 raise ValueError(f"unknown field {sorted(unknown)[0]!r}; there are {', '.join(EXTRA_FIELDS)}")
-        except (ValueError, KeyError, AttributeError) as error:
+        except (ValueError, KeyError, AttributeError, RecursionError) as error:
             raise EvalFault(
-                f"{path.name}, line {number}: {error}", fix="correct the line, or remove it"
+                f"{path.name}, line {number}: {_first_line(error)}", fix="correct the line, or remove it"
             ) from error
         found.setdefault(name, {}).update(record)
     return found
@@ -213,7 +221,12 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
     """
     try:
         with gzip.open(path, "rb") if _is_gzipped(path) else path.open("rb") as file:
-            for number, raw in enumerate(file, start=1):
+            for number, raw in enumerate(iter(lambda: file.readline(MAX_LINE_BYTES + 1), b""), start=1):
+                if len(raw) > MAX_LINE_BYTES:
+                    raise EvalFault(
+                        f"{path.name}, line {number} is longer than {MAX_LINE_BYTES} bytes",
+                        fix="no record is so long: fetch the file again, or remove the line",
+                    )
                 if raw.strip():
                     yield number, raw.decode("utf-8-sig" if number == 1 else "utf-8")
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
@@ -228,7 +241,7 @@ def _is_gzipped(path: Path) -> bool:
 def _locate(name: str, data: Path | None) -> tuple[str, Path]:
     if name.lower() == "humaneval":
         return "humaneval", _humaneval_path()
-    path = Path(name).expanduser()
+    path = user_path(name)
     if path.is_file():
         return _stem(path), path
     found = [file for file in _files(data) if file.name.lower().startswith(name.lower())]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from rich.console import Group
-from rich.markup import escape
 from rich.table import Column, Table
+from rich.text import Text
 
-from evals.reports.terminal import percent
+from evals.reports.terminal import percent, warned
 from evals.statistics.comparison import Comparison, Effect, Flip, Power, Side
 from evals.statistics.gate import GateVerdict
 
@@ -14,10 +14,10 @@ from evals.statistics.gate import GateVerdict
 def comparison_view(found: Comparison, *, flips: int) -> Group:
     """Everything worth knowing; at most `flips` of the problems that changed."""
     parts = (
-        *(f"[yellow]warning:[/] {escape(text)}" for text in found.warnings),
+        *(warned(text) for text in found.warnings),
         _scores(found),
-        escape(effect_text(found.effect, found.test)),
-        escape(power_text(found.power, found.effect)),
+        effect_text(found.effect, found.test),
+        power_text(found.power, found.effect),
         _changed(found),
         _groups(found),
         _flips(found.flips, flips),
@@ -30,9 +30,9 @@ def gate_view(verdict: GateVerdict) -> Group:
     found = verdict.comparison
     colour = "green" if verdict.passed else "red"
     return Group(
-        *(f"[yellow]warning:[/] {escape(text)}" for text in found.warnings),
+        *(warned(text) for text in found.warnings),
         _scores(found),
-        f"[bold {colour}]{verdict.outcome}[/]: {escape(verdict.reason)}",
+        Text.assemble((verdict.outcome, f"bold {colour}"), f": {verdict.reason}"),
     )
 
 
@@ -73,14 +73,14 @@ def _scores(found: Comparison) -> Table:
 def _row(side: Side) -> tuple[str, ...]:
     score = side.score
     return (
-        escape(side.run_id), escape(side.model), percent(score).strip(), str(score.problems), str(side.left_out),
+        side.run_id, side.model, percent(score).strip(), str(score.problems), str(side.left_out),
     )  # fmt: skip
 
 
 def _changed(found: Comparison) -> str:
     if not found.changed:
         return "configurations: the same but for the seed, so any difference is chance"
-    return escape(f"configurations differ in: {'; '.join(found.changed)}")
+    return f"configurations differ in: {'; '.join(found.changed)}"
 
 
 def _groups(found: Comparison) -> Table | str:
@@ -90,7 +90,7 @@ def _groups(found: Comparison) -> Table | str:
     for group in found.groups:
         effect = group.effect
         table.add_row(
-            escape(group.name),
+            group.name,
             str(effect.problems),
             f"{effect.a:.1%}",
             f"{effect.b:.1%}",
@@ -109,8 +109,8 @@ def _flips(flips: tuple[Flip, ...], most: int) -> Group | str:
     table = Table("problem", "difficulty", "A passed", "B passed")
     for flip in flips[:most]:
         table.add_row(
-            escape(flip.question_id),
-            escape(flip.difficulty),
+            flip.question_id,
+            flip.difficulty,
             f"{flip.a_passed}/{flip.a_judged}",
             f"{flip.b_passed}/{flip.b_judged}",
         )

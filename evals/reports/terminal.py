@@ -10,14 +10,14 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console, Group
-from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-from rich.status import Status
+from rich.console import Group
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from evals.contract import ProblemSet, Verdict
 from evals.problems.catalogue import SetFacts
@@ -25,6 +25,8 @@ from evals.runs.grade import Grade, scores
 from evals.runs.run import EvalResult, PassAtK, pass_at
 from evals.statistics.comparison import by_difficulty
 from evals.statistics.contamination import Contamination, told
+from sandbox.screen import Screen
+from sandbox.terminal import screen, words_column
 
 PLAIN_EVERY_S = 10.0
 """Seconds between two lines where there is no terminal, while something happens."""
@@ -35,7 +37,7 @@ ALIVE_EVERY_S = 60.0
 class LiveProgress:
     """Samples, tokens a second, time left and what has passed so far. A context manager."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Screen) -> None:
         self._console = console
         self._bar: Progress | None = None
         self._task = TaskID(0)
@@ -59,13 +61,13 @@ class LiveProgress:
         self._total = total
         self._began = self._said = time.monotonic()
         if stored:
-            self._console.print(f"{stored} samples of this configuration are stored already", highlight=False)
+            self._console.print(f"{stored} samples of this configuration are stored already")
         if self._console.is_terminal:
             columns = (
-                TextColumn("judged"),
+                words_column("judged"),
                 BarColumn(),
                 MofNCompleteColumn(),
-                TextColumn("{task.fields[state]}"),
+                words_column("{task.fields[state]}"),
                 TimeRemainingColumn(),
             )
             self._bar = Progress(*columns, console=self._console)
@@ -99,9 +101,7 @@ class LiveProgress:
     def _say(self) -> None:
         self._said = time.monotonic()
         minutes = (self._said - self._began) / 60
-        self._console.print(
-            f"{self._judged}/{self._total} judged; {self._state()}; {minutes:.1f} min", highlight=False
-        )
+        self._console.print(f"{self._judged}/{self._total} judged; {self._state()}; {minutes:.1f} min")
 
     def _state(self) -> str:
         rate = self._tokens / max(0.1, time.monotonic() - self._began)
@@ -113,9 +113,9 @@ def summary(result: EvalResult) -> Group:
     return Group(_scores(result), _by_difficulty(result), _verdicts(result), _facts(result))
 
 
-def reading(name: str) -> Status:
+def reading(name: str) -> AbstractContextManager[object]:
     """Shown on a terminal while a set is read: one of hidden tests by the gigabyte takes a minute."""
-    return Console(stderr=True).status(f"reading {escape(name)}")
+    return screen(stderr=True).status(f"reading {name}")
 
 
 def remarks(chosen: ProblemSet) -> list[str]:
@@ -133,13 +133,13 @@ def remarks(chosen: ProblemSet) -> list[str]:
 class GradeProgress:
     """Programs judged and passed so far: a bar on a terminal, a line now and then elsewhere."""
 
-    def __init__(self, console: Console, total: int) -> None:
+    def __init__(self, console: Screen, total: int) -> None:
         self._console = console
         self._total = total
         self._counts: Counter[Verdict] = Counter()
         self._said = time.monotonic()
         self._bar = Progress(
-            TextColumn("judged"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[state]}"),
+            words_column("judged"), BarColumn(), MofNCompleteColumn(), words_column("{task.fields[state]}"),
             TimeRemainingColumn(), console=console, disable=not console.is_terminal,
         )  # fmt: skip
         self._task = self._bar.add_task("", total=total, state="")
@@ -159,13 +159,15 @@ class GradeProgress:
         self._bar.update(self._task, completed=done, state=state)
         if not self._console.is_terminal and time.monotonic() - self._said >= PLAIN_EVERY_S:
             self._said = time.monotonic()
-            self._console.print(f"{done}/{self._total} judged; {state}", highlight=False)
+            self._console.print(f"{done}/{self._total} judged; {state}")
 
 
 def graded(problems: ProblemSet, grades: Sequence[Grade]) -> Group:
     """Scores and verdicts of programs that existed already."""
     results, at = scores(problems, grades)
-    table = Table(title=f"{len(grades)} programs for {len(results)} problems of {problems.name}")
+    missing = sum(one.verdict is Verdict.INFRASTRUCTURE for one in grades)
+    state = f" (incomplete: {missing} have no verdict)" if missing else ""
+    table = Table(title=f"{len(grades)} programs for {len(results)} problems of {problems.name}{state}")
     for name in ("score", "value  [95 % interval]", "problems"):
         table.add_column(name)
     for score in at:
@@ -173,12 +175,20 @@ def graded(problems: ProblemSet, grades: Sequence[Grade]) -> Group:
     return Group(table, _counted(Counter(one.verdict for one in grades)))
 
 
+def warned(text: str) -> Text:
+    """Return a warning as a line."""
+    return Text.assemble(("warning:", "yellow"), f" {text}")
+
+
 def percent(score: PassAtK) -> str:
+    if not score.problems:
+        return "no verdict"
     return f"{score.value:6.1%}  [{score.low:.1%}, {score.high:.1%}]"
 
 
 def _scores(result: EvalResult) -> Table:
-    table = Table(title=f"{result.set_name}, {result.model}", title_justify="left")
+    state = f" ({result.incomplete})" if result.incomplete else ""
+    table = Table(title=f"{result.set_name}, {result.model}{state}", title_justify="left")
     for name in ("score", "value  [95 % interval]", "problems"):
         table.add_column(name)
     for score in result.pass_at:
@@ -219,10 +229,8 @@ def _facts(result: EvalResult) -> str:
         f"files: {result.folder}",
         *result.notes,
     ]
-    if result.infrastructure:
-        lines.append(
-            f"{result.infrastructure} samples have no verdict: the judge failed. Run again to judge them."
-        )
+    if result.incomplete:
+        lines.append(f"{result.incomplete}: the judge failed on them. Give the same command again.")
     return "\n".join(lines)
 
 

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from evals.cluster import RayJudge
 from evals.contract import EvalFault, Judgement, ProblemSet, Verdict
-from evals.judging.judge import JUDGE_VERSION, Judge
+from evals.judging.judge import Judge, judge_stamp
 from evals.problems.sets import read_lines
 from evals.runs.run import PassAtK, ProblemResult, pass_at
 from evals.runs.store import write_atomically
@@ -64,7 +64,7 @@ def read_solutions(path: Path, problems: ProblemSet) -> list[Solution]:
         solution = _solution(path, number, line)
         if solution.question_id not in known:
             raise EvalFault(
-                f"{path.name}, line {number}: {problems.name} has no problem {solution.question_id!r}",
+                f"{path.name}, line {number}: {problems.name} has no problem {solution.question_id[:80]!r}",
                 fix="give the set that the solutions were written for, without filters",
             )
         solutions.append(solution)
@@ -148,7 +148,7 @@ def _held(
 
 
 def _digest(solution: Solution, problems: ProblemSet, judge: Judge | RayJudge) -> str:
-    parts = (problems.version, solution.question_id, solution.code or "", JUDGE_VERSION, repr(judge.limits))
+    parts = (problems.version, solution.question_id, solution.code or "", judge_stamp(judge.limits))
     return hashlib.sha256("\x1f".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 

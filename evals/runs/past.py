@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from evals.contract import EvalFault, Sample
 from evals.runs.run import EvalResult
 from evals.runs.store import Judged, runs_dir
+from models.paths import user_path
 
 Row = TypeVar("Row", Sample, Judged)
 
@@ -47,7 +48,7 @@ def find_run(text: str) -> PastRun:
     Raises:
         EvalFault: nothing or several runs fit, or the result is missing or cannot be read.
     """
-    path = Path(text).expanduser()
+    path = user_path(text)
     if path.is_file():
         return _from_file(path)
     if (path / "result.json").is_file():

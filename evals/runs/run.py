@@ -14,14 +14,15 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 from pydantic import BaseModel, ConfigDict
 
 from evals.cluster import RayJudge
-from evals.contract import EvalFault, Problem, ProblemSet, Sample, Verdict
-from evals.judging.judge import JUDGE_VERSION, Judge, JudgeLimits
+from evals.contract import EvalFault, Judgement, Problem, ProblemSet, Sample, Verdict
+from evals.judging.judge import Judge, JudgeLimits, judge_stamp
 from evals.runs.generate import generate
 from evals.runs.prompts import Preset, preset_for
 from evals.runs.repair import public_part, repaired
@@ -59,8 +60,11 @@ class ProblemResult(_Frozen):
 class PassAtK(_Frozen):
     """Mean over problems, with a 95 % bootstrap interval over problems."""
 
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
+
     k: int
     value: float
+    """Not a number where no problem has k judged samples: nothing is known then, and 0 would be a claim."""
     low: float
     high: float
     problems: int
@@ -93,6 +97,8 @@ class EvalResult(_Frozen):
     repaired: int = 0
     """Samples that were asked again at least once."""
     notes: tuple[str, ...] = ()
+    judge: str = ""
+    """Which judge gave the verdicts (`evals.judging.judge.judge_stamp`); empty in results from before this was kept."""
 
     @property
     def verdicts(self) -> Counter[Verdict]:
@@ -101,6 +107,12 @@ class EvalResult(_Frozen):
     @property
     def infrastructure(self) -> int:
         return self.verdicts[Verdict.INFRASTRUCTURE]
+
+    @property
+    def incomplete(self) -> str:
+        """Why the scores are not those of all samples; empty if they are."""
+        missing, total = self.infrastructure, self.verdicts.total()
+        return f"incomplete: {missing} of {total} samples have no verdict" if missing else ""
 
     def rates(self) -> dict[str, float]:
         """Per-problem pass rates, for `evals.statistics.stats.paired_test`."""
@@ -198,7 +210,7 @@ def run_eval(
         for start in range(0, len(problem_set.problems), size):
             batch = problem_set.problems[start : start + size]
             rows += _batch(engine, opened, batch, chosen, n, store, watch, clock)
-        result = _result(store, problem_set, n, ks, rows, clock)
+        result = _result(store, problem_set, n, ks, rows, clock, judge_stamp(opened.limits))
         if replace_result or not (store.folder / "result.json").exists():
             write_atomically(store.folder / "result.json", result.model_dump_json(indent=1))
     return result
@@ -215,6 +227,7 @@ def _batch(
     clock: _Clock,
 ) -> list[list[Sample]]:
     """Generate and judge some problems: samples with their judgements."""
+    judge_of = partial(_judge_of, stamp=judge_stamp(judge.limits))
 
     def sampled(_: Sample) -> None:
         clock.made += 1
@@ -227,38 +240,36 @@ def _batch(
     if store.config.repair:
         rows, earlier = repaired(
             engine, judge, problems, rows, preset=preset, turns=store.config.repair, store=store,
-            judge_of=_judge_of, on_tokens=watch.tokens, on_sample=sampled,
+            judge_of=judge_of, on_tokens=watch.tokens, on_sample=sampled,
         )  # fmt: skip
         clock.earlier += earlier
     between = time.monotonic()
     pairs = [(p, s) for p, row in zip(problems, rows, strict=True) for s in row]
-    left = [(p, s) for p, s in pairs if _needs_judging(store, s)]
+    left = [(p, s) for p, s in pairs if _needs_judging(store.judgement(s.key, judge_of(s)))]
     judge.judge_many(
         [(problem, sample.code) for problem, sample in left],
         on_result=lambda index, found: store.add_judgement(
-            left[index][1].key, found, _judge_of(left[index][1])
+            left[index][1].key, found, judge_of(left[index][1])
         ),
     )
     clock.generate_s += between - started
     clock.judge_s += time.monotonic() - between
     judged = [
-        [s.model_copy(update={"judgement": store.judgement(s.key, _judge_of(s))}) for s in row]
-        for row in rows
+        [s.model_copy(update={"judgement": store.judgement(s.key, judge_of(s))}) for s in row] for row in rows
     ]
     for sample in (sample for row in judged for sample in row):
         watch.judged(_verdict(sample))
     return judged
 
 
-def _needs_judging(store: Store, sample: Sample) -> bool:
+def _needs_judging(known: Judgement | None) -> bool:
     """An infrastructure error is no verdict: it is tried again."""
-    known = store.judgement(sample.key, _judge_of(sample))
     return known is None or known.verdict is Verdict.INFRASTRUCTURE
 
 
-def _judge_of(sample: Sample) -> str:
-    """A verdict holds for one version of the judge and one program."""
-    return f"{JUDGE_VERSION}/{hashlib.sha256((sample.code or '').encode()).hexdigest()[:12]}"
+def _judge_of(sample: Sample, stamp: str) -> str:
+    """What a verdict holds for: one judge with its limits, and one program."""
+    return f"{stamp}/{hashlib.sha256((sample.code or '').encode()).hexdigest()[:12]}"
 
 
 def _verdict(sample: Sample) -> Verdict:
@@ -272,6 +283,7 @@ def _result(
     ks: Sequence[int],
     rows: Sequence[Sequence[Sample]],
     clock: _Clock,
+    judge: str,
 ) -> EvalResult:
     problems = tuple(
         ProblemResult(
@@ -307,6 +319,7 @@ def _result(
         repair=store.config.repair,
         repaired=sum(sample.turn > 0 for sample in last),
         notes=tuple(store.notes),
+        judge=judge,
     )
 
 

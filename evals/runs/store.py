@@ -8,20 +8,26 @@ Not covered: sharing a folder between processes; a second one is refused.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
 import json
+import os
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Self, TypeVar
+from typing import IO, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from evals.contract import EvalFault, Judgement, Sample
 from models.contract import Decoding, ModelIdentity
-from models.paths import cache_dir
+from models.paths import cache_dir, data_dir
+from sandbox.reading import parse_json
 
 Row = TypeVar("Row", bound=BaseModel)
+ResultKind = Literal["evals", "sweeps", "tokens", "repo-evals"]
 
 
 class RunConfig(BaseModel):
@@ -146,7 +152,59 @@ class Store:
 
 
 def runs_dir() -> Path:
-    return cache_dir() / "evals"
+    """Folder of the user's evaluations, one folder each."""
+    return results_dir("evals")
+
+
+def results_dir(kind: ResultKind) -> Path:
+    """Folder of one kind of results. They are data, which no clean-up may delete; the first version kept them in the
+    cache folder, from where they are moved on first use.
+
+    Raises:
+        EvalFault: what is there cannot be moved.
+    """
+    folder, old = data_dir() / "results" / kind, cache_dir() / kind
+    if os.path.lexists(old):
+        _move_results(old, folder)
+    return folder
+
+
+def _move_results(old: Path, folder: Path) -> None:
+    """Move what `old` holds, entry by entry; an entry that is there already stays where it was."""
+    from filelock import FileLock
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder.parent / ".moving"):
+            for entry in sorted(old.iterdir()) if old.is_dir() else []:
+                if not os.path.lexists(folder / entry.name):
+                    _move_whole(entry, folder / entry.name)
+            with contextlib.suppress(OSError):
+                old.rmdir()
+    except OSError as error:
+        raise EvalFault(
+            f"results of the first version in {old} cannot be moved to {folder}: {error.strerror}",
+            fix="free or allow it, or move them yourself",
+        ) from error
+
+
+def _move_whole(source: Path, target: Path) -> None:
+    """All or nothing, also from one disk to another."""
+    try:
+        source.rename(target)
+    except FileNotFoundError:
+        return  # another process was first
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        part = target.with_name(f".{target.name}.part")
+        shutil.rmtree(part, ignore_errors=True)
+        if source.is_dir():
+            shutil.copytree(source, part, symlinks=True)
+        else:
+            shutil.copy2(source, part, follow_symlinks=False)
+        part.rename(target)
+        shutil.rmtree(source) if source.is_dir() else source.unlink()
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -172,6 +230,6 @@ def read_json(path: Path) -> object:
         EvalFault: missing or damaged.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise EvalFault(f"cannot read {path}: {error}", fix="run it again") from error

@@ -139,6 +139,8 @@ def changed_settings(a: EvalResult, b: EvalResult) -> tuple[str, ...]:
         "adapter": (a.model.adapter or "none", b.model.adapter or "none"),
         "engine": (a.model.engine, b.model.engine),
         "preset": (a.preset, b.preset),
+        "repair turns": (str(a.repair), str(b.repair)),
+        "judge": (a.judge or "earlier", b.judge or "earlier"),
     }  # fmt: skip
     changed = [f"{name} ({old} → {new})" for name, (old, new) in pairs.items() if old != new]
     old, new = (run.decoding.model_dump(exclude={"n", "seed"}) for run in (a, b))
@@ -161,6 +163,12 @@ def _refuse_versions(a: EvalResult, b: EvalResult, force: bool) -> None:
         raise EvalFault(
             f"the problems differ in content: {a.set_name} {a.set_version}, {b.set_name} {b.set_version}",
             fix="run both on the same file, or --force to compare problems of the same name",
+        )
+    if a.judge != b.judge and not force:
+        raise EvalFault(
+            f"two judges gave the verdicts: {a.judge or 'an earlier one'} and {b.judge or 'an earlier one'}",
+            fix="give both `evals run` commands again, with the same --memory: stored answers are judged anew, none is "
+            "made; or --force to compare all the same",
         )
 
 

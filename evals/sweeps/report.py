@@ -7,22 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.console import Console, Group
-from rich.markup import escape
+from rich.console import Group
 from rich.table import Column, Table
 
 from evals.contract import Verdict
 from evals.reports.comparison import p_text, points
-from evals.reports.terminal import LiveProgress, percent
+from evals.reports.terminal import LiveProgress, percent, warned
 from evals.runs.run import EvalResult
 from evals.sweeps.grid import Cell
 from evals.sweeps.sweep import CellScore, SweepResult, same
+from sandbox.screen import Screen
 
 
 class SweepProgress:
     """One bar over all cells of a sweep, and a line as each cell ends. Wraps an entered `LiveProgress`."""
 
-    def __init__(self, console: Console, live: LiveProgress, total: int) -> None:
+    def __init__(self, console: Screen, live: LiveProgress, total: int) -> None:
         self._console, self._live = console, live
         live.begin(total, 0)
 
@@ -41,21 +41,20 @@ class SweepProgress:
     def cell(self, part: str, cell: Cell, result: EvalResult) -> None:
         score = result.pass_at[0]
         self._console.print(
-            f"{part}: {cell.name}: pass@{score.k} {percent(score).strip()}, {result.made} samples made now",
-            highlight=False, markup=False,
-        )  # fmt: skip
+            f"{part}: {cell.name}: pass@{score.k} {percent(score).strip()}, {result.made} samples made now"
+        )
 
 
 def sweep_view(result: SweepResult) -> Group:
     """Everything worth knowing; what may be quoted comes last."""
     parts = (
-        *(f"[yellow]warning:[/] {escape(text)}" for text in result.warnings),
-        f"{escape(result.set_name)}, {escape(str(result.model))}, prompts {escape(result.prompts)}",
-        f"rule: {escape(result.rule)}",
+        *(warned(text) for text in result.warnings),
+        f"{result.set_name}, {result.model}, prompts {result.prompts}",
+        f"rule: {result.rule}",
         _development(result),
         _table(test_title(result), result.test, result),
-        escape("\n".join(conclusions(result))),
-        f"files: {escape(str(result.folder))}",
+        "\n".join(conclusions(result)),
+        f"files: {result.folder}",
     )
     return Group(*(part for part in parts if part != ""))
 
@@ -110,7 +109,7 @@ def _table(title: str, scores: Sequence[CellScore], result: SweepResult) -> Tabl
     )  # fmt: skip
     for score in scores:
         mark = "→" if result.chosen and same(score.cell, result.chosen) else ""
-        table.add_row(mark, escape(score.cell.name), *_row(score))
+        table.add_row(mark, score.cell.name, *_row(score))
     return table
 
 

@@ -23,13 +23,14 @@ from evals.judging.judge import JudgeLimits
 from evals.problems.sets import split
 from evals.runs.prompts import Preset, preset_for
 from evals.runs.run import EvalResult, PassAtK, Progress, pass_at, run_eval
-from evals.runs.store import runs_dir, write_atomically
+from evals.runs.store import results_dir, write_atomically
 from evals.statistics.comparison import Effect, Power, paired_effect, power_of
 from evals.statistics.stats import holm, pass_at_k
 from evals.sweeps.grid import Cell, Plan
 from models.console import INFRASTRUCTURE
 from models.contract import Engine, ModelIdentity
 from sandbox import BackendName
+from sandbox.reading import parse_json
 
 SPLIT = "development"
 """Name of the split: the one of self-distillation's gate, so what is test here was never tuned on there."""
@@ -186,7 +187,7 @@ def run_sweep(
 
 
 def sweeps_dir() -> Path:
-    return runs_dir().parent / "sweeps"
+    return results_dir("sweeps")
 
 
 def parts(problem_set: ProblemSet, plan: Plan) -> tuple[ProblemSet | None, ProblemSet]:
@@ -247,7 +248,7 @@ def open_test(sweeps: Path, sweep_id: str, engine: Engine, held_out: ProblemSet,
     if ledger.exists():
         for line in ledger.read_text(encoding="utf-8").splitlines():
             try:
-                row = json.loads(line)
+                row = parse_json(line)
             except ValueError:
                 continue  # torn by a kill
             if isinstance(row, dict) and row.get("test") == key:

@@ -21,7 +21,7 @@ from evals.runs.extract import OPENING, Preset
 from evals.runs.generate import generate
 from evals.runs.grade import Solution
 from evals.runs.prompts import request_for
-from evals.runs.store import RunConfig, Store, runs_dir
+from evals.runs.store import RunConfig, Store, results_dir
 from models.contract import Decoding, Engine, FirstStage, ModelFault, ModelIdentity, Request
 
 if TYPE_CHECKING:
@@ -165,9 +165,7 @@ def score_answers(
     listed = max(LISTED, cut.top_k) if cut.top_k <= MOST_SURVIVORS else LISTED
     others = supports_of if supports_of is not None else [None] * len(answers)
     keys = [_key(opened, answer, cut, other) for answer, other in zip(answers, others, strict=True)]
-    file = _TableFile(
-        (folder or runs_dir().parent / "tokens") / f"{_safe(engine.identity)}.jsonl", frozenset(keys)
-    )
+    file = _TableFile((folder or results_dir("tokens")) / f"{_safe(engine.identity)}.jsonl", frozenset(keys))
     tables = []
     for key, answer, other in zip(keys, answers, others, strict=True):
         known = file.tables.get(key)

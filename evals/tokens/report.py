@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 from rich.console import Group
-from rich.markup import escape
 from rich.table import Column, Table
 
 from evals.tokens.stats import Difference, Gauge, Place, Side, TokensResult
@@ -16,8 +15,8 @@ FEW_PROBLEMS = 10
 def tokens_view(result: TokensResult) -> Group:
     """Everything worth knowing."""
     parts = (
-        f"{escape(result.set_name)}, {escape(result.source)}: {result.answers} answers to {result.problems} problems, "
-        f"{result.tokens} tokens ({escape(result.counted)})",
+        f"{result.set_name}, {result.source}: {result.answers} answers to {result.problems} problems, "
+        f"{result.tokens} tokens ({result.counted})",
         f"cut {result.cut}; all masses at temperature 1; intervals over problems",
         few_problems(result),
         _gauges(result.model),
@@ -54,7 +53,7 @@ def spoken(text: str) -> str:
 
 
 def _gauges(side: Side) -> Table:
-    table = Table("gauge, mean over tokens", "value", "95 %", title=escape(side.model), title_justify="left")
+    table = Table("gauge, mean over tokens", "value", "95 %", title=side.model, title_justify="left")
     for gauge in side.gauges:
         table.add_row(
             gauge.name, _value(gauge), f"[{number(gauge.low, gauge.unit)}, {number(gauge.high, gauge.unit)}]"
@@ -70,7 +69,7 @@ def _differences(result: TokensResult) -> Table:
     versus = result.versus.model if result.versus else ""
     table = Table(
         "gauge", "first", "second", "second − first  [95 %]", "p", "p, Holm",
-        title=f"{escape(versus)} minus {escape(result.model.model)}, on the same tokens; shares in points",
+        title=f"{versus} minus {result.model.model}, on the same tokens; shares in points",
         title_justify="left",
     )  # fmt: skip
     for row in result.differences:
@@ -103,7 +102,7 @@ def _forks(forks: tuple[Place, ...]) -> Table | str:
     for fork in forks:
         likeliest = "  ".join(f"{spoken(text)} {100 * p:.0f} %" for text, p in fork.likeliest)
         table.add_row(
-            escape(fork.answer), escape(spoken(fork.before[-24:])), f"{fork.entropy:.2f}", str(fork.survivors),
-            escape(likeliest),
+            fork.answer, spoken(fork.before[-24:]), f"{fork.entropy:.2f}", str(fork.survivors),
+            likeliest,
         )  # fmt: skip
     return table

@@ -8,7 +8,6 @@ folder are never reused: servers cache by name. Only `adapter_model.safetensors`
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -20,14 +19,15 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from models.adapters.history import History
-from models.catalogue.weights import FileRecord, hash_file, read_header
+from models.adapters.lora import CONFIG, WEIGHTS, adapter_digest, check_folder
+from models.catalogue.weights import FileRecord, hash_file
 from models.contract import Decoding, ModelFault
-from models.paths import adapters_dir
+from models.paths import adapters_dir, is_folder, names_folder, user_path
 
-WEIGHTS, CONFIG, MANIFEST = "adapter_model.safetensors", "adapter_config.json", "manifest.json"
+MANIFEST = "manifest.json"
 TAKEN_IN = (WEIGHTS, CONFIG, "README.md")
 """Files that `add` copies; anything else in the folder stays behind."""
 VERSION_FORMAT, VERSION_PATTERN = "%Y%m%d-%H%M%S-%f", re.compile(r"\d{8}-\d{6}-\d{6}")
@@ -102,7 +102,7 @@ class AdapterRegistry:
             )
         try:
             return AdapterManifest.model_validate_json((folder / MANIFEST).read_bytes())
-        except (OSError, ValidationError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise self._damaged(
                 base, version, f"its {MANIFEST} is unreadable ({type(error).__name__})"
             ) from None
@@ -140,8 +140,8 @@ class AdapterRegistry:
         manifest, folder = self.get(base, version), self.folder(base, version)
         for name, expected in manifest.files.items():
             path = folder / name
-            if not path.is_file():
-                raise self._damaged(base, version, f"{name} is missing")
+            if Path(name).name != name or not path.is_file():
+                raise self._damaged(base, version, f"{name!r} is missing")
             if path.stat().st_size != expected.bytes or hash_file(path) != expected.sha256:
                 raise self._damaged(base, version, f"{name} does not match its recorded sha256")
         if WEIGHTS not in manifest.files:
@@ -176,7 +176,7 @@ class AdapterRegistry:
         Raises:
             ModelFault: no safetensors, damaged, or the version was not made by `new_version`, or is taken.
         """
-        check_adapter_folder(folder)
+        check_folder(folder)
         base, version = manifest.base, manifest.version
         place = self.folder(base, version)
         files = {
@@ -363,37 +363,22 @@ class AdapterRegistry:
         return ModelFault(f"Adapter {base}/{version} is damaged: {what}.", fix=fix)
 
 
-def check_adapter_folder(folder: Path) -> None:
-    """That a folder holds a LoRA adapter in PEFT's format, as safetensors.
-
-    Raises:
-        ModelFault: what is missing or damaged.
-    """
-    weights = folder / WEIGHTS
-    if weights.is_symlink() or not weights.is_file():
-        pickled = (folder / "adapter_model.bin").exists()
-        raise ModelFault(
-            f"{folder} holds its adapter as a pickle file." if pickled else f"{folder} has no {WEIGHTS}.",
-            fix="Save it again with `save_pretrained(folder, safe_serialization=True)`.",
-        )
-    read_header(weights)
-    try:
-        config = json.loads((folder / CONFIG).read_bytes())
-    except (OSError, ValueError):
-        raise ModelFault(f"{folder / CONFIG} is missing or no JSON.", fix="Save the adapter again.") from None
-    if not isinstance(config, dict) or config.get("peft_type") != "LORA":
-        raise ModelFault(f"{folder / CONFIG} describes no LoRA adapter.", fix="Only LoRA adapters can serve.")
-
-
 def resolve_adapter(
-    base: str, spec: str | Path | None, *, base_revision: str = "", root: Path | None = None
+    base: str,
+    spec: str | Path | None,
+    *,
+    base_revision: str = "",
+    former_revision: str = "",
+    root: Path | None = None,
 ) -> AdapterRef | None:
     """From what the user says to an adapter that is whole.
 
     Args:
         base: the base model's name (`ResolvedModel.name`).
-        spec: "current", None or "none" (the bare base), a version, `<base>/<version>`, or a folder.
+        spec: "current", None or "none" (the bare base), a version, `<base>/<version>`, or a folder, which as text
+            begins with `./`, `../`, `/` or `~`.
         base_revision: the base's revision; if given, an adapter of other weights is refused.
+        former_revision: another revision of the same base, from an older way of computing it.
 
     Raises:
         ModelFault: no such adapter, damaged, or trained on other weights.
@@ -406,21 +391,28 @@ def resolve_adapter(
         found = registry.current(base)
     elif VERSION_PATTERN.fullmatch(version := text.removeprefix(f"{base}/")):
         found = registry.ref(base, version)
+    elif isinstance(spec, Path) or names_folder(text):
+        return _from_folder(base, user_path(text))
     else:
-        return _from_folder(base, Path(text).expanduser())
+        raise ModelFault(
+            f"{text!r} is no adapter version of {base}.",
+            fix="Use `current`, `none`, a version from `selfdistill status`, or a folder, written ./FOLDER.",
+        )
     if found is not None and base_revision:
+        if former_revision and registry.get(base, found.version).base_revision == former_revision:
+            return found
         _check_revision(registry.get(base, found.version), base_revision)
     return found
 
 
 def _from_folder(base: str, folder: Path) -> AdapterRef:
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise ModelFault(
-            f"{str(folder)!r} is neither an adapter version of {base} nor a folder.",
+            f"{str(folder)[:300]!r} is neither an adapter version of {base} nor a folder.",
             fix="Use `current`, `none`, a version from `selfdistill status`, or a folder.",
         )
-    check_adapter_folder(folder)
-    digest = hash_file(folder / WEIGHTS)
+    check_folder(folder)
+    digest = adapter_digest(folder)
     return AdapterRef(base, f"folder-{digest[:16]}", folder.resolve())
 
 

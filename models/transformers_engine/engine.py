@@ -15,7 +15,9 @@ from typing import Any
 import psutil
 import torch
 
+from models.adapters.lora import adapter_digest
 from models.alternatives import alternatives_of
+from models.catalogue.weights import folder_revision
 from models.contract import (
     Alternative,
     Completion,
@@ -35,6 +37,7 @@ from models.transformers_engine.batch import Batch, Prompt, Sample
 from models.transformers_engine.loading import Loaded, load
 from models.transformers_engine.prefixes import Prefixes
 from models.transformers_engine.scoring import Look, TokenScores, score_answer
+from models.web import deadline
 
 MOST_ROWS = {"cpu": 64, "cuda": 256}
 """Rows beyond which a step only gets slower."""
@@ -86,8 +89,13 @@ class TransformersEngine(Engine):
         loaded = load(folder, adapter=adapter, merge=merge, device=device, dtype=dtype)
         if adapter is not None and adapter_name is None:
             adapter_name = f"{adapter.parent.name}/{adapter.name}"
+            # The folder's name says nothing of what is in it.
+            revision = f"{revision or folder_revision(folder)}+{adapter_digest(adapter)[:16]}"
         identity = ModelIdentity(
-            name=name or str(folder), revision=revision, adapter=adapter_name, engine="transformers"
+            name=name or str(folder),
+            revision=_revision(revision or folder_revision(folder), loaded, adapter is None or merge),
+            adapter=adapter_name,
+            engine="transformers",
         )
         return cls(loaded, identity, max_rows=max_rows)
 
@@ -113,6 +121,7 @@ class TransformersEngine(Engine):
         began = time.perf_counter()
         results: list[dict[int, Completion]] = [{} for _ in requests]
         for step in self._batch(requests, decoding):
+            deadline.check()
             if on_tokens is not None:
                 on_tokens(step.tokens)
             for row in step.finished:
@@ -271,3 +280,9 @@ class TransformersEngine(Engine):
             cost_usd=0.0,
             model=self.identity,
         )
+
+
+def _revision(revision: str, loaded: Loaded, merged: bool) -> str:
+    """The revision of the weights, with what else shapes tokens where it is not the usual."""
+    kind = str(next(loaded.model.parameters()).dtype).removeprefix("torch.")
+    return revision + ("" if kind == "bfloat16" else f"-{kind}") + ("" if merged else "-beside")

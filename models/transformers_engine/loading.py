@@ -6,13 +6,13 @@ code that comes with a model is never run. Adapters are merged in float32: that 
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from models.catalogue.strict_loading import attach_adapter, load_causal_lm
 from models.contract import ModelFault
 from models.tokens import turn_end_ids
 from models.transformers_engine.attention import NAME
@@ -58,27 +58,20 @@ def load(
     kind = serving_dtype(where) if dtype is None else _DTYPES.get(dtype)
     if kind is None:
         raise ModelFault(f"no such dtype: {dtype}", fix=f"one of {', '.join(_DTYPES)}")
-    try:
-        with _quiet(transformers):
-            model = transformers.AutoModelForCausalLM.from_pretrained(
-                folder,
-                dtype=kind,
-                attn_implementation=NAME,
-                use_safetensors=True,
-                trust_remote_code=False,
-                local_files_only=True,
-            )
+    with _quiet(transformers):
+        model = load_causal_lm(folder, dtype=kind, attn_implementation=NAME)
+        try:
             tokenizer = transformers.AutoTokenizer.from_pretrained(
                 folder, trust_remote_code=False, local_files_only=True
             )
-    except Exception as error:
-        # Loaders raise whatever the damaged file provokes: OSError, SafetensorError, KeyError, RuntimeError.
-        raise ModelFault(
-            f"the model in {folder} cannot be loaded: {_first_line(error)}",
-            fix="remove it and pull it again: agent models pull NAME",
-        ) from error
+        except Exception as error:
+            # Loaders raise whatever the damaged file provokes.
+            raise ModelFault(
+                f"the tokenizer in {folder} cannot be loaded: {_first_line(error)}",
+                fix="remove the model and pull it again: agent models pull NAME",
+            ) from error
     if adapter is not None:
-        model = attach_adapter(model, adapter, merge=merge)
+        model = attach_adapter(model, adapter, base=folder, merge=merge)
     model = model.to(where).eval().requires_grad_(False)
     context = _context(model.config, folder)
     if packing_helps(model):
@@ -106,49 +99,6 @@ def serving_dtype(device: torch.device) -> torch.dtype:
     if device.type == "cpu":
         return torch.bfloat16 if torch.ops.mkldnn._is_mkldnn_bf16_supported() else torch.float32
     return torch.float32
-
-
-def attach_adapter(model: Any, folder: Path, *, merge: bool) -> Any:
-    """Put a PEFT LoRA onto `model`.
-
-    Raises:
-        ModelFault: not a LoRA in safetensors, or one of another base.
-    """
-    try:
-        import peft
-        from peft.tuners.lora import LoraLayer
-    except ImportError as error:
-        raise ModelFault("adapters need peft", fix="pip install 'forklock[local]'") from error
-    config = folder / "adapter_config.json"
-    if not config.is_file() or not (folder / "adapter_model.safetensors").is_file():
-        raise ModelFault(
-            f"{folder} holds no LoRA adapter (adapter_config.json and adapter_model.safetensors)",
-            fix="name a folder that peft's save_pretrained wrote",
-        )
-    try:
-        kind = json.loads(config.read_text()).get("peft_type")
-        if kind != "LORA":
-            raise ModelFault(f"the adapter in {folder} is of type {kind}; only LORA is served")
-        wrapped = peft.PeftModel.from_pretrained(model, folder, is_trainable=False)
-    except ModelFault:
-        raise
-    except Exception as error:
-        raise ModelFault(f"the adapter in {folder} does not fit this model: {_first_line(error)}") from error
-    if not merge:
-        return wrapped.base_model.model
-    for module in wrapped.modules():
-        if isinstance(module, LoraLayer):
-            _merge_in_float32(module)
-    return wrapped.unload()
-
-
-def _merge_in_float32(layer: Any) -> None:
-    weight = layer.get_base_layer().weight
-    dtype = weight.dtype
-    weight.data = weight.data.float()
-    layer.merge(safe_merge=True)
-    weight = layer.get_base_layer().weight
-    weight.data = weight.data.to(dtype)
 
 
 def _context(config: Any, folder: Path) -> int:

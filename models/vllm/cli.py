@@ -12,6 +12,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from sandbox.terminal import say, say_fault
+
 app = typer.Typer(no_args_is_help=True, help="Engines: where tokens come from.")
 
 _Engine = Annotated[str, typer.Argument(metavar="ENGINE", help="Only vllm has an environment of its own.")]
@@ -23,13 +25,14 @@ _BuildOption = Annotated[
 @app.command("list")
 def list_engines() -> None:
     """Say which engines work here."""
-    from rich.console import Console
     from rich.table import Table
+
+    from sandbox.terminal import screen
 
     table = Table("engine", "state", "where")
     for row in (_transformers_row(), _hosted_row(), _vllm_row()):
         table.add_row(*row)
-    Console().print(table)
+    screen().print(table)
 
 
 @app.command("install")
@@ -47,7 +50,7 @@ def install_engine(engine: _Engine, build: _BuildOption = "auto") -> None:
             environment = vllm_install.install(step, build=chosen)
     except ModelFault as fault:
         _end(fault.message, fault.fix, code=3)
-    typer.echo(f"vLLM {environment.version} ({environment.build}): {environment.python}")
+    say(f"vLLM {environment.version} ({environment.build}): {environment.python}")
 
 
 @app.command("remove")
@@ -61,7 +64,7 @@ def remove_engine(engine: _Engine) -> None:
         removed = vllm_install.remove()
     except ModelFault as fault:
         _end(fault.message, fault.fix, code=3)
-    typer.echo("Removed." if removed else "There was none.")
+    say("Removed." if removed else "There was none.")
 
 
 def _only_vllm(engine: str) -> None:
@@ -74,23 +77,21 @@ def _only_vllm(engine: str) -> None:
 
 
 def _end(message: str, fix: str, *, code: int) -> None:
-    typer.echo(message, err=True)
-    if fix:
-        typer.echo(f"  {fix}", err=True)
+    say_fault(message, fix)
     raise typer.Exit(code)
 
 
 @contextmanager
 def _steps() -> Iterator[Callable[[str], None]]:
     """A spinner with the current step on a terminal, one line per step else."""
-    from rich.console import Console
+    from sandbox.terminal import screen
 
-    console = Console(stderr=True)
+    console = screen(stderr=True)
     if not console.is_terminal:
-        yield lambda line: console.print(line, markup=False, highlight=False)
+        yield lambda line: console.print(line)
         return
     with console.status("Starting") as status:
-        yield lambda line: status.update(line.replace("[", r"\["))
+        yield lambda line: status.update(line)
 
 
 def _transformers_row() -> tuple[str, str, str]:
@@ -103,7 +104,7 @@ def _transformers_row() -> tuple[str, str, str]:
             "in this process",
         )
     except PackageNotFoundError:
-        return "transformers", "missing: pip install 'forklock\\[local]'", ""
+        return "transformers", "missing: pip install 'forklock[local]'", ""
 
 
 def _hosted_row() -> tuple[str, str, str]:
@@ -112,7 +113,7 @@ def _hosted_row() -> tuple[str, str, str]:
     try:
         return "hosted", f"ready (litellm {version('litellm')})", "any provider, any OpenAI-compatible URL"
     except PackageNotFoundError:
-        return "hosted", "missing: pip install 'forklock\\[hosted]'", ""
+        return "hosted", "missing: pip install 'forklock[hosted]'", ""
 
 
 def _vllm_row() -> tuple[str, str, str]:

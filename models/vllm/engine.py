@@ -9,8 +9,6 @@ to the base or to one adapter, never to both: on CPU a batch that mixes them is 
 from __future__ import annotations
 
 import hashlib
-import json
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -34,25 +32,31 @@ from models.contract import (
     OnTokens,
     Request,
 )
+from models.hosted.answers import decode_json
 from models.hosted.wire import (
-    Emit,
-    Sample,
     Server,
-    Tokens,
-    fan_out,
     find_server,
     is_url,
-    redact,
+    message_of,
+    plain,
     server_headers,
     tokenize_on_server,
 )
+from models.vllm.lora import VllmLora
+from models.vllm.prompts import LocalPrompts
 from models.vllm.server import OnWait, ServerPlan, VllmServer, death_fault, start_server
+from models.web import clients as web
+from models.web import deadline
+from models.web.endpoints import endpoint_of_url
+from models.web.fan_out import Emit, Sample, Tokens, fan_out
 
 REQUESTS_AT_ONCE = 64
 SILENCE_S = 900.0
 """A stream that gives nothing for this long counts as dead; requests may wait their turn for minutes."""
-LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
-"""What `--max-lora-rank` accepts."""
+TOKEN_S = 2.0
+"""Added for each token of an answer, to get the time until which it must be whole."""
+TOKEN_BYTES, SLACK_BYTES = 4096, 4 << 20
+"""What a stream may take: so much a token (each comes in an event of its own), and beside them."""
 
 
 def open_vllm(
@@ -84,66 +88,33 @@ def open_vllm(
     return _start(model, adapter, port, extra, on_wait)
 
 
-@dataclass(frozen=True, slots=True)
-class _Lora:
-    folder: Path
-    rank: int
-    name: str
-    """`<base>/<version>`."""
-    served_name: str
-    """Name on the server: with a digest, since a name once used must never mean other weights."""
-
-    @classmethod
-    def read(cls, base: str, adapter: str | Path | None, revision: str = "") -> _Lora | None:
-        """None for the bare base."""
-        from models.adapters.registry import resolve_adapter
-
-        found = resolve_adapter(base, adapter, base_revision=revision)
-        return cls._of(found.folder, f"{found.base}/{found.version}") if found else None
-
-    @classmethod
-    def _of(cls, folder: Path, name: str) -> _Lora:
-        folder = folder.expanduser().resolve()
-        weights = folder / "adapter_model.safetensors"
-        try:
-            config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
-            rank = max([int(config["r"]), *map(int, (config.get("rank_pattern") or {}).values())])
-            digest = hashlib.sha256(weights.read_bytes()).hexdigest()[:12]
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ModelFault(
-                f"{folder} holds no LoRA adapter in safetensors ({type(error).__name__}).",
-                fix="Name a folder with adapter_config.json and adapter_model.safetensors.",
-            ) from None
-        if rank > LORA_RANKS[-1]:
-            raise ModelFault(f"The adapter in {folder} has rank {rank}; vLLM serves up to {LORA_RANKS[-1]}.")
-        return cls(folder, rank, name, f"{name.replace('/', '--')}-{digest}")
-
-    @property
-    def server_rank(self) -> int:
-        return next(rank for rank in LORA_RANKS if rank >= self.rank)
-
-
 def _attach(url: str, adapter: str | Path | None) -> VllmEngine:
     server = find_server(url)
-    lora = _Lora.read(server.model, None if adapter == "current" else adapter)
-    identity = ModelIdentity(name=server.model, adapter=lora.name if lora else None, engine="vllm")
+    lora = VllmLora.read(server.model, None if adapter == "current" else adapter)
+    identity = ModelIdentity(
+        name=server.model, revision=server.revision, adapter=lora.name if lora else None, engine="vllm"
+    )
     if server.context_tokens is None:
         raise ModelFault(
             f"{server.base_url} is no vLLM server (its model has no max_model_len).",
             fix="Take the hosted engine for other OpenAI-compatible servers.",
         )
-    return VllmEngine(server, identity, lora=lora)
+    engine = VllmEngine(server, identity, lora=lora)
+    engine.endpoint = endpoint_of_url(server.base_url)
+    return engine
 
 
 def _start(
     model: str, adapter: str | Path | None, port: int | None, extra: tuple[str, ...], on_wait: OnWait | None
 ) -> VllmEngine:
     from models.catalogue.catalogue import resolve_model
+    from models.catalogue.strict_loading import check_loads
     from models.vllm.install import find_or_fault
 
     environment = find_or_fault()
     weights = resolve_model(model)
-    lora = _Lora.read(weights.name, adapter, weights.revision)
+    check_loads(weights.folder)
+    lora = VllmLora.read(weights.name, adapter, weights)
     plan = ServerPlan(weights.folder, weights.name, environment, port=port, extra=extra)
     if lora is not None:
         plan = replace(plan, lora=True, lora_rank=lora.server_rank)
@@ -157,7 +128,7 @@ def _start(
             adapter=lora.name if lora else None,
             engine="vllm",
         )
-        prompts = _LocalPrompts.open(weights.folder)
+        prompts = LocalPrompts.open(weights.folder)
         return VllmEngine(server, identity, lora=lora, owned=owned, prompts=prompts, truncates=plan.truncates)
     except BaseException:
         owned.close()
@@ -170,49 +141,19 @@ def _shown(on_wait: OnWait | None, name: str) -> Iterator[OnWait]:
     if on_wait is not None:
         yield on_wait
         return
-    from rich.console import Console
+    from sandbox.terminal import screen
 
-    console = Console(stderr=True)
+    console = screen(stderr=True)
     if not console.is_terminal:
-        sys.stderr.write(f"Starting a vLLM server for {name} ...\n")
+        console.print(f"Starting a vLLM server for {name} ...")
         yield lambda _seconds, _line: None
         return
     with console.status(f"Starting vLLM for {name}") as status:
 
         def show(seconds: float, line: str) -> None:
-            words = line[-80:].replace("[", r"\[")
-            status.update(f"Starting vLLM for {name}: {seconds:.0f} s  [dim]{words}[/dim]")
+            status.update(f"Starting vLLM for {name}: {seconds:.0f} s  {line[-80:]}")
 
         yield show
-
-
-@dataclass(frozen=True, slots=True)
-class _LocalPrompts:
-    """Renders prompts by the model folder's own tokenizer."""
-
-    tokenizer: Any
-    end_ids: tuple[int, ...]
-
-    @classmethod
-    def open(cls, folder: Path) -> _LocalPrompts | None:
-        """None where transformers is not installed: the server renders then."""
-        try:
-            from transformers import AutoTokenizer
-        except ImportError:
-            return None
-        from models.tokens import turn_end_ids
-
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-        except Exception as error:
-            # Loaders raise whatever the damaged file provokes.
-            raise ModelFault(f"The tokenizer in {folder} cannot be loaded: {error}") from None
-        return cls(tokenizer, tuple(sorted(turn_end_ids(tokenizer))))
-
-    def ids(self, request: Request) -> list[int]:
-        from models.tokens import prompt_ids
-
-        return prompt_ids(self.tokenizer, request)
 
 
 @dataclass(slots=True)
@@ -223,6 +164,26 @@ class _Growing:
     ids: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
 
+    def take(self, choice: dict[str, Any]) -> int:
+        """Add what an event brings; returns its number of tokens.
+
+        Raises:
+            ModelFault: it is not what vLLM sends.
+        """
+        new = choice.get("token_ids") or []
+        found = choice.get("logprobs") or {}
+        logprobs = (found.get("token_logprobs") or []) if isinstance(found, dict) else None
+        if not _all(new, int) or not _all(logprobs, (int, float)):
+            raise _strange()
+        self.text.append(choice["text"])
+        self.ids.extend(new)
+        self.logprobs.extend(map(float, logprobs or ()))
+        return len(new)
+
+
+def _all(values: object, kind: type | tuple[type, ...]) -> bool:
+    return isinstance(values, list) and all(isinstance(value, kind) for value in values)
+
 
 class VllmEngine(Engine):
     """See the module; made by `open_vllm`."""
@@ -232,9 +193,9 @@ class VllmEngine(Engine):
         server: Server,
         identity: ModelIdentity,
         *,
-        lora: _Lora | None = None,
+        lora: VllmLora | None = None,
         owned: VllmServer | None = None,
-        prompts: _LocalPrompts | None = None,
+        prompts: LocalPrompts | None = None,
         truncates: bool = False,
     ) -> None:
         """`truncates`: our truncation processor runs in the server. `owned`: it is ours to end."""
@@ -248,12 +209,11 @@ class VllmEngine(Engine):
         self.supports_alternatives = prompts is not None
         self._loaded: str | None = None
         self._closed = False
-        limits = httpx.Limits(
-            max_connections=REQUESTS_AT_ONCE + 4, max_keepalive_connections=REQUESTS_AT_ONCE
-        )
-        timeout = httpx.Timeout(SILENCE_S, connect=10.0)
-        self._http = httpx.Client(
-            base_url=server.root, headers=server_headers(), limits=limits, timeout=timeout
+        self._http = web.client(
+            base_url=server.root,
+            headers=server_headers(),
+            connections=REQUESTS_AT_ONCE + 4,
+            timeout=httpx.Timeout(SILENCE_S, connect=web.CONNECT_S),
         )
         if lora is not None:
             try:
@@ -276,12 +236,12 @@ class VllmEngine(Engine):
         on_completion: OnCompletion | None = None,
     ) -> list[list[Completion]]:
         """See `Engine.complete`. All samples of a request share its prompt's KV."""
-        began = time.perf_counter()
+        began, until = time.perf_counter(), deadline.Until()
         jobs = []
         for index, request in enumerate(requests):
             body = self._body(index, request, decoding)
             for first in range(0, decoding.n, body["n"]):
-                jobs.append(partial(self._collect, index, first, body, began))
+                jobs.append(partial(self._collect, index, first, body, began, until))
         parts = fan_out(jobs, at_once=REQUESTS_AT_ONCE, on_tokens=on_tokens, on_completion=on_completion)
         flat = [completion for part in parts for completion in part]
         return [flat[i * decoding.n : (i + 1) * decoding.n] for i in range(len(requests))]
@@ -289,10 +249,14 @@ class VllmEngine(Engine):
     def stream(self, request: Request, decoding: Decoding) -> Iterator[str]:
         """See `Engine.stream`."""
         body = self._body(0, request, decoding.model_copy(update={"n": 1}))
-        for chunk in self._chunks(body):
-            for choice in chunk.get("choices", ()):
+        finished = False
+        for chunk in self._chunks(body, deadline.Until()):
+            for _, choice in _choices(chunk, 1):
+                finished = finished or bool(choice.get("finish_reason"))
                 if choice["text"]:
                     yield choice["text"]
+        if not finished:
+            raise self._gone("the stream ended before the sample had")
 
     def alternatives(self, request: Request, text: str, *, top_k: int = 8) -> list[Alternative]:
         """See `Engine.alternatives`; only of a server that we started, whose tokenizer is at hand."""
@@ -312,11 +276,16 @@ class VllmEngine(Engine):
 
     def _prompt_logprobs(self, body: dict[str, Any]) -> list[dict[str, Any]]:
         try:
-            answer = self._http.post("/v1/completions", json=body)
+            most = SLACK_BYTES + TOKEN_BYTES * len(body["prompt"]) * (1 + body["prompt_logprobs"])
+            with web.spending(web.Budget(deadline.bounded(SILENCE_S), most)):
+                answer = self._http.post("/v1/completions", json=body)
             if not answer.is_success:
                 raise self._refused(answer.status_code, answer.text)
-            found: list[dict[str, Any]] = answer.json()["choices"][0]["prompt_logprobs"]
-        except (httpx.HTTPError, ValueError, LookupError) as error:
+            found: list[dict[str, Any]] = decode_json(answer.content)["choices"][0]["prompt_logprobs"]
+        except (web.TooSlow, web.TooLarge) as fault:
+            deadline.check()
+            raise self._gone(fault.message) from None
+        except (httpx.HTTPError, ValueError, LookupError, TypeError) as error:
             raise self._gone(error) from None
         return found
 
@@ -330,16 +299,22 @@ class VllmEngine(Engine):
             return
         self._closed = True
         if self._owned is None and self._loaded is not None:
-            with suppress(httpx.HTTPError):  # A server that is gone holds no adapter.
-                self._http.post("/v1/unload_lora_adapter", json={"lora_name": self._loaded}, timeout=10)
+            with (
+                suppress(httpx.HTTPError, ModelFault),  # A server that is gone holds no adapter.
+                web.spending(web.Budget(10.0, web.SMALL_ANSWER)),
+            ):
+                self._http.post("/v1/unload_lora_adapter", json={"lora_name": self._loaded})
         self._http.close()
         if self._owned is not None:
             self._owned.close()
 
-    def _load(self, lora: _Lora) -> None:
+    def _load(self, lora: VllmLora) -> None:
         body = {"lora_name": lora.served_name, "lora_path": str(lora.folder)}
         try:
-            answer = self._http.post("/v1/load_lora_adapter", json=body, timeout=300)
+            with web.spending(web.Budget(300.0, web.SMALL_ANSWER)):
+                answer = self._http.post("/v1/load_lora_adapter", json=body)
+        except (web.TooSlow, web.TooLarge) as fault:
+            raise self._gone(fault.message) from None
         except httpx.HTTPError as error:
             raise self._gone(error) from None
         already = answer.status_code == 400 and "already been loaded" in answer.text
@@ -349,7 +324,7 @@ class VllmEngine(Engine):
                 fix="Start it with --enable-lora and VLLM_ALLOW_RUNTIME_LORA_UPDATING=1.",
             )
         if not (answer.is_success or already):
-            raise ModelFault(f"vLLM refuses the adapter {lora.folder}: {redact(_message_of(answer.text))}")
+            raise ModelFault(f"vLLM refuses the adapter {lora.folder}: {message_of(answer.text)[0]}")
         self._server = replace(self._server, model=lora.served_name)
         self._loaded = None if already else lora.served_name
 
@@ -423,32 +398,30 @@ class VllmEngine(Engine):
         return set_ones
 
     def _collect(
-        self, index: int, first: int, body: dict[str, Any], began: float, emit: Emit
+        self, index: int, first: int, body: dict[str, Any], began: float, until: deadline.Until, emit: Emit
     ) -> list[Completion]:
         """Read one request's stream to its end: samples `first` and following."""
         growing = [_Growing() for _ in range(body["n"])]
         done: dict[int, Completion] = {}
-        for chunk in self._chunks(body):
-            for choice in chunk.get("choices", ()):
-                sample = growing[choice["index"]]
-                new = choice.get("token_ids") or []
-                sample.text.append(choice["text"])
-                sample.ids.extend(new)
-                sample.logprobs.extend((choice.get("logprobs") or {}).get("token_logprobs") or [])
+        for chunk in self._chunks(body, until):
+            for number, choice in _choices(chunk, body["n"]):
+                sample = growing[number]
+                new = sample.take(choice)
                 if new:
-                    emit(Tokens(len(new)))
+                    emit(Tokens(new))
                 if choice.get("finish_reason"):
                     seconds = time.perf_counter() - began
-                    completion = self._completion(sample, choice["finish_reason"], body, seconds)
-                    done[choice["index"]] = completion
-                    emit(Sample(index, first + choice["index"], completion))
+                    done[number] = self._completion(sample, choice["finish_reason"], body, seconds)
+                    emit(Sample(index, first + number, done[number]))
         if len(done) < len(growing):
             raise self._gone("the stream ended before every sample had")
         return [done[number] for number in range(len(growing))]
 
     def _completion(self, sample: _Growing, reason: str, body: dict[str, Any], seconds: float) -> Completion:
         if reason not in ("stop", "length"):
-            raise ModelFault(f"vLLM broke a sample off: {reason}.", fix=self._where_to_look())
+            raise ModelFault(
+                f"vLLM broke a sample off: {plain(str(reason)[:100])}.", fix=self._where_to_look()
+            )
         whole = len(sample.logprobs) == len(sample.ids)
         return Completion(
             text="".join(sample.text),
@@ -462,25 +435,38 @@ class VllmEngine(Engine):
             model=self.identity,
         )
 
-    def _chunks(self, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    def _chunks(self, body: dict[str, Any], until: deadline.Until) -> Iterator[dict[str, Any]]:
         """The stream's events, decoded."""
+        tokens = body["n"] * body["max_tokens"]
+        seconds = until.left(SILENCE_S + TOKEN_S * body["max_tokens"])
+        asked = self._http.build_request("POST", "/v1/completions", json=body)
+        answer = None
         try:
-            with self._http.stream("POST", "/v1/completions", json=body) as answer:
-                if not answer.is_success:
-                    raise self._refused(answer.status_code, answer.read().decode(errors="replace"))
-                for line in answer.iter_lines():
-                    data = line.removeprefix("data:").strip()
-                    if not line.startswith("data:") or data == "[DONE]":
-                        continue
-                    chunk = json.loads(data)
-                    if "error" in chunk:
-                        raise self._refused(500, data)
-                    yield chunk
-        except (httpx.HTTPError, ValueError) as error:
+            with web.spending(web.Budget(seconds, SLACK_BYTES + TOKEN_BYTES * tokens)):
+                answer = self._http.send(asked, stream=True)
+            if not answer.is_success:
+                raise self._refused(answer.status_code, answer.read().decode(errors="replace"))
+            for line in answer.iter_lines():
+                data = line.removeprefix("data:").strip()
+                if not line.startswith("data:") or data == "[DONE]":
+                    continue
+                chunk = decode_json(data)
+                if not isinstance(chunk, dict):
+                    raise _strange()
+                if "error" in chunk:
+                    raise self._refused(500, data)
+                yield chunk
+        except (web.TooSlow, web.TooLarge) as fault:
+            until.left(0.0)
+            raise self._gone(fault.message) from None
+        except (httpx.HTTPError, ValueError, TypeError) as error:
             raise self._gone(error) from None
+        finally:
+            if answer is not None:
+                answer.close()
 
     def _refused(self, status: int, text: str) -> ModelFault:
-        message = redact(_message_of(text))
+        message = message_of(text)[0]
         if status >= 500 and self._owned is not None:
             time.sleep(1.0)  # A dying engine answers 500 first; its log has the reason a moment later.
             if not self._owned.alive():
@@ -496,12 +482,36 @@ class VllmEngine(Engine):
                 return death_fault(self._owned, "The vLLM server died during a request")
         words = str(reason) or type(reason).__name__
         return ModelFault(
-            f"The vLLM server at {self._server.base_url} broke off: {redact(words)}.",
+            f"The vLLM server at {self._server.base_url} broke off: {plain(words)}.",
             fix=self._where_to_look(),
         )
 
     def _where_to_look(self) -> str:
         return f"The server's log: {self._owned.log}" if self._owned else "Look into the server's log."
+
+
+def _choices(chunk: dict[str, Any], samples: int) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(sample, choice) of an event.
+
+    Raises:
+        ModelFault: it is not what vLLM sends.
+    """
+    choices = chunk.get("choices", [])
+    for choice in choices if isinstance(choices, list) else [choices]:
+        number = choice.get("index") if isinstance(choice, dict) else None
+        if (
+            not isinstance(number, int)
+            or not 0 <= number < samples
+            or not isinstance(choice.get("text"), str)
+        ):
+            raise _strange()
+        yield number, choice
+
+
+def _strange() -> ModelFault:
+    return ModelFault(
+        "The server streams what is not vLLM's format.", fix="Take the hosted engine for others."
+    )
 
 
 def _request_seed(seed: int, index: int) -> int:
@@ -515,12 +525,3 @@ def _likeliest(row: dict[str, Any], top_k: int) -> Iterator[tuple[int, float]]:
     for token, found in sorted(row.items(), key=lambda item: item[1]["rank"]):
         if found["rank"] <= top_k:
             yield int(token), found["logprob"]
-
-
-def _message_of(text: str) -> str:
-    try:
-        answer = json.loads(text)
-        error = answer.get("error", answer)
-        return str(error.get("message", error))[:500]
-    except (ValueError, AttributeError):
-        return text[:500]

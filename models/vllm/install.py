@@ -23,6 +23,7 @@ from filelock import FileLock, Timeout
 
 from models.contract import ModelFault
 from models.paths import engines_dir
+from sandbox.reading import parse_json
 
 PYTHON_VARIABLE = "FORKLOCK_VLLM_PYTHON"
 VERSION = "0.32.0"
@@ -142,7 +143,7 @@ def detect_build() -> Build:
 
 def _managed() -> Environment | None:
     try:
-        marker = json.loads((vllm_dir() / MARKER).read_text(encoding="utf-8"))
+        marker = parse_json((vllm_dir() / MARKER).read_text(encoding="utf-8"))
         python, build, version = Path(marker["python"]), marker["build"], str(marker["version"])
     except (OSError, ValueError, KeyError, TypeError):
         return None

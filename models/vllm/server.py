@@ -7,7 +7,6 @@ In: a folder with transformers weights and an interpreter that has vLLM. Out: a 
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 import signal
@@ -20,14 +19,16 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import httpx
 import psutil
 
+from models.catalogue.weights import read_json
 from models.contract import ModelFault
+from models.hosted.wire import plain
 from models.paths import cache_dir
 from models.vllm.install import Environment
+from models.web import clients as web
 
 HOST = "127.0.0.1"
 CONTEXT_CAP = {"cpu": 16_384, "cuda": 32_768}
@@ -165,14 +166,14 @@ def death_fault(server: VllmServer, what: str) -> ModelFault:
 
 def _telling(tail: str) -> str:
     """The last lines that name an error, or simply the last lines."""
-    lines = tail.splitlines()
+    lines = [plain(line) for line in tail.splitlines()]
     errors = [line for line in lines if "Error" in line or "error:" in line]
     return "\n".join((errors or lines)[-8:])
 
 
 def _wait_ready(server: VllmServer, on_wait: OnWait | None, timeout_s: float) -> None:
     start = time.monotonic()
-    with httpx.Client(timeout=2) as client:
+    with web.client(seconds=2.0, most_bytes=64 << 10) as client:
         while not _healthy(client, server):
             if not server.alive():
                 raise death_fault(server, "The vLLM server ended while it started")
@@ -187,7 +188,7 @@ def _wait_ready(server: VllmServer, on_wait: OnWait | None, timeout_s: float) ->
 def _healthy(client: httpx.Client, server: VllmServer) -> bool:
     try:
         return client.get(f"http://{HOST}:{server.port}/health").is_success
-    except httpx.HTTPError:
+    except (httpx.HTTPError, web.TooSlow, web.TooLarge):
         return False
 
 
@@ -240,8 +241,7 @@ def _kv_bytes_per_token(model: Path) -> int:
 
 def _config_number(model: Path, key: str, default: int) -> int:
     try:
-        config: Any = json.loads((model / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        value: object = read_json(model / "config.json").get(key)
+    except ModelFault:
         return default
-    value: object = config.get(key) if isinstance(config, dict) else None
-    return value if isinstance(value, int) and value > 0 else default
+    return value if isinstance(value, int) and 0 < value < 1 << 31 else default

@@ -29,6 +29,8 @@ from sandbox.linux.process import Finished
 from sandbox.workspace.workspace import Workspace, use
 
 _SEVERAL = 2
+_END_S = 5.0
+"""Seconds that `close` waits for commands that it has killed."""
 
 
 class BubblewrapSandbox(Sandbox):
@@ -45,6 +47,9 @@ class BubblewrapSandbox(Sandbox):
         self.policy = policy
         self._closed = False
         self._lock = threading.Lock()
+        self._running: dict[Inside, int] = {}
+        """Commands that run, each with the thread that waits for it."""
+        self._ended = threading.Condition(self._lock)
         self._waiting: Inside | None = None
         self._commands = 0
         self._owner = owner_of(workspace.root)
@@ -74,10 +79,28 @@ class BubblewrapSandbox(Sandbox):
         place = Place.now([*self._view, *git_read_only(self._workspace)], limits, self._owner)
         inside = self._begin(place, argv, env, workdir)
         try:
-            return self._serve(inside, stdin, limits.wall_s if timeout_s is None else timeout_s)
+            self._note(inside)
+            result = self._serve(inside, stdin, limits.wall_s if timeout_s is None else timeout_s)
         finally:
             inside.remove()
+            with self._lock:
+                del self._running[inside]
+                self._ended.notify_all()
             self._make_next(place)
+        if inside.tree.killed and not result.timed_out and self._is_closed():
+            raise SandboxFault("the sandbox was closed while the command ran", fix="open it again")
+        return result
+
+    def _is_closed(self) -> bool:
+        with self._lock:
+            return self._closed
+
+    def _note(self, inside: Inside) -> None:
+        """`close` ends the command from now on; where it came first, at once."""
+        with self._lock:
+            self._running[inside] = threading.get_ident()
+            if self._closed:
+                inside.tree.kill()
 
     def _begin(self, place: Place, argv: Sequence[str], env: Mapping[str, str], workdir: str) -> Inside:
         """Start the command; once more, where what should have started it was killed before it did."""
@@ -144,10 +167,19 @@ class BubblewrapSandbox(Sandbox):
         with self._lock:
             closed, self._closed = self._closed, True
             waiting, self._waiting = self._waiting, None
+            for inside in self._running:
+                inside.tree.kill()
         if waiting:
             _throw_away(waiting)
         if not closed:
+            self._await_commands()
             self._workspace.close()
+
+    def _await_commands(self) -> None:
+        """Until the killed commands are gone, so that none writes into what is being removed."""
+        us = threading.get_ident()
+        with self._ended:
+            self._ended.wait_for(lambda: not set(self._running.values()) - {us}, timeout=_END_S)
 
 
 def _throw_away(waiting: Inside) -> None:

@@ -36,7 +36,7 @@ def view(workspace: Workspace, policy: Policy, owner: tuple[int, int] | None) ->
     for place in dict.fromkeys([str(workspace.root), workspace.workdir]):
         options += ["--bind", str(workspace.root), place]
         for name in workspace.environments:
-            options += ["--ro-bind", str(workspace.origin / name), f"{place}/{name}"]
+            options += ["--ro-bind", f"{workspace.workdir}/{name}", f"{place}/{name}"]
     if workspace.is_copy and workspace.objects:
         lent = workspace.origin / ".git" / "objects"
         options += ["--ro-bind-try", str(lent), str(workspace.objects)]
@@ -127,8 +127,11 @@ def _remove_if_ours(private: Path, pid: int) -> None:
 
 
 def _readable(path: Path) -> list[str]:
-    """A directory at its own path, and at the real one where they differ."""
+    """A directory or file at its own path, and at the real one where they differ. A link to a file, or to what lies
+    beside it, stays a link: an interpreter finds its library by where its links lead."""
     real = path.resolve()
+    if path.is_symlink() and (real.is_file() or len(path.readlink().parts) == 1):
+        return ["--symlink", str(path.readlink()), str(path.absolute())]
     places = dict.fromkeys([str(path.absolute()), str(real)])
     return [option for place in places for option in ("--ro-bind", str(real), place)]
 

@@ -41,6 +41,11 @@ _PATIENCE_S = 2.0
 _MEMORY_EVENTS = ("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control")
 """By version 2 and 1 of control groups."""
 _KILLS = re.compile(rb"^oom_kill [1-9]", re.MULTILINE)
+_FITS = """import os, sys
+given = os.environ.get("VIRTUAL_ENV")
+sys.exit(bool(given) and not os.path.isdir("%s/lib/python%d.%d" % (given, *sys.version_info[:2])))
+"""
+"""Whether an environment's packages are for the interpreter that its links lead to in the image."""
 _Key = tuple[int, int, bool]
 _runs: dict[tuple[str, str], bool] = {}
 """Whether the interpreter that a PATH begins with runs in an image: another libc, and it does not."""
@@ -132,12 +137,13 @@ class DockerSandbox(Sandbox):
     def _usable(self, container: Container) -> Policy:
         """The policy, without the mounted interpreter on its PATH if that does not run in this image."""
         path = self.policy.env.get("PATH", "")
-        mounted = [p for p in path.split(":") if any(Path(p).is_relative_to(r) for r in self.policy.readable)]
+        shown = (*self.policy.readable, Path(self.workdir))
+        mounted = [p for p in path.split(":") if any(Path(p).is_relative_to(r) for r in shown)]
         if not mounted:
             return self.policy
         key = (self.policy.image or DEFAULT_IMAGE, path)
         if key not in _runs:
-            trial = _request(["python", "-c", ""], command_env(self.policy, None), self.workdir, Limits())
+            trial = _request(["python", "-c", _FITS], command_env(self.policy, None), self.workdir, Limits())
             _runs[key] = _run(container, trial, b"", Limits(), 20.0)[1].ok
         if _runs[key]:
             return self.policy
@@ -296,9 +302,9 @@ def _binds(workspace: Workspace, policy: Policy) -> list[Bind]:
         binds += [Bind(real, place) for place in dict.fromkeys([str(path.absolute()), str(real)])]
     for place in dict.fromkeys([str(workspace.root), workspace.workdir]):
         binds.append(Bind(workspace.root, place, writable=True))
-        binds += [Bind(workspace.origin / name, f"{place}/{name}") for name in workspace.environments]
+        binds += [Bind(Path(workspace.workdir, name), f"{place}/{name}") for name in workspace.environments]
         if _has_git(workspace):
             binds.append(Bind(Path(workspace.root / ".git"), f"{place}/.git"))
     if workspace.is_copy and workspace.objects:
         binds.append(Bind(workspace.origin / ".git" / "objects", str(workspace.objects)))
-    return binds
+    return list({bind.target: bind for bind in binds}.values())

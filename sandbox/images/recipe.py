@@ -12,13 +12,13 @@ import configparser
 import hashlib
 import json
 import re
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from sandbox.contract import SandboxFault
+from sandbox.reading import Unreadable, parse_toml
 
 VERSION = "2"
 """Part of every key: changes when the same files make another image."""
@@ -117,8 +117,8 @@ def _read(repo: Path, name: str) -> bytes | None:
 def _toml(repo: Path, name: str) -> dict[str, Any]:
     data = _read(repo, name)
     try:
-        return tomllib.loads(data.decode()) if data is not None else {}
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        return parse_toml(data) if data is not None else {}
+    except Unreadable as error:
         raise SandboxFault(f"{name} is not valid TOML: {error}", fix=f"mend {name}") from error
 
 
@@ -127,7 +127,7 @@ def _json(name: str, data: bytes) -> dict[str, Any]:
 
     try:
         found = json5.loads(data.decode())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise SandboxFault(f"{name} is not valid JSON: {error}", fix=f"mend {name}") from error
     return found if isinstance(found, dict) else {}
 

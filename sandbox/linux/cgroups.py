@@ -80,7 +80,7 @@ def make_group(*, memory_mb: int, processes: int) -> Group | None:
     parents = writable_parents()
     if parents is None:
         return None
-    name = f"{_PREFIX}{os.getpid()}-{start_ticks(os.getpid())}-{next(_counter)}"
+    name = f"{_PREFIX}{_ours()}-{next(_counter)}"
     group = Group(parents.version, parents.memory / name, parents.pids / name)
     try:
         for folder in {group.memory, group.pids}:
@@ -113,7 +113,7 @@ def writable_parents() -> Parents | None:
     if parents is None:
         return None
     _reap_orphans(parents)
-    probe = f"{_PREFIX}{os.getpid()}-{start_ticks(os.getpid())}-probe"
+    probe = f"{_PREFIX}{_ours()}-probe"
     group = Group(parents.version, parents.memory / probe, parents.pids / probe)
     try:
         for folder in {group.memory, group.pids}:
@@ -178,12 +178,22 @@ def _delegated(top: Path, own: Path) -> Path | None:
 
 
 def _reap_orphans(parents: Parents) -> None:
-    """Remove groups whose maker is dead (killed before it could clean up)."""
+    """Remove groups whose maker is dead (killed before it could clean up). Makers in other name spaces of process ids
+    may live."""
     for folder in {parents.memory, parents.pids}:
         for orphan in folder.glob(f"{_PREFIX}*"):
-            pid, _, rest = orphan.name.removeprefix(_PREFIX).partition("-")
-            if pid.isdigit() and start_ticks(int(pid)) != rest.partition("-")[0]:
+            pid, ticks, space, *_ = [*orphan.name.removeprefix(_PREFIX).split("-"), "", ""]
+            if pid.isdigit() and space == _pid_space() and start_ticks(int(pid)) != ticks:
                 Group(parents.version, orphan, orphan).remove()
+
+
+def _ours() -> str:
+    """Names this process: pid, start, name space of its pid."""
+    return f"{os.getpid()}-{start_ticks(os.getpid())}-{_pid_space()}"
+
+
+def _pid_space() -> str:
+    return str(Path("/proc/self/ns/pid").stat().st_ino)
 
 
 def _fields(path: Path) -> dict[str, int]:

@@ -1,16 +1,20 @@
-"""Directories of ours outside every workspace, named after the process that made them.
+"""Directories of ours outside every workspace, locked and named after the process that made them.
 
-In: a directory to make them in. Out: private directories that others can tell to be orphans when their maker
-is dead, their removal, and the count of those who share one. A directory in which something is still mounted
-is left as it is: removing it would delete through the mount.
+In: a directory to make them in, which other users may write to. Out: private directories that others can tell to be
+orphans when their maker is dead, their removal, and the count of those who share one. The lock tells, also across
+process-id name spaces. A directory in which something is still mounted is left as it is: removing it would delete
+through the mount. No link is followed, and root changes no modes: a directory in `/tmp` may be another user's trap.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
+import pwd
 import re
 import shutil
+import struct
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -18,10 +22,11 @@ from pathlib import Path
 
 from sandbox.contract import SandboxFault
 from sandbox.linux import mounts
+from sandbox.linux.nofollow import remove_inside
 from sandbox.linux.orphans import end_bubblewraps_of
 
 _PREFIX = "forklock-"
-_NAME = re.compile(rf"{_PREFIX}(\d+)-(\d+)-")
+_NAME = re.compile(rf"{_PREFIX}(\d+)-(\d+)-.+")
 
 
 class Shared:
@@ -47,28 +52,53 @@ class Shared:
 
 
 def make_private(parent: Path, owner: int = 0) -> Path:
-    """A directory that only we (for root: only `owner`) can enter, named after us so that others can
-    tell when we are dead."""
+    """Make a directory that only we (for root: `owner`, too) can enter, and only we can write to. It is named after us,
+    and locked as long as we live, so that others can tell when we are dead."""
     try:
         parent.mkdir(parents=True, exist_ok=True)
-        name = f"{_PREFIX}{os.getpid()}-{start_ticks(os.getpid())}-"
-        private = Path(tempfile.mkdtemp(prefix=name, dir=parent))
+        pid = os.getpid()
+        fresh = Path(tempfile.mkdtemp(prefix=f".{_PREFIX}", dir=parent))  # found by nobody until it is locked
+        lock = os.open(fresh, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        with contextlib.suppress(OSError):  # a file system without locks: then nobody takes it for an orphan
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if os.geteuid() == 0 and owner:  # commands will run as the owner
-            os.chown(private, owner, -1)
+            _let_in(lock, owner)
+        private = parent / f"{_PREFIX}{pid}-{start_ticks(pid)}-{fresh.name.removeprefix(f'.{_PREFIX}')}"
+        fresh.rename(private)
     except OSError as error:
         raise SandboxFault(f"no directory for copies in {parent}: {error}", fix="set TMPDIR") from error
+    with _guard:
+        _locks[str(private)] = lock
     return private
 
 
+_locks: dict[str, int] = {}
+_guard = threading.Lock()
+_ACCESS = "system.posix_acl_access"
+_ACL = struct.Struct("<HHI")
+_NOBODY = 0xFFFFFFFF
+
+
+def _let_in(folder: int, owner: int) -> None:
+    """Let a user through a directory of root's, by an access control list; where the file system has none, the user's
+    group."""
+    entries = [(1, 7, _NOBODY), (2, 1, owner), (4, 0, _NOBODY), (16, 1, _NOBODY), (32, 0, _NOBODY)]
+    try:
+        os.setxattr(folder, _ACCESS, struct.pack("<I", 2) + b"".join(_ACL.pack(*entry) for entry in entries))
+    except OSError:
+        os.fchown(folder, -1, pwd.getpwuid(owner).pw_gid)
+        os.fchmod(folder, 0o710)
+
+
 @contextlib.contextmanager
-def scratch() -> Iterator[Path]:
+def scratch(owner: int = 0) -> Iterator[Path]:
     """A temporary directory that goes with the block; where we are killed first, whoever opens a workspace after us
-    removes it.
+    removes it. `owner`: who else may go through it, for root.
 
     Raises:
         SandboxFault: it cannot be made.
     """
-    folder = make_private(Path(tempfile.gettempdir()).resolve())
+    folder = make_private(Path(tempfile.gettempdir()).resolve(), owner)
     try:
         yield folder
     finally:
@@ -79,35 +109,55 @@ def reap_orphans(parent: Path) -> None:
     """Remove private directories in `parent` whose maker is dead, and what it had mounted, wherever; and end what was
     started with them and lives."""
     for point in mounts.ours():
-        if _is_orphan(point.parent):
-            mounts.release(point)
-    with contextlib.suppress(OSError):
-        orphans = [entry for entry in parent.glob(f"{_PREFIX}*-*-*") if _is_orphan(entry) and _is_own(entry)]
-        if orphans:
-            end_bubblewraps_of(orphans)
-        for entry in orphans:
-            if not mounts.below(entry):
-                remove_tree(entry)
+        with _orphan(point.parent) as orphaned:
+            if orphaned:
+                mounts.release(point)
+    try:
+        entries = sorted(parent.glob(f"{_PREFIX}*-*-*"))
+    except OSError:
+        return
+    for entry in entries:
+        with _orphan(entry) as orphaned:
+            if orphaned:
+                end_bubblewraps_of([entry])
+                if not mounts.below(entry):
+                    remove_tree(entry)
 
 
-def _is_own(entry: Path) -> bool:
-    return entry.is_dir() and not entry.is_symlink() and os.getuid() in (0, entry.lstat().st_uid)
-
-
-def _is_orphan(folder: Path) -> bool:
-    found = _NAME.match(folder.name)
-    return found is not None and start_ticks(int(found[1])) != found[2]
+@contextlib.contextmanager
+def _orphan(folder: Path) -> Iterator[bool]:
+    """Whether a directory is one of a dead process, which then stays locked for the block: two of us may look."""
+    found = _NAME.fullmatch(folder.name)
+    if found is None or start_ticks(int(found[1])) == found[2]:
+        yield False
+        return
+    try:
+        lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:  # another user's, or gone
+        yield False
+        return
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        free = os.geteuid() in (0, os.fstat(lock).st_uid)
+    except OSError:
+        free = False
+    try:
+        yield free
+    finally:
+        os.close(lock)
 
 
 def remove_tree(path: Path) -> None:
-    """Remove a tree, also one whose directories a program made unwritable. Never raises."""
-    shutil.rmtree(path, ignore_errors=True)
-    if not path.exists():
-        return
-    for folder, _, _ in os.walk(path):
+    """Remove a tree, also one whose directories a program made unwritable. No link is followed. Never raises."""
+    with contextlib.suppress(RecursionError):  # it calls itself for each level
+        shutil.rmtree(path, ignore_errors=True)
+    if os.path.lexists(path):
+        remove_inside(None, path)
+    with _guard:
+        lock = _locks.pop(str(path), None)
+    if lock is not None:
         with contextlib.suppress(OSError):
-            Path(folder).chmod(0o700)
-    shutil.rmtree(path, ignore_errors=True)
+            os.close(lock)
 
 
 def start_ticks(pid: int) -> str:

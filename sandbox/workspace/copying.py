@@ -15,25 +15,100 @@ import tempfile
 from pathlib import Path
 
 from sandbox.contract import SandboxFault
+from sandbox.git.index import MAX_BYTES
+from sandbox.git.repository import Repository, open_repository
+from sandbox.git.run import make_git_dir
+from sandbox.git.tree import OURS
+from sandbox.interpreters.environments import environment_names
+from sandbox.linux.nofollow import MAX_DEPTH, read_inside
 from sandbox.linux.private import remove_tree
 
+_COPY_S = 900.0
 _FICLONE = 0x40049409
 
 
 def copy_tree(source: Path, target: Path, *, leave: tuple[str, ...] = (), lend: Path | None = None) -> None:
-    """Copy a tree with modes, times and symlinks, without following any. Entries of the top named in `leave`
-    stay behind; git's objects are borrowed from `lend` if given. GNU `cp` does it at the speed of the file
-    system; a Python walk stands in for it.
+    """Copy a tree with modes, times and symlinks, without following any. The paths in `leave` stay behind, relative to
+    `source`; git's objects are borrowed from `lend` if given. GNU `cp` does it at the speed of the file system; a
+    Python walk stands in for it.
 
     Raises:
         SandboxFault: something could not be copied.
     """
     like(source, target)
     names = [entry.name for entry in os.scandir(source) if entry.name not in leave]
-    plain = [name for name in names if name != ".git"]
-    _copy([source / name for name in plain], target)
+    parted = {name: below for name in names if name != ".git" and (below := _below(name, leave))}
+    _copy([source / name for name in names if name != ".git" and name not in parted], target)
+    for name, below in parted.items():
+        if _is_folder(source / name):
+            copy_tree(source / name, target / name, leave=below)
+        else:
+            _copy([source / name], target)
     if ".git" in names:
         _copy_git(source / ".git", target / ".git", lend)
+
+
+def _below(name: str, leave: tuple[str, ...]) -> tuple[str, ...]:
+    """What is left of the paths in `leave` that lie below an entry of the top."""
+    return tuple(path.removeprefix(f"{name}/") for path in leave if path.startswith(f"{name}/"))
+
+
+def make_mount_points(root: Path, names: list[str]) -> None:
+    """Make the directories in a copy at which backends mount environments of the original."""
+    for name in names:
+        (root / name).mkdir(parents=True, exist_ok=True)
+
+
+CACHES = (".tox", ".nox", ".mypy_cache", ".ruff_cache", ".pytest_cache")
+"""Entries of the top that tools make again, and no test needs."""
+
+
+def copy_workspace(root: Path, target: Path) -> tuple[str, ...]:
+    """Copy a workspace so that a sandbox on the copy shows what one on `root` does: ignored files and submodules, too.
+    Where `.git` is a file (linked work trees, submodules) the copy has a git folder of its own. Returns the entries of
+    the top that stay behind: virtual environments, which are mounted instead, and caches.
+
+    Raises:
+        SandboxFault: something could not be copied.
+    """
+    left = [name for name in (*environment_names(root), *CACHES) if _is_folder(root / name)]
+    repository = open_repository(root)
+    is_linked = repository is not None and repository.git_dir != root / ".git"
+    copy_tree(root, target, leave=(OURS, *left, *([".git"] if is_linked else [])))
+    if repository and is_linked:
+        _own_git(repository, target / ".git")
+    return tuple(left)
+
+
+def _own_git(repository: Repository, target: Path) -> None:
+    """A git folder with the commit, the index and the objects of a linked work tree."""
+    try:
+        sha256 = repository.oid_bytes == 32
+        make_git_dir(target, sha256=sha256)
+        extension = "[extensions]\n\tobjectFormat = sha256\n" if sha256 else ""
+        config = f"[core]\n\trepositoryformatversion = {int(sha256)}\n\tbare = false\n{extension}"
+        (target / "config").write_text(config)
+        (target / "info" / "attributes").unlink()
+        (target / "info" / "exclude").write_bytes(repository.own_excludes())
+        head = repository.head()
+        if head:
+            (target / "HEAD").write_text(f"{head}\n")
+        index = read_inside(repository.git_dir, "index", MAX_BYTES)
+        if index:
+            (target / "index").write_bytes(index)
+        remove_tree(target / "objects")
+    except OSError as error:
+        raise _copy_fault(str(error)) from error
+    objects = repository.common / "objects"
+    if not _cp(["--link"], [objects], target):
+        _copy([objects], target)
+
+
+def _is_folder(place: Path) -> bool:
+    try:
+        return stat.S_ISDIR(place.lstat().st_mode)
+    except OSError:
+        return False
 
 
 def _copy_git(source: Path, target: Path, lend: Path | None) -> None:
@@ -83,7 +158,10 @@ def _cp(options: list[str], sources: list[Path], target: Path) -> bool:
     command = ["cp", "--archive", *options, "--target-directory", str(target), "--"]
     env = {"PATH": os.defpath, "LC_ALL": "C"}
     try:
-        done = subprocess.run([*command, *map(str, sources)], capture_output=True, check=False, env=env)
+        words = [*command, *map(str, sources)]
+        done = subprocess.run(words, capture_output=True, check=False, env=env, timeout=_COPY_S)
+    except subprocess.TimeoutExpired:
+        raise _copy_fault(f"it took over {_COPY_S:.0f} seconds") from None
     except OSError:  # no cp, or more top-level entries than an argument list holds
         return False
     if done.returncode == 0:
@@ -129,7 +207,11 @@ def copy_changes(upper: Path, target: Path, leave: frozenset[str]) -> None:
         ) from error
 
 
-def _copy_folder(source: str, target: str, leave: frozenset[str], names: dict[int, str]) -> None:
+def _copy_folder(
+    source: str, target: str, leave: frozenset[str], names: dict[int, str], depth: int = 0
+) -> None:
+    if depth > MAX_DEPTH:
+        raise SandboxFault(f"folders are more than {MAX_DEPTH} deep in the workspace", fix="remove them")
     with os.scandir(source) as entries:
         for entry in entries:
             if entry.name in leave:
@@ -139,7 +221,7 @@ def _copy_folder(source: str, target: str, leave: frozenset[str], names: dict[in
                 found = entry.stat(follow_symlinks=False)
                 if stat.S_ISDIR(found.st_mode):
                     like(Path(entry.path), Path(place))
-                    _copy_folder(entry.path, place, frozenset(), names)
+                    _copy_folder(entry.path, place, frozenset(), names, depth + 1)
                     shutil.copystat(entry.path, place)
                 else:
                     _copy_entry(entry.path, place, found, names)

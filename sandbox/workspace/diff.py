@@ -1,219 +1,275 @@
-"""What a workspace was, and how it differs now: a git diff without the repo's own git.
+"""What a workspace was, and how it differs now: a git diff of a tree that git never sees.
 
-In: a directory, a git repo or not. Out: a unified diff that `git apply` turns into the present state.
-The state lives in a git directory of our own; the repo's `.git` is only asked which ignored files it
-tracks. The repo is hostile: none of its hooks, filters, attributes, drivers or configuration applies.
-Not covered: the content of nested repositories, and empty directories (git has no name for them).
+In: a directory, a git repo or not. Out: a unified diff that `git apply` turns into the present state. We look through
+the tree ourselves, link by link and file by file, and hand git the contents of what differs; so no configuration,
+attribute, filter, hook or nested repository of the tree has a say. Ignore rules are read by us, too. Not covered:
+empty directories (git has no name for them), and what lies in a `.git`, at any depth.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
-import shutil
-import subprocess
-from collections.abc import Sequence
+import stat
+import time
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from sandbox.contract import SandboxFault
+from sandbox.git.objects import LINK, Contents, git_mode, large_id, object_id, write_loose, write_trees
+from sandbox.git.repository import rules_at_top, tracked_names
+from sandbox.git.run import BYTES, TEXT, make_git_dir, run_git
+from sandbox.git.tree import Always, Deadline, Scan
+from sandbox.linux.nofollow import folder_of, open_regular, read_all, read_inside
 from sandbox.linux.private import Shared
 
-_ENV = {
-    "PATH": os.defpath,
-    "HOME": "/nonexistent",
-    "LC_ALL": "C.UTF-8",
-    "GIT_CONFIG_NOSYSTEM": "1",
-    "GIT_CONFIG_GLOBAL": "/dev/null",
-    "GIT_ATTR_NOSYSTEM": "1",
-    "GIT_TERMINAL_PROMPT": "0",
-    "GIT_OPTIONAL_LOCKS": "0",
-    "GIT_NO_REPLACE_OBJECTS": "1",
-}
-_SAFE = (
-    "-c", "core.hooksPath=/dev/null",
-    "-c", "core.fsmonitor=false",
-    "-c", "core.untrackedCache=false",
-    "-c", "safe.directory=*",
-    "-c", "protocol.allow=never",
+MAX_FILE_BYTES = 64 << 20
+"""Of a file that can be part of a diff. Of a larger one it is known whether it changed."""
+MAX_CHANGED_BYTES = 256 << 20
+"""Of all old and new contents that one diff is about."""
+_TICK_NS = 12_000_000
+_COARSE_NS = 2_000_000_000
+"""A file that changed less than this ago can change again without a trace in its stats."""
+
+_DIFF = (
+    "diff-tree", "-p", "--binary", "--full-index", "--no-renames", "--no-ext-diff", "--no-textconv", "--no-color",
+    "--src-prefix=a/", "--dst-prefix=b/",
 )  # fmt: skip
-_CONFIG = """\
-[core]
-\trepositoryformatversion = 0
-\tbare = false
-\tautocrlf = false
-\tsafecrlf = false
-\tcompression = 0
-\tlooseCompression = 0
-\tfsync = none
-\tfileMode = true
-\tsymlinks = true
-\tprecomposeUnicode = false
-[gc]
-\tauto = 0
-[advice]
-\taddEmbeddedRepo = false
-"""
-_TEXT = "* -text !eol -filter -ident !working-tree-encoding !diff !whitespace !merge\n"
-"""Beats every .gitattributes in the tree: bytes stay as they are, and a diff is a diff."""
-_BYTES = "* -text !eol -filter -ident !working-tree-encoding -diff\n"
-_EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
+
+Stats = tuple[int, int, int, int, int]
+Files = dict[str, tuple[int, str]]
+"""Path to git's mode, and the id of the content."""
+Seen = dict[str, tuple[Stats, str]]
+"""Content ids of files by their stats: any change of a file changes those, so that it is read once."""
 
 
 class Baseline:
     """The state of a directory at one moment, kept in a private directory that all its forks share."""
 
-    def __init__(self, folder: Path, tracked: frozenset[bytes]) -> None:
+    def __init__(self, root: Path, folder: Path, environments: Sequence[str] = ()) -> None:
         self.shared = Shared(folder)
-        self._tree = _EMPTY_TREE
-        self._tracked = tracked
-        """Files that the repo tracks although it ignores them: an ignore rule does not hide those."""
+        self._left = tuple(environments)
+        self._always = Always(tracked_names(root))
+        """Files that count although a rule ignores them: they are tracked, or were there."""
+        self._top = rules_at_top(root)
+        self._contents = Contents(folder / "contents")
+        self._files: Files = {}
+        self._seen: Seen = {}
 
     @property
     def folder(self) -> Path:
         return self.shared.folder
 
     @classmethod
-    def take(cls, root: Path, folder: Path) -> Baseline:
-        """Record `root` as it is now. Reads every file that git does not ignore.
+    def take(cls, root: Path, folder: Path, environments: Sequence[str] = ()) -> Baseline:
+        """Record `root` as it is now. Reads every file that git does not ignore, and keeps its content.
+
+        Args:
+            environments: paths of virtual environments, which are no content.
 
         Raises:
-            SandboxFault: git is missing, or a file cannot be read.
+            SandboxFault: a file cannot be read, the disk is full, or it takes too long.
         """
-        base = cls(folder, _tracked_but_ignored(root))
-        _git_dir(folder / "text", _TEXT, _excludes(root))
-        _git_dir(folder / "bytes", _BYTES, "")
-        if any(os.scandir(root)):
-            index = folder / "index"
-            base._add(root, index)
-            base._tree = base._git(root, index, ["write-tree"]).decode().strip()
+        with _disk_faults(folder):
+            base = cls(root, folder, environments)
+            for view, attributes in (("text", TEXT), ("bytes", BYTES)):
+                make_git_dir(folder / view, attributes=attributes)
+            base._files, base._seen = base._look(root, {}, keep=base._contents)
+            base._always = Always(base._always.names | base._files.keys())
         return base
 
-    def index_of(self, tree: Path, index: Path) -> None:
-        """Write the `index` of a tree that never changes, for `diff` to start from."""
-        made = index.with_name("index.made")
-        if (self.folder / "index").exists():
-            shutil.copyfile(self.folder / "index", made)
-        self._add(tree, made)
-        if made.exists():  # git writes none for an empty tree
-            made.rename(index)
+    def see(self, tree: Path) -> Seen:
+        """Look at a tree that never changes, for `diff` to start from."""
+        return self._look(tree, self._seen, settled=True)[1]
 
-    def diff(self, root: Path, scratch: Path, start: Path | None = None) -> str:
-        """Unified diff of `root` as it is now against the baseline. Bytes that are not UTF-8 appear as
-        git's binary patches, so the text is always valid.
+    def changed(self, root: Path, seen: Seen | None = None) -> list[str]:
+        """Paths that are new, gone or different, sorted. `seen`: what was seen of `root` before; brought up to date."""
+        return self._changes(root, seen)[0]
 
-        `scratch` is a private directory, one per workspace: the file stats that it keeps make the next diff
-        cheap. The first begins with those of `start`, an index, if given.
+    def diff(self, root: Path, seen: Seen | None = None, *, without: Collection[str] = ()) -> str:
+        """Unified diff of `root` as it is now against the baseline. Files that are not UTF-8 appear as git's binary
+        patches, so that the text is always valid.
+
+        Args:
+            seen: what was seen of `root` before; brought up to date.
+            without: paths left out.
+
+        Raises:
+            SandboxFault: a file cannot be read, what changed is too large, or it takes too long.
         """
-        index = scratch / "index"
-        for known in (start, self.folder / "index"):
-            if known and known.exists() and not index.exists():
-                shutil.copyfile(known, index)
-        self._add(root, index)
-        command = [
-            "diff", "--cached", "--binary", "--full-index", "--no-renames", "--no-ext-diff", "--no-textconv",
-            "--no-color", "--src-prefix=a/", "--dst-prefix=b/", self._tree, "--",
-        ]  # fmt: skip
-        raw = self._git(root, index, command)
+        names, files = self._changes(root, seen)
+        chosen = [name for name in names if name not in without]
+        if not chosen:
+            return ""
+        with _disk_faults(self.folder):
+            pairs = self._contents_of(chosen, root, files)
+            texts = [pair for pair in pairs if pair.is_text]
+            return self._told(texts, "text") + self._told(
+                [pair for pair in pairs if not pair.is_text], "bytes"
+            )
+
+    def as_at_first(self, path: str) -> bytes | None:
+        """Content of a file, where a link led, or the names below a folder; None where nothing was, or a file that is
+        too large."""
+        entry = self._files.get(path)
+        if entry:
+            return None if _is_large(entry[1]) else self._contents.get(entry[1])
+        inside = [name for name in self._files if name.startswith(f"{path}/")]
+        return os.fsencode("\n".join(inside)) if inside else None
+
+    def _changes(self, root: Path, seen: Seen | None) -> tuple[list[str], Files]:
+        files, now = self._look(root, seen or self._seen)
+        if seen is not None:
+            seen.clear()
+            seen.update(now)
+        names = [
+            name for name in files.keys() | self._files.keys() if files.get(name) != self._files.get(name)
+        ]
+        return sorted(names), files
+
+    def _look(
+        self, root: Path, known: Seen, *, keep: Contents | None = None, settled: bool = False
+    ) -> tuple[Files, Seen]:
+        """All files of `root` that count. `keep`: where their contents go. `settled`: they will not change."""
+        deadline = Deadline()
+        files: Files = {}
+        seen: Seen = {}
+        for name, folder, last, found in Scan(root, self._always, self._top, self._left, deadline).files():
+            stats = (found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_mode)
+            before = known.get(name)
+            if before is not None and before[0] == stats:
+                files[name] = git_mode(found.st_mode), before[1]
+                seen[name] = before
+                continue
+            looked_ns = time.time_ns()
+            try:
+                oid = _content_id(folder, last, found, keep, deadline)
+            except (FileNotFoundError, IsADirectoryError):  # gone meanwhile
+                continue
+            except PermissionError as error:
+                raise SandboxFault(
+                    f"{name} cannot be read: {error.strerror}",
+                    fix="make it readable, or let .gitignore name it",
+                ) from error
+            files[name] = git_mode(found.st_mode), oid
+            if settled or _is_settled(found.st_ctime_ns, looked_ns):
+                seen[name] = stats, oid
+        return files, seen
+
+    def _contents_of(self, names: Iterable[str], root: Path, files: Files) -> list[_Pair]:
+        """Old and new contents of what changed.
+
+        Raises:
+            SandboxFault: too large.
+        """
+        pairs, total = [], 0
+        for name in names:
+            old, new = self._files.get(name), files.get(name)
+            if any(entry and _is_large(entry[1]) for entry in (old, new)):
+                raise SandboxFault(
+                    f"{name} changed and is too large for a diff (over {MAX_FILE_BYTES >> 20} MiB)",
+                    fix="remove it, or let .gitignore name it",
+                )
+            before = (old[0], self._contents.get(old[1])) if old else None
+            after = _content(root, name, new[0]) if new else None
+            pair = _Pair(name, before, after)
+            total += sum(len(entry[1]) for entry in (before, after) if entry)
+            if total > MAX_CHANGED_BYTES:
+                raise SandboxFault(
+                    f"the changes are too large for a diff (over {MAX_CHANGED_BYTES >> 20} MiB, {name} among them)",
+                    fix="let .gitignore name what is not source",
+                )
+            pairs.append(pair)
+        return pairs
+
+    def _told(self, pairs: Iterable[_Pair], view: str) -> str:
+        """git's diff between two trees that hold nothing but what changed."""
+        git_dir = self.folder / view
+        sides: tuple[Files, Files] = ({}, {})
+        for pair in pairs:
+            for side, entry in zip(sides, (pair.before, pair.after), strict=True):
+                if entry:
+                    side[pair.name] = entry[0], write_loose(git_dir / "objects", "blob", entry[1])
+        if sides == ({}, {}):
+            return ""
+        trees = [write_trees(git_dir / "objects", side) for side in sides]
+        raw = run_git([*_DIFF, *trees], git_dir=git_dir)
         try:
             return raw.decode()
+        except UnicodeDecodeError:  # git cuts the line that it shows behind `@@` anywhere
+            return re.sub(rb"(?m)^(@@ -[\d, +-]+ @@).*$", rb"\1", raw).decode()
+
+
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    """A file that changed: mode and content, None where there is none."""
+
+    name: str
+    before: tuple[int, bytes] | None
+    after: tuple[int, bytes] | None
+
+    @property
+    def is_text(self) -> bool:
+        try:
+            for entry in (self.before, self.after):
+                if entry:
+                    entry[1].decode()
         except UnicodeDecodeError:
-            return self._lossless(root, index, command, raw)
-
-    def _lossless(self, root: Path, index: Path, command: list[str], raw: bytes) -> str:
-        """The same diff with the files that are not UTF-8 as binary patches."""
-        listing = [*command[:1], "--name-only", "-z", *command[2:]]
-        names = self._git(root, index, listing).split(b"\0")[:-1]
-        sections = re.split(rb"(?m)^(?=diff --git )", raw)[1:]
-        parts = []
-        for name, section in zip(names, sections, strict=True):
-            try:
-                parts.append(section.decode())
-            except UnicodeDecodeError:
-                one = [*command, os.fsdecode(name)]
-                parts.append(self._git(root, index, one, view="bytes").decode())
-        return "".join(parts)
-
-    def _add(self, root: Path, index: Path) -> None:
-        # "Big" files go into one pack, and not into a file each: creating files is what costs.
-        one_pack = ["-c", "core.bigFileThreshold=1", "-c", "pack.compression=0"]
-        self._git(root, index, [*one_pack, "add", "-A", "--ignore-errors", "--", "."], may_fail=True)
-        present = [name for name in self._tracked if os.path.lexists(root / os.fsdecode(name))]
-        if present:
-            command = ["add", "-f", "--pathspec-from-file=-", "--pathspec-file-nul"]
-            self._git(root, index, command, stdin=b"\0".join(present))
-
-    def _git(
-        self,
-        root: Path,
-        index: Path,
-        command: Sequence[str],
-        *,
-        stdin: bytes = b"",
-        may_fail: bool = False,
-        view: Literal["text", "bytes"] = "text",
-    ) -> bytes:
-        env = _ENV | {
-            "GIT_DIR": str(self.folder / view),
-            "GIT_OBJECT_DIRECTORY": str(self.folder / "objects"),
-            "GIT_WORK_TREE": str(root),
-            "GIT_INDEX_FILE": str(index),
-            "GIT_LITERAL_PATHSPECS": "1",
-        }
-        return run_git(command, cwd=root, env=env, stdin=stdin, may_fail=may_fail)
+            return False
+        return True
 
 
-def run_git(
-    command: Sequence[str], *, cwd: Path, env: dict[str, str], stdin: bytes = b"", may_fail: bool = False
-) -> bytes:
-    """Run git with nothing of the user's or the repo's making.
+def _is_large(oid: str) -> bool:
+    return oid.startswith("large-")
 
-    Raises:
-        SandboxFault: git is missing, or failed and may not.
-    """
+
+def _is_settled(changed_ns: int, looked_ns: int) -> bool:
+    # Times without anything below a millisecond come from a file system that counts in seconds or so.
+    return changed_ns + (_TICK_NS if changed_ns % 1_000_000 else _COARSE_NS) <= looked_ns
+
+
+def _content_id(
+    folder: int, name: str, found: os.stat_result, keep: Contents | None, deadline: Deadline
+) -> str:
+    if stat.S_ISLNK(found.st_mode):
+        data = os.readlink(os.fsencode(name), dir_fd=folder)
+    else:
+        fd = open_regular(folder, name)
+        try:
+            deadline.check("reading the workspace")
+            size = os.fstat(fd).st_size
+            read = read_all(fd, MAX_FILE_BYTES) if size <= MAX_FILE_BYTES else None
+            if read is None:
+                return large_id(fd, size, lambda: deadline.check("reading the workspace"))
+            data = read
+        finally:
+            os.close(fd)
+    oid = object_id("blob", data)
+    if keep is not None:
+        keep.add(oid, data)
+    return oid
+
+
+def _content(root: Path, name: str, mode: int) -> tuple[int, bytes] | None:
+    """What is there now; None where it has gone since it was looked at."""
+    if mode != LINK:
+        data = read_inside(root, name, MAX_FILE_BYTES)
+        return None if data is None else (mode, data)
     try:
-        done = subprocess.run(
-            ["git", *_SAFE, *command], cwd=cwd, env=env, input=stdin, capture_output=True, check=False
-        )
-    except FileNotFoundError:
-        raise SandboxFault("git is not installed", fix="install git, e.g. `sudo apt install git`") from None
-    if done.returncode and not may_fail:
-        reason = done.stderr.decode(errors="replace").strip()
-        raise SandboxFault(
-            f"git {' '.join(command[:6])} failed: {reason}", fix="see whether every file can be read"
-        )
-    return done.stdout
-
-
-def _git_dir(folder: Path, attributes: str, exclude: str) -> None:
-    """What `git init` would make, without its process."""
-    (folder / "info").mkdir(parents=True)
-    (folder / "refs").mkdir()
-    (folder / "HEAD").write_text("ref: refs/heads/none\n")
-    (folder / "config").write_text(_CONFIG)
-    (folder / "info" / "attributes").write_text(attributes)
-    (folder / "info" / "exclude").write_text(exclude)
-    (folder.parent / "objects").mkdir(exist_ok=True)
-
-
-def _tracked_but_ignored(root: Path) -> frozenset[bytes]:
-    if not (root / ".git").exists():
-        return frozenset()
-    command = ["ls-files", "-z", "-i", "-c", "--exclude-standard", "--", "."]
-    names = run_git(command, cwd=root, env=dict(_ENV), may_fail=True).split(b"\0")
-    return frozenset(name for name in names if name and name.split(b"/")[0] not in (b".git", b".forklock"))
-
-
-def _excludes(root: Path) -> str:
-    own = root / ".git" / "info" / "exclude"
-    try:
-        text = own.read_text(errors="replace") if own.is_file() else ""
+        with folder_of(root, name) as (folder, last):
+            return mode, os.readlink(os.fsencode(last), dir_fd=folder)
     except OSError:
-        text = ""
-    environments = [f"/{name}" for name in environment_names(root)]
-    return "\n".join([text, "/.forklock", *environments, ""])
+        return None
 
 
-def environment_names(root: Path) -> list[str]:
-    """Virtual environments at the top of a workspace: never copied, never part of a diff."""
-    return [name for name in (".venv", "venv", "env") if (root / name / "pyvenv.cfg").is_file()]
+@contextlib.contextmanager
+def _disk_faults(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise SandboxFault(
+            f"what the workspace was cannot be kept in {folder.parent}: {error.strerror or error}",
+            fix="see that TMPDIR has room, or set TMPDIR to a larger file system",
+        ) from error

@@ -20,7 +20,8 @@ from pathlib import Path
 
 from sandbox.linux import mounts
 from sandbox.linux.private import Shared, make_private, remove_tree
-from sandbox.workspace.copying import copy_tree, like
+from sandbox.workspace.copying import copy_tree, like, make_mount_points
+from sandbox.workspace.diff import Seen
 
 _TICK_NS = 12_000_000
 """Change times are as coarse as the kernel's clock tick (10 ms at most): a file that changed less than this
@@ -46,19 +47,19 @@ class Snapshot:
     state: State | None
     """None: it may differ from what a look would find, and serves only those who have it."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _seen: Seen = field(default_factory=dict, compare=False)
 
     @property
     def tree(self) -> Path:
         return self.shared.folder / "tree"
 
-    def index(self, make: Callable[[Path, Path], None]) -> Path:
-        """git's index of the tree, made by `make(tree, index)` at the first call. Through an overlay, files
-        that did not change have the tree's inodes and times, so that it spares each fork reading them."""
-        index = self.shared.folder / "index"
+    def seen(self, look: Callable[[Path], Seen]) -> Seen:
+        """What `look(tree)` saw at the first call. Through an overlay, files that did not change have the tree's
+        inodes and times, so that it spares each fork reading them."""
         with self._lock:
-            if not index.exists():
-                make(self.tree, index)
-        return index
+            if not self._seen:
+                self._seen.update(look(self.tree))
+        return self._seen
 
     def mount(self, private: Path, root: Path) -> None:
         """Show the tree at `root`, an absent directory, and keep the changes in `private` (`upper`, which may
@@ -118,8 +119,7 @@ def _take(root: Path, parent: Path, state: State, lend: Path | None, environment
     folder = make_private(parent)
     try:
         copy_tree(root, folder / "tree", leave=(".forklock", *environments), lend=lend)
-        for name in environments:
-            (folder / "tree" / name).mkdir()  # where backends mount the origin's
+        make_mount_points(folder / "tree", environments)
     except BaseException:
         remove_tree(folder)
         raise

@@ -8,6 +8,7 @@ command of the repo.
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,10 +16,11 @@ from pathlib import Path
 from typing import TypeVar
 
 from sandbox.contract import SandboxFault
+from sandbox.interpreters.environments import environment_links, environment_names
 from sandbox.linux import mounts
 from sandbox.linux.private import make_private, reap_orphans, remove_tree
-from sandbox.workspace.copying import copy_changes, copy_tree
-from sandbox.workspace.diff import Baseline, environment_names
+from sandbox.workspace.copying import copy_changes, copy_tree, make_mount_points
+from sandbox.workspace.diff import Baseline, Seen
 from sandbox.workspace.snapshot import Latest, Snapshot, layers_work
 
 _T = TypeVar("_T")
@@ -36,17 +38,22 @@ class Workspace:
     root: Path
     workdir: str
     """Where commands see it: the path of the workspace that was opened, for copies too, so that absolute
-    paths in editable installs and build caches keep pointing at the code under test."""
+    paths in editable installs and build caches keep pointing at the code under test. Its virtual environments
+    serve `root` and the copies, read-only."""
     private: Path
     """Ours, outside the workspace: scratch of the diff, and the fork itself if this is one."""
     baseline: Baseline
     origin: Path
-    """The opened workspace. Its virtual environments serve the copies, read-only."""
+    """The opened workspace."""
     parent: Path
     """Directory in which copies are made."""
+    environments: list[str]
+    """Virtual environments, relative to `workdir`."""
     snapshot: Snapshot | None = None
     """What lies below `root` where that is a layer: a mount, whose changes are in `private / "upper"`."""
     _latest: Latest = field(default_factory=Latest)
+    _seen: Seen = field(default_factory=dict, compare=False)
+    """Of the files at the last diff, so that the next one reads only what changed since."""
 
     @property
     def is_copy(self) -> bool:
@@ -64,13 +71,10 @@ class Workspace:
         name = self.baseline.folder / "lent-objects"
         return name if name.is_symlink() else None
 
-    @property
-    def environments(self) -> list[str]:
-        return environment_names(self.origin)
-
     def diff(self) -> str:
-        start = self.snapshot.index(self.baseline.index_of) if self.snapshot else None
-        return self.baseline.diff(self.root, self.private, start)
+        if self.snapshot and not self._seen:
+            self._seen.update(self.snapshot.seen(self.baseline.see))
+        return self.baseline.diff(self.root, self._seen)
 
     def fork(self, *, layered: bool = True) -> Workspace:
         """A private copy as it is now, with the same baseline. `layered`: it may be a mount, which whoever uses
@@ -86,15 +90,15 @@ class Workspace:
             if snapshot is None:
                 lend = None if self.is_copy else self.objects
                 copy_tree(self.root, root, leave=(".forklock", *self.environments), lend=lend)
-                for name in self.environments:
-                    (root / name).mkdir()  # where backends mount the origin's
+                make_mount_points(root, self.environments)
         except BaseException:
             remove_tree(private)
             raise
         self.baseline.shared.retain()
         return Workspace(
-            root, self.workdir, private, self.baseline, self.origin, self.parent, snapshot=snapshot
-        )
+            root, self.workdir, private, self.baseline, self.origin, self.parent, self.environments,
+            snapshot=snapshot,
+        )  # fmt: skip
 
     def _layer(self, private: Path, root: Path) -> Snapshot | None:
         """Mount a fork at `root`; the snapshot below it, retained. None where it has to be a copy."""
@@ -157,8 +161,9 @@ def use(workspace: Workspace, make: Callable[[Workspace], _T]) -> _T:
         raise
 
 
-def open_workspace(path: Path, *, parent: Path | None = None) -> Workspace:
-    """Open `path` in place. Copies are made in `parent` (default: `TMPDIR`).
+def open_workspace(path: Path, *, parent: Path | None = None, shown_at: Path | None = None) -> Workspace:
+    """Open `path` in place. Copies are made in `parent` (default: `TMPDIR`). `shown_at`: the directory that `path` is
+    a copy of.
 
     Raises:
         SandboxFault: not a directory, git is missing, or a file cannot be read.
@@ -170,12 +175,16 @@ def open_workspace(path: Path, *, parent: Path | None = None) -> Workspace:
         raise SandboxFault(
             f"refused as a workspace: {root}", fix="name a project directory, not a system or home directory"
         )
+    workdir = shown_at.expanduser().resolve() if shown_at else root
+    environments = environment_names(workdir)
+    if workdir != root:
+        _stand_in(root, workdir, environments)
     parent = (parent or Path(tempfile.gettempdir())).resolve()
     reap_orphans(parent)
     private = make_private(parent, root.stat().st_uid)
     state = make_private(parent)
     try:
-        baseline = Baseline.take(root, state)
+        baseline = Baseline.take(root, state, environments)
         objects = root / ".git" / "objects"
         if objects.is_dir() and not objects.is_symlink() and not (root / ".git").is_symlink():
             (state / "lent-objects").symlink_to(objects)
@@ -183,4 +192,13 @@ def open_workspace(path: Path, *, parent: Path | None = None) -> Workspace:
         remove_tree(private)
         remove_tree(state)
         raise
-    return Workspace(root, str(root), private, baseline, root, parent)
+    return Workspace(root, str(workdir), private, baseline, root, parent, environments)
+
+
+def _stand_in(copy: Path, original: Path, environments: list[str]) -> None:
+    """Make places in a copy for the original's environments: directories to mount them at, and links to those
+    elsewhere."""
+    make_mount_points(copy, environments)
+    for name in environment_links(original):
+        if not os.path.lexists(copy / name):
+            (copy / name).symlink_to((original / name).readlink())

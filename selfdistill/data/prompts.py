@@ -15,11 +15,15 @@ from collections.abc import Iterable, Sequence
 from itertools import chain, zip_longest
 from pathlib import Path
 
-from agent.log.events import LogFault, ModelAsked, RunLog, iter_runs
+from pydantic import ValidationError
+
+from agent.log.events import LogFault, ModelAsked, RunLog
+from agent.log.runs import iter_runs, top_of
 from evals.contract import Problem, ProblemSet
 from evals.problems.sets import load_set, split
 from evals.runs.prompts import Preset, default_preset, request_for
 from models.contract import Message, Request
+from models.paths import user_path
 from selfdistill.contract import Prompt, RoundFault
 
 PROMPTS_SHARE = 0.5
@@ -70,11 +74,13 @@ def gate_problems(name: str, limit: int, *, seed: int) -> ProblemSet:
 
 def _source(name: str, cwd: Path, *, optional: bool) -> list[Prompt]:
     if name == "runs" or name.startswith("runs:"):
-        repo = Path(name.partition(":")[2] or cwd).expanduser()
+        repo = user_path(name.partition(":")[2] or str(cwd))
         found = run_prompts(repo)
         if not found and not optional:
             raise RoundFault(
-                f"no past run in {repo}", fix="run `agent solve` there first, or name a problem set"
+                f"no past run in {repo}",
+                fix="run `agent solve` there first, or name a problem set; runs of an earlier version come in by "
+                "`agent runs --adopt`",
             )
         return found
     part, _ = split(load_set(name), "prompts", PROMPTS_SHARE)
@@ -100,14 +106,14 @@ def preset_for(problem: Problem) -> Preset:
 def run_prompts(repo: Path) -> list[Prompt]:
     """Every distinct request that past runs in `repo` sent to a model, newest run first. Logs that cannot
     be read are left out: an old run must not stop a round."""
-    return list(_distinct(chain.from_iterable(_of_run(log) for log in iter_runs(repo))))
+    return list(_distinct(chain.from_iterable(_of_run(log) for log in iter_runs(top_of(repo)))))
 
 
 def _of_run(log: RunLog) -> Iterable[Prompt]:
     try:
         asked = [event for event in log.read().events if isinstance(event, ModelAsked)]
         return [_run_prompt(log, number, event) for number, event in enumerate(asked)]
-    except LogFault:
+    except (LogFault, ValidationError):
         return []
 
 

@@ -1,6 +1,7 @@
 """The gate's rule: candidate against what serves now, decided before any number was seen. Pure functions.
 
 **The rule** (pre-registered; change it here, in a commit, never after looking at a round):
+0. A number that is missing (not finite, no problem judged on both sides) rejects.
 1. A health probe out of bounds rejects, whatever the score: more answers without an end, less code that
    parses, instructions no longer followed.
 2. Promote when the paired difference of per-problem pass rates is above zero at one-sided p <= 0.05.
@@ -12,6 +13,7 @@ The bounds of 1. are absolute margins, chosen so that a 24-problem gate trips on
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -88,7 +90,7 @@ class Verdict(_Frozen):
 
 def decide(paired: Paired, serving: Health, candidate: Health, *, against: str) -> Verdict:
     """Apply the rule of the module."""
-    broken = health_faults(serving, candidate)
+    broken = (*missing_numbers(paired, serving, candidate), *health_faults(serving, candidate))
     shown = f"{paired.effect:+.1%} [{paired.low:+.1%}, {paired.high:+.1%}]"
     if broken:
         decision: Literal["promote", "reject"] = "reject"
@@ -107,6 +109,21 @@ def decide(paired: Paired, serving: Health, candidate: Health, *, against: str) 
         candidate=candidate,
         against=against,
     )
+
+
+def missing_numbers(paired: Paired, serving: Health, candidate: Health) -> tuple[str, ...]:
+    """What was not measured: nothing may be promoted on numbers that are not there."""
+    faults = [
+        f"{who}'s {name} is not a number"
+        for who, side in (("the comparison", paired), ("serving", serving), ("the candidate", candidate))
+        for name, value in side
+        if isinstance(value, float) and not math.isfinite(value)
+    ]
+    if paired.problems < 1 or paired.samples < 1:
+        faults.append("no problem was judged on both sides")
+    if serving.probes != candidate.probes:
+        faults.append(f"instruction probes differ: {serving.probes} and {candidate.probes}")
+    return tuple(faults)
 
 
 def health_faults(serving: Health, candidate: Health) -> tuple[str, ...]:

@@ -13,9 +13,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from sandbox.reading import parse_json
 from selfdistill.store import file_digest, write_atomic
 
 
@@ -69,15 +71,33 @@ def load_checkpoint(
     """Restore the newest intact checkpoint that belongs to `key`; position 0 where there is none."""
     for path in sorted(folder.glob("[0-9]*"), reverse=True):
         try:
-            state = json.loads((path / "state.json").read_text(encoding="utf-8"))
+            state = parse_json((path / "state.json").read_bytes(), finite=False)  # a loss may be none
             whole = state["key"] == key and state["tensors"] == file_digest(path / "state.safetensors")
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             continue
-        if whole:
+        if not whole:
+            continue
+        try:
             position = Position(**state["position"])
-            _restore(load_file(path / "state.safetensors"), weights, optimizer, position.step)
+            tensors = load_file(path / "state.safetensors")
+        except (OSError, TypeError, SafetensorError):
+            continue
+        if _fits(tensors, weights):
+            _restore(tensors, weights, optimizer, position.step)
             return position
     return Position()
+
+
+def _fits(tensors: dict[str, Tensor], weights: dict[str, Tensor]) -> bool:
+    """Whether a checkpoint holds each weight and both of its moments in their shapes, all finite, and no others."""
+    wanted = {f"{kind}/{name}" for name in weights for kind in ("weight", "exp_avg", "exp_avg_sq")}
+    held = {name for name in tensors if not name.startswith("random/")}
+    return (
+        held == wanted
+        and "random/cpu" in tensors
+        and all(tensors[name].shape == weights[name.partition("/")[2]].shape for name in wanted)
+        and all(bool(tensors[name].isfinite().all()) for name in wanted)
+    )
 
 
 def _restore(

@@ -22,6 +22,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from models.catalogue.strict_loading import load_causal_lm
 from models.contract import ModelFault
 from selfdistill.contract import EXIT_INFRASTRUCTURE, RoundFault, TrainConfig
 from selfdistill.data.dataset import Example, count_steps, plan_steps
@@ -174,19 +175,11 @@ def _load(job: Job) -> nn.Module:
     torch = _torch()
     try:
         from peft import LoraConfig, get_peft_model
-        from transformers import AutoModelForCausalLM
         from transformers.utils import logging
     except ImportError as error:
         raise _missing_extra(error) from error
     logging.disable_progress_bar()
-    try:
-        base = AutoModelForCausalLM.from_pretrained(
-            job.weights, dtype="auto", use_safetensors=True, trust_remote_code=False, local_files_only=True
-        )
-    except (OSError, ValueError, RuntimeError) as error:
-        raise ModelFault(
-            f"{job.weights} cannot be loaded for training: {error}", fix="pull the model again"
-        ) from error
+    base = load_causal_lm(job.weights, dtype="auto")
     _refuse_unknown_head(base.config)
     torch.manual_seed(job.seed)
     lora = LoraConfig(

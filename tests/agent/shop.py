@@ -42,9 +42,14 @@ def write_repo(folder: Path) -> Path:
     (folder / "shop.py").write_text(SOURCE.lstrip())
     (folder / "test_shop.py").write_text(TESTS.lstrip())
     (folder / ".gitignore").write_text("__pycache__/\n.pytest_cache/\n")
+    commit_all(folder)
+    return folder
+
+
+def commit_all(folder: Path) -> None:
+    """Make a folder a git repository with one commit."""
     for args in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "start"]):
         subprocess.run(["git", "-c", "user.name=t", "-c", "user.email=t@t", *args], cwd=folder, check=True)
-    return folder
 
 
 TEST = "python -m pytest -q test_shop.py"

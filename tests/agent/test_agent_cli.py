@@ -12,6 +12,7 @@ import pytest
 from scripted import ScriptedEngine
 from shop import RIGHT, TEST
 
+from agent.log.runs import new_run
 from agent.repo import inspect_repo
 from agent.session import execute, prepare
 from agent.settings import AgentSettings
@@ -51,8 +52,7 @@ def test_a_folder_that_is_no_repository(tmp_path: Path) -> None:
 
 
 def test_a_damaged_log_is_listed_and_explained(repo: Path) -> None:
-    folder = repo / ".forklock" / "runs" / "20260101-000000-abcdef"
-    folder.mkdir(parents=True)
+    folder = new_run(repo, "20260101-000000-abcdef").folder
     (folder / "events.jsonl").write_text("garbage\nmore\n")
     assert "damaged" in agent("runs", cwd=repo).stdout
     done = agent("show", "20260101", cwd=repo)
@@ -91,16 +91,3 @@ def test_config_tells_where_values_come_from(repo: Path) -> None:
     (repo / "forklock.toml").write_text("[agent]\nwidht = 5\n")
     done = agent("config", cwd=repo)
     assert done.returncode == 2 and "widht" in done.stderr
-
-
-@pytest.mark.parametrize(
-    ("toml", "words"),
-    [
-        ('[agent]\nsandbox = "host"\n', "isolates nothing"),
-        ('[models]\nmodel = "http://127.0.0.1:9/v1"\n', "sends this repository's code"),
-    ],
-)
-def test_a_repository_may_not_choose_what_needs_the_users_word(repo: Path, toml: str, words: str) -> None:
-    (repo / "forklock.toml").write_text(toml)
-    done = agent("solve", "x", "--test", TEST, cwd=repo)
-    assert done.returncode == 2 and words in done.stderr, done.stderr

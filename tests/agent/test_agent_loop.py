@@ -146,14 +146,20 @@ def test_checks_that_cannot_serve_are_refused(repo: Path, test: str, message: st
     assert isinstance(end, RunEnded) and end.outcome == "fault"
 
 
-def test_a_module_that_the_sandbox_lacks_is_named_once(repo: Path) -> None:
+def test_a_module_that_the_sandbox_lacks_is_refused_or_named_once(repo: Path) -> None:
+    """Refused where the tests cannot even be read; where one test lacks it the others may still tell something."""
     check = repo / "test_shop.py"
-    check.write_text(f"import no_such_module_here\n{check.read_text()}")
+    text = check.read_text()
+    check.write_text(text.replace("assert mean([2", "import no_such_module_here; assert mean([2"))
     identity = ["-c", "user.name=t", "-c", "user.email=t@t"]
     subprocess.run(["git", *identity, "commit", "-qam", "x"], cwd=repo, check=True)
     _, log, _ = solve(repo, lambda _r, _i: fenced(WRONG.format(n=7)), steps=1)
     notes = [event.text for event in log.read().events if isinstance(event, NoteMade)]
     assert sum("misses the module no_such_module_here" in note for note in notes) == 1
+    check.write_text(f"import no_such_module_here\n{text}")
+    subprocess.run(["git", *identity, "commit", "-qam", "x"], cwd=repo, check=True)
+    with pytest.raises(AgentFault, match="no_such_module_here is not installed"):
+        solve(repo, lambda _r, _i: "")
 
 
 def test_a_dirty_tree_is_refused_unless_allowed(repo: Path) -> None:

@@ -21,7 +21,7 @@ Command = Callable[..., tuple[int, str]]
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("FORKLOCK_HOME", str(tmp_path))
-    return tmp_path / "cache" / "evals"
+    return tmp_path / "results" / "evals"
 
 
 @pytest.fixture

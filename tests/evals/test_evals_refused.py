@@ -8,7 +8,6 @@ from collections.abc import Iterator
 import pytest
 
 from evals.contract import Problem, TestCase, Verdict
-from evals.judging.driver.may_share import contained
 from evals.judging.driver.seccomp import program
 from evals.judging.driver_session import Work, make_job
 from evals.judging.judge import Judge, JudgeLimits
@@ -29,8 +28,7 @@ PLUS_SIX = Problem(
     question_id="p", title="", prompt="",
     tests=tuple(TestCase(kind="stdin", input=f"{n}\n", output=f"{n + 6}\n") for n in (1, 2, 3)),
 )  # fmt: skip
-RIGHT = "import os\nprint(int(input()) + 6)\n"
-"""Not one whose tests share a process."""
+RIGHT = "print(int(input()) + 6)\n"
 ABOVE = """
 import glob, os, resource, signal, time
 def above():
@@ -90,7 +88,7 @@ KEPT = {
     "/tmp": f"{COUNTER}print(counted('/tmp/.n') + 7)",
     "/dev/shm": f"{COUNTER}print(counted('/dev/shm/n') + 7)",
     "the workspace": f"{COUNTER}from glob import glob\n"
-    "found = filter(lambda d: os.access(d, 2), glob('/tmp/forklock-*'))\n"
+    "found = filter(lambda d: os.access(d, 2), glob('/tmp/**/forklock-*', recursive=True))\n"
     "print(*[counted(d + '/n') + 7 for d in found])",
     "SysV": "import ctypes\ni = ctypes.CDLL(None).shmget(4242, 4096, 0o1666)\nprint(7 if i < 0 else 'made')",
     "module": "import json\njson.decoder.n = getattr(json.decoder, 'n', 6) + 1\nprint(json.decoder.n)",
@@ -107,22 +105,6 @@ def test_nothing_stays_for_the_next_test(judge: Judge) -> None:
     assert [(j.verdict, j.failing_test) for j in found] == [(Verdict.WRONG_ANSWER, 1)] * len(KEPT)
 
 
-@pytest.mark.parametrize(
-    ("code", "holds"),
-    [
-        ("math.pi = 3", False),
-        ("json.decoder.x = 3", False),
-        ("json.decoder.x += 1", False),
-        ("def f():\n    math.x += 1", False),
-        ("class A:\n    def f(self):\n        self.x += 1\n        self.a.b = 2", True),
-        ("def f(root):\n    root.left.value += 1", True),
-        ("count += 1\ndef f(node):\n    node.value = 1", True),
-    ],
-)
-def test_whose_attributes_are_set(code: str, holds: bool) -> None:
-    assert contained(compile(code, "x", "exec")) is holds
-
-
 def test_where_the_filter_is_not_known_there_is_none() -> None:
     assert program("riscv64", [1]) == b""
     lines = program("aarch64", [-1, 1, 2])
@@ -135,7 +117,7 @@ def test_many_tests_and_long_outputs_have_room() -> None:
     problem = Problem(question_id="q", title="", prompt="", tests=tests)
     limits = JudgeLimits()
     job = make_job(Work(0, (problem, "print(1)")), limits).payload
-    assert job["total_s"] >= 50 * 10 and job["output_bytes"] > 10 << 20
+    assert job["cpu_s"] == 10 and job["output_bytes"] > 10 << 20
     assert limits.quiet_s(problem) < 100
 
 

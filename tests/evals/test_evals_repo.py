@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from agent.trial import TrialReport, check_out
-from evals.agents.guard import changes_of_the_runner
+from agent.trialguard import changes_of_the_runner
 from evals.agents.results import RepoStore, TaskResult
 from evals.agents.run import AgentUnderTest, _passes, forklock_command, run_tasks
 from evals.agents.tasks import RepoTask, find_repository, read_tasks
@@ -365,6 +365,42 @@ def test_an_id_that_was_cut_stands_for_all_that_begin_so(
 ) -> None:
     report = TrialReport("passed", frozenset(passed), dict.fromkeys(failed, "no"), "", 0.0)
     assert _passes("t.py::t[a", report) is holds
+
+
+@pytest.mark.hostile("answers")
+@pytest.mark.parametrize(
+    "code",
+    [
+        "open('shop.py', 'w').write('import os; os._exit(127)')",
+        "open('shop.py', 'w').write('import os; os._exit(126)')",
+        "open('shop.py', 'w').write('raise SystemExit(5)')",
+        "open('shop.py', 'w').write('import nothing_like_it')",
+        "open('shop.py', 'w').write('import os; os.kill(os.getpid(), 9)')",
+        "import os; os.remove('test_shop.py'); os.mkdir('test_shop.py'); open('test_shop.py/x', 'w').write('x')",
+    ],
+)
+def test_no_answer_takes_itself_out_of_the_score(
+    record: dict[str, Any], repos: Path, tmp_path: Path, code: str
+) -> None:
+    """Where the known fix is judged, so is the answer: its failure is never an infrastructure error."""
+    assert run(record, repos, tmp_path, python_agent(code)).outcome in ("not resolved", "no change")
+
+
+@pytest.mark.hostile("answers")
+def test_nor_by_a_file_on_the_way_to_a_hidden_test(
+    record: dict[str, Any], repos: Path, tmp_path: Path
+) -> None:
+    record |= {"test_files": ["sub/test_shop.py"], "test_command": "python -m pytest -q sub/test_shop.py"}
+    repo = repos / "some+shop"
+    (repo / "sub").mkdir()
+    (repo / "sub" / "test_shop.py").write_text(NEW_TEST)
+    (repo / "conftest.py").write_text("")
+    git(repo, "add", "-A")
+    git(repo, "commit", "-qm", "moved")
+    record |= {"fix_commit": git(repo, "rev-parse", "HEAD")}
+    record |= {"FAIL_TO_PASS": ["sub/test_shop.py::test_total"], "PASS_TO_PASS": []}
+    code = "open('sub', 'w').write('a file'); open('shop.py', 'w').write('def total(prices): return 0')"
+    assert run(record, repos, tmp_path, python_agent(code)).outcome == "not resolved"
 
 
 def test_a_missing_commit_is_no_verdict(record: dict[str, Any], repos: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Tests of one program that share a process: what one leaves behind must not reach the next, nor any verdict."""
+"""Tests of one program, one after the other: what one leaves behind must not reach the next, nor any verdict."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from collections.abc import Iterator
 import pytest
 
 from evals.contract import Problem, TestCase, Verdict
-from evals.judging.driver.may_share import contained
 from evals.judging.judge import Judge, JudgeLimits
 from sandbox import SandboxUnavailable
 
@@ -63,22 +62,6 @@ def test_scripts_share_nothing_either(judge: Judge) -> None:
     found = judge.judge_many([(wanted, code) for code in scripts.values()])
     assert not {n: j for n, j in zip(scripts, found, strict=True) if j.verdict != Verdict.PASSED}
     assert judge.judge(problem("1", "1", "2", kind="stdin"), scripts["exit"]).failing_test == 2
-
-
-def test_a_failure_after_others_comes_from_a_process_of_its_own(judge: Judge) -> None:
-    """A left-over that the look at the code does not see may cost time, never the verdict."""
-    hidden = "import typing\nkeep = getattr(typing, 'List')\ndef f(n):\n    "
-    hidden += "got = typing.__dict__ if False else typing\n    return 1"
-    assert judge.judge(problem("1", "1"), hidden).verdict == Verdict.PASSED
-    sneaky = (
-        "import math\nput = type(math).__setattr__\ndef f(n):\n"
-        "    put(math, 'left', getattr(math, 'left', 0) + 1)\n    return math.left"
-    )
-    aliased = "import collections\nbox = [collections]\ndef f(n):\n    m = box[0]\n"
-    aliased += "    m.left = getattr(m, 'left', 0) + 1\n    return m.left"
-    assert contained(compile(aliased, "x", "exec")), "no longer a blind spot: find another for this test"
-    found = judge.judge_many([(problem("1", "1", "1"), code) for code in (sneaky, aliased)])
-    assert [j.verdict for j in found] == [Verdict.PASSED, Verdict.PASSED]
 
 
 @pytest.mark.parametrize(

@@ -33,11 +33,9 @@ def sent(data: bytes | None) -> list[Any]:
     return values
 
 
-def reply(nonce: str, *outputs: str, shared: int = 0, **more: Any) -> bytes:
+def reply(nonce: str, *outputs: str, **more: Any) -> bytes:
     results = [["ok", output] for output in outputs]
-    return frame(
-        {"nonce": nonce, "results": results, "shared": shared, "seconds": [0.1] * len(outputs)} | more
-    )
+    return frame({"nonce": nonce, "results": results, "seconds": [0.1] * len(outputs)} | more)
 
 
 def test_one_program_after_the_other_until_none_is_left() -> None:
@@ -73,29 +71,16 @@ def test_a_wrong_output_among_those_so_far_is_enough() -> None:
     assert shift.answer(reply(nonce, "0", "1", "7")) is None
 
 
-def test_a_failure_in_a_shared_process_is_run_again_alone() -> None:
-    done: list[Work] = []
-    shift = talk(works(1), finish=done.append)
-    _, tests = sent(shift.answer(b""))
-    shift.answer(frame("ready"))
-    job, again = sent(shift.answer(reply(tests["nonce"], "0", "5", shared=2)))
-    assert job["shared"] is False and again["inputs"] == ["1"]
-    job, every = sent(shift.answer(reply(again["nonce"], "1")))
-    assert job["shared"] is False and every["inputs"] == ["0", "1"]
-    assert shift.answer(reply(every["nonce"], "0", "1")) is None
-    assert done[0].judgement is not None and done[0].judgement.verdict is Verdict.PASSED
-
-
 @pytest.mark.parametrize(
     "forged",
     [
         reply("guessed", "0", "1"),
         frame(["ok"]),
         frame({"nonce": "NONCE", "results": "0"}),
-        frame({"nonce": "NONCE", "results": [["ok", "0"]] * 3, "shared": 0, "seconds": []}),
-        frame({"nonce": "NONCE", "results": [["ok", "0"]], "shared": None}),
-        frame({"nonce": "NONCE", "results": [["ok", "0"]], "shared": 0, "seconds": ["x"]}),
-        frame({"nonce": "NONCE", "results": [["ok", "0", "1"]], "shared": 0, "seconds": []}),
+        frame({"nonce": "NONCE", "results": [["ok", "0"]] * 3, "seconds": []}),
+        frame({"nonce": "NONCE", "results": [["ok", "0"]], "seconds": None}),
+        frame({"nonce": "NONCE", "results": [["ok", "0"]], "seconds": ["x"]}),
+        frame({"nonce": "NONCE", "results": [["ok", "0", "1"]], "seconds": []}),
         frame({"nonce": "NONCE", "so_far": [["ok", "0"]] * 3}),
         (3).to_bytes(8, "big") + b"{]}",
         (100_000).to_bytes(8, "big") + b"[" * 100_000,

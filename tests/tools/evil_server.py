@@ -134,7 +134,7 @@ def initialize(key: object) -> None:
 
 def definition(key: object, params: dict) -> None:
     uri = params["textDocument"]["uri"]
-    place = {"uri": uri, "range": span(0, 4, 5)}
+    place = {"uri": ARG if MODE == "elsewhere" else uri, "range": span(0, 4, 5)}
     match MODE:
         case "hang-request":
             return

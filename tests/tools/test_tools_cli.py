@@ -55,7 +55,7 @@ def test_symbols_and_the_map(repo: Path) -> None:
 
 def test_localise_with_words_and_with_a_failing_test(repo: Path) -> None:
     assert "Cart.total" in tools("localise", "`total` is too small", repo=repo).stdout
-    test = f"{sys.executable} -m pytest -q"
+    test = "python -m pytest -q"
     done = tools("localise", "it is wrong", "--test", test, "--sandbox", "host", repo=repo)
     assert "called by test_shop.py::test_total" in done.stdout, done.stderr
 
@@ -78,3 +78,27 @@ def test_bad_input(repo: Path, args: list[str], code: int, words: str) -> None:
     done = tools(*args, repo=repo)
     assert done.returncode == code, done.stderr
     assert words in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.hostile("answers")
+def test_a_rename_says_what_it_is_worth(tmp_path: Path) -> None:
+    (tmp_path / "lib.py").write_text("def rate(x):\n    return x\n\n\ndef other(x):\n    return x\n")
+    (tmp_path / "use.py").write_text(
+        "import lib\n\nprint(lib.rate(1), getattr(lib, 'rate')(2), lib.other(1))\n"
+    )
+    shown = tools("rename", "lib.py:rate", "share", repo=tmp_path)
+    assert shown.returncode == 1 and "+def share(x):" in shown.stdout and "use.py:3" in shown.stderr
+    unwritten = tools("rename", "lib.py:rate", "share", "--apply", repo=tmp_path)
+    assert unwritten.returncode == 1 and "nothing was written" in unwritten.stderr
+    assert "--partial" in unwritten.stderr and "def rate(" in (tmp_path / "lib.py").read_text()
+    for name in ("other", "class", "len", "a b"):
+        taken = tools("rename", "lib.py:rate", name, "--apply", "--partial", repo=tmp_path)
+        assert taken.returncode == 2 and name in taken.stderr, taken
+    calls = tools("calls", "lib.py:rate", repo=tmp_path)
+    assert calls.returncode == 1 and "use.py:3" in calls.stderr
+    whole = tools("rename", "lib.py:other", "another", "--apply", repo=tmp_path)
+    assert whole.returncode == 0 and whole.stderr.strip().endswith("complete")
+    assert "lib.another(1)" in (tmp_path / "use.py").read_text()
+    partly = tools("rename", "lib.py:rate", "share", "--apply", "--partial", repo=tmp_path)
+    assert partly.returncode == 0 and "use.py:3" in partly.stderr
+    assert "def share(" in (tmp_path / "lib.py").read_text()

@@ -416,3 +416,23 @@ def test_connection_keeps_few_documents_open(tmp_path: Path) -> None:
     for n in range(100):
         connection.settle({tmp_path / f"{n}.py": "x"}, lambda _p: "x")
     assert len(connection._documents) <= 49
+
+
+@pytest.mark.parametrize("way", ["plain", "link", "up", "link inside"])
+def test_a_server_cannot_have_the_user_s_other_files_read(
+    intel: Callable[..., Intel], tmp_path_factory: pytest.TempPathFactory, tmp_path: Path, way: str
+) -> None:
+    secret = tmp_path_factory.mktemp("home") / "key.py"
+    secret.write_text("def f(): return 'the secret'\n")
+    named = secret
+    if way == "link":
+        named = tmp_path_factory.mktemp("elsewhere") / "link.py"
+        named.symlink_to(secret)
+    if way == "link inside":
+        named = tmp_path / "l.py"
+        named.symlink_to(secret)
+    if way == "up":
+        named = tmp_path / ".." / os.path.relpath(secret, tmp_path.parent)
+    answer = intel(evil("elsewhere", named.as_uri())).definition("m.py", 2, 4)
+    assert "secret" not in str(answer), answer
+    assert all(place.path.startswith("(library) ") for place in answer.locations)

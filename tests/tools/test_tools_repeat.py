@@ -50,7 +50,7 @@ test('fine', () => {})
 
 def test_pytest_and_unittest_end_a_slow_test_and_go_on(tmp_path: Path) -> None:
     (tmp_path / "test_a.py").write_text(PYTEST)
-    report = run(tmp_path, f"{sys.executable} -m pytest -q test_a.py", 0.5)
+    report = run(tmp_path, "python -m pytest -q test_a.py", 0.5)
     assert report.status is TestStatus.FAILED and report.passed == {"test_a.py::test_fine"}
     assert {f.test_id.partition("::")[2] for f in report.failures} == {
         "test_slow",
@@ -61,7 +61,7 @@ def test_pytest_and_unittest_end_a_slow_test_and_go_on(tmp_path: Path) -> None:
     assert report.wall_s < 20
 
     (tmp_path / "test_a.py").write_text(UNITTEST)
-    report = run(tmp_path, f"{sys.executable} -m unittest test_a", 0.5)
+    report = run(tmp_path, "python -m unittest test_a", 0.5)
     assert report.passed == {"test_a.T.test_fine"}
     (slow,) = report.failures
     assert "timed out after 0.5 s" in slow.message and report.wall_s < 20
@@ -110,7 +110,7 @@ def test_flaky_tests_are_told_from_failing_ones(tmp_path: Path) -> None:
     state.write_text("")
     (root / "test_a.py").write_text(FLAKY.format(state=str(state)))
     with open_sandbox(root, workspace_policy(root), backend="host") as sandbox:
-        found = run_repeatedly(sandbox, f"{sys.executable} -m pytest -q", times=4)
+        found = run_repeatedly(sandbox, "python -m pytest -q", times=4)
     assert found.flaky == ("test_a.py::test_sometimes",)
     assert (found.passed["test_a.py::test_sometimes"], found.failed["test_a.py::test_sometimes"]) == (2, 2)
     assert found.failed["test_a.py::test_never"] == 4 and isinstance(found, Repeated)

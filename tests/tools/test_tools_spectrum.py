@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,12 +10,12 @@ import pytest
 
 from sandbox import Limits, Policy, Sandbox, open_sandbox
 from sandbox.bubblewrap import backend as bubblewrap
-from sandbox.interpreters import python_policy
+from sandbox.interpreters.policy import python_policy
 from tools.localise.localise import localise
 from tools.testing.run import run_tests
 from tools.testing.spectrum import Spectrum, TestTrace, trace_tests
 
-COMMAND = [sys.executable, "-m", "pytest", "-q"]
+COMMAND = ["python", "-m", "pytest", "-q"]
 LIBRARY = """\
 def guilty(x):
     return x + 1
@@ -119,8 +118,8 @@ def test_localisation_leads_with_what_only_failing_tests_run(sandbox: Sandbox) -
 
 @pytest.mark.parametrize(
     "command",
-    [[sys.executable, "-m", "unittest", "-q"], ["true"], [sys.executable, "-m", "pytest", "-q", "-k", "right"],
-     [sys.executable, "-m", "pytest", "-q", "no_such_file.py"]],
+    [["python", "-m", "unittest", "-q"], ["true"], ["python", "-m", "pytest", "-q", "-k", "right"],
+     ["python", "-m", "pytest", "-q", "no_such_file.py"]],
     ids=["unittest", "other", "nothing-fails", "nothing-runs"],
 )  # fmt: skip
 def test_no_spectrum_where_there_is_none(sandbox: Sandbox, command: list[str]) -> None:

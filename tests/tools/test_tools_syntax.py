@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import ast
 import gc
+import os
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from real_files import real_files
 
+from tools.contract import EditRefused, ReplaceFile, ReplaceSymbol
+from tools.edits.apply import apply_edit
 from tools.edits.files import to_lf
+from tools.languages.pyversion import OURS, Target, target_python
+from tools.languages.symbols import symbols
 from tools.languages.syntax import check_syntax, parse_afresh
 
 
@@ -137,3 +144,115 @@ def test_trees_are_made_in_many_threads_at_once() -> None:
 def test_long_chains_do_not_crash() -> None:
     check_syntax("a.py", "x = " + "+".join(["1"] * 20_000))
     check_syntax("a.py", "x = " + "-" * 5_000 + "1")
+
+
+# --- the repository's own version ------------------------------------------------------------------
+
+_NEWER = {
+    (3, 12): ["type X = int", "def f[T](a: T) -> T: ...", "class C[T]: ...", "x = f'{'a'}'", "x = f'{\n1}'"],
+    (3, 13): ["class C[T = int]: ...", "type X[T = int] = list[T]"],
+    (3, 14): ["x = t'{a}'", "try: ...\nexcept A, B: ...", "try: ...\nexcept* A, B: ..."],
+}
+_OLDER = {
+    (3, 8): ["(y := 1)", "def f(a, /): ..."],
+    (3, 9): ["@a[0].b\ndef f(): ...", "with (open(a) as b, open(c) as d): ..."],
+    (3, 10): ["match x:\n    case 1: ..."],
+    (3, 11): ["try: ...\nexcept* A: ...", "def f(*a: *b): ...", "x[*a]"],
+    **_NEWER,
+}
+
+
+@pytest.mark.hostile("setup")
+def test_python_is_judged_by_the_version_that_the_repository_runs_on(tried: Callable[[int], None]) -> None:
+    cases = [(since, text, (3, m)) for since, texts in _OLDER.items() for text in texts for m in range(7, 15)]
+    for since, text, version in cases:
+        problem = check_syntax("a.py", f"{text}\n", Target(version, "pyproject.toml"))
+        fits = version >= since
+        assert (problem is None) == fits, (since, text, version, problem)
+        if problem is not None and version != OURS:
+            assert problem.judge, (since, text, version)
+    for _, text, version in cases:  # what no version takes
+        assert check_syntax("a.py", f"{text}\ndef f(:\n", Target(version, "")) is not None
+    tried(2 * len(cases))
+
+
+@pytest.mark.hostile("setup")
+@pytest.mark.parametrize(
+    ("files", "version"),
+    [
+        ({}, None),
+        ({".python-version": "3.13.1\n"}, (3, 13)),
+        ({".python-version": "pypy3.10\n"}, None),
+        ({"pyproject.toml": '[project]\nrequires-python = ">=3.9,<4"\n'}, (3, 9)),
+        ({"pyproject.toml": '[project]\nrequires-python = ">3.9"\n'}, (3, 9)),
+        ({"pyproject.toml": '[project]\nrequires-python = "~=3.12.2"\n'}, (3, 12)),
+        ({"pyproject.toml": '[project]\nrequires-python = "<4"\n'}, None),
+        ({"pyproject.toml": '[tool.poetry.dependencies]\npython = "^3.10"\n'}, (3, 10)),
+        ({"pyproject.toml": "[project]\nrequires-python = [3]\n"}, None),
+        ({"pyproject.toml": "a" * 100_000 + "["}, None),
+        ({"pyproject.toml": "a = " + "[" * 30_000}, None),
+        ({".venv/pyvenv.cfg": "home = /usr/bin\nversion = 3.14.0\n"}, (3, 14)),
+        ({"venv/pyvenv.cfg": "version_info = 3.8.1.final.0\n", ".python-version": "3.12"}, (3, 8)),
+        ({".python-version": "99999999999.1"}, None),
+    ],
+)
+def test_the_version_is_read_from_what_the_repository_says(
+    tmp_path: Path, files: dict[str, str], version: tuple[int, int] | None
+) -> None:
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    found = target_python(tmp_path)
+    assert (found.version if found else None) == version
+
+
+def test_a_version_is_never_read_from_outside_or_from_what_is_no_file(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/pyvenv.cfg").write_text("version = 3.8.1\n")
+    (tmp_path / "repo").mkdir()
+    (tmp_path / "repo/.venv").symlink_to("../out")
+    os.mkfifo(tmp_path / "repo/.python-version")
+    (tmp_path / "repo/pyproject.toml").symlink_to("/dev/zero")
+    assert target_python(tmp_path / "repo") is None
+
+
+_TEXT = "type X = int\n\n\nclass C[T]:\n    def f(self):\n        return f'{'a'}'\n\n    def g(self): ...\n"
+
+
+@pytest.mark.hostile("setup")
+@pytest.mark.parametrize("named", ["3.14\n", ""])
+def test_a_file_in_newer_syntax_is_outlined_and_edited(tmp_path: Path, named: str) -> None:
+    (tmp_path / "a.py").write_text(_TEXT)
+    if named:
+        (tmp_path / ".python-version").write_text(named)
+    assert [s.name_path for s in symbols("a.py", _TEXT)][-3:] == ["C", "C.f", "C.g"]
+    apply_edit(tmp_path, ReplaceSymbol(path="a.py", name_path="C.f", source="def f(self):\n    return 2\n"))
+    apply_edit(
+        tmp_path, ReplaceSymbol(path="a.py", name_path="g", source="def g[T](self):\n    return f'{'b'}'\n")
+    )
+    after = (tmp_path / "a.py").read_text()
+    assert after == (
+        "type X = int\n\n\nclass C[T]:\n    def f(self):\n        return 2\n\n"
+        "    def g[T](self):\n        return f'{'b'}'\n"
+    )
+
+
+@pytest.mark.hostile("setup")
+def test_a_refusal_says_whose_grammar_it_is(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("x = 1\n")
+    (tmp_path / "pyproject.toml").write_text('[project]\nrequires-python = ">=3.9"\n')
+    with pytest.raises(EditRefused, match=r"`match` statement on Python 3\.9.*\n?.*pyproject\.toml: >=3\.9"):
+        apply_edit(tmp_path, ReplaceFile(path="a.py", source="match 1:\n    case 1: ...\n"))
+    (tmp_path / "pyproject.toml").unlink()
+    with pytest.raises(EditRefused, match=rf"So says Python {OURS[0]}\.{OURS[1]}"):
+        apply_edit(tmp_path, ReplaceFile(path="a.py", source="def f(:\n"))
+
+
+def test_a_file_that_is_newer_than_what_the_repository_says_stays_open_to_edits(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text('[project]\nrequires-python = ">=3.6"\n')
+    (tmp_path / "a.py").write_text("match 1:\n    case 1: ...\n\n\ndef f(): ...\n")
+    apply_edit(
+        tmp_path,
+        ReplaceSymbol(path="a.py", name_path="f", source="def f():\n    a = 1\n    return (b := a)\n"),
+    )
+    assert (tmp_path / "a.py").read_text().endswith("return (b := a)\n")

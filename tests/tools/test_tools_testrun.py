@@ -224,7 +224,7 @@ def test_no_command_at_all(command: str) -> None:
     [
         ({"pytest.ini": "[pytest]\n"}, "python -m pytest -q"),
         ({"tests/test_a.py": ""}, "python -m pytest -q"),
-        ({"tests/test_a.py": "", "src/p/__init__.py": ""}, "PYTHONPATH=src:. python -m pytest -q"),
+        ({"tests/test_a.py": "", "src/p/__init__.py": ""}, "python -m pytest -q"),
         ({"test_a.py": "import unittest\n"}, "python -m unittest"),
         ({"test_a.py": "import pytest\n"}, "python -m pytest -q"),
         ({"a.py": ""}, None),

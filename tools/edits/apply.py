@@ -19,7 +19,8 @@ from tools.edits.braced import replace_braced
 from tools.edits.definition import replace_symbol
 from tools.edits.files import is_python, read_document, resolve, restore_style, to_lf, write_document
 from tools.edits.search_replace import search_replace
-from tools.languages.syntax import SyntaxProblem, check_syntax
+from tools.languages.pyversion import Target, target_python
+from tools.languages.syntax import SyntaxProblem, check_syntax, newer_syntax
 from tools.languages.treesitter import is_braced
 
 CONTEXT_LINES = 3
@@ -34,15 +35,21 @@ class AppliedEdit:
     after: str
 
 
-def preview(text: str | None, edit: Edit) -> str:
+def preview(text: str | None, edit: Edit, python: Target | None = None) -> str:
     """The file's text after the edit; `text` is None where the file does not exist.
+
+    Args:
+        python: the version that the repository runs on; for a file that needs a newer one than this interpreter,
+            that one, where nothing says which.
 
     Raises:
         EditRefused: the edit does not fit the text, or its result does not parse.
     """
     original = to_lf(text) if text is not None else None
-    edited = _edited(original, edit)
-    _gate(edit.path, original, edited)
+    if original is not None and is_python(edit.path):
+        python = _fitting(edit.path, original, python)
+    edited = _edited(original, edit, python)
+    _gate(edit.path, original, edited, python)
     return edited if text is None else restore_style(text, edited)
 
 
@@ -90,11 +97,11 @@ def _planned(root: Path, edit: Edit) -> tuple[AppliedEdit, Path, str]:
     file = resolve(root, edit.path)
     document = read_document(file, edit.path) if file.exists() else None
     before = document.text if document else None
-    after = preview(before, edit)
+    after = preview(before, edit, target_python(root) if is_python(edit.path) else None)
     return AppliedEdit(edit.path, before, after), file, document.encoding if document else "utf-8"
 
 
-def _edited(text: str | None, edit: Edit) -> str:
+def _edited(text: str | None, edit: Edit, python: Target | None) -> str:
     if isinstance(edit, ReplaceFile):
         return _replace_file(text, to_lf(edit.source))
     if text is None:
@@ -105,7 +112,17 @@ def _edited(text: str | None, edit: Edit) -> str:
         return replace_braced(edit.path, text, edit.name_path, to_lf(edit.source))
     if not is_python(edit.path):
         raise EditRefused(f"The definitions in {edit.path} are not known here: use search/replace.")
-    return replace_symbol(edit.path, text, edit.name_path, to_lf(edit.source))
+    return replace_symbol(edit.path, text, edit.name_path, to_lf(edit.source), python)
+
+
+def _fitting(path: str, text: str, python: Target | None) -> Target | None:
+    """The version to judge a file by: the given one, unless the file as it is needs a newer one."""
+    if python is not None and check_syntax(path, text, python) is None:
+        return python
+    if check_syntax(path, text) is None:
+        return None
+    newer = newer_syntax(text)
+    return Target(newer, f"{path} needs it") if newer else python
 
 
 def _replace_file(text: str | None, source: str) -> str:
@@ -118,14 +135,15 @@ def _replace_file(text: str | None, source: str) -> str:
 # --- the syntax gate -------------------------------------------------------------------------------
 
 
-def _gate(path: str, before: str | None, after: str) -> None:
-    problem = check_syntax(path, after)
+def _gate(path: str, before: str | None, after: str, python: Target | None) -> None:
+    problem = check_syntax(path, after, python)
     if problem is None:
         return
-    old = check_syntax(path, before) if before is not None else None
+    old = check_syntax(path, before, python) if before is not None else None
     if old is not None and before is not None and _from_end(after, problem) <= _from_end(before, old):
         return
     message = f"The edit was not applied: {path} would not parse. Line {problem.line}: {problem.message}."
+    message += f" So says {problem.judge}." if problem.judge else ""
     message += f"\nIt would be:\n{_snippet(after, problem.line)}"
     if before is not None and before.strip():
         message += f"\nIt is now:\n{_snippet(before, _same_place(before, after, problem.line), mark=False)}"

@@ -18,6 +18,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from tools.contract import EditRefused
+from tools.edits.braced_family import pairs
 from tools.edits.braced_splices import File, Splice, above_lines, apply, holds, moved, tail_of
 from tools.edits.companions import inserted
 from tools.edits.reindent import STEPS, Passage, indent_of
@@ -43,16 +44,21 @@ def replace_braced(path: str, text: str, name_path: str, source: str) -> str:
     """
     suffix = PurePosixPath(path).suffix
     file = File(suffix, text, parse_tree(suffix, text), outline(suffix, text))
-    target = the_definition(path, file.known, name_path)
+    target = the_definition(path, file.known, name_path.removesuffix("#1"))
     _require_own_lines(path, file, target)
     read = read_source(suffix, target, source, strict=not target.whole.has_error)
     if isinstance(read, Unreadable):
         raise _refusal(file, target, source, read)
-    splices = [_splice(file, old, new, read) for old, new in _pairs(file, target, read.targets)]
+    family = [one for one in file.known if one.plain == target.plain]
+    exact = "#" in name_path.rpartition(".")[2]
+    paired = pairs(file.parsed, target, family, read.parsed, read.targets, exact=exact)
+    for old, _ in paired:
+        _require_own_lines(path, file, old)
+    splices = [_splice(file, old, new, read) for old, new in paired]
     splices += inserted(file, target, read)
     after = apply(file.lines, splices)
     if not file.parsed.root.has_error:
-        _require_others_same(file, target, read, after)
+        _require_others_same(file, target, [old for old, _ in paired], after)
     return after
 
 
@@ -77,19 +83,6 @@ def _refusal(file: File, target: Braced, source: str, read: Unreadable) -> EditR
         f"The new source of {target.name_path} does not parse: {read.flaw.message} "
         f"(line {read.flaw.line} of your source: {context!r}).",
         would_be=would_be,
-    )
-
-
-def _pairs(file: File, target: Braced, new: Sequence[Braced]) -> list[tuple[Braced, list[Braced]]]:
-    """One for one; several of a name (overloads) go to as many originals, or to the one."""
-    family = [one for one in file.known if one.plain == target.plain]
-    if len(new) == 1 or len(family) == 1:
-        return [(target, list(new))]
-    if len(new) == len(family):
-        return [(old, [one]) for old, one in zip(family, new, strict=True)]
-    raise EditRefused(
-        f"The source defines {target.name} {len(new)} times, the file {len(family)} times. "
-        f"Send one edit for each, named {', '.join(one.name_path for one in family)}."
     )
 
 
@@ -186,7 +179,7 @@ def _as_member(old: Braced, new: Braced, line: str) -> str:
 # --- after all -----------------------------------------------------------------------------------------
 
 
-def _require_others_same(file: File, target: Braced, read: Written, after: str) -> None:
+def _require_others_same(file: File, target: Braced, replaced: Sequence[Braced], after: str) -> None:
     """
     Raises:
         EditRefused: the definition is gone, or another one is not what it was.
@@ -197,11 +190,10 @@ def _require_others_same(file: File, target: Braced, read: Written, after: str) 
             f"The edit would leave no {target.name_path}: its source does not define it where it stands.",
             would_be=after,
         )
-    family = [one for one in file.known if one.plain == target.plain] if len(read.targets) > 1 else [target]
     had = Counter(
         (one.plain, file.parsed.text(one.node))
         for one in file.known
-        if not any(holds(one.whole, f.whole) or holds(f.whole, one.whole) for f in family)
+        if not any(holds(one.whole, f.whole) or holds(f.whole, one.whole) for f in replaced)
     )
     had.subtract((one.plain, parsed.text(one.node)) for one in known)
     lost = next((plain for (plain, _), count in had.items() if count > 0), None)

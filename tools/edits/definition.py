@@ -3,7 +3,9 @@
 The source may come at any indentation, with extra imports before it (hoisted if used and missing), with
 helper definitions (inserted before it), inside its class header, and without the decorators that the
 original has (kept). Anything else that it would change is refused, never dropped in silence; code after the
-definition that defines nothing (a usage example) is not part of it and is left out.
+definition that defines nothing (a usage example) is not part of it and is left out. At the end all statements that
+the edit does not name are compared with what they were (`tools.edits.rest`). Which of several definitions of one
+name is meant is decided by `tools.edits.family`, and what imports may be added by `tools.edits.imports`.
 
 Re-indenting never changes a string's content, docstrings aside: their lines move with the code (PEP 257).
 Texts here have LF line ends.
@@ -12,13 +14,17 @@ Texts here have LF line ends.
 from __future__ import annotations
 
 import ast
-import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from tools.contract import EditRefused
+from tools.edits.family import accessor_of, family_of, pairs, require_single
+from tools.edits.imports import import_lines, wanted_guards, wanted_imports
+from tools.edits.lines import replace_lines
 from tools.edits.reindent import Block, indent_of, indent_step, read_block
-from tools.languages.named import the_definition
+from tools.edits.rest import bound, require_rest_same, require_targets_kept, require_unbound
+from tools.languages.named import meant, the_definition
+from tools.languages.pyversion import OURS, Target
 from tools.languages.symbols import Definition, Function, assigned_names, definitions
 from tools.languages.syntax import SyntaxProblem, parse
 
@@ -37,23 +43,32 @@ class _Parts:
     """What a model's source consists of. Nodes carry line numbers in that source."""
 
     imports: list[ast.Import | ast.ImportFrom] = field(default_factory=list)
+    guards: list[ast.stmt] = field(default_factory=list)
+    """Imports in `try/except ImportError` or under `if TYPE_CHECKING`."""
     targets: list[ast.stmt] = field(default_factory=list)
     helpers: list[ast.stmt] = field(default_factory=list)
     """Other definitions and constants at the top of the source."""
     members: list[ast.stmt] = field(default_factory=list)
     """Other members of the class in which the definition came wrapped."""
+    wrapper: ast.ClassDef | None = None
 
 
-def replace_symbol(path: str, text: str, name_path: str, source: str) -> str:
+def replace_symbol(path: str, text: str, name_path: str, source: str, python: Target | None = None) -> str:
     """`text` with the definition at `name_path` replaced by the one in `source`.
+
+    Args:
+        python: the version that the repository runs on. Source in the syntax of a newer one than this interpreter
+            replaces the definition's lines as they are.
 
     Raises:
         EditRefused: no such definition (near names are given), the source does not parse, defines another
             name, or changes other definitions too.
     """
-    target = _target(path, text, name_path)
+    target, exact = _target(path, text, name_path)
     new = read_block(source)
     if isinstance(new, SyntaxProblem):
+        if python is not None and python.version > OURS:
+            return replace_lines(text, target, source, python)
         place = f" (line {new.line} of your source: {new.context.strip()!r})" if new.line else ""
         would_be = _apply(
             text, [_Splice(target.start_line - 1, target.end_line, source.strip("\n").split("\n"))]
@@ -65,18 +80,28 @@ def replace_symbol(path: str, text: str, name_path: str, source: str) -> str:
     if not parts.targets:
         raise EditRefused(_wrong_name(target, new.body))
     known = {d.name_path: d for d in definitions(text)}
-    splices = _replace(text, new, target, parts.targets, known)
-    splices += _insert(text, new, target, parts, known)
-    return _apply(text, splices)
+    _require_same_header(parts, known.get(target.container))
+    splices = _replace(path, text, new, target, exact, parts.targets, known)
+    splices += _insert(path, text, new, target, parts, known)
+    after, given = _applied(text, splices)
+    require_rest_same(text, after, [(s.start + 1, s.end) for s in splices], given)
+    return after
 
 
 # --- which definition ------------------------------------------------------------------------------
 
 
-def _target(path: str, text: str, name_path: str) -> Definition:
-    target = the_definition(path, definitions(text), name_path)
+def _target(path: str, text: str, name_path: str) -> tuple[Definition, bool]:
+    """Return the definition, and whether the name path says which of several of that name."""
+    known, full = definitions(text), name_path
+    name_path = name_path.removesuffix("#1")
+    accessor = None if meant(name_path, known) else accessor_of(name_path, known)
+    target = accessor or the_definition(path, known, name_path)
+    exact = accessor is not None or "#" in full.rpartition(".")[2]
+    if target.node is None and not exact:
+        require_single(target, family_of(target, known))
     _require_own_lines(path, text, target)
-    return target
+    return target, exact
 
 
 def _require_own_lines(path: str, text: str, target: Definition) -> None:
@@ -98,13 +123,14 @@ def _require_own_lines(path: str, text: str, target: Definition) -> None:
 def _split(body: Iterable[ast.stmt], target: Definition) -> _Parts:
     parts = _Parts()
     outer = target.container.rpartition(".")[2].partition("#")[0]
-    for node in body:
+    for node in _unguarded(body, target, parts):
         if isinstance(node, ast.Import | ast.ImportFrom):
             parts.imports.append(node)
         elif _defines(node, target.name, target.kind):
             parts.targets.append(node)
         elif isinstance(node, ast.ClassDef) and outer and node.name == outer and _inside(node, target):
-            for member in node.body:
+            parts.wrapper = node
+            for member in _flat(node.body):
                 (parts.targets if _defines(member, target.name, target.kind) else parts.members).append(
                     member
                 )
@@ -113,8 +139,60 @@ def _split(body: Iterable[ast.stmt], target: Definition) -> _Parts:
     return parts
 
 
+def _unguarded(body: Iterable[ast.stmt], target: Definition, parts: _Parts) -> Iterator[ast.stmt]:
+    """Yield statements. One of `if` and `try` gives what is in it where that holds the target, its imports else.
+
+    Raises:
+        EditRefused: it holds other definitions.
+    """
+    for node in body:
+        inner = list(_flat([node]))
+        if not isinstance(node, ast.If | ast.Try) or any(
+            _defines(n, target.name, target.kind) for n in inner
+        ):
+            yield from inner
+        elif any(isinstance(one, ast.Import | ast.ImportFrom) for one in inner):
+            parts.guards.append(node)
+        elif found := [n.name for n in inner if isinstance(n, Function | ast.ClassDef)]:
+            raise EditRefused(
+                f"The source defines {', '.join(found)} inside `if` or `try`. Send one edit for each definition, "
+                "and only the named one in it."
+            )
+
+
+def _flat(body: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
+    """Yield statements, those in `if` and `try` instead of these: such as an import that may fail."""
+    for node in body:
+        if isinstance(node, ast.If) and ast.unparse(node.test).startswith("__name__ =="):
+            continue  # how it is used, not what it is
+        if isinstance(node, ast.If | ast.Try):
+            handlers = [part for handler in getattr(node, "handlers", ()) for part in handler.body]
+            yield from _flat([*node.body, *handlers, *node.orelse, *getattr(node, "finalbody", ())])
+        else:
+            yield node
+
+
+def _require_same_header(parts: _Parts, old: Definition | None) -> None:
+    """
+    Raises:
+        EditRefused: the class around the definition comes with other bases, keywords or decorators.
+    """
+    node, had = parts.wrapper, old.node if old else None
+    if node is None or not isinstance(had, ast.ClassDef):
+        return
+    for given, kept in (
+        (node.bases + node.keywords, had.bases + had.keywords),
+        (node.decorator_list, had.decorator_list),
+    ):
+        if given and [ast.dump(one) for one in given] != [ast.dump(one) for one in kept]:
+            raise EditRefused(
+                f"The source changes the head of class {node.name} too. Send an edit of the class, "
+                "or the definition without the class around it."
+            )
+
+
 def _inside(node: ast.ClassDef, target: Definition) -> bool:
-    return any(_defines(member, target.name, target.kind) for member in node.body)
+    return any(_defines(member, target.name, target.kind) for member in _flat(node.body))
 
 
 def _defines(node: ast.stmt, name: str, kind: str) -> bool:
@@ -137,28 +215,29 @@ def _wrong_name(target: Definition, body: list[ast.stmt]) -> str:
 
 
 def _replace(
-    text: str, new: Block, target: Definition, nodes: list[ast.stmt], known: dict[str, Definition]
-) -> list[_Splice]:
-    """One for one; several of a name (a property and its setter) go to as many originals, or to the one."""
-    base = target.name_path.partition("#")[0] if "#" in target.name else target.name_path
-    family = sorted(
-        (
-            d
-            for d in known.values()
-            if d.name_path == base or re.fullmatch(re.escape(base) + r"#\d+", d.name_path)
-        ),
-        key=lambda d: d.start_line,
-    )
-    if len(nodes) == 1:
-        return [_splice(text, new, target, nodes)]
-    if len(nodes) == len(family):
-        return [_splice(text, new, old, [node]) for old, node in zip(family, nodes, strict=True)]
-    if len(family) == 1:
-        return [_splice(text, new, target, nodes)]
-    raise EditRefused(
-        f"The source defines {target.name} {len(nodes)} times, the file {len(family)} times. "
-        f"Send one edit for each, named {', '.join(d.name_path for d in family)}."
-    )
+    path: str, text: str, new: Block, target: Definition, exact: bool, nodes: list[ast.stmt],
+    known: dict[str, Definition],
+) -> list[_Splice]:  # fmt: skip
+    """Splices for the definition, or for several of its name."""
+    splices = []
+    for old, made in pairs(target, family_of(target, list(known.values())), nodes, exact=exact):
+        _require_own_lines(path, text, old)
+        require_targets_kept(old, made)
+        if old.node is not None:
+            gained = {name for node in made for name in bound(node)} - bound(old.node)
+            body = [node for node in _body(text, target.container, known) if node is not old.node]
+            require_unbound(path, target.container, body, sorted(gained))
+        splices.append(_splice(text, new, old, made))
+    return splices
+
+
+def _body(text: str, container: str, known: dict[str, Definition]) -> list[ast.stmt]:
+    """Return the statements of a scope; none where the text does not parse."""
+    if container in known:
+        node = known[container].node
+        return node.body if isinstance(node, Function | ast.ClassDef) else []
+    tree = parse(text)
+    return [] if isinstance(tree, SyntaxProblem) else tree.body
 
 
 def _splice(text: str, new: Block, old: Definition, nodes: list[ast.stmt]) -> _Splice:
@@ -173,7 +252,17 @@ def _splice(text: str, new: Block, old: Definition, nodes: list[ast.stmt]) -> _S
     if _decorators(nodes[0]) == [] and _decorators(old.node):
         head = old.node.lineno if old.node else old.start_line
         made = lines[old.start_line - 1 : head - 1] + made
+    last = nodes[-1]
+    if old.kind == "variable" and old.node is not None and isinstance(last, ast.Assign | ast.AnnAssign):
+        made[-1] += _remark(lines[old.end_line - 1], old.node, new.lines[(last.end_lineno or 1) - 1], last)
     return _Splice(old.start_line - 1, old.end_line, made)
+
+
+def _remark(line: str, old: ast.stmt, fresh: str, node: ast.stmt) -> str:
+    """Return the comment behind an assignment, such as `# type: ignore`, unless the new one has its own."""
+    behind = line.encode()[old.end_col_offset or 0 :].decode()
+    has = fresh.encode()[node.end_col_offset or 0 :].decode().strip()
+    return behind.rstrip() if behind.strip().startswith("#") and not has else ""
 
 
 def _decorators(node: ast.stmt | None) -> list[ast.expr]:
@@ -197,28 +286,24 @@ def _source_lines(new: Block, node: ast.stmt, above: list[str], prefix: str, uni
 
 
 def _insert(
-    text: str, new: Block, target: Definition, parts: _Parts, known: dict[str, Definition]
+    path: str, text: str, new: Block, target: Definition, parts: _Parts, known: dict[str, Definition]
 ) -> list[_Splice]:
     """Helpers before the definition (methods in its class, others before the outermost one), and imports."""
     lines = text.split("\n")
     outermost = known[target.name_path.split(".")[0]] if "." in target.name_path else target
-    inner = target.container if target.kind == "method" else ""
-    if inner:
-        methods = [node for node in parts.helpers if _is_method(node)]
-        members = parts.members + methods
-    else:
-        methods, members = [], parts.members
+    methods = [node for node in parts.helpers if _is_method(node)] if target.kind == "method" else []
     at_top = [node for node in parts.helpers if node not in methods]
     splices = []
-    fresh = _fresh(members, target.container, known)
-    if fresh:
-        prefix = indent_of(lines[target.start_line - 1])
-        splices.append(_helper_splice(lines, new, fresh, target.start_line, prefix, blank=1))
-    fresh = _fresh(at_top, "", known)
-    if fresh:
-        prefix = indent_of(lines[outermost.start_line - 1])
-        splices.append(_helper_splice(lines, new, fresh, outermost.start_line, prefix, blank=2))
-    return splices + _hoist(text, new, parts, outermost)
+    for nodes, scope, before, blank in (
+        (parts.members + methods, target.container, target, 1), (at_top, "", outermost, 2),
+    ):  # fmt: skip
+        fresh = _fresh(nodes, scope, known)
+        if fresh:
+            names = [name for node in fresh for name in _names(node)]
+            require_unbound(path, scope, _body(text, scope, known), names)
+            prefix = indent_of(lines[before.start_line - 1])
+            splices.append(_helper_splice(lines, new, fresh, before.start_line, prefix, blank=blank))
+    return splices + _import_splices(path, text, parts, outermost)
 
 
 def _is_method(node: ast.stmt) -> bool:
@@ -268,71 +353,35 @@ def _helper_splice(
     return _Splice(at, at, made)
 
 
-def _hoist(text: str, new: Block, parts: _Parts, outermost: Definition) -> list[_Splice]:
+def _import_splices(path: str, text: str, parts: _Parts, outermost: Definition) -> list[_Splice]:
     """Imports that the new code uses and the module lacks, after its last top import."""
     tree = parse(text)
     body = [] if isinstance(tree, SyntaxProblem) else tree.body
-    code = "\n".join(
-        line
-        for node in (*parts.targets, *parts.helpers, *parts.members)
-        for line in new.lines[_first_line(node) - 1 : node.end_lineno]
-    )
-    have = {ast.dump(single) for node in body if _is_import(node) for single in _singles(node)}
-    wanted = [
-        s for node in parts.imports for s in _singles(node) if ast.dump(s) not in have and _used(s, code)
-    ]
-    if not wanted:
-        return []
+    code = [*parts.targets, *parts.helpers, *parts.members]
+    guards = wanted_guards(path, body, parts.guards, code)
+    wanted = wanted_imports(path, body, parts.imports, [*code, *guards])
     future = [ast.unparse(s) for s in wanted if isinstance(s, ast.ImportFrom) and s.module == "__future__"]
     others = [ast.unparse(s) for s in wanted if ast.unparse(s) not in future]
+    others += [ast.unparse(node) for node in guards]
+    others = [line for statement in others for line in statement.split("\n")]
     if isinstance(tree, SyntaxProblem):
         at = outermost.start_line - 1
         return [_Splice(at, at, [*others, ""])] if others else []
-    top, last = _import_lines(body, text)
+    top, last = import_lines(body, text, outermost.start_line)
     return [_Splice(top, top, future)] * bool(future) + [_Splice(last, last, others)] * bool(others)
 
 
-def _is_import(node: ast.AST) -> bool:
-    return isinstance(node, ast.Import | ast.ImportFrom)
-
-
-def _singles(node: ast.stmt) -> list[ast.Import | ast.ImportFrom]:
-    """One statement per imported name."""
-    if isinstance(node, ast.Import):
-        return [ast.Import([alias]) for alias in node.names]
-    if isinstance(node, ast.ImportFrom):
-        return [ast.ImportFrom(node.module, [alias], node.level) for alias in node.names]
-    return []
-
-
-def _used(single: ast.Import | ast.ImportFrom, code: str) -> bool:
-    alias = single.names[0]
-    if alias.name == "*" or (isinstance(single, ast.ImportFrom) and single.module == "__future__"):
-        return True
-    name = alias.asname or alias.name.partition(".")[0]
-    return re.search(rf"(?<![\w.]){re.escape(name)}\b", code) is not None
-
-
-def _import_lines(body: list[ast.stmt], text: str) -> tuple[int, int]:
-    """0-based lines at which to insert a `__future__` import, and any other."""
-    lines = text.split("\n")
-    start = 0
-    while start < len(lines) and lines[start].startswith("#"):
-        start += 1
-    if body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
-        start = body[0].end_lineno or start
-    last = start
-    for node in body:
-        if isinstance(node, Function | ast.ClassDef):
-            break
-        if _is_import(node):
-            last = node.end_lineno or last
-    return start, last
-
-
 def _apply(text: str, splices: list[_Splice]) -> str:
-    lines = text.split("\n")
+    return _applied(text, splices)[0]
+
+
+def _applied(text: str, splices: list[_Splice]) -> tuple[str, list[tuple[int, int]]]:
+    """Return the new text, and where in it the splices' lines stand, from 1."""
+    lines, given, shift = text.split("\n"), [], 0
     order = sorted(enumerate(splices), key=lambda pair: (pair[1].start, pair[1].end, -pair[0]))
-    for _, splice in reversed(order):
-        lines[splice.start : splice.end] = splice.lines
-    return "\n".join(lines)
+    for _, splice in order:
+        start = splice.start + shift
+        lines[start : splice.end + shift] = splice.lines
+        given.append((start + 1, start + len(splice.lines)))
+        shift += len(splice.lines) - (splice.end - splice.start)
+    return "\n".join(lines), given

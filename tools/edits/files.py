@@ -17,6 +17,7 @@ import stat
 import tokenize
 from collections import Counter
 from dataclasses import dataclass
+from functools import lru_cache
 from io import BytesIO
 from pathlib import Path, PurePosixPath
 
@@ -29,6 +30,7 @@ _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
 _BOM = "\ufeff"
 
 
+@lru_cache(maxsize=4096)
 def is_python(path: str) -> bool:
     return PurePosixPath(path).suffix in PYTHON_SUFFIXES
 

@@ -13,27 +13,21 @@ import os
 import re
 import stat
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from sandbox.contract import SandboxFault
-from sandbox.workspace.diff import run_git
+from sandbox.git.tree import list_files
+from sandbox.interpreters.environments import environment_names
+from sandbox.linux.nofollow import Walk
 from tools.edits.files import is_python, to_lf
 
 MAX_BYTES = 1_000_000
 MAX_FILES = 20_000
-_GIT_ENV = {
-    "PATH": os.defpath,
-    "HOME": "/nonexistent",
-    "LC_ALL": "C.UTF-8",
-    "GIT_CONFIG_NOSYSTEM": "1",
-    "GIT_CONFIG_GLOBAL": "/dev/null",
-    "GIT_OPTIONAL_LOCKS": "0",
-    "GIT_TERMINAL_PROMPT": "0",
-}
+_DEPTH = 64
 _SKIPPED = frozenset({"node_modules", "__pycache__", "venv", "env", "build", "dist", "site-packages"})
 _NOT_CODE = re.compile(
     r'"""(?:[^\\"]|\\.|"(?!""))*"""|\'\'\'(?:[^\\\']|\\.|\'(?!\'\'))*\'\'\''
@@ -41,7 +35,14 @@ _NOT_CODE = re.compile(
     re.DOTALL,
 )
 _WORD = re.compile(r"[A-Za-z_]\w*")
-_TEST_MARKS = frozenset({"test", "tests", "testing", "__tests__", "spec"})
+_TEST_MARKS = frozenset({
+    "test", "tests", "testing", "__tests__", "spec", "specs", "unittest", "unittests", "testdata", "e2e",
+})  # fmt: skip
+_TEST_FOLDERS = frozenset({
+    "tests", "test", "testing", "unit_tests", "unittests", "unittest", "integration_tests", "functional_tests",
+    "regression_tests", "acceptance_tests", "testsuite", "test_suite", "testdata",
+})  # fmt: skip
+_CAMEL = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^A-Za-z]+")
 _SPACE = re.compile(r"\s+")
 _BLOCK = re.compile(
     r"^([ \t]*)(?:async[ \t]+)?"
@@ -118,6 +119,16 @@ class CodeIndex:
                 found[head.name].append((path, head))
         return dict(found)
 
+    def file_of(self, path: str, frames: Iterable[str] = ()) -> str | None:
+        """The file that a runner names, from a folder of its own perhaps: by the frames of a failure, else the only one
+        whose path ends so."""
+        if path in self.files and not any(frame.endswith(f"/{path}") for frame in frames):
+            return path
+        ends = f"/{path}"
+        named = [frame for frame in frames if frame.endswith(ends) and frame in self.files]
+        found = named or [known for known in self.files if known.endswith(ends)]
+        return found[0] if named or len(found) == 1 else None
+
     @cached_property
     def modules(self) -> dict[str, str]:
         """Path of each dotted module."""
@@ -146,7 +157,7 @@ def index_of(root: Path, kinds: Mapping[str, Callable[[str, str], SourceFile]]) 
     """Read these files as they are now; (path, text) → what they are."""
     files = {}
     for path in sorted(kinds):
-        text = _read(root / path)
+        text = read_regular(root / path)
         if text is not None:
             files[path] = kinds[path](path, to_lf(text))
     return CodeIndex(root, files)
@@ -154,24 +165,20 @@ def index_of(root: Path, kinds: Mapping[str, Callable[[str, str], SourceFile]]) 
 
 @lru_cache(maxsize=65_536)
 def is_test_path(path: str) -> bool:
-    """By Python's customs; of other files also `cart.test.ts`, `cart_spec.js`, `__tests__`."""
+    """By customs: `test_cart.py`, `cart_tests.py`, `tests/`; of other files also `cart.test.ts`, `CartTest.cc`,
+    `cart_spec.js`, `__tests__`."""
     pure = PurePosixPath(path)
+    words = [word.lower() for part in re.split(r"[._-]+", pure.stem) for word in _CAMEL.findall(part)]
     if not is_python(path):
-        return bool(_TEST_MARKS & {*pure.parts[:-1], *re.split(r"[._-]", pure.stem)})
-    if {"tests", "test", "testing"} & set(pure.parts[:-1]):
+        return bool(_TEST_MARKS & {*(part.lower() for part in pure.parts[:-1]), *words})
+    if _TEST_FOLDERS & set(pure.parts[:-1]) or pure.name == "conftest.py":
         return True
-    return (
-        pure.name.startswith("test_")
-        or pure.stem.endswith("_test")
-        or pure.name in {"conftest.py", "tests.py"}
-    )
+    return bool({"test", "tests"} & {*words[:1], *words[-1:]})
 
 
 def python_files(root: Path) -> list[str]:
     """Paths of Python files that git does not ignore; by walking where there is no git repo."""
-    names = _git_files(root, "*.py", "*.pyi") if (root / ".git").exists() else None
-    found = names if names is not None else list(_walk(root))
-    return [name for name in found if is_python(name)][:MAX_FILES]
+    return [name for name in _files(root) if is_python(name)][:MAX_FILES]
 
 
 def suffixes(root: Path) -> set[str]:
@@ -181,29 +188,33 @@ def suffixes(root: Path) -> set[str]:
 
 def all_files(root: Path) -> list[str]:
     """Paths that git does not ignore; by walking where there is no git repo."""
-    names = _git_files(root, "*") if (root / ".git").exists() else None
-    return names if names is not None else list(islice(_walk(root), MAX_FILES))
+    return _files(root)
 
 
-def _git_files(root: Path, *patterns: str) -> list[str] | None:
-    """None where git cannot say. The repo is hostile: its hooks and monitors do not run."""
-    env = {**_GIT_ENV, "GIT_DIR": str(root / ".git"), "GIT_WORK_TREE": str(root)}
-    command = ["ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *patterns]
-    try:
-        out = run_git(command, cwd=root, env=env)
-    except SandboxFault:
-        return None
-    return list(dict.fromkeys(out.decode("utf-8", "surrogateescape").split("\0")))[:-1]
+def _files(root: Path) -> list[str]:
+    if os.path.lexists(root / ".git"):
+        try:
+            return list_files(root, environment_names(root))
+        except SandboxFault:  # unreadable, or endless
+            pass
+    return list(islice(_walk(root), MAX_FILES))
 
 
 def _walk(root: Path) -> Iterator[str]:
-    for folder, folders, names in os.walk(root):
-        folders[:] = sorted(n for n in folders if not n.startswith(".") and n not in _SKIPPED)
-        inner = Path(folder).relative_to(root)
-        yield from ((inner / name).as_posix() for name in sorted(names))
+    try:
+        for folder, _, entries in Walk(root):
+            before = f"{folder}/" if folder else ""
+            yield from (before + name for name, found in sorted(entries) if not stat.S_ISDIR(found.st_mode))
+            entries[:] = sorted(entry for entry in entries if _is_walked(before, entry[0]))
+    except SandboxFault:  # a folder that cannot be read
+        return
 
 
-def _read(file: Path) -> str | None:
+def _is_walked(before: str, name: str) -> bool:
+    return not name.startswith(".") and name not in _SKIPPED and before.count("/") < _DEPTH
+
+
+def read_regular(file: Path) -> str | None:
     """Text of a regular file, no link, of sane size; None otherwise."""
     try:
         about = file.lstat()

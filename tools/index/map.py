@@ -2,29 +2,35 @@
 `tools.languages.grammars` and Python.
 
 Comes in: a root, a budget and a token counter. Goes out: text, files by path and definitions in source
-order, each as its signature line. What is shown is chosen by references: files are ranked by PageRank over
-"mentions a name that the other defines" (as aider's repo map does), definitions by how often their name is
-mentioned outside. Deterministic, and linear in the size of the repo.
+order, each as its signature line. What is shown is chosen by references (`tools.index.mentions`): files are ranked by
+PageRank over "refers to a definition of the other", definitions by how often they are referred to. Deterministic, and
+linear in the size of the repo.
 """
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from tools.index.files import CodeIndex, Head, SourceFile
+from tools.index.mentions import References
 from tools.languages.grammars import load_all
 
 ROUNDS = 12
 DAMPING = 0.85
-COMMON = 8
-"""A name with more definitions than this links nothing."""
+MEMBER = 0.5
+"""How much a member counts beside what stands at the top of a file."""
 FOCUS = 10.0
 """How much more a file counts that defines or mentions a name in focus."""
+FROM_TESTS = 0.5
+"""How much a reference from a test counts."""
+QUIET = 0.2
+"""What a definition counts that nothing refers to."""
 SIGNATURE_CHARS = 160
+Uses = Mapping[str, Mapping[tuple[str, str], float]]
+"""By file: the definitions that it refers to, weighted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,28 +66,32 @@ def repo_map(
 
 def _ranked(index: CodeIndex, focus: frozenset[str]) -> list[_Entry]:
     bare = {name.rpartition(".")[2] for name in focus}
-    rank = rank_files(index, focus)
-    outside: dict[str, float] = defaultdict(float)
-    for file in index.files.values():
-        for name, count in file.words.items():
-            if name in index.defined:
-                outside[name] += math.sqrt(count)
+    references = References(index)
+    uses = {path: references.of(file) for path, file in index.files.items()}
+    rank = _rank(index, uses, focus)
+    used: dict[tuple[str, str], float] = defaultdict(float)
+    for path, targets in uses.items():
+        share = FROM_TESTS if index.files[path].is_test else 1.0
+        for target, weight in targets.items():
+            used[target] += weight * share
     entries = []
     for path, file in index.files.items():
+        if path.endswith(".pyi") and path[:-1] in index.files:
+            continue
         for head in file.heads:
             if head.depth > 1 or (head.kind == "function" and head.depth):
                 continue
-            share = outside[head.name] / len(index.defined[head.name])
-            score = rank[path] * (1 + share)
+            score = rank[path] * (QUIET + used[path, head.name_path])
             score *= FOCUS if head.name in bare else 1
             score *= 0.3 if head.name.startswith("_") else 1
+            score *= MEMBER if head.depth else 1
             entries.append(_Entry(path, head, score))
     return sorted(entries, key=lambda e: (-e.score, e.path, e.head.line))
 
 
-def rank_files(index: CodeIndex, focus: frozenset[str] = frozenset()) -> dict[str, float]:
+def _rank(index: CodeIndex, uses: Uses, focus: frozenset[str]) -> dict[str, float]:
     """PageRank of files; the start of each walk prefers files in focus, and code over tests."""
-    links = {path: _links(index, file) for path, file in index.files.items()}
+    links = {path: _links(path, targets) for path, targets in uses.items()}
     start = {path: _start(file, focus) for path, file in index.files.items()}
     total = sum(start.values()) or 1.0
     start = {path: weight / total for path, weight in start.items()}
@@ -98,18 +108,14 @@ def rank_files(index: CodeIndex, focus: frozenset[str] = frozenset()) -> dict[st
     return rank
 
 
-def _links(index: CodeIndex, file: SourceFile) -> dict[str, float]:
-    """To files that define what this one mentions, weights summing to 1."""
+def _links(path: str, targets: Mapping[tuple[str, str], float]) -> dict[str, float]:
+    """To files with definitions that this one refers to, weights summing to 1."""
     out: dict[str, float] = defaultdict(float)
-    for name, count in file.words.items():
-        places = index.defined.get(name, ())
-        if len(name) < 3 or not 0 < len(places) <= COMMON:
-            continue
-        for path, _ in places:
-            if path != file.path:
-                out[path] += math.sqrt(count) / len(places)
+    for (other, _), weight in targets.items():
+        if other != path:
+            out[other] += weight
     total = sum(out.values())
-    return {path: weight / total for path, weight in out.items()}
+    return {other: weight / total for other, weight in out.items()}
 
 
 def _start(file: SourceFile, focus: frozenset[str]) -> float:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
@@ -109,6 +109,8 @@ class _Scope:
     inside: Literal["file", "space", "class"] = "file"
     depth: int = 0
     test: bool = False
+    beside: dict[int, Node | None] = field(default_factory=dict)
+    """The sibling before a node, by its id: to ask the tree for it takes time in proportion to its siblings."""
 
 
 @lru_cache(maxsize=128)
@@ -134,13 +136,21 @@ def _numbered(found: list[Braced]) -> Iterator[Braced]:
 
 def _walk(parsed: Parsed, node: Node, scope: _Scope, level: int) -> Iterator[Braced]:
     """What is defined below `node`, without the bodies of functions."""
-    for child in node.named_children if level < _DEEPEST else ():
+    if level >= _DEEPEST:
+        return
+    before: Node | None = None
+    for child in node.children:
+        scope.beside[child.id] = before
+        before = child
+    for child in node.named_children:
         one = _definition(parsed, child, scope)
         if one is not None:
             yield one
             inner = _inner(one)
             if inner is not None:
-                within = _Scope(f"{one.plain}.", "class", one.depth + 1, one.test)
+                within = replace(
+                    scope, prefix=f"{one.plain}.", inside="class", depth=one.depth + 1, test=one.test
+                )
                 yield from _walk(parsed, inner, within, level + 1)
         elif exported := exported_object(parsed, child):
             yield from _walk(parsed, exported, scope, level + 1)
@@ -155,7 +165,7 @@ def _entered(parsed: Parsed, node: Node, scope: _Scope) -> _Scope:
         prefix = f"{scope.prefix}{words[-1]}." if words else scope.prefix
         return replace(scope, prefix=prefix, inside="class", depth=scope.depth + 1)
     if node.type in _SPACES and (name := plain_name(parsed, node)):
-        test = scope.test or _for_tests(parsed, _above(node))
+        test = scope.test or _for_tests(parsed, _above(node, scope))
         return replace(scope, prefix=f"{scope.prefix}{name}.", inside="space", test=test)
     return scope
 
@@ -180,7 +190,7 @@ def _definition(parsed: Parsed, node: Node, scope: _Scope) -> Braced | None:
     if kind == "function" and (scope.inside == "class" or own):
         told = "method"
     whole = _whole(core)
-    above = _above(whole)
+    above = _above(whole, scope)
     return Braced(
         plain=scope.prefix + path,
         kind=told,
@@ -214,17 +224,23 @@ def _whole(node: Node) -> Node:
     return outer
 
 
-def _above(node: Node) -> tuple[Node, ...]:
+def _above(node: Node, scope: _Scope) -> tuple[Node, ...]:
     """Comments, attributes and decorators that stand right above, without a blank line between."""
     found: list[Node] = []
-    below, sibling = node, node.prev_sibling
+    below, sibling = node, _before(node, scope)
     while sibling is not None and sibling.type in _ABOVE and below.start_point[0] - last_row(sibling) <= 1:
-        before = sibling.prev_sibling
+        before = _before(sibling, scope)
         if before is not None and last_row(before) == sibling.start_point[0] and before.type not in _ABOVE:
             break  # it ends another's line
         found.append(sibling)
         below, sibling = sibling, before
     return tuple(reversed(found))
+
+
+def _before(node: Node, scope: _Scope) -> Node | None:
+    if node.id in scope.beside:
+        return scope.beside[node.id]
+    return node.prev_sibling
 
 
 def _for_tests(parsed: Parsed, above: tuple[Node, ...]) -> bool:

@@ -34,6 +34,8 @@ from tools.languages.treesitter import is_braced, parse_tree
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 Kind = Literal["class", "function", "method", "variable", "other"]
+PIECES = 8192
+"""Pieces of texts whose outlines are kept; a text of more than half as many is outlined as a whole."""
 _HEADER = re.compile(r"(?P<indent>[ \t]*)(?:async[ \t]+)?(?P<word>def|class)[ \t]+(?P<name>\w+)")
 
 
@@ -85,16 +87,27 @@ def enclosing(path: str, text: str, line: int) -> Symbol | None:
 
 def symbol_source(text: str, symbol: Symbol) -> str:
     """Its lines as they stand, decorators included, indentation and line ends kept."""
-    return "".join(split_lines(text.removeprefix("\ufeff"))[symbol.start_line - 1 : symbol.end_line])
+    return "".join(_lines(text)[symbol.start_line - 1 : symbol.end_line])
+
+
+@lru_cache(maxsize=16)
+def _lines(text: str) -> tuple[str, ...]:
+    """Lines with their ends. Cached here and below, so that all symbols of a text cost one pass over it."""
+    return tuple(split_lines(text.removeprefix("\ufeff")))
+
+
+@lru_cache(maxsize=16)
+def _lf(text: str) -> str:
+    return to_lf(text)
 
 
 def signature(text: str, symbol: Symbol) -> str:
     """One line: `async def f(a: int = 1) -> str`, `class C(Base)`, or a variable's first line. In other languages
     what stands before the body."""
     if braced := _braced(text, symbol):
-        return braced_head(parse_tree(PurePosixPath(symbol.path).suffix, to_lf(text)), braced)
+        return braced_head(parse_tree(PurePosixPath(symbol.path).suffix, _lf(text)), braced)
     if not is_python(symbol.path):
-        return cstyle.head(symbol_source(to_lf(text), symbol).split("\n"))
+        return cstyle.head(symbol_source(_lf(text), symbol).split("\n"))
     node = _node(text, symbol)
     if isinstance(node, Function):
         word = "async def" if isinstance(node, ast.AsyncFunctionDef) else "def"
@@ -103,39 +116,60 @@ def signature(text: str, symbol: Symbol) -> str:
     if isinstance(node, ast.ClassDef):
         bases = ", ".join(ast.unparse(part) for part in [*node.bases, *node.keywords])
         return f"class {node.name}({bases})" if bases else f"class {node.name}"
-    lines = [line.strip() for line in symbol_source(to_lf(text), symbol).split("\n")]
+    lines = (line.strip() for line in _lines(_lf(text))[symbol.start_line - 1 : symbol.end_line])
     return next((line.rstrip(":") for line in lines if line and not line.startswith("@")), "")
 
 
 def doc(text: str, symbol: Symbol) -> str:
     """The docstring, indentation cleaned; "" where there is none. In other languages the comment before it."""
     if braced := _braced(text, symbol):
-        parsed = parse_tree(PurePosixPath(symbol.path).suffix, to_lf(text))
+        parsed = parse_tree(PurePosixPath(symbol.path).suffix, _lf(text))
         comments = [parsed.text(node) for node in braced.above if "comment" in node.type]
         return cstyle.unmarked("\n".join(comments).split("\n"))
     if not is_python(symbol.path):
-        return cstyle.comment_before(to_lf(text).split("\n"), symbol.start_line)
+        before = [
+            line.rstrip("\n")
+            for line in _lines(_lf(text))[max(0, symbol.start_line - 1 - 40) : symbol.start_line - 1]
+        ]
+        return cstyle.comment_before(before, len(before) + 1)
     node = _node(text, symbol)
     return (ast.get_docstring(node) or "") if isinstance(node, Function | ast.ClassDef) else ""
 
 
 def _outline(path: str, text: str) -> tuple[Braced, ...]:
-    return outline(PurePosixPath(path).suffix, to_lf(text))
+    return outline(PurePosixPath(path).suffix, _lf(text))
 
 
 def _braced(text: str, symbol: Symbol) -> Braced | None:
     """The definition of a symbol, which may be a server's, with other lines and another number."""
     if not is_braced(symbol.path):
         return None
-    inside = [d for d in _outline(symbol.path, text) if symbol.start_line <= d.name_line <= symbol.end_line]
-    same = [d for d in inside if d.name_path == symbol.name_path]
-    plain = symbol.name_path.rpartition(".")[2].partition("#")[0]
-    return next(iter(same or [d for d in inside if d.name == plain]), None)
+    suffix, plain = PurePosixPath(symbol.path).suffix, symbol.name_path.rpartition(".")[2].partition("#")[0]
+    by_path, by_name = _braced_index(suffix, _lf(text))
+    for known in (by_path.get(symbol.name_path, ()), by_name.get(plain, ())):
+        inside = (d for d in known if symbol.start_line <= d.name_line <= symbol.end_line)
+        if (found := next(inside, None)) is not None:
+            return found
+    return None
+
+
+@lru_cache(maxsize=16)
+def _braced_index(suffix: str, text: str) -> tuple[dict[str, list[Braced]], dict[str, list[Braced]]]:
+    """Definitions by name path and by name."""
+    by_path, by_name = defaultdict[str, list[Braced]](list), defaultdict[str, list[Braced]](list)
+    for one in outline(suffix, text):
+        by_path[one.name_path].append(one)
+        by_name[one.name].append(one)
+    return by_path, by_name
 
 
 def _node(text: str, symbol: Symbol) -> ast.stmt | None:
-    found = (d for d in definitions(to_lf(text)) if d.name_path == symbol.name_path)
-    return next((d.node for d in found), None)
+    return _nodes(_lf(text)).get(symbol.name_path)
+
+
+@lru_cache(maxsize=16)
+def _nodes(text: str) -> dict[str, ast.stmt | None]:
+    return {d.name_path: d.node for d in reversed(definitions(text))}
 
 
 @lru_cache(maxsize=256)
@@ -150,8 +184,10 @@ def definitions(text: str) -> tuple[Definition, ...]:
 def _outlined(text: str) -> tuple[Definition, ...]:
     """`definitions` without nodes, at the price of what changed in a text since it was seen last: texts are outlined
     after every edit."""
-    found = list[Definition]()
-    for before, piece in pieces(text):
+    found, parts = list[Definition](), list(pieces(text))
+    if len(parts) > PIECES // 2:
+        return definitions(text)
+    for before, piece in parts:
         inside = _outlined_piece(piece)
         if inside is None:
             return definitions(text)
@@ -159,7 +195,7 @@ def _outlined(text: str) -> tuple[Definition, ...]:
     return _number(found)
 
 
-@lru_cache(maxsize=8192)
+@lru_cache(maxsize=PIECES)
 def _outlined_piece(text: str) -> tuple[Definition, ...] | None:
     """Not numbered; None where the text alone does not parse."""
     tree = parse_afresh(text)
@@ -188,6 +224,10 @@ def _walk(
                 for name in assigned_names(node):
                     end = node.end_lineno or node.lineno
                     yield Definition(scope + name, "variable", node.lineno, end, node, secondary=True)
+        elif isinstance(node, ast.If) and ast.unparse(node.test).rpartition(".")[2] == "TYPE_CHECKING":
+            # What runs is meant by the bare name, not its twin for type checkers.
+            yield from (replace(d, secondary=True) for d in _walk(node.body, scope, inside))
+            yield from _walk(node.orelse, scope, inside)
         else:
             yield from _walk(_blocks(node), scope, inside)
 
@@ -249,6 +289,11 @@ def _renamed(found: list[Definition], suffix: dict[int, str]) -> Iterator[Defini
 
 def _overload(node: Function) -> bool:
     return any(ast.unparse(d).rpartition(".")[2] == "overload" for d in node.decorator_list)
+
+
+def scanned(text: str) -> tuple[Definition, ...]:
+    """Definitions of Python text that this interpreter cannot parse, by indentation."""
+    return _number(list(_scan(text)))
 
 
 # --- tolerant --------------------------------------------------------------------------------------

@@ -1,8 +1,9 @@
 """Does a text parse? Decided without running it, and without ever raising for bad input.
 
 Comes in: a path (for its suffix) and text. Goes out: `SyntaxProblem`, or None for "parses" and for kinds of
-file that are not known here. Python is judged by the grammar of the interpreter that runs the harness: a
-project on a newer one may use syntax that this one refuses. TypeScript, JavaScript, C, C++, Go and Rust are judged
+file that are not known here. Python is judged by the grammar of the version that the repository runs on
+(`tools.languages.pyversion`): by this interpreter where that is the same one, else by ruff's parser, and the
+problem says whose word it is. TypeScript, JavaScript, C, C++, Go and Rust are judged
 by `tools.languages.treesitter`, which accepts more than their compilers do, and in C and C++ refuses macros
 that are no syntax.
 
@@ -17,11 +18,12 @@ import re
 import threading
 import tomllib
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import PurePosixPath
 
 from tools.edits.files import is_python, to_lf
+from tools.languages.pyversion import NEWEST, OURS, Target, Version, said, verdict
 from tools.languages.treesitter import first_flaw, is_braced
 
 MAX_DEPTH = 200
@@ -37,12 +39,18 @@ class SyntaxProblem:
     message: str
     context: str
     """The line itself."""
+    judge: str = ""
+    """Whose grammar says so, for Python: `Python 3.9 (.python-version)`."""
 
 
-def check_syntax(path: str, text: str) -> SyntaxProblem | None:
-    """The first reason why `text` does not parse as what `path` says it is."""
+def check_syntax(path: str, text: str, python: Target | None = None) -> SyntaxProblem | None:
+    """The first reason why `text` does not parse as what `path` says it is.
+
+    Args:
+        python: the version that counts; this interpreter's where nothing says which.
+    """
     if is_python(path):
-        return _check_python(to_lf(text))
+        return _check_for(to_lf(text), python)
     if is_braced(path):
         return _check_braced(PurePosixPath(path).suffix, to_lf(text))
     match PurePosixPath(path).suffix:
@@ -83,6 +91,30 @@ def parse_afresh(text: str) -> ast.Module | SyntaxProblem:
             return _from_error(text, error)
         except (ValueError, RecursionError, MemoryError, OverflowError) as error:
             return SyntaxProblem(0, 0, _reason(error), "")
+
+
+def _check_for(text: str, python: Target | None) -> SyntaxProblem | None:
+    own = _check_python(text)
+    if python is None or python.version == OURS:
+        return replace(own, judge=f"Python {said(OURS)}") if own else None
+    if own is not None and (python.version < OURS or not shallow(text) or "\0" in text):
+        return replace(own, judge=f"Python {said(OURS)}")
+    if own is None and python.version > OURS:
+        return None
+    found = verdict(text, python.version)
+    if isinstance(found, str):  # this interpreter's word is the best that there is
+        return replace(own, judge=f"Python {said(OURS)}; {found}") if own else None
+    if found is None:
+        return None
+    return SyntaxProblem(found.line, found.column, found.message, _line(text, found.line), str(python))
+
+
+def newer_syntax(text: str) -> Version | None:
+    """The oldest version after this interpreter's that takes a Python text which this one does not; None for none."""
+    if isinstance(parse(text), ast.Module) or not shallow(text) or "\0" in text:
+        return None
+    versions = ((3, minor) for minor in range(OURS[1] + 1, NEWEST[1] + 1))
+    return next((version for version in versions if verdict(text, version) is None), None)
 
 
 @lru_cache(maxsize=256)

@@ -53,6 +53,7 @@ class Flaw:
     message: str
 
 
+@lru_cache(maxsize=4096)
 def is_braced(path: str) -> bool:
     """Whether the file is of a language that is read here."""
     return PurePosixPath(path).suffix in SUFFIXES

@@ -223,10 +223,11 @@ def _plain(test_id: str) -> str:
 
 def find_test(graph: Graph, test_id: str, frames: Iterable[Frame] = ()) -> tuple[str, Definition] | None:
     """The test of an id; `frames` of its failure. Tests inherited from a base class are found there."""
-    return _python_test(graph, test_id) or braced_test(graph.index, test_id, frames)
+    frames = list(frames)
+    return _python_test(graph, test_id, frames) or braced_test(graph.index, test_id, frames)
 
 
-def _python_test(graph: Graph, test_id: str) -> tuple[str, Definition] | None:
+def _python_test(graph: Graph, test_id: str, frames: Iterable[Frame]) -> tuple[str, Definition] | None:
     plain = _plain(test_id)
     path, *names = plain.split("::")
     if not names:
@@ -236,6 +237,7 @@ def _python_test(graph: Graph, test_id: str) -> tuple[str, Definition] | None:
         if not cut:
             return None
         path, names = graph.index.modules[".".join(parts[:cut])], parts[cut:]
+    path = graph.index.file_of(path, [frame.path for frame in frames]) or ""
     if path not in graph.index.files:
         return None
     scope = graph.scope(path)

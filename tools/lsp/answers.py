@@ -189,6 +189,23 @@ class Spot:
         return Location(self.path, self.line, self.column, name_path, line_of(self.text, self.line))
 
 
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file that a server's answer names."""
+
+    shown: str
+    text: str
+    symbols: list[Symbol]
+    """None known: []."""
+
+
+def spot(file: File, place: Any, codec: PositionCodec) -> Spot:
+    where = getattr(place, "range", None)
+    start = where.start if where else lsp.Position(0, 0)
+    line, column = start.line + 1, to_column(file.text, start, codec)
+    return Spot(file.shown, file.text, line, column, holder(file.symbols, line))
+
+
 def told_line(spot: Spot) -> Told:
     return spot.location, (spot.location.snippet, "")
 
@@ -214,6 +231,11 @@ def hover_text(hover: lsp.Hover | None) -> str:
     contents = hover.contents
     parts: Iterable[Any] = contents if isinstance(contents, list | tuple) else [contents]
     return "\n\n".join(p if isinstance(p, str) else p.value for p in parts).strip()
+
+
+def text_answer(lines: Sequence[str], max_chars: int) -> LookupAnswer:
+    text, note = pack_lines(lines, max_chars)
+    return LookupAnswer(Freshness.FOUND if text else Freshness.CLEAN, text=text, detail=note)
 
 
 def completion_lines(result: Any) -> tuple[list[str], bool]:

@@ -20,6 +20,7 @@ from pygls.workspace import PositionCodec
 
 from tools.contract import DiagnosticsAnswer, Freshness, LookupAnswer, Symbol
 from tools.lsp import answers
+from tools.lsp.foreign import Foreign, real_path
 from tools.lsp.outlines import Outlined, Outlines, outlined
 from tools.lsp.servers.table import SERVERS, ServerSpec
 from tools.lsp.sources import Sources
@@ -59,6 +60,7 @@ class Asker:
         memory_mb: int | None = None,
     ) -> None:
         self.root = root
+        self._foreign = Foreign(root, specs, python)
         self._inside = os.path.join(root, "")  # noqa: PTH118  with the separator
         self.lock = threading.RLock()
         self.timeout_s = timeout_s
@@ -97,11 +99,21 @@ class Asker:
         """The file of a workspace path. Links inside the workspace keep their own name."""
         try:
             file = _joined(self.root, path)
-            if _real(str(file)) == str(file):  # no link on the way: cheaper than `resolve`
+            if real_path(str(file)) == str(file):  # no link on the way: cheaper than `resolve`
                 return file if str(file).startswith(self._inside) else None
             return file if file.resolve().is_relative_to(self.root) and ".." not in file.parts else None
         except (OSError, ValueError, RuntimeError):
             return None
+
+    def read(self, file: Path) -> str | None:
+        """The text of a file that a server names."""
+        if (own := self.inside(file)) is not None:
+            return self.sources.read(own)
+        return self.sources.read(real) if (real := self._foreign.shown(file)) else None
+
+    def looks_up(self, file: Path) -> bool:
+        """Whether a server that answers look-ups reads files of this name."""
+        return any(c.spec.reads(file) for c in self._lookers)
 
     def file(self, path: PathLike, text: str | None = None) -> tuple[Path, str] | LookupAnswer:
         file = self.inside(path)
@@ -130,6 +142,11 @@ class Asker:
 
         word = answers.word_at(content, line, column) if method in _WIDE else ""
         return self.lookup(method, {file: content}, params, word)
+
+    def companions(self, file: Path) -> Callable[[Path], bool]:
+        """Whether another file is read by a server that answers look-ups about this one."""
+        specs = [c.spec for c in self._lookers if c.spec.reads(file)]
+        return lambda other: any(spec.reads(other) for spec in specs)
 
     def lookup(
         self, method: str, wanted: Mapping[Path, str], params: Callable[[Any], Any], word: str = ""
@@ -353,20 +370,6 @@ class Asker:
 @lru_cache(maxsize=1024)
 def _joined(root: Path, path: PathLike) -> Path:
     return root / path
-
-
-def _real(path: str) -> str:
-    """`os.path.realpath`, by the kernel where it tells."""
-    try:
-        fd = os.open(path, os.O_PATH)
-    except OSError:
-        return os.path.realpath(path)
-    try:
-        return os.readlink(f"/proc/self/fd/{fd}")  # noqa: PTH115
-    except OSError:
-        return os.path.realpath(path)
-    finally:
-        os.close(fd)
 
 
 def _other(spec: ServerSpec, words: str) -> str:

@@ -7,17 +7,21 @@ the server sees them. Not covered: calls through values that no type tells.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from lsprotocol import types as lsp
 
-from tools.contract import Freshness, LookupAnswer, Symbol
+from tools.contract import Freshness, LookupAnswer, Symbol, Uncovered
+from tools.frame.uses import uses
 from tools.lsp import answers
 from tools.lsp.answers import Told
 from tools.lsp.asker import Asker, Found
 from tools.lsp.names import Names
+from tools.lsp.renames.coverage import Coverage, Place
 
 Spot = Callable[[Any, Any], answers.Spot]
 
@@ -35,20 +39,77 @@ class Calls:
 
     def __init__(self, asker: Asker, names: Names, spot: Spot, max_chars: int) -> None:
         self._asker = asker
+        self._coverage = Coverage(asker, names)
         self._names = names
         self._spot = spot
         self._max_chars = max_chars
 
-    def incoming(self, name_path: str, path: str | None = None) -> LookupAnswer:
-        """The calls of a definition."""
-        return self._hop(name_path, path, lsp.CALL_HIERARCHY_INCOMING_CALLS, self._callers)
+    def incoming(
+        self, name_path: str, path: str | None = None, *, cover: bool = False, max_chars: int | None = None
+    ) -> LookupAnswer:
+        """The calls of a definition. With `cover` also the places that may be calls: that costs a question for each
+        place that has the name."""
+        answer = self._hop(name_path, path, lsp.CALL_HIERARCHY_INCOMING_CALLS, self._callers, max_chars)
+        if not cover or answer.freshness in (Freshness.TIMED_OUT, Freshness.UNAVAILABLE):
+            return answer
+        with self._asker.lock:
+            found = self._names.one(name_path, path)
+            if isinstance(found, LookupAnswer):
+                return answer
+            known = [(place.path, place.line, place.column) for place in answer.locations]
+            return replace(answer, uncovered=tuple(self._maybe(*found, known)))
 
-    def outgoing(self, name_path: str, path: str | None = None) -> LookupAnswer:
-        """The definitions that a definition calls, libraries included."""
-        return self._hop(name_path, path, lsp.CALL_HIERARCHY_OUTGOING_CALLS, self._callees)
+    def _maybe(self, symbol: Symbol, text: str, known: list[Place]) -> Iterator[Uncovered]:
+        """Places that may call the definition, and are no calls that the server knows."""
+        survey = self._coverage.survey(symbol, text, known)
+        lines = {path: answers.lines_of(content) for path, content in survey.texts.items()}
+        for one in survey.same:
+            line = lines[one.path][one.line - 1]
+            if _IMPORT.match(line) or _in_import(lines[one.path], one.line):
+                continue
+            rest = line[one.column + len(answers.last_name(symbol.name_path)) :]
+            why = (
+                "the server does not count this call"
+                if rest.lstrip().startswith("(")
+                else "is passed on, not called"
+            )
+            yield Uncovered(one.path, one.line, why, one.snippet)
+        yield from survey.doubtful
+
+    def outgoing(
+        self, name_path: str, path: str | None = None, *, cover: bool = False, max_chars: int | None = None
+    ) -> LookupAnswer:
+        """The definitions that a definition calls, libraries included. With `cover` also the calls in it of which no
+        server can tell what they call."""
+        answer = self._hop(name_path, path, lsp.CALL_HIERARCHY_OUTGOING_CALLS, self._callees, max_chars)
+        if not cover or answer.freshness in (Freshness.TIMED_OUT, Freshness.UNAVAILABLE):
+            return answer
+        with self._asker.lock:
+            found = self._names.one(name_path, path)
+            return (
+                answer if isinstance(found, LookupAnswer) else replace(answer, uncovered=self._untold(*found))
+            )
+
+    def _untold(self, symbol: Symbol, text: str) -> tuple[Uncovered, ...]:
+        """Calls in a definition of which no server can tell what they call."""
+        lines, untold = answers.lines_of(text), []
+        for use in uses(symbol.path, text, symbol.start_line, symbol.end_line):
+            line = lines[use.line - 1]
+            if not line[use.column + len(use.name) :].lstrip().startswith("("):
+                continue
+            found = self._asker.at(lsp.TEXT_DOCUMENT_DEFINITION, symbol.path, use.line, use.column, text)
+            if isinstance(found, LookupAnswer) or not answers.as_list(found.result):
+                why = f"no server can tell what {use.dotted} is"
+                untold.append(Uncovered(symbol.path, use.line, why, line.strip()))
+        return tuple(untold)
 
     def _hop(
-        self, name_path: str, path: str | None, method: str, tell: Callable[[Any, Any], list[Told]]
+        self,
+        name_path: str,
+        path: str | None,
+        method: str,
+        tell: Callable[[Any, Any], list[Told]],
+        max_chars: int | None,
     ) -> LookupAnswer:
         with self._asker.lock:
             found = self._names.one(name_path, path)
@@ -66,8 +127,8 @@ class Calls:
                     return calls
                 for call in calls.result or []:
                     told |= {(t[0].path, t[0].line, t[0].column): t for t in tell(call, calls.codec)}
-        ordered = [told[key] for key in sorted(told, key=lambda k: (k[0].startswith("/"), k))]
-        return answers.noted(answers.pack(ordered, self._max_chars), items.note)
+        ordered = [told[key] for key in sorted(told, key=lambda k: (k[0].startswith(("/", "(library)")), k))]
+        return answers.noted(answers.pack(ordered, max_chars or self._max_chars), items.note)
 
     def _prepared(self, symbol: Symbol, text: str) -> Found | LookupAnswer:
         place = self._names.place(symbol, text)
@@ -87,6 +148,22 @@ class Calls:
         location, ladder = answers.told_definition(spot)
         # Of a callee its head is enough: the whole is one `definition` away.
         return [(location, ladder[1:] or ladder)]
+
+
+_IMPORT = re.compile(r"\s*(?:from|import|use|#\s*include|export\b.*\bfrom)\b")
+
+
+def _in_import(lines: list[str], line: int) -> bool:
+    """Among the names in brackets of an import that began on an earlier line."""
+    for number in range(line - 1, max(-1, line - 200), -1):
+        text = lines[number]
+        if _IMPORT.match(text):
+            return "(" in text or "{" in text
+        if number < line - 1 and not re.fullmatch(r"\s*(?:[\w, *]|#.*)*\s*", text):
+            return False
+        if number == line - 1 and not re.fullmatch(r"[\w, *)};\s]*(?:#.*)?\s*", text):
+            return False
+    return False
 
 
 def _same(params: Any, _codec: Any) -> Any:

@@ -7,28 +7,26 @@ moves, makes or deletes files, is none. Not covered: actions that are only a com
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from lsprotocol import types as lsp
 
-from tools.contract import Change, ChangesAnswer, Freshness, LookupAnswer, Symbol
+from tools.contract import Change, ChangesAnswer, Freshness, LookupAnswer
 from tools.lsp import answers
 from tools.lsp.asker import Asker, PathLike
+from tools.lsp.editing import Edits, Outside
 from tools.lsp.names import Names
+from tools.lsp.renames.rename import Renames
 from tools.lsp.verdicts import why, worth
 from tools.lsp.wire.client import Refused, TimedOut
-from tools.lsp.wire.connection import Connection, Unavailable, path_of, uri_of
+from tools.lsp.wire.connection import Connection, Unavailable, uri_of
 
 ORGANISE = "source.organizeImports"
 QUICK_FIX = "quickfix"
 KINDS = {"fix": QUICK_FIX, "imports": ORGANISE, "all": "source.fixAll"}
 """Our words for kinds of actions → the protocol's."""
-
-
-class _Outside(Exception):
-    """A server's edit that is not ours to make."""
 
 
 class Changes:
@@ -37,37 +35,16 @@ class Changes:
     def __init__(self, asker: Asker, names: Names) -> None:
         self._asker = asker
         self._names = names
+        self._renames = Renames(asker, names)
 
     def rename(self, name_path: str, new_name: str, path: str | None = None) -> ChangesAnswer:
-        """One change: the definition and every use of it, in the whole workspace, under the new name."""
+        """One change: the definition and its uses in the whole workspace under the new name, and what it leaves
+        uncovered. A name that is taken is refused."""
         with self._asker.lock:
             found = self._names.one(name_path, path)
             if isinstance(found, LookupAnswer):
                 return _silent(found)
-            return self._renamed(*found, new_name)
-
-    def _renamed(self, symbol: Symbol, text: str, new_name: str) -> ChangesAnswer:
-        line, column = self._names.place(symbol, text)
-        file = self._asker.root / symbol.path
-
-        def params(codec: Any) -> lsp.RenameParams:
-            position = answers.to_position(text, line, column, codec)
-            return lsp.RenameParams(lsp.TextDocumentIdentifier(uri_of(file)), position, new_name)
-
-        word = answers.last_name(symbol.name_path)
-        found = self._asker.lookup(lsp.TEXT_DOCUMENT_RENAME, {file: text}, params, word)
-        if isinstance(found, LookupAnswer):
-            return _silent(found)
-        try:
-            texts = self._texts(found.result, found.codec)
-        except _Outside as refused:
-            return ChangesAnswer(
-                Freshness.UNAVAILABLE, detail=f"{symbol.name_path} is not renamed: {refused}"
-            )
-        if not texts:
-            return ChangesAnswer(Freshness.CLEAN, detail=f"no server can rename {symbol.name_path}")
-        title = f"rename {symbol.name_path} to {new_name}"
-        return ChangesAnswer(Freshness.FOUND, (Change(title, "rename", texts),), found.note)
+            return self._renames.of(*found, new_name)
 
     def actions(
         self, path: PathLike, line: int | None = None, kinds: Sequence[str] = tuple(KINDS)
@@ -93,8 +70,8 @@ class Changes:
 
     def _keep(self, changes: dict[tuple[str, str], Change], action: lsp.CodeAction, codec: Any) -> None:
         try:
-            texts = self._texts(action.edit, codec)
-        except _Outside:
+            texts = Edits.of(self._asker, action.edit).texts(self._asker, codec)
+        except Outside:
             return
         if texts:
             kind = str(getattr(action.kind, "value", action.kind) or "")
@@ -129,66 +106,6 @@ class Changes:
         except Refused:
             return action
         return resolved
-
-    # --- edits -----------------------------------------------------------------------------------
-
-    def _texts(self, edit: lsp.WorkspaceEdit | None, codec: Any) -> dict[str, str]:
-        """The new text of each file that a server's edit changes, by workspace path. Raises _Outside."""
-        texts: dict[str, str] = {}
-        for uri, edits in _by_file(edit):
-            file = path_of(uri)
-            if not file.is_relative_to(self._asker.root):
-                raise _Outside(f"it would change {file}, outside the workspace")
-            shown = answers.shown_path(file, self._asker.root)
-            old = texts.get(shown, self._asker.sources.read(file))
-            if old is None:
-                raise _Outside(f"{shown} is not a text file")
-            new = edited(old, edits, codec)
-            if new != old:
-                texts[shown] = new
-        return texts
-
-
-def edited(text: str, edits: Iterable[Any], codec: Any) -> str:
-    """The text after all edits, whose places are those before any of them.
-
-    Raises:
-        _Outside: two edits overlap.
-    """
-    lines = answers.lines_of(text)
-    starts = [0]
-    for line in lines:
-        starts.append(starts[-1] + len(line))
-
-    def offset(position: lsp.Position) -> int:
-        if position.line >= len(lines):
-            return len(text)
-        width = len(lines[position.line].rstrip("\r\n"))
-        return starts[position.line] + min(width, answers.to_column(text, position, codec))
-
-    spans = sorted(
-        ((offset(e.range.start), offset(e.range.end), index, e.new_text) for index, e in enumerate(edits)),
-    )
-    parts, last = [], 0
-    for start, end, _, new in spans:
-        if start < last or end < start:
-            raise _Outside("its edits overlap")
-        parts += [text[last:start], new]
-        last = end
-    return "".join([*parts, text[last:]])
-
-
-def _by_file(edit: lsp.WorkspaceEdit | None) -> list[tuple[str, list[Any]]]:
-    if edit is None:
-        return []
-    if edit.document_changes:
-        found = []
-        for change in edit.document_changes:
-            if not isinstance(change, lsp.TextDocumentEdit):
-                raise _Outside("it would make, move or delete files")
-            found.append((change.text_document.uri, list(change.edits)))
-        return found
-    return [(uri, list(edits)) for uri, edits in (edit.changes or {}).items()]
 
 
 def _questions(

@@ -7,11 +7,12 @@ can be done. Not covered: choosing servers.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tools.contract import Change, ChangesAnswer, Freshness, ReplaceFile, ToolFault
+from tools.contract import Change, ChangesAnswer, Freshness, ReplaceFile, ToolFault, Uncovered
 from tools.edits.apply import apply_edits
 from tools.edits.files import to_lf
 from tools.index.find import NoSuchSymbol
@@ -19,40 +20,118 @@ from tools.index.find import NoSuchSymbol
 if TYPE_CHECKING:
     from tools.lsp import Intel
 
+WHOLE = 10_000_000
+"""Characters of an answer that is not to be cut."""
+NAMED = 20
+"""Mentions in prose that a verdict names."""
+LISTED = 200
+"""Uncovered places that a verdict lists."""
+
+
+class NameTaken(ToolFault):
+    """A new name that cannot be had."""
+
+    exit_code = 2
+
+
+class Incomplete(ToolFault):
+    """A rename that leaves places uncovered was asked to be written."""
+
+    exit_code = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """An answer in words, and whether it covers every place that has the name."""
+
+    text: str
+    verdict: str
+    complete: bool
+
 
 def show_rename(
-    intel: Intel, root: Path, name: str, new_name: str, path: str | None, *, apply: bool = False
-) -> str:
-    change = the_rename(intel, name, new_name, path)
+    intel: Intel,
+    root: Path,
+    name: str,
+    new_name: str,
+    path: str | None,
+    *,
+    apply: bool = False,
+    partial: bool = False,
+) -> Shown:
+    """The diff and the verdict. Written with `apply`, and where it is not complete only with `partial`, too.
+
+    Raises:
+        Incomplete: it is not complete, and was to be written without `partial`.
+        NameTaken, NoSuchSymbol, ToolFault: as `the_rename`.
+    """
+    answer = the_rename(intel, name, new_name, path)
+    change, verdict = answer.changes[0], rename_verdict(answer)
     told = diff_of(intel, change)
+    if apply and not (answer.complete or partial):
+        raise Incomplete(
+            f"nothing was written: {verdict}", fix="see to these places first, or write it with --partial"
+        )
     if apply:
         write(intel, root, change)
-    return told
+    return Shown(told, verdict, answer.complete)
 
 
-def the_rename(intel: Intel, name: str, new_name: str, path: str | None) -> Change:
-    """Raises ToolFault where there is nothing to rename, or a server refuses the name."""
-    if not new_name.isidentifier() and not new_name.replace("$", "_").isidentifier():
-        raise NoSuchSymbol(
-            f"{new_name!r} is no name", fix="give the last part alone, as `total` for `Cart.total`"
-        )
+def the_rename(intel: Intel, name: str, new_name: str, path: str | None) -> ChangesAnswer:
+    """An answer with one change.
+
+    Raises:
+        NoSuchSymbol: there is nothing to rename.
+        NameTaken: the new name cannot be had.
+        ToolFault: no server answers.
+    """
     answer = checked(intel.changes.rename(name, new_name, path))
+    if answer.refused:
+        raise NameTaken(answer.refused, fix="choose another name")
     if not answer.changes:
         raise NoSuchSymbol(answer.detail or f"{name} cannot be renamed")
-    if answer.detail:
-        raise ToolFault(f"{name} would be renamed in part only: {answer.detail}")
-    return answer.changes[0]
+    return answer
 
 
-def show_calls(intel: Intel, name: str, path: str | None, *, outgoing: bool = False) -> str:
-    answer = intel.calls.outgoing(name, path) if outgoing else intel.calls.incoming(name, path)
+def rename_verdict(answer: ChangesAnswer) -> str:
+    """`complete`, or the places that are not covered; and where prose keeps the old name."""
+    parts = [uncovered_words(answer.uncovered, "not complete, these places were not covered:") or "complete"]
+    if answer.mentions:
+        where = ", ".join(dict.fromkeys(f"{one.path}:{one.line}" for one in answer.mentions[:NAMED]))
+        more = len(answer.mentions) - NAMED
+        parts.append(
+            f"comments and prose keep the old name: {where}" + (f" and {more} more" if more > 0 else "")
+        )
+    return "\n".join(parts)
+
+
+def uncovered_words(places: Sequence[Uncovered], head: str) -> str:
+    rows = [
+        f"  {one.path}:{one.line}: {one.why}" + (f": {one.snippet}" if one.snippet else "") for one in places
+    ]
+    more = [f"  and {len(rows) - LISTED} more"] if len(rows) > LISTED else []
+    return "\n".join([head, *rows[:LISTED], *more]) if rows else ""
+
+
+def show_calls(intel: Intel, name: str, path: str | None, *, outgoing: bool = False) -> Shown:
+    """The calls that the servers know, and the places that may be calls as well."""
+    ask = intel.calls.outgoing if outgoing else intel.calls.incoming
+    answer = ask(name, path, cover=True, max_chars=WHOLE)
     if answer.freshness in (Freshness.TIMED_OUT, Freshness.UNAVAILABLE):
         raise ToolFault(f"{answer.freshness.value}: {answer.detail}")
     rows = [
         f"{p.path}:{p.line} {p.name_path}".rstrip() + f": {p.snippet}".rstrip(": ") for p in answer.locations
     ]
     notes = [f"({answer.detail})"] if answer.detail else []
-    return "\n".join([*rows, *notes]) or ("calls nothing" if outgoing else "no calls")
+    nothing = (
+        "calls nothing"
+        if outgoing
+        else "no calls"
+        if not answer.uncovered
+        else "no calls that a server knows"
+    )
+    maybe = uncovered_words(answer.uncovered, "not complete, these places may call it:")
+    return Shown("\n".join([*rows, *notes]) or nothing, maybe or "complete", not answer.uncovered)
 
 
 def show_actions(intel: Intel, root: Path, path: str, line: int | None, kind: str, *, apply: str = "") -> str:

@@ -13,7 +13,7 @@ import weakref
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from lsprotocol import types as lsp
 
@@ -24,7 +24,7 @@ from tools.lsp.asker import Asker, PathLike
 from tools.lsp.calls import Calls
 from tools.lsp.changes import Changes
 from tools.lsp.names import Names
-from tools.lsp.outlines import holder
+from tools.lsp.renames.coverage import Coverage
 from tools.lsp.servers.table import DEFAULT, SERVERS, ServerSpec, trusting
 from tools.lsp.verdicts import merge, unknown
 from tools.lsp.wire.connection import START_S, path_of
@@ -36,6 +36,8 @@ OUTLINED = 12
 """Files that one answer may cost an outline: in further ones the enclosing definition is not told."""
 FOREIGN = 200_000
 """Characters of a library's file past which it is not outlined: declarations of a browser have millions."""
+LIBRARY = "(library) "
+"""Before the name of a file that only a server can see."""
 _open: weakref.WeakSet[Intel] = weakref.WeakSet()
 
 
@@ -110,6 +112,7 @@ class Intel:
         self._names = Names(self._asker, max_chars)
         self.calls = Calls(self._asker, self._names, self._spot_of, max_chars)
         """Who calls a definition, what it calls."""
+        self._coverage = Coverage(self._asker, self._names)
         self.changes = Changes(self._asker, self._names)
         """Renames and code actions, as texts."""
         self._baselines: dict[Path, list[Diagnostic]] = {}
@@ -154,7 +157,9 @@ class Intel:
         result = self._asker.at(lsp.TEXT_DOCUMENT_HOVER, path, line, column, text)
         if isinstance(result, LookupAnswer):
             return result
-        return _text_answer(answers.hover_text(result.result).splitlines(), max_chars or self._max_chars)
+        return answers.text_answer(
+            answers.hover_text(result.result).splitlines(), max_chars or self._max_chars
+        )
 
     def completion(
         self, path: PathLike, line: int, column: int, *, text: str | None = None, max_chars: int | None = None
@@ -167,7 +172,7 @@ class Intel:
         if isinstance(result, LookupAnswer):
             return result
         lines, complete = answers.completion_lines(result.result)
-        answer = _text_answer(lines, max_chars or self._max_chars)
+        answer = answers.text_answer(lines, max_chars or self._max_chars)
         note = "" if complete else "the server says that there may be more"
         return replace(answer, detail="; ".join(p for p in (answer.detail, note) if p))
 
@@ -231,13 +236,20 @@ class Intel:
         return answers.pack([self._told(*found)], max_chars or self._max_chars)
 
     def references_of(
-        self, name_path: str, path: str | None = None, *, max_chars: int | None = None
+        self, name_path: str, path: str | None = None, *, max_chars: int | None = None, cover: bool = False
     ) -> LookupAnswer:
+        """As `references`. With `cover` also the places that may be uses: that costs a question for each place that has
+        the name."""
         found = self.named(name_path, path)
         if isinstance(found, LookupAnswer):
             return found
         symbol, text = found
-        return self.references(symbol.path, *self._names.place(symbol, text), max_chars=max_chars)
+        answer = self.references(symbol.path, *self._names.place(symbol, text), max_chars=max_chars)
+        if not cover or answer.freshness in (Freshness.TIMED_OUT, Freshness.UNAVAILABLE):
+            return answer
+        with self._asker.lock:
+            known = [(place.path, place.line, place.column) for place in answer.locations]
+            return replace(answer, uncovered=self._coverage.beside(symbol, text, known))
 
     def hover_of(
         self, name_path: str, path: str | None = None, *, max_chars: int | None = None
@@ -343,56 +355,38 @@ class Intel:
         if isinstance(found, LookupAnswer):
             return found
         overlay = {file: text} if text is not None and (file := self._asker.inside(path)) else {}
-        files: dict[str, _File] = {}
+        files: dict[str, answers.File] = {}
         told, asked = {}, set[str]()
         with self._asker.lock:
             for place in answers.as_list(found.result):
                 if place.uri not in files:
                     files[place.uri] = self._file_of(place.uri, overlay, asked)
-                spot = _spot(files[place.uri], place, found.codec)
+                spot = answers.spot(files[place.uri], place, found.codec)
                 # What is of the workspace comes first.
-                told[spot.path.startswith("/"), place.uri, spot.line, spot.column] = tell(spot)
+                told[spot.path.startswith(("/", LIBRARY)), place.uri, spot.line, spot.column] = tell(spot)
         ordered = [told[key] for key in sorted(told)]
         return answers.noted(answers.pack(ordered, max_chars or self._max_chars), found.note)
 
     def _spot_of(self, place: Any, codec: Any) -> answers.Spot:
         """The place that a server means."""
-        return _spot(self._file_of(place.uri, {}, set()), place, codec)
+        return answers.spot(self._file_of(place.uri, {}, set()), place, codec)
 
-    def _file_of(self, uri: str, overlay: Mapping[Path, str], asked: set[str]) -> _File:
+    def _file_of(self, uri: str, overlay: Mapping[Path, str], asked: set[str]) -> answers.File:
         """`asked`: the files whose outline this answer has cost."""
         file = path_of(uri)
         held = overlay.get(file)
-        text = held if held is not None else self._asker.sources.read(file) or ""
+        found = held if held is not None else self._asker.read(file)
+        text = found or ""
         shown = answers.shown_path(file, self.root)
+        if found is None:
+            shown = f"{LIBRARY}{file.name}"  # a path that is none here
         known: Any = self._asker.outlines.known(file, shown, text)
         if known is None and len(text) > FOREIGN and not file.is_relative_to(self.root):
             known = []
         if known is None and len(asked) < OUTLINED:
             asked.add(uri)
             known = self._asker.symbols(file, text)
-        return _File(shown, text, known if isinstance(known, list) else [])
-
-
-class _File(NamedTuple):
-    """A file that a server's answer names."""
-
-    shown: str
-    text: str
-    symbols: list[Symbol]
-    """None known: []."""
-
-
-def _spot(file: _File, place: Any, codec: Any) -> answers.Spot:
-    where = getattr(place, "range", None)
-    start = where.start if where else lsp.Position(0, 0)
-    line, column = start.line + 1, answers.to_column(file.text, start, codec)
-    return answers.Spot(file.shown, file.text, line, column, holder(file.symbols, line))
-
-
-def _text_answer(lines: Sequence[str], max_chars: int) -> LookupAnswer:
-    text, note = answers.pack_lines(lines, max_chars)
-    return LookupAnswer(Freshness.FOUND if text else Freshness.CLEAN, text=text, detail=note)
+        return answers.File(shown, text, known if isinstance(known, list) else [])
 
 
 @atexit.register

@@ -6,17 +6,17 @@ with the way out. Goes on to `tools.testing.run`.
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
-import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
+from sandbox.reading import parse_json
 from tools.contract import ToolFault
+from tools.testing.launchers import without_launcher
 
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
 _PYTHON = re.compile(r"python(\d+(\.\d+)*)?$")
@@ -59,6 +59,7 @@ def parse_command(command: str | Sequence[str]) -> Command:
         env[name] = value
     if not words:
         raise ToolFault("the test command is empty", fix="Give one, such as --test 'python -m pytest -q'.")
+    words = without_launcher(words)
     runner, at = _runner(words)
     return Command(tuple(words), env, runner, at)
 
@@ -130,23 +131,22 @@ def detect_test_command(root: Path) -> str | None:
     """What the repo's own files suggest: pytest where it is configured or a tests folder is there, unittest
     where only plain unittest files are, node's runner or vitest where package.json says so, ctest where a built
     folder is there, cargo's and go's where their manifests are, None where nothing looks like tests."""
-    prefix = "PYTHONPATH=src:. " if _bare_src_layout(root) else ""
     if _configures_pytest(root) or (root / "conftest.py").is_file():
-        return f"{prefix}python -m pytest -q"
+        return "python -m pytest -q"
     tests = list(islice(_test_files(root), 50))
     if not tests:
         return _node_command(root) or _ctest_command(root) or _manifest_command(root)
     texts = [file.read_bytes()[:20_000] for file in tests]
     folders = {file.parent for file in tests}
     if root in folders and all(b"import unittest" in text and b"pytest" not in text for text in texts):
-        return f"{prefix}python -m unittest"
-    return f"{prefix}python -m pytest -q"
+        return "python -m unittest"
+    return "python -m pytest -q"
 
 
 def _node_command(root: Path) -> str | None:
     """The `test` script of package.json, where it is plainly node's own runner or vitest."""
     try:
-        script = json.loads((root / "package.json").read_text("utf-8"))["scripts"]["test"]
+        script = parse_json((root / "package.json").read_text("utf-8"))["scripts"]["test"]
         parsed = parse_command(str(script))
     except (OSError, ValueError, KeyError, TypeError, ToolFault):
         return None
@@ -182,14 +182,3 @@ def _configures_pytest(root: Path) -> bool:
              "tox.ini": b"[pytest]", "pyproject.toml": b"[tool.pytest"}  # fmt: skip
     files = ((root / name, mark) for name, mark in marks.items())
     return any(file.is_file() and mark in file.read_bytes() for file, mark in files)
-
-
-def _bare_src_layout(root: Path) -> bool:
-    """A `src/` folder with packages that pytest is not told about."""
-    if not any((root / "src").glob("*/__init__.py")):
-        return False
-    try:
-        settings = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))
-        return "pythonpath" not in settings["tool"]["pytest"]["ini_options"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return True

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from tools.contract import Frame, TestFailure
-from tools.testing.reports import MAX_FRAMES, Results, inside, shorten
+from tools.testing.reports import MAX_FRAMES, Inside, Results, inside, shorten
 
 _HASH = re.compile(r"-[0-9a-f]{16}$")
 _CARGO_PART = re.compile(r"^---- (.+) stdout ----$")
@@ -60,7 +60,7 @@ def _parts(text: str) -> Iterator[_Part]:
         yield part
 
 
-def read_cargo(text: str, workdir: str) -> Results | None:
+def read_cargo(text: str, where: Inside | str) -> Results | None:
     """Per test program: exit code and name; then libtest's log, `ok NAME`, `failed NAME` or `ignored NAME` a line."""
     passed: set[str] = set()
     failures: dict[str, TestFailure] = {}
@@ -74,7 +74,7 @@ def read_cargo(text: str, workdir: str) -> Results | None:
             if outcome == "ok":
                 passed.add(test)
             elif outcome == "failed":
-                failures[test] = _rust_failure(test, told.get(name, ""), workdir)
+                failures[test] = _rust_failure(test, told.get(name, ""), where)
             skipped += outcome == "ignored"
     return Results(frozenset(passed - failures.keys()), tuple(failures.values()), skipped) if parts else None
 
@@ -93,14 +93,14 @@ def _cargo_told(output: list[str]) -> dict[str, str]:
     return {name: "\n".join(lines) for name, lines in found.items()}
 
 
-def _rust_failure(test: str, told: str, workdir: str) -> TestFailure:
+def _rust_failure(test: str, told: str, where: Inside | str) -> TestFailure:
     message = told.partition("stack backtrace:")[0].partition("note: run with")[0]
-    return _failure(test, message, ((m["path"], m["line"]) for m in _RUST_PLACE.finditer(told)), workdir)
+    return _failure(test, message, ((m["path"], m["line"]) for m in _RUST_PLACE.finditer(told)), where)
 
 
-def _failure(test: str, message: str, places: Iterable[tuple[str, str]], workdir: str) -> TestFailure:
+def _failure(test: str, message: str, places: Iterable[tuple[str, str]], where: Inside | str) -> TestFailure:
     """`places`: (path, line), innermost first; those outside of the workspace are left out."""
-    frames = [Frame(kept, int(line), "") for path, line in places if (kept := inside(path, workdir))]
+    frames = [Frame(kept, int(line), "") for path, line in places if (kept := inside(path, where))]
     return TestFailure(
         test, shorten(message) or "failed", tuple(dict.fromkeys(reversed(frames[:MAX_FRAMES])))
     )
@@ -109,9 +109,9 @@ def _failure(test: str, message: str, places: Iterable[tuple[str, str]], workdir
 class _Program:
     """What one test program of Go said of its tests."""
 
-    def __init__(self, part: _Part, workdir: str) -> None:
+    def __init__(self, part: _Part, where: Inside | str) -> None:
         mode, folder = part.words
-        self.folder = inside(folder, workdir) or folder
+        self.folder = inside(folder, where) or folder
         self._marked = mode == "test2json"  # marks begin with a byte of their own
         self._listed = set(part.listed)
         self._outcomes: dict[str, str] = {}
@@ -143,25 +143,27 @@ class _Program:
                 yield name, outcome
 
 
-def read_go(text: str, workdir: str) -> Results | None:
+def read_go(text: str, where: Inside | str) -> Results | None:
     """Per test program: how it marks and its directory; the names of its tests; what it said; its exit code."""
     passed: set[str] = set()
     failures: dict[str, TestFailure] = {}
     skipped = 0
-    programs = [_Program(part, workdir) for part in _parts(text)]
+    programs = [_Program(part, where) for part in _parts(text)]
     for program in programs:
         for name, outcome in program.outcomes():
             test = f"{program.folder} > {name}"
             if outcome == "PASS":
                 passed.add(test)
             elif outcome == "FAIL":
-                failures[test] = _go_failure(test, program, name, workdir)
+                failures[test] = _go_failure(test, program, name, where)
             skipped += outcome == "SKIP"
     return Results(frozenset(passed), tuple(failures.values()), skipped) if programs else None
 
 
-def _go_failure(test: str, program: _Program, name: str, workdir: str) -> TestFailure:
+def _go_failure(test: str, program: _Program, name: str, where: Inside | str) -> TestFailure:
     told = "\n".join(program.printed.get(name, [])).strip()
-    here = PurePosixPath(workdir, program.folder)  # a path that is absolute stays what it is
+    here = PurePosixPath(
+        where.root if isinstance(where, Inside) else where, program.folder
+    )  # a path that is absolute stays what it is
     places = ((str(here / match["path"]), match["line"]) for match in _GO_PLACE.finditer(told))
-    return _failure(test, told, places, workdir)
+    return _failure(test, told, places, where)

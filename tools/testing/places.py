@@ -14,7 +14,6 @@ from functools import lru_cache
 from pathlib import PurePosixPath
 
 from tools.contract import Frame
-from tools.edits.files import to_lf
 from tools.index.files import CodeIndex
 from tools.languages.outline import outline
 from tools.languages.symbols import Definition
@@ -23,7 +22,7 @@ from tools.languages.treesitter import is_braced, parse_tree
 _CALLS = {"test", "it", "describe", "suite", "context", "specify"}
 _HOOKS = {"beforeEach", "before", "beforeAll"}
 _TITLE = re.compile(r"^[\"'`](.*)[\"'`]$", re.DOTALL)
-_SCRIPT = {".ts", ".mts", ".cts", ".tsx", ".js", ".jsx", ".mjs", ".cjs"}
+SCRIPTS = {".ts", ".mts", ".cts", ".tsx", ".js", ".jsx", ".mjs", ".cjs"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +61,7 @@ def braced_test(
 def _around(index: CodeIndex, path: str) -> Iterator[Definition]:
     suffix = PurePosixPath(path).suffix
     text = index.files[path].text
-    if suffix in _SCRIPT:
+    if suffix in SCRIPTS:
         yield from (_definition(one) for one in titled_tests(suffix, text))
     for one in outline(suffix, text):
         if one.kind in ("function", "method"):
@@ -77,7 +76,7 @@ def _titled(index: CodeIndex, parts: list[str]) -> tuple[str, Definition] | None
     """By titles: vitest puts the file before them."""
     for path, file in index.files.items():
         suffix = PurePosixPath(path).suffix
-        if suffix not in _SCRIPT or parts[-1] not in file.text:
+        if suffix not in SCRIPTS or parts[-1] not in file.text:
             continue
         wanted = tuple(parts[1:] if parts[0] == path else parts)
         same = [one for one in titled_tests(suffix, file.text) if one.titles == wanted]
@@ -92,7 +91,7 @@ def _function(index: CodeIndex, parts: list[str]) -> tuple[str, Definition] | No
     wanted = name.replace("::", ".")
     for path, file in index.files.items():
         suffix = PurePosixPath(path).suffix
-        if not is_braced(path) or suffix in _SCRIPT or wanted.rpartition(".")[2] not in file.text:
+        if not is_braced(path) or suffix in SCRIPTS or wanted.rpartition(".")[2] not in file.text:
             continue
         if suffix == ".go" and len(parts) > 1 and PurePosixPath(path).parent != PurePosixPath(parts[0]):
             continue
@@ -105,19 +104,10 @@ def _function(index: CodeIndex, parts: list[str]) -> tuple[str, Definition] | No
     return None
 
 
-def tests_within(path: str, text: str) -> tuple[str, ...]:
-    """Source of the tests in a file of code, as Rust has them, and of what is compiled for them alone."""
-    if PurePosixPath(path).suffix != ".rs":
-        return ()
-    lines = to_lf(text).split("\n")
-    tests = (one for one in outline(".rs", to_lf(text)) if one.test)
-    return tuple("\n".join(lines[one.start_line - 1 : one.end_line]) for one in tests)
-
-
 def hooks_of(index: CodeIndex, path: str, test: Definition) -> list[Definition]:
     """What runs before a titled test."""
     suffix = PurePosixPath(path).suffix
-    if suffix not in _SCRIPT:
+    if suffix not in SCRIPTS:
         return []
     same = [one for one in titled_tests(suffix, index.files[path].text) if one.start_line == test.start_line]
     return [Definition("before", "function", start, end) for one in same[:1] for start, end in one.hooks]

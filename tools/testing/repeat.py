@@ -44,6 +44,7 @@ def run_repeatedly(
     times: int,
     timeout_s: float = 120,
     test_timeout_s: float | None = None,
+    cwd: str = ".",
 ) -> Repeated:
     """Run the command `times` times, each in a fork. Limits are those of `run_tests`, for each run.
 
@@ -54,6 +55,6 @@ def run_repeatedly(
     reports = []
     for _ in range(times):
         with sandbox.fork() as copy:
-            report = run_tests(copy, command, timeout_s=timeout_s, test_timeout_s=test_timeout_s)
+            report = run_tests(copy, command, timeout_s=timeout_s, test_timeout_s=test_timeout_s, cwd=cwd)
         reports.append(report)
     return Repeated(tuple(reports))

@@ -7,6 +7,7 @@ refused (no entities, no expansion); anything malformed is no report (None), nev
 from __future__ import annotations
 
 import json
+import posixpath
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -49,7 +50,7 @@ class Results:
     """Some file could not be collected."""
 
 
-def read_junit(text: str, workdir: str) -> Results | None:
+def read_junit(text: str, where: Inside | str) -> Results | None:
     """pytest's `--junitxml` (family xunit1), ids as pytest writes them: `tests/test_x.py::Class::test[p]`."""
     root = _tree(text)
     if root is None:
@@ -59,7 +60,7 @@ def read_junit(text: str, workdir: str) -> Results | None:
     cases = [(_pytest_id(case), case) for case in root.iter("testcase")]
     results = _results(
         [(test_id, case) for test_id, case in cases if test_id],
-        lambda test_id, _case, part: _failure(test_id, part, workdir),
+        lambda test_id, _case, part: _failure(test_id, part, where),
     )
     if not all(test_id for test_id, _ in cases):  # begun and not ended: pytest.exit
         unfinished = TestFailure("pytest", "the run was ended by a test before its end")
@@ -90,7 +91,7 @@ def _bad(case: Element) -> Element | None:
     return next((part for part in case if part.tag in {"failure", "error"}), None)
 
 
-def read_suites(text: str, workdir: str) -> Results | None:
+def read_suites(text: str, where: Inside | str) -> Results | None:
     """JUnit files of other runners (node's, vitest's, ctest's): ids are the names of the suites and the test's, with
     ` > ` between.
 
@@ -99,9 +100,7 @@ def read_suites(text: str, workdir: str) -> Results | None:
     root = _tree(text)
     if root is None:
         return None
-    return _results(
-        _cases(root, ()), lambda test_id, case, part: _other_failure(test_id, case, part, workdir)
-    )
+    return _results(_cases(root, ()), lambda test_id, case, part: _other_failure(test_id, case, part, where))
 
 
 def _cases(part: Element, suites: tuple[str, ...]) -> Iterator[tuple[str, Element]]:
@@ -113,7 +112,7 @@ def _cases(part: Element, suites: tuple[str, ...]) -> Iterator[tuple[str, Elemen
             yield " > ".join([*suites, child.get("name", "")]), child
 
 
-def _other_failure(test_id: str, case: Element, part: Element, workdir: str) -> TestFailure:
+def _other_failure(test_id: str, case: Element, part: Element, where: Inside | str) -> TestFailure:
     text = (part.text or case.findtext("system-out") or "")[:MAX_TRACE_CHARS]
     said = _NODE.match(text.strip())
     kind = _NODE_CAUSE.search(text)
@@ -122,23 +121,23 @@ def _other_failure(test_id: str, case: Element, part: Element, workdir: str) -> 
         message = message.rstrip()
     else:
         message = "\n".join(filter(None, [part.get("message", "").strip(), text.strip()]))
-    return TestFailure(test_id, shorten(message), js_frames(text, workdir) or _c_frames(text, workdir))
+    return TestFailure(test_id, shorten(message), js_frames(text, where) or _c_frames(text, where))
 
 
-def js_frames(text: str, workdir: str) -> tuple[Frame, ...]:
+def js_frames(text: str, where: Inside | str) -> tuple[Frame, ...]:
     """Places in the workspace that a JavaScript stack names, outermost first as in Python's."""
     kept = []
     text = text[:MAX_TRACE_CHARS]
     for match in (*_JS.finditer(text), *_VITEST.finditer(text)):
-        path = inside(match["path"].removeprefix("file://"), workdir)
+        path = inside(match["path"].removeprefix("file://"), where)
         if path is not None:
             kept.append(Frame(path, int(match["line"]), (match["function"] or "").strip()))
     return tuple(reversed(kept[:MAX_FRAMES]))
 
 
-def _c_frames(text: str, workdir: str) -> tuple[Frame, ...]:
+def _c_frames(text: str, where: Inside | str) -> tuple[Frame, ...]:
     """Places that an assertion of C or C++ names, as far as they lie in the workspace."""
-    found = ((inside(match["path"], workdir), match["line"]) for match in _C.finditer(text))
+    found = ((inside(match["path"], where), match["line"]) for match in _C.finditer(text))
     frames = [Frame(path, int(line), "") for path, line in found if path is not None]
     return tuple(dict.fromkeys(frames[:MAX_FRAMES]))
 
@@ -174,16 +173,16 @@ def _pytest_id(case: Element) -> str:
     return "::".join([file, *inner.split("."), name] if inner else [file, name])
 
 
-def _failure(test_id: str, part: Element, workdir: str) -> TestFailure:
+def _failure(test_id: str, part: Element, where: Inside | str) -> TestFailure:
     text = part.text or ""
     message = part.get("message", "")
     if message in {"", "collection failure"} or message.startswith("failed on"):
         errors = [line[1:].strip() for line in text.split("\n") if line.startswith("E ")]
         message = "\n".join(errors) or message or text.strip()[-MESSAGE_CHARS:]
-    return TestFailure(test_id, shorten(message), frames(text, workdir))
+    return TestFailure(test_id, shorten(message), frames(text, where))
 
 
-def read_unittest(text: str, workdir: str) -> Results | None:
+def read_unittest(text: str, where: Inside | str) -> Results | None:
     """The lines that `tools/testing/inside/unittest_report.py` writes. Without its last line the run did not end."""
     passed: set[str] = set()
     failures: dict[str, TestFailure] = {}
@@ -199,7 +198,7 @@ def read_unittest(text: str, workdir: str) -> Results | None:
                 continue
             uncollected |= test_id.startswith("unittest.loader._FailedTest")
             last = trace.strip().rpartition("\n")[2] or "unexpected success"
-            found = frames(trace, workdir)
+            found = frames(trace, where)
             failures.setdefault(test_id, TestFailure(test_id, shorten(_exception(trace) or last), found))
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
@@ -213,25 +212,36 @@ def _exception(trace: str) -> str:
     return "\n".join(lines[last + 1 :])
 
 
-def frames(text: str, workdir: str) -> tuple[Frame, ...]:
+def frames(text: str, where: Inside | str) -> tuple[Frame, ...]:
     """Places in the workspace that a traceback names, outermost first, libraries left out."""
     text = text[-MAX_TRACE_CHARS:]
     found = sorted([*_SHORT.finditer(text), *_LONG.finditer(text)], key=lambda match: match.start())
     kept = []
     for match in found:
-        path = inside(match["path"], workdir)
+        path = inside(match["path"], where)
         if path is not None:
             kept.append(Frame(path, int(match["line"]), (match["function"] or "").strip()))
     return tuple(kept[-MAX_FRAMES:])
 
 
-def inside(path: str, workdir: str) -> str | None:
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """The workspace as commands see it, and the folder below it that they ran in."""
+
+    root: str
+    cwd: str = "."
+
+
+def inside(path: str, where: Inside | str) -> str | None:
     """A traceback's path relative to the workspace; None outside of it or in an installed library."""
+    at = where if isinstance(where, Inside) else Inside(where)
     pure = PurePosixPath(path)
     if pure.is_absolute():
-        if not pure.is_relative_to(workdir):
+        if not pure.is_relative_to(at.root):
             return None
-        pure = pure.relative_to(workdir)
+        pure = pure.relative_to(at.root)
+    elif at.cwd != ".":
+        pure = PurePosixPath(posixpath.normpath(f"{at.cwd}/{path}"))
     if ".." in pure.parts or _LIBRARY & set(pure.parts) or path.startswith("<"):
         return None
     return str(pure)

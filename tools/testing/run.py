@@ -23,11 +23,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sandbox import ExecResult, Sandbox
-from tools.contract import TestReport, TestStatus, ToolFault
+from tools.contract import TestFailure, TestReport, TestStatus, ToolFault
+from tools.frozen.plan import PLUGIN, Watch, read_plan, watched
 from tools.testing.args import with_report, with_test_limit
 from tools.testing.command import Command, detect_test_command, parse_command
+from tools.testing.environment import command_environment
 from tools.testing.logs import read_cargo, read_go
-from tools.testing.reports import Results, read_junit, read_suites, read_unittest
+from tools.testing.reports import Inside, Results, read_junit, read_suites, read_unittest
 
 MAX_REPORT_BYTES = 30_000_000
 MAX_PARTS = 2_000
@@ -44,27 +46,47 @@ def run_tests(
     *,
     timeout_s: float = 120,
     test_timeout_s: float | None = None,
+    cwd: str = ".",
+    own_plugins: bool = True,
 ) -> TestReport:
     """Run tests once.
 
     Args:
         timeout_s: wall-clock seconds for the whole command.
         test_timeout_s: for each test, which then fails (node: each file; go: each package; cargo and others: no limit).
+        cwd: the folder that the command is run in, below the workspace.
+        own_plugins: whether pytest loads plug-ins that folders of the workspace register by themselves.
 
     Raises:
         ToolFault: the command cannot be understood (a shell would be needed).
         SandboxFault: the sandbox failed.
     """
     parsed = parse_command(command)
-    env = {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONHASHSEED": "0", "NO_COLOR": "1", **parsed.env}
+    env = command_environment(sandbox, parsed.env, cwd)
+    watch = watched(parsed)
     with report_folder(sandbox) as (folder, inner):
         if test_timeout_s is not None:
             parsed, env = _limited(parsed, env, test_timeout_s, folder, inner)
+        if watch is not None:
+            env |= watch.env(inner, sandbox.workdir, own_plugins=own_plugins)
+            parsed, env = with_plugin(parsed, env, PLUGIN, folder, inner)
         argv = with_report(parsed, f"{inner}/report")
-        result = sandbox.exec(argv, env=env, timeout_s=timeout_s)
+        result = sandbox.exec(argv, env=env, timeout_s=timeout_s, cwd=cwd)
         text = _whole(folder) if parsed.runner != "other" else None
-    results = _READERS[parsed.runner](text, sandbox.workdir) if text is not None else None
-    return _report(parsed, result, results)
+        plan = read_plan(read_report(folder / "plan"))
+        end = read_report(folder / "plan.end")
+    results = _READERS[parsed.runner](text, Inside(sandbox.workdir, cwd)) if text is not None else None
+    return replace(_believed(_report(parsed, result, results), watch, end), plan=plan)
+
+
+def _believed(report: TestReport, watch: Watch | None, end: str | None) -> TestReport:
+    """A run that passed, unless its end says otherwise."""
+    if report.status is not TestStatus.PASSED or watch is None or watch.ended_well(end):
+        return report
+    unfinished = TestFailure(
+        "pytest", "the report says that all passed, but the run did not come to its own end"
+    )
+    return replace(report, status=TestStatus.FAILED, failures=(unfinished,))
 
 
 def _limited(
@@ -83,7 +105,8 @@ def with_plugin(
     """A pytest command and its environment with one of our plug-ins, put into a report's folder (`report_folder`)."""
     module = f"forklock_{plugin.stem}"
     shutil.copyfile(plugin, folder / f"{module}.py")
-    paths = [inner, *filter(None, [env.get("PYTHONPATH", "")])]
+    before = env.get("PYTHONPATH", "").split(":") if env.get("PYTHONPATH") else []
+    paths = [inner, *(path for path in before if path != inner)]
     argv = (*command.argv[: command.at], "-p", module, *command.argv[command.at :])
     return replace(command, argv=argv), {**env, "PYTHONPATH": ":".join(paths)}
 

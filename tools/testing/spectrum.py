@@ -21,6 +21,7 @@ from pathlib import Path
 from sandbox import Sandbox
 from tools.index.files import is_test_path
 from tools.testing.command import parse_command
+from tools.testing.environment import command_environment
 from tools.testing.run import read_report, report_folder, with_plugin
 
 _PLUGIN = Path(__file__).parent / "inside" / "spectrum_plugin.py"
@@ -63,7 +64,9 @@ class Spectrum:
         return dict(found)
 
 
-def trace_tests(sandbox: Sandbox, command: str | Sequence[str], *, timeout_s: float = 120) -> Spectrum | None:
+def trace_tests(
+    sandbox: Sandbox, command: str | Sequence[str], *, timeout_s: float = 120, cwd: str = "."
+) -> Spectrum | None:
     """Run the check traced: one to three times as slow as usual. None where that is not possible:
     another runner than pytest, no time left, no test that fails.
 
@@ -76,12 +79,12 @@ def trace_tests(sandbox: Sandbox, command: str | Sequence[str], *, timeout_s: fl
         return None
     with report_folder(sandbox) as (folder, inner):
         env = {
-            "PYTHONDONTWRITEBYTECODE": "1", "PYTHONHASHSEED": "0", **parsed.env,
+            **command_environment(sandbox, parsed.env, cwd),
             "FORKLOCK_SPECTRUM_ROOT": sandbox.workdir, "FORKLOCK_SPECTRUM_OUT": f"{inner}/spectrum",
         }  # fmt: skip
         traced, env = with_plugin(parsed, env, _PLUGIN, folder, inner)
         argv = [*traced.argv[: traced.at], "-p", "no:cacheprovider", *traced.argv[traced.at :]]
-        result = sandbox.exec(argv, env=env, timeout_s=timeout_s)
+        result = sandbox.exec(argv, env=env, timeout_s=timeout_s, cwd=cwd)
         text = read_report(folder / "spectrum")
     if text is None or result.timed_out or result.oom_killed:
         return None

@@ -12,9 +12,10 @@ import os
 import select
 import signal
 import time
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Self
 
-from evals.judging.driver.wire import EXCEPTION, MEMORY, OUTPUT, TIMEOUT, write_frame
+from evals.judging.driver.wire import EXCEPTION, KILLED, OUTPUT, TIMEOUT, write_frame
 
 
 class CandidateEnded(BaseException):
@@ -23,6 +24,24 @@ class CandidateEnded(BaseException):
     def __init__(self, status: str, reason: str) -> None:
         super().__init__(reason)
         self.status, self.reason = status, reason
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a process ended."""
+
+    exit: int | None
+    """Exit status; None when a signal ended it."""
+    signal: int | None
+    cpu_s: float
+    """CPU seconds of the process and of its children that it waited for."""
+
+    @classmethod
+    def of(cls, status: int, cpu_s: float) -> Self:
+        """From the status that `wait` gives."""
+        if os.WIFSIGNALED(status):
+            return cls(None, os.WTERMSIG(status), cpu_s)
+        return cls(os.WEXITSTATUS(status), None, cpu_s)
 
 
 def receive(sock: Any) -> tuple[bytes, list[int]]:
@@ -48,18 +67,22 @@ def reply(ask: Any) -> bytes:
 
 
 class Child:
-    """A process of one program, the pipes to and from it, and how it ended. `spare` go to it as 0 and 1."""
+    """A host or an assert program's process: the pipes to and from it, and how it ended."""
 
-    def __init__(self, ask: Any, mode: bytes, job: dict[str, Any], spare: tuple[int, ...] = ()) -> None:
+    def __init__(self, ask: Any, mode: bytes, job: dict[str, Any], *, most_bytes: int) -> None:
+        """
+        Args:
+            most_bytes: of one frame from it.
+        """
         self.ask, self.deadline = ask, time.monotonic() + job["wall_s"]
-        self.exit: int | None = None
-        self.signal: int | None = None
-        self.size = job["output_bytes"]
+        self.cpu_s: float = job["cpu_s"]
+        self.end: Ended | None = None
+        self.size = most_bytes
         self._read = bytearray()
         self._ahead = memoryview(b"")
         theirs, self.to = os.pipe()
         self.back, its = os.pipe()
-        fds = array.array("i", (theirs, its, *spare))
+        fds = array.array("i", (theirs, its))
         ask.sendmsg([mode], [(1, 1, fds)])  # SOL_SOCKET, SCM_RIGHTS
         self.pid = int.from_bytes(reply(self.ask), "big")
         for fd in fds:
@@ -70,7 +93,7 @@ class Child:
     def ended(self, *, now: bool = False) -> bool:
         """Reap it, with all that it left. False when it had to be ended: after the deadline, or `now`."""
         in_time = True
-        if self.exit is None and self.signal is None:
+        if self.end is None:
             if now:
                 self._kill()
             self.ask.send(self.pid.to_bytes(4, "big"))
@@ -78,11 +101,8 @@ class Child:
             if not select.select([self.ask], [], [], left)[0]:
                 in_time = False
                 self._kill()
-            status = int.from_bytes(reply(self.ask), "big")
-            if os.WIFSIGNALED(status):
-                self.signal = os.WTERMSIG(status)
-            else:
-                self.exit = os.WEXITSTATUS(status)
+            said = reply(self.ask)
+            self.end = Ended.of(int.from_bytes(said[:4], "big"), int.from_bytes(said[4:], "big") / 1e6)
         return in_time and not now
 
     def _kill(self) -> None:
@@ -158,8 +178,8 @@ class Child:
         """What to say of a candidate that speaks no more."""
         if not self.ended():
             return CandidateEnded(TIMEOUT, "wall clock")
-        if self.signal is not None:
-            return CandidateEnded(*by_signal(self.signal))
+        if self.end is not None and self.end.signal is not None:
+            return CandidateEnded(*by_signal(self.end, self.cpu_s))
         return CandidateEnded(EXCEPTION, "the program ended before the check did")
 
     def put(self, value: Any) -> None:
@@ -181,9 +201,22 @@ class Child:
                 raise self.why() from None
 
 
-def by_signal(number: int) -> list[str]:
-    if number == signal.SIGXCPU:
+def by_signal(ended: Ended, cpu_s: float) -> list[str]:
+    """[status, reason] of a process that a signal ended.
+
+    The kernel ends what exceeds its CPU limit with a signal; by that alone it cannot be told from a signal that the
+    program sent to itself, so the CPU time used decides. `KILLED` stands for a SIGKILL of unknown origin: whether the
+    kernel sent it for memory is known outside, from the control group.
+    """
+    if ended.signal in (signal.SIGXCPU, signal.SIGKILL) and ended.cpu_s >= cpu_s:
         return [TIMEOUT, "CPU time"]
-    if number == signal.SIGKILL:
-        return [MEMORY, "killed by SIGKILL, most likely for its memory"]
-    return [EXCEPTION, f"ended by signal {number}"]
+    if ended.signal == signal.SIGKILL:
+        return [KILLED, "killed by SIGKILL"]
+    return [EXCEPTION, f"ended by {_name(ended.signal)}"]
+
+
+def _name(number: int | None) -> str:
+    try:
+        return signal.Signals(number or 0).name
+    except ValueError:
+        return f"signal {number}"

@@ -17,7 +17,8 @@ class Place:
     def __init__(self, path: str) -> None:
         self._path = os.path.realpath(path)
         self._kept = frozenset(os.listdir(path))  # noqa: PTH208
-        self._mode = os.stat(path).st_mode & 0o7777  # noqa: PTH116
+        made = os.stat(path)  # noqa: PTH116
+        self._mode, self._times = made.st_mode & 0o7777, (made.st_atime_ns, made.st_mtime_ns)
         self._as_made = self._state()
 
     def _state(self) -> tuple[int, int, int] | None:
@@ -28,8 +29,8 @@ class Place:
         return state.st_ino, state.st_mode, state.st_ctime_ns
 
     def tidy(self) -> None:
-        """Remove what was not there at first, however deep and whatever its modes: folders are taken apart level by
-        level, as their paths may be too long to name."""
+        """Remove what was not there at first, however deep and whatever its modes, and restore the folder's own mode,
+        times and attributes. Folders are taken apart level by level, as their paths may be too long to name."""
         if self._state() == self._as_made:
             return
         if not os.path.isdir(self._path) or os.path.islink(self._path):  # noqa: PTH112, PTH114 - it was put in its place
@@ -53,6 +54,13 @@ class Place:
                 os.rename(f"{path}/{child}", f"{self._path}/{prefix}-{name}")  # noqa: PTH104
                 left.append(f"{prefix}-{name}")
             os.rmdir(path)  # noqa: PTH106
+        with contextlib.suppress(
+            OSError
+        ):  # the folder is another user's, or its file system has no attributes
+            for attribute in os.listxattr(self._path):
+                os.removexattr(self._path, attribute)
+        with contextlib.suppress(OSError):
+            os.utime(self._path, ns=self._times)
         self._as_made = self._state()
 
 

@@ -2,8 +2,8 @@
 
 In: the processes above a program. Out: they cannot be signalled, bounded or slowed by it: the kernel says EPERM. Being
 of the same user, it could otherwise stop them, or set their limits (`prlimit`), of which programs after it would die.
-SysV IPC and message queues, which outlive their processes, are refused. Runs inside the sandbox; standard library
-only. Architectures: x86-64 and arm64; elsewhere nothing is refused.
+SysV IPC, message queues, keys and ports, which outlive their processes, are refused. Runs inside the sandbox; standard
+library only. Architectures: x86-64 and arm64; elsewhere nothing is refused.
 """
 
 from __future__ import annotations
@@ -38,11 +38,22 @@ _CALLS: tuple[tuple[int, int, int], ...] = (
     (64, 190, _ANY),  # semget
     (68, 186, _ANY),  # msgget
     (240, 180, _ANY),  # mq_open
+    (248, 217, _ANY),  # add_key
+    (249, 218, _ANY),  # request_key
+    (250, 219, _ANY),  # keyctl
+    (425, 425, _ANY),  # io_uring_setup, which makes calls that no filter sees
 )
 """Number on x86-64, on arm64, and which argument names a process."""
-_BY_USER = ((141, 140, 0, 2), (251, 30, 0, 3), (72, 25, 1, 8), (72, 25, 1, 15))
-"""Numbers, an argument and its value: setpriority and ioprio_set of all that a user has, and fcntl's F_SETOWN and
-F_SETOWN_EX, which send signals."""
+_BY_USER = (
+    (141, 140, 0, 2),
+    (251, 30, 0, 3),
+    (72, 25, 1, 8),
+    (72, 25, 1, 15),
+    (41, 198, 0, 2),
+    (41, 198, 0, 10),
+)
+"""Numbers, an argument and its value: setpriority and ioprio_set of all that a user has; fcntl's F_SETOWN and
+F_SETOWN_EX, which send signals; socket of IPv4 and IPv6, as the kernel remembers ports for a minute."""
 
 _Line = tuple[int, int, int, int]
 
@@ -60,8 +71,15 @@ def ancestors() -> list[int]:
     return found
 
 
-def program(machine: str, protected: list[int]) -> bytes:
-    """The kernel's classic BPF, eight bytes a line; empty on an architecture that it does not know."""
+def program(
+    machine: str, protected: list[int], *, more: tuple[tuple[int, int, int, int], ...] = _BY_USER
+) -> bytes:
+    """The kernel's classic BPF, eight bytes a line; empty on an architecture that it does not know.
+
+    Args:
+        protected: processes, and groups as negative numbers.
+        more: rules that name no process.
+    """
     if machine not in _MACHINES:
         return b""
     architecture, column = _MACHINES[machine]
@@ -71,7 +89,7 @@ def program(machine: str, protected: list[int]) -> bytes:
         (_RETURN, 0, 0, _EPERM),
         (_LOAD, 0, 0, 0),
     ]
-    for *numbers, argument, value in _BY_USER:
+    for *numbers, argument, value in more:
         lines += _refused(numbers[column], argument, [value], more=True)
     for *numbers, argument in _CALLS:
         lines += _refused(numbers[column], argument, protected)
@@ -91,10 +109,19 @@ def _refused(number: int, argument: int, values: list[int], *, more: bool = Fals
 
 
 def install(libc: Any) -> None:
-    """For this process and all that it forks. Where the kernel refuses, nothing is filtered."""
+    """Filter this process and all that it forks. Where the kernel refuses, nothing is filtered."""
     pids = ancestors()
     # -1 is everybody; the groups of those above are theirs.
-    filtered = program(os.uname().machine, [-1, *pids, *{-os.getpgid(pid) for pid in pids[:2]}])
+    _apply(libc, program(os.uname().machine, [-1, *pids, *{-os.getpgid(pid) for pid in pids[:2]}]))
+
+
+def protect(libc: Any) -> None:
+    """Refuse calls against this process, which leads its group, to itself and all that it forks from now on."""
+    pid = os.getpid()
+    _apply(libc, program(os.uname().machine, [pid, -pid], more=()))
+
+
+def _apply(libc: Any, filtered: bytes) -> None:
     if not filtered:
         return
     held = ctypes.create_string_buffer(filtered, len(filtered))

@@ -1,9 +1,9 @@
-"""evals: who runs the programs inside the sandbox: starts them, bounds them, asks them, says how each test went.
+"""evals: the driver's supervisor: it starts programs inside the sandbox, bounds them and reports each test's result.
 
-In: jobs and tests on stdin, a socket to the zygote. Out: a result frame a program, and before it how the tests of a
-longer one went so far. Several tests of one program are first put to one process, which loads the program anew where a
-test may have changed it; the first test that it does not simply answer, and all after it, get a process each, forked
-from the zygote. Not covered: comparing (outside the sandbox).
+Input: jobs and tests on stdin, a socket to the zygote. Output: a result frame for each program, and before it how the
+tests of a longer one went so far. Each test has a process of its own, and so has each check of an assert program. Where
+a process was killed and nobody here did it, the driver ends with `UNEXPLAINED`: the sandbox then says whether the
+kernel killed for memory. Not covered: comparing (outside the sandbox).
 """
 
 from __future__ import annotations
@@ -14,30 +14,35 @@ import json
 import os
 import select
 import signal
-import sys
 import time
-import types
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 from evals.judging.driver.child import CandidateEnded, Child, reply
 from evals.judging.driver.cleanup import Place
-from evals.judging.driver.may_share import contained
-from evals.judging.driver.testcases import Shared, run_alone
 from evals.judging.driver.wire import (
+    BROKEN,
     EXCEPTION,
+    KILLED,
     MEMORY,
     OK,
     OUTPUT,
     STOCK,
     TIMEOUT,
     WRONG,
+    framed,
     pack,
     read_frame,
     unpack,
     write_frame,
 )
+
+UNEXPLAINED = 72
+"""Exit status of a driver under whose program something was killed."""
+LONG_CHECK = "the check itself ran too long"
+_GRACE_S = 5.0
+"""Seconds past a test's own wall clock after which its host counts as stuck."""
 
 TOLD_EARLY_S = 0.01
 """Seconds of tests after which whoever reads hears how they went so far, and may say that it is enough."""
@@ -117,8 +122,8 @@ class Mail:
             del self._raw[:end]
 
 
-Compiled = Callable[[dict[str, Any], str], list[types.CodeType]]
-Check = Callable[[dict[str, Any], Candidate, list[types.CodeType]], None]
+Prepared = Callable[[dict[str, Any], Candidate, str], Callable[[], None]]
+"""Gets a job, its candidate and its check's text: runs the prelude, and returns the check that is to be run."""
 
 
 class Supervisor:
@@ -128,8 +133,7 @@ class Supervisor:
         self,
         ask: Any,
         out: int,
-        compiled: Compiled,
-        check: Check,
+        prepared: Prepared,
         described: Callable[[BaseException], str],
         shared_places: list[str],
     ) -> None:
@@ -138,14 +142,14 @@ class Supervisor:
             shared_places: folders that all programs can write to, and nobody else: emptied of what they leave.
         """
         self.ask, self.out = ask, out
-        self.compiled, self.check, self.described = compiled, check, described
+        self.prepared, self.described = prepared, described
         self.mail = Mail(0)
         self._stocked = False
         self._seconds: list[float] = []
-        self._depth = sys.getrecursionlimit()
         self.folder = f"{os.environ.get('TMPDIR', '/tmp').rstrip('/')}/program-{os.urandom(8).hex()}"  # noqa: S108
         os.mkdir(self.folder, 0o700)  # noqa: PTH102
-        self._places = [Place(path) for path in (self.folder, *shared_places)]
+        self.paths = [self.folder, *shared_places]
+        self._places = [Place(path) for path in self.paths]
 
     def run(self) -> None:
         """All programs of this driver. Whoever reads sees which has no result, and starts afresh."""
@@ -169,8 +173,7 @@ class Supervisor:
         os.wait()  # the zygote, which has no more to do
 
     def _program(self, job: dict[str, Any]) -> None:
-        results: list[list[str]]
-        shared, self._seconds = 0, []
+        self._seconds = []
         if not self._stocked and "numpy" in job["code"]:
             self._stocked = True
             self.ask.send(STOCK)
@@ -179,95 +182,97 @@ class Supervisor:
             nonce, results = self._asserts(job)
         else:
             tests = self.mail.next()
-            nonce = tests["nonce"]
-            results, shared = self._tests(job, tests)
-        found = {
-            "nonce": nonce,
-            "id": job["id"],
-            "shared": shared,
-            "results": results,
-            "seconds": self._seconds,
-        }
+            nonce, results = tests["nonce"], self._tests(job, tests)
+        found = {"nonce": nonce, "id": job["id"], "results": results, "seconds": self._seconds}
         write_frame(self.out, found)
 
-    def _tests(self, job: dict[str, Any], tests: dict[str, Any]) -> tuple[list[list[str]], int]:
-        """[status, output or reason] of each test that ran, and how many of them shared a process."""
+    def _tests(self, job: dict[str, Any], tests: dict[str, Any]) -> list[list[str]]:
+        """[status, output or reason] of each test that ran: all up to the first that failed."""
         results: list[list[str]] = []
-        early = 0
-        many = job["shared"] and len(tests["inputs"]) > 1
-        together, count = Shared(self.ask, job, tests["inputs"]) if many else None, 0
-        left, told, nonce = job["outputs_bytes"], time.monotonic(), tests["nonce"]
-        for text, limits in zip(tests["inputs"], tests["limits"], strict=True):
-            began = time.monotonic()
-            said = together.run(limits["wall_s"]) if together is not None else None
-            count += said is not None
-            if said is None:
-                self._tidy()
-            result = [OK, said] if said is not None else run_alone(self.ask, job | limits, text)
-            self._seconds.append(round(time.monotonic() - began, 4))
-            left -= len(result[1])
-            if result[0] == OK and left < 0:
-                result = [OUTPUT, "too much output"]
-            results.append(result)
-            if result[0] != OK:
-                break
-            if time.monotonic() - told > TOLD_EARLY_S:
-                if self.mail.enough(nonce):
+        early, left, told = 0, job["outputs_bytes"], time.monotonic()
+        host = Child(self.ask, b"t", job, most_bytes=1 << 40)
+        pairs = zip(tests["inputs"], tests["limits"], strict=True)
+        host.send_ahead(b"".join(map(framed, pairs)))
+        try:
+            compiled = _said(host, job["wall_s"])
+            for limits in tests["limits"]:
+                began = time.monotonic()
+                result = _said(host, limits["wall_s"] + _GRACE_S) if compiled[0] == OK else compiled
+                self._seconds.append(round(time.monotonic() - began, 4))
+                left -= len(result[1])
+                if result[0] == OK and left < 0:
+                    result = [OUTPUT, "too much output"]
+                if result[0] == KILLED:
+                    self._give_up(tests["nonce"], results[early:])
+                results.append(result)
+                if result[0] != OK:
                     break
-                write_frame(self.out, {"nonce": nonce, "so_far": results[early:]})
-                told, early = time.monotonic(), len(results)
-        if together is not None:
-            together.close()
-        return results, count
+                if time.monotonic() - told > TOLD_EARLY_S:
+                    if self.mail.enough(tests["nonce"]):
+                        break
+                    write_frame(self.out, {"nonce": tests["nonce"], "so_far": results[early:]})
+                    told, early = time.monotonic(), len(results)
+        finally:
+            host.close()
+        return results
+
+    def _give_up(self, nonce: str, passed: list[list[str]]) -> NoReturn:
+        """End the driver, after saying which tests were answered before the one that was killed."""
+        if passed:
+            write_frame(self.out, {"nonce": nonce, "so_far": passed})
+        os._exit(UNEXPLAINED)
 
     def _asserts(self, job: dict[str, Any]) -> tuple[str, list[list[str]]]:
         """(nonce, [[status, reason]]) of a program that is called by its check."""
-        child = Child(self.ask, b"a", job)
+        child = Child(self.ask, b"a", job, most_bytes=job["output_bytes"])
         try:
             tests = self.mail.next()
             candidate = Candidate(child)
-            return tests["nonce"], [candidate.loaded() or self._checked(job, candidate, tests["inputs"][0])]
+            result = self._checked(job, candidate, tests["inputs"][0])
+            if result[0] == KILLED:
+                self._give_up(tests["nonce"], [])
+            return tests["nonce"], [result]
         finally:
             child.close()
 
     def _checked(self, job: dict[str, Any], candidate: Candidate, text: str) -> list[str]:
-        """[status, reason]. A check that might leave something behind for the next one gets a process."""
-        try:
-            programs = self.compiled(job, text)
-        except Exception as error:
-            return [WRONG, self.described(error)]
-        if all(map(contained, programs)):
-            try:
-                return self._check(job, candidate, programs)
-            finally:
-                sys.setrecursionlimit(self._depth)
+        """[status, reason] of the check, which runs in a process of its own: it leaves nothing for the next one."""
         back, its = os.pipe()
         pid = os.fork()
         if pid == 0:
             try:
-                write_frame(its, self._check(job, candidate, programs))
+                write_frame(its, self._check(job, candidate, text))
             finally:
                 os._exit(0)
         os.close(its)
         try:
-            result: list[str] = read_frame(back)
+            left = candidate.child.deadline + _GRACE_S - time.monotonic()
+            ready = select.select([back], [], [], max(0.0, left))[0]
+            result: list[str] = read_frame(back) if ready else [TIMEOUT, LONG_CHECK]
         except EOFError:
             result = [WRONG, "the check itself ended"]
         os.close(back)
+        os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
         return result
 
-    def _check(self, job: dict[str, Any], candidate: Candidate, programs: list[types.CodeType]) -> list[str]:
+    def _check(self, job: dict[str, Any], candidate: Candidate, text: str) -> list[str]:
+        """Load the candidate, then check it. What fails before it has any part in it is the set's own fault."""
+        candidate.child.deadline = max(candidate.child.deadline, time.monotonic() + 0.001)
+        signal.setitimer(signal.ITIMER_REAL, candidate.child.deadline - time.monotonic())
         try:
-            signal.setitimer(signal.ITIMER_REAL, max(0.001, candidate.child.deadline - time.monotonic()))
-            self.check(job, candidate, programs)
+            check = self.prepared(job, candidate, text)
+        except BaseException as error:
+            return [BROKEN, f"the problem's own check fails: {self.described(error)}"]
+        try:
+            failed = candidate.loaded()
+            if failed is None:
+                check()
         except CandidateEnded as ended:
             return [ended.status, ended.reason]
         except BaseException as error:
             return candidate.failure or [WRONG, self.described(error)]
-        finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-        return [OK, ""]
+        return failed or [OK, ""]
 
     def _tidy(self) -> None:
         """Empty folders for the next one."""
@@ -276,4 +281,19 @@ class Supervisor:
 
 
 def _alarm(*_: object) -> None:
-    raise CandidateEnded(TIMEOUT, "the check itself ran too long")
+    raise CandidateEnded(TIMEOUT, LONG_CHECK)
+
+
+def _said(host: Child, wait_s: float) -> list[str]:
+    """The host's next result, or what the signal that ended it says.
+
+    Raises:
+        EOFError: the host gave up. It never runs the program, so nothing can be said of that here.
+    """
+    try:
+        status, text = host.answer(time.monotonic() + wait_s)
+    except CandidateEnded as ended:
+        if host.end is not None and host.end.exit is not None:
+            raise EOFError from None
+        return [ended.status, ended.reason]
+    return [status, str(text)]

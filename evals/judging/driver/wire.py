@@ -15,8 +15,10 @@ import os
 from typing import Any
 
 OK, WRONG, EXCEPTION, TIMEOUT, MEMORY, OUTPUT = "ok", "wrong", "exception", "timeout", "memory", "output"
-FRESH = "fresh"
-"""A process that answers several tests gives up: this test, and those after it, want a process each."""
+KILLED = "killed"
+"""Ended by SIGKILL within its CPU time, which nobody here sent: by the program itself, or by the kernel for memory."""
+BROKEN = "broken"
+"""The problem's own check fails without the program: no verdict on that."""
 STOCK = b"s"
 """To the zygote: a program that comes may import the libraries which take long; back from it: they are imported."""
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sandbox.interpreters import workspace_policy
+from sandbox.interpreters.policy import workspace_policy
 from tools.lsp.servers import caches
 
 _KEPT = ("PATH", "CARGO_HOME", "CARGO_NET_OFFLINE")

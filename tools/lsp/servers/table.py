@@ -16,10 +16,12 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from sandbox.bubblewrap.contained import why_not_contained
-from sandbox.interpreters import grants, workspace_policy
+from sandbox.interpreters.grants import grants
+from sandbox.interpreters.policy import workspace_policy
 from tools.contract import ToolFault
 from tools.index.files import suffixes
-from tools.lsp.servers import clangd, gopls
+from tools.lsp.roots import import_roots
+from tools.lsp.servers import clangd, gopls, typeshed
 from tools.lsp.servers import rust_analyzer as rust
 from tools.lsp.servers import typescript as tsserver
 from tools.lsp.servers.places import servers_dir
@@ -99,8 +101,10 @@ class ServerSpec:
 
 def _ty(root: Path, python: Path | None) -> Settings:
     interpreter = python or find_python(root) or Path(sys.executable)
+    roots = [str(folder) for folder in import_roots(root)]
+    environment = {"python": str(_prefix_of(interpreter)), **({"root": roots} if roots else {})}
     return {
-        "configuration": {"environment": {"python": str(_prefix_of(interpreter))}},
+        "configuration": {"environment": environment},
         "diagnosticMode": "openFilesOnly",
         "completions": {"autoImport": False},
     }
@@ -121,13 +125,14 @@ def _ruff(_root: Path, _python: Path | None) -> Settings:
     return {"settings": {"lint": lint, "configurationPreference": "filesystemFirst", "logLevel": "error"}}
 
 
-def _basedpyright(_root: Path, python: Path | None) -> Settings:
+def _basedpyright(root: Path, python: Path | None) -> Settings:
     # It runs the interpreter to find its search path, so never one that we merely came across.
     interpreter = str(python or sys.executable)
     analysis = {
         "diagnosticMode": "openFilesOnly",
         "typeCheckingMode": "standard",
         "autoImportCompletions": False,
+        "extraPaths": [str(folder) for folder in import_roots(root)],
     }
     return {"python": {"pythonPath": interpreter}, "basedpyright": {"analysis": analysis}, "pyright": {}}
 
@@ -145,7 +150,8 @@ _TS = {
 _TABLE = (
     ServerSpec(
         "ty", ("ty", "server"), _PYTHON, "pip install ty",
-        pull=True, options=_ty, settings=_ty_settings, tested=True,
+        pull=True, options=_ty, settings=_ty_settings, environment=typeshed.environment, writes=typeshed.writes,
+        tested=True,
     ),
     ServerSpec(
         "ruff", ("ruff", "server"), _PYTHON, "pip install ruff",

@@ -16,6 +16,8 @@ from typing import Any
 
 from lsprotocol import types as lsp
 
+from tools.lsp.roots import script_projects
+
 COMMAND = "typescript.tsserverRequest"
 BESIDE = "../../../typescript/lib/tsserver.js"
 """From the front's script to the TypeScript that npm put beside its package."""
@@ -47,9 +49,10 @@ def options(_root: Path, _python: Path | None) -> Mapping[str, Any]:
 
 
 def knows_all(root: Path) -> bool:
-    """A project file in the root says which files there are; without one tsserver knows the opened ones and what
-    they import."""
-    return any((root / name).is_file() for name in ("tsconfig.json", "jsconfig.json"))
+    """The only project file says which files there are. Where there is none, or one for each package, tsserver knows
+    the opened files, what they import, and the projects that hold them."""
+    found = script_projects(root)
+    return len(found) == 1 and found[0].parent == root
 
 
 def request(command: str, uri: str) -> lsp.ExecuteCommandParams:

@@ -204,7 +204,8 @@ class Client(BaseLanguageClient):
             fds: tuple[int, ...] = ()
             if not self._trusted:
                 places = readable(self.program, self.root, self._python)
-                inside = env | {"HOME": _SCRATCH, "TMPDIR": _SCRATCH, "XDG_CACHE_HOME": _SCRATCH}
+                scratch = {"HOME": _SCRATCH, "TMPDIR": _SCRATCH, "XDG_CACHE_HOME": _SCRATCH}
+                inside = {**environment(), **scratch, **self.spec.environment(self.root)}
                 apart = contained(
                     program, self.root, readable=places, writable=self.spec.writes(self.root), env=inside
                 )

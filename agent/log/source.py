@@ -1,0 +1,77 @@
+"""Which model a run began with, and that a resumed run goes on with that one and at that server, or not at all.
+
+In: what was opened for a run, or the log of one. Out: the `ModelSource` that the log keeps, and what to open again.
+"""
+
+from __future__ import annotations
+
+from pydantic import ValidationError
+
+from agent.contract import AgentFault
+from agent.log.events import LogFault, ModelSource, RunStarted
+from models.contract import Engine, ModelIdentity
+from models.paths import names_folder, user_path
+from models.web.endpoints import endpoint_of_url
+
+
+def source_of(model: str, engine: str, opened: Engine) -> ModelSource:
+    """What the log of a new run keeps.
+
+    Args:
+        model: as the user wrote it.
+        engine: the engine that was asked for, `auto` included.
+    """
+    if names_folder(model):
+        model = str(user_path(model).absolute())
+    elif "://" in model:
+        address, mark, name = model.partition("#")
+        model = endpoint_of_url(address) + mark + name
+    adapter = opened.identity.adapter
+    chosen = opened.identity.engine if engine == "auto" else engine
+    return ModelSource(
+        model=model,
+        engine=chosen,
+        adapter=adapter.rsplit("/", 1)[-1] if adapter else "none",
+        endpoint=opened.endpoint,
+    )
+
+
+def recorded_source(first: RunStarted) -> ModelSource:
+    """How to open the model that a run began with.
+
+    Raises:
+        LogFault: the log does not say.
+    """
+    if first.source is None:
+        raise LogFault(
+            f"the log of run {first.run_id} does not say which server answered",
+            fix="start a new run with `agent solve`",
+        )
+    return first.source
+
+
+def require_same(first: RunStarted, opened: Engine) -> None:
+    """
+    Raises:
+        AgentFault: another model, or another server, than the run began with.
+        LogFault: the log names no model.
+    """
+    source = recorded_source(first)
+    try:
+        began = ModelIdentity.model_validate_json(first.model)
+    except ValidationError as error:
+        raise LogFault(
+            f"the log of run {first.run_id} names no model", fix="start a new run with `agent solve`"
+        ) from error
+    if opened.identity != began:
+        raise AgentFault(
+            f"run {first.run_id} began with {began} ({began.engine}); this is {opened.identity} "
+            f"({opened.identity.engine})",
+            fix="resume without --model, --engine and --adapter; or start a new run with this model",
+        )
+    if opened.endpoint != source.endpoint:
+        raise AgentFault(
+            f"run {first.run_id} began at {source.endpoint or 'this machine'}; its model now answers at "
+            f"{opened.endpoint or 'this machine'}",
+            fix="set the variables that name the server as they were; or start a new run",
+        )

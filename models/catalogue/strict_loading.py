@@ -1,0 +1,190 @@
+"""Weights are loaded whole or not at all: what a loader would draw at random, skip or convert is a fault.
+
+In: a folder of weights, or what transformers and PEFT say of a load. Out: nothing, or a fault that names the tensor.
+Shared by the in-process engine, by training, by the conversion of GGUF files and by servers that we start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from models.catalogue.weights import base_tensors, check_weights, safetensors_files
+from models.contract import ModelFault
+
+FIX = "Remove it and get it again: `agent models remove NAME`, `agent models pull NAME`."
+
+
+def load_causal_lm(folder: Path, **options: Any) -> Any:
+    """`AutoModelForCausalLM.from_pretrained` of safetensors and no code, strictly.
+
+    Raises:
+        ModelFault: missing, surplus, misshapen or damaged tensors, NaN, or whatever else the loader stumbles over.
+    """
+    import transformers
+
+    try:
+        check_weights(folder)
+    except ModelFault as fault:
+        message = f"The model in {folder} cannot be loaded: {fault.message}"
+        raise ModelFault(message, fix=fault.fix or FIX) from None
+    with _faults(f"The model in {folder} cannot be loaded"):
+        model, info = transformers.AutoModelForCausalLM.from_pretrained(
+            folder,
+            use_safetensors=True,
+            trust_remote_code=False,
+            local_files_only=True,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # They are named below.
+            **options,
+        )
+    require_exact(folder, info)
+    require_finite_model(folder, model)
+    return model
+
+
+def require_exact(source: Path, info: dict[str, Any]) -> None:
+    """
+    Args:
+        info: what `output_loading_info` gives; names that the model's class declares are left out of it.
+
+    Raises:
+        ModelFault: a tensor is missing, surplus or of another shape.
+    """
+    for key, what in (
+        ("missing_keys", "lacks"),
+        ("mismatched_keys", "has in another shape"),
+        ("unexpected_keys", "has, and the model does not know,"),
+    ):
+        names = sorted(str(entry[0] if isinstance(entry, tuple) else entry) for entry in info.get(key) or ())
+        if names:
+            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+            listed = ", ".join(map(repr, names[:3]))
+            raise ModelFault(f"The model in {source} {what} the tensor {listed}{more}.", fix=FIX)
+    errors = info.get("error_msgs") or info.get("conversion_errors")
+    if errors:
+        raise ModelFault(f"The model in {source} cannot be loaded: {str(errors)[:300]}", fix=FIX)
+
+
+def require_finite_model(source: Path, model: Any) -> None:
+    """
+    Raises:
+        ModelFault: a parameter holds NaN or infinity.
+    """
+    for name, parameter in model.named_parameters():
+        if parameter.device.type == "meta":
+            raise ModelFault(f"The model in {source} lacks the tensor {name!r}.", fix=FIX)
+        if parameter.is_floating_point() and not bool(parameter.isfinite().all()):
+            raise ModelFault(f"The model in {source} holds NaN or infinity in the tensor {name!r}.", fix=FIX)
+
+
+def check_loads(folder: Path) -> None:
+    """That a folder would load exactly, without loading it: for servers that load it themselves.
+
+    Raises:
+        ModelFault: as `load_causal_lm`; models that transformers does not know are left to the server.
+    """
+    from models.catalogue.safetensors_header import read_tensors, require_finite
+
+    check_weights(folder)
+    for path in safetensors_files(folder):
+        require_finite(path, read_tensors(path).values())
+    try:
+        import transformers
+        from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as KNOWN
+    except ImportError:
+        return
+    with _faults(f"The model in {folder} cannot be loaded"):
+        config = transformers.AutoConfig.from_pretrained(
+            folder, trust_remote_code=False, local_files_only=True
+        )
+        if config.model_type not in KNOWN or getattr(config, "quantization_config", None):
+            return
+        _, info = transformers.AutoModelForCausalLM.from_pretrained(
+            folder,
+            device_map="meta",
+            use_safetensors=True,
+            trust_remote_code=False,
+            local_files_only=True,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # They are named below.
+        )
+    require_exact(folder, info)
+
+
+def attach_adapter(model: Any, folder: Path, *, base: Path | None, merge: bool) -> Any:
+    """Put a PEFT LoRA onto `model`.
+
+    Args:
+        base: folder of the model's weights, to name what does not fit; None where they are not at hand.
+        merge: fold it into the weights; False keeps it beside them.
+
+    Raises:
+        ModelFault: not a LoRA in safetensors, one of another base, or one that PEFT would take in part.
+    """
+    from models.adapters.lora import check_fits, read_config
+
+    try:
+        import peft
+        from peft.tuners.lora import LoraLayer
+    except ImportError as error:
+        raise ModelFault("adapters need peft", fix="pip install 'forklock[local]'") from error
+    check_fits(folder, base_tensors(base) if base is not None else None)
+    _require_known_settings(folder, read_config(folder), peft.LoraConfig)
+    with _faults(f"The adapter in {folder} does not fit this model"):
+        wrapped = peft.PeftModel.from_pretrained(model, str(folder), is_trainable=False)
+        _require_taken_whole(folder, peft.get_peft_model_state_dict(wrapped))
+        if not merge:
+            return wrapped.base_model.model
+        for module in wrapped.modules():
+            if isinstance(module, LoraLayer):
+                _merge_in_float32(module)
+        return wrapped.unload()
+
+
+def _require_known_settings(folder: Path, config: dict[str, Any], known: Any) -> None:
+    """PEFT leaves out settings that it does not know, with a warning that nobody sees."""
+    for name, value in config.items():
+        if value and name not in known.__dataclass_fields__:
+            raise ModelFault(
+                f"{folder / 'adapter_config.json'}: this PEFT does not know the setting {name[:80]!r}.",
+                fix="Upgrade it: pip install --upgrade peft",
+            )
+
+
+def _require_taken_whole(folder: Path, taken: dict[str, Any]) -> None:
+    """What PEFT took is what the file holds, number by number."""
+    from safetensors.torch import load_file
+
+    held = load_file(folder / "adapter_model.safetensors")
+    for name in sorted(taken.keys() ^ held.keys()):
+        what = "has no place in this model" if name in held else "is missing"
+        raise ModelFault(f"The adapter in {folder} does not fit this model: the tensor {name!r} {what}.")
+    for name, tensor in held.items():
+        if taken[name].shape != tensor.shape or not bool((taken[name].cpu().float() == tensor.float()).all()):
+            raise ModelFault(f"The adapter in {folder} was not taken as it is: the tensor {name!r} differs.")
+
+
+def _merge_in_float32(layer: Any) -> None:
+    weight = layer.get_base_layer().weight
+    dtype = weight.dtype
+    weight.data = weight.data.float()
+    layer.merge(safe_merge=True)
+    weight = layer.get_base_layer().weight
+    weight.data = weight.data.to(dtype)
+    if not bool(weight.data.isfinite().all()):
+        raise ValueError("merged, the weights are not finite")
+
+
+@contextmanager
+def _faults(what: str) -> Iterator[None]:
+    """Loaders raise whatever the damaged file provokes: OSError, SafetensorError, KeyError, RuntimeError."""
+    try:
+        yield
+    except ModelFault:
+        raise
+    except Exception as error:
+        line = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+        raise ModelFault(f"{what}: {line}", fix=FIX) from error

@@ -1,0 +1,38 @@
+"""Prompts of a vLLM server that we started, rendered here, so that every local engine sees the same ids."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from models.contract import ModelFault, Request
+
+
+@dataclass(frozen=True, slots=True)
+class LocalPrompts:
+    """Renders prompts by the model folder's own tokenizer."""
+
+    tokenizer: Any
+    end_ids: tuple[int, ...]
+
+    @classmethod
+    def open(cls, folder: Path) -> LocalPrompts | None:
+        """None where transformers is not installed: the server renders then."""
+        try:
+            from transformers import AutoTokenizer
+        except ImportError:
+            return None
+        from models.tokens import turn_end_ids
+
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        except Exception as error:
+            # Loaders raise whatever the damaged file provokes.
+            raise ModelFault(f"The tokenizer in {folder} cannot be loaded: {error}") from None
+        return cls(tokenizer, tuple(sorted(turn_end_ids(tokenizer))))
+
+    def ids(self, request: Request) -> list[int]:
+        from models.tokens import prompt_ids
+
+        return prompt_ids(self.tokenizer, request)

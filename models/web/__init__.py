@@ -1,0 +1,1 @@
+"""The one place that makes HTTP clients: deadlines, sizes, proxies, and which server a request goes to."""

@@ -1,0 +1,188 @@
+"""The one module that runs git on the host.
+
+In: words for git, and a git folder that we made. Out: what git said. git never sees a work tree, configuration,
+attributes, index or ref that a repo or a program wrote: those are read as plain files (`sandbox.git.repository`,
+`sandbox.git.tree`). Objects that a repo wrote are read by a git that runs in a sandbox
+(`sandbox.git.history`). Each call is bounded in time.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+from sandbox.contract import SandboxFault
+
+TIMEOUT_S = 60.0
+"""Seconds (wall clock) for one call."""
+_MOST_RULES = 1 << 20
+ENV = {
+    "PATH": os.defpath,
+    "HOME": "/nonexistent",
+    "XDG_CONFIG_HOME": "/nonexistent",
+    "LC_ALL": "C.UTF-8",
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_CONFIG_GLOBAL": "/dev/null",
+    "GIT_ATTR_NOSYSTEM": "1",
+    "GIT_TERMINAL_PROMPT": "0",
+    "GIT_OPTIONAL_LOCKS": "0",
+    "GIT_NO_REPLACE_OBJECTS": "1",
+    "GIT_NO_LAZY_FETCH": "1",
+    "GIT_LITERAL_PATHSPECS": "1",
+    "GIT_PAGER": "cat",
+}
+"""Nothing of the user's or the machine's configuration."""
+SAFE = (
+    "-c", "core.hooksPath=/dev/null",
+    "-c", "core.fsmonitor=false",
+    "-c", "core.attributesFile=/dev/null",
+    "-c", "core.excludesFile=/dev/null",
+    "-c", "protocol.allow=never",
+    "-c", "gc.auto=0",
+    "-c", "maintenance.auto=false",
+)  # fmt: skip
+_CONFIG = """\
+[core]
+\trepositoryformatversion = {version}
+\tbare = true
+\tautocrlf = false
+\tcompression = 0
+\tlooseCompression = 0
+\tfsync = none
+\tfileMode = true
+\tsymlinks = true
+\tprecomposeUnicode = false
+\tprotectHFS = false
+\tprotectNTFS = false
+\tbigFileThreshold = 128m
+"""
+TEXT = "* -text !eol -filter -ident !working-tree-encoding !diff !whitespace !merge -export-ignore -export-subst\n"
+"""Attributes by which bytes stay as they are, and a diff is a diff. They beat every `.gitattributes`."""
+BYTES = "* -text !eol -filter -ident !working-tree-encoding -diff\n"
+"""The same, with every difference as a binary patch."""
+
+
+def make_git_dir(folder: Path, *, attributes: str = TEXT, sha256: bool = False) -> None:
+    """Make a bare git folder of ours, without git's process."""
+    for name in ("info", "refs", "objects/info", "objects/pack"):
+        (folder / name).mkdir(parents=True)
+    (folder / "HEAD").write_text("ref: refs/heads/none\n")
+    extensions = "[extensions]\n\tobjectFormat = sha256\n" if sha256 else ""
+    (folder / "config").write_text(_CONFIG.format(version=int(sha256)) + extensions)
+    (folder / "info" / "attributes").write_text(attributes)
+
+
+def run_git(
+    words: Sequence[str],
+    *,
+    git_dir: Path,
+    stdin: bytes = b"",
+    env: dict[str, str] | None = None,
+    cwd: Path | None = None,
+    timeout_s: float = TIMEOUT_S,
+) -> bytes:
+    """Run git on a git folder that only we wrote.
+
+    Raises:
+        SandboxFault: git is missing, failed, or took too long.
+    """
+    return _run(words, cwd or git_dir, {"GIT_DIR": str(git_dir), **(env or {})}, stdin, timeout_s)
+
+
+def apply_in(folder: Path, git_dir: Path, words: Sequence[str], diff: bytes) -> bytes:
+    """`git apply` on a folder of ours that holds copies of the files that `diff` is about.
+
+    Raises:
+        SandboxFault: it does not apply.
+    """
+    env = {"GIT_WORK_TREE": str(folder)}
+    command = ["-c", "core.bare=false", "apply", "--whitespace=nowarn", *words, "-"]
+    return run_git(command, git_dir=git_dir, stdin=diff, env=env, cwd=folder)
+
+
+def clone_bare(url: str, target: Path, *, timeout_s: float = 3600.0) -> None:
+    """Fetch a repository over https into the new folder `target`.
+
+    Raises:
+        SandboxFault: git is missing, or it cannot be fetched.
+    """
+    if not url.startswith("https://"):
+        raise SandboxFault(f"{url!r} is not fetched: only https is", fix="clone it yourself")
+    words = ["-c", "protocol.https.allow=always", "clone", "--quiet", "--bare", "--", url, str(target)]
+    proxies = {name: os.environ[name] for name in os.environ if name.lower() in _PROXIES}
+    _run(words, target.parent, proxies, b"", timeout_s)
+
+
+_PROXIES = frozenset({"http_proxy", "https_proxy", "all_proxy", "no_proxy", "ssl_cert_file", "ssl_cert_dir"})
+
+
+def user_excludes() -> bytes:
+    """The user's own ignore rules, of every repository: those that `core.excludesFile` of their git names. Empty where
+    there are none, or no git."""
+    named = _users_config("--type=path", "--get", "core.excludesFile").rstrip(b"\n")
+    home = os.environ.get("HOME", "")
+    config = Path(os.environ.get("XDG_CONFIG_HOME") or Path(home, ".config"))
+    place = Path(os.fsdecode(named)) if named else config / "git" / "ignore"
+    try:
+        if not place.is_absolute() or not place.is_file():
+            return b""
+        with place.open("rb") as file:
+            return file.read(_MOST_RULES)
+    except OSError:
+        return b""
+
+
+@lru_cache(maxsize=1)
+def user_filters() -> frozenset[str]:
+    """Names of the filters that the user's own git has, such as `lfs`."""
+    found = _users_config("--name-only", "--get-regexp", r"^filter\..*\.(clean|process)$")
+    return frozenset(
+        name.partition(".")[2].rpartition(".")[0] for name in found.decode(errors="replace").split("\n")
+    )
+
+
+def _users_config(*words: str) -> bytes:
+    """What the user's and the machine's configuration says, asked outside of every repository."""
+    own = {name: os.environ[name] for name in _USERS if name in os.environ}
+    try:
+        with tempfile.TemporaryDirectory() as empty:
+            env = {"PATH": os.defpath, "GIT_DIR": f"{empty}/none", "LC_ALL": "C.UTF-8", **own}
+            done = subprocess.run(
+                ["git", "config", "--includes", *words],
+                cwd=empty, env=env, stdin=subprocess.DEVNULL, capture_output=True, timeout=10, check=False,
+            )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired):
+        return b""
+    return done.stdout if done.returncode == 0 else b""
+
+
+_USERS = ("HOME", "XDG_CONFIG_HOME", "GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_NOSYSTEM")
+
+
+def _run(words: Sequence[str], cwd: Path, env: dict[str, str], stdin: bytes, timeout_s: float) -> bytes:
+    name = next((word for word in words if word[:1].isalpha() and "." not in word), words[0])
+    try:
+        done = subprocess.run(
+            ["git", *SAFE, *words],
+            cwd=cwd,
+            env=ENV | env,
+            input=stdin,
+            capture_output=True,
+            check=False,
+            timeout=timeout_s,
+        )
+    except FileNotFoundError:
+        raise SandboxFault("git is not installed", fix="install git, e.g. `sudo apt install git`") from None
+    except subprocess.TimeoutExpired as error:
+        raise SandboxFault(
+            f"`git {name}` took over {timeout_s:.0f} seconds, and was ended",
+            fix="see whether files of the workspace are very large",
+        ) from error
+    if done.returncode:
+        said = done.stderr.decode(errors="replace").strip()
+        raise SandboxFault(f"`git {name}` failed: {said or done.returncode}", fix="see what git says")
+    return done.stdout

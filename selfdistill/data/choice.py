@@ -1,0 +1,39 @@
+"""A round's prompts and gate problems, chosen together and proven disjoint.
+
+In: a recipe. Out: a `Choice`; the same recipe gives the same one. Nothing is written.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from evals.contract import ProblemSet
+from selfdistill.contract import Prompt, Recipe, RoundFault
+from selfdistill.data import prompts as prompt_pool
+from selfdistill.data.arms import ARMS
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    recipe: Recipe
+    prompts: list[Prompt]
+    gate: ProblemSet
+
+
+def choose_prompts(recipe: Recipe, cwd: Path) -> Choice:
+    """Choose what to sample from and what to be judged on.
+
+    Raises:
+        RoundFault: nothing is found, a prompt is a gate problem, or the arm needs tests and a prompt has none.
+        EvalFault: a problem set cannot be loaded.
+    """
+    gate = prompt_pool.gate_problems(recipe.gate_set, recipe.gate_limit, seed=recipe.seed)
+    chosen = prompt_pool.collect(recipe.prompts, recipe.limit, seed=recipe.seed, cwd=cwd, gate=gate)
+    prompt_pool.refuse_overlap(chosen, gate)
+    if ARMS[recipe.arm].tests_needed and not all(prompt.problem_id for prompt in chosen):
+        raise RoundFault(
+            f"arm {recipe.arm} needs tests, and prompts from past runs have none",
+            fix="name problem sets only, for example --prompts humaneval",
+        )
+    return Choice(recipe, chosen, gate)

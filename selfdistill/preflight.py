@@ -1,0 +1,85 @@
+"""What a round needs, looked at before its folder is made: a round that cannot end is not begun.
+
+In: a recipe. Out: the chosen prompts, or a fault that says what is missing; nothing is left behind. The model's
+weights are checked where they are resolved (`models.catalogue.catalogue.resolve_model`).
+Not covered: what goes away while the round runs; its stages say so themselves, and it can be resumed.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+
+from evals.judging.judge import Judge
+from models.paths import adapters_dir
+from selfdistill.contract import EXIT_INFRASTRUCTURE, Recipe, RoundFault
+from selfdistill.data.choice import Choice, choose_prompts
+
+MODULES = ("torch", "transformers", "peft", "safetensors", "accelerate")
+FREE_BYTES = 512 * 1024 * 1024
+"""For checkpoints, the adapter and answers."""
+
+
+def check(recipe: Recipe, *, root: Path, cwd: Path) -> Choice:
+    """Look at everything that a round of this recipe needs.
+
+    Args:
+        root: where rounds lie.
+        cwd: where `runs` without a repository looks.
+
+    Raises:
+        RoundFault: modules, a device, disk, or a writable folder are missing; no prompt is found, or one is a gate
+            problem.
+        EvalFault: a problem set cannot be loaded.
+        SandboxFault: no sandbox works here, in which answers are judged.
+    """
+    _require_modules()
+    _require_device(recipe.device)
+    for folder in (root, adapters_dir()):
+        _require_room(folder)
+    choice = choose_prompts(recipe, cwd)
+    with Judge():
+        pass
+    return choice
+
+
+def _require_modules() -> None:
+    """
+    Raises:
+        RoundFault: the `local` extra is not installed.
+    """
+    missing = [name for name in MODULES if find_spec(name) is None]
+    if missing:
+        raise RoundFault(f"a round needs {', '.join(missing)}", fix="pip install 'forklock[local]'")
+
+
+def _require_device(device: str) -> None:
+    import torch
+
+    kind = device.partition(":")[0]
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not there.get(kind, True):
+        raise RoundFault(
+            f"torch finds no {kind} device here", fix="give --device cpu, or install another build of torch"
+        )
+
+
+def _require_room(folder: Path) -> None:
+    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            free = shutil.disk_usage(there).free
+    except OSError as error:
+        raise RoundFault(
+            f"{folder} cannot be written: {error.strerror} ({there})",
+            fix="allow it, or set FORKLOCK_HOME to a writable folder",
+            exit_code=EXIT_INFRASTRUCTURE,
+        ) from error
+    if free < FREE_BYTES:
+        raise RoundFault(
+            f"{folder} has {free / 1e6:,.0f} MB free; a round takes {FREE_BYTES / 1e6:,.0f} MB",
+            fix="free some disk space, or set FORKLOCK_HOME to a folder on another disk",
+            exit_code=EXIT_INFRASTRUCTURE,
+        )

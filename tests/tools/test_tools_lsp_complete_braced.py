@@ -1,0 +1,81 @@
+"""As `test_tools_lsp_complete`, for languages with braces: a use is renamed, or named as not covered."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from lsp_constructs_braced import TAKEN, TRIED, Braced
+
+from tools.contract import ChangesAnswer
+from tools.lsp import open_intel
+from tools.lsp.commands import write
+from tools.lsp.servers.table import SERVERS, find_node, find_server
+
+SERVED = sorted({one.server for one in TRIED})
+
+
+def require(server: str) -> None:
+    if find_server(SERVERS[server]) is None:
+        pytest.skip(f"{server} is not installed: {SERVERS[server].fix}")
+
+
+def renamed(root: Path, one: Braced) -> ChangesAnswer:
+    for path, text in one.files.items():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_text(text)
+    path, _, name = one.symbol.rpartition(":")
+    with open_intel(root, servers=(one.server,), timeout_s=60.0, start_s=90.0) as intel:
+        answer = intel.changes.rename(name, one.new, path)
+        if answer.changes:
+            write(intel, root, answer.changes[0])
+    return answer
+
+
+def verdict(root: Path, one: Braced) -> str:
+    """What is wrong with the answer; "" for nothing."""
+    answer = renamed(root, one)
+    if not answer.changes:
+        return f"was not done: {answer}" if one.complete else ""
+    named = {f"{place.path}:{place.line}" for place in answer.uncovered}
+    last = one.symbol.rpartition(":")[2].rpartition(".")[2]
+    for use in one.uses:
+        path, _, line = use.rpartition(":")
+        before, after = (t.split("\n")[int(line) - 1] for t in (one.files[path], (root / path).read_text()))
+        if use not in named and before == after:
+            return f"{use} is neither renamed nor named: {answer}"
+        if use not in named and f"'{last}'" in after:
+            return f"{use} keeps a name: {answer}"
+    if one.complete and not answer.complete:
+        return f"is not complete: {answer.uncovered}"
+    if answer.complete and one.name.startswith("js_"):
+        node = find_node()
+        done = subprocess.run([str(node), "main.js"], cwd=root, capture_output=True, text=True, timeout=60)
+        return "" if done.returncode == 0 else f"says complete, and fails: {done.stderr}"
+    return ""
+
+
+@pytest.mark.hostile("answers")
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("server", SERVED)
+def test_a_use_is_renamed_or_named(server: str, tmp_path: Path, tried: Callable[[int], None]) -> None:
+    require(server)
+    mine = [one for one in TRIED if one.server == server]
+    wrong = {}
+    for one in mine:
+        (tmp_path / one.name).mkdir()
+        if problem := verdict(tmp_path / one.name, one):
+            wrong[one.name] = problem
+    tried(len(mine))
+    assert not wrong, "\n".join(f"{name} {problem}" for name, problem in wrong.items())
+
+
+@pytest.mark.hostile("answers")
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("one", TAKEN, ids=lambda one: one.name)
+def test_a_taken_name_is_refused(one: Braced, tmp_path: Path) -> None:
+    require(one.server)
+    answer = renamed(tmp_path, one)
+    assert answer.refused and not answer.changes, answer

@@ -1,0 +1,1 @@
+"""Which files judge a change: what the check runs and reads, kept as it was."""

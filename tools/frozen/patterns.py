@@ -1,0 +1,66 @@
+"""Test files and their data as settings and texts tell, where no runner does.
+
+Comes in: a workspace, its index. Goes out: paths: files that match the patterns of a runner's settings (`python_files`,
+`testMatch`), for runners that are started by a script; and data files that tests name and no other code does.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator
+from fnmatch import fnmatch
+from pathlib import Path, PurePosixPath
+
+from tools.edits.files import is_python
+from tools.index.files import CodeIndex, all_files
+from tools.languages.treesitter import is_braced
+
+_SETTINGS = re.compile(
+    r"(?:^|/)(?:\.?pytest\.(?:ini|toml)|tox\.ini|setup\.cfg|pyproject\.toml|package\.json|\.mocharc\.\w+"
+    r"|(?:jest|ava|mocha)\.config\.\w+)$"
+)
+_GIVEN = re.compile(
+    r"(?:python_files[\"']?\s*=|[\"']?(?:testMatch|testRegex|spec)[\"']?\s*:)\s*"
+    r"(\[[^\]]*\]|[^\n]*(?:\n[ \t]+[^\n=\[]+)*)"
+)
+_PATTERN = re.compile(r"[\w./*?-]*\*[\w./*?-]*|[\w./-]+\.\w+")
+_NAME = re.compile(r"[\w-][\w.-]*\.[A-Za-z]\w{0,9}\b")
+_MAX_BYTES = 1_000_000
+
+
+def by_settings(root: Path) -> Iterator[str]:
+    """Files that a runner's settings call tests."""
+    paths = all_files(root)
+    patterns: set[str] = set()
+    for path in paths:
+        if _SETTINGS.search(path):
+            for given in _GIVEN.findall(_text(root / path)):
+                patterns |= {pattern.removeprefix("./") for pattern in _PATTERN.findall(given)}
+    # What matches everything says nothing of what is a test.
+    patterns = {p.replace("**/", "*") for p in patterns if not re.fullmatch(r"[*/]*(\.\w+)?", p)}
+    for path in paths if patterns else ():
+        if is_python(path) or is_braced(path):
+            name = PurePosixPath(path).name
+            if any(fnmatch(path, pattern) or fnmatch(name, pattern) for pattern in patterns):
+                yield path
+
+
+def data_of_tests(root: Path, index: CodeIndex, tests: Collection[str]) -> Iterator[str]:
+    """Files that are no code, named by tests alone."""
+    named: set[str] = set()
+    elsewhere: set[str] = set()
+    for path, file in index.files.items():
+        (named if path in tests else elsewhere).update(_NAME.findall(file.text))
+    only = named - elsewhere
+    for path in all_files(root) if only else ():
+        if PurePosixPath(path).name in only and not (is_python(path) or is_braced(path)):
+            yield path
+
+
+def _text(file: Path) -> str:
+    try:
+        if file.is_symlink() or not file.is_file() or file.stat().st_size > _MAX_BYTES:
+            return ""
+        return file.read_text("utf-8", "replace")
+    except OSError:
+        return ""

@@ -1,0 +1,1 @@
+"""Renames and calls that say what they do not cover."""

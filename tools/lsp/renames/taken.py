@@ -1,0 +1,237 @@
+"""Whether a new name can be had (room `tools/`).
+
+In: a definition, a new name, the texts after the rename. Out: why not, in words; "" where it can. Scopes of Python by
+its compiler's own tables (`scopes`), members by the classes that share them, everything else by what servers say of
+the places that have the new name already.
+"""
+
+from __future__ import annotations
+
+import builtins
+import keyword
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath
+
+from lsprotocol import types as lsp
+
+from tools.contract import LookupAnswer, Symbol, Uncovered
+from tools.edits.files import is_python
+from tools.frame.words import RESERVED
+from tools.lsp import answers
+from tools.lsp.asker import Asker
+from tools.lsp.names import Names
+from tools.lsp.outlines import holder
+from tools.lsp.renames.coverage import Coverage
+from tools.lsp.renames.families import bare, owner
+from tools.lsp.renames.occurrences import occurrences
+from tools.lsp.renames.scopes import changed_meaning
+
+MOST_PLACES = 500
+
+
+class Taken:
+    def __init__(self, asker: Asker, names: Names, coverage: Coverage) -> None:
+        self._asker = asker
+        self._names = names
+        self._coverage = coverage
+
+    def before(self, symbol: Symbol, text: str, new: str) -> str:
+        """What can be told without an edit."""
+        if new == bare(symbol.name_path):
+            return f"{symbol.name_path} has that name already"
+        if problem := _no_name(symbol.path, new):
+            return problem
+        member = bool(owner(symbol))
+        if is_python(symbol.path) and not member and hasattr(builtins, new):
+            return f"{new} is the name of a builtin of Python"
+        file = self._asker.root / symbol.path
+        outline = self._asker.symbols(file, text)
+        outer = symbol.name_path.rpartition(".")[0]
+        for other in outline if isinstance(outline, list) else []:
+            if other.name_path.partition("#")[0] == (f"{outer}.{new}" if outer else new):
+                return f"{new} is taken: {other.path}:{other.start_line} defines {other.name_path}"
+        if not outer and PurePosixPath(symbol.path).stem == "__init__":
+            for taken in (file.parent / new, file.parent / f"{new}.py"):
+                if taken.exists():
+                    return f"{new} is taken: it is a module of the same package"
+        return self._member_taken(symbol, new)
+
+    def after(self, symbol: Symbol, text: str, new: str, texts: Mapping[str, str]) -> str:
+        """What an edit would capture."""
+        old = bare(symbol.name_path)
+        for path, changed in texts.items():
+            before = self._asker.sources.read(self._asker.root / path) or ""
+            if is_python(path) and (problem := changed_meaning(before, changed, old, new)):
+                return f"{new} is taken in {path}, in the scope at line {problem[0]}: {problem[1]}"
+        return self._captured(symbol, text, new, texts)
+
+    def called_for(self, symbol: Symbol, text: str, new: str) -> list[Uncovered]:
+        """A definition that others find by its name: the language, a test runner, a class of a library."""
+        name = bare(symbol.name_path)
+        shown = answers.line_of(text, symbol.start_line)
+        for who, pattern in _CALLED_FOR.get(PurePosixPath(symbol.path).suffix, _CALLED_FOR[".py"]).items():
+            if re.match(pattern, name) and (re.match(pattern, new) is None or not who.startswith("test")):
+                return [Uncovered(symbol.path, symbol.start_line, f"{who} find it by this name", shown)]
+        if not is_python(symbol.path) or not owner(symbol):
+            return []
+        found = []
+        for path, base, known, has in self._outer_bases(symbol, name):
+            why = (
+                f"may override {base}.{name}"
+                if has
+                else f"{base}, a base class, is not known here"
+                if not known
+                else ""
+            )
+            if why:
+                found.append(Uncovered(path, symbol.start_line, why, shown))
+        return found
+
+    # --- members -----------------------------------------------------------------------------------
+
+    def _member_taken(self, symbol: Symbol, new: str) -> str:
+        if not is_python(symbol.path) or not owner(symbol):
+            return ""
+        for _, base, _, has in self._outer_bases(symbol, new):
+            if has:
+                return f"{new} is taken: {base} has a member of that name"
+        family = self._coverage.family(symbol)
+        for file in self._asker.sources.mentioning(new):
+            content = self._asker.sources.read(file) or ""
+            outline = self._asker.symbols(file, content)
+            around = outline if isinstance(outline, list) else []
+            for one in occurrences(answers.shown_path(file, self._asker.root), content, new):
+                inner = holder([s for s in around if s.kind == "class"], one.line)
+                if inner is None or bare(inner.name_path) not in family - self._coverage.protocols:
+                    continue
+                line = answers.lines_of(content)[one.line - 1]
+                stored = re.search(r"\bself\.$", line[: one.column]) and re.match(
+                    rf"{new}\s*(?::[^=]*)?=(?!=)", line[one.column :]
+                )
+                defined = any(s.name_path.partition("#")[0] == f"{inner.name_path}.{new}" for s in around)
+                if stored or defined:
+                    return f"{new} is taken: {one.path}:{one.line} has it in {inner.name_path}"
+        return ""
+
+    def _outer_bases(self, symbol: Symbol, name: str) -> Iterator[tuple[str, str, bool, bool]]:
+        """(file of the symbol, base, whether it is known, whether it has the member) for each base of the class's
+        family that is not of this workspace."""
+        for path, base in self._coverage.outer_bases(symbol):
+            file = self._asker.root / path
+            content = (self._asker.sources.read(file) or "").rstrip("\r\n")
+            line = len(answers.lines_of(content)) + 1
+            asked = f"{content}\n{base}.{name}\n"
+            has = self._defined(path, line, len(base) + 1, asked)
+            known = has or self._defined(path, line, base.rfind(".") + 1, asked)
+            yield symbol.path, base, known, has
+
+    def _defined(self, path: str, line: int, column: int, text: str) -> bool:
+        found = self._asker.at(lsp.TEXT_DOCUMENT_DEFINITION, path, line, column, text)
+        return not isinstance(found, LookupAnswer) and bool(answers.as_list(found.result))
+
+    # --- places that have the new name already -------------------------------------------------------
+
+    def _captured(self, symbol: Symbol, text: str, new: str, texts: Mapping[str, str]) -> str:
+        """A place that meant something else and would mean what is renamed."""
+        line, column = self._names.place(symbol, text)
+        target = (symbol.path, line, column)
+        overlay = {self._asker.root / path: changed for path, changed in texts.items()}
+        asked = 0
+        for file in list(self._asker.sources.mentioning(new)):
+            shown = answers.shown_path(file, self._asker.root)
+            before = self._asker.sources.read(file) or ""
+            if shown in texts:
+                if not is_python(shown) and (
+                    problem := self._shadowed(symbol, line, new, shown, before, overlay)
+                ):
+                    return problem
+                continue
+            for one in occurrences(shown, before, new):
+                asked += 1
+                if one.kind != "code" or asked > MOST_PLACES or not self._asker.looks_up(file):
+                    continue
+                found = self._coverage.at_with(overlay, shown, one.line, one.column)
+                places = [] if isinstance(found, LookupAnswer) else answers.as_list(found.result)
+                if any(self._coverage.place_of(p, found.codec) == target for p in places):  # type: ignore[union-attr]
+                    return (
+                        f"{new} is taken: {shown}:{one.line} uses it already and would mean what is renamed"
+                    )
+        return ""
+
+    def _shadowed(
+        self, symbol: Symbol, target: int, new: str, path: str, before: str, overlay: Mapping[Path, str]
+    ) -> str:
+        """Of a file that is changed: a renamed place that now means what has the name already, or the other way round.
+        `target`: the line of the definition."""
+        old, after = bare(symbol.name_path), overlay[self._asker.root / path]
+        was, now = _words(path, before, old, new), _words(path, after, old, new)
+        if len(was) != len(now) or len(now) > MOST_PLACES:
+            return ""
+        pairs = list(zip(was, now, strict=True))
+        kept = {two[:2] for one, two in pairs if one[2] == new}
+        for one, two in pairs if kept else []:
+            if two[2] != new:
+                continue
+            found = self._coverage.at_with(overlay, path, two[0], two[1])
+            if isinstance(found, LookupAnswer):
+                continue
+            places = {self._coverage.place_of(p, found.codec) for p in answers.as_list(found.result)}
+            hit = (symbol.path, target) in {place[:2] for place in places}
+            if one[2] == new and hit:
+                return f"{new} is taken: {path}:{two[0]} uses it already and would mean what is renamed"
+            if one[2] == old and any(place[0] == path and place[1:] in kept for place in places):
+                return f"{new} is taken: at {path}:{two[0]} it means something else already"
+        return ""
+
+
+def _words(path: str, text: str, old: str, new: str) -> list[tuple[int, int, str]]:
+    """(line, column, name) of both names in the code."""
+    found = ((one, name) for name in (old, new) for one in occurrences(path, text, name))
+    return sorted((one.line, one.column, name) for one, name in found if one.kind == "code")
+
+
+def _no_name(path: str, new: str) -> str:
+    if is_python(path):
+        if not new.isidentifier():
+            return f"{new!r} is no name; give the last part alone, as `total` for `Cart.total`"
+        return f"{new} is a keyword of Python" if keyword.iskeyword(new) else ""
+    if not re.fullmatch(r"[^\W\d][\w$]*|[$_][\w$]*", new):
+        return f"{new!r} is no name; give the last part alone, as `total` for `Cart.total`"
+    return f"{new} is a keyword" if new in RESERVED - _NAMES else ""
+
+
+_NAMES = frozenset(
+    [
+        "any",
+        "from",
+        "get",
+        "is",
+        "match",
+        "object",
+        "of",
+        "set",
+        "string",
+        "symbol",
+        "type",
+        "number",
+        "range",
+        "map",
+    ]
+)
+"""Words that only some languages keep to themselves."""
+_MAIN = {"the linker and callers of the program": r"main$"}
+_CALLED_FOR: dict[str, dict[str, str]] = {
+    ".py": {
+        "Python's own rules": r"__\w+__$",
+        "test runners": r"test|Test",
+        "pytest's hooks": r"pytest_\w",
+        "dispatchers of a library": r"(?:visit|depart|do|handle|on|setup|teardown)_[A-Za-z]",
+    },
+    ".go": {"test runners": r"(?:Test|Benchmark|Example|Fuzz)(?![a-z])", "Go's own rules": r"(?:main|init)$"},
+    ".rs": _MAIN,
+    ".c": _MAIN,
+    ".cc": _MAIN,
+    ".cpp": _MAIN,
+}
+"""Suffix → who → pattern of the names that they look for."""
