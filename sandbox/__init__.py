@@ -42,9 +42,9 @@ __all__ = [
 _HOMES = {
     "BackendName": "sandbox.open",
     "open_sandbox": "sandbox.open",
-    "python_policy": "sandbox.interpreters",
+    "python_policy": "sandbox.interpreters.policy",
     "scratch": "sandbox.linux.private",
-    "workspace_policy": "sandbox.interpreters",
+    "workspace_policy": "sandbox.interpreters.policy",
 }
 
 

@@ -194,7 +194,7 @@ def story(log: RunLog, events: Iterable[Event], *, whole: bool = False) -> Rende
     return Group(*parts)
 
 
-def run_row(log: RunLog, *, cut: bool) -> tuple[str, ...]:
+def run_row(log: RunLog, *, cut: bool = False) -> tuple[str, ...]:
     """Cells of a run in `agent runs`: run, outcome, steps, seconds, tokens, task. `cut`: a long task is shortened."""
     name = log.folder.name
     try:
