@@ -156,3 +156,43 @@ def test_schedule_ends() -> None:
     assert learning_rate(0, 10, 1.0) == 1.0
     assert learning_rate(9, 10, 1.0) == pytest.approx(0.2)
     assert learning_rate(0, 1, 1.0) == 1.0
+
+
+@pytest.mark.hostile("weights")
+@pytest.mark.parametrize("damage", ["drop", "rename", "reshape", "nan", "surplus"])
+@pytest.mark.parametrize("kind", ["weight", "exp_avg", "exp_avg_sq"])
+def test_a_checkpoint_with_a_wrong_tensor_is_not_resumed(
+    tiny_weights: Path, tmp_path: Path, kind: str, damage: str
+) -> None:
+    """Its own digest and key are right, as a program that writes checkpoints would leave them."""
+    import json
+
+    from safetensors.torch import save_file
+
+    from selfdistill.store import file_digest
+    from selfdistill.training.checkpoint import load_checkpoint
+    from selfdistill.training.train import _key
+
+    work = job(tiny_weights, tmp_path)
+    train(work)
+    folder = next(work.checkpoints.glob("[0-9]*"))
+    tensors = load_file(folder / "state.safetensors")
+    name = next(name for name in sorted(tensors) if name.startswith(f"{kind}/"))
+    if damage == "nan":
+        tensors[name] = tensors[name] * torch.nan
+    elif damage == "reshape":
+        tensors[name] = tensors[name][:1].clone()
+    elif damage == "surplus":
+        tensors[f"{name}.x"] = tensors[name].clone()
+    else:
+        moved = tensors.pop(name)
+        if damage == "rename":
+            tensors[f"{name}.x"] = moved
+    save_file(tensors, folder / "state.safetensors")
+    state = json.loads((folder / "state.json").read_text())
+    (folder / "state.json").write_text(
+        json.dumps(state | {"tensors": file_digest(folder / "state.safetensors")})
+    )
+    weights = {n: p for n, p in _load(work).named_parameters() if p.requires_grad}
+    optimizer = torch.optim.AdamW(weights.values())
+    assert load_checkpoint(work.checkpoints, weights, optimizer, _key(work)).step == 0
