@@ -67,7 +67,9 @@ class Writing:
             intel.sync()
             one = the_symbol(self._bench.root, symbol, path or None, lambda: intel)
             answer = the_rename(intel, one.name_path, new_name, one.path)
-            verdict = clip(rename_verdict(answer))
+            verdict = whole = rename_verdict(answer)
+            if len(whole) > MAX_CHARS:
+                verdict = f"{clip(whole)}\n`references` lists all of them"
             if not (answer.complete or partial):
                 message = f"nothing was written: {verdict}\nsee to these places first, or ask again with partial=true"
                 return EditAnswer(False, one.path, message, "", "", None, verdict)

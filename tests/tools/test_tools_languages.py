@@ -20,7 +20,7 @@ from tools.frame.uses import uses
 from tools.index.budget import estimate_tokens
 from tools.index.find import NoSuchSymbol, the_symbol
 from tools.lsp import open_intel
-from tools.lsp.commands import show_actions, show_calls, show_rename
+from tools.lsp.commands import NameTaken, show_actions, show_calls, show_rename
 from tools.lsp.outlines import outlined
 from tools.lsp.servers import debian, install
 from tools.lsp.servers.places import servers_dir
@@ -87,11 +87,12 @@ def test_rename_calls_and_actions_in_words(tmp_path: Path) -> None:
     assert "+  surface(): number {" in shown and "+  return shape.surface() * by;" in shown
     assert (tmp_path / shapes).read_text() == TYPESCRIPT.shapes_text
     with open_intel(tmp_path, servers=("typescript",), timeout_s=30.0, start_s=120.0) as one:
-        assert show_rename(one, tmp_path, "Shape.area", "surface", shapes, apply=True) == shown.strip("\n")
+        done = show_rename(one, tmp_path, "Shape.area", "surface", shapes, apply=True)
+        assert done.text == shown.strip("\n") and done.complete
         assert "shape.surface() * by" in (tmp_path / shapes).read_text()
-        assert show_calls(one, "scale", None) == f"{use}:4 report: {text.splitlines()[3].strip()}"
-        assert f"{shapes}:10 Shape.surface" in show_calls(one, "scale", None, outgoing=True)
-        with pytest.raises(NoSuchSymbol, match="is no name"):
+        assert show_calls(one, "scale", None).text == f"{use}:4 report: {text.splitlines()[3].strip()}"
+        assert f"{shapes}:10 Shape.surface" in show_calls(one, "scale", None, outgoing=True).text
+        with pytest.raises(NameTaken, match="is no name"):
             show_rename(one, tmp_path, "scale", "two words", None)
 
         (tmp_path / use).write_text(TYPESCRIPT.mistaken(text))
