@@ -291,7 +291,8 @@ def runs() -> None:
             table.add_row(folder.name, "", "unfinished", "")
         else:
             size = f"{len(result.problems)} × {result.n}"
-            table.add_row(result.run_id, str(result.model), size, percent(result.pass_at[0]))
+            state = " (incomplete)" if result.incomplete else ""
+            table.add_row(result.run_id, str(result.model), size, percent(result.pass_at[0]) + state)
     screen().print(table)
 
 

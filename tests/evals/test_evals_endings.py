@@ -96,9 +96,10 @@ IMPORTS = "import ctypes, os, resource, signal, sys, threading, time\n"
 
 
 def problem(kind: str) -> Problem:
+    given = "assert candidate(1) == 1" if kind == "assert" else "1"
     tests = tuple(
-        TestCase.model_validate({"kind": kind, "input": "1", "output": "1", "time_limit_s": 1.5})
-        for _ in range(2)
+        TestCase.model_validate({"kind": kind, "input": given, "output": "1", "time_limit_s": 1.5})
+        for _ in range(1 if kind == "assert" else 2)
     )
     return Problem(question_id="q", title="q", prompt="", entry_point="f", tests=tests)
 
@@ -123,14 +124,15 @@ NO_FUNCTIONS = {"closes all", "no program"}
 
 
 @pytest.mark.hostile("answers")
-def test_so_it_has_in_a_function(judge: Judge, tried: Callable[[int], None]) -> None:
+@pytest.mark.parametrize("kind", ["functional", "assert"])
+def test_so_it_has_in_a_function(judge: Judge, kind: str, tried: Callable[[int], None]) -> None:
     kept = {
         name: (code, verdicts)
         for name, (code, verdicts) in ENDINGS.items()
         if "print" not in code and "def g" not in code and name not in NO_FUNCTIONS
     }
     tried(len(kept))
-    found = judge.judge_many([(problem("functional"), as_function(code)) for code, _ in kept.values()])
+    found = judge.judge_many([(problem(kind), as_function(code)) for code, _ in kept.values()])
     assert not {
         n: one for (n, (_, names)), one in zip(kept.items(), found, strict=True) if one.verdict not in names
     }
