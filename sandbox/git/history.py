@@ -19,7 +19,9 @@ from sandbox.git.repository import Repository, open_repository
 from sandbox.git.run import ENV, SAFE, make_git_dir
 from sandbox.linux.private import scratch
 
-_LIMITS = Limits(wall_s=120.0, memory_mb=4096, output_bytes=512 << 20, file_mb=16 << 10)
+_LIMITS = Limits(wall_s=20.0, memory_mb=4096, output_bytes=512 << 20, file_mb=16 << 10)
+_WHOLE_S = 300.0
+"""Seconds (wall clock) to read all files of a commit."""
 _OBJECT_NAME = re.compile(r"[0-9a-fA-F]{4,64}")
 _HIDDEN = frozenset({"PATH", "GIT_CONFIG_GLOBAL"})
 
@@ -77,13 +79,13 @@ class History:
     def archive(self, commit: str) -> Path:
         """A tar file of all files as of a commit, those too that its attributes keep out of releases. It goes when the
         history is closed."""
-        self.git("archive", "--format=tar", "--output=archive.tar", self.commit(commit))
+        self.git("archive", "--format=tar", "--output=archive.tar", self.commit(commit), timeout_s=_WHOLE_S)
         place = self._folder / "archive.tar"
         if place.is_symlink() or not place.is_file():
             raise SandboxFault("git wrote no archive", fix="see that TMPDIR has room")
         return place
 
-    def git(self, *words: str, literal: bool = True) -> bytes:
+    def git(self, *words: str, literal: bool = True, timeout_s: float | None = None) -> bytes:
         """Ask git.
 
         Raises:
@@ -93,7 +95,7 @@ class History:
         if not literal:
             del env["GIT_LITERAL_PATHSPECS"]
         env |= {"GIT_DIR": f"{self._sandbox.workdir}/git", "GIT_CONFIG_GLOBAL": "/dev/null"}
-        done = self._sandbox.exec(["git", *SAFE, *words], env=env)
+        done = self._sandbox.exec(["git", *SAFE, *words], env=env, timeout_s=timeout_s)
         if not done.ok or done.truncated:
             said = done.stderr.decode(errors="replace").strip().splitlines()
             what = "it took too long" if done.timed_out else "it said too much" if done.truncated else ""

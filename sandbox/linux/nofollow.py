@@ -182,8 +182,8 @@ def _unreadable(path: str, error: OSError) -> SandboxFault:
 
 
 def remove_inside(parent: int | None, name: str | Path) -> None:
-    """Remove a tree, also one whose folders a program made unwritable. No link is followed; modes are changed
-    of our own folders alone, by their descriptors. What cannot be removed stays."""
+    """Remove a tree, also one whose folders a program made unwritable. No link is followed. Modes are changed of our
+    own folders alone, by their descriptors. What cannot be removed stays."""
     with contextlib.suppress(OSError):
         if not stat.S_ISDIR(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode):
             os.unlink(name, dir_fd=parent)

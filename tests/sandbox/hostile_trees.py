@@ -255,6 +255,11 @@ def _pipe(*names: str) -> Callable[[Path], None]:
     return make_pipe
 
 
+def _pipe_for_commit(root: Path) -> None:
+    oid = git(root, "rev-parse", "HEAD")
+    _pipe(f".git/objects/{oid[:2]}/{oid[2:]}")(root)
+
+
 def _bomb(name: str, line: str) -> Callable[[Path], None]:
     def make_bomb(root: Path) -> None:
         place = root / name
@@ -295,7 +300,7 @@ def _loops(root: Path) -> None:
 
 
 def _many(root: Path) -> None:
-    for number in range(300):
+    for number in range(60):
         (root / f"f{number}").mkdir()
         for inner in range(40):
             (root / f"f{number}" / f"{inner}.txt").write_text("x")
@@ -315,6 +320,7 @@ ENDLESS: dict[str, Callable[[Path], None]] = {
     "pipe packed-refs": _pipe(".git/packed-refs", ".git/refs/heads/master"),
     "pipe alternates": _pipe(".git/objects/info/alternates"),
     "pipe pack": _pipe(".git/objects/pack/pack-1234567890123456789012345678901234567890.idx"),
+    "pipe for the commit": lambda root: _pipe_for_commit(root),
     "pipe commondir": _pipe(".git/commondir"),
     "pipe .git": lambda root: ((root / ".git").rename(root / "was"), os.mkfifo(root / ".git"))[1],
     "pipe sub/.git": _pipe("sub/.git"),
