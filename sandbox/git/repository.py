@@ -118,11 +118,11 @@ def is_gits(name: str) -> bool:
 
 
 def find_root(folder: Path) -> Path | None:
-    """The top of the work tree that `folder` is in; None outside of any."""
+    """The top of the work tree that `folder` is in; None outside of any, and in a repository's `.git`."""
     here = folder.resolve()
     for place in (here, *here.parents):
         if open_repository(place):
-            return place
+            return None if here.relative_to(place).parts[:1] == (".git",) else place
     return None
 
 
