@@ -63,7 +63,7 @@ def _log(folder: Path) -> Path:
         RunStarted(run_id=EVIL, task=f"{EVIL} {LONG}", repo=EVIL, base_commit=EVIL, test_command=EVIL,
                    regression_command=EVIL, options={EVIL: EVIL}, model="{}"),
         BaselineTaken(command=EVIL, report=report_to_json(TestReport(TestStatus.FAILED, output=EVIL))),
-        PlacesRanked(places=[{"path": EVIL, "name_path": EVIL, "score": 0.5}, {}]),
+        PlacesRanked(places=[{"path": EVIL, "name_path": EVIL, "score": 0.5, "reasons": [EVIL]}]),
         NoteMade(text=EVIL),
         StepStarted(step=1, requests=1, samples=1),
         ModelAsked(**asked, place=EVIL, messages=[MessageRef(role=EVIL, content=EVIL)], prefill=EVIL,
