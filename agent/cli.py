@@ -403,6 +403,34 @@ def _apply(log: RunLog, root: Path, console: Screen) -> None:
 
 
 @app.command()
+def compare(
+    run: Annotated[str, typer.Argument(help="Id of the run, its beginning, or `last`.")] = "last",
+    repo: RepoOption = Path(),
+    sandbox: Annotated[str | None, typer.Option(help="auto, docker, bubblewrap or host.")] = None,
+) -> None:
+    """Say what else a run's change changes: before and after answer the tests' inputs, and variants of them.
+
+    Exit code 1 where the change is in doubt. Python with pytest only.
+    """
+    from agent.judging.evidence import compare_run
+    from agent.repo import inspect_repo
+    from agent.session import find_run
+    from agent.settings import AgentSettings
+    from sandbox.terminal import screen
+
+    root = inspect_repo(repo).root
+    settings = AgentSettings.load(root, sandbox=sandbox)
+    console = screen()
+    with console.status("asking both versions of the code"):
+        found = compare_run(find_run(root, run), root, settings.sandbox)
+    console.print(f"{'no doubt found' if found.sure else 'in doubt'}: {found.why}")
+    if found.question:
+        console.print(f"look at     {found.question}")
+    if not found.sure:
+        raise typer.Exit(1)
+
+
+@app.command()
 def mcp(
     repo: RepoOption = Path(),
     sandbox: Annotated[

@@ -15,7 +15,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # How long an example takes says how busy the machine is.
 settings.register_profile("forklock", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("forklock")
-sys.path.insert(0, str(Path(__file__).parent / "models"))
+for room in ("agent", "evals", "models", "selfdistill", "tools"):
+    sys.path.insert(0, str(Path(__file__).parent / room))  # what tests of several folders share
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -20,6 +20,7 @@ from tools.contract import Symbol
 from tools.index.files import is_test_path
 from tools.languages.symbols import symbols
 from tools.testing.command import parse_command
+from tools.testing.environment import command_environment
 from tools.testing.run import read_report, report_folder, with_plugin
 
 _PLUGIN = Path(__file__).parents[1] / "testing" / "inside" / "behaviour_plugin.py"
@@ -84,9 +85,13 @@ class Plan:
     command: str
     targets: tuple[Target, ...]
     tests: tuple[str, ...] = ()
+    cwd: str = "."
+    """The folder below the workspace that the command runs in."""
 
 
-def plan(sandbox: Sandbox, command: str, changed: Sequence[Target], *, timeout_s: float) -> Plan | None:
+def plan(
+    sandbox: Sandbox, command: str, changed: Sequence[Target], *, timeout_s: float, cwd: str = "."
+) -> Plan | None:
     """Which tests of a suite reach the changed functions, and through which callers.
 
     None where that is not known: no pytest, no time left, or no test reaches them.
@@ -95,7 +100,7 @@ def plan(sandbox: Sandbox, command: str, changed: Sequence[Target], *, timeout_s
         ToolFault: the command cannot be understood.
         SandboxFault: the sandbox failed.
     """
-    rows = _run(sandbox, Plan(command, tuple(changed)), mode="callers", timeout_s=timeout_s)
+    rows = _run(sandbox, Plan(command, tuple(changed), cwd=cwd), mode="callers", timeout_s=timeout_s)
     if not rows:
         return None
     tests = tuple(sorted({row["test"] for row in rows if isinstance(row.get("test"), str)}))
@@ -108,7 +113,7 @@ def plan(sandbox: Sandbox, command: str, changed: Sequence[Target], *, timeout_s
                 callers[target.label] = target
     own = {target.label for target in changed}
     more = tuple(target for label, target in sorted(callers.items()) if label not in own)
-    return Plan(command, (*changed, *more), tests)
+    return Plan(command, (*changed, *more), tests, cwd)
 
 
 def ask(
@@ -202,12 +207,10 @@ def _run(
             ],
         }  # fmt: skip
         (folder / "job").write_text(json.dumps(job), "utf-8")
-        env = {
-            "PYTHONDONTWRITEBYTECODE": "1", "PYTHONHASHSEED": "0", **parsed.env, "FORKLOCK_BEHAVIOUR": f"{inner}/job",
-        }  # fmt: skip
+        env = {**command_environment(sandbox, parsed.env, what.cwd), "FORKLOCK_BEHAVIOUR": f"{inner}/job"}
         command, env = with_plugin(parsed, env, _PLUGIN, folder, inner)
         argv = [*command.argv[: command.at], "-p", "no:cacheprovider", *command.argv[command.at :]]
-        sandbox.exec(argv, env=env, timeout_s=timeout_s)
+        sandbox.exec(argv, env=env, timeout_s=timeout_s, cwd=what.cwd)
         text = read_report(folder / "behaviour.out")
     return None if text is None else list(_rows(text))
 

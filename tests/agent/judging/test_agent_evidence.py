@@ -1,0 +1,86 @@
+"""`agent compare`: a run whose change does more than its task asks is in doubt."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from scripted import ScriptedEngine
+from shop import TEST, commit_all
+
+from agent.contract import AgentFault, Outcome
+from agent.judging.evidence import compare_run
+from agent.log.events import RunLog
+from agent.repo import apply_diff, inspect_repo
+from agent.session import execute, prepare
+from agent.settings import AgentSettings
+
+CODE = """
+def discount(price, code):
+    if code == "none":
+        return price
+    if code.startswith("half"):
+        return price
+    return price - 1
+"""
+TESTS = """
+from shop import discount
+
+def test_none():
+    assert discount(10, "none") == 10
+
+def test_half():
+    assert discount(10, "half") == 5
+
+def test_other():
+    assert discount(10, "x") < 10
+"""
+RIGHT = CODE.replace('"half"):\n        return price', '"half"):\n        return price / 2')
+WRONG = RIGHT.replace("price - 1", "price - 2")
+
+
+@pytest.fixture
+def repo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("FORKLOCK_HOME", str(tmp_path / "home"))
+    folder = tmp_path / "repo"
+    folder.mkdir()
+    (folder / "shop.py").write_text(CODE.lstrip())
+    (folder / "test_shop.py").write_text(TESTS.lstrip())
+    commit_all(folder)
+    return folder
+
+
+def solved(repo: Path, answer: str) -> RunLog:
+    settings = AgentSettings(width=2, steps=1, sandbox="bubblewrap", diagnostics=False, styles=("rewrite",))
+    engine = ScriptedEngine(lambda _request, _number: f"```python\n{answer.strip()}\n```")
+    prepared = prepare(
+        "half is wrong", inspect_repo(repo), TEST, settings, engine.identity, allow_dirty=False, preset="weak"
+    )
+    assert execute(prepared, engine).outcome is Outcome.SOLVED
+    prepared.log.close()
+    return prepared.log
+
+
+def test_a_right_change_is_above_suspicion(repo: Path) -> None:
+    found = compare_run(solved(repo, RIGHT), repo, "bubblewrap")
+    assert found.sure, found.why
+
+
+def test_a_change_that_does_more_is_in_doubt_and_says_where(repo: Path) -> None:
+    found = compare_run(solved(repo, WRONG), repo, "bubblewrap")
+    assert not found.sure and "discount(" in found.question
+
+
+def test_another_tree_is_refused(repo: Path) -> None:
+    log = solved(repo, RIGHT)
+    apply_diff(repo, log.text(log.read().events[-1].diff))  # type: ignore[attr-defined]
+    with pytest.raises(AgentFault, match="does not apply"):
+        compare_run(log, repo, "bubblewrap")
+
+
+def test_the_users_tree_is_not_touched(repo: Path) -> None:
+    compare_run(solved(repo, RIGHT), repo, "bubblewrap")
+    assert not subprocess.run(
+        ["git", "status", "--porcelain"], cwd=repo, capture_output=True, check=True
+    ).stdout
