@@ -24,6 +24,7 @@ from tools.edits.files import is_python
 from tools.frozen.check_files import Named, named_files
 from tools.frozen.patterns import by_settings, data_of_tests
 from tools.frozen.runner_files import (
+    hidden_module,
     is_built,
     is_loaded,
     is_runner_file,
@@ -73,6 +74,10 @@ class Frozen:
     installed: frozenset[str] = frozenset()
     here: frozenset[str] = frozenset()
     """Modules that the workspace had at each root, as `root/name`."""
+    alone: frozenset[str] = frozenset()
+    """Frozen modules beside which there is no package of the same name: their paths without `.py`."""
+    names: frozenset[str] = frozenset()
+    """What frozen modules and packages are imported as from a root."""
 
     def holds(self, path: str) -> str | None:
         """What a file is to the checks that makes all of it frozen; None where it is not."""
@@ -107,8 +112,12 @@ class Frozen:
         return None
 
     def displaced(self, path: str) -> str | None:
-        """The module of the runner in whose place a file that was not there would be loaded."""
-        found = shadowed(path, self.roots, self.installed)
+        """The module of the runner, or of what else judges, in whose place a file that was not there would be
+        loaded."""
+        hidden = hidden_module(path)
+        if hidden in self.alone:
+            return f"{hidden}.py"
+        found = shadowed(path, self.roots, self.installed | self.names)
         return None if found is None or f"{found[1]}/{found[0]}".lstrip("/") in self.here else found[0]
 
     def parts_of(self, path: str, content: bytes | None) -> object:
@@ -142,6 +151,8 @@ def frozen_of(root: Path, judges: Iterable[Judge]) -> Frozen:
     frozen.whole |= {path for path in data_of_tests(root, index, held) if not is_settings(path)}
     frozen.whole |= set(_behind_links(root, frozen))
     frozen.here = frozenset(_modules(root, frozen.roots))
+    frozen.alone = frozenset(_alone(root, frozen))
+    frozen.names = frozenset(_imported_names(frozen))
     return frozen
 
 
@@ -251,6 +262,24 @@ def _modules(root: Path, roots: Iterable[str]) -> Iterator[str]:
             package = found.is_dir() and any(found.glob("*.py"))
             if package or (found.is_file() and is_loaded(found.name)):
                 yield f"{folder}/{found.name.partition('.')[0]}".lstrip("/")
+
+
+def _alone(root: Path, frozen: Frozen) -> Iterator[str]:
+    for path in {*frozen.whole, *frozen.parts}:
+        stem = path.removesuffix(".py")
+        if stem != path and not any((root / stem).glob("__init__.*")):
+            yield stem
+
+
+def _imported_names(frozen: Frozen) -> Iterator[str]:
+    for path in {*frozen.whole, *frozen.parts}:
+        pure = PurePosixPath(path)
+        if pure.suffix != ".py":
+            continue
+        module = pure.parent if pure.stem in {"__init__", "__main__"} else pure.with_suffix("")
+        folder = "" if str(module.parent) == "." else str(module.parent)
+        if module.name and folder in frozen.roots:
+            yield module.name
 
 
 def _runs_examples(root: Path, named: Named, judge: Judge, frozen: Frozen) -> bool:
