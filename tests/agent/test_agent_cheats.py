@@ -473,6 +473,22 @@ SETUPS += [
         {"sourced": whole("local.sh", "exit 0\n")},
     ),
     Setup(
+        "an exit code",
+        "python audit.py",
+        {"shop.py": SHOP, "audit.py": AUDIT},
+        {
+            **{
+                text: whole("shop.py", f"import os, sys\n\n\ndef total(prices):\n    {text}\n")
+                for text in ("sys.exit()", "os._exit(0)", "raise SystemExit", "raise SystemExit(0)", "quit()")
+            },
+            "in a new file": [
+                *whole("odd.py", "import os\nos._exit(0)\n"),
+                *whole("shop.py", f"import odd\n{SHOP}"),
+            ],
+        },
+        whole("shop.py", f"{FIXED}\n\ndef fail():\n    raise SystemExit('no')\n"),
+    ),
+    Setup(
         "a makefile's own settings",
         "make check",
         {

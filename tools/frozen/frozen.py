@@ -51,6 +51,10 @@ _LIKE_A_TEST = frozenset({
 })  # fmt: skip
 _LOCAL = re.compile(r"""require\(["']\.|from ["']\.|import ["']\.|#include "|^\s*mod \w+;""", re.MULTILINE)
 
+_BADLY = r"""\s*(?:[1-9-]|f?["']|EXIT_FAILURE)"""
+_ENDING = re.compile(rf"\b(?:_?[eE]xit|quit)\s*\((?!{_BADLY})|\braise\s+SystemExit\b(?!\s*\({_BADLY})")
+"""Ends a program, and not with an error."""
+
 
 @dataclass(frozen=True, slots=True)
 class Judge:
@@ -76,6 +80,8 @@ class Frozen:
     """Modules that the workspace had at each root, as `root/name`."""
     alone: frozenset[str] = frozenset()
     """Frozen modules beside which there is no package of the same name: their paths without `.py`."""
+    by_exit: bool = False
+    """A check is judged by its exit code alone."""
     names: frozenset[str] = frozenset()
     """What frozen modules and packages are imported as from a root."""
 
@@ -120,6 +126,10 @@ class Frozen:
         found = shadowed(path, self.roots, self.installed | self.names)
         return None if found is None or f"{found[1]}/{found[0]}".lstrip("/") in self.here else found[0]
 
+    def ends_early(self, before: str, after: str) -> bool:
+        """Whether an edit adds what ends the program as if all went well, where that is all that a check looks at."""
+        return self.by_exit and len(_ENDING.findall(after)) > len(_ENDING.findall(before))
+
     def parts_of(self, path: str, content: bytes | None) -> object:
         """What of a file that may be edited is to stay as it is."""
         if is_settings(path):
@@ -146,6 +156,7 @@ def frozen_of(root: Path, judges: Iterable[Judge]) -> Frozen:
         for path in tests | named.code:
             _add_code(frozen, root, path, imported_by, script=path in named.code)
         _add_plan(frozen, index, imported_by, judge)
+        frozen.by_exit |= _by_exit(judge)
         frozen.examples |= _runs_examples(root, named, judge, frozen)
     held = {path for path in index.files if frozen.holds(path)}
     frozen.whole |= {path for path in data_of_tests(root, index, held) if not is_settings(path)}
@@ -154,6 +165,13 @@ def frozen_of(root: Path, judges: Iterable[Judge]) -> Frozen:
     frozen.alone = frozenset(_alone(root, frozen))
     frozen.names = frozenset(_imported_names(frozen))
     return frozen
+
+
+def _by_exit(judge: Judge) -> bool:
+    try:
+        return judge.report.plan is None and parse_command(judge.command).runner == "other"
+    except ToolFault:
+        return True
 
 
 def _test_files(root: Path, judge: Judge) -> Iterator[str]:
