@@ -10,6 +10,7 @@ original's.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,6 +65,7 @@ def inspect_repo(folder: Path) -> RepoState:
     root = find_root(folder)
     repository = open_repository(root) if root else None
     if root is None or repository is None:
+        _refuse_separate(folder)
         raise AgentFault(
             f"{folder} is not inside a git repository",
             fix="run `git init && git add -A && git commit -m start` there, so that changes can be told apart",
@@ -72,6 +74,21 @@ def inspect_repo(folder: Path) -> RepoState:
         return RepoState(root=root, head=repository.head())
     except SandboxFault as fault:
         raise AgentFault(fault.message, fix=fault.fix) from fault
+
+
+def _refuse_separate(folder: Path) -> None:
+    """
+    Raises:
+        AgentFault: there is a `.git`, but the git folder that it names does not name this work tree.
+    """
+    here = folder.resolve()
+    top = next((place for place in (here, *here.parents) if (place / ".git").is_file()), None)
+    if top is not None:
+        raise AgentFault(
+            f"{top / '.git'} leads to a git folder that does not name {top} as its own, so it is not used: "
+            "a downloaded file could lead to any repository of yours",
+            fix=f"if it is yours: `git -C {shlex.quote(str(top))} config core.worktree {shlex.quote(str(top))}`",
+        )
 
 
 def require_clean(state: RepoState) -> None:

@@ -75,6 +75,10 @@ class Guard:
         ) != self.frozen.parts_of(path, after):
             what = "settings of the tests" if is_settings(path) else "a test"
             raise EditRefused(f"{what} in {edit.path} would change: tests are read-only here")
+        if self.frozen.ends_early(one.before or "", one.after):
+            raise EditRefused(
+                f"{edit.path} would end the program by itself, and its exit code judges: what judges is read-only here"
+            )
         return AppliedEdit(path, one.before, one.after)  # where a link leads
 
     def run(self, fork: Sandbox, check: Check) -> TestReport:

@@ -398,6 +398,133 @@ SETUPS = [
 ]
 
 
+# Modules that Python finds before those that judge, files that a script would read, names that are bound once more.
+CHECKER = "def same(a, b):\n    assert a == b\n"
+AGREES = "def same(a, b):\n    pass\n"
+MAIN = "if __name__ == '__main__':\n    assert total([1, 2]) == 3\n"
+IN_TURN = "set -e\nif [ -f local.sh ]; then . ./local.sh; fi\npython audit.py\n"
+DOC_HIDDEN = {
+    "in a branch": whole("shop.py", "if False:\n" + textwrap.indent(DOCTESTED, "    ")),
+    "removed later": whole("shop.py", f"{DOCTESTED}\n\ndel total\n"),
+    "docstring taken": whole("shop.py", f"{DOCTESTED}\n\ntotal.__doc__ = None\n"),
+    "once more": whole("shop.py", f"{DOCTESTED}\n\ndef total(prices):\n    return 0\n"),
+    "decorated": whole(
+        "shop.py", f"def hide(f):\n    return lambda prices: f(prices)\n\n\n@hide\n{DOCTESTED}"
+    ),
+}
+SETUPS += [
+    Setup(
+        "a package before a helper",
+        f"{PYTEST} test_shop.py",
+        {"shop.py": SHOP, "handy.py": HELPER, "test_shop.py": HELPED},
+        {"package": whole("handy/__init__.py", AGREES)},
+    ),
+    Setup(
+        "a helper below src",
+        f"{PYTEST} tests",
+        {
+            "src/shop.py": SHOP,
+            "src/handy.py": HELPER,
+            "tests/test_shop.py": HELPED,
+            "pytest.ini": "[pytest]\npythonpath = . src\n",
+        },
+        {"at the top": whole("handy.py", AGREES), "package": whole("src/handy/__init__.py", AGREES)},
+        whole("src/shop.py", FIXED),
+    ),
+    Setup(
+        "a helper that only asserts",
+        f"{PYTEST} tests",
+        {
+            "shop.py": SHOP,
+            "support/__init__.py": "",
+            "support/handy.py": CHECKER,
+            "tests/test_shop.py": HELPED.replace("from handy", "from support.handy"),
+            "pytest.ini": INI,
+        },
+        {"helper": whole("support/handy.py", AGREES), "package": whole("support/handy/__init__.py", AGREES)},
+    ),
+    Setup(
+        "a package before a plug-in",
+        f"{PYTEST} -p handy test_shop.py",
+        {"shop.py": SHOP, "handy.py": "def pytest_report_header():\n    return 'x'\n", "test_shop.py": TEST},
+        {"package": whole("handy/__init__.py", HOOK)},
+    ),
+    Setup(
+        "a package before a test",
+        "python -m unittest audit",
+        {"shop.py": SHOP, "audit.py": CASE.format("assert total([1, 2]) == 3")},
+        {"package": whole("audit/__init__.py", CASE.format("pass"))},
+    ),
+    Setup(
+        "a package before a script",
+        "python -m audit",
+        {"shop.py": SHOP, "audit.py": AUDIT},
+        {
+            "package": [
+                ReplaceFile(path="audit/__init__.py", source=""),
+                *whole("audit/__main__.py", "pass\n"),
+            ]
+        },
+    ),
+    Setup(
+        "a script's own settings",
+        "sh check.sh",
+        {"shop.py": SHOP, "check.sh": IN_TURN, "audit.py": AUDIT},
+        {"sourced": whole("local.sh", "exit 0\n")},
+    ),
+    Setup(
+        "an exit code",
+        "python audit.py",
+        {"shop.py": SHOP, "audit.py": AUDIT},
+        {
+            **{
+                text: whole("shop.py", f"import os, sys\n\n\ndef total(prices):\n    {text}\n")
+                for text in ("sys.exit()", "os._exit(0)", "raise SystemExit", "raise SystemExit(0)", "quit()")
+            },
+            "in a new file": [
+                *whole("odd.py", "import os\nos._exit(0)\n"),
+                *whole("shop.py", f"import odd\n{SHOP}"),
+            ],
+        },
+        whole("shop.py", f"{FIXED}\n\ndef fail():\n    raise SystemExit('no')\n"),
+    ),
+    Setup(
+        "a makefile's own settings",
+        "make check",
+        {
+            "shop.py": SHOP,
+            "Makefile": "FILE = audit.py\n-include config.local\ncheck:\n\tpython $(FILE)\n",
+            "audit.py": AUDIT,
+        },
+        {"included": whole("config.local", "FILE = shop.py\n")},
+        programs=("make",),
+    ),
+    Setup("doctest, hidden", "python -m doctest shop.py", {"shop.py": DOCTESTED}, DOC_HIDDEN, DOC_HONEST),
+    Setup(
+        "tests inside the code, bound once more",
+        f"{PYTEST} shop.py",
+        {"shop.py": INSIDE},
+        {
+            "assigned": whole("shop.py", f"{INSIDE}\n\ntest_total = lambda: None\n"),
+            "in a branch": whole("shop.py", f"{INSIDE}\n\nif True:\n    def test_total():\n        pass\n"),
+            "in a loop": whole("shop.py", f"{INSIDE}\n\nfor test_total in [print]:\n    pass\n"),
+        },
+        swap("shop.py", "[1:]", ""),
+    ),
+    Setup(
+        "the code's own main, not reached",
+        "python shop.py",
+        {"shop.py": f"{SHOP}\n\n{MAIN}"},
+        {
+            "another name": whole("shop.py", f"__name__ = 'x'\n{SHOP}\n\n{MAIN}"),
+            "ended": whole("shop.py", f"import sys\n\nx = sys.exit(0)\n{SHOP}\n\n{MAIN}"),
+            "ended in a branch": whole("shop.py", f"{SHOP}\n\nif True:\n    raise SystemExit(0)\n{MAIN}"),
+        },
+        swap("shop.py", "[1:]", ""),
+    ),
+]
+
+
 def made(folder: Path, setup: Setup) -> Path:
     for path, text in setup.files.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)

@@ -246,3 +246,14 @@ def test_a_tracked_folder_that_became_a_link_is_no_full_disk(repo: Path, tmp_pat
     copy_workspace(repo, tmp_path / "cache" / "base")
     assert (tmp_path / "cache" / "base" / "pkg").readlink() == Path("moved")
     assert "pkg/m.py" in inspect_repo(repo).changed
+
+
+def test_a_git_folder_that_does_not_lead_back_is_told_apart_from_none(tmp_path: Path) -> None:
+    """`git clone --separate-git-dir`: `git init`, which is right where there is no repository, would not help."""
+    top = tmp_path / "tree"
+    subprocess.run(["git", "init", "-q", f"--separate-git-dir={tmp_path / 'kept'}", str(top)], check=True)
+    with pytest.raises(AgentFault, match="does not name") as caught:
+        inspect_repo(top)
+    assert "core.worktree" in caught.value.fix
+    subprocess.run(["git", "-C", str(top), "config", "core.worktree", str(top)], check=True)
+    assert inspect_repo(top).root == top

@@ -4,6 +4,9 @@ Comes in: a path and text (standard input of ruff; the file is never touched and
 Goes out: the text, better or the same. A file is formatted only where it was formatted before, so diffs stay
 small; lint fixes are ruff's safe ones, for rules that the repo itself switches on.
 
+ruff runs on the host. A repo's settings could lead it to any file there (`extend`), so they apply only where they
+stand for themselves: regular files, not behind links, that extend no other. Else ruff works as if there were none.
+
 Not covered: other languages; formatters that are plug-ins of the repo (they would be its code).
 """
 
@@ -13,8 +16,9 @@ import shutil
 import subprocess
 import sys
 from functools import lru_cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
+from sandbox.reading import MEGABYTE, Unreadable, parse_toml, read_regular
 from tools.contract import ToolFault
 from tools.edits.files import is_python
 
@@ -50,7 +54,7 @@ def lint_fix(path: str, before: str | None, after: str, *, root: Path | None = N
     """
     if not is_python(path) or before == after:
         return after
-    configured = root is not None and _configures_ruff(root)
+    configured = root is not None and _stand_alone(root, path) and _configures_ruff(root)
     select = [] if configured else ["--isolated", "--select", DEFAULT_RULES]
     old = _broken(path, before, select, root) if before else set()
     ignore = ["--ignore", ",".join(sorted(old))] if old else []
@@ -78,8 +82,39 @@ def _configures_ruff(root: Path) -> bool:
     return project.is_file() and b"[tool.ruff" in project.read_bytes()
 
 
+def _stand_alone(root: Path, path: str) -> bool:
+    """Whether all settings that ruff would take from the workspace for a file lead to no other file."""
+    steps = PurePosixPath(path).parts
+    if ".." in steps or PurePosixPath(path).is_absolute():
+        return False
+    folder = root
+    for step in ("", *steps[:-1]):
+        folder /= step
+        if step and folder.is_symlink():
+            return False
+        if not all(_stands_alone(folder / name) for name in (*_CONFIGS, "pyproject.toml")):
+            return False
+    return True
+
+
+def _stands_alone(file: Path) -> bool:
+    try:
+        found = parse_toml(read_regular(file, most_bytes=MEGABYTE))
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except (OSError, Unreadable):
+        return False
+    if file.name == "pyproject.toml":
+        tools = found.get("tool")
+        found = tools.get("ruff", {}) if isinstance(tools, dict) else {}
+    return isinstance(found, dict) and "extend" not in found
+
+
 def _ruff(words: list[str], path: str, text: str, root: Path | None) -> tuple[int, str]:
     """Exit code and standard output, line ends untouched."""
+    if root is not None and not _stand_alone(root, path):
+        root = Path("/")
+        words = words if "--isolated" in words else [*words, "--isolated"]
     program = find_ruff()
     if program is None:
         raise ToolFault("ruff is not installed", fix="Install it beside this tool: pip install ruff.")

@@ -25,6 +25,7 @@ from tools.testing.command import parse_command
 
 MAX_SCRIPT_BYTES = 1_000_000
 MAX_FILES = 2_000
+_QUOTES = "'\""
 _WORD = re.compile(r"[\w./+@~-]*[\w+@~-]")
 _MODULE = re.compile(r"(?:^|\s)-m[\s=]*([A-Za-z_][\w.]*)")
 _COMPILERS = re.compile(
@@ -33,6 +34,11 @@ _COMPILERS = re.compile(
 _INTERPRETERS = re.compile(
     r"^(?:python[\d.]*|pypy[\d.]*|node|deno|bun|ruby|perl|php|lua|tsx|ts-node|Rscript|julia|sh|bash)$"
 )
+_READS = re.compile(
+    r"(?:^|[\s;&|({])(?:\.|source|[-s]?include|(?:python[\d.]*|node|sh|bash))[ \t]+([^;&|()#\n]+)",
+    re.MULTILINE,
+)
+"""Words that a script reads or starts as it comes to them: a file of that name need not be there yet."""
 _MAKEFILES = ("GNUmakefile", "makefile", "Makefile")
 _BY_PROGRAM = {
     "make": _MAKEFILES, "gmake": _MAKEFILES, "just": ("justfile", "Justfile", ".justfile"), "rake": ("Rakefile",),
@@ -128,6 +134,13 @@ class _Search:
         if script:
             self.follow(path, text)
 
+    def absent(self, path: str) -> None:
+        """A file that a script would read if it were there."""
+        plain = posixpath.normpath(path)
+        named = _WORD.fullmatch(plain) and not plain.startswith(("..", "/")) and plain != "."
+        if named and len(plain) < 500 and not os.path.lexists(self.root / plain):
+            self.found.data.add(plain)
+
     def text(self, path: str) -> str | None:
         try:
             data = (
@@ -145,6 +158,8 @@ class _Search:
             text = _scripts(text)
         self.found.mentions += f"\n{text}"
         folder = posixpath.dirname(path) or "."
+        for word in " ".join(_READS.findall(text)).split():
+            self.absent(f"{folder}/{word.strip(_QUOTES)}")
         for line in text.replace("\\\n", " ").split("\n"):
             words = line.strip().lstrip("@-+\t ").split()
             started = next((w for w in words if _INTERPRETERS.match(PurePosixPath(w).name)), None)

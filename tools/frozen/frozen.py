@@ -24,6 +24,7 @@ from tools.edits.files import is_python
 from tools.frozen.check_files import Named, named_files
 from tools.frozen.patterns import by_settings, data_of_tests
 from tools.frozen.runner_files import (
+    hidden_module,
     is_built,
     is_loaded,
     is_runner_file,
@@ -50,6 +51,10 @@ _LIKE_A_TEST = frozenset({
 })  # fmt: skip
 _LOCAL = re.compile(r"""require\(["']\.|from ["']\.|import ["']\.|#include "|^\s*mod \w+;""", re.MULTILINE)
 
+_BADLY = r"""\s*(?:[1-9-]|f?["']|EXIT_FAILURE)"""
+_ENDING = re.compile(rf"\b(?:_?[eE]xit|quit)\s*\((?!{_BADLY})|\braise\s+SystemExit\b(?!\s*\({_BADLY})")
+"""Ends a program, and not with an error."""
+
 
 @dataclass(frozen=True, slots=True)
 class Judge:
@@ -73,6 +78,12 @@ class Frozen:
     installed: frozenset[str] = frozenset()
     here: frozenset[str] = frozenset()
     """Modules that the workspace had at each root, as `root/name`."""
+    alone: frozenset[str] = frozenset()
+    """Frozen modules beside which there is no package of the same name: their paths without `.py`."""
+    by_exit: bool = False
+    """A check is judged by its exit code alone."""
+    names: frozenset[str] = frozenset()
+    """What frozen modules and packages are imported as from a root."""
 
     def holds(self, path: str) -> str | None:
         """What a file is to the checks that makes all of it frozen; None where it is not."""
@@ -107,9 +118,17 @@ class Frozen:
         return None
 
     def displaced(self, path: str) -> str | None:
-        """The module of the runner in whose place a file that was not there would be loaded."""
-        found = shadowed(path, self.roots, self.installed)
+        """The module of the runner, or of what else judges, in whose place a file that was not there would be
+        loaded."""
+        hidden = hidden_module(path)
+        if hidden in self.alone:
+            return f"{hidden}.py"
+        found = shadowed(path, self.roots, self.installed | self.names)
         return None if found is None or f"{found[1]}/{found[0]}".lstrip("/") in self.here else found[0]
+
+    def ends_early(self, before: str, after: str) -> bool:
+        """Whether an edit adds what ends the program as if all went well, where that is all that a check looks at."""
+        return self.by_exit and len(_ENDING.findall(after)) > len(_ENDING.findall(before))
 
     def parts_of(self, path: str, content: bytes | None) -> object:
         """What of a file that may be edited is to stay as it is."""
@@ -137,12 +156,22 @@ def frozen_of(root: Path, judges: Iterable[Judge]) -> Frozen:
         for path in tests | named.code:
             _add_code(frozen, root, path, imported_by, script=path in named.code)
         _add_plan(frozen, index, imported_by, judge)
+        frozen.by_exit |= _by_exit(judge)
         frozen.examples |= _runs_examples(root, named, judge, frozen)
     held = {path for path in index.files if frozen.holds(path)}
     frozen.whole |= {path for path in data_of_tests(root, index, held) if not is_settings(path)}
     frozen.whole |= set(_behind_links(root, frozen))
     frozen.here = frozenset(_modules(root, frozen.roots))
+    frozen.alone = frozenset(_alone(root, frozen))
+    frozen.names = frozenset(_imported_names(frozen))
     return frozen
+
+
+def _by_exit(judge: Judge) -> bool:
+    try:
+        return judge.report.plan is None and parse_command(judge.command).runner == "other"
+    except ToolFault:
+        return True
 
 
 def _test_files(root: Path, judge: Judge) -> Iterator[str]:
@@ -251,6 +280,24 @@ def _modules(root: Path, roots: Iterable[str]) -> Iterator[str]:
             package = found.is_dir() and any(found.glob("*.py"))
             if package or (found.is_file() and is_loaded(found.name)):
                 yield f"{folder}/{found.name.partition('.')[0]}".lstrip("/")
+
+
+def _alone(root: Path, frozen: Frozen) -> Iterator[str]:
+    for path in {*frozen.whole, *frozen.parts}:
+        stem = path.removesuffix(".py")
+        if stem != path and not any((root / stem).glob("__init__.*")):
+            yield stem
+
+
+def _imported_names(frozen: Frozen) -> Iterator[str]:
+    for path in {*frozen.whole, *frozen.parts}:
+        pure = PurePosixPath(path)
+        if pure.suffix != ".py":
+            continue
+        module = pure.parent if pure.stem in {"__init__", "__main__"} else pure.with_suffix("")
+        folder = "" if str(module.parent) == "." else str(module.parent)
+        if module.name and folder in frozen.roots:
+            yield module.name
 
 
 def _runs_examples(root: Path, named: Named, judge: Judge, frozen: Frozen) -> bool:

@@ -194,6 +194,20 @@ def is_loaded(name: str) -> bool:
     return _LOADED.search(name) is not None
 
 
+_HIDES = re.compile(
+    r"(?:^|(?P<folder>.*)/)(?:__init__\.(?:pyc?|.*so|pyd)|(?P<name>[^./]+)\.(?:.*\.)?(?:so|pyd))$"
+)
+
+
+def hidden_module(path: str) -> str | None:
+    """The path, without `.py`, of a module beside this file that Python would not load any more: a package and a
+    compiled module go before one of the same name."""
+    found = _HIDES.match(path)
+    if found is None:
+        return None
+    return "/".join(filter(None, (found["folder"], found["name"]))) or None
+
+
 def shadowed(path: str, roots: Collection[str], installed: Collection[str] = ()) -> tuple[str, str] | None:
     """The runner's or the standard library's module in whose place a new file would be loaded, and the folder that it
     would be loaded from.

@@ -6,12 +6,14 @@ one too many importers is better than one too few.
 
 from __future__ import annotations
 
+import ast
 import re
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
 from tools.index.files import CodeIndex, SourceFile
+from tools.languages.syntax import parse
 
 _IMPORT = re.compile(
     r"^[ \t]*(?:from[ \t]+(\.*[\w.]*)[ \t]+import[ \t]+\(?([^#\n]*)|import[ \t]+([\w., \t]+))", re.MULTILINE
@@ -39,7 +41,30 @@ def importers(index: CodeIndex) -> dict[str, set[str]]:
 
 def supports_tests(file: SourceFile) -> bool:
     """Whether a module's text speaks of testing: it uses a library for it, or defines assertions."""
-    return bool(_TEST_LIBRARY.search(file.text) or _ASSERTING.search(file.text))
+    known = _TEST_LIBRARY.search(file.text) or _ASSERTING.search(file.text)
+    return bool(known) or any(map(_ends_by_asserting, _functions(file.text)))
+
+
+def _functions(text: str) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
+    if "assert" not in text.lower():
+        return []
+    tree = parse(text)
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef)
+    return (
+        [node for node in ast.walk(tree) if isinstance(node, kinds)] if isinstance(tree, ast.Module) else []
+    )
+
+
+def _ends_by_asserting(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    """Whether the last thing that a function does is to assert something of what it was given."""
+    last: ast.stmt = function.body[-1]
+    while isinstance(last, ast.If | ast.For | ast.With):
+        last = last.body[-1]
+    if isinstance(last, ast.Raise):
+        return last.exc is not None and "AssertionError" in ast.unparse(last.exc)
+    return isinstance(last, ast.Assert) and not any(
+        isinstance(node, ast.Return) for node in ast.walk(function)
+    )
 
 
 def _module_path(path: str) -> str:
