@@ -268,7 +268,7 @@ def _finish(log: RunLog, console: Screen, *, in_place: bool, root: Path, json_ou
 
     events = log.read().events
     end = next(event for event in reversed(events) if isinstance(event, RunEnded))
-    print_end(console, log, end)
+    print_end(console, log, end, in_place=in_place)
     if in_place and end.outcome in WITH_CHANGE:
         require_tested(log, end)
         _apply(log, root, console)

@@ -152,12 +152,12 @@ class LiveView:
             self._progress.update(self._task, completed=self._done, facts=facts)
 
 
-def print_end(console: Screen, log: RunLog, end: RunEnded, *, show_diff: bool = True) -> None:
-    """The verdict of a run, its diff, and what to do next."""
+def print_end(console: Screen, log: RunLog, end: RunEnded, *, in_place: bool = False) -> None:
+    """The verdict of a run, its diff, and what to do next; nothing is left to do where it is applied `in_place`."""
     style = {"solved": "bold green", "unverified": "bold yellow"}.get(end.outcome, "bold red")
     diff = log.text(end.diff)
     console.print()
-    if diff and show_diff:
+    if diff:
         console.print(_diff(diff))
     headline = Text(end.outcome.upper(), style=style)
     headline.append(
@@ -167,6 +167,8 @@ def print_end(console: Screen, log: RunLog, end: RunEnded, *, show_diff: bool = 
     )
     console.print(headline)
     run = log.folder.name
+    if end.outcome in WITH_CHANGE and in_place:
+        return
     if end.outcome in WITH_CHANGE:
         console.print(f"Your tree is untouched. Take the change with  agent apply {run}")
     elif diff:

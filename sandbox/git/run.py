@@ -20,8 +20,22 @@ from sandbox.contract import SandboxFault
 TIMEOUT_S = 60.0
 """Seconds (wall clock) for one call."""
 _MOST_RULES = 1 << 20
+
+
+def _search_path() -> str:
+    """The system's programs, then the user's own folders, for machines whose git is not the system's. Folders below
+    the current one are left out: a repository could hold them."""
+    try:
+        here = Path.cwd()
+    except FileNotFoundError:  # it was removed
+        return os.defpath
+    own = [Path(folder) for folder in os.get_exec_path()]
+    kept = [str(folder) for folder in own if folder.is_absolute() and not folder.is_relative_to(here)]
+    return ":".join([os.defpath, *kept])
+
+
 ENV = {
-    "PATH": os.defpath,
+    "PATH": _search_path(),
     "HOME": "/nonexistent",
     "XDG_CONFIG_HOME": "/nonexistent",
     "LC_ALL": "C.UTF-8",
@@ -150,7 +164,7 @@ def _users_config(*words: str) -> bytes:
     own = {name: os.environ[name] for name in _USERS if name in os.environ}
     try:
         with tempfile.TemporaryDirectory() as empty:
-            env = {"PATH": os.defpath, "GIT_DIR": f"{empty}/none", "LC_ALL": "C.UTF-8", **own}
+            env = {"PATH": ENV["PATH"], "GIT_DIR": f"{empty}/none", "LC_ALL": "C.UTF-8", **own}
             done = subprocess.run(
                 ["git", "config", "--includes", *words],
                 cwd=empty, env=env, stdin=subprocess.DEVNULL, capture_output=True, timeout=10, check=False,
