@@ -53,11 +53,16 @@ def solve(
     steps: Annotated[Optional[int], typer.Option(help="Steps at most.")] = None,  # noqa: UP045
     tokens: Annotated[Optional[int], typer.Option(help="Tokens at most, prompts included.")] = None,  # noqa: UP045
     seconds: Annotated[Optional[float], typer.Option(help="Seconds at most.")] = None,  # noqa: UP045
-    temperature: Annotated[Optional[float], typer.Option()] = None,  # noqa: UP045
-    top_k: Annotated[Optional[int], typer.Option()] = None,  # noqa: UP045
-    top_p: Annotated[Optional[float], typer.Option()] = None,  # noqa: UP045
+    temperature: Annotated[Optional[float], typer.Option(help="Higher: more varied candidates.")] = None,  # noqa: UP045
+    top_k: Annotated[Optional[int], typer.Option(help="Only the likeliest K tokens; 0 keeps all.")] = None,  # noqa: UP045
+    top_p: Annotated[Optional[float], typer.Option(help="Only the likeliest tokens of this share.")] = None,  # noqa: UP045
     seed: Annotated[Optional[int], typer.Option(help="Same seed, same machine: same candidates.")] = None,  # noqa: UP045
-    protocol: Annotated[Optional[str], typer.Option(help="auto, symbol, file or search-replace.")] = None,  # noqa: UP045
+    protocol: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            help="auto (search-replace for hosted models, else symbol), symbol, file or search-replace."
+        ),
+    ] = None,
     sandbox: Annotated[
         str | None, typer.Option(help="auto, docker, bubblewrap or host (isolates nothing).")
     ] = None,

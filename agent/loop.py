@@ -222,7 +222,7 @@ class Run:
             idle = 0 if advanced or len(gauntlet.seen) > known else idle + 1
             if idle >= _STUCK_STEPS:
                 return self._end(Outcome.STUCK, f"{idle} steps brought nothing new", spend)
-        return self._end(Outcome.STEPS, f"{self.options.limits.steps} steps were taken", spend)
+        return self._end(Outcome.STEPS, _taken(self.options.limits.steps), spend)
 
     def _lane_maker(self) -> LaneMaker:
         options = self.options
@@ -314,6 +314,10 @@ class Run:
             )
         )  # fmt: skip
         return report
+
+
+def _taken(steps: int) -> str:
+    return "1 step was taken" if steps == 1 else f"{steps} steps were taken"
 
 
 def _no_place(found: list[RankedPlace]) -> str:

@@ -144,7 +144,7 @@ def apply_diff(root: Path, diff: str, *, check_only: bool = False, may_lead_out:
     except SandboxFault as fault:
         raise AgentFault(
             f"the diff does not apply to {root}: {fault.message.removeprefix('`git apply` failed: ')}",
-            fix="have the files changed since the run? See the diff with `agent show RUN --diff`",
+            fix="is it applied already, or have the files changed? See the diff with `agent show RUN --diff`",
         ) from fault
 
 

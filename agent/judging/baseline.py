@@ -36,7 +36,7 @@ def require_failing(task: Task, report: TestReport, base: Sandbox, *, verified: 
     if report.status is TestStatus.NOT_STARTED:
         raise AgentFault(
             f"`{command}` cannot be started: {report.output.strip()[:300]}",
-            fix=f"try the command in the repository yourself; {_way(task, base, '')}",
+            fix=f"try the command in the repository yourself, or {_way(task, base, '')}",
         )
     if verified:
         reason = why_hopeless(

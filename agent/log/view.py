@@ -59,7 +59,8 @@ def describe(event: Event, log: RunLog, *, whole: bool = False) -> Text | None:
         return Text(f"suspects  {places or 'none'}")
     if isinstance(event, StepStarted):
         return Text(
-            f"step {event.step}    {event.samples} candidates from {event.requests} prompts", style="bold"
+            f"step {event.step}    {_counted(event.samples, 'candidate')} from {_counted(event.requests, 'prompt')}",
+            style="bold",
         )
     if isinstance(event, CandidateRuled):
         return _candidate(event, log, whole)
@@ -93,10 +94,23 @@ def _candidate(event: CandidateRuled, log: RunLog, whole: bool) -> Text:
     if event.tests_passed or event.tests_failed:
         line.append(f" {event.tests_passed}/{event.tests_passed + event.tests_failed} tests")
     if event.hop not in ("solved", "duplicate"):
-        words = log.text(event.reason).strip().splitlines()
-        last = words[-1] if words else ""
-        line.append(f"  {last if whole else last[:60]}", style="dim")
+        words = _telling(event.hop, log.text(event.reason))
+        line.append(f"  {words if whole else words[:60]}", style="dim")
     return line
+
+
+def _telling(hop: str, reason: str) -> str:
+    """The line of a ruling's reason that says most."""
+    lines = [line for line in reason.splitlines() if line.strip()]
+    if hop == "parse":  # what was wrong comes first, then what would have been right
+        return lines[0].partition(" One valid ")[0] if lines else ""
+    if hop == "tests":  # runners indent what they say about an assertion: differences, and how to see more
+        lines = [line for line in lines if not line[0].isspace()] or lines
+    return lines[-1].strip() if lines else ""
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 class LiveView:
@@ -161,7 +175,7 @@ def print_end(console: Screen, log: RunLog, end: RunEnded, *, in_place: bool = F
         console.print(_diff(diff))
     headline = Text(end.outcome.upper(), style=style)
     headline.append(
-        f"  {end.detail}\n{end.steps} steps, {end.seconds:.1f} s, "
+        f"  {end.detail}\n{_counted(end.steps, 'step')}, {end.seconds:.1f} s, "
         f"{end.prompt_tokens} prompt + {end.completion_tokens} completion tokens",
         style="default",
     )

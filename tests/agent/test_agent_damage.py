@@ -34,7 +34,7 @@ from agent.log.events import (
 )
 from agent.log.recorded import Recorded
 from agent.log.runs import new_run, require_tested
-from agent.log.view import candidate_story, run_row, story, summary
+from agent.log.view import candidate_story, describe, run_row, story, summary
 from agent.repo import inspect_repo
 from agent.session import _options_from_json, elapsed, reopen, spent
 from models.contract import ModelIdentity
@@ -348,3 +348,29 @@ def test_a_damaged_run_is_refused_where_it_is_resumed(repo: Path, tried: Callabl
             reopen(RunLog(log.folder), inspect_repo(repo))
         assert caught.value.fix
     tried(len(cases))
+
+
+@pytest.mark.parametrize(
+    ("hop", "reason", "told"),
+    [
+        ("parse", "no block is there. One valid block:\n\na.py\n<<<<<<< SEARCH\n>>>>>>> REPLACE", "no block is there."),
+        ("tests", "t.py::test\nassert [3] == [2]\n  \n  At index 0 diff: 3 != 2\n  Use -v to get more diff",
+         "assert [3] == [2]"),
+        ("tests", "t.py::test\nAssertionError: assert 6 == 5\n +  where 6 = f()", "AssertionError: assert 6 == 5"),
+        ("tests", "  only\n  indented", "indented"),
+        ("edit", "refused: no such file", "refused: no such file"),
+        ("edit", "", ""),
+    ],
+)  # fmt: skip
+def test_a_fallen_candidates_line_says_what_was_wrong(
+    tmp_path: Path, hop: str, reason: str, told: str
+) -> None:
+    log = RunLog(tmp_path / "run")
+    log.open_for_append()
+    event = CandidateRuled(
+        step=1, index=0, place="a.py:f", hop=hop, reason=log.store(reason), diff=log.store(""), new_diagnostics=0,
+        tests_passed=0, tests_failed=0, broken=0, seconds=0.1,
+    )  # fmt: skip
+    line = describe(event, log, whole=True)
+    log.close()
+    assert line is not None and line.plain.split(hop, 1)[1].strip() == told

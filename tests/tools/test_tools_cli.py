@@ -65,6 +65,8 @@ def test_localise_with_words_and_with_a_failing_test(repo: Path) -> None:
     [
         (["frame", "shop.py:nope"], 2, "shop.py:Cart.total"),
         (["frame", "gone.py:f"], 2, "no file gone.py"),
+        (["calls", "nope"], 2, "no definition 'nope'"),
+        (["calls", "shop.py:nope"], 2, "no definition 'nope'"),
         (["symbols", "../x.py"], 2, "not a path inside"),
         (["map", "--tokens", "none"], 2, "tokens"),
         (["localise", "x", "--test", "true", "--sandbox", "moon"], 2, "--sandbox"),

@@ -128,3 +128,22 @@ def test_paths_are_those_of_where_the_command_runs(sandbox: Sandbox) -> None:
     assert failure.frames[-1].path == "pkg/tests/test_own.py"
     assert report.plan is not None and report.plan.tests == ("pkg/tests/test_own.py",)
     assert why(sandbox, "python -m pytest -q tests/test_own.py") is not None
+
+
+def test_a_folder_of_the_packages_name_is_not_taken_for_the_package(sandbox: Sandbox) -> None:
+    """In `libs/shapes/src/shapes/`, what is to be on the path is `src`, said from where the command runs."""
+    files = {
+        "libs/shapes/src/shapes/__init__.py": "",
+        "libs/shapes/src/shapes/area.py": "def area(a):\n    return 2 * a\n",
+        "libs/shapes/checks/test_area.py": "from shapes.area import area\n\n\n"
+        "def test_area():\n    assert area(3) == 9\n",
+    }
+    for path, text in files.items():
+        (sandbox.root / path).parent.mkdir(parents=True, exist_ok=True)
+        (sandbox.root / path).write_text(text)
+    reason = why(sandbox, "python -m pytest -q test_area.py", cwd="libs/shapes/checks")
+    assert reason is not None and "in libs/shapes/src/" in reason.message
+    assert "PYTHONPATH=../src python -m pytest -q test_area.py" in reason.fix
+    assert (
+        why(sandbox, "PYTHONPATH=../src python -m pytest -q test_area.py", cwd="libs/shapes/checks") is None
+    )

@@ -119,6 +119,10 @@ def show_calls(intel: Intel, name: str, path: str | None, *, outgoing: bool = Fa
     answer = ask(name, path, cover=True, max_chars=WHOLE)
     if answer.freshness in (Freshness.TIMED_OUT, Freshness.UNAVAILABLE):
         raise ToolFault(f"{answer.freshness.value}: {answer.detail}")
+    if answer.detail.startswith("no definition") and not answer.locations:
+        raise NoSuchSymbol(
+            answer.detail, fix="`tools search WORDS` and `tools symbols FILE` list definitions"
+        )
     rows = [
         f"{p.path}:{p.line} {p.name_path}".rstrip() + f": {p.snippet}".rstrip(": ") for p in answer.locations
     ]

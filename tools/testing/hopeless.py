@@ -87,14 +87,14 @@ def why_hopeless(
         return None
     missing = _missing_module(parsed, report, root, task)
     if missing is not None:
-        return _module_words(command, missing, root, install)
+        return _module_words(command, missing, root, cwd, install)
     reason = _reason(parsed, report, root, cwd)
     if reason is None:
         return None
-    place = "the top of the repository" if cwd == "." else f"{cwd}/, where you are"
+    place = "at the top of the repository" if cwd == "." else f"in {cwd}/, where you are"
     return Hopeless(
         f"`{command}` can never pass: {reason}{_last_words(report)}",
-        fix=f"the command runs in {place}, in a copy of the repository: try it there yourself, then give one that runs "
+        fix=f"the command runs {place}, in a copy of the repository: try it there yourself, then give one that runs "
         "and fails",
     )
 
@@ -231,15 +231,19 @@ def _is_collection(command: Command, test_id: str) -> bool:
 
 
 def _own_module(root: Path, name: str) -> str | None:
-    """The folder in which the repository has a module of that name."""
+    """The folder in which the repository has a module of that name; a mere folder so named is the last guess."""
+    guess = None
     for path in python_files(root):
         parts = PurePosixPath(path).parts
         if is_test_path(path):
             continue
         for depth, part in enumerate(parts):
-            if part in (name, f"{name}.py"):
-                return "/".join(parts[:depth]) or "."
-    return None
+            folder = "/".join(parts[:depth]) or "."
+            if part == f"{name}.py" or (part == name and (root / folder / name / "__init__.py").is_file()):
+                return folder
+            if part == name:
+                guess = guess or folder
+    return guess
 
 
 def _misspelt(name: str, root: Path) -> bool:
@@ -248,13 +252,16 @@ def _misspelt(name: str, root: Path) -> bool:
     return bool(difflib.get_close_matches(name, known, n=1, cutoff=0.8)) and name not in known
 
 
-def _module_words(command: str, name: str, root: Path, install: Callable[[str], str] | None) -> Hopeless:
+def _module_words(
+    command: str, name: str, root: Path, cwd: str, install: Callable[[str], str] | None
+) -> Hopeless:
     own = _own_module(root, name.split(".")[0])
     if own is not None:
         folder = os.path.normpath(own)
+        path = os.path.relpath(folder, cwd)
         return Hopeless(
             f"`{command}` can never pass: it cannot import {name}, which is the repository's own, in {folder}/",
-            fix=f"say where it lies: --test 'PYTHONPATH={folder} {command}', or install the repository into a .venv in "
+            fix=f"say where it lies: --test 'PYTHONPATH={path} {command}', or install the repository into a .venv in "
             "it: .venv/bin/python -m pip install -e .",
         )
     way = install(name) if install else "install it into a .venv in the repository, which the sandbox uses"
