@@ -78,7 +78,7 @@ def user_path(text: str) -> Path:
     """The path that the user wrote, `~` expanded where it can be."""
     try:
         return Path(text).expanduser()
-    except RuntimeError:  # no such user
+    except (RuntimeError, ValueError):  # no such user, or no name at all
         return Path(text)
 
 

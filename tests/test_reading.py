@@ -23,6 +23,7 @@ PARSERS = {"json.loads", "json.load", "tomllib.loads", "tomllib.load", "json5.lo
 KNOWN = {
     "evals/judging/outputs.py": "values of programs and of tests; the judge counts what cannot be compared as wrong",
     "evals/judging/driver/main.py": "runs in the sandbox, beside the program",
+    "evals/judging/driver/program.py": "runs in the sandbox, beside the program",
     "evals/judging/driver/supervisor.py": "runs in the sandbox, beside the program",
     "evals/judging/driver/wire.py": "frames that our own driver wrote",
     "evals/problems/errata/find_the_last_marked_nodes_in_tree.py": "runs in the sandbox",
@@ -38,6 +39,7 @@ KNOWN = {
     "sandbox/bubblewrap/inside.py": "words of bubblewrap; standard library only",
     "sandbox/docker/backend.py": "words of our own supervisor",
     "sandbox/docker/supervisor.py": "requests that our own process wrote; standard library only",
+    "tools/testing/inside/behaviour_plugin.py": "a job that our own process wrote; runs in the sandbox",
     "selfdistill/training/train.py": "what PEFT wrote a moment before",
 }
 """Modules that parse without `sandbox.reading`, and do not catch RecursionError there: why they may."""

@@ -5,7 +5,8 @@ write code inside JSON, and do best when they rewrite one whole definition.
 
 - `symbol`: the whole new source of one definition that the prompt names.
 - `file`: the whole new text of one file.
-- `search-replace`: one or more SEARCH/REPLACE blocks, for models that are good at it.
+- `search-replace`: one or more SEARCH/REPLACE blocks, for models that are good at it. A whole definition in a fence is
+  taken, too.
 
 A parse failure says what was wrong and gives one valid example; the caller charges and bounds it.
 """
@@ -21,6 +22,7 @@ from agent.asking.raw_text import continued
 from agent.asking.splice import splice
 from agent.contract import Action, Place
 from tools.contract import Edit, ReplaceFile, ReplaceSymbol, SearchReplace
+from tools.languages.symbols import symbols
 
 ProtocolName = Literal["symbol", "file", "search-replace"]
 
@@ -169,7 +171,8 @@ class Protocol:
             ProtocolError: no code, or code that stops in the middle.
         """
         if self.name == "search-replace":
-            return Action(_search_replace_edits(answer, place))
+            whole = _whole_definition(answer, place) if finished else None
+            return whole or Action(_search_replace_edits(answer, place))
         if not finished:
             raise ProtocolError(_CUT_OFF)
         source = _continued(prefill, answer) if prefill.startswith("```") else _fenced_code(answer)
@@ -204,6 +207,19 @@ def _fenced_code(answer: str) -> str:
         return max(blocks, key=len)
     opened = _OPEN_FENCE.search(answer)
     return answer[opened.end() :] if opened else ""
+
+
+def _whole_definition(answer: str, place: Place) -> Action | None:
+    """An answer without any block that gives the whole definition in a fence, as small models do whatever they are
+    asked for."""
+    if place.symbol is None or _BLOCK.search(answer):
+        return None
+    source = _fenced_code(answer)
+    name = place.symbol.name_path.rpartition(".")[2].partition("#")[0]
+    found = symbols(place.path, source) if source.strip() else []
+    if not any(one.name_path.rpartition(".")[2] == name for one in found):
+        return None
+    return Action((ReplaceSymbol(path=place.path, name_path=place.symbol.name_path, source=source),))
 
 
 def _search_replace_edits(answer: str, place: Place) -> tuple[Edit, ...]:

@@ -93,6 +93,19 @@ def test_search_replace_blocks_with_and_without_fences() -> None:
         Protocol("search-replace").parse("no block", PLACE, prefill="", finished=True)
 
 
+def test_a_whole_definition_stands_for_its_block() -> None:
+    """A small model behind a server gives the definition in a fence, whatever it was asked for."""
+    protocol = Protocol("search-replace")
+    answer = "Here:\n```python\ndef total(prices):\n    return sum(prices)\n```"
+    (edit,) = protocol.parse(answer, PLACE, prefill="", finished=True).edits
+    assert isinstance(edit, ReplaceSymbol) and edit.name_path == "total"
+    for other in (answer.replace("total", "mean"), "```python\nreturn sum(prices)\n```"):
+        with pytest.raises(ProtocolError, match="SEARCH/REPLACE"):
+            protocol.parse(other, PLACE, prefill="", finished=True)
+    with pytest.raises(ProtocolError):
+        protocol.parse(answer, PLACE, prefill="", finished=False)
+
+
 @given(st.text(max_size=400), st.booleans(), st.sampled_from(["symbol", "file", "search-replace"]))
 def test_no_answer_raises_anything_but_a_protocol_error(answer: str, finished: bool, name: str) -> None:
     try:

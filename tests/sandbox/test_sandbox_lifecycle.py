@@ -223,7 +223,7 @@ def test_no_backend_raises_unavailable_with_both_reasons(tmp_path: Path) -> None
 def test_build_without_an_engine_is_an_error_with_a_fix() -> None:
     done = without_backends(["-c", "from sandbox.cli import app; app()", "build"])
     assert done.returncode == 3
-    assert "fix: install and start Docker" in done.stderr
+    assert "fix:   install and start Docker" in done.stderr
 
 
 def test_blocked_namespaces_are_explained(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

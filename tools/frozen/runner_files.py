@@ -11,13 +11,13 @@ Not covered: code under test that changes its runner while both run in one proce
 from __future__ import annotations
 
 import configparser
-import json
 import re
 import sys
-import tomllib
 from collections.abc import Collection, Mapping
 from pathlib import PurePosixPath
 from typing import Any
+
+from sandbox.reading import parse_json, parse_toml
 
 _NAMES = frozenset({
     "conftest.py", "pytest.ini", ".pytest.ini", "pytest.toml", ".pytest.toml", "tox.ini", "tox.toml", "noxfile.py",
@@ -141,7 +141,7 @@ def settings_that_count(path: str, content: bytes | None) -> object:
 
 
 def _pyproject(text: str) -> object:
-    found = tomllib.loads(text)
+    found = parse_toml(text.encode())
     tools = _without(found.pop("tool", {}), _FREE_TOOLS)
     project = _without(found.pop("project", {}), _FREE_PROJECT)
     found.pop("dependency-groups", None)
@@ -162,11 +162,11 @@ def _setup(text: str) -> object:
 
 
 def _package(text: str) -> object:
-    return _filled(_without(json.loads(text), _FREE_PACKAGE))
+    return _filled(_without(parse_json(text), _FREE_PACKAGE))
 
 
 def _cargo(text: str) -> object:
-    found = _without(tomllib.loads(text), _FREE_CARGO)
+    found = _without(parse_toml(text.encode()), _FREE_CARGO)
     if "package" in found:
         found["package"] = _without(found["package"], _FREE_CARGO_PACKAGE)
     return _filled(found)
@@ -262,7 +262,7 @@ def pytest_settings(path: str, content: bytes | None) -> object:
             return text
         return _PYTEST_SECTION.findall(text)
     try:
-        tools = tomllib.loads(text).get("tool", {})
+        tools = parse_toml(text.encode()).get("tool", {})
         return {name: value for name, value in tools.items() if name.startswith("pytest")}
     except (ValueError, RecursionError, AttributeError):
         return text

@@ -7,13 +7,11 @@ Comes in: a root. Goes out: `Target`, or None where nothing says it. Its files a
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
 import stat
 import subprocess
 import sys
-import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -22,6 +20,7 @@ from typing import Any
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
+from sandbox.reading import parse_json, parse_toml
 from tools.contract import EditRefused
 from tools.edits.files import resolve
 
@@ -75,8 +74,8 @@ def _told(root: Path) -> Iterator[Target]:
             break
     if pinned := _PINNED.match(_text(root, ".python-version")):
         yield Target((int(pinned[1]), int(pinned[2])), ".python-version")
-    with contextlib.suppress(tomllib.TOMLDecodeError, RecursionError, ValueError):
-        project = tomllib.loads(_text(root, "pyproject.toml"))
+    with contextlib.suppress(ValueError):
+        project = parse_toml(_text(root, "pyproject.toml").encode())
         required = _at(project, "project", "requires-python")
         required = required or _at(project, "tool", "poetry", "dependencies", "python")
         if isinstance(required, str) and (lowest := _lowest(required)):
@@ -134,7 +133,7 @@ def verdict(text: str, version: Version) -> Verdict | str | None:
         done = subprocess.run(
             command, input=data, capture_output=True, timeout=_TIMEOUT_S, cwd="/", check=False
         )
-        rows = json.loads(done.stdout or b"[]")
+        rows = parse_json(done.stdout or b"[]")
     except (OSError, subprocess.TimeoutExpired, ValueError) as error:
         return f"ruff cannot be asked: {error}"
     if done.returncode not in (0, 1):
