@@ -26,10 +26,15 @@ class Rule:
     """Else it is about the last step of a path."""
     match: Wildmatch | None
     """None where the pattern is a plain name."""
+    prefix: bytes = b""
+    """What a path must begin with, before `match` looks at the rest. Git takes the words before the first wildcard of a
+    whole path away, so that `**` behind them counts as if the pattern began with it."""
 
     def matches(self, path: bytes, name: bytes) -> bool:
         text = path if self.whole_path else name
-        return text == self.pattern if self.match is None else self.match.matches(text)
+        if self.match is None:
+            return text == self.pattern
+        return text.startswith(self.prefix) and self.match.matches(text[len(self.prefix) :])
 
 
 class Rules:
@@ -96,8 +101,11 @@ def parse(line: bytes) -> Rule | None:
     pattern = pattern.removeprefix(b"/") if whole_path else pattern
     if not pattern:
         return None
-    match = Wildmatch(pattern) if _SPECIAL & set(pattern) else None
-    return Rule(pattern, negated, folders_only, whole_path, match)
+    first = next((at for at, byte in enumerate(pattern) if byte in _SPECIAL), None)
+    if first is None:
+        return Rule(pattern, negated, folders_only, whole_path, None)
+    prefix = pattern[:first] if whole_path else b""
+    return Rule(pattern, negated, folders_only, whole_path, Wildmatch(pattern[len(prefix) :]), prefix)
 
 
 def _trimmed(line: bytes) -> bytes:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from hostile_trees import crafted_index, git, plain_repo
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from agent.contract import AgentFault
@@ -187,6 +187,8 @@ LINES = st.lists(st.lists(PIECES, min_size=1, max_size=5).map("".join), max_size
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(top=LINES, inner=LINES)
+@example(top="", inner="a**/**")
+@example(top="x/a**/**\nx**/b", inner="")
 def test_listing_is_gits(tmp_path_factory, top: str, inner: str) -> None:  # type: ignore[no-untyped-def]
     root = tmp_path_factory.mktemp("rules")
     for name in ("a", "b", "x/a", "x/b", "x/y/a", "a.b", "c/x/a", "x/y/z/b"):
