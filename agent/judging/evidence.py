@@ -17,9 +17,8 @@ from agent.log.events import RunEnded, RunLog, RunStarted
 from agent.repo import apply_diff, copy_workspace
 from models.paths import cache_dir
 from sandbox import BackendName, Sandbox, open_sandbox, workspace_policy
-from tools.behaviour.ask import Target, ask, plan
+from tools.behaviour.ask import ask, plan, target_at
 from tools.behaviour.compare import compare_behaviour
-from tools.languages.symbols import symbols
 from tools.testing.run import run_tests
 
 _HUNK = re.compile(r"@@ -(\d+)(?:,(\d+))? ")
@@ -54,7 +53,8 @@ def compare_run(log: RunLog, root: Path, backend: BackendName) -> Choice:
 
 
 def _compared(original: Sandbox, diff: str, name: str, command: str, cwd: str) -> Choice:
-    changed = [target for path, line in _changed_lines(diff) for target in _at(original.root, path, line)]
+    places = dict.fromkeys((path, line) for path, line in _changed_lines(diff) if path.endswith(".py"))
+    changed = [target for path, line in places if (target := target_at(original.root, path, line))]
     with original.fork() as fork:
         failing = {
             failure.test_id for failure in run_tests(fork, command, timeout_s=_SUITE_S, cwd=cwd).failures
@@ -88,15 +88,3 @@ def _changed_lines(diff: str) -> Iterator[tuple[str, int]]:
             yield path, max(line - 1, 1)
         elif text.startswith(" "):
             line += 1
-
-
-def _at(root: Path, path: str, line: int) -> list[Target]:
-    """The innermost function around a line of a Python file."""
-    if not path.endswith(".py"):
-        return []
-    try:
-        found = symbols(path, (root / path).read_text("utf-8"))
-    except (OSError, ValueError):
-        return []
-    around = [s for s in found if s.start_line <= line <= s.end_line and s.kind in ("function", "method")]
-    return [Target.of(min(around, key=lambda s: s.end_line - s.start_line))] if around else []

@@ -20,6 +20,7 @@ from sandbox.git.repository import Repository, open_repository
 from sandbox.git.run import make_git_dir
 from sandbox.git.tree import OURS
 from sandbox.interpreters.environments import environment_names
+from sandbox.interpreters.looks import is_real_folder
 from sandbox.linux.nofollow import MAX_DEPTH, read_inside
 from sandbox.linux.private import remove_tree
 
@@ -40,7 +41,7 @@ def copy_tree(source: Path, target: Path, *, leave: tuple[str, ...] = (), lend: 
     parted = {name: below for name in names if name != ".git" and (below := _below(name, leave))}
     _copy([source / name for name in names if name != ".git" and name not in parted], target)
     for name, below in parted.items():
-        if _is_folder(source / name):
+        if is_real_folder(source / name):
             copy_tree(source / name, target / name, leave=below)
         else:
             _copy([source / name], target)
@@ -71,7 +72,7 @@ def copy_workspace(root: Path, target: Path) -> tuple[str, ...]:
     Raises:
         SandboxFault: something could not be copied.
     """
-    left = [name for name in (*environment_names(root), *CACHES) if _is_folder(root / name)]
+    left = [name for name in (*environment_names(root), *CACHES) if is_real_folder(root / name)]
     repository = open_repository(root)
     is_linked = repository is not None and repository.git_dir != root / ".git"
     copy_tree(root, target, leave=(OURS, *left, *([".git"] if is_linked else [])))
@@ -102,13 +103,6 @@ def _own_git(repository: Repository, target: Path) -> None:
     objects = repository.common / "objects"
     if not _cp(["--link"], [objects], target):
         _copy([objects], target)
-
-
-def _is_folder(place: Path) -> bool:
-    try:
-        return stat.S_ISDIR(place.lstat().st_mode)
-    except OSError:
-        return False
 
 
 def _copy_git(source: Path, target: Path, lend: Path | None) -> None:

@@ -108,7 +108,7 @@ def plan(
     for row in rows:
         path, line = row.get("path"), row.get("line")
         if isinstance(path, str) and isinstance(line, int) and path and not is_test_path(path):
-            target = _target_at(sandbox.root, path, line)
+            target = target_at(sandbox.root, path, line)
             if target is not None:
                 callers[target.label] = target
     own = {target.label for target in changed}
@@ -168,7 +168,7 @@ def _located(root: Path, what: Plan) -> Plan:
     return replace(what, targets=tuple(found))
 
 
-def _target_at(root: Path, path: str, line: int) -> Target | None:
+def target_at(root: Path, path: str, line: int) -> Target | None:
     """The innermost function around a line."""
     around = [
         s
