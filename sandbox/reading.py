@@ -2,23 +2,32 @@
 
 In: a path or a text. Out: its bytes or its value, or `Unreadable`, whatever the damage: it is too large, a link, a
 pipe, nested too deeply, no UTF-8, no number. `Unreadable` is a `ValueError`, as the errors of `json` and `tomllib` are.
+Python text is parsed here too; there the error is `SyntaxError`.
 Not covered: links among the folders above a file.
 """
 
 from __future__ import annotations
 
+import ast
+import contextlib
 import errno
+import gc
 import json
 import math
 import os
 import stat
+import threading
 import tomllib
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 MEGABYTE = 1 << 20
 _READ_AT_ONCE = 1 << 20
 _MOST_DOTS = 1000
+_ONE_AT_A_TIME = threading.Lock()
+_TRIES = 5
 
 
 class Unreadable(ValueError):
@@ -93,6 +102,42 @@ def parse_toml(data: bytes) -> dict[str, Any]:
         return tomllib.loads(data.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise Unreadable(_reason(error)) from error
+
+
+def parse_python(text: str) -> ast.Module:
+    """Return the syntax tree of Python text, from any thread, without warnings.
+
+    CPython 3.11 counts the depth of a tree in one place for the whole process. Where a second tree is made while the
+    first one is (a finalizer formats a traceback, or lets another thread run), the count is wrong and it raises
+    SystemError (https://github.com/python/cpython/issues/106905). So one tree is made at a time here, with no garbage
+    collection between, and made again where somebody else's parsing came between all the same.
+
+    Raises:
+        SyntaxError: it is no Python, holds a NUL, or is nested too deeply. Without a line number in the last two.
+    """
+    for _ in range(_TRIES):
+        try:
+            with _ONE_AT_A_TIME, _no_collection(), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                return ast.parse(text)
+        except SystemError as error:
+            last = error
+        except (ValueError, OverflowError) as error:
+            raise SyntaxError("the text holds null bytes" if "null" in str(error) else str(error)) from error
+        except (RecursionError, MemoryError) as error:
+            raise SyntaxError(f"too deeply nested ({type(error).__name__})") from error
+    raise SyntaxError(f"CPython cannot parse it: {last}") from last
+
+
+@contextlib.contextmanager
+def _no_collection() -> Iterator[None]:
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _reason(error: Exception) -> str:

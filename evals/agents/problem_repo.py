@@ -6,11 +6,11 @@ statement. No hidden test is in them. Not covered: assert problems, whose sets h
 
 from __future__ import annotations
 
-import ast
 import json
 
 from evals.contract import EvalFault, Problem, TestCase
 from evals.runs.repair import public_part
+from sandbox.reading import parse_python
 
 SOLUTION, TESTS = "solution.py", "test_examples.py"
 TEST_COMMAND = f"python -m pytest -q {TESTS}"
@@ -120,7 +120,7 @@ def _stub(problem: Problem) -> str:
     indent = " " * (len(last) - len(last.lstrip()) + 4)
     whole = f"{_IMPORTS}\n\n{starter}\n{indent}raise NotImplementedError\n"
     try:
-        ast.parse(whole)
+        parse_python(whole)
     except SyntaxError as error:
         raise EvalFault(
             f"{problem.question_id}: its starter code cannot be completed ({error.msg})",

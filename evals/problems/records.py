@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from evals.contract import Checker, Problem, TestCase
 from evals.problems.unpickle import packed_text
+from sandbox.reading import parse_python
 
 Record = Mapping[str, Any]
 _CHECK = "_forklock_check"
@@ -187,7 +188,7 @@ def _check_program(prelude: str, test: str) -> TestCase:
 def _tested_name(test: str, entry_point: str) -> str:
     """The function that the test really calls: nine MBPP records name a helper as their entry point."""
     try:
-        tree = ast.parse(test)
+        tree = parse_python(test)
     except SyntaxError:
         return entry_point
     used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
@@ -229,7 +230,7 @@ def given_code(starter: str, entry_point: str) -> str:
     """The part of `starter` that is given and not asked for: all top-level statements before the entry
     point's own definition (imports, constants, helpers). "" where it does not parse."""
     try:
-        tree = ast.parse(starter)
+        tree = parse_python(starter)
     except SyntaxError:
         return ""
     last = tree.body[-1] if tree.body else None

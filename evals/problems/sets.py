@@ -86,6 +86,11 @@ def load_set(
     kept = [problem for problem in kept if not problem.interactive]
     if limit is not None and limit < len(kept):
         kept = kept[:limit] if seed is None else _draw(kept, limit, seed)
+    if not kept and left_out:
+        raise EvalFault(
+            f"{name}: every problem left after the filters is interactive, and those cannot be judged",
+            fix="widen the window, drop a filter, or take another set",
+        )
     if not kept:
         raise EvalFault(
             f"no problem of {name} is left after the filters",

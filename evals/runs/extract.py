@@ -12,6 +12,7 @@ import textwrap
 from typing import Literal
 
 from evals.contract import Problem
+from sandbox.reading import parse_python
 
 Preset = Literal["coder-chat", "humaneval-chat", "official-lcb", "official-qwen-coder"]
 OPENING = "```python"
@@ -84,7 +85,7 @@ def _is_program(text: str, problem: Problem) -> bool:
         return True
     if not _parses(text):
         return False
-    return _does_something(ast.parse(text))
+    return _does_something(parse_python(text))
 
 
 def _does_something(tree: ast.Module) -> bool:
@@ -114,7 +115,7 @@ def _body_indent(starter: str) -> str:
 
 def _parses(code: str) -> bool:
     try:
-        ast.parse(code)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        parse_python(code)
+    except SyntaxError:
         return False
     return True

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from models.contract import Decoding, Engine, Request
+from sandbox.reading import parse_python
 
 GREEDY = Decoding(temperature=0.0, max_tokens=96)
 
@@ -41,8 +42,8 @@ def parses(code: str | None) -> bool:
     if not code:
         return False
     try:
-        return bool(ast.parse(code).body)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return bool(parse_python(code).body)
+    except SyntaxError:
         return False
 
 
@@ -50,7 +51,7 @@ def _defines(text: str, name: str) -> bool:
     code = fenced(text)
     if code is None or not parses(code):
         return False
-    return any(isinstance(node, ast.FunctionDef) and node.name == name for node in ast.parse(code).body)
+    return any(isinstance(node, ast.FunctionDef) and node.name == name for node in parse_python(code).body)
 
 
 def _json_keys(text: str, keys: set[str]) -> bool:

@@ -53,22 +53,32 @@ RECORDS: dict[str, dict[str, Any]] = {
     },
     "solution": {"question_id": "a", "code": "print(1)"},
 }  # fmt: skip
-RAW = st.sampled_from(
-    [
-        "1e999", "-1e999", "NaN", "Infinity", "9" * 5000, "1e308", "-1", "0", "1e15", "253402300800", "-99999999999", "true",
-        "null", '""', '"\\ud800"', '"\\u0000"', "[]", "{}", "[[]]", '[{"input": 1}]', '"[]"', '"{"', "[" * 500 + "]" * 500,
-        "[" * 99_999, '"' + "(" * 9999 + '"', '"' + "-" * 9999 + '1"', '"' + "[" * 50_000 + '"', '{"kind": "program"}',
-        '{"kind": "float", "abs_tol": 1e999}', '"interactive"', '["1", "2"]', "[1e999, 1]", "[0, 0]", '"../../etc"', '"x\\ny"',
-        json.dumps("f(" * 3000), json.dumps("x" * 300_000), json.dumps("return the answer " * 20_000), json.dumps(packed([1])),
-        json.dumps(packed({"a": print})), json.dumps(packed("[" * 100_000)), json.dumps("AAAA"),
-    ]
-)  # fmt: skip
+VALUES = [
+    "1e999", "-1e999", "NaN", "Infinity", "9" * 5000, "1e308", "-1", "0", "1e15", "253402300800", "-99999999999", "true",
+    "null", '""', '"\\ud800"', '"\\u0000"', "[]", "{}", "[[]]", '[{"input": 1}]', '"[]"', '"{"', "[" * 500 + "]" * 500,
+    "[" * 99_999, '"' + "(" * 9999 + '"', '"' + "-" * 9999 + '1"', '"' + "[" * 50_000 + '"', '{"kind": "program"}',
+    '{"kind": "float", "abs_tol": 1e999}', '"interactive"', '["1", "2"]', "[1e999, 1]", "[0, 0]", '"../../etc"', '"x\\ny"',
+    json.dumps("f(" * 3000), json.dumps("x" * 300_000), json.dumps("return the answer " * 20_000), json.dumps(packed([1])),
+    json.dumps(packed({"a": print})), json.dumps(packed("[" * 100_000)), json.dumps("AAAA"),
+]  # fmt: skip
+RAW = st.sampled_from(VALUES)
 
 
 def written(folder: Path, *lines: str) -> Path:
     path = folder / "set.jsonl"
     path.write_bytes("\n".join(lines).encode("utf-8", "surrogatepass"))
     return path
+
+
+def is_read_or_named(kind: str, parts: dict[str, str], folder: Path) -> None:
+    line = "{" + ", ".join(f'"{name}": {text}' for name, text in parts.items()) + "}"
+    began = time.monotonic()
+    try:
+        read(kind, written(folder, "", line))
+    except EvalFault as fault:
+        assert "line 2" in fault.message or "interactive" in fault.message, fault.message
+        assert len(fault.message) < 600 and fault.fix
+    assert time.monotonic() - began < 20
 
 
 def read(kind: str, path: Path) -> None:
@@ -95,14 +105,19 @@ def test_a_changed_record_is_read_or_named(kind: str, tmp_path: Path, data: st.D
             del parts[name]
         else:
             parts[name] = value
-    line = "{" + ", ".join(f'"{name}": {text}' for name, text in parts.items()) + "}"
-    began = time.monotonic()
-    try:
-        read(kind, written(tmp_path, "", line))
-    except EvalFault as fault:
-        assert "line 2" in fault.message, fault.message
-        assert len(fault.message) < 600 and fault.fix
-    assert time.monotonic() - began < 20
+    is_read_or_named(kind, parts, tmp_path)
+
+
+@pytest.mark.hostile("damage")
+@pytest.mark.parametrize("kind", RECORDS)
+def test_every_field_takes_every_value_or_names_it(
+    kind: str, tmp_path: Path, tried: Callable[[int], None]
+) -> None:
+    parts = {name: json.dumps(value) for name, value in RECORDS[kind].items()}
+    tried(len(parts) * len(VALUES))
+    for name in parts:
+        for value in VALUES:
+            is_read_or_named(kind, parts | {name: value}, tmp_path)
 
 
 @pytest.mark.hostile("damage")

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Literal
 
+from sandbox.reading import parse_python
 from tools.contract import EditRefused
 from tools.languages.symbols import Function
 
@@ -160,9 +161,10 @@ class _Uses:
 
 def _words(text: str) -> set[str]:
     try:
-        return _names([ast.parse(text, mode="eval")])
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        body = parse_python(text.strip()).body
+    except SyntaxError:
         return set()
+    return _names(body) if len(body) == 1 and isinstance(body[0], ast.Expr) else set()
 
 
 def _names(nodes: Iterable[ast.AST]) -> set[str]:

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from sandbox.reading import parse_python
 from tools.edits.files import PYTHON_SUFFIXES
 from tools.languages.outline import last_row
-from tools.languages.syntax import ast_of
 from tools.languages.treesitter import SUFFIXES, Parsed, first_flaw, parse_tree
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def program_words(suffix: str, text: str) -> str:
     """A file's text, equal for the same program; the text itself where it does not parse."""
     if suffix in PYTHON_SUFFIXES:
         try:
-            return ast.dump(ast_of(text))
+            return ast.dump(parse_python(text))
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             return text
     if suffix in SUFFIXES and first_flaw(suffix, text) is None:
@@ -78,8 +78,8 @@ def program_words(suffix: str, text: str) -> str:
 
 def _python(code: str) -> Shape | None:
     try:
-        tree = ast_of(code)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        tree = parse_python(code)
+    except SyntaxError:
         return None
     found = [node for node in ast.walk(tree) if isinstance(node, ast.stmt)]
     return Shape(_python_header(tree), tuple(_python_statement(node) for node in found), ast.dump(tree))

@@ -15,13 +15,13 @@ from __future__ import annotations
 import ast
 import json
 import re
-import threading
 import tomllib
 import warnings
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import PurePosixPath
 
+from sandbox.reading import parse_python
 from tools.edits.files import is_python, to_lf
 from tools.languages.pyversion import NEWEST, OURS, Target, Version, said, verdict
 from tools.languages.treesitter import first_flaw, is_braced
@@ -63,14 +63,6 @@ def check_syntax(path: str, text: str, python: Target | None = None) -> SyntaxPr
 
 
 _BRACKET = re.compile(r"[()\[\]{}]")
-_ONE_AT_A_TIME = threading.Lock()
-"""CPython 3.11 counts the depth of trees being made in one place for all threads, and raises SystemError."""
-
-
-def ast_of(text: str) -> ast.Module:
-    """`ast.parse`, from any thread."""
-    with _ONE_AT_A_TIME:
-        return ast.parse(text)
 
 
 @lru_cache(maxsize=256)
@@ -83,14 +75,10 @@ def parse_afresh(text: str) -> ast.Module | SyntaxProblem:
     """As `parse`, with a tree of the caller's own."""
     if not shallow(text):
         return SyntaxProblem(1, 0, "too many nested brackets", "")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            return ast_of(text)
-        except SyntaxError as error:
-            return _from_error(text, error)
-        except (ValueError, RecursionError, MemoryError, OverflowError) as error:
-            return SyntaxProblem(0, 0, _reason(error), "")
+    try:
+        return parse_python(text)
+    except SyntaxError as error:
+        return _from_error(text, error)
 
 
 def _check_for(text: str, python: Target | None) -> SyntaxProblem | None:

@@ -231,6 +231,9 @@ class Supervisor:
             result = self._checked(job, candidate, tests["inputs"][0])
             if result[0] == KILLED:
                 self._give_up(tests["nonce"], [])
+            child.close()
+            if result[0] in (OK, WRONG, EXCEPTION) and child.end and child.end.cpu_s > job["cpu_s"]:
+                result = [TIMEOUT, "CPU time"]  # with its children's, which have a limit each
             return tests["nonce"], [result]
         finally:
             child.close()

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Literal
 
+from sandbox.reading import parse_python
 from tools.edits.files import is_python
 from tools.languages.treesitter import is_braced, parse_tree
 from tools.lsp.answers import lines_of
@@ -147,8 +148,8 @@ def _python_pieces(text: str) -> list[_Piece]:
 def _docstrings(text: str) -> set[tuple[int, int]]:
     """Places of strings that stand alone as statements."""
     try:
-        tree = ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        tree = parse_python(text)
+    except SyntaxError:
         return set()
     return {
         (node.lineno, node.col_offset)
@@ -170,7 +171,7 @@ def _is_python(inner: str, name: str) -> bool:
     if len(inner) > 100_000 or "\\" in inner[:1]:
         return False
     try:
-        return word(name).search(ast.dump(ast.parse(textwrap.dedent(inner).strip()))) is not None
+        return word(name).search(ast.dump(parse_python(textwrap.dedent(inner).strip()))) is not None
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from lsprotocol import types as lsp
 
+from sandbox.reading import parse_python
 from tools.contract import Change, ChangesAnswer, Diagnostic, Freshness, LookupAnswer, Symbol, Uncovered
 from tools.edits.files import is_python
 from tools.lsp import answers
@@ -200,8 +201,8 @@ def _exports(path: str, text: str, name: str) -> Iterator[tuple[int, int]]:
     if not is_python(path) or "__all__" not in text:
         return
     try:
-        tree = ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError):
+        tree = parse_python(text)
+    except SyntaxError:
         return
     lines = answers.lines_of(text)
     for statement in tree.body:
