@@ -15,8 +15,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # How long an example takes says how busy the machine is.
 settings.register_profile("forklock", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("forklock")
-for room in ("agent", "evals", "models", "selfdistill", "tools"):
-    sys.path.insert(0, str(Path(__file__).parent / room))  # what tests of several folders share
+HERE = Path(__file__).parent
+sys.path[:0] = sorted({str(file.parent) for file in HERE.rglob("*.py") if "edit_cases" not in file.parts})
+"""What tests of several folders share is imported by its plain name; no two files of the tests have the same."""
 
 
 @pytest.fixture(scope="session", autouse=True)

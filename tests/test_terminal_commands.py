@@ -13,8 +13,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent / "evals"))
 from made_up import made_up_run, rows
 
 from agent.judging.reports import report_to_json

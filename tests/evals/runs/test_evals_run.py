@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import json
 import random
-import sys
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 from scripted_answers import ScriptedAnswers
 
 from evals.contract import EvalFault, ProblemSet, Verdict

@@ -230,7 +230,7 @@ def child(content_file: Path, index: Index) -> subprocess.Popen[bytes]:
         CHILD,
         str(content_file),
         f"{index.url}/simple/",
-        str(Path(__file__).parent),
+        str(Path(__file__).parents[1]),
     ]
     process = subprocess.Popen(argv)
     try:

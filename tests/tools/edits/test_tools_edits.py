@@ -63,7 +63,7 @@ class C:
         return (
     1)
 """
-_TEXTS = {path.name: path.read_text("utf-8") for path in (Path(__file__).parents[2] / "tools").rglob("*.py")}
+_TEXTS = {path.name: path.read_text("utf-8") for path in (Path(__file__).parents[3] / "tools").rglob("*.py")}
 _SOURCES = {name: text for name, text in sorted(_TEXTS.items()) if "def " in text} | {"odd": _ODD}
 NAMES = st.sampled_from(list(_SOURCES))
 _BRACED = real_files()

@@ -385,7 +385,7 @@ def test_mounts_of_a_killed_owner_are_reaped_wherever_they_are(
     layered: None, repo: Path, tmp_path: Path
 ) -> None:
     argv = [sys.executable, "-c", OWNER, str(repo), str(tmp_path / "p")]
-    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
     with subprocess.Popen(argv, stdout=subprocess.PIPE, env=env) as process:
         assert process.stdout
         root = Path(process.stdout.readline().decode().strip())

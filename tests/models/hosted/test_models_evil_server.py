@@ -16,7 +16,7 @@ from models.hosted.engine import open_hosted
 from models.vllm.engine import open_vllm
 from models.web.deadline import OutOfTime, within
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 CHAT, TEXT = Request.chat("hello"), Request(text="def f(")
 SHORT = Decoding(temperature=0.5, max_tokens=64)
 MANY = SHORT.model_copy(update={"n": 8, "seed": 1})

@@ -183,7 +183,7 @@ def test_settings_that_are_no_files_hang_nothing(tmp_path: Path, tried: Callable
         if name != "Cargo.toml":
             (repo / "Cargo.toml").write_text("")
         code = f"from sandbox import workspace_policy; from pathlib import Path; workspace_policy(Path({str(repo)!r}))"
-        subprocess.run([sys.executable, "-c", code], check=True, timeout=20, cwd=Path(__file__).parents[2])
+        subprocess.run([sys.executable, "-c", code], check=True, timeout=20, cwd=Path(__file__).parents[3])
     tried(len(names))
 
 

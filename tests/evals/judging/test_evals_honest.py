@@ -12,11 +12,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from rich.console import Console
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 from made_up import made_up_run
+from rich.console import Console
 from scripted_answers import ScriptedAnswers
 
 from evals.agents.command_engine import AgentEngine

@@ -25,7 +25,7 @@ from sandbox.linux.private import remove_tree
 from sandbox.workspace.workspace import open_workspace
 from tools.index.files import all_files, python_files
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 ROOMS = ("agent", "tools", "selfdistill", "sandbox", "evals", "models")
 Tried = Callable[[int], None]
 NEW = (

@@ -1,3 +1,4 @@
+# ruff: noqa: E402 - torch may be missing
 """Gauges along solutions: exact per token, kept on disk, paired by token, clustered by problem; pages that are deaf."""
 
 from __future__ import annotations
@@ -13,15 +14,14 @@ from pathlib import Path
 import pytest
 
 torch = pytest.importorskip("torch", reason="the `local` extra is not installed")
-sys.path.insert(0, str(Path(__file__).parent))
 
-from scripted_answers import ScriptedAnswers  # noqa: E402
-from test_evals_page import parsed  # noqa: E402
+from scripted_answers import ScriptedAnswers
+from test_evals_page import parsed
 
-from evals.contract import ProblemSet  # noqa: E402
-from evals.problems.sets import load_set  # noqa: E402
-from evals.runs.grade import Solution  # noqa: E402
-from evals.tokens.gauges import (  # noqa: E402
+from evals.contract import ProblemSet
+from evals.problems.sets import load_set
+from evals.runs.grade import Solution
+from evals.tokens.gauges import (
     Answer,
     TokenTable,
     given_answers,
@@ -31,8 +31,8 @@ from evals.tokens.gauges import (  # noqa: E402
     supports_are_listed,
     words_of,
 )
-from evals.tokens.map import map_of, map_png  # noqa: E402
-from evals.tokens.stats import (  # noqa: E402
+from evals.tokens.map import map_of, map_png
+from evals.tokens.stats import (
     GAUGES,
     TokensResult,
     clustered_mean,
@@ -42,8 +42,8 @@ from evals.tokens.stats import (  # noqa: E402
     side,
     widest_forks,
 )
-from models.contract import Decoding, FirstStage, ModelFault  # noqa: E402
-from models.transformers_engine import TransformersEngine  # noqa: E402
+from models.contract import Decoding, FirstStage, ModelFault
+from models.transformers_engine import TransformersEngine
 
 CUT = FirstStage.parse("1.6/20/0.8")
 CODE = "def f(x):\n    return 'é' * x  # ✓\n"

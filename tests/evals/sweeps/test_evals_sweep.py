@@ -5,14 +5,10 @@ from __future__ import annotations
 import json
 import random
 import re
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 from scripted_answers import ScriptedAnswers
 from test_evals_page import parsed
 from test_evals_run import SOLUTIONS

@@ -15,7 +15,7 @@ from sandbox import SandboxFault
 from sandbox.linux.private import make_private, reap_orphans, remove_tree
 from sandbox.workspace.workspace import open_workspace
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 Tried = Callable[[int], None]
 
 

@@ -30,7 +30,7 @@ from sandbox import BackendName, Policy, SandboxUnavailable
 from sandbox.bubblewrap import backend as bubblewrap
 from sandbox.open import choose, docker_problem
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[3]
 EDITS = {"replace_symbol", "search_replace", "replace_file", "rename", "apply_action"}
 Call = Callable[..., Awaitable[CallToolResult]]
 

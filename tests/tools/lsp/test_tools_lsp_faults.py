@@ -30,7 +30,7 @@ from tools.lsp.wire.connection import Connection
 
 pytestmark = pytest.mark.hostile("servers")
 
-EVIL = Path(__file__).with_name("evil_server.py")
+EVIL = Path(__file__).parents[1].joinpath("evil_server.py")
 TEXT = "def f(): ...\nx = f()\n"
 
 
