@@ -2,7 +2,7 @@
 
 Repo content is hostile: its git folder is read as plain files, its commits in a sandbox (see
 `sandbox.git.repository` and
-`sandbox.git.history`), and git never runs in it. The copy lives in the user's cache folder, not under
+`sandbox.history.history`), and git never runs in it. The copy lives in the user's cache folder, not under
 `.forklock/`: tools
 that honour ignore files would skip everything in there, and tools that climb to a parent's config would find the
 original's.
@@ -17,12 +17,12 @@ from pathlib import Path
 
 from agent.contract import AgentFault
 from sandbox import SandboxFault
-from sandbox.git.changed import changed_files
-from sandbox.git.history import open_history
 from sandbox.git.index import IndexNotRead
 from sandbox.git.patch import apply_diff as apply_patch
 from sandbox.git.repository import find_root, open_repository
 from sandbox.git.run import clone_bare
+from sandbox.history.changed import changed_files
+from sandbox.history.history import open_history
 from sandbox.linux.private import remove_tree
 from sandbox.workspace.copying import copy_workspace as copy_all
 

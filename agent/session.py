@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -41,7 +41,7 @@ from agent.repo import RepoState, copy_workspace, inspect_repo, require_clean
 from agent.settings import AgentSettings
 from models.contract import Decoding, Engine, ModelIdentity
 from models.paths import cache_dir
-from sandbox import Policy, Sandbox, open_sandbox
+from sandbox import BackendName, Policy, Sandbox, open_sandbox
 from sandbox.interpreters.policy import workspace_policy
 from tools.contract import TestReport
 
@@ -269,7 +269,7 @@ def spent(events: tuple[Event, ...]) -> tuple[int, int]:
 class _Surroundings:
     """What of a run's options is not the loop's."""
 
-    sandbox: Literal["auto", "docker", "bubblewrap", "host"]
+    sandbox: BackendName
     diagnostics: bool
 
 

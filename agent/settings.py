@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from agent.asking.protocol import Style
 from agent.contract import AgentFault
 from models.settings import FaultClass, RepositoryMay, RoomSettings
+from sandbox import BackendName, check_backend
 
 STYLES: tuple[Style, ...] = (
     "bare", "fork", "ending", "fork", "correct", "continue", "fork", "bare", "ending", "fork", "gap", "fork",
@@ -60,7 +61,7 @@ class AgentSettings(RoomSettings):
     styles: tuple[Style, ...] = STYLES
     """Kinds of fresh prompts of a weak model, in turn: rewrite, bare, ending, gap, continue, revise, correct,
     fork, repair. Answers that failed are shown to the model only where `repair` is among them."""
-    sandbox: Literal["auto", "docker", "bubblewrap", "host"] = "auto"
+    sandbox: Annotated[BackendName, AfterValidator(check_backend)] = "auto"
     test_timeout_s: float = Field(default=120.0, gt=0)
     """Seconds for one run of a check, at most."""
     diagnostics: bool = True

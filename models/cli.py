@@ -22,7 +22,7 @@ def list_models() -> None:
     from rich.table import Table
 
     from models.adapters.registry import AdapterRegistry
-    from models.catalogue.catalogue import CATALOGUE
+    from models.families import CATALOGUE
     from sandbox.terminal import screen
 
     registry = AdapterRegistry()

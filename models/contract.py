@@ -11,12 +11,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Sequence
 from enum import StrEnum
 from types import TracebackType
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
-
-if TYPE_CHECKING:
-    from models.fitting import Fitted
 
 
 class ModelFault(Exception):
@@ -161,6 +158,14 @@ class Decoding(_Frozen):
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+class Fitted(_Frozen):
+    """A decoding that an engine takes."""
+
+    decoding: Decoding
+    notes: tuple[str, ...] = ()
+    """What was left out, in words for the user."""
+
+
 class FinishReason(StrEnum):
     STOP = "stop"
     """The model ended its turn, or a stop string was met."""
@@ -267,9 +272,7 @@ class Engine(ABC):
         Raises:
             ModelFault: the engine cannot do what the user asked for.
         """
-        from models.fitting import Fitted
-
-        return Fitted(decoding)
+        return Fitted(decoding=decoding)
 
     @property
     def infill(self) -> InfillTokens | None:

@@ -80,7 +80,7 @@ def judge(
 
     limits = JudgeLimits(time_scale=time_scale, memory_mb=memory)
     kind = RayJudge if on_ray(executor) else Judge
-    with kind(sandbox, limits=limits) as opened, GradeProgress(console, len(rows)) as progress:  # type: ignore[arg-type]
+    with kind(sandbox, limits=limits) as opened, GradeProgress(console, len(rows)) as progress:
         grades = grade(opened, chosen, rows, held=file.held if file else None, workers=workers, on_grade=came)
     if file is not None:
         file.finish(grades)
@@ -135,7 +135,7 @@ def calibrate(
     def told(name: str, what: str) -> None:
         console.print(f"{name}: {what}")
 
-    with Judge(sandbox) as opened:  # type: ignore[arg-type]
+    with Judge(sandbox) as opened:
         found = calibrated(
             opened, chosen, rows, factor=factor, floor=floor, per_test=per_test, on_problem=told
         )
@@ -144,8 +144,12 @@ def calibrate(
 
 
 def check_sandbox(name: str) -> None:
-    if name not in ("auto", "docker", "bubblewrap", "host"):
-        raise typer.BadParameter("auto, docker, bubblewrap or host", param_hint="--sandbox")
+    from sandbox import check_backend
+
+    try:
+        check_backend(name)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--sandbox") from None
 
 
 def on_ray(executor: str) -> bool:

@@ -215,13 +215,13 @@ def _evaluate(
     if bad := [k for k in ks if not 1 <= k <= n]:
         raise EvalFault(f"pass@{bad[0]} needs at least {bad[0]} samples", fix=f"-n {max(bad)}")
     limits = JudgeLimits(time_scale=time_scale)
-    Judge(sandbox, limits=limits).close()  # type: ignore[arg-type]  # no sandbox: say so before the model loads
+    Judge(sandbox, limits=limits).close()  # no sandbox: say so before the model loads
     console = screen(stderr=True)
     spec: dict[str, Any] = {"agent": agent, "timeout_s": agent_timeout}
     if agent is None:
         console.print(f"opening {model}")
         spec = {"model": model, "engine": engine, "adapter": None if adapter == "none" else adapter}
-    judge = RayJudge(sandbox, limits=limits) if ray else None  # type: ignore[arg-type]
+    judge = RayJudge(sandbox, limits=limits) if ray else None
     with ExitStack() as stack:
         opened: Engine
         if agent is not None and model:
@@ -235,7 +235,7 @@ def _evaluate(
             opened = RayEngine(spec, opened.identity, opened.context_tokens)
         progress = stack.enter_context(LiveProgress(console))
         return run_eval(
-            opened, chosen, settings, preset=asked, n=n, ks=ks, sandbox=sandbox, limits=limits,  # type: ignore[arg-type]
+            opened, chosen, settings, preset=asked, n=n, ks=ks, sandbox=sandbox, limits=limits,
             repair=repair, judge=judge, progress=progress,
         )  # fmt: skip
 

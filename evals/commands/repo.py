@@ -54,7 +54,7 @@ def run_repo_tasks(
     held = sum(store.holds(task, tested.asked(task, TEST_TIMEOUT_S)) for task in chosen)
     console.print(f"{len(chosen)} tasks, {held} with a result; files: {store.folder}")
     results = run_tasks(
-        chosen, tested, store, repos=repos, backend=sandbox,  # type: ignore[arg-type]
+        chosen, tested, store, repos=repos, backend=sandbox,
         on_result=lambda result: console.print(line(result)),
     )  # fmt: skip
     screen().print(summary(results, agent))

@@ -165,8 +165,8 @@ def _fixed(
 ) -> tuple[Cell, tuple[Cell, ...]]:
     """Baseline and controls."""
     from evals.sweeps.grid import Cell, decoding_from, ssd_controls
-    from models.paper_decodings import PRESETS as FAMILIES
-    from models.paper_decodings import family_of
+    from models.families import PRESETS as FAMILIES
+    from models.families import family_of
 
     if preset is not None and preset not in PRESETS:
         raise typer.BadParameter(
@@ -215,7 +215,7 @@ def _run(
 
     tuned, held_out = parts(chosen, plan)
     limits = JudgeLimits(time_scale=time_scale)
-    Judge(sandbox, limits=limits).close()  # type: ignore[arg-type]  # no sandbox: say so before the model loads
+    Judge(sandbox, limits=limits).close()  # no sandbox: say so before the model loads
     console = screen(stderr=True)
     if tuned is not None:
         console.print(
@@ -231,7 +231,7 @@ def _run(
     ):
         progress = SweepProgress(console, live, samples_planned(chosen, plan))
         return run_sweep(
-            opened, chosen, plan, prompts=prompts, sandbox=sandbox, limits=limits,  # type: ignore[arg-type]
+            opened, chosen, plan, prompts=prompts, sandbox=sandbox, limits=limits,
             progress=progress, on_cell=progress.cell,
         )  # fmt: skip
 

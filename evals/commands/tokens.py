@@ -212,7 +212,7 @@ def _score(
 
 def _stage(text: str | None, model: str) -> FirstStage:
     from models.contract import FirstStage
-    from models.paper_decodings import preset_of
+    from models.families import preset_of
 
     try:
         return FirstStage.parse(text) if text else preset_of(model).stage

@@ -19,14 +19,15 @@ from models.contract import (
     Completion,
     Decoding,
     Engine,
+    Fitted,
     ModelFault,
     ModelIdentity,
     OnCompletion,
     OnTokens,
     Request,
 )
-from models.fitting import Fitted, cannot, fit
 from models.hosted.answers import Piece, cut_at_stops, estimated_prompt, pieces_of, until_stop
+from models.hosted.fitting import cannot, fit
 from models.hosted.refusals import Refused, fault_of
 from models.hosted.routes import Route, route_to
 from models.hosted.wire import CONTINUE_LAST, tokenize_on_server

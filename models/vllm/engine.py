@@ -19,7 +19,6 @@ from typing import Any
 
 import httpx
 
-from models.alternatives import alternatives_of
 from models.contract import (
     Alternative,
     Completion,
@@ -32,7 +31,6 @@ from models.contract import (
     OnTokens,
     Request,
 )
-from models.hosted.answers import decode_json
 from models.hosted.wire import (
     Server,
     find_server,
@@ -42,6 +40,7 @@ from models.hosted.wire import (
     server_headers,
     tokenize_on_server,
 )
+from models.tokens import alternatives_of
 from models.vllm.lora import VllmLora
 from models.vllm.prompts import LocalPrompts
 from models.vllm.server import OnWait, ServerPlan, VllmServer, death_fault, start_server
@@ -281,7 +280,7 @@ class VllmEngine(Engine):
                 answer = self._http.post("/v1/completions", json=body)
             if not answer.is_success:
                 raise self._refused(answer.status_code, answer.text)
-            found: list[dict[str, Any]] = decode_json(answer.content)["choices"][0]["prompt_logprobs"]
+            found: list[dict[str, Any]] = web.decode_json(answer.content)["choices"][0]["prompt_logprobs"]
         except (web.TooSlow, web.TooLarge) as fault:
             deadline.check()
             raise self._gone(fault.message) from None
@@ -450,7 +449,7 @@ class VllmEngine(Engine):
                 data = line.removeprefix("data:").strip()
                 if not line.startswith("data:") or data == "[DONE]":
                     continue
-                chunk = decode_json(data)
+                chunk = web.decode_json(data)
                 if not isinstance(chunk, dict):
                     raise _strange()
                 if "error" in chunk:

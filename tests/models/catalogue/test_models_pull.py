@@ -19,11 +19,12 @@ import httpx
 import pytest
 from package_index import Index, serve, tiny_card, wheels_of, write_tiny_gguf
 
-from models.catalogue.catalogue import CATALOGUE, HubMirror, ModelCard, check_pulled
+from models.catalogue.catalogue import check_pulled
 from models.catalogue.download import DiskFull, Remote, download, space_guard
 from models.catalogue.mirrors import PipConfig, hub_remote, pip_config
 from models.catalogue.pull import Places, assemble, model_lock, pull_card
 from models.contract import ModelFault
+from models.families import CATALOGUE, HubMirror, ModelCard
 from models.progress import Silent
 
 pytest.importorskip("gguf", reason="conversion needs the `local` extra")
