@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from agent.log.events import RunLog
     from agent.session import Prepared
     from models.settings import ModelSettings
-    from sandbox.screen import Screen
+    from sandbox.terminal.screen import Screen
 
 app = typer.Typer(
     name="agent",
@@ -209,7 +209,15 @@ def _open_engine(settings: ModelSettings, console: Screen, stack: contextlib.Exi
     if not console.is_terminal:
         console.print(f"model     loading {settings.model}")
     with console.status(f"loading {settings.model}"):
-        opened = stack.enter_context(open_engine(settings.model, engine=settings.engine, adapter=wanted))
+        opened = stack.enter_context(
+            open_engine(
+                settings.model,
+                engine=settings.engine,
+                adapter=wanted,
+                device=settings.torch_device,
+                threads=settings.torch_threads,
+            )
+        )
     console.print(f"model     {opened.identity}  ({opened.identity.engine})")
     return opened
 
@@ -496,7 +504,7 @@ def config(repo: RepoOption = Path()) -> None:
 def _mount() -> None:
     """Sub-commands that other rooms own."""
     from models.cli import app as models_app
-    from models.vllm.cli import app as engines_app
+    from models.cli import engines_app
     from sandbox.cli import app as sandbox_app
 
     app.add_typer(models_app, name="models", help="List, pull and remove models.")

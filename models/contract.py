@@ -9,7 +9,9 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from types import TracebackType
 from typing import Annotated, Any, Literal, Self
 
@@ -233,6 +235,32 @@ class Alternative(_Frozen):
     text: str
     logprob: float
     """Natural log of its probability at temperature 1, untruncated."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the user asks of an engine, beside the model."""
+
+    adapter: str | Path | None = None
+    """`current`, a version of the registry, a folder; None takes the bare base."""
+    device: str | None = None
+    """The torch device; None takes CUDA where there is one."""
+    threads: int | None = None
+    """CPU threads; None leaves them to the library."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineKind:
+    """One line of the list of engines (`models.open.ENGINES`): what can be said of an engine before it is open."""
+
+    open: Callable[[str, Wish], Engine]
+    """Opens the engine on a model's name. Raises ModelFault."""
+    state: Callable[[], tuple[str, str]]
+    """For `agent engines list`: whether the engine works here, and where it is."""
+    loads_weights: bool = True
+    """Whether opening takes time, so that faults in the model's name are looked for before."""
+    modules: tuple[str, ...] = ()
+    """Python modules of the extra `local` that the engine needs."""
 
 
 class Engine(ABC):

@@ -163,13 +163,9 @@ def _or_exit(what: Callable[[], T]) -> T:
 
 
 def _built(build: Callable[[Callable[[str], None]], str]) -> None:
-    """Run a build with its progress: a spinner with the last line in a terminal, else all lines."""
-    from sandbox.terminal import screen
+    """Run a build with its progress."""
+    from sandbox.terminal.progress import spinner
 
-    console = screen(stderr=True)
-    if console.is_terminal:
-        with console.status("building the image") as spinner:
-            name = _or_exit(lambda: build(lambda line: spinner.update(line[: console.width - 4])))
-    else:
-        name = _or_exit(lambda: build(lambda line: console.print(line)))
-    console.print(f"ready: {name}")
+    with spinner("building the image") as step:
+        name = _or_exit(lambda: build(step))
+    say(f"ready: {name}", err=True)

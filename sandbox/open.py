@@ -13,12 +13,13 @@ from sandbox.contract import Policy, Sandbox, SandboxFault, SandboxUnavailable
 from sandbox.workspace.workspace import open_workspace, use
 
 BACKENDS: Mapping[str, str] = MappingProxyType({
-    "docker": "sandbox.docker.backend:DockerSandbox",
-    "bubblewrap": "sandbox.bubblewrap.backend:BubblewrapSandbox",
-    "host": "sandbox.host:HostSandbox",
+    "docker": "docker.backend:DockerSandbox",
+    "bubblewrap": "bubblewrap.backend:BubblewrapSandbox",
+    "host": "host:HostSandbox",
 })  # fmt: skip
-"""Every backend by name, and where its class is; imported on first use. `auto` tries those that isolate, in this
-order. docs/sandbox.md says how to add one."""
+"""Every backend by name, and where in this room its class is; imported on first use.
+
+`auto` tries those that isolate, in this order. docs/sandbox.md says how to add one."""
 
 BackendName: TypeAlias = str
 """A key of `BACKENDS`, or `auto`. `check_backend` refuses others."""
@@ -93,5 +94,5 @@ def backend_class(name: str) -> type[Backend]:
     if name not in BACKENDS:
         raise SandboxFault(f"unknown backend: {name}", fix=f"one of auto, {', '.join(BACKENDS)}")
     module, _, attribute = BACKENDS[name].partition(":")
-    found: type[Backend] = getattr(import_module(module), attribute)
+    found: type[Backend] = getattr(import_module(f".{module}", __package__), attribute)
     return found

@@ -35,8 +35,8 @@ from agent.log.events import (
     StepEnded,
     StepStarted,
 )
-from sandbox.screen import Screen
 from sandbox.terminal import words_column
+from sandbox.terminal.screen import Screen
 from tools.contract import TestReport
 
 _HOP_STYLE = {

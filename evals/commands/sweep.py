@@ -226,7 +226,7 @@ def _run(
         console.print(f"{cell.role}: {cell.name}")
     console.print(f"opening {model}")
     with (
-        open_engine(model, engine=engine, adapter=None if adapter == "none" else adapter) as opened,  # type: ignore[arg-type]
+        open_engine(model, engine=engine, adapter=None if adapter == "none" else adapter) as opened,
         LiveProgress(console) as live,
     ):
         progress = SweepProgress(console, live, samples_planned(chosen, plan))

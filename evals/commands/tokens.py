@@ -187,7 +187,7 @@ def _open(model: str, adapter: str) -> Engine:
 def _answers(job: _Job, engine: Engine) -> list[Answer]:
     from evals.runs.grade import read_solutions
     from evals.tokens.gauges import given_answers, sampled_answers
-    from models.progress import open_progress
+    from sandbox.terminal.progress import open_progress
 
     if job.solutions is not None:
         rows = read_solutions(job.solutions, job.whole)
@@ -203,7 +203,7 @@ def _score(
     job: _Job, engine: Engine, answers: Sequence[Answer], ours: Sequence[TokenTable] | None
 ) -> list[TokenTable]:
     from evals.tokens.gauges import score_answers, supports_are_listed
-    from models.progress import open_progress
+    from sandbox.terminal.progress import open_progress
 
     supports = ours if supports_are_listed(job.cut) else None
     with open_progress().task("scoring", sum(len(a.ids) for a in answers), unit="tokens") as advance:

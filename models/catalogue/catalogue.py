@@ -25,7 +25,7 @@ from models.families import CATALOGUE, ModelCard
 from models.paths import is_folder, models_dir, names_folder, user_path
 
 if TYPE_CHECKING:
-    from models.progress import Progress
+    from sandbox.terminal.progress import Progress
 
 
 class NoSuchModel(ModelFault):
@@ -141,7 +141,7 @@ def verify(name: str, *, progress: Progress | None = None) -> None:
     Raises:
         ModelFault: not pulled, or damaged.
     """
-    from models.progress import open_progress
+    from sandbox.terminal.progress import open_progress
 
     card = find_card(name)
     resolved = _resolve_pulled(card)

@@ -27,7 +27,7 @@ from models.catalogue.weights import RECORD_NAME, FileRecord, ModelRecord, hash_
 from models.contract import ModelFault
 from models.families import HubMirror, Mirror, ModelCard, PackageMirror
 from models.paths import cache_dir, models_dir
-from models.progress import Progress, open_progress
+from sandbox.terminal.progress import Progress, open_progress
 
 SLACK_BYTES = 50_000_000
 """Free space asked for beyond the sum of the files: tokenizer, configs, file system overhead."""

@@ -22,7 +22,7 @@ from evals.runs.store import RunConfig, Store
 from evals.statistics.stats import paired_test
 from evals.tokens.gauges import in_process
 from models import open_engine
-from models.adapters.registry import AdapterRegistry
+from models.adapters import AdapterRegistry
 from models.catalogue.catalogue import ResolvedModel
 from models.contract import FinishReason
 from selfdistill.contract import EXIT_INFRASTRUCTURE, Prompt, Recipe, RoundFault
