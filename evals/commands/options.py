@@ -88,8 +88,10 @@ def day(text: str | None, option: str) -> date | None:
 
 def check_file(file: Path | None, option: str) -> None:
     """Check before the work that a file can be written."""
-    if file is not None and (file.is_dir() or not file.absolute().parent.is_dir()):
-        raise typer.BadParameter(f"{file} is not a file in an existing folder", param_hint=option)
+    if file is not None and file.is_dir():
+        raise typer.BadParameter(f"{file} is a folder, not a file", param_hint=option)
+    if file is not None and not file.absolute().parent.is_dir():
+        raise typer.BadParameter(f"{file.parent} is not a folder", param_hint=option)
 
 
 def check_folder(folder: Path | None, option: str) -> None:

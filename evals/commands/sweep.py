@@ -195,7 +195,7 @@ def _fixed(
     if family is not None and family not in FAMILIES:
         raise typer.BadParameter(f"one of {', '.join(FAMILIES)}", param_hint="--family")
     if preset is not None and baseline is not None:
-        raise typer.BadParameter("the preset has its own baseline", param_hint="--baseline")
+        raise typer.BadParameter("the preset brings its own baseline", param_hint="--baseline")
     if preset is not None:
         return ssd_controls(family or family_of(model), rest)
     try:
