@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from models.contract import Decoding, Message, Request
 from models.paper_decodings import PRESETS, Decodings, preset_of
+from sandbox.fault import Fault
 
 ArmName = Literal["ssd", "rft", "placebo"]
 STAGES = ("prompts", "samples", "dataset", "adapter", "gate", "promote")
@@ -21,15 +22,13 @@ STAGES = ("prompts", "samples", "dataset", "adapter", "gate", "promote")
 EXIT_PROMOTED, EXIT_REJECTED, EXIT_INPUT, EXIT_INFRASTRUCTURE, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
 
 
-class RoundFault(Exception):
+class RoundFault(Fault):
     """A round cannot start or go on. `fix` says what the user can do next.
 
     `exit_code` is 2 where the input is at fault and 3 where the machine is."""
 
     def __init__(self, message: str, *, fix: str = "", exit_code: int = EXIT_INPUT) -> None:
-        super().__init__(message)
-        self.message = message
-        self.fix = fix
+        super().__init__(message, fix=fix)
         self.exit_code = exit_code
 
 

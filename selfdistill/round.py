@@ -15,12 +15,13 @@ from pathlib import Path
 
 from models.catalogue.catalogue import ResolvedModel
 from models.paths import data_dir
+from sandbox.files.atomic import write_atomic
 from selfdistill.contract import EXIT_INFRASTRUCTURE, Recipe, RoundFault
 from selfdistill.data.choice import Choice
 from selfdistill.gate.rule import Verdict
 from selfdistill.show import Show
 from selfdistill.stages import CHAIN, Stage, Work, read_verdict
-from selfdistill.store import RoundDir, StageRecord, list_rounds, unfinished, write_atomic
+from selfdistill.store import RoundDir, StageRecord, list_rounds, unfinished
 
 
 def rounds_dir() -> Path:

@@ -20,6 +20,7 @@ from models import open_engine
 from models.adapters.registry import AdapterManifest, AdapterRegistry, AdapterState
 from models.catalogue.catalogue import ResolvedModel
 from models.contract import Engine, Request
+from sandbox.files.atomic import write_atomic
 from sandbox.reading import parse_json
 from selfdistill.contract import EXIT_INFRASTRUCTURE, Prompt, Recipe, RoundFault
 from selfdistill.data.arms import ARMS
@@ -29,7 +30,7 @@ from selfdistill.data.samples import SampleRow, sample_all
 from selfdistill.gate.measure import BASE, compare_sides, judge_samples
 from selfdistill.gate.rule import Verdict, decide
 from selfdistill.show import Show
-from selfdistill.store import Json, RoundDir, file_digest, read_lines, write_atomic, write_lines
+from selfdistill.store import Json, RoundDir, file_digest, read_lines, write_lines
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ def take_samples(work: Work) -> Json:
 def make_dataset(work: Work) -> Json:
     """Filter by the arm, mask the prompts."""
     recipe = work.recipe
-    rows = [SampleRow.model_validate(row) for row in read_lines(work.path("samples.jsonl"))]
+    rows = read_lines(work.path("samples.jsonl"), SampleRow)
     facts = parse_json(work.path("base.json").read_bytes())
 
     def passed(pairs: Sequence[tuple[Prompt, SampleRow]]) -> list[bool]:
@@ -125,7 +126,7 @@ def make_adapter(work: Work) -> Json:
     from selfdistill.training.train import Job, train
 
     recipe = work.recipe
-    examples = [Example.model_validate(row) for row in read_lines(work.path("dataset.jsonl"))]
+    examples = read_lines(work.path("dataset.jsonl"), Example)
     job = Job(
         weights=work.base.folder,
         model_name=work.base.name,
@@ -239,7 +240,7 @@ def gate_set(work: Work) -> ProblemSet:
 
 
 def read_prompts(work: Work) -> list[Prompt]:
-    return [Prompt.model_validate(row) for row in read_lines(work.path("prompts.jsonl"))]
+    return read_lines(work.path("prompts.jsonl"), Prompt)
 
 
 def read_verdict(round_dir: RoundDir) -> Verdict | None:

@@ -15,14 +15,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from evals.cluster import RayJudge
 from evals.contract import EvalFault, Judgement, ProblemSet, Verdict
 from evals.judging.judge import Judge, judge_stamp
 from evals.problems.sets import read_lines
 from evals.runs.run import PassAtK, ProblemResult, pass_at
-from evals.runs.store import write_atomically
+from sandbox.files.atomic import write_atomic
+from sandbox.files.jsonl import append_line, as_json, parser, scan
 
 
 class Grade(BaseModel):
@@ -170,32 +171,27 @@ class GradeFile:
         self._rewrite(list(self.held.values()))  # a torn end goes, and an unwritable path is known at once
 
     def add(self, grade: Grade) -> None:
-        with self._faults(), self.path.open("a", encoding="utf-8") as file:
-            file.write(grade.model_dump_json() + "\n")
+        with self._faults():
+            append_line(self.path, as_json(grade))
 
     def finish(self, grades: Sequence[Grade]) -> None:
         """Put the grades, and no others, in order."""
         self._rewrite(grades)
 
     def _read(self) -> list[Grade]:
-        grades: list[Grade] = []
         with self._faults("read"):
-            lines = self.path.read_bytes().splitlines(keepends=True)
-        for number, line in enumerate(lines, start=1):
-            try:
-                grades.append(Grade.model_validate_json(line))
-            except ValidationError as error:
-                if number == len(lines) and not line.endswith(b"\n"):
-                    break
-                raise EvalFault(
-                    f"{self.path}, line {number} is no grade: the file is not overwritten",
-                    fix="give --out another name, or remove the file",
-                ) from error
-        return grades
+            raw = self.path.read_bytes()
+        found = scan(raw, parser(Grade))
+        if found.end < raw.rfind(b"\n") + 1:
+            raise EvalFault(
+                f"{self.path}, line {len(found.rows) + 1} is no grade: the file is not overwritten",
+                fix="give --out another name, or remove the file",
+            )
+        return found.rows
 
     def _rewrite(self, grades: Sequence[Grade]) -> None:
         with self._faults():
-            write_atomically(self.path, "".join(g.model_dump_json() + "\n" for g in grades))
+            write_atomic(self.path, b"".join(as_json(g) + b"\n" for g in grades))
 
     @contextmanager
     def _faults(self, what: str = "write") -> Iterator[None]:

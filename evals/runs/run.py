@@ -26,10 +26,11 @@ from evals.judging.judge import Judge, JudgeLimits, judge_stamp
 from evals.runs.generate import generate
 from evals.runs.prompts import Preset, preset_for
 from evals.runs.repair import public_part, repaired
-from evals.runs.store import RunConfig, Store, write_atomically
+from evals.runs.store import RunConfig, Store
 from evals.statistics.stats import Interval, mean_interval, pass_at_k
 from models.contract import Decoding, Engine, ModelIdentity
 from sandbox import BackendName
+from sandbox.files.atomic import write_atomic
 
 BATCH_ROWS = 64
 """Samples asked of the engine at once; then they are judged."""
@@ -212,7 +213,7 @@ def run_eval(
             rows += _batch(engine, opened, batch, chosen, n, store, watch, clock)
         result = _result(store, problem_set, n, ks, rows, clock, judge_stamp(opened.limits))
         if replace_result or not (store.folder / "result.json").exists():
-            write_atomically(store.folder / "result.json", result.model_dump_json(indent=1))
+            write_atomic(store.folder / "result.json", result.model_dump_json(indent=1))
     return result
 
 

