@@ -23,6 +23,7 @@ import psutil
 
 from sandbox.contract import ExecResult, Limits, Policy, Sandbox, SandboxFault, Talk
 from sandbox.linux.limits import DiskWatcher, TreeWatcher, check_words, command_env, command_with_limits
+from sandbox.linux.orphans import end_marked
 from sandbox.linux.process import Running, start
 from sandbox.workspace.workspace import Workspace, use
 
@@ -180,21 +181,15 @@ class _Tree:
         self.closed = False
         """It was ended because its sandbox was closed."""
         self._session = running.pid
-        self._mark = f"{_MARK}={mark}".encode()
+        self._mark = mark
 
     def kill(self) -> None:
         victims: list[psutil.Process] = []
         with contextlib.suppress(psutil.NoSuchProcess):
             victims = psutil.Process(self._session).children(recursive=True)
-        victims += [process for process in psutil.process_iter() if self._marked(process.pid)]
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._session, signal.SIGKILL)
         for victim in victims:
             with contextlib.suppress(psutil.Error):
                 victim.kill()
-
-    def _marked(self, pid: int) -> bool:
-        try:
-            return self._mark in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-        except OSError:
-            return False
+        end_marked(_MARK, self._mark)

@@ -10,16 +10,16 @@ from rich.table import Table
 from models.adapters.registry import AdapterRegistry
 from models.catalogue.catalogue import ResolvedModel
 from models.console import say_json, screen
+from models.progress import Progress
 from selfdistill.contract import STAGES, Recipe, RoundFault
 from selfdistill.data.arms import ARMS
 from selfdistill.gate.rule import Health, Verdict
 from selfdistill.presets import estimate_seconds
-from selfdistill.show import Show
 from selfdistill.stages import read_verdict
 from selfdistill.store import RoundDir, list_rounds
 
 
-def print_plan(recipe: Recipe, base: ResolvedModel, show: Show) -> None:
+def print_plan(recipe: Recipe, base: ResolvedModel, show: Progress) -> None:
     """What is about to happen and about how long it takes."""
     arm, config = ARMS[recipe.arm], recipe.training
     how = arm.decoding(recipe)

@@ -15,11 +15,11 @@ from pathlib import Path
 
 from models.catalogue.catalogue import ResolvedModel
 from models.paths import data_dir
+from models.progress import Progress
 from sandbox.files.atomic import write_atomic
 from selfdistill.contract import EXIT_INFRASTRUCTURE, Recipe, RoundFault
 from selfdistill.data.choice import Choice
 from selfdistill.gate.rule import Verdict
-from selfdistill.show import Show
 from selfdistill.stages import CHAIN, Stage, Work, read_verdict
 from selfdistill.store import RoundDir, StageRecord, list_rounds, unfinished
 
@@ -34,7 +34,7 @@ def begin(
     *,
     root: Path,
     seed: int | None,
-    show: Show,
+    show: Progress,
     ready: Callable[[Recipe], None] = lambda _recipe: None,
 ) -> RoundDir:
     """The unfinished round of this recipe if there is one, else a new one.
@@ -57,7 +57,7 @@ def begin(
 
 
 def open_work(
-    recipe: Recipe, base: ResolvedModel, *, held: RoundDir | None, seed: int | None, show: Show, cwd: Path
+    recipe: Recipe, base: ResolvedModel, *, held: RoundDir | None, seed: int | None, show: Progress, cwd: Path
 ) -> Work:
     """The round that is to run: the one that the user named, an unfinished one, or a new one, for which everything that
     it needs is there.

@@ -20,6 +20,7 @@ from models import open_engine
 from models.adapters.registry import AdapterManifest, AdapterRegistry, AdapterState
 from models.catalogue.catalogue import ResolvedModel
 from models.contract import Engine, Request
+from models.progress import Progress
 from sandbox.files.atomic import write_atomic
 from sandbox.reading import parse_json
 from selfdistill.contract import EXIT_INFRASTRUCTURE, Prompt, Recipe, RoundFault
@@ -29,7 +30,6 @@ from selfdistill.data.dataset import Example, build, step_tokens
 from selfdistill.data.samples import SampleRow, sample_all
 from selfdistill.gate.measure import BASE, compare_sides, judge_samples
 from selfdistill.gate.rule import Verdict, decide
-from selfdistill.show import Show
 from selfdistill.store import Json, RoundDir, file_digest, read_lines, write_lines
 
 
@@ -40,7 +40,7 @@ class Work:
     dir: RoundDir
     recipe: Recipe
     base: ResolvedModel
-    show: Show
+    show: Progress
     cwd: Path
     """Where `runs` without a repo looks."""
     choice: Choice | None = None
@@ -82,7 +82,7 @@ def take_samples(work: Work) -> Json:
         work.recipe.model, engine="transformers", adapter=None, device=work.recipe.device
     ) as engine:
         tokenizer = _tokenizer(engine)
-        with work.show.meter("sampling", len(prompts)) as meter:
+        with work.show.meter("sampling", len(prompts), unit="samples") as meter:
             rows = sample_all(
                 engine,
                 prompts,
@@ -111,7 +111,7 @@ def make_dataset(work: Work) -> Json:
     facts = parse_json(work.path("base.json").read_bytes())
 
     def passed(pairs: Sequence[tuple[Prompt, SampleRow]]) -> list[bool]:
-        with work.show.meter("judging", len(pairs)) as meter:
+        with work.show.meter("judging", len(pairs), unit="samples") as meter:
             return judge_samples(pairs, on_result=lambda: meter.advance(1))
 
     kept = ARMS[recipe.arm].keep(read_prompts(work), rows, passed)
@@ -138,7 +138,7 @@ def make_adapter(work: Work) -> Json:
         out=work.path("adapter"),
     )
     sizes = step_tokens(examples, recipe.training, seed=recipe.seed)
-    with work.show.meter("training, tokens", sum(sizes)) as meter:
+    with work.show.meter("training", sum(sizes), unit="tokens") as meter:
 
         def resumed(step: int) -> None:
             work.show.say(f"training: going on from the checkpoint at step {step} of {len(sizes)}")
@@ -146,7 +146,7 @@ def make_adapter(work: Work) -> Json:
 
         position = train(
             replace(job, resumed=resumed),
-            on_step=lambda at, total: meter.advance(note=f"step {at.step}/{total}  loss {at.losses[-1]:.4f}"),
+            on_step=lambda at, total: meter.advance(note=f"step {at.step}/{total}, loss {at.losses[-1]:.4f}"),
             on_tokens=lambda made: meter.advance(made, tokens=made),
         )
     curve = {"losses": position.losses, "grad_norms": position.grad_norms}

@@ -9,7 +9,6 @@ import shlex
 import signal
 import subprocess
 import threading
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
@@ -17,6 +16,7 @@ from typing import IO
 from agent.log.events import LogFault
 from agent.log.runs import forget
 from evals.contract import EvalFault
+from sandbox.linux.orphans import end_marked
 
 MOST_OUTPUT_BYTES = 64 << 20
 """Of what an agent prints, so much is kept."""
@@ -74,7 +74,7 @@ def run_agent(
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-            _end_marked(mark)
+            end_marked(_MARK, mark)
             reader.join(5)
             with contextlib.suppress(LogFault):
                 forget(work)  # runs of our own agent would outlive the folder that they are about
@@ -87,25 +87,6 @@ def _keep(source: IO[bytes], target: IO[bytes]) -> None:
         with contextlib.suppress(ValueError):  # closed: somebody whom we do not know still holds the pipe
             target.write(part[: max(0, left)])
         left -= len(part)
-
-
-def _end_marked(mark: str) -> None:
-    """End what the agent left running, as far as it kept its environment."""
-    for _ in range(50):
-        found = [int(folder.name) for folder in Path("/proc").glob("[0-9]*") if _is_marked(folder, mark)]
-        for pid in found:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGKILL)
-        if not found:
-            return
-        time.sleep(0.01)
-
-
-def _is_marked(folder: Path, mark: str) -> bool:
-    try:
-        return f"{_MARK}={mark}".encode() in (folder / "environ").read_bytes().split(b"\0")
-    except OSError:
-        return False
 
 
 def refuse_crash(code: int | None, said: Path, *, answers: tuple[int, ...] = (0, 1)) -> None:

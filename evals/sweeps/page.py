@@ -11,6 +11,7 @@ from pathlib import Path
 from evals.sweeps.plots import Picture, pictures
 from evals.sweeps.report import conclusions
 from evals.sweeps.sweep import SweepResult, same
+from sandbox.pages import environment
 
 
 def write_files(result: SweepResult, folder: Path) -> list[Path]:
@@ -32,16 +33,8 @@ def write_files(result: SweepResult, folder: Path) -> list[Path]:
 
 def render(result: SweepResult, drawn: list[Picture]) -> str:
     """The page's text."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("evals.reports"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("sweep.html.j2").render(
+    page = environment("evals.reports").get_template("sweep.html.j2")
+    return page.render(
         result=result,
         plots=[(picture.title, picture.svg()) for picture in drawn],
         development=sorted(result.development, key=lambda score: -score.score.value),

