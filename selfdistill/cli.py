@@ -70,11 +70,9 @@ def refresh(
     """
     from models.catalogue.catalogue import resolve_model
     from models.progress import Progress
-    from selfdistill.lock import only_round
-    from selfdistill.presets import pick_device
     from selfdistill.report import print_plan, print_verdict
-    from selfdistill.round import open_work, rounds_dir, run_round
-    from selfdistill.settings import SelfdistillSettings
+    from selfdistill.round import only_round, open_work, rounds_dir, run_round
+    from selfdistill.settings import SelfdistillSettings, pick_device
     from selfdistill.store import find_round
 
     chosen = SelfdistillSettings.load(

@@ -8,7 +8,7 @@ all weights at 5e-6, a LoRA of rank 16 needs about twenty times that.
 from __future__ import annotations
 
 import hashlib
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -16,7 +16,6 @@ from models.contract import Decoding, Message, Request
 from models.paper_decodings import PRESETS, Decodings, preset_of
 from sandbox.fault import Fault
 
-ArmName = Literal["ssd", "rft", "placebo"]
 STAGES = ("prompts", "samples", "dataset", "adapter", "gate", "promote")
 
 EXIT_PROMOTED, EXIT_REJECTED, EXIT_INPUT, EXIT_INFRASTRUCTURE, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
@@ -66,7 +65,8 @@ class Recipe(_Frozen):
 
     model: str
     """Catalogue name or a folder of transformers weights."""
-    arm: ArmName = "ssd"
+    arm: str = "ssd"
+    """Name of an arm (`selfdistill.arms.known`)."""
     prompts: str = "auto"
     """`runs` or `runs:REPO`, a set's name or file, several joined by `+`; `auto` takes past runs if any
     and HumanEval's prompts split."""
@@ -112,7 +112,6 @@ __all__ = [
     "EXIT_REJECTED",
     "PRESETS",
     "STAGES",
-    "ArmName",
     "Decodings",
     "Message",
     "Prompt",

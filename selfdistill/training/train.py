@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 LR_FLOOR = 0.2
 """The last step's learning rate as a share of the peak (the paper: 5e-6 to 1e-6)."""
 
+Loss = Callable[["nn.Module", Sequence[Example], str], "Tensor"]
 OnStep = Callable[[Position, int], None]
 """Called after each optimiser step with (position, total steps)."""
 OnTokens = Callable[[int], None]
@@ -54,6 +55,8 @@ class Job:
     checkpoints: Path
     out: Path
     """Folder to make; replaced if it is there."""
+    loss: Loss
+    """The arm's: the sum over the labels of some rows, given the model and the device."""
     resumed: Callable[[int], None] | None = None
     """Called with the step that a checkpoint was found at."""
 
@@ -119,7 +122,7 @@ def _step(
     optimizer.zero_grad(set_to_none=True)
     total = 0.0
     for micro in batch:
-        loss = loss_sum(model, micro, job.device)
+        loss = job.loss(model, micro, job.device)
         (loss / labels).backward()
         total += loss.item()
         if on_tokens:

@@ -19,9 +19,9 @@ from sandbox.files.atomic import write_atomic
 from sandbox.files.jsonl import JsonLines, as_json, parser
 from selfdistill.contract import STAGES, RoundFault
 from selfdistill.gate.rule import Health, Paired, decide
-from selfdistill.presets import make_recipe
 from selfdistill.report import print_round, print_status
 from selfdistill.round import begin
+from selfdistill.settings import make_recipe
 from selfdistill.store import (
     RoundDir,
     StageRecord,

@@ -20,9 +20,8 @@ from models.catalogue.catalogue import resolve_model
 from models.progress import Progress
 from selfdistill.contract import STAGES, RoundFault
 from selfdistill.gate.rule import Health, Paired, decide
-from selfdistill.lock import only_round
-from selfdistill.presets import make_recipe
-from selfdistill.round import begin, rounds_dir, run_round
+from selfdistill.round import begin, only_round, rounds_dir, run_round
+from selfdistill.settings import make_recipe
 from selfdistill.stages import CHAIN, Work, settle
 from selfdistill.store import RoundDir, file_digest, list_rounds
 
@@ -107,7 +106,7 @@ def whole(processes: Any, tiny_weights: Path, tmp_path_factory: pytest.TempPathF
 
 KILLS = [
     ("selfdistill.store/RoundDir/finish", 1),  # between stages
-    ("selfdistill.store/Appender/append", 3),  # sampling
+    ("sandbox.files.jsonl/JsonLines/append", 3),  # sampling
     ("selfdistill.training.train/save_checkpoint", 2),  # training
     ("evals.runs.store/Store/add_sample", 2),  # answers of the first side
     ("evals.runs.store/Store/add_judgement", 1),  # verdicts of the first side

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from models.contract import Decoding, FinishReason, Request
 from sandbox.files.jsonl import JsonLines, as_json, parser
+from selfdistill.arms.known import ARMS
 from selfdistill.contract import Prompt, RoundFault
-from selfdistill.data.arms import ARMS
 from selfdistill.data.dataset import build
 from selfdistill.data.samples import SampleRow, drop_reason, sample_all
-from selfdistill.presets import make_recipe
+from selfdistill.settings import make_recipe
 from selfdistill.store import read_lines, write_lines
 
 DECODING = Decoding(temperature=1.6, top_k=20, top_p=0.8, max_tokens=12)
