@@ -8,18 +8,14 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from sandbox.fault import Fault
 from tools.contract import Edit, Symbol
 
 
-class AgentFault(Exception):
+class AgentFault(Fault):
     """A run cannot start or go on. `fix` says what the user can do next."""
 
     exit_code = 2
-
-    def __init__(self, message: str, *, fix: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.fix = fix
 
 
 class Outcome(StrEnum):

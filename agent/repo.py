@@ -17,6 +17,7 @@ from pathlib import Path
 
 from agent.contract import AgentFault
 from sandbox import SandboxFault
+from sandbox.files.atomic import put_in_place
 from sandbox.git.index import IndexNotRead
 from sandbox.git.patch import apply_diff as apply_patch
 from sandbox.git.repository import find_root, open_repository
@@ -124,7 +125,7 @@ def copy_workspace(root: Path, destination: Path) -> tuple[str, ...]:
         remove_tree(partial)
         raise AgentFault(fault.message, fix=fault.fix) from fault
     remove_tree(destination)
-    partial.rename(destination)
+    put_in_place(partial, destination, durable=False)
     return left
 
 

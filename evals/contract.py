@@ -11,18 +11,14 @@ from typing import Literal, Protocol
 from pydantic import BaseModel, ConfigDict, Field
 
 from models.contract import Completion, Decoding, ModelIdentity
+from sandbox.fault import Fault
 
 
-class EvalFault(Exception):
+class EvalFault(Fault):
     """An evaluation cannot go on. `fix` says what the user can do next."""
 
     exit_code = 2
     """Exit code of the command; most of these faults are bad input."""
-
-    def __init__(self, message: str, *, fix: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.fix = fix
 
 
 class Frozen(BaseModel):

@@ -17,14 +17,11 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
+from sandbox.fault import Fault
 
-class ModelFault(Exception):
+
+class ModelFault(Fault):
     """No answer can be had from a model or an engine. `fix` says what the user can do next."""
-
-    def __init__(self, message: str, *, fix: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.fix = fix
 
 
 class _Frozen(BaseModel):

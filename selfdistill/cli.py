@@ -69,12 +69,10 @@ def refresh(
     Prompts, samples, dataset, adapter, gate, promote.
     """
     from models.catalogue.catalogue import resolve_model
-    from selfdistill.lock import only_round
-    from selfdistill.presets import pick_device
+    from sandbox.terminal.progress import Progress
     from selfdistill.report import print_plan, print_verdict
-    from selfdistill.round import open_work, rounds_dir, run_round
-    from selfdistill.settings import SelfdistillSettings
-    from selfdistill.show import Show
+    from selfdistill.round import only_round, open_work, rounds_dir, run_round
+    from selfdistill.settings import SelfdistillSettings, pick_device
     from selfdistill.store import find_round
 
     chosen = SelfdistillSettings.load(
@@ -86,7 +84,7 @@ def refresh(
     held = find_round(rounds_dir(), resume) if resume else None
     recipe = held.recipe if held else chosen.recipe(pick_device(chosen.device), seed=seed or 0)
     base = resolve_model(recipe.model)
-    show = Show()
+    show = Progress()
     print_plan(recipe, base, show)
     if dry_run:
         return

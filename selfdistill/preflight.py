@@ -14,6 +14,7 @@ from pathlib import Path
 
 from evals.judging.judge import Judge
 from models.paths import adapters_dir
+from selfdistill.arms.known import find_arm
 from selfdistill.contract import EXIT_INFRASTRUCTURE, Recipe, RoundFault
 from selfdistill.data.choice import Choice, choose_prompts
 
@@ -39,7 +40,7 @@ def check(recipe: Recipe, *, root: Path, cwd: Path) -> Choice:
     _require_device(recipe.device)
     for folder in (root, adapters_dir()):
         _require_room(folder)
-    choice = choose_prompts(recipe, cwd)
+    choice = choose_prompts(recipe, cwd, tests_needed=find_arm(recipe.arm).needs_tests)
     with Judge():
         pass
     return choice

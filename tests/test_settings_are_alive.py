@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from selfdistill.settings import pick_device
 
 import models
 from agent import cli as agent_cli
@@ -22,7 +23,6 @@ from models import ModelIdentity
 from models.settings import ModelSettings, RoomSettings
 from models.settings.files import FLAGS_ONLY, SECTIONS
 from sandbox.terminal import screen
-from selfdistill.presets import pick_device
 from selfdistill.settings import SelfdistillSettings
 
 OTHER: dict[type[RoomSettings], dict[str, Any]] = {

@@ -279,7 +279,7 @@ def _fault(error: Exception) -> int:
     if isinstance(error, EditRefused):
         return _say(error.message, "", BAD_INPUT)
     if isinstance(error, ToolFault | SandboxFault):
-        return _say(error.message, error.fix, getattr(error, "exit_code", INFRASTRUCTURE))
+        return _say(error.message, error.fix, error.exit_code)
     raise error
 
 

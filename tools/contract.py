@@ -13,14 +13,11 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from sandbox.fault import Fault
 
-class ToolFault(Exception):
+
+class ToolFault(Fault):
     """A tool cannot do its work (not: the code is wrong). `fix` says what the user can do next."""
-
-    def __init__(self, message: str, *, fix: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.fix = fix
 
 
 class EditRefused(Exception):

@@ -6,12 +6,12 @@ Texts are redacted before they are written (`redact.py`), and compared with thei
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from pathlib import Path
 
-from agent.log.logfile import LogFault
 from agent.log.redact import redact
+from sandbox.fault import Fault
+from sandbox.files.atomic import write_atomic
 from sandbox.reading import MEGABYTE, Unreadable, read_regular
 
 ROOM = "free some disk space, then go on with `agent solve --resume RUN`"
@@ -19,6 +19,12 @@ _PREFIX = "sha256:"
 _NAME = re.compile(r"sha256:([0-9a-f]{64})", re.ASCII)
 _INLINE_BYTES = 1024
 MOST_BYTES = 256 * MEGABYTE
+
+
+class LogFault(Fault):
+    """The log cannot be read or written. `fix` says what the user can do next."""
+
+    exit_code = 2
 
 
 def store_text(folder: Path, text: str) -> str:
@@ -34,12 +40,9 @@ def store_text(folder: Path, text: str) -> str:
     digest = hashlib.sha256(data).hexdigest()
     path = folder / digest
     if not path.exists():
-        temporary = path.with_suffix(f".{os.getpid()}.tmp")
         try:
-            temporary.write_bytes(data)
-            temporary.rename(path)
+            write_atomic(path, data, durable=False)
         except OSError as error:
-            temporary.unlink(missing_ok=True)
             raise LogFault(f"cannot write {path}: {error.strerror}", fix=ROOM) from error
     return _PREFIX + digest
 

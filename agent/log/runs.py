@@ -22,6 +22,7 @@ from pathlib import Path
 from agent.contract import AgentFault
 from agent.log.events import CandidateRuled, LogFault, RunEnded, RunLog, RunStarted
 from models.paths import HOME_VARIABLE, lies_in_repository, state_dir, user_path
+from sandbox.files.atomic import put_in_place, write_atomic
 from sandbox.reading import Unreadable, read_regular
 
 RUN_ID = re.compile(r"[0-9]{8}-[0-9]{6}(-[0-9a-f]{6})?", re.ASCII)
@@ -187,7 +188,7 @@ def _copy_run(source: Path, adopted: Path) -> None:
                 (incoming / "blobs" / name).write_bytes(text.encode("utf-8", "surrogatepass"))
     finally:
         copy.close()
-    incoming.rename(adopted / source.name)
+    put_in_place(incoming, adopted / source.name)
 
 
 def _references(value: object) -> Iterator[str]:
@@ -229,9 +230,7 @@ def _made_folder(root: Path) -> Path:
     folder = _make_below(_make_below(_checked_state(state, root), "runs"), repo_key(root))
     path = folder / _PATH_FILE
     if not os.path.lexists(path):
-        temporary = folder / f".{_PATH_FILE}.{os.getpid()}.tmp"
-        temporary.write_bytes(os.fsencode(root.resolve()))
-        temporary.replace(path)
+        write_atomic(path, os.fsencode(root.resolve()))
     _check_path(path, root)
     return folder
 

@@ -10,11 +10,13 @@ import json
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from evals.agents.tasks import RepoTask
 from evals.contract import EvalFault
-from evals.runs.store import results_dir, write_atomically
+from evals.runs.store import results_dir
+from sandbox.files.atomic import write_atomic
+from sandbox.files.jsonl import append_line, as_json, parser, whole_lines
 
 Outcome = Literal["resolved", "not resolved", "no change", "agent failed", "infrastructure error"]
 
@@ -57,13 +59,12 @@ class RepoStore:
         first = Path(command.split()[0]).name if command.split() else "agent"
         self.folder = (root or results_dir("repo-evals")) / f"{first}-{digest}"
         (self.folder / "logs").mkdir(parents=True, exist_ok=True)
-        write_atomically(self.folder / "agent.json", json.dumps({"command": command}))
+        write_atomic(self.folder / "agent.json", json.dumps({"command": command}))
         self.results = {result.task_id: result for result in self._read()}
 
     def add(self, result: TaskResult) -> None:
         self.results[result.task_id] = result
-        with (self.folder / "results.jsonl").open("a", encoding="utf-8") as file:
-            file.write(result.model_dump_json() + "\n")
+        append_line(self.folder / "results.jsonl", as_json(result))
 
     def holds(self, task: RepoTask, asked: str) -> bool:
         """Whether there is a verdict on this task as it is now."""
@@ -75,14 +76,10 @@ class RepoStore:
 
     def _read(self) -> list[TaskResult]:
         path = self.folder / "results.jsonl"
-        if not path.exists():
-            return []
-        data = path.read_bytes()
-        whole, torn = data[: data.rfind(b"\n") + 1], data[data.rfind(b"\n") + 1 :]
-        if torn:
-            with path.open("r+b") as file:
-                file.truncate(len(whole))
-        try:
-            return [TaskResult.model_validate_json(line) for line in whole.splitlines()]
-        except ValidationError as error:
-            raise EvalFault(f"{path} is damaged", fix="remove it: its tasks are run again") from error
+        found = [_parse(line) for line in whole_lines(path)]
+        if None in found:
+            raise EvalFault(f"{path} is damaged", fix="remove it: its tasks are run again")
+        return [result for result in found if result is not None]
+
+
+_parse = parser(TaskResult)

@@ -20,6 +20,7 @@ from agent.repo import clone
 from evals.contract import EvalFault
 from evals.problems.sets import read_lines
 from models.paths import cache_dir
+from sandbox.files.atomic import put_in_place
 
 _NAME = r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9_][\w.-]*$"
 _PATCHED = re.compile(r"^diff --git a/(.+) b/(.+)$|^(?:---|\+\+\+) [ab]/(.+)$", re.MULTILINE)
@@ -150,7 +151,7 @@ def _clone(url: str, target: Path, repos: Path | None) -> None:
     part = target.with_name(target.name + ".part")
     try:
         clone(url, part)
-        part.rename(target)
+        put_in_place(part, target)
     except (AgentFault, OSError) as error:
         where = f" is not in {repos} and" if repos else ""
         raise EvalFault(

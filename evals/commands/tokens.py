@@ -213,13 +213,13 @@ def _open(model: str, adapter: str) -> Engine:
 def _answers(job: _Job, engine: Engine) -> list[Answer]:
     from evals.runs.grade import read_solutions
     from evals.tokens.gauges import given_answers, sampled_answers
-    from sandbox.terminal.progress import open_progress
+    from sandbox.terminal.progress import Progress
 
     if job.solutions is not None:
         rows = read_solutions(job.solutions, job.whole)
         return given_answers(engine, job.problems, rows, prompts=job.prompts)
     total = len(job.problems.problems) * job.n
-    with open_progress().task("sampling", total, unit="answers") as advance:
+    with Progress().task("sampling", total, unit="answers") as advance:
         return sampled_answers(
             engine, job.problems, job.decoding, prompts=job.prompts, n=job.n, part=job.part, on_sample=advance
         )
@@ -229,10 +229,10 @@ def _score(
     job: _Job, engine: Engine, answers: Sequence[Answer], ours: Sequence[TokenTable] | None
 ) -> list[TokenTable]:
     from evals.tokens.gauges import score_answers, supports_are_listed
-    from sandbox.terminal.progress import open_progress
+    from sandbox.terminal.progress import Progress
 
     supports = ours if supports_are_listed(job.cut) else None
-    with open_progress().task("scoring", sum(len(a.ids) for a in answers), unit="tokens") as advance:
+    with Progress().task("scoring", sum(len(a.ids) for a in answers), unit="tokens") as advance:
         return score_answers(engine, answers, job.cut, supports_of=supports, on_tokens=advance)
 
 

@@ -6,16 +6,13 @@ lines elsewhere). Not covered: HTML (`evals.reports.page`).
 
 from __future__ import annotations
 
-import threading
-import time
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from types import TracebackType
 from typing import Self
 
 from rich.console import Group
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -26,7 +23,8 @@ from evals.runs.grade import Grade, scores
 from evals.statistics.comparison import by_difficulty
 from evals.statistics.contamination import Contamination, told
 from evals.statistics.stats import pass_at
-from sandbox.terminal import screen, words_column
+from sandbox.terminal import screen
+from sandbox.terminal.progress import Meter
 from sandbox.terminal.screen import Screen
 
 PLAIN_EVERY_S = 10.0
@@ -40,49 +38,27 @@ class LiveProgress:
 
     def __init__(self, console: Screen) -> None:
         self._console = console
-        self._bar: Progress | None = None
-        self._task = TaskID(0)
-        self._began = self._said = time.monotonic()
-        self._total = self._made = self._tokens = self._judged = self._passed = 0
-        self._over = threading.Event()
+        self._open = ExitStack()
+        self._meter: Meter | None = None
+        self._made = self._judged = self._passed = 0
 
     def __enter__(self) -> Self:
-        if not self._console.is_terminal:
-            threading.Thread(target=self._tell_alive, name="progress", daemon=True).start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._over.set()
-        if self._bar is not None:
-            self._bar.stop()
+        self._open.close()
 
     def begin(self, total: int, stored: int) -> None:
-        self._total = total
-        self._began = self._said = time.monotonic()
         if stored:
             self._console.print(f"{stored} samples of this configuration are stored already")
-        if self._console.is_terminal:
-            columns = (
-                words_column("judged"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                words_column("{task.fields[state]}"),
-                TimeRemainingColumn(),
-            )
-            self._bar = Progress(*columns, console=self._console)
-            self._task = self._bar.add_task("", total=total, state="")
-            self._bar.start()
-
-    def _tell_alive(self) -> None:
-        while not self._over.wait(max(0.1, self._said + ALIVE_EVERY_S - time.monotonic())):
-            if self._total and time.monotonic() - self._said >= ALIVE_EVERY_S:
-                self._say()
+        meter = Meter(self._console, "", total, unit="judged", every_s=PLAIN_EVERY_S, alive_s=ALIVE_EVERY_S)
+        meter.note = self._note()
+        self._meter = self._open.enter_context(meter)
 
     def tokens(self, count: int) -> None:
-        self._tokens += count
-        self._show()
+        self._show(tokens=count)
 
     def sampled(self) -> None:
         self._made += 1
@@ -91,22 +67,14 @@ class LiveProgress:
     def judged(self, verdict: Verdict) -> None:
         self._judged += 1
         self._passed += verdict is Verdict.PASSED
-        self._show()
+        self._show(1)
 
-    def _show(self) -> None:
-        if self._bar is not None:
-            self._bar.update(self._task, completed=self._judged, state=self._state())
-        elif time.monotonic() - self._said >= PLAIN_EVERY_S:
-            self._say()
+    def _show(self, count: int = 0, *, tokens: int = 0) -> None:
+        if self._meter is not None:
+            self._meter.advance(count, tokens=tokens, note=self._note())
 
-    def _say(self) -> None:
-        self._said = time.monotonic()
-        minutes = (self._said - self._began) / 60
-        self._console.print(f"{self._judged}/{self._total} judged; {self._state()}; {minutes:.1f} min")
-
-    def _state(self) -> str:
-        rate = self._tokens / max(0.1, time.monotonic() - self._began)
-        return f"{self._made} made, {rate:.0f} tok/s, {self._passed}/{self._judged} passed"
+    def _note(self) -> str:
+        return f"{self._made} made, {self._passed}/{self._judged} passed"
 
 
 def summary(result: EvalResult) -> Group:
@@ -131,36 +99,17 @@ def remarks(chosen: ProblemSet) -> list[str]:
     return lines
 
 
-class GradeProgress:
-    """Programs judged and passed so far: a bar on a terminal, a line now and then elsewhere."""
+class GradeProgress(Meter):
+    """Programs judged and passed so far."""
 
     def __init__(self, console: Screen, total: int) -> None:
-        self._console = console
-        self._total = total
-        self._counts: Counter[Verdict] = Counter()
-        self._said = time.monotonic()
-        self._bar = Progress(
-            words_column("judged"), BarColumn(), MofNCompleteColumn(), words_column("{task.fields[state]}"),
-            TimeRemainingColumn(), console=console, disable=not console.is_terminal,
-        )  # fmt: skip
-        self._task = self._bar.add_task("", total=total, state="")
-
-    def __enter__(self) -> Self:
-        self._bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._bar.stop()
+        super().__init__(console, "", total, unit="judged", every_s=PLAIN_EVERY_S)
+        self._passed = 0
 
     def add(self, one: Grade) -> None:
-        self._counts[one.verdict] += 1
-        done, state = self._counts.total(), f"{self._counts[Verdict.PASSED]} passed"
-        self._bar.update(self._task, completed=done, state=state)
-        if not self._console.is_terminal and time.monotonic() - self._said >= PLAIN_EVERY_S:
-            self._said = time.monotonic()
-            self._console.print(f"{done}/{self._total} judged; {state}")
+        """Count a program's verdict."""
+        self._passed += one.verdict is Verdict.PASSED
+        self.advance(1, note=f"{self._passed} passed")
 
 
 def graded(problems: ProblemSet, grades: Sequence[Grade]) -> Group:

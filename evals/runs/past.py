@@ -6,6 +6,7 @@ samples with their verdicts. Read-only, no lock: a run that is being extended me
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from evals.contract import EvalFault, Sample
 from evals.results import EvalResult
 from evals.runs.store import Judged, runs_dir
 from models.paths import user_path
+from sandbox.files.jsonl import parser, whole_lines
 
 Row = TypeVar("Row", Sample, Judged)
 
@@ -72,13 +74,11 @@ def read_samples(folder: Path, questions: Container[str]) -> dict[str, list[Samp
     Rows that are damaged are left out; without a `samples.jsonl` there are none.
     """
     rows: dict[str, Sample] = {}
-    for line in _lines(folder / "samples.jsonl"):
-        sample = _parsed(line, Sample)
-        if sample is not None and sample.question_id in questions:
+    for sample in _rows(folder / "samples.jsonl", Sample):
+        if sample.question_id in questions:
             rows[sample.key] = sample
-    for line in _lines(folder / "verdicts.jsonl"):
-        judged = _parsed(line, Judged)
-        if judged is not None and judged.key in rows:
+    for judged in _rows(folder / "verdicts.jsonl", Judged):
+        if judged.key in rows:
             rows[judged.key] = rows[judged.key].model_copy(update={"judgement": judged.judgement})
     grouped: dict[str, list[Sample]] = {}
     for sample in sorted(rows.values(), key=lambda sample: sample.index):
@@ -98,16 +98,6 @@ def _from_file(path: Path) -> PastRun:
     return PastRun(result, beside if (beside / "samples.jsonl").is_file() else result.folder)
 
 
-def _lines(path: Path) -> Iterator[bytes]:
-    try:
-        with path.open("rb") as file:
-            yield from file
-    except OSError:
-        return
-
-
-def _parsed(line: bytes, kind: type[Row]) -> Row | None:
-    try:
-        return kind.model_validate_json(line)
-    except ValidationError:
-        return None
+def _rows(path: Path, kind: type[Row]) -> Iterator[Row]:
+    with contextlib.suppress(OSError):
+        yield from filter(None, map(parser(kind), whole_lines(path)))

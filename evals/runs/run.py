@@ -31,10 +31,11 @@ from evals.results import EvalResult, ProblemResult
 from evals.runs.generate import Sampler
 from evals.runs.prompts import Preset, preset_for
 from evals.runs.repair import repaired
-from evals.runs.store import RunConfig, Store, judged_as, write_atomically
+from evals.runs.store import RunConfig, Store, judged_as
 from evals.statistics.stats import pass_at
 from models.contract import Decoding, Engine
 from sandbox import BackendName
+from sandbox.files.atomic import write_atomic
 
 BATCH_SAMPLES = 64
 """Samples that the engine is asked for at once, before they are judged."""
@@ -165,7 +166,7 @@ def run_eval(
             rows += batch
         result = _result(job, store, rows, counts, opened.stamp)
         if replace_result or not (store.folder / "result.json").exists():
-            write_atomically(store.folder / "result.json", result.model_dump_json(indent=1))
+            write_atomic(store.folder / "result.json", result.model_dump_json(indent=1))
     return result
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from evals.contract import EvalFault, Problem, ProblemSet, Sample
 from evals.runs.extract import OPENING, Preset
@@ -23,6 +23,7 @@ from evals.runs.grade import Solution
 from evals.runs.prompts import request_for
 from evals.runs.store import RunConfig, Store, results_dir
 from models.contract import Decoding, Engine, FirstStage, ModelFault, ModelIdentity, Request
+from sandbox.files.jsonl import append_line, as_json, parser, whole_lines
 
 if TYPE_CHECKING:
     from models.transformers_engine import TokenScores, TransformersEngine
@@ -280,19 +281,15 @@ class _TableFile:
         self.tables: dict[str, TokenTable] = {}
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            if path.exists():
-                with path.open("rb") as file:
-                    for line in file:
-                        self._read(line)
-                self._end_torn_line()
+            for line in whole_lines(path):
+                self._read(line)
         except OSError as error:
             raise EvalFault(f"cannot use {path}: {error.strerror}", fix="free or allow it") from error
 
     def add(self, table: TokenTable) -> None:
         self.tables[table.key] = table
         try:
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(table.model_dump_json() + "\n")
+            append_line(self.path, as_json(table))
         except OSError as error:
             raise EvalFault(
                 f"cannot write {self.path}: {error.strerror}", fix="free some space, run again"
@@ -302,16 +299,11 @@ class _TableFile:
         head = line[: len('{"key":"') + KEY_LENGTH].decode("ascii", "replace")
         if head.removeprefix('{"key":"') not in self._wanted:
             return
-        try:
-            table = TokenTable.model_validate_json(line)
-        except ValidationError:
-            return
-        self.tables[table.key] = table
+        if (table := _parse(line)) is not None:
+            self.tables[table.key] = table
 
-    def _end_torn_line(self) -> None:
-        with self.path.open("rb+") as file:
-            if file.seek(0, 2) and (file.seek(-1, 2), file.read(1))[1] != b"\n":
-                file.write(b"\n")
+
+_parse = parser(TokenTable)
 
 
 def _key(engine: TransformersEngine, answer: Answer, cut: FirstStage, other: TokenTable | None) -> str:

@@ -30,6 +30,7 @@ from models.adapters.manifest import (
 from models.catalogue.weights import FileRecord, hash_file
 from models.contract import ModelFault
 from models.paths import adapters_dir
+from sandbox.files import atomic
 
 
 class AdapterRegistry:
@@ -248,20 +249,15 @@ class AdapterRegistry:
             shutil.copyfile(folder / name, incoming / name)
         (incoming / MANIFEST).write_text(manifest.model_dump_json(indent=2), encoding="utf-8")
         for path in (*incoming.iterdir(), incoming):
-            _sync(path)
-        incoming.rename(place)
-        _sync(place.parent)
+            atomic.sync(path)
+        atomic.put_in_place(incoming, place)
 
     def _set_state(
         self, base: str, version: str, state: AdapterState, gate: dict[str, Any] | None = None
     ) -> AdapterManifest:
         update: dict[str, Any] = {"state": state} | ({} if gate is None else {"gate": gate})
         manifest = self.get(base, version).model_copy(update=update)
-        path = self.folder(base, version) / MANIFEST
-        fresh = path.with_name(f".{MANIFEST}.new")
-        fresh.write_text(manifest.model_dump_json(indent=2), encoding="utf-8")
-        _sync(fresh)
-        fresh.replace(path)
+        atomic.write_atomic(self.folder(base, version) / MANIFEST, manifest.model_dump_json(indent=2))
         return manifest
 
     def _retire(self, base: str, version: str | None) -> None:
@@ -287,12 +283,9 @@ class AdapterRegistry:
         pointer = self._base(base) / "current"
         if version is None:
             pointer.unlink(missing_ok=True)
+            atomic.sync(pointer.parent)
         else:
-            fresh = pointer.with_name(".current.new")
-            fresh.unlink(missing_ok=True)
-            fresh.symlink_to(version)
-            fresh.replace(pointer)
-        _sync(pointer.parent)
+            atomic.replace_link(pointer, version)
 
     def _settle(self, base: str) -> str | None:
         """Finish a promotion or roll-back that was logged but killed before the pointer moved."""

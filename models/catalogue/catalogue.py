@@ -141,13 +141,13 @@ def verify(name: str, *, progress: Progress | None = None) -> None:
     Raises:
         ModelFault: not pulled, or damaged.
     """
-    from sandbox.terminal.progress import open_progress
+    from sandbox.terminal.progress import Progress
 
     card = find_card(name)
     resolved = _resolve_pulled(card)
     record = read_record(resolved.folder)
     total = sum(file.bytes for file in record.files.values())
-    with (progress or open_progress()).task(f"Verifying {card.name}", total) as advance:
+    with (progress or Progress()).task(f"Verifying {card.name}", total) as advance:
         try:
             verify_hashes(resolved.folder, record, advance)
         except ModelFault as fault:

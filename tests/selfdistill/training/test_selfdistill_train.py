@@ -41,6 +41,7 @@ def job(tiny_weights: Path, folder: Path) -> Job:
         device="cpu",
         checkpoints=folder / "checkpoints",
         out=folder / "adapter",
+        loss=loss_sum,
     )
 
 

@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sandbox.files.atomic import put_folder_in_place
 from tools.contract import ToolFault
 from tools.lsp.servers.places import servers_dir
 
@@ -88,8 +89,7 @@ def install(name: str) -> Path:
         for package in fetched:
             _run(["sh", "-c", _UNPACK, str(package), str(unpacked), *(f"--exclude=./{p}" for p in _LEFT_OUT)])
         recipe.script(unpacked)  # all is there
-        shutil.rmtree(folder, ignore_errors=True)
-        unpacked.rename(folder)
+        put_folder_in_place(unpacked, folder)
     program = servers_dir() / "bin" / name
     program.parent.mkdir(exist_ok=True)
     program.write_text(f"#!/bin/sh\n{recipe.script(folder)}\n")
