@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from models.contract import Completion, Request
 from tools.contract import Edit, Symbol
 
 
@@ -149,3 +151,39 @@ class Ruling:
 
 
 _REACHED = {hop: order for order, hop in enumerate(Hop)}
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What one answer holds."""
+
+    action: Action | None
+    """None where the answer cannot be read."""
+    fault: str = ""
+    """What was wrong with the answer, for the model's next try; "" where it could be read."""
+    second: Action | None = None
+    """A second candidate: the answer's first statement alone, put into the code as it was. Costs no tokens."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """One request of a step, where its candidates edit, and how its answers are read."""
+
+    number: int
+    place: Place
+    request: Request
+    prompt_tokens: int
+    read: Callable[[Completion], Reading]
+    """Never raises."""
+
+
+@dataclass(slots=True)
+class Candidate:
+    """A program on its way through the hops: an answer, or one that was spliced from it."""
+
+    index: int
+    """The sample's number within the step. A spliced candidate has its sample's plus the number of samples."""
+    lane: Lane
+    completion: Completion
+    action: Action | None = None
+    ruling: Ruling | None = None

@@ -7,11 +7,11 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from agent.asking.protocol import Style
+from agent.asking.ways import WayName
 from agent.contract import AgentFault
 from models.settings import FaultClass, RepositoryMay, RoomSettings
 
-STYLES: tuple[Style, ...] = (
+STYLES: tuple[WayName, ...] = (
     "bare", "fork", "ending", "fork", "correct", "continue", "fork", "bare", "ending", "fork", "gap", "fork",
     "continue", "revise", "fork", "ending",
 )  # fmt: skip
@@ -57,7 +57,7 @@ class AgentSettings(RoomSettings):
     """Same seed, same machine, same engine: same candidates. None draws afresh."""
     protocol: Literal["auto", "symbol", "file", "search-replace"] = "auto"
     """How the model says its edits; `auto` asks small local models to rewrite one definition."""
-    styles: tuple[Style, ...] = STYLES
+    styles: tuple[WayName, ...] = STYLES
     """Kinds of fresh prompts of a weak model, in turn: rewrite, bare, ending, gap, continue, revise, correct,
     fork, repair. Answers that failed are shown to the model only where `repair` is among them."""
     sandbox: Literal["auto", "docker", "bubblewrap", "host"] = "auto"
