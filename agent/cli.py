@@ -16,7 +16,7 @@ from models.console import run_app
 from sandbox.terminal import say_json, say_verbatim
 
 if TYPE_CHECKING:
-    from agent.log.events import RunLog
+    from agent.log import RunLog
     from agent.session import Prepared
     from models.settings import ModelSettings
     from sandbox.screen import Screen
@@ -267,7 +267,7 @@ def _execute(prepared: Prepared, engine: Any, console: Screen) -> str:
 
 def _finish(log: RunLog, console: Screen, *, in_place: bool, root: Path, json_output: bool) -> None:
     from agent.contract import WITH_CHANGE
-    from agent.log.events import RunEnded
+    from agent.log import RunEnded
     from agent.log.runs import require_tested
     from agent.log.view import print_end, summary
 
@@ -328,7 +328,7 @@ def show(
     json_output: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
     """Show what a run did: where candidates fell, why, and the diff."""
-    from agent.log.events import RunEnded
+    from agent.log import RunEnded
     from agent.log.view import candidate_story, print_end, story, summary
     from agent.session import find_run
     from sandbox.terminal import screen
@@ -365,7 +365,7 @@ def apply(
 ) -> None:
     """Apply a run's diff to your tree, all or nothing."""
     from agent.contract import WITH_CHANGE, AgentFault
-    from agent.log.events import RunEnded
+    from agent.log import RunEnded
     from agent.log.runs import require_own, require_tested
     from agent.repo import inspect_repo
     from agent.session import find_run
@@ -392,7 +392,7 @@ def apply(
 
 def _apply(log: RunLog, root: Path, console: Screen) -> None:
     from agent.contract import AgentFault
-    from agent.log.events import DiffApplied, RunEnded
+    from agent.log import DiffApplied, RunEnded
     from agent.repo import apply_diff
 
     end = next(event for event in log.read().events if isinstance(event, RunEnded))

@@ -33,7 +33,7 @@ from agent.judging.baseline import Baseline, check_timeout, require_failing
 from agent.judging.guard import Check
 from agent.judging.hops import Gauntlet
 from agent.judging.wide import BudgetReached, Spend, WideStep
-from agent.log.events import ForksFound, LoggedPlace, PlacesRanked, RunEnded, RunLog, StepEnded
+from agent.log import ForksFound, LoggedPlace, PlacesRanked, RunEnded, RunLog, StepEnded
 from agent.log.recorded import Recorded
 from models.contract import Decoding, Engine
 from models.web.deadline import OutOfTime, within

@@ -21,9 +21,7 @@ from pydantic import TypeAdapter, ValidationError
 from agent.commands import task_of
 from agent.contract import AgentFault, Limits, Task
 from agent.judging.baseline import baseline_event
-from agent.judging.reports import report_to_json
-from agent.log import runs
-from agent.log.events import (
+from agent.log import (
     Event,
     LogFault,
     ModelAnswered,
@@ -34,6 +32,8 @@ from agent.log.events import (
     RunResumed,
     RunStarted,
     StepEnded,
+    report_to_json,
+    runs,
 )
 from agent.log.recorded import Recorded
 from agent.loop import Options, Report, Run

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from agent.contract import Candidate, Hop, Lane, Outcome, Ruling
 from agent.judging.hops import Gauntlet
-from agent.log.events import CandidateRuled, MessageRef, ModelAnswered, ModelAsked, RunLog, StepStarted
+from agent.log import CandidateRuled, MessageRef, ModelAnswered, ModelAsked, RunLog, StepStarted
 from agent.log.recorded import Recorded, request_digest
 from models.contract import Completion, Decoding, Engine, Request
 

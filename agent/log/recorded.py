@@ -14,17 +14,16 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from agent.contract import Hop
-from agent.judging.reports import report_from_json
-from agent.log.events import (
+from agent.log.events import LogFault, RunLog
+from agent.log.schema import (
     BaselineTaken,
     CandidateRuled,
     Event,
     ForksFound,
-    LogFault,
     LoggedPlace,
     ModelAnswered,
     PlacesRanked,
-    RunLog,
+    report_from_json,
 )
 from models.contract import Completion, Decoding, FinishReason, ModelIdentity, Request
 

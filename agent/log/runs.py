@@ -20,7 +20,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from agent.contract import AgentFault
-from agent.log.events import CandidateRuled, LogFault, RunEnded, RunLog, RunStarted
+from agent.log.events import LogFault, RunLog
+from agent.log.schema import CandidateRuled, RunEnded, RunStarted
 from models.paths import HOME_VARIABLE, lies_in_repository, state_dir, user_path
 from sandbox.reading import Unreadable, read_regular
 

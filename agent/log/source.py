@@ -8,7 +8,8 @@ from __future__ import annotations
 from pydantic import ValidationError
 
 from agent.contract import AgentFault
-from agent.log.events import LogFault, ModelSource, RunStarted
+from agent.log.events import LogFault
+from agent.log.schema import ModelSource, RunStarted
 from models.contract import Engine, ModelIdentity
 from models.paths import names_folder, user_path
 from models.web.endpoints import endpoint_of_url

@@ -18,22 +18,21 @@ from rich.table import Table
 from rich.text import Text
 
 from agent.contract import WITH_CHANGE
-from agent.judging.reports import report_from_json
-from agent.log.events import (
+from agent.log.events import LogFault, RunLog
+from agent.log.schema import (
     BaselineTaken,
     CandidateRuled,
     Event,
-    LogFault,
     ModelAnswered,
     ModelAsked,
     NoteMade,
     PlacesRanked,
     RunEnded,
-    RunLog,
     RunResumed,
     RunStarted,
     StepEnded,
     StepStarted,
+    report_from_json,
 )
 from sandbox.screen import Screen
 from sandbox.terminal import words_column

@@ -16,7 +16,7 @@ from scripted import Script, ScriptedEngine
 from shop import QUICK, RIGHT, TEST, WRONG
 
 from agent.contract import AgentFault, Hop, Outcome
-from agent.log.events import CandidateRuled, ModelAnswered, NoteMade, RunEnded, RunLog, StepEnded
+from agent.log import CandidateRuled, ModelAnswered, NoteMade, RunEnded, RunLog, StepEnded
 from agent.loop import Report
 from agent.repo import apply_diff, inspect_repo
 from agent.session import execute, find_run, prepare, reopen

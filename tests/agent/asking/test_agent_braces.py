@@ -12,14 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scripted import Script, ScriptedEngine
 
-from agent.asking.infill import hole
 from agent.asking.openings import function_header, language_of, openings
 from agent.asking.protocol import Protocol
 from agent.asking.raw_text import continued, stops
 from agent.asking.splice import splice
+from agent.asking.ways.gap import hole
 from agent.contract import Hop, Outcome, Place
 from agent.judging.hops import program_key
-from agent.log.events import CandidateRuled, PlacesRanked, RunLog
+from agent.log import CandidateRuled, PlacesRanked, RunLog
 from agent.loop import Report
 from agent.repo import apply_diff, inspect_repo
 from agent.session import execute, prepare

@@ -14,7 +14,7 @@ from scripted import ScriptedEngine
 from shop import QUICK
 
 from agent.asking.raw_text import continuation_text, continued, outdented, revision_text, stops
-from agent.log.events import ModelAsked
+from agent.log import ModelAsked
 from agent.repo import inspect_repo
 from agent.session import execute, prepare
 from agent.settings import AgentSettings

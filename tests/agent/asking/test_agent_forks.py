@@ -8,8 +8,8 @@ import pytest
 from scripted import ScriptedEngine
 from shop import QUICK
 
-from agent.asking.forks import MOST, PER_PLACE, forks
-from agent.log.events import CandidateRuled, ForksFound, ModelAsked
+from agent.asking.ways.fork import MOST, PER_PLACE, forks
+from agent.log import CandidateRuled, ForksFound, ModelAsked
 from agent.repo import inspect_repo
 from agent.session import Prepared, execute, prepare, reopen
 from agent.settings import AgentSettings

@@ -7,8 +7,8 @@ from pathlib import Path
 from scripted import ScriptedEngine
 from shop import QUICK, WRONG
 
-from agent.asking.infill import MAX_TOKENS, hole, infill_text
-from agent.log.events import ModelAnswered, ModelAsked
+from agent.asking.ways.gap import MAX_TOKENS, hole, infill_text
+from agent.log import ModelAnswered, ModelAsked
 from agent.repo import inspect_repo
 from agent.session import execute, prepare
 from agent.settings import AgentSettings

@@ -13,7 +13,7 @@ from shop import QUICK, RIGHT, SOURCE, TEST, TESTS, commit_all
 
 from agent.commands import suggested_command
 from agent.contract import Outcome
-from agent.log.events import BaselineTaken, PlacesRanked, RunStarted
+from agent.log import BaselineTaken, PlacesRanked, RunStarted
 from agent.rehearsal import rehearse
 from agent.repo import apply_diff, inspect_repo
 from agent.session import execute, prepare

@@ -11,7 +11,7 @@ from shop import TEST, commit_all
 
 from agent.contract import AgentFault, Outcome
 from agent.judging.evidence import compare_run
-from agent.log.events import RunLog
+from agent.log import RunLog
 from agent.repo import apply_diff, inspect_repo
 from agent.session import execute, prepare
 from agent.settings import AgentSettings

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from agent.contract import AgentFault
-from agent.log.events import (
+from agent.log import (
     BaselineTaken,
     CandidateRuled,
     Event,

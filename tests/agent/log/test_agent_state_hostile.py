@@ -17,7 +17,7 @@ from shop import RIGHT, TEST
 
 from agent.cli import app
 from agent.contract import AgentFault
-from agent.log.events import CandidateRuled, LogFault, RunEnded, RunLog, RunStarted
+from agent.log import CandidateRuled, LogFault, RunEnded, RunLog, RunStarted
 from agent.log.runs import adopt, find, iter_runs, new_run, repo_key, require_own, require_tested
 from agent.log.source import recorded_source, require_same, source_of
 from agent.repo import inspect_repo
