@@ -165,8 +165,15 @@ class LiveView:
             self._progress.update(self._task, completed=self._done, facts=facts)
 
 
-def print_end(console: Screen, log: RunLog, end: RunEnded, *, in_place: bool = False) -> None:
-    """The verdict of a run, its diff, and what to do next; nothing is left to do where it is applied `in_place`."""
+def print_end(
+    console: Screen, log: RunLog, end: RunEnded, *, in_place: bool = False, is_shown: bool = False
+) -> None:
+    """Prints the outcome of a run, its diff, and what to do next.
+
+    Args:
+        in_place: a solution is applied at once, so that nothing is left to do.
+        is_shown: the run's details stand above already.
+    """
     style = {"solved": "bold green", "unverified": "bold yellow"}.get(end.outcome, "bold red")
     diff = log.text(end.diff)
     console.print()
@@ -180,14 +187,13 @@ def print_end(console: Screen, log: RunLog, end: RunEnded, *, in_place: bool = F
     )
     console.print(headline)
     run = log.folder.name
-    if end.outcome in WITH_CHANGE and in_place:
-        return
     if end.outcome in WITH_CHANGE:
-        console.print(f"Your tree is untouched. Take the change with  agent apply {run}")
-    elif diff:
-        console.print(f"The diff above is progress, not a solution. Details:  agent show {run}")
-    else:
-        console.print(f"Nothing was changed. Details:  agent show {run}")
+        if not in_place:
+            console.print(f"Your tree is untouched. Take the change with  agent apply {run}")
+        return
+    what = "The diff above is progress, not a solution." if diff else "Nothing was changed."
+    more = f"One candidate:  agent show {run} --candidate STEP.INDEX"
+    console.print(f"{what} {more if is_shown else f'Details:  agent show {run}'}")
 
 
 def _diff(diff: str) -> RenderableType:

@@ -1,20 +1,14 @@
 """From a model's words to edits, and prompts that do not change from run to run."""
 
-from pathlib import Path
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scripted import ScriptedEngine
+from questions import CODE, PLACE, REPORT, asked
 
-from agent.asking.material import Material
 from agent.asking.openings import function_header, openings
 from agent.asking.prompts import View, build_request, failure_text, pack
 from agent.asking.protocol import Protocol, ProtocolError
-from agent.asking.way import Question
-from agent.asking.ways import WAYS
 from agent.contract import Place
-from models.contract import Request
 from tools.contract import (
     ReplaceFile,
     ReplaceSymbol,
@@ -24,43 +18,6 @@ from tools.contract import (
     TestReport,
     TestStatus,
 )
-
-PLACE = Place("shop.py", Symbol("shop.py", "total", "function", 1, 3))
-CODE = 'def total(prices):\n    """Sum."""\n    return 0\n'
-REPORT = TestReport(TestStatus.FAILED, failures=(TestFailure("t.py::test_a", "assert 1 == 2 in 0.13s"),))
-
-
-class Known(Material):
-    """Knows a frame and the failing test without a workspace."""
-
-    shown_tests: tuple[str, ...] = ("def test_a():\n    assert total([1]) == 1\n",)
-
-    def frame(self, place: Place) -> str:
-        return "frame line\n" * 40
-
-    def tests(self, report: TestReport) -> tuple[str, ...]:
-        return self.shown_tests
-
-
-def asked(
-    way: str, *, place: Place = PLACE, code: str = CODE, turn: int = 0, tests: tuple[str, ...] | None = None
-) -> Request:
-    """The request that a way makes for one place."""
-    material = Known(
-        ScriptedEngine(lambda *_: ""),
-        Protocol("symbol"),
-        Path("/nowhere"),
-        None,
-        "Fix it.",
-        "House rules",
-        4000,
-        768,
-    )
-    if tests is not None:
-        material.shown_tests = tests
-    request = WAYS[way].ask(Question(material, place, code, REPORT, turn))
-    assert request is not None
-    return request.request
 
 
 def test_symbol_answers_may_be_fenced_or_continue_the_prefill() -> None:
