@@ -13,7 +13,8 @@ from functools import partial
 
 from agent.asking.material import Material
 from agent.asking.places import RankedPlace, chunks, share
-from agent.asking.way import Asked, Attempt, Question, Way
+from agent.asking.prompts import Attempt
+from agent.asking.way import Asked, Question, Way
 from agent.asking.ways import WAYS
 from agent.contract import Candidate, Lane, Place
 from tools.contract import ReplaceFile, ReplaceSymbol, TestReport

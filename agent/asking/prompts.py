@@ -12,7 +12,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from agent.asking.openings import function_header, language_of, to_be_written
-from agent.asking.way import Attempt
 from agent.contract import Place
 from models.contract import Message, Request
 from tools.contract import TestReport, TestStatus
@@ -28,6 +27,15 @@ _MAX_FAILURES = 3
 _MAX_FAILURE_CHARS = 1200
 _MAX_TEST_CHARS = 2400
 _NOISE = re.compile(r"\b\d+(?:\.\d+)?\s?(?:s|ms|seconds)\b|0x[0-9a-f]{6,}")
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A candidate that failed, shown to the model before its next try."""
+
+    source: str
+    """The definition or file as the candidate had it."""
+    failure: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,19 +11,11 @@ from dataclasses import dataclass
 
 from agent.asking.material import Material
 from agent.asking.openings import Language, function_header, language_of, openings
+from agent.asking.prompts import Attempt
 from agent.asking.protocol import Protocol
 from agent.contract import Place, Reading
 from models.contract import Completion, Request
 from tools.contract import TestReport
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """A candidate that failed, shown to the model before its next try."""
-
-    source: str
-    """The definition or file as the candidate had it."""
-    failure: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,8 @@ from agent.commands.options import RepoOption, RunArgument, SandboxOption
 def compare(run: RunArgument = "last", repo: RepoOption = Path(), sandbox: SandboxOption = None) -> None:
     """Show what else a run's change changes.
 
-    The code before and after it answers the tests' inputs, and variants of them. Exit code 1 where the change is in doubt. Python with pytest only.
+    The code before and after it answers the tests' inputs, and variants of them. Exit code 1 where the change is in
+    doubt. Python with pytest only.
     """
     from agent.judging.evidence import compare_run
     from agent.log.runs import find
