@@ -59,7 +59,7 @@ class Material:
         return textwrap.dedent(symbol_source(text, symbol)) if symbol else text
 
     def count(self, text: str) -> int:
-        """Tokens."""
+        """The number of tokens in a text."""
         return self.engine.count_tokens(Request(text=text)) if text else 0
 
     def symbol(self, place: Place, text: str) -> Symbol | None:
@@ -84,7 +84,7 @@ class Material:
         return textwrap.dedent("\n".join([*kept, gap, *lines[method.end_line : holder.end_line]]))
 
     def frame(self, place: Place) -> str:
-        """Asked of the language server once for each state of the place's file."""
+        """The intellisense frame around a place, made once for each state of the place's file."""
         text = read_text(self.root / place.path)
         symbol = self.symbol(place, text)
         if symbol is None:
@@ -101,7 +101,7 @@ class Material:
         return frame
 
     def tests(self, report: TestReport) -> tuple[str, ...]:
-        """Source of the first failing tests, as the task's owner wrote them."""
+        """Sources of the first failing tests."""
         sources: list[str] = []
         for failure in report.failures[:2]:
             path, _, rest = failure.test_id.partition("::")
@@ -117,7 +117,7 @@ class Material:
         return tuple(dict.fromkeys(sources))
 
     def _braced_test(self, failure: TestFailure) -> str:
-        """In languages with braces an id does not say in which file."""
+        """Searches all files: in languages with braces a test's id does not name its file."""
         if failure.test_id not in self._found_tests:
             found = braced_test(load_all(self.root), failure.test_id, failure.frames)
             text = read_text(self.root / found[0]) if found else ""

@@ -94,12 +94,12 @@ class PlacesRanked(_Event):
 
 
 class ForksFound(_Event):
-    """Where the model would leave a place's code (`agent.asking.ways.fork`), as they are taken in turn."""
+    """Forks of a place's code (`agent.asking.ways.fork`), in the order of their turns."""
 
     type: Literal["forks_found"] = "forks_found"
     place: str
     digest: str
-    """Of the request whose answer the code would be."""
+    """Digest of the request that the code would answer."""
     written: list[str]
     """Beginnings of the code's body, each with its last word replaced."""
 
@@ -177,7 +177,7 @@ class StepEnded(_Event):
 
 
 class NoteMade(_Event):
-    """Something a person should know: a server that was missing, a check that was skipped."""
+    """A note to the user: a server that was missing, a check that was skipped."""
 
     type: Literal["note_made"] = "note_made"
     text: str

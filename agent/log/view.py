@@ -1,6 +1,6 @@
-"""What a person sees: live progress while a run works, and the story of a run afterwards.
+"""Shows runs in the terminal: live progress while a run works, and its story afterwards.
 
-Both are derived from events alone, so that `agent show` of an old log tells what was on the screen.
+Both are derived from events alone, so `agent show` of an old log prints what was on the screen.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _HOP_STYLE = {
 
 
 def describe(event: Event, log: RunLog, *, whole: bool = False) -> Text | None:
-    """Return one line for an event, or None where it is not worth one. With `whole` (in a pipe) nothing is cut."""
+    """Formats an event as one line, or None where it is not worth one. With `whole` (in a pipe) nothing is cut."""
     if isinstance(event, RunResumed):
         return Text("resumed" + (" (a torn last line was dropped)" if event.dropped else ""), style="cyan")
     if isinstance(event, BaselineTaken):
@@ -79,7 +79,7 @@ def _baseline(event: BaselineTaken, log: RunLog) -> Text:
 
 
 def check_in_words(report: TestReport) -> str:
-    """How a check ended: counts where its runner tells them, and how long it took."""
+    """Formats how a check ended: counts where its runner reports them, and seconds."""
     counts = (
         f"{len(report.passed)} passed, {len(report.failures)} failed" if report.total else report.status.value
     )
@@ -99,7 +99,7 @@ def _candidate(event: CandidateRuled, log: RunLog, whole: bool) -> Text:
 
 
 def _telling(hop: str, reason: str) -> str:
-    """The line of a ruling's reason that says most."""
+    """Picks the line of a ruling's reason that says most."""
     lines = [line for line in reason.splitlines() if line.strip()]
     if hop == "parse":  # what was wrong comes first, then what would have been right
         return lines[0].partition(" One valid ")[0] if lines else ""
@@ -201,7 +201,7 @@ def _diff(diff: str) -> RenderableType:
 
 
 def story(log: RunLog, events: Iterable[Event], *, whole: bool = False) -> RenderableType:
-    """The whole run on one page: head, events, and where each step's candidates fell. With `whole` nothing is cut."""
+    """Formats a run as one page: head, events, and where candidates failed. With `whole` nothing is cut."""
     events = list(events)
     parts: list[RenderableType] = []
     first = events[0] if events else None
@@ -216,7 +216,7 @@ def story(log: RunLog, events: Iterable[Event], *, whole: bool = False) -> Rende
 
 
 def run_row(log: RunLog, *, cut: bool = False) -> tuple[str, ...]:
-    """Cells of a run in `agent runs`: run, outcome, steps, seconds, tokens, task. `cut`: a long task is shortened."""
+    """Formats a row of `agent runs`: run, outcome, steps, seconds, tokens, task. `cut` shortens a long task."""
     name = log.folder.name
     try:
         events = log.read().events
@@ -239,7 +239,7 @@ def run_row(log: RunLog, *, cut: bool = False) -> tuple[str, ...]:
 
 
 def candidate_story(log: RunLog, events: Iterable[Event], name: str) -> RenderableType:
-    """One candidate, as `STEP.INDEX`: the prompt's last message, the answer, the diff, and the ruling.
+    """Formats one candidate, named `STEP.INDEX`: its prompt, its answer, the result and the diff.
 
     Raises:
         LogFault: the run has no such candidate.
@@ -286,7 +286,7 @@ def _candidate_page(
 
 
 def hop_table(events: Iterable[Event]) -> Table:
-    """Where each step's candidates fell."""
+    """Counts where each step's candidates failed."""
     counts: dict[int, Counter[str]] = {}
     tokens: Counter[int] = Counter()
     advanced: dict[int, bool] = {}
@@ -297,7 +297,7 @@ def hop_table(events: Iterable[Event]) -> Table:
             tokens[event.step] += event.completion_tokens
         elif isinstance(event, StepEnded):
             advanced[event.step] = event.advanced
-    table = Table(title="Where candidates fell", title_justify="left")
+    table = Table(title="Where candidates failed", title_justify="left")
     ended = {hop for counter in counts.values() for hop in counter}
     hops = ["parse", "edit", "duplicate", "diagnose", "tests", "regression"]
     hops.append("unverified" if "unverified" in ended else "solved")
@@ -310,7 +310,7 @@ def hop_table(events: Iterable[Event]) -> Table:
 
 
 def summary(events: Iterable[Event]) -> dict[str, Any]:
-    """The machine-readable end of a run (`agent solve --json`)."""
+    """The machine-readable result of a run (`--json`)."""
     events = list(events)
     end = next((e for e in events if isinstance(e, RunEnded)), None)
     return {
