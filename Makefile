@@ -56,6 +56,7 @@ contracts:
 	@scripts/setup-python.sh $(VENV) dev
 	$(VENV)/bin/lint-imports
 	$(VENV)/bin/python scripts/map.py --check || { echo 'docs/design.md: the map is old; run scripts/map.py' >&2; exit 1; }
+	$(VENV)/bin/python scripts/house.py --check
 
 clean:
 	rm -rf $(VENV) .demo .peers

@@ -1,4 +1,4 @@
-"""The loop: what the model sees, how its words become edits, limits, and the event log.
+"""The agent: what the model sees, how its answers become edits, limits, and the event log.
 
-`events.py` (the log) is the only part that selfdistill reads.
+`agent.log` is the only part that `selfdistill` reads.
 """

@@ -1,13 +1,15 @@
-"""The seam of the room: what a run is asked, what it may spend, and how it ends."""
+"""The types that the room shares: what a run is asked, what it may spend, how it ends, and what a step handles."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from models.contract import Completion, Request
 from sandbox.fault import Fault
 from tools.contract import Edit, Symbol
 
@@ -19,49 +21,49 @@ class AgentFault(Fault):
 
 
 class Outcome(StrEnum):
-    """Why a run ended. Exactly one of them is a success."""
+    """Why a run ended."""
 
     SOLVED = "solved"
     """The task's own checks pass and nothing that passed before fails."""
     UNVERIFIED = "unverified"
-    """No check tells whether it is right: the change that most samples agree on, and that breaks nothing."""
+    """No check can tell whether it is right. The change breaks nothing, and most samples agree on it."""
     STEPS = "out of steps"
     TOKENS = "out of tokens"
     SECONDS = "out of time"
     COST = "out of money"
     STUCK = "stuck"
-    """Several steps brought neither a new candidate nor a better one."""
+    """Several steps in a row made neither a new candidate nor a better one."""
     NO_PLACE = "nowhere to edit"
-    """Nothing in the repo could be tied to the failing checks."""
+    """No definition in the repository could be tied to the failing checks."""
     INTERRUPTED = "interrupted"
     FAULT = "fault"
     """The sandbox, the model or a tool failed; the message says which."""
 
 
 WITH_CHANGE = (Outcome.SOLVED, Outcome.UNVERIFIED)
-"""Ends whose diff is meant to be taken; the others' is progress at most."""
+"""Outcomes whose diff is meant to be applied. Other diffs are progress at most."""
 
 
 class Hop(StrEnum):
-    """Stations of a candidate, in order. A verdict names the one where it fell, or `TESTS` passed."""
+    """The checks that a candidate goes through, in order. A ruling names the one where it failed, or `SOLVED`."""
 
     PARSE = "parse"
-    """Words to edit: no code block, unfinished answer."""
+    """From answer to edit: no code block, or an unfinished answer."""
     EDIT = "edit"
-    """Edit to text: refused, or the result does not parse."""
+    """From edit to text: refused, or the result does not parse."""
     DUPLICATE = "duplicate"
-    """Same program as the original or as an earlier candidate."""
+    """The same program as the original or as an earlier candidate."""
     DIAGNOSE = "diagnose"
     TESTS = "tests"
     REGRESSION = "regression"
     """The task's checks pass, but something that passed before fails."""
     UNVERIFIED = "unverified"
-    """Nothing that passed before fails, and there is no check that could say more."""
+    """Nothing that passed before fails, and no check can tell more."""
     SOLVED = "solved"
 
 
 class Limits(BaseModel):
-    """What a run may spend. None is no bound."""
+    """What a run may spend. None means no limit."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -79,11 +81,11 @@ class Task:
 
     statement: str
     repo: Path
-    """The user's working tree; never written before `apply`."""
+    """The user's working tree. It is not written before `agent apply`."""
     test_command: str
-    """Fails now and must pass; in an unverified run, passes now and must go on passing."""
+    """Fails now and must pass. In an unverified run it passes now and must still pass."""
     regression_command: str | None = None
-    """Run before and after on a candidate whose checks pass; None checks `test_command` alone."""
+    """Suite that runs before and after, on candidates whose check passes. None: only `test_command` is run."""
     cwd: str = "."
     """The folder that `test_command` runs in, below the repository's top: where the user stands."""
     regression_cwd: str = "."
@@ -104,23 +106,23 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """What a model wants done: edits that belong together. How it says so is a `protocol`."""
+    """What a model wants to change: edits that belong together."""
 
     edits: tuple[Edit, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Ruling:
-    """What the deterministic hops said of one candidate."""
+    """The result of the deterministic hops for one candidate."""
 
     step: int
     index: int
     """Within the step."""
     place: str
     hop: Hop
-    """Where it fell, or `SOLVED`."""
+    """Where it failed, or `SOLVED`."""
     reason: str
-    """For people and for the model's next try; at most a few lines."""
+    """Why, in a few lines: for people and for the model's next try."""
     diff: str = ""
     new_diagnostics: int = 0
     tests_passed: int = 0
@@ -129,11 +131,11 @@ class Ruling:
     """Tests that passed before and do not now."""
     seconds: float = 0.0
     program: str = ""
-    """Key of the program, equal for equal programs; "" where the candidate made none."""
+    """Key that is equal for equal programs; "" where the candidate made none."""
 
     def rank(self, agreement: int = 1) -> tuple[int, int, int, int, int, int]:
-        """Greater is better: how far it came, what the tools say, then how many siblings made the same
-        program, then the smaller diff."""
+        """Sort key, greater is better: how far it came, what the tools say, how many samples made the same program,
+        and the smaller diff."""
         return (
             int(self.hop is Hop.SOLVED),
             -self.broken,
@@ -145,3 +147,39 @@ class Ruling:
 
 
 _REACHED = {hop: order for order, hop in enumerate(Hop)}
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What one answer holds."""
+
+    action: Action | None
+    """None where the answer cannot be read."""
+    fault: str = ""
+    """What was wrong with the answer, for the model's next try; "" where it could be read."""
+    second: Action | None = None
+    """A second candidate: the answer's first statement alone, put into the code as it was. Costs no tokens."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """One request of a step, where its candidates edit, and how its answers are read."""
+
+    number: int
+    place: Place
+    request: Request
+    prompt_tokens: int
+    read: Callable[[Completion], Reading]
+    """Never raises."""
+
+
+@dataclass(slots=True)
+class Candidate:
+    """A program on its way through the hops: an answer, or one that was spliced from it."""
+
+    index: int
+    """The sample's number within the step. A spliced candidate has its sample's plus the number of samples."""
+    lane: Lane
+    completion: Completion
+    action: Action | None = None
+    ruling: Ruling | None = None

@@ -18,15 +18,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from agent.asking.lanes import LaneMaker, read_text
-from agent.asking.places import RankedPlace, ranked_places
-from agent.asking.protocol import Protocol, ProtocolName, Style
-from agent.contract import WITH_CHANGE, AgentFault, Hop, Limits, Outcome, Ruling, Task
+from agent.asking import (
+    LaneMaker,
+    Material,
+    Protocol,
+    ProtocolName,
+    RankedPlace,
+    WayName,
+    ranked_places,
+    read_text,
+)
+from agent.contract import WITH_CHANGE, AgentFault, Candidate, Hop, Lane, Limits, Outcome, Ruling, Task
 from agent.judging.baseline import Baseline, check_timeout, require_failing
 from agent.judging.guard import Check
 from agent.judging.hops import Gauntlet
-from agent.judging.wide import BudgetReached, Candidate, Lane, Spend, WideStep
-from agent.log.events import ForksFound, LoggedPlace, PlacesRanked, RunEnded, RunLog, StepEnded
+from agent.judging.wide import BudgetReached, Spend, WideStep
+from agent.log import ForksFound, LoggedPlace, PlacesRanked, RunEnded, RunLog, StepEnded
 from agent.log.recorded import Recorded
 from models.contract import Decoding, Engine
 from models.web.deadline import OutOfTime, within
@@ -60,8 +67,8 @@ class Options:
     decoding: Decoding = field(default_factory=Decoding)
     """`n` is set per step; `seed` is moved on by each step."""
     protocol: ProtocolName = "symbol"
-    styles: tuple[Style, ...] = ("rewrite",)
-    """Of the fresh prompts of a place, in turn (`agent.asking.lanes`)."""
+    styles: tuple[WayName, ...] = ("rewrite",)
+    """Ways of asking that fresh prompts of a place take in turn (`agent.asking.ways`)."""
     prompt_tokens: int = 2500
     """Target size of a prompt; never more than the model's context allows."""
     test_timeout_s: float = 120.0
@@ -198,12 +205,12 @@ class Run:
             if outcome is not None:
                 return self._end(outcome, f"the limit was met before step {step}", spend)
             wide = WideStep(
-                step, self.engine, lane_maker.protocol, gauntlet, self.log, self.recorded, spend,
+                step, self.engine, gauntlet, self.log, self.recorded, spend,
                 on_tokens=self.on_tokens,
             )  # fmt: skip
             known = len(gauntlet.seen)
             lanes, samples = lane_maker.step(self.options.width, ranking, attempts, report)
-            candidates = wide.run(lanes, self._decoding(step, samples, lanes, lane_maker))
+            candidates = wide.run(lanes, self._decoding(step, samples, lanes, lane_maker.material))
             judged = sorted(
                 (c for c in candidates if c.ruling is not None),
                 key=lambda c: _rank(c, gauntlet),
@@ -226,24 +233,25 @@ class Run:
 
     def _lane_maker(self) -> LaneMaker:
         options = self.options
-        return LaneMaker(
+        material = Material(
             self.engine, Protocol(options.protocol), self.base.root, self.intel, self.task.statement, options.notes,
-            options.styles, options.prompt_tokens, options.decoding.max_tokens,
+            options.prompt_tokens, options.decoding.max_tokens,
             forks=dict(self.recorded.forks), on_forks=self._note_forks,
         )  # fmt: skip
+        return LaneMaker(material, options.styles)
 
     def _note_forks(self, place: str, digest: str, written: list[str]) -> None:
         self.log.append(ForksFound(place=place, digest=digest, written=written))
 
-    def _decoding(self, step: int, samples: int, lanes: Sequence[Lane], maker: LaneMaker) -> Decoding:
+    def _decoding(self, step: int, samples: int, lanes: Sequence[Lane], material: Material) -> Decoding:
         base = self.options.decoding
-        longest = max(maker.count(maker.code(lane.place)) for lane in lanes)
+        longest = max(material.count(material.code(lane.place)) for lane in lanes)
         return base.model_copy(
             update={
                 "n": samples,
                 "temperature": min(base.temperature + _WARMER * (step - 1), 2.0) if base.temperature else 0.0,
                 "seed": None if base.seed is None else base.seed + 1000 * step,
-                "stop": maker.protocol.stop(),
+                "stop": material.protocol.stop(),
                 # Twice the code it replaces is enough for a repair; what is longer has gone astray.
                 "max_tokens": min(base.max_tokens, 2 * longest + 256),
             }

@@ -1,11 +1,9 @@
-"""The user's repository: what state it is in, a private copy to work on, and applying a diff at the end.
+"""The user's repository: its state, a private copy to work on, and applying a diff at the end.
 
-Repo content is hostile: its git folder is read as plain files, its commits in a sandbox (see
-`sandbox.git.repository` and
-`sandbox.history.history`), and git never runs in it. The copy lives in the user's cache folder, not under
-`.forklock/`: tools
-that honour ignore files would skip everything in there, and tools that climb to a parent's config would find the
-original's.
+A repository's content is not trusted: its git folder is read as plain files, its commits in a sandbox
+(`sandbox.git.repository`, `sandbox.history.history`), and git never runs in it. The copy lies in the user's cache
+folder and not under `.forklock/`, where tools that honour ignore files would skip it and tools that look for a parent's
+configuration would find the original's.
 """
 
 from __future__ import annotations
@@ -36,10 +34,10 @@ class RepoState:
 
     @property
     def changed(self) -> tuple[str, ...]:
-        """Tracked files that differ from the last commit; looked up at each call.
+        """Tracked files that differ from the last commit. Each call looks again.
 
         Raises:
-            AgentFault: that cannot be told.
+            AgentFault: that cannot be determined.
         """
         try:
             return tuple(changed_files(self.root))
@@ -50,13 +48,13 @@ class RepoState:
             ) from error
         except SandboxFault as fault:
             raise AgentFault(
-                f"whether {self.root} has uncommitted changes cannot be told: {fault.message}",
+                f"whether {self.root} has uncommitted changes cannot be determined: {fault.message}",
                 fix=f"{fault.fix}; or pass --allow-dirty to take the tree as it is",
             ) from fault
 
 
 def inspect_repo(folder: Path) -> RepoState:
-    """What state the user's repository is in.
+    """Finds the repository that a folder lies in.
 
     Raises:
         AgentFault: no such folder, or not inside a git work tree.
@@ -69,7 +67,7 @@ def inspect_repo(folder: Path) -> RepoState:
         _refuse_separate(folder)
         raise AgentFault(
             f"{folder} is not inside a git repository",
-            fix="run `git init && git add -A && git commit -m start` there, so that changes can be told apart",
+            fix="run `git init && git add -A && git commit -m start` there, so that changes can be seen",
         )
     try:
         return RepoState(root=root, head=repository.head())
@@ -93,7 +91,7 @@ def _refuse_separate(folder: Path) -> None:
 
 
 def require_clean(state: RepoState) -> None:
-    """Refuse a tree whose tracked files have uncommitted changes.
+    """Refuses a tree whose tracked files have uncommitted changes.
 
     Raises:
         AgentFault: naming some of the files.
@@ -108,10 +106,10 @@ def require_clean(state: RepoState) -> None:
 
 
 def copy_workspace(root: Path, destination: Path) -> tuple[str, ...]:
-    """Copy what a sandbox on `root` would show: tracked, untracked and ignored files, submodules, git's own folder.
+    """Copies what a sandbox on `root` would show: tracked, untracked and ignored files, submodules, git's own folder.
 
-    Links are copied as links. Returns the entries of the top that were left out: virtual environments, which are
-    mounted instead, and caches.
+    Links are copied as links. Returns the top-level entries that were left out: caches, and virtual environments, which
+    are mounted instead.
 
     Raises:
         AgentFault: something cannot be copied.
@@ -130,13 +128,13 @@ def copy_workspace(root: Path, destination: Path) -> tuple[str, ...]:
 
 
 def apply_diff(root: Path, diff: str, *, check_only: bool = False, may_lead_out: bool = False) -> None:
-    """Apply a git diff to the work tree; all of it or nothing.
+    """Applies a git diff to the work tree, all of it or nothing.
 
     Args:
-        may_lead_out: links that lead out of the tree are made, too.
+        may_lead_out: links that lead out of the tree are allowed.
 
     Raises:
-        AgentFault: it does not apply, as the tree has changed since the run began, or it is refused.
+        AgentFault: it does not apply, since the tree has changed since the run began, or it is refused.
     """
     try:
         apply_patch(
@@ -150,10 +148,10 @@ def apply_diff(root: Path, diff: str, *, check_only: bool = False, may_lead_out:
 
 
 def file_at(root: Path, commit: str, path: str) -> bytes:
-    """A file as of a commit.
+    """Reads a file as of a commit.
 
     Raises:
-        AgentFault: it is not there.
+        AgentFault: there is no such file or commit.
     """
     try:
         with open_history(root) as history:
@@ -163,13 +161,13 @@ def file_at(root: Path, commit: str, path: str) -> bytes:
 
 
 def diff_between(root: Path, old: str, new: str, *, without: Sequence[str] = ()) -> str:
-    """What changed between two commits.
+    """Makes the diff between two commits.
 
     Args:
-        without: paths left out.
+        without: paths to leave out.
 
     Raises:
-        AgentFault: one of them is not there.
+        AgentFault: there is no such commit.
     """
     try:
         with open_history(root) as history:
@@ -179,7 +177,7 @@ def diff_between(root: Path, old: str, new: str, *, without: Sequence[str] = ())
 
 
 def clone(url: str, target: Path) -> None:
-    """Fetch a repository over https into a new folder, without a work tree.
+    """Fetches a repository over https into a new folder, without a work tree.
 
     Raises:
         AgentFault: it cannot be fetched.

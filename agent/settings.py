@@ -7,16 +7,19 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
 
-from agent.asking.protocol import Style
+from agent.asking.ways import WayName
 from agent.contract import AgentFault
 from models.settings import FaultClass, RepositoryMay, RoomSettings
 from sandbox import BackendName, check_backend
 
-STYLES: tuple[Style, ...] = (
+STYLES: tuple[WayName, ...] = (
     "bare", "fork", "ending", "fork", "correct", "continue", "fork", "bare", "ending", "fork", "gap", "fork",
     "continue", "revise", "fork", "ending",
 )  # fmt: skip
-"""Turns of a weak model (docs/decisions/0007): about as often as each made a repair at bugs we looked at."""
+"""Order in which ways of asking take turns with a weak model (docs/decisions/0007).
+
+Each comes about as often as it made a repair at the bugs that we looked at.
+"""
 
 
 class AgentSettings(RoomSettings):
@@ -40,7 +43,7 @@ class AgentSettings(RoomSettings):
     width: int = Field(default=16, ge=1, le=256)
     """Candidates sampled in each step."""
     steps: int = Field(default=8, ge=1)
-    """Wide steps at most."""
+    """Most wide steps of a run."""
     max_tokens_total: int | None = Field(default=200_000, ge=1)
     """Prompt plus completion tokens of a run."""
     seconds: float | None = Field(default=1800.0, gt=0)
@@ -55,16 +58,16 @@ class AgentSettings(RoomSettings):
     prompt_tokens: int = Field(default=2500, ge=256)
     """Target size of a prompt."""
     seed: int | None = 0
-    """Same seed, same machine, same engine: same candidates. None draws afresh."""
+    """The same seed, machine and engine give the same candidates. None: another seed each time."""
     protocol: Literal["auto", "symbol", "file", "search-replace"] = "auto"
-    """How the model says its edits; `auto` asks small local models to rewrite one definition."""
-    styles: tuple[Style, ...] = STYLES
-    """Kinds of fresh prompts of a weak model, in turn: rewrite, bare, ending, gap, continue, revise, correct,
-    fork, repair. Answers that failed are shown to the model only where `repair` is among them."""
+    """Form of the model's edits. `auto` asks small local models to rewrite one definition."""
+    styles: tuple[WayName, ...] = STYLES
+    """Ways in which a weak model is asked, in turn: names of `agent.asking.ways`. Failed answers are shown to the
+    model only where `repair` is among them."""
     sandbox: Annotated[BackendName, AfterValidator(check_backend)] = "auto"
     test_timeout_s: float = Field(default=120.0, gt=0)
-    """Seconds for one run of a check, at most."""
+    """Seconds that one run of a check may take."""
     diagnostics: bool = True
-    """Ask the language servers about candidates and for the frame."""
+    """Language servers check candidates and make the frame."""
     regression: str = "auto"
-    """Command whose passing tests must go on passing; `auto` finds the repo's own, `none` is off."""
+    """Command whose passing tests must still pass. `auto` finds the repository's own suite, `none` runs nothing."""

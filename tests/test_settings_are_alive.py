@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from selfdistill.settings import pick_device
 
 import models
 from agent import cli as agent_cli
@@ -23,7 +22,7 @@ from models import ModelIdentity
 from models.settings import ModelSettings, RoomSettings
 from models.settings.files import FLAGS_ONLY, SECTIONS
 from sandbox.terminal import screen
-from selfdistill.settings import SelfdistillSettings
+from selfdistill.settings import SelfdistillSettings, pick_device
 
 OTHER: dict[type[RoomSettings], dict[str, Any]] = {
     AgentSettings: {

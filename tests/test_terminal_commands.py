@@ -15,8 +15,7 @@ from pathlib import Path
 import pytest
 from made_up import made_up_run, rows
 
-from agent.judging.reports import report_to_json
-from agent.log.events import (  # fmt: skip
+from agent.log import (
     BaselineTaken,
     CandidateRuled,
     MessageRef,
@@ -29,6 +28,7 @@ from agent.log.events import (  # fmt: skip
     RunStarted,
     StepEnded,
     StepStarted,
+    report_to_json,
 )
 from tools.contract import TestReport, TestStatus
 
@@ -41,9 +41,9 @@ _HARMFUL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u202e]")
 _AGENT = """
 import importlib, sys
 from pathlib import Path
-from agent.log.events import RunLog
+from agent.log import RunLog
 place = Path(sys.argv.pop(1))
-for name in ("agent.log.events", "agent.log.runs"):  # wherever runs are looked up
+for name in ("agent.log.runs",):  # wherever runs are looked up
     try:
         importlib.import_module(name).iter_runs = lambda root: iter([RunLog(place)])
     except ImportError:

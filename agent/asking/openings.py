@@ -1,7 +1,4 @@
-"""What a prompt needs to know of a language: its name for fences, its comments, and how a definition begins.
-
-Comes in: the path of a place. Goes out: a `Language`, which everything takes that writes or reads code. Pure.
-"""
+"""What prompts need of a language: its name for fences, its comments, and the beginnings of a function."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Which places a step edits, and how its width is shared among them.
+"""Ranks the places that a step edits, and shares the step's width among them.
 
-Evidence ranks the places (`tools.localise`); width hedges: the best place gets most lanes, but a wrong
-first guess still leaves samples elsewhere. Shares follow D'Hondt's method on the scores; each lane that a
-place already had in earlier steps without success lowers its claim.
+Evidence ranks the places (`tools.localise`). The best place gets most lanes, but a wrong first guess still leaves
+samples elsewhere. Shares follow D'Hondt's method on the scores, and each sample that a place had in earlier steps
+lowers its claim.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from agent.contract import Place
 from tools.localise.localise import Suspect
 
 MAX_PLACES = 4
-"""Places one step edits at most."""
+"""Most places that one step edits."""
 FAIR_TRIES = 16
-"""Samples without success that halve a place's claim."""
+"""A place's claim is halved after this many samples."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +26,9 @@ class RankedPlace:
 
 
 def ranked_places(suspects: Sequence[Suspect]) -> list[RankedPlace]:
-    """Places of localisation's suspects, best first: functions, and what else there is only without any.
+    """The suspects as places, best first: functions, and other definitions only where no function is suspected.
 
-    Evidence for a class or a constant is mostly its use on the way; a repair is written in a function.
+    Evidence for a class or a constant is mostly its use by the fault; a repair is written in a function.
     """
     functions = [s for s in suspects if s.symbol.kind in ("function", "method")]
     return [
@@ -38,13 +38,13 @@ def ranked_places(suspects: Sequence[Suspect]) -> list[RankedPlace]:
 
 
 def chunks(width: int) -> tuple[int, int]:
-    """(lanes, samples per lane) with lanes × samples = width, and at least four lanes where width has them."""
+    """Splits a width into (lanes, samples per lane), with at least four lanes where the width allows it."""
     samples = max((d for d in range(1, width + 1) if width % d == 0 and width // d >= 4), default=1)
     return width // samples, samples
 
 
 def share(ranking: Sequence[RankedPlace], lanes: int, tried: dict[str, int]) -> list[Place]:
-    """One place per lane, by D'Hondt: the next lane goes to the largest score / (1 + lanes so far)."""
+    """Gives each lane a place, by D'Hondt: the next lane goes to the largest score / (1 + lanes so far)."""
     claims = [
         (r.score / (1 + tried.get(r.place.label, 0) / FAIR_TRIES), order, r.place)
         for order, r in enumerate(ranking)

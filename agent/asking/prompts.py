@@ -1,8 +1,8 @@
-"""What the model sees: the task, the failing check, the frame around the code, and the last try.
+"""Chat prompts: the task, the failing check, the frame around the code, and the last attempt.
 
-A prompt is packed to a token budget in order of worth: the code to change and the failures are kept
-verbatim, the frame takes what is left, repo notes come last. Deterministic: the same state gives the same
-bytes, which resume and replay rely on (so no timings, no temporary paths).
+A prompt is packed to a token budget in order of worth: the code to change and the failures are kept verbatim, the
+frame takes what is left, the repository's notes come last. The same state gives the same bytes, which resume and
+replay rely on, so a prompt has no timings and no temporary paths.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from agent.asking.openings import function_header, language_of, to_be_written
-from agent.asking.protocol import BARE, HIDING, Protocol, Style
 from agent.contract import Place
 from models.contract import Message, Request
 from tools.contract import TestReport, TestStatus
@@ -41,7 +40,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """Everything a prompt about one place is made of."""
+    """All that a prompt about one place is made of."""
 
     place: Place
     code: str
@@ -49,19 +48,22 @@ class View:
     task: str
     report: TestReport
     test_sources: tuple[str, ...]
-    frame: str
+    closing: str
+    """The instruction at the end."""
+    frame: str = ""
     notes: str = ""
-    """Repo notes (AGENTS.md)."""
+    """Notes of the repository (AGENTS.md)."""
     attempt: Attempt | None = None
-    style: Style = "repair"
-    variant: int = 0
-    """Of an `ending`: which one (`Protocol.prefill`)."""
+    is_bare: bool = False
+    """The prompt says no more than the task, the check and the code."""
+    hides_code: bool = False
+    """The body is not shown."""
     outline: str = ""
     """Where the code is hidden, for a method: its class with the method's body left out."""
 
 
 def failure_text(report: TestReport) -> str:
-    """The failures of a report, short and without what changes from run to run."""
+    """Formats the failures of a report, short and without what changes from run to run."""
     if not report.failures:
         tail = report.output.strip()[-_MAX_FAILURE_CHARS:]
         return _NOISE.sub("…", f"{report.status}\n{tail}".strip())
@@ -75,23 +77,20 @@ def failure_text(report: TestReport) -> str:
     return _NOISE.sub("…", "\n\n".join(parts))
 
 
-def build_request(
-    view: View, protocol: Protocol, *, budget: int, count: CountTokens, prefill: bool
-) -> Request:
-    """The request for one place, at most `budget` prompt tokens by `count` if the kept parts allow it."""
+def build_request(view: View, *, budget: int, count: CountTokens) -> Request:
+    """Builds the request for one place: at most `budget` prompt tokens by `count`, if the kept parts allow it."""
     language = language_of(view.place.path).fence
-    bare = view.style in BARE
-    where = _where(view.place, bare)
+    where = _where(view.place, view.is_bare)
     kept = [
         f"# Task\n\n{view.task.strip()}",
         *_tests(view.test_sources, language),
-        *([] if bare and view.test_sources else _failures(view.report)),
+        *([] if view.is_bare and view.test_sources else _failures(view.report)),
     ]
     code = _code(view, where, language)
-    code.append(protocol.ask(view.place, view.style))
+    code.append(view.closing)
     room = budget - count("\n\n".join([SYSTEM, *kept, *code])) - 32
     extras: list[str] = []
-    around = [] if bare else [("Around it", view.frame), ("Notes of this repository", view.notes)]
+    around = [] if view.is_bare else [("Around it", view.frame), ("Notes of this repository", view.notes)]
     for title, text in around:
         packed = pack(text, room, count)
         if packed:
@@ -100,7 +99,6 @@ def build_request(
     user = "\n\n".join([*kept, *extras, *code])
     return Request(
         messages=(Message(role="system", content=SYSTEM), Message(role="user", content=user)),
-        prefill=protocol.prefill(view.place, view.code, view.style, view.variant) if prefill else "",
     )
 
 
@@ -111,7 +109,7 @@ def _where(place: Place, bare: bool) -> str:
 
 
 def _code(view: View, where: str, language: str) -> list[str]:
-    if view.style in HIDING:
+    if view.hides_code:
         own = language_of(view.place.path)
         shown = view.outline or to_be_written(function_header(view.code, own), own)
         return [f"# What is to be written: {where}\n\n```{language}\n{shown.rstrip()}\n```"]
@@ -125,7 +123,7 @@ def _code(view: View, where: str, language: str) -> list[str]:
 
 
 def _failures(report: TestReport) -> list[str]:
-    """Nothing where nothing fails: in an unverified run the statement is all there is."""
+    """Returns nothing where nothing fails: an unverified run has no failing check."""
     if report.status is TestStatus.PASSED:
         return []
     return [f"# What the check says\n\n```\n{failure_text(report)}\n```"]
@@ -143,7 +141,7 @@ def _tests(sources: tuple[str, ...], language: str) -> list[str]:
 
 
 def pack(text: str, room: int, count: CountTokens) -> str:
-    """Leading lines of `text` that fit in `room` tokens; fences left open are closed."""
+    """Returns the leading lines of `text` that fit in `room` tokens, and closes a fence that is left open."""
     if not text.strip() or room <= 16:
         return ""
     if count(text) <= room:

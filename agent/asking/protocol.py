@@ -1,14 +1,14 @@
-"""How a model says what it wants: from its words to an `Action`.
+"""The form in which a model gives its edits, and how its text becomes an `Action`.
 
-Three protocols, chosen per model. All are fenced text: weak models lose 5 to 10 points when they must
-write code inside JSON, and do best when they rewrite one whole definition.
+Three protocols, chosen for each model. All are fenced text: weak models lose 5 to 10 points when they must write code
+inside JSON, and do best when they rewrite one whole definition.
 
 - `symbol`: the whole new source of one definition that the prompt names.
 - `file`: the whole new text of one file.
 - `search-replace`: one or more SEARCH/REPLACE blocks, for models that are good at it. A whole definition in a fence is
-  taken, too.
+  accepted, too.
 
-A parse failure says what was wrong and gives one valid example; the caller charges and bounds it.
+An error says what was wrong with the answer and gives one valid example.
 """
 
 from __future__ import annotations
@@ -26,28 +26,8 @@ from tools.languages.symbols import symbols
 
 ProtocolName = Literal["symbol", "file", "search-replace"]
 
-Style = Literal["rewrite", "bare", "ending", "gap", "continue", "revise", "correct", "fork", "repair"]
-"""How a fresh prompt asks. A small model copies what it is shown, so most hide the code or a part of it:
-
-- `rewrite`: a chat that shows header and docstring; the answer is the whole definition.
-- `bare`: the same, without the failure's text and what is known of the code around.
-- `ending`: as `rewrite`, with more and more of the present code already in the answer.
-- `gap`: raw text with one statement taken out, for models that were trained to fill it in (`agent.asking.infill`).
-- `continue`: raw text, the file up to the definition's header; no chat at all (`agent.asking.raw_text`).
-- `revise`: raw text, the definition before the fix, then its header after the fix.
-- `correct`: a bare chat that shows the code; the answer begins with its header.
-- `fork`: as `correct`, the answer begun with the present code up to a word that the model might have written
-  instead of the code's own, and that word (`agent.asking.forks`).
-- `repair`: a chat that shows the code and asks for a diagnosis first.
-"""
-
-HIDING = ("rewrite", "bare", "ending")
-"""Styles whose prompt does not show the present body."""
-BARE = ("bare", "correct", "fork")
-"""Styles that say no more than the task, the check and the code: what else is known can also lead astray."""
-
 _CUT_OFF = "the answer was cut off by the token limit: answer with the code alone"
-DIAGNOSIS = " What was wrong:"
+_DIAGNOSIS = " What was wrong:"
 _LEADING_COMMENTS = re.compile(r"\A(?:[ \t]*(?:(?:#|//)[^\n]*)?\n)+")
 _FENCE = re.compile(r"^[ \t]*(`{3,}|~{3,})[^\n`]*\n(.*?)^[ \t]*\1[ \t]*$", re.DOTALL | re.MULTILINE)
 _OPEN_FENCE = re.compile(r"^[ \t]*(`{3,}|~{3,})[^\n`]*\n", re.MULTILINE)
@@ -64,27 +44,14 @@ class ProtocolError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Protocol:
-    """One way of saying edits: what the prompt asks for, and how the answer is read."""
+    """One form of edits: what a prompt asks for, and how an answer is parsed."""
 
     name: ProtocolName
 
-    def ask(self, place: Place, style: Style = "repair") -> str:
-        """The closing instruction of the prompt."""
-        fence = f"```{language_of(place.path).fence}"
+    def ask(self, place: Place) -> str:
+        """Returns the closing instruction of a prompt that shows the code."""
         if self.name == "symbol" and place.symbol is not None:
-            name = f"`{place.symbol.name_path}`" + ("" if style in BARE else f" of `{place.path}`")
-            if style in HIDING:
-                return (
-                    f"Write {name} anew, so that it does what its "
-                    f"description, the task and the checks say. Answer with its complete source in one {fence} "
-                    "block. No explanation."
-                )
-            if style in ("correct", "fork"):
-                return (
-                    f"Correct {name}, so that it does what its description, "
-                    f"the task and the checks say. Answer with its complete source in one {fence} block. "
-                    "No explanation."
-                )
+            fence = f"```{language_of(place.path).fence}"
             return (
                 f"Correct `{place.symbol.name_path}` in `{place.path}` so that the failing checks pass. Answer with "
                 f"one {fence} block: first a comment that says what was wrong, then the complete "
@@ -99,30 +66,17 @@ class Protocol:
             "of the file in one ``` block. No explanation."
         )
 
-    def prefill(self, place: Place, code: str, style: Style = "repair", variant: int = 0) -> str:
-        """Opening words of the answer, for engines that can put them there.
-
-        The beginning of the definition itself (`openings`), so that the answer cannot be another one: its header, or
-        for an `ending` the `variant`-th beginning behind that, round and round. For a `repair`, that of a diagnosis in
-        a comment.
-        """
+    def begin(self, place: Place) -> str:
+        """Returns the first words of an answer to `ask`, for engines that can put them there."""
         if self.name == "search-replace":
             return ""
         language = language_of(place.path)
-        fence = f"```{language.fence}"
-        if self.name == "file" or place.symbol is None:
-            return f"{fence}\n"
-        if style == "repair":
-            return f"{fence}\n{language.mark}{DIAGNOSIS}"
-        known = openings(code, language)
-        later = known[1:]
-        if style == "ending" and later:
-            return f"{fence}\n{later[variant % len(later)]}"
-        return f"{fence}\n{known[0] if known else ''}"
+        diagnosis = "" if self.name == "file" or place.symbol is None else f"{language.mark}{_DIAGNOSIS}"
+        return f"```{language.fence}\n{diagnosis}"
 
     def splice(self, answer: str, place: Place, code: str, *, prefill: str) -> Action | None:
-        """A second candidate from an answer that began inside a function's body (`agent.asking.splice`), if
-        there is one.
+        """Makes a second candidate of an answer that began inside a function's body (`agent.asking.splice`). Returns
+        None where there is none.
 
         Args:
             code: the definition as it stands, dedented.
@@ -137,7 +91,7 @@ class Protocol:
         return self.filled(answer, place, code, opening=opening)
 
     def filled(self, answer: str, place: Place, code: str, *, opening: str) -> Action | None:
-        """The action that puts the first statement of `answer` into a hole of `code`, if it holds one."""
+        """Puts the first statement of `answer` behind `opening` into `code`. Returns None where none fits."""
         if place.symbol is None:
             return None
         source = splice(code, opening, _until_fence(answer), language_of(place.path))
@@ -146,7 +100,7 @@ class Protocol:
         return Action((ReplaceSymbol(path=place.path, name_path=place.symbol.name_path, source=source),))
 
     def continued(self, answer: str, place: Place, opening: str, *, finished: bool) -> Action:
-        """From what a model wrote behind the beginning of a definition, both dedented, to an action.
+        """Makes an action of a definition's beginning and the answer that continues it, both dedented.
 
         Raises:
             ProtocolError: code that stops in the middle.
@@ -157,14 +111,14 @@ class Protocol:
         return Action((ReplaceSymbol(path=place.path, name_path=place.symbol.name_path, source=source),))
 
     def stop(self) -> tuple[str, ...]:
-        """Strings that end an answer: a fence that closes. (One that opens names its language.)"""
+        """Strings that end an answer: a closing fence. (An opening one names its language.)"""
         return () if self.name == "search-replace" else ("\n```\n",)
 
     def parse(self, answer: str, place: Place, *, prefill: str, finished: bool) -> Action:
-        """From an answer to an action.
+        """Parses an answer.
 
         Args:
-            prefill: what the prompt had put into the model's mouth.
+            prefill: the beginning of the answer that the request had given.
             finished: the model ended its turn (False: it ran into the token limit).
 
         Raises:
@@ -189,11 +143,11 @@ def prefilled_code(prefill: str) -> str:
 
 
 def _continued(prefill: str, answer: str) -> str:
-    """The code that an answer makes with its prefill, unless it began anew with a fence of its own."""
+    """Joins prefill and answer; an answer with a fence of its own began anew."""
     if answer.lstrip().startswith("```"):
         return _fenced_code(answer.lstrip())
     code = prefilled_code(prefill) + _until_fence(answer)
-    return _LEADING_COMMENTS.sub("", code) if prefilled_code(prefill).endswith(DIAGNOSIS) else code
+    return _LEADING_COMMENTS.sub("", code) if prefilled_code(prefill).endswith(_DIAGNOSIS) else code
 
 
 def _until_fence(answer: str) -> str:
@@ -210,8 +164,7 @@ def _fenced_code(answer: str) -> str:
 
 
 def _whole_definition(answer: str, place: Place) -> Action | None:
-    """An answer without any block that gives the whole definition in a fence, as small models do whatever they are
-    asked for."""
+    """Accepts the whole definition in a fence, without any block: small models answer so whatever they are asked."""
     if place.symbol is None or _BLOCK.search(answer):
         return None
     source = _fenced_code(answer)

@@ -1,8 +1,7 @@
-"""Raw text that a definition's beginning ends: a model that was trained on code goes on with its body.
+"""Raw text that ends with the beginning of a definition, and how the model's continuation is read.
 
-No chat, no instruction: a small model's best knowledge is how code goes on. Two texts are made. `continuation_text` is
-a file as it would be read from the top: the checks, the task as a comment, what stands before the definition, its
-header. `revision_text` is a repair as it stands in many histories: before the fix, after the fix. Pure.
+`continuation_text` is a file as it is read from the top: the checks, the task as a comment, what stands before the
+definition, and its header. `revision_text` is a repair as histories have it: before the fix, after the fix.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from collections.abc import Callable, Sequence
 from agent.asking.openings import PYTHON, Language
 
 _OPENERS = string.ascii_letters + "_@#"
-"""What a line of code can begin with. (A closing bracket or quote may end what is inside.)"""
+"""Characters that a new line of code can begin with. (A closing bracket or quote may end what is inside.)"""
 _IMPORT = re.compile(r"(?:import|from|use|package)\s|#include\b|(?:const|var|let)\b.*\brequire\(")
 
 
@@ -53,20 +52,20 @@ def revision_text(
 
 
 def stops(indent: str, language: Language = PYTHON) -> tuple[str, ...]:
-    """Strings behind which a definition with that indentation has ended; in languages with braces its own last one."""
+    """Strings that end a definition with that indentation; in languages with braces, its own closing brace."""
     if not language.is_python:
         return (f"\n{indent}}}",)
     return tuple(f"\n{deep}{first}" for deep in sorted({"", indent}) for first in _OPENERS)
 
 
 def outdented(answer: str, indent: int) -> str:
-    """An answer to indented text as one to dedented text; its first line goes on with the opening's last."""
+    """Takes `indent` columns from all lines of an answer but the first, which goes on with the opening's last line."""
     first, *rest = answer.split("\n")
     return "\n".join([first, *(line[min(indent, _depth(line)) :] for line in rest)])
 
 
 def continued(opening: str, answer: str, language: Language = PYTHON) -> str:
-    """The definition that an (outdented) answer makes of its opening, without what was written behind it."""
+    """Joins opening and (outdented) answer to one definition; what was written behind it is cut off."""
     if not language.is_python:
         return _until_brace(opening + answer, opening.count("\n") + 1)
     lines = (opening + answer).splitlines(keepends=True)
@@ -80,14 +79,14 @@ def continued(opening: str, answer: str, language: Language = PYTHON) -> str:
 
 
 def _until_brace(text: str, start: int) -> str:
-    """Up to the first brace behind the opening that closes at the margin; the one that ended the answer is put back."""
+    """Cuts behind the first closing brace at the margin; adds the brace that ended the answer."""
     lines = text.splitlines(keepends=True)
     end = next((n for n in range(start, len(lines)) if lines[n].startswith("}")), None)
     return "".join(lines).rstrip() + "\n}\n" if end is None else "".join(lines[: end + 1])
 
 
 def _nearest(before: str, room: int, count: Callable[[str], int]) -> str:
-    """`before`, or its imports and as many of its last lines as fit in `room` tokens."""
+    """Returns `before`, or its imports and as many of its last lines as fit in `room` tokens."""
     if count(before) <= room:
         return before
     lines = before.splitlines(keepends=True)

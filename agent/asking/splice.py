@@ -1,8 +1,8 @@
-"""A second candidate from one answer: its first statement alone, put into the code as it was.
+"""Makes a second candidate of an answer: its first statement alone, put into the code as it was.
 
-An answer that began with the present code up to some statement goes on with that statement and everything
-after it. Where its first statement is the repair, what a small model writes behind it often is not, and the
-rest of the present code often was right. Costs no tokens. Pure.
+An answer that began with the present code up to some statement continues with that statement and all after it. Where
+its first statement is the repair, what a small model writes behind it is often wrong, and the rest of the present code
+was often right. A second candidate costs no tokens.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from agent.asking.openings import PYTHON, Language, indent_of
 from tools.languages.statements import Statement
 
 _MAX_LINES = 12
-"""Longest first statement that is looked for."""
+"""Longest first statement that is tried, in lines."""
 
 
 def splice(code: str, opening: str, answer: str, language: Language = PYTHON) -> str | None:
-    """`code` with one statement replaced by the first one of `answer`.
+    """Replaces one statement of `code` by the first one of `answer`.
 
     Where both are compound (`if`, `for`, …), only the header is replaced.
 
@@ -41,8 +41,8 @@ def splice(code: str, opening: str, answer: str, language: Language = PYTHON) ->
 
 
 def remainders(code: str, opening: str, language: Language = PYTHON) -> list[str]:
-    """What can stay of `code` behind the statement that `opening` ends at: all behind it, and, for a compound
-    one, its body and all behind that. Empty where there is no such statement."""
+    """What can stay of `code` behind the statement that `opening` ends at: all behind it, or, for a compound statement,
+    its body and all behind that. Empty where there is no such statement."""
     old = _statement(code, opening.count("\n") + 1, language)
     lines = code.splitlines(keepends=True)
     return ["".join(rest) for rest in _rests(old, lines)] if old is not None else []

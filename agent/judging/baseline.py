@@ -6,19 +6,22 @@ cannot serve.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from agent.contract import AgentFault, Task
 from agent.judging.guard import Check
-from agent.judging.reports import missing_module, report_from_json, report_to_json
-from agent.log.events import BaselineTaken, NoteMade, RunLog
+from agent.log import BaselineTaken, NoteMade, RunLog, report_from_json, report_to_json
 from agent.log.recorded import Recorded
 from sandbox import Sandbox
 from sandbox.interpreters.managed import install_words
 from tools.contract import TestReport, TestStatus
 from tools.testing.hopeless import why_hopeless
 from tools.testing.run import run_tests
+
+_MISSING = re.compile(r"No module named '([A-Za-z_]\w*)")
 
 
 def require_failing(task: Task, report: TestReport, base: Sandbox, *, verified: bool) -> None:
@@ -121,3 +124,13 @@ def check_timeout(before: TestReport, bound: float) -> float:
     if before.status is TestStatus.TIMED_OUT:
         return bound
     return min(bound, max(10.0, 5 * before.wall_s))
+
+
+def missing_module(report: TestReport, root: Path) -> str | None:
+    """A module that the tests import and neither the sandbox nor the repo has; None where all are there."""
+    said = "\n".join([*(failure.message for failure in report.failures), report.output])
+    for name in dict.fromkeys(_MISSING.findall(said)):
+        places = [root / folder / end for folder in ("", "src") for end in (name, f"{name}.py")]
+        if not any(place.exists() for place in places):
+            return str(name)
+    return None

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from agent.contract import AgentFault
 from agent.judging.choice import Choice, Passing, choose
-from agent.log.events import RunEnded, RunLog, RunStarted
+from agent.log import RunEnded, RunLog, RunStarted
 from agent.repo import apply_diff, copy_workspace
 from models.paths import cache_dir
 from sandbox import BackendName, Sandbox, open_sandbox, workspace_policy

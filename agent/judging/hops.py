@@ -11,16 +11,16 @@ import hashlib
 import threading
 import time
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from agent.asking.prompts import failure_text
 from agent.contract import Action, Hop, Place, Ruling
 from agent.judging.guard import Cheated, Check, Guard
-from agent.judging.polish import polish
 from sandbox import Sandbox
-from tools.contract import EditRefused, Freshness, TestReport, TestStatus
+from tools.contract import EditRefused, Freshness, TestReport, TestStatus, ToolFault
 from tools.edits.apply import AppliedEdit
+from tools.edits.tidy import format_text, lint_fix
 from tools.languages.statements import program_words
 from tools.testing.run import compare, is_solved
 
@@ -197,3 +197,16 @@ def _why(after: TestReport, found: list[str], fork: Sandbox) -> str:
     lines = [head, *found[:3], failure_text(after)]
     text = "\n".join(line for line in lines if line)[:2000]
     return text.replace(f"{fork.root}/", "").replace(f"{fork.workdir}/", "")
+
+
+def polish(root: Path, path: str, before: str | None, after: str) -> str:
+    """Lints and formats `after` as an editor does on saving; returns it unchanged where that cannot be done.
+
+    Diffs stay small: a file is formatted when it was formatted before the edit, and only lint findings that the edit
+    brought are fixed. A missing ruff is no reason to stop a run.
+    """
+    try:
+        fixed = lint_fix(path, before, after, root=root)
+        return format_text(path, before, fixed, root=root)
+    except ToolFault:
+        return after

@@ -11,17 +11,12 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Literal
 
-from agent.asking.protocol import Protocol, ProtocolError, prefilled_code
-from agent.asking.raw_text import outdented
-from agent.contract import Action, Hop, Outcome, Place, Ruling
+from agent.contract import Candidate, Hop, Lane, Outcome, Ruling
 from agent.judging.hops import Gauntlet
-from agent.log.events import CandidateRuled, MessageRef, ModelAnswered, ModelAsked, RunLog, StepStarted
+from agent.log import CandidateRuled, MessageRef, ModelAnswered, ModelAsked, RunLog, StepStarted
 from agent.log.recorded import Recorded, request_digest
-from models.contract import Completion, Decoding, Engine, FinishReason, Request
-
-_NO_STATEMENT = "the answer holds no statement that fits, or the one that was there"
+from models.contract import Completion, Decoding, Engine, Request
 
 
 class BudgetReached(Exception):
@@ -37,43 +32,12 @@ class _Enough(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Lane:
-    """One request of a step, and where its candidates edit."""
-
-    number: int
-    place: Place
-    request: Request
-    prompt_tokens: int
-    code: str = ""
-    """The definition as it stands, dedented; "" for a whole file."""
-    reads: Literal["answer", "statement", "continuation"] = "answer"
-    """What comes back: an answer in the protocol, one statement for a gap, or the rest of the definition."""
-    opening: str = ""
-    """The beginning of `code` that the request ends with, or that stands before the gap. Of an `answer` only where
-    it went on inside a statement: the beginning up to that statement."""
-    indent: int = 0
-    """Columns by which what comes back is indented more than `code`."""
-
-
-@dataclass(frozen=True, slots=True)
 class Call:
     """One call of the engine, and which (lane, sample) each of its completions is."""
 
     requests: list[Request]
     decoding: Decoding
     slots: list[list[tuple[Lane, int]]]
-
-
-@dataclass(slots=True)
-class Candidate:
-    """A program on its way through the hops: an answer, or one spliced from it."""
-
-    index: int
-    """Of the sample within the step; a spliced one has its sample's plus the number of samples."""
-    lane: Lane
-    completion: Completion
-    action: Action | None = None
-    ruling: Ruling | None = None
 
 
 @dataclass(slots=True)
@@ -97,7 +61,6 @@ class WideStep:
 
     step: int
     engine: Engine
-    protocol: Protocol
     gauntlet: Gauntlet
     log: RunLog
     recorded: Recorded
@@ -239,58 +202,22 @@ class WideStep:
     def _admit(
         self, lane: Lane, sample: int, completion: Completion, decoding: Decoding, pool: ThreadPoolExecutor
     ) -> None:
-        candidate = Candidate(lane.number * decoding.n + sample, lane, completion)
-        error = self._read(candidate)
-        self._enter(candidate, error, pool)
-        second = self._splice(lane, completion)
-        if second is not None and second != candidate.action:
-            self._enter(Candidate(self._samples + candidate.index, lane, completion, second), None, pool)
+        index = lane.number * decoding.n + sample
+        reading = lane.read(completion)
+        self._enter(Candidate(index, lane, completion, reading.action), reading.fault, pool)
+        if reading.second is not None and reading.second != reading.action:
+            self._enter(Candidate(self._samples + index, lane, completion, reading.second), "", pool)
 
-    def _splice(self, lane: Lane, completion: Completion) -> Action | None:
-        """A second candidate: the answer's first statement alone."""
-        if lane.reads == "statement":
-            return None  # that is what the first one is
-        if lane.reads == "continuation":
-            answer = outdented(completion.text, lane.indent)
-            return self.protocol.filled(answer, lane.place, lane.code, opening=lane.opening)
-        if lane.opening:
-            begun = prefilled_code(lane.request.prefill)[len(lane.opening) :]
-            return self.protocol.filled(begun + completion.text, lane.place, lane.code, opening=lane.opening)
-        return self.protocol.splice(completion.text, lane.place, lane.code, prefill=lane.request.prefill)
-
-    def _enter(self, candidate: Candidate, error: str | None, pool: ThreadPoolExecutor) -> None:
+    def _enter(self, candidate: Candidate, error: str, pool: ThreadPoolExecutor) -> None:
         self._candidates[candidate.index] = candidate
         earlier = self.recorded.rulings.get((self.step, candidate.index))
         if earlier is not None:
             candidate.ruling = self._earlier(earlier)
-        elif error is not None:
+        elif error:
             place = candidate.lane.place.label
             self._settle(candidate, Ruling(self.step, candidate.index, place, Hop.PARSE, error))
         else:
             self._futures.append(pool.submit(self._judge, candidate))
-
-    def _read(self, candidate: Candidate) -> str | None:
-        """Set the candidate's action; why not, where the answer holds none."""
-        lane, completion = candidate.lane, candidate.completion
-        finished = completion.finish_reason is FinishReason.STOP
-        if lane.reads == "statement":
-            candidate.action = self.protocol.filled(
-                completion.text, lane.place, lane.code, opening=lane.opening
-            )
-            return None if candidate.action else _NO_STATEMENT
-        try:
-            if lane.reads == "continuation":
-                answer = outdented(completion.text, lane.indent)
-                candidate.action = self.protocol.continued(
-                    answer, lane.place, lane.opening, finished=finished
-                )
-            else:
-                candidate.action = self.protocol.parse(
-                    completion.text, lane.place, prefill=lane.request.prefill, finished=finished
-                )
-        except ProtocolError as error:
-            return str(error)
-        return None
 
     def _earlier(self, event: CandidateRuled) -> Ruling:
         if event.program:

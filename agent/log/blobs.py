@@ -1,6 +1,6 @@
-"""Texts of a run that are too long for a line of its log, each once, in a file named by its hash.
+"""Long texts of a run, stored once each in a file that is named by its hash.
 
-Texts are redacted before they are written (`redact.py`), and compared with their hash when they are read.
+Texts are redacted before they are written (`agent.log.redact`), and compared with their hash when they are read.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class LogFault(Fault):
 
 
 def store_text(folder: Path, text: str) -> str:
-    """Redact `text`; return it when short, else the reference to the blob that holds it.
+    """Redacts `text`; returns it when short, else a reference to the blob that holds it.
 
     Raises:
         LogFault: the disk is full.
@@ -48,7 +48,7 @@ def store_text(folder: Path, text: str) -> str:
 
 
 def _is_unicode(text: str) -> bool:
-    """Whether JSON can hold it: half a surrogate pair it cannot."""
+    """Whether JSON can hold the text. It cannot hold half a surrogate pair."""
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:
@@ -57,7 +57,7 @@ def _is_unicode(text: str) -> bool:
 
 
 def read_text(folder: Path, text: str) -> str:
-    """The text behind a reference; any other text is returned as it is.
+    """Returns the text behind a reference; any other text as it is.
 
     Raises:
         LogFault: the reference is no blob's name, or the blob is missing or does not match its hash.

@@ -1,8 +1,8 @@
-"""Answers that a log already holds, in front of an engine: the one mechanism of resume and replay.
+"""What a log already holds, by key: a resumed run takes it instead of asking the engine again.
 
-A run is a deterministic function of its answers, so going on after a kill is replaying the log and asking
-the engine only for what is not in it. Answers are keyed on the digest of the *whole* request (messages,
-prefill, decoding, model): a prompt that came out differently is never served an old answer.
+A run is a deterministic function of its answers. So to resume is to replay the log, and to ask the engine only for what
+is not in it. Answers are keyed on the digest of the whole request (messages, prefill, decoding, model), so that a
+changed prompt never gets an old answer.
 """
 
 from __future__ import annotations
@@ -14,23 +14,22 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from agent.contract import Hop
-from agent.judging.reports import report_from_json
-from agent.log.events import (
+from agent.log.events import LogFault, RunLog
+from agent.log.schema import (
     BaselineTaken,
     CandidateRuled,
     Event,
     ForksFound,
-    LogFault,
     LoggedPlace,
     ModelAnswered,
     PlacesRanked,
-    RunLog,
+    report_from_json,
 )
 from models.contract import Completion, Decoding, FinishReason, ModelIdentity, Request
 
 
 def request_digest(request: Request, decoding: Decoding, model: ModelIdentity, lane: int) -> str:
-    """Hash of all that shapes the answers. `lane` tells equal requests of one step apart."""
+    """Hash of all that shapes the answers. `lane` distinguishes equal requests of one step."""
     whole = {
         "request": request.model_dump(mode="json"),
         "decoding": decoding.model_dump(mode="json", exclude={"n"}),
@@ -46,7 +45,7 @@ def text_digest(text: str) -> str:
 
 @dataclass(slots=True)
 class Recorded:
-    """What a log holds, by key. Empty for a new run."""
+    """Answers, rulings and reports of earlier sittings, by key. Empty for a new run."""
 
     answers: dict[tuple[str, int], Completion] = field(default_factory=dict)
     """By (request digest, sample index)."""
@@ -55,13 +54,13 @@ class Recorded:
     """Report JSON by (role, command)."""
     places: list[LoggedPlace] | None = None
     """As `PlacesRanked` has them. Ranking traces a run of the tests, which may end differently another time."""
-
     forks: dict[str, list[str]] = field(default_factory=dict)
     """`ForksFound.written` by digest: scores differ in their last bits from one sitting to the next."""
 
     @classmethod
     def of(cls, events: Iterable[Event], log: RunLog, model: ModelIdentity) -> Recorded:
-        """
+        """Collects what a log holds.
+
         Raises:
             LogFault: the log holds what no run of this version has written.
         """

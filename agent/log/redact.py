@@ -1,7 +1,7 @@
-"""Secrets are taken out of text before it is written to a log.
+"""Removes secrets from text before it is written to a log.
 
-Two nets: values of the process's own environment variables whose names look secret, and well-known token
-shapes. A net with holes: it cannot know a password that looks like a word.
+It finds values of the process's own environment variables whose names look secret, and tokens of well-known shapes. It
+cannot find a password that looks like a word.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def _environment_values() -> tuple[str, ...]:
 
 
 def redact(text: str) -> str:
-    """`text` with everything that looks like a secret replaced by `[redacted]`."""
+    """Replaces everything that looks like a secret by `[redacted]`."""
     for value in _environment_values():
         text = text.replace(value, _REPLACEMENT)
     return _SHAPES.sub(_REPLACEMENT, text)

@@ -1,9 +1,9 @@
-"""Where runs live: in the user's state folder, by repository, and nowhere in a repository.
+"""Stores and finds runs: in the user's state folder, by repository, and never in a repository.
 
 `<state>/runs/<key>/<run id>/` holds the runs of `agent solve` in one work tree; the key is the tree's name and a hash
 of its resolved path, and the file `repo` beside the runs has that path. `<key>/adopted/` holds runs that the user
-copied in from elsewhere (`agent runs --adopt`): they are shown and practised on, but neither resumed nor taken
-without a further word. Every folder below the state folder belongs to this user, is no link, and is writable by
+copied in from elsewhere (`agent runs --adopt`): they are shown and trained on, but not resumed, and applied only with
+`--force`. Every folder below the state folder belongs to this user, is no link, and is writable by
 nobody else. Moving a repository gives it another key.
 """
 
@@ -20,7 +20,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from agent.contract import AgentFault
-from agent.log.events import CandidateRuled, LogFault, RunEnded, RunLog, RunStarted
+from agent.log.events import LogFault, RunLog
+from agent.log.schema import CandidateRuled, RunEnded, RunStarted
 from models.paths import HOME_VARIABLE, lies_in_repository, state_dir, user_path
 from sandbox.files.atomic import put_in_place, write_atomic
 from sandbox.reading import Unreadable, read_regular
@@ -45,7 +46,7 @@ def top_of(folder: Path) -> Path:
 
 
 def new_run(root: Path, run_id: str) -> RunLog:
-    """An empty log for a new run of the repository, its folder made.
+    """Makes the folder of a new run and its empty log.
 
     Raises:
         LogFault: the state folder is not this user's alone, or lies in the repository.
@@ -67,7 +68,7 @@ def iter_runs(root: Path) -> Iterator[RunLog]:
 
 
 def find(root: Path, run_id: str) -> RunLog:
-    """The log of a run, by id, unambiguous beginning of an id, or `last`, which is never an adopted one.
+    """Finds a run by id, by an unambiguous beginning of an id, or as `last`, which is never an adopted one.
 
     Raises:
         AgentFault: no such run, or several.
@@ -86,7 +87,7 @@ def find(root: Path, run_id: str) -> RunLog:
 
 
 def require_own(log: RunLog, root: Path) -> RunStarted:
-    """The beginning of a run that this user started in this repository.
+    """Returns the first event of a run that this user started in this repository.
 
     Raises:
         AgentFault: it was adopted.
@@ -95,7 +96,7 @@ def require_own(log: RunLog, root: Path) -> RunStarted:
     name = log.folder.name
     if log.adopted:
         raise AgentFault(
-            f"run {name} was adopted: what its log says is not your word",
+            f"run {name} was adopted: its log is not trusted",
             fix="start a run of your own with `agent solve`; its diff is shown by "
             f"`agent show {name} --diff`, and taken by `agent apply {name} --force`",
         )
@@ -113,9 +114,10 @@ def require_own(log: RunLog, root: Path) -> RunStarted:
 
 
 def require_tested(log: RunLog, end: RunEnded) -> None:
-    """
+    """Checks that a run ended with a diff that was tested.
+
     Raises:
-        LogFault: the diff at the end of the run is none of those that its candidates passed with.
+        LogFault: none of its candidates passed with that diff.
     """
     diff = log.text(end.diff)
     passed = (e for e in log.read().events if isinstance(e, CandidateRuled) and e.hop == end.outcome)
@@ -130,7 +132,7 @@ def require_tested(log: RunLog, end: RunEnded) -> None:
 
 
 def left_in_repo(root: Path) -> int:
-    """Number of runs of the first version that lie in the repository; they are not read."""
+    """Counts runs of the first version that lie in the repository. They are not read."""
     with contextlib.suppress(OSError):
         folders = [root / ".forklock", root / ".forklock" / "runs"]
         if all(stat.S_ISDIR(folder.lstat().st_mode) for folder in folders):
@@ -139,7 +141,7 @@ def left_in_repo(root: Path) -> int:
 
 
 def adopt(root: Path, source: Path) -> list[str]:
-    """Copy runs from `source` in, as adopted; returns their ids. Runs that are here already are left out.
+    """Copies runs from `source`, as adopted, and returns their ids. Runs that are here already are left out.
 
     Args:
         source: a run's folder, a folder of runs, or a repository or `.forklock` with runs of the first version.
@@ -166,7 +168,7 @@ def adopt(root: Path, source: Path) -> list[str]:
 
 
 def _copy_run(source: Path, adopted: Path) -> None:
-    """Write a run anew from what can be read of it: nothing else of its folder comes along."""
+    """Writes a run anew from what can be read of it. Nothing else of its folder is copied."""
     log = RunLog(source)
     events = log.read().events
     first = events[0] if events else None
@@ -206,7 +208,7 @@ def _references(value: object) -> Iterator[str]:
 
 
 def forget(root: Path) -> None:
-    """Remove all runs of a repository that was made for one purpose and is gone now."""
+    """Removes all runs of a repository, for one that was made for a single purpose."""
     folder = _folder(root)
     if folder is not None:
         shutil.rmtree(folder, ignore_errors=True)
@@ -216,7 +218,7 @@ def forget(root: Path) -> None:
 
 
 def _folder(root: Path) -> Path | None:
-    """Folder of a repository's runs, if there is one."""
+    """Returns the folder of a repository's runs, if there is one."""
     state = state_dir()
     if not state.is_dir():
         return None
@@ -236,11 +238,11 @@ def _made_folder(root: Path) -> Path:
 
 
 def _checked_state(state: Path, root: Path) -> Path:
-    """The state folder. It may be reached through links, which are the user's, but not through the repository."""
+    """Returns the state folder. The user may reach it through links, but it may not lie in the repository."""
     state, top = state.resolve(), root.resolve()
     if lies_in_repository(state, top):
         raise LogFault(
-            f"the folder for runs, {state}, lies in the repository {top}, whose content is not taken for your word",
+            f"the folder for runs, {state}, lies in the repository {top}, whose content is not trusted",
             fix=f"set {HOME_VARIABLE} (or XDG_STATE_HOME) to a folder outside it",
         )
     _require_private(state)
@@ -264,7 +266,8 @@ def _make_below(parent: Path, name: str) -> Path:
 
 
 def _require_private(folder: Path) -> None:
-    """
+    """Checks that a folder is this user's alone.
+
     Raises:
         LogFault: it is a link or a file, belongs to somebody else, or others may write it.
     """
@@ -292,7 +295,7 @@ def _require_private(folder: Path) -> None:
 
 
 def _run_folders(folder: Path) -> list[Path]:
-    """Those that belong to this user alone, newest first."""
+    """Returns the folders of runs, newest first, and checks that each is this user's alone."""
     found = []
     for entry in sorted(folder.iterdir(), reverse=True):
         if RUN_ID.fullmatch(entry.name) and os.path.lexists(entry / "events.jsonl"):
@@ -302,9 +305,10 @@ def _run_folders(folder: Path) -> list[Path]:
 
 
 def _check_path(path: Path, root: Path) -> None:
-    """
+    """Checks that the runs beside this file are this repository's.
+
     Raises:
-        LogFault: the runs beside this file are another repository's.
+        LogFault: they are another repository's.
     """
     try:
         said = read_regular(path, most_bytes=_MOST_PATH_BYTES)

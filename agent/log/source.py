@@ -1,21 +1,19 @@
-"""Which model a run began with, and that a resumed run goes on with that one and at that server, or not at all.
-
-In: what was opened for a run, or the log of one. Out: the `ModelSource` that the log keeps, and what to open again.
-"""
+"""Records which model and server a run began with, and checks that a resumed run continues with the same ones."""
 
 from __future__ import annotations
 
 from pydantic import ValidationError
 
 from agent.contract import AgentFault
-from agent.log.events import LogFault, ModelSource, RunStarted
+from agent.log.events import LogFault
+from agent.log.schema import ModelSource, RunStarted
 from models.contract import Engine, ModelIdentity
 from models.paths import names_folder, user_path
 from models.web.endpoints import endpoint_of_url
 
 
 def source_of(model: str, engine: str, opened: Engine) -> ModelSource:
-    """What the log of a new run keeps.
+    """Makes the record for the log of a new run.
 
     Args:
         model: as the user wrote it.
@@ -37,7 +35,7 @@ def source_of(model: str, engine: str, opened: Engine) -> ModelSource:
 
 
 def recorded_source(first: RunStarted) -> ModelSource:
-    """How to open the model that a run began with.
+    """Returns how to open the model that a run began with.
 
     Raises:
         LogFault: the log does not say.
@@ -51,7 +49,8 @@ def recorded_source(first: RunStarted) -> ModelSource:
 
 
 def require_same(first: RunStarted, opened: Engine) -> None:
-    """
+    """Checks that a resumed run continues with its model, at its server.
+
     Raises:
         AgentFault: another model, or another server, than the run began with.
         LogFault: the log names no model.

@@ -1,6 +1,6 @@
-"""What a person sees: live progress while a run works, and the story of a run afterwards.
+"""Shows runs in the terminal: live progress while a run works, and its story afterwards.
 
-Both are derived from events alone, so that `agent show` of an old log tells what was on the screen.
+Both are derived from events alone, so `agent show` of an old log prints what was on the screen.
 """
 
 from __future__ import annotations
@@ -15,22 +15,21 @@ from rich.table import Table
 from rich.text import Text
 
 from agent.contract import WITH_CHANGE
-from agent.judging.reports import report_from_json
-from agent.log.events import (
+from agent.log.events import LogFault, RunLog
+from agent.log.schema import (
     BaselineTaken,
     CandidateRuled,
     Event,
-    LogFault,
     ModelAnswered,
     ModelAsked,
     NoteMade,
     PlacesRanked,
     RunEnded,
-    RunLog,
     RunResumed,
     RunStarted,
     StepEnded,
     StepStarted,
+    report_from_json,
 )
 from sandbox.terminal.progress import Meter
 from sandbox.terminal.screen import Screen
@@ -46,7 +45,7 @@ _HOP_STYLE = {
 
 
 def describe(event: Event, log: RunLog, *, whole: bool = False) -> Text | None:
-    """Return one line for an event, or None where it is not worth one. With `whole` (in a pipe) nothing is cut."""
+    """Formats an event as one line, or None where it is not worth one. With `whole` (in a pipe) nothing is cut."""
     if isinstance(event, RunResumed):
         return Text("resumed" + (" (a torn last line was dropped)" if event.dropped else ""), style="cyan")
     if isinstance(event, BaselineTaken):
@@ -77,7 +76,7 @@ def _baseline(event: BaselineTaken, log: RunLog) -> Text:
 
 
 def check_in_words(report: TestReport) -> str:
-    """How a check ended: counts where its runner tells them, and how long it took."""
+    """Formats how a check ended: counts where its runner reports them, and seconds."""
     counts = (
         f"{len(report.passed)} passed, {len(report.failures)} failed" if report.total else report.status.value
     )
@@ -97,7 +96,7 @@ def _candidate(event: CandidateRuled, log: RunLog, whole: bool) -> Text:
 
 
 def _telling(hop: str, reason: str) -> str:
-    """The line of a ruling's reason that says most."""
+    """Picks the line of a ruling's reason that says most."""
     lines = [line for line in reason.splitlines() if line.strip()]
     if hop == "parse":  # what was wrong comes first, then what would have been right
         return lines[0].partition(" One valid ")[0] if lines else ""
@@ -138,8 +137,15 @@ class LiveView:
         self._meter.advance(tokens=count)
 
 
-def print_end(console: Screen, log: RunLog, end: RunEnded, *, in_place: bool = False) -> None:
-    """The verdict of a run, its diff, and what to do next; nothing is left to do where it is applied `in_place`."""
+def print_end(
+    console: Screen, log: RunLog, end: RunEnded, *, in_place: bool = False, is_shown: bool = False
+) -> None:
+    """Prints the outcome of a run, its diff, and what to do next.
+
+    Args:
+        in_place: a solution is applied at once, so that nothing is left to do.
+        is_shown: the run's details stand above already.
+    """
     style = {"solved": "bold green", "unverified": "bold yellow"}.get(end.outcome, "bold red")
     diff = log.text(end.diff)
     console.print()
@@ -153,14 +159,13 @@ def print_end(console: Screen, log: RunLog, end: RunEnded, *, in_place: bool = F
     )
     console.print(headline)
     run = log.folder.name
-    if end.outcome in WITH_CHANGE and in_place:
-        return
     if end.outcome in WITH_CHANGE:
-        console.print(f"Your tree is untouched. Take the change with  agent apply {run}")
-    elif diff:
-        console.print(f"The diff above is progress, not a solution. Details:  agent show {run}")
-    else:
-        console.print(f"Nothing was changed. Details:  agent show {run}")
+        if not in_place:
+            console.print(f"Your tree is untouched. Take the change with  agent apply {run}")
+        return
+    what = "The diff above is progress, not a solution." if diff else "Nothing was changed."
+    more = f"One candidate:  agent show {run} --candidate STEP.INDEX"
+    console.print(f"{what} {more if is_shown else f'Details:  agent show {run}'}")
 
 
 def _diff(diff: str) -> RenderableType:
@@ -168,7 +173,7 @@ def _diff(diff: str) -> RenderableType:
 
 
 def story(log: RunLog, events: Iterable[Event], *, whole: bool = False) -> RenderableType:
-    """The whole run on one page: head, events, and where each step's candidates fell. With `whole` nothing is cut."""
+    """Formats a run as one page: head, events, and where candidates failed. With `whole` nothing is cut."""
     events = list(events)
     parts: list[RenderableType] = []
     first = events[0] if events else None
@@ -183,7 +188,7 @@ def story(log: RunLog, events: Iterable[Event], *, whole: bool = False) -> Rende
 
 
 def run_row(log: RunLog, *, cut: bool = False) -> tuple[str, ...]:
-    """Cells of a run in `agent runs`: run, outcome, steps, seconds, tokens, task. `cut`: a long task is shortened."""
+    """Formats a row of `agent runs`: run, outcome, steps, seconds, tokens, task. `cut` shortens a long task."""
     name = log.folder.name
     try:
         events = log.read().events
@@ -206,7 +211,7 @@ def run_row(log: RunLog, *, cut: bool = False) -> tuple[str, ...]:
 
 
 def candidate_story(log: RunLog, events: Iterable[Event], name: str) -> RenderableType:
-    """One candidate, as `STEP.INDEX`: the prompt's last message, the answer, the diff, and the ruling.
+    """Formats one candidate, named `STEP.INDEX`: its prompt, its answer, the result and the diff.
 
     Raises:
         LogFault: the run has no such candidate.
@@ -253,7 +258,7 @@ def _candidate_page(
 
 
 def hop_table(events: Iterable[Event]) -> Table:
-    """Where each step's candidates fell."""
+    """Counts where each step's candidates failed."""
     counts: dict[int, Counter[str]] = {}
     tokens: Counter[int] = Counter()
     advanced: dict[int, bool] = {}
@@ -264,7 +269,7 @@ def hop_table(events: Iterable[Event]) -> Table:
             tokens[event.step] += event.completion_tokens
         elif isinstance(event, StepEnded):
             advanced[event.step] = event.advanced
-    table = Table(title="Where candidates fell", title_justify="left")
+    table = Table(title="Where candidates failed", title_justify="left")
     ended = {hop for counter in counts.values() for hop in counter}
     hops = ["parse", "edit", "duplicate", "diagnose", "tests", "regression"]
     hops.append("unverified" if "unverified" in ended else "solved")
@@ -277,7 +282,7 @@ def hop_table(events: Iterable[Event]) -> Table:
 
 
 def summary(events: Iterable[Event]) -> dict[str, Any]:
-    """The machine-readable end of a run (`agent solve --json`)."""
+    """The machine-readable result of a run (`--json`)."""
     events = list(events)
     end = next((e for e in events if isinstance(e, RunEnded)), None)
     return {

@@ -1,6 +1,6 @@
-"""The deterministic tools, served to any other harness over the Model Context Protocol.
+"""The deterministic tools, served to other agents over the Model Context Protocol.
 
-`workbench` holds what is opened on demand (language servers, sandboxes); `reading`, `writing` and `testing`
-are the tools, free of the protocol; `server` registers them with the official SDK (the `mcp` distribution,
-imported absolutely: this package does not shadow it) and serves standard input and output.
+`workbench` opens language servers and sandboxes on demand. `reading`, `writing` and `testing` are the tools, and know
+nothing of the protocol. `server` registers them with the official SDK (the `mcp` distribution, which this package does
+not shadow, since imports are absolute) and serves standard input and output.
 """

@@ -1,7 +1,7 @@
-"""Answers of the served tools that are data, and how each reads as text. All are bounded in length.
+"""The served tools' answers that are data, and the text of each. All are bounded in length.
 
-A client gets both: the fields as structured content, and `text()` for those that show models text.
-No slots: the SDK would take their descriptors for defaults.
+A client gets both: the fields as structured content, and `text()` for clients that show models text. The classes have
+no slots, since the SDK would take their descriptors for defaults.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from tools.contract import Diagnostic, DiagnosticsAnswer, LookupAnswer, TestFail
 from tools.testing.run import Comparison
 
 MAX_CHARS = 6000
-"""Of one text in an answer."""
+"""Most characters of one text in an answer."""
 MAX_ITEMS = 30
 FAILURE_CHARS = 700
 MAX_FAILURES = 10
@@ -21,7 +21,7 @@ NAMED_TESTS = 20
 
 
 def clip(text: str, limit: int = MAX_CHARS) -> str:
-    """The beginning, in whole lines, and how much is left out."""
+    """Cuts a text after whole lines, and says how much is left out."""
     if len(text) <= limit:
         return text
     kept = text[:limit].rpartition("\n")[0] or text[:limit]
@@ -29,7 +29,7 @@ def clip(text: str, limit: int = MAX_CHARS) -> str:
 
 
 def page(text: str, offset: int = 0, limit: int = MAX_CHARS) -> str:
-    """A text from line `offset` (from 0) on, in whole lines, and with what to ask for the rest."""
+    """Cuts a page out of a text, from line `offset` (from 0), and says how to ask for the rest."""
     lines = text.split("\n")
     if offset >= len(lines) and offset:
         return f"there are {len(lines)} lines"
@@ -46,15 +46,15 @@ def page(text: str, offset: int = 0, limit: int = MAX_CHARS) -> str:
 
 
 def clip_middle(text: str, limit: int) -> str:
-    """Both ends: runners say the cause first and the sum last."""
+    """Cuts the middle out of a text: test runners print the cause first and the sum last."""
     if len(text) <= limit:
         return text
     half = limit // 2
     return f"{text[:half]}\n… {len(text) - 2 * half} characters …\n{text[-half:]}"
 
 
-def told(answer: LookupAnswer, offset: int = 0, limit: int = MAX_CHARS) -> str:
-    """Locations with their code, or text; from line `offset` on."""
+def lookup_text(answer: LookupAnswer, offset: int = 0, limit: int = MAX_CHARS) -> str:
+    """Formats a look-up: locations with their code, or text, from line `offset`."""
     parts = [
         f"{p.path}:{p.line} {p.name_path}".rstrip() + f"\n{p.snippet}".rstrip() for p in answer.locations
     ]
@@ -117,9 +117,9 @@ class EditAnswer:
     would_be: str
     """Refused for syntax: the text around the fault as the edit would have made it."""
     new_diagnostics: Diagnostics | None
-    """What the servers say about the file now and did not say when they started; None: no server reads it."""
+    """What the servers report for the file now and did not report when they started. None: no server reads it."""
     uncovered: str = ""
-    """Of a rename: the places that it does not cover; `complete` where there are none."""
+    """For a rename: the places that it does not cover, or `complete`."""
 
     def text(self) -> str:
         if not self.applied:
@@ -133,7 +133,7 @@ class EditAnswer:
 class TidyAnswer:
     applied: bool
     diff: str
-    """What formatter and safe lint fixes change; "" for nothing."""
+    """The changes of the formatter and of safe lint fixes; "" for none."""
 
     def text(self) -> str:
         return self.diff or "nothing to tidy"
@@ -163,7 +163,7 @@ class TestAnswer:
     broken: list[str]
     """Passed in the last run of this command and do not now."""
     output: str
-    """Of the command, where no report of single failures explains the status."""
+    """The command's output, where no report of single failures explains the status."""
     exit_code: int | None
     seconds: float
     sandbox: str

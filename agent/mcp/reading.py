@@ -1,7 +1,6 @@
-"""Served tools that only read: symbols, look-ups, diagnostics, the frame, the map, suspects.
+"""The served tools that only read: symbols, look-ups, diagnostics, the frame, the map, suspects.
 
-Comes in: a workbench, and what a client asked. Goes out: bounded text, or data. The docstrings are what a
-client's model reads: every word of them costs it tokens. Faults are raised as the rooms raise them.
+The docstrings of tools are what a client's model reads: every word costs it tokens.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from agent.mcp.answers import MAX_CHARS, MAX_ITEMS, Diagnostics, page, told
+from agent.mcp.answers import MAX_CHARS, MAX_ITEMS, Diagnostics, lookup_text, page
 from agent.mcp.workbench import Workbench
 from tools.contract import Freshness, LookupAnswer, Symbol, ToolFault
 from tools.index.budget import estimate_tokens
@@ -32,6 +31,8 @@ Offset = Annotated[int, Field(ge=0, description="lines to skip of a long answer"
 
 
 class Reading:
+    """The tools, for one workbench."""
+
     def __init__(self, bench: Workbench) -> None:
         self._bench = bench
 
@@ -182,7 +183,7 @@ class Reading:
         return page("\n".join(rows)) or "no suspects; run_tests first, or name what is wrong"
 
     def _elsewhere(self, name: str) -> list[str]:
-        """Of other languages than Python, from their servers."""
+        """Asks the servers of other languages than Python for a definition."""
         from tools.lsp.servers.table import DEFAULT, servers_for
 
         if len(servers_for(self._bench.root)) == len(DEFAULT):
@@ -191,13 +192,13 @@ class Reading:
         return [_answered(found)] if found.locations else []
 
     def _intel(self) -> Intel:
-        """The servers, told to look at the disk again: a client has other ways to change files."""
+        """The servers, after they read the disk again: a client has other ways to change files."""
         intel = self._bench.intel()
         intel.sync()
         return intel
 
     def _spot(self, name: str, path: str, line: int) -> tuple[str, int]:
-        """The file's text, and the column (from 0) of the last part of `name` on that line.
+        """Finds the file's text, and the column (from 0) of the last part of `name` on that line.
 
         Raises:
             ToolFault: no path, no such line, or the name is not on it.
@@ -219,7 +220,7 @@ def _row(symbol: Symbol, text: str) -> str:
 
 
 def _answered(answer: LookupAnswer, offset: int = 0, limit: int = MAX_CHARS) -> str:
-    """Raises ToolFault where the servers did not answer: silence is not "nothing"."""
+    """Formats a look-up. Raises ToolFault where the servers did not answer: no answer is not "nothing"."""
     if answer.freshness in (Freshness.TIMED_OUT, Freshness.UNAVAILABLE):
         raise ToolFault(f"{answer.freshness.value}: {answer.detail}")
-    return told(answer, offset, limit)
+    return lookup_text(answer, offset, limit)

@@ -1,7 +1,7 @@
-"""The MCP server: the tools registered with the official SDK, over standard input and output.
+"""The MCP server: registers the tools with the official SDK, and serves standard input and output.
 
-Tools run in threads, faults become tool errors with what to do next, and the end of the input ends all that
-was started. The SDK keeps standard output for the protocol: whatever else is printed goes to stderr.
+Tools run in threads, faults become tool errors that say what to do next, and the end of the input ends everything that
+was started. The SDK keeps standard output for the protocol; other output goes to stderr.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ INTERRUPTED = 130
 
 
 def serve(root: Path, options: ServeOptions) -> None:
-    """Serve until standard input ends, or SIGINT or SIGTERM comes."""
+    """Serves until standard input ends, or SIGINT or SIGTERM comes."""
     bench = Workbench(root, options)
     try:
         anyio.run(_serve, build(bench), bench)
@@ -63,7 +63,7 @@ async def _end_on_signal(bench: Workbench) -> None:
 
 
 def build(bench: Workbench) -> MCPServer[Any]:
-    """The server with the tools that the options allow."""
+    """Makes the server, with the tools that the options allow."""
     server: MCPServer[Any] = MCPServer(
         "forklock", instructions=INSTRUCTIONS, version=version("forklock"), log_level="WARNING"
     )
@@ -100,7 +100,7 @@ def _register(server: MCPServer[Any], tool: Callable[..., Any], *, writes: bool)
 
 
 def _served(tool: Callable[..., Any]) -> Callable[..., Awaitable[CallToolResult]]:
-    """The tool in a thread that the end of the session does not wait for, its faults as tool errors."""
+    """Runs a tool in a thread that the end of the session does not wait for, and turns its faults into tool errors."""
 
     @functools.wraps(tool)
     async def run(**arguments: Any) -> CallToolResult:

@@ -1,4 +1,4 @@
-"""The served tool that runs: tests, in a sandbox, on a copy of the tree as it is now."""
+"""The served tool that runs tests: in a sandbox, on a copy of the tree as it is now."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from tools.testing.run import compare, detect_test_command, parse_command, run_t
 
 
 class Testing:
+    """The tool, for one workbench."""
+
     __test__ = False
 
     def __init__(self, bench: Workbench) -> None:
@@ -32,7 +34,7 @@ class Testing:
             ),
         ] = None,
     ) -> TestAnswer:
-        """Run tests in a sandbox without network, on a copy: statuses from the runner's report, not its words."""
+        """Run tests in a sandbox without network, on a copy; statuses come from the runner's report."""
         words = self._command(command.strip())
         with self._bench.copy() as copy:
             report = run_tests(
@@ -48,10 +50,16 @@ class Testing:
         return test_answer(report, compare(before, report) if before else None, words, backend)
 
     def _command(self, asked: str) -> str:
-        """Raises ToolFault: nothing to run, a shell needed, or a client's own command that nothing would isolate."""
+        """Chooses the command.
+
+        Raises:
+            ToolFault: nothing to run, a shell is needed, or a client's own command would run without isolation.
+        """
         options = self._bench.options
         if asked and options.sandbox == "host":
-            raise ToolFault("with --sandbox host only the user's own command is run", fix="leave it out")
+            raise ToolFault(
+                "with --sandbox host only the user's own command is run", fix="leave `command` out"
+            )
         found = asked or options.test_command or detect_test_command(self._bench.root / options.cwd)
         if found is None:
             raise ToolFault("no tests were found", fix="give `command`, or start the server with --test CMD")

@@ -1,7 +1,7 @@
-"""What the served tools work with: one repository, its language servers and its sandboxes.
+"""What the served tools work on: one repository, its language servers and its sandboxes.
 
-Everything is opened on first use, so that a tool which needs no server never waits for one, and closed by
-`close`, which may come while tools still run in other threads.
+Everything is opened on first use, so that a tool which needs no server never waits for one. `close` closes it all, also
+while tools still run in other threads.
 """
 
 from __future__ import annotations
@@ -22,20 +22,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ServeOptions:
-    """What the user who starts the server decides; a client cannot."""
+    """Options of the user who starts the server. A client cannot change them."""
 
     sandbox: BackendName = "auto"
     test_command: str | None = None
-    """None: what the repository's own files suggest."""
+    """None: the command that the repository's own files suggest."""
     test_timeout_s: float = 120.0
     read_only: bool = False
     edit_tests: bool = False
-    """Test files may be written."""
+    """Test files may be edited."""
     cwd: str = "."
-    """The folder below the root that tests run in: where the user stands."""
+    """The folder below the root that tests run in."""
 
 
 class Workbench:
+    """Opens and closes what the tools need."""
+
     def __init__(self, root: Path, options: ServeOptions) -> None:
         self.root = root.resolve()
         self.options = options
@@ -43,7 +45,7 @@ class Workbench:
         """The last report of each test command."""
         self.last_report: TestReport | None = None
         self.writing = threading.Lock()
-        """Held from reading a file to writing it."""
+        """Held from reading a file until it is written."""
         self._intel: Intel | None = None
         self._opening = threading.Lock()
         self._sandboxes: list[Sandbox] = []
@@ -51,7 +53,7 @@ class Workbench:
         self._closed = False
 
     def intel(self) -> Intel:
-        """The language servers, started by the first caller. What is new counts from that moment.
+        """Returns the language servers. The first call starts them; diagnostics are new from that moment on.
 
         Raises:
             ToolFault: the server is shutting down.
@@ -69,12 +71,12 @@ class Workbench:
 
     @contextlib.contextmanager
     def copy(self) -> Iterator[Sandbox]:
-        """A sandbox on a private copy of the tree as it is now: whatever runs in it changes no file of the user.
+        """Opens a sandbox on a private copy of the tree as it is now, so that commands change no file of the user.
 
-        Opened anew each time, so that an environment that has been made since is seen and nothing idles.
+        It is opened anew each time, so that an environment that was made meanwhile is seen.
 
         Raises:
-            SandboxFault: no sandbox can be had.
+            SandboxFault: no sandbox is available.
             ToolFault: the server is shutting down.
         """
         policy = workspace_policy(self.root, Policy())
@@ -89,7 +91,7 @@ class Workbench:
                     self._sandboxes = [one for one in self._sandboxes if one not in (copy, here)]
 
     def close(self) -> None:
-        """End all language servers and whatever runs in sandboxes, in a few seconds."""
+        """Ends all language servers, and all that runs in sandboxes, in a few seconds."""
         with self._lock:
             self._closed = True
             sandboxes = list(self._sandboxes)

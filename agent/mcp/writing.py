@@ -1,7 +1,7 @@
-"""Served tools that change files of the repository: edits behind the syntax gate, and tidying.
+"""The served tools that change files of the repository: edits behind the syntax gate, and tidying.
 
-An edit that is refused is an answer with its reason, not an error: a model repairs it and asks again.
-Nothing outside the tree, in `.git` or in `.forklock` is written, and test files only where the user said so.
+A refused edit is an answer with a reason, not an error, so that a model can fix it and try again. Nothing outside the
+tree, in `.git` or in `.forklock` is written, and test files only where the user allows it.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ Path = Annotated[str, Field(description="relative to the repository's root")]
 
 
 class Writing:
+    """The tools, for one workbench."""
+
     def __init__(self, bench: Workbench) -> None:
         self._bench = bench
 
@@ -116,7 +118,7 @@ class Writing:
         return TidyAnswer(apply and tidied != now, _diff(path, now, tidied))
 
     def _committed(self, path: str) -> str | None:
-        """The file at the last commit, LF line ends; None where it is new."""
+        """Reads the file as of the last commit, with LF line ends; None where it is new."""
         try:
             return to_lf(file_at(self._bench.root, "HEAD", path).decode())
         except (AgentFault, UnicodeDecodeError):
@@ -135,7 +137,7 @@ class Writing:
         return _applied(applied, intel)
 
     def _require_writable(self, path: str) -> None:
-        """Raises EditRefused, also for a link to a test."""
+        """Raises EditRefused for a test, or a link to one."""
         target = resolve(self._bench.root, path).relative_to(self._bench.root).as_posix()
         if not self._bench.options.edit_tests and (is_test_path(path) or is_test_path(target)):
             raise EditRefused(
@@ -165,7 +167,7 @@ def _diff(path: str, before: str, after: str) -> str:
 
 
 def _around_fault(path: str, text: str) -> str:
-    """The would-be text, or where it is long the part around its first error."""
+    """Returns the would-be text, or the part around its first error where it is long."""
     problem = check_syntax(path, text)
     if len(text) <= MAX_CHARS or problem is None:
         return clip(text)

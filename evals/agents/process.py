@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
-from agent.log.events import LogFault
+from agent.log import LogFault
 from agent.log.runs import forget
 from evals.contract import EvalFault
 from sandbox.linux.marked import Mark

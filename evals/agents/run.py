@@ -20,8 +20,15 @@ from typing import Literal
 
 from agent.contract import AgentFault
 from agent.repo import apply_diff, diff_between, file_at
-from agent.trial import Baseline, TrialReport, check_out, try_command
-from agent.trialguard import RunnerRules, RunnerState, changes_of_the_runner
+from agent.trial import (
+    Baseline,
+    RunnerRules,
+    RunnerState,
+    TrialReport,
+    changes_of_the_runner,
+    check_out,
+    try_command,
+)
 from evals.agents.ids import stands_for
 from evals.agents.process import AGENT_FAILED, run_agent, words_of
 from evals.agents.results import Outcome, RepoStore, TaskResult

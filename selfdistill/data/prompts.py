@@ -17,7 +17,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from agent.log.events import LogFault, ModelAsked, RunLog
+from agent.log import LogFault, ModelAsked, RunLog
 from agent.log.runs import iter_runs, top_of
 from evals.contract import Problem, ProblemSet
 from evals.problems.sets import load_set, split

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
+from shop import QUICK
+
+from agent.repo import inspect_repo
+from agent.session import Assignment, Prepared, prepare
+from agent.settings import AgentSettings
 from models.contract import (
     Completion,
     Decoding,
@@ -82,3 +88,18 @@ class ScriptedEngine(Engine):
 
     def close(self) -> None:
         return None
+
+
+def begin(
+    repo: Path,
+    engine: Engine,
+    test: str = QUICK,
+    *,
+    statement: str = "total() forgets a price",
+    verified: bool = True,
+    **flags: object,
+) -> Prepared:
+    """A run of a weak model that is ready to be executed; without language servers and suite, unless `flags` say so."""
+    settings = AgentSettings.load(repo, **{"regression": "none", "diagnostics": False, **flags})
+    assignment = Assignment(statement, inspect_repo(repo), test, settings, verified=verified)
+    return prepare(assignment, engine.identity, preset="weak")

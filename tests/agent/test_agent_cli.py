@@ -9,13 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from scripted import ScriptedEngine
+from scripted import ScriptedEngine, begin
 from shop import RIGHT, TEST
 
 from agent.log.runs import new_run
-from agent.repo import inspect_repo
-from agent.session import execute, prepare
-from agent.settings import AgentSettings
+from agent.session import execute
 
 
 def agent(*args: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -61,9 +59,7 @@ def test_a_damaged_log_is_listed_and_explained(repo: Path) -> None:
 
 def test_runs_show_and_apply(repo: Path) -> None:
     engine = ScriptedEngine(lambda _r, _i: f"```python\n{RIGHT}```")
-    settings = AgentSettings.load(repo, width=1, regression="none")
-    state = inspect_repo(repo)
-    prepared = prepare("fix total", state, TEST, settings, engine.identity, allow_dirty=False, preset="weak")
+    prepared = begin(repo, engine, TEST, statement="fix total", width=1, diagnostics=True)
     engine.supports_prefill = False
     execute(prepared, engine)
     assert "solved" in agent("runs", cwd=repo).stdout

@@ -12,15 +12,15 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from scripted import Script, ScriptedEngine
+from scripted import Script, ScriptedEngine, begin
 from shop import QUICK, RIGHT, TEST, WRONG
 
 from agent.contract import AgentFault, Hop, Outcome
-from agent.log.events import CandidateRuled, ModelAnswered, NoteMade, RunEnded, RunLog, StepEnded
+from agent.log import CandidateRuled, ModelAnswered, NoteMade, RunEnded, RunLog, StepEnded
+from agent.log.runs import find
 from agent.loop import Report
 from agent.repo import apply_diff, inspect_repo
-from agent.session import execute, find_run, prepare, reopen
-from agent.settings import AgentSettings
+from agent.session import execute, reopen
 from models.contract import Request
 
 pytestmark = pytest.mark.timeout(180)
@@ -31,11 +31,7 @@ def solve(repo: Path, script: Script, **flags: object) -> tuple[Report, RunLog, 
     engine.supports_prefill = bool(flags.pop("prefill", False))
     test = str(flags.pop("test", QUICK))
     verified = bool(flags.pop("verified", True))
-    settings = AgentSettings.load(repo, **{"width": 4, "regression": "none", "diagnostics": False, **flags})
-    prepared = prepare(
-        "total() forgets a price", inspect_repo(repo), test, settings, engine.identity,
-        allow_dirty=False, preset="weak", verified=verified,
-    )  # fmt: skip
+    prepared = begin(repo, engine, test, verified=verified, **{"width": 4, **flags})
     return execute(prepared, engine), prepared.log, engine
 
 
@@ -142,7 +138,7 @@ def test_each_limit_is_named(repo: Path, flags: dict[str, object], outcome: Outc
 def test_checks_that_cannot_serve_are_refused(repo: Path, test: str, message: str) -> None:
     with pytest.raises(AgentFault, match=message):
         solve(repo, lambda _r, _i: "", test=test)
-    end = find_run(repo, "last").read().events[-1]
+    end = find(repo, "last").read().events[-1]
     assert isinstance(end, RunEnded) and end.outcome == "fault"
 
 
@@ -179,11 +175,10 @@ KILLED = """
     import sys, time
     sys.path[:0] = [{tests!r}]
     from pathlib import Path
-    from shop import QUICK, WRONG
-    from scripted import ScriptedEngine
-    from agent.repo import inspect_repo
-    from agent.session import execute, prepare
-    from agent.settings import AgentSettings
+    from shop import WRONG
+    from scripted import begin, ScriptedEngine, begin
+    from agent.log.runs import find
+from agent.session import execute
 
     def script(_request, number):
         time.sleep(0.3)
@@ -192,10 +187,7 @@ KILLED = """
 
     repo = Path({repo!r})
     engine = ScriptedEngine(script)
-    settings = AgentSettings.load(repo, width=8, regression="none", diagnostics=False)
-    prepared = prepare("total() forgets", inspect_repo(repo), QUICK, settings, engine.identity,
-                       allow_dirty=False, preset="weak")
-    execute(prepared, engine)
+    execute(begin(repo, engine, statement="total() forgets", width=8), engine)
 """
 
 
@@ -208,7 +200,7 @@ def test_kill_and_resume_asks_only_for_what_is_missing(repo: Path) -> None:
                 break
         time.sleep(0.1)
         os.kill(process.pid, signal.SIGKILL)
-    log = find_run(repo, "last")
+    log = find(repo, "last")
     kept = [e for e in log.read().events if isinstance(e, ModelAnswered)]
     assert 5 <= len(kept) < 8
     judged = len(rulings(log))

@@ -10,20 +10,20 @@ import pytest
 from braces import GO, JAVASCRIPT, Sample
 from hypothesis import given
 from hypothesis import strategies as st
-from scripted import Script, ScriptedEngine
+from questions import asked
+from scripted import Script, ScriptedEngine, begin
 
-from agent.asking.infill import hole
 from agent.asking.openings import function_header, language_of, openings
 from agent.asking.protocol import Protocol
 from agent.asking.raw_text import continued, stops
 from agent.asking.splice import splice
+from agent.asking.ways.gap import hole
 from agent.contract import Hop, Outcome, Place
 from agent.judging.hops import program_key
-from agent.log.events import CandidateRuled, PlacesRanked, RunLog
+from agent.log import CandidateRuled, PlacesRanked, RunLog
 from agent.loop import Report
-from agent.repo import apply_diff, inspect_repo
-from agent.session import execute, prepare
-from agent.settings import AgentSettings
+from agent.repo import apply_diff
+from agent.session import execute
 from sandbox import SandboxUnavailable
 from tools.contract import Symbol
 from tools.edits.apply import AppliedEdit
@@ -158,10 +158,10 @@ def test_layout_and_comments_make_no_other_program() -> None:
 def test_questions_and_answers_are_in_the_language_s_words() -> None:
     place = Place("src/cart.ts", Symbol("src/cart.ts", "Cart.total", "method", 1, 8))
     protocol = Protocol("symbol")
-    for style in ("rewrite", "correct", "repair"):
-        assert "```typescript block" in protocol.ask(place, style)
-    assert protocol.prefill(place, CODE[".ts"], "repair") == "```typescript\n// What was wrong:"
-    assert protocol.prefill(place, CODE[".ts"], "rewrite").endswith("): number {\n ")
+    for way in ("rewrite", "correct", "repair"):
+        assert "```typescript block" in asked(way, place=place, code=CODE[".ts"]).messages[-1].content
+    assert asked("repair", place=place, code=CODE[".ts"]).prefill == "```typescript\n// What was wrong:"
+    assert asked("rewrite", place=place, code=CODE[".ts"]).prefill.endswith("): number {\n ")
     answer = " the sum\n// more\ntotal(rate: number): number {\n  return 1;\n}\n```\n"
     action = protocol.parse(answer, place, prefill="```typescript\n// What was wrong:", finished=True)
     assert action.edits[0].source.startswith("total(rate")  # type: ignore[union-attr]
@@ -175,12 +175,8 @@ def solve(
 ) -> tuple[Report, RunLog, ScriptedEngine]:
     engine = ScriptedEngine(script)
     engine.supports_prefill = bool(flags.pop("prefill", False))
-    given = {"width": 4, "regression": "none", "diagnostics": False, "sandbox": "bubblewrap", **flags}
-    settings = AgentSettings.load(repo, **given)
-    prepared = prepare(
-        "the total forgets a price", inspect_repo(repo), sample.test, settings, engine.identity,
-        allow_dirty=False, preset="weak",
-    )  # fmt: skip
+    given = {"width": 4, "sandbox": "bubblewrap", **flags}
+    prepared = begin(repo, engine, sample.test, statement="the total forgets a price", **given)
     try:
         return execute(prepared, engine), prepared.log, engine
     except SandboxUnavailable as reason:

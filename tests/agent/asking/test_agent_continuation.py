@@ -10,14 +10,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scripted import ScriptedEngine
-from shop import QUICK
+from scripted import ScriptedEngine, begin
 
 from agent.asking.raw_text import continuation_text, continued, outdented, revision_text, stops
-from agent.log.events import ModelAsked
-from agent.repo import inspect_repo
-from agent.session import execute, prepare
-from agent.settings import AgentSettings
+from agent.log import ModelAsked
+from agent.session import execute
 from models.contract import Decoding, Request
 
 HEADER = 'def f(xs):\n    """Sum."""\n   '
@@ -168,13 +165,7 @@ def test_an_engine_that_only_chats_is_asked_in_a_chat(repo: Path) -> None:
 
 
 def run(repo: Path, engine: ScriptedEngine, style: str):  # type: ignore[no-untyped-def]
-    settings = AgentSettings.load(
-        repo, width=4, steps=1, regression="none", diagnostics=False, styles=[style]
-    )
-    prepared = prepare(
-        "total() forgets a price", inspect_repo(repo), QUICK, settings, engine.identity,
-        allow_dirty=False, preset="weak",
-    )  # fmt: skip
+    prepared = begin(repo, engine, width=4, steps=1, styles=[style])
     report = execute(prepared, engine)
     return report, [e for e in prepared.log.read().events if isinstance(e, ModelAsked)]
 

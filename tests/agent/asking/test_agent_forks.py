@@ -5,14 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from scripted import ScriptedEngine
-from shop import QUICK
+from scripted import ScriptedEngine, begin
 
-from agent.asking.forks import MOST, PER_PLACE, forks
-from agent.log.events import CandidateRuled, ForksFound, ModelAsked
+from agent.asking.ways.fork import MOST, PER_PLACE, forks
+from agent.log import CandidateRuled, ForksFound, ModelAsked
 from agent.repo import inspect_repo
-from agent.session import Prepared, execute, prepare, reopen
-from agent.settings import AgentSettings
+from agent.session import Prepared, execute, reopen
 from models.contract import Alternative, Decoding, ModelFault, Request
 
 OPENING = 'def total(prices):\n    """Sum of the prices."""\n   '
@@ -69,13 +67,7 @@ def test_no_more_than_a_few_dozen() -> None:
 def prepared(
     repo: Path, engine: ScriptedEngine, *, width: int = 4, styles: tuple[str, ...] = ("fork",)
 ) -> Prepared:
-    settings = AgentSettings.load(
-        repo, width=width, steps=1, regression="none", diagnostics=False, styles=list(styles)
-    )
-    return prepare(
-        "total() forgets a price", inspect_repo(repo), QUICK, settings, engine.identity,
-        allow_dirty=False, preset="weak",
-    )  # fmt: skip
+    return begin(repo, engine, width=width, steps=1, styles=list(styles))
 
 
 def test_a_forced_word_and_the_rest_of_its_statement_solve(repo: Path) -> None:

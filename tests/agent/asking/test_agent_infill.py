@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from scripted import ScriptedEngine
-from shop import QUICK, WRONG
+from scripted import ScriptedEngine, begin
+from shop import WRONG
 
-from agent.asking.infill import MAX_TOKENS, hole, infill_text
-from agent.log.events import ModelAnswered, ModelAsked
-from agent.repo import inspect_repo
-from agent.session import execute, prepare
-from agent.settings import AgentSettings
+from agent.asking.ways.gap import MAX_TOKENS, hole, infill_text
+from agent.log import ModelAnswered, ModelAsked
+from agent.session import execute
 from models.contract import Decoding, InfillTokens, Request
 
 MARKS = InfillTokens(prefix="<P>", suffix="<S>", middle="<M>")
@@ -57,18 +55,7 @@ def test_a_filled_gap_solves(repo: Path) -> None:
         return " nothing that parses ("
 
     engine = KnowsMarks(script)
-    settings = AgentSettings.load(
-        repo, width=8, steps=1, regression="none", diagnostics=False, styles=["rewrite", "gap"]
-    )
-    prepared = prepare(
-        "total() forgets a price",
-        inspect_repo(repo),
-        QUICK,
-        settings,
-        engine.identity,
-        allow_dirty=False,
-        preset="weak",
-    )
+    prepared = begin(repo, engine, width=8, steps=1, styles=["rewrite", "gap"])
     report = execute(prepared, engine)
     assert report.outcome == "solved"
     assert "+    result = prices[0] if prices else 0" in report.diff

@@ -11,12 +11,10 @@ import pytest
 from scripted import ScriptedEngine
 from shop import QUICK, RIGHT, SOURCE, TEST, TESTS, commit_all
 
-from agent.commands import suggested_command
 from agent.contract import Outcome
-from agent.log.events import BaselineTaken, PlacesRanked, RunStarted
-from agent.rehearsal import rehearse
+from agent.log import BaselineTaken, PlacesRanked, RunStarted
 from agent.repo import apply_diff, inspect_repo
-from agent.session import execute, prepare
+from agent.session import Assignment, execute, prepare, rehearse, suggested_command
 from agent.settings import AgentSettings
 from models.paths import cache_dir
 
@@ -41,11 +39,8 @@ def test_a_check_runs_where_the_user_stands(monorepo: Path) -> None:
     engine = ScriptedEngine(lambda _r, _i: f"```python\n{RIGHT}```")
     settings = AgentSettings.load(monorepo, width=2, regression="auto", diagnostics=False)
     state, test = inspect_repo(monorepo / "one"), "python -m pytest -q tests/test_shop.py"
-    rehearsal = rehearse("total() forgets a price", state, test, settings, allow_dirty=False, cwd="one")
-    prepared = prepare(
-        "total() forgets a price", state, test, settings, engine.identity, allow_dirty=False, preset="weak",
-        rehearsal=rehearsal,
-    )  # fmt: skip
+    assignment = Assignment("total() forgets a price", state, test, settings, cwd="one")
+    prepared = prepare(assignment, engine.identity, preset="weak", rehearsal=rehearse(assignment))
     report = execute(prepared, engine)
     assert report.outcome is Outcome.SOLVED, report
     apply_diff(monorepo, report.diff)

@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from questions import CODE, PLACE, REPORT, asked
 
 from agent.asking.openings import function_header, openings
 from agent.asking.prompts import View, build_request, failure_text, pack
@@ -18,13 +19,10 @@ from tools.contract import (
     TestStatus,
 )
 
-PLACE = Place("shop.py", Symbol("shop.py", "total", "function", 1, 3))
-CODE = 'def total(prices):\n    """Sum."""\n    return 0\n'
-
 
 def test_symbol_answers_may_be_fenced_or_continue_the_prefill() -> None:
     protocol = Protocol("symbol")
-    prefill = protocol.prefill(PLACE, CODE, "rewrite")
+    prefill = asked("rewrite").prefill
     assert prefill == '```python\ndef total(prices):\n    """Sum."""\n   '
     action = protocol.parse(" return sum(prices)\n```\nDone.", PLACE, prefill=prefill, finished=True)
     (edit,) = action.edits
@@ -44,7 +42,7 @@ def test_answers_may_begin_at_any_statement() -> None:
         ['    """Doc."""', "   "], ["    b = 1", "   "], ["    for x in a:", "       "], ["        b += x", "   "],
     ]  # fmt: skip
     place = Place("f.py", Symbol("f.py", "f", "function", 1, 6))
-    prefill = Protocol("symbol").prefill(place, code, "ending", 1)
+    prefill = asked("ending", place=place, code=code, turn=1).prefill
     (edit,) = (
         Protocol("symbol").parse(" b += 2 * x\n    return b\n", place, prefill=prefill, finished=True).edits
     )
@@ -54,7 +52,7 @@ def test_answers_may_begin_at_any_statement() -> None:
 
 
 def test_a_diagnosis_before_the_code_is_no_part_of_it() -> None:
-    prefill = Protocol("symbol").prefill(PLACE, CODE, "repair")
+    prefill = asked("repair").prefill
     answer = " it returned nothing\n# at all\n\ndef total(prices):\n    # one by one\n    return sum(prices)\n```\n"
     (edit,) = Protocol("symbol").parse(answer, PLACE, prefill=prefill, finished=True).edits
     assert isinstance(edit, ReplaceSymbol)
@@ -134,9 +132,8 @@ def test_function_header(code: str, header: str) -> None:
 
 
 def view(**changes: object) -> View:
-    report = TestReport(TestStatus.FAILED, failures=(TestFailure("t.py::test_a", "assert 1 == 2 in 0.13s"),))
     base: dict[str, object] = {
-        "place": PLACE, "code": CODE, "task": "Fix it.", "report": report,
+        "place": PLACE, "code": CODE, "task": "Fix it.", "report": REPORT, "closing": "Do it.",
         "test_sources": ("def test_a():\n    assert total([1]) == 1\n",), "frame": "frame line\n" * 400,
     }  # fmt: skip
     return View(**(base | changes))  # type: ignore[arg-type]
@@ -147,16 +144,15 @@ def count(text: str) -> int:
 
 
 def test_a_prompt_keeps_code_and_failure_and_fits_its_budget() -> None:
-    request = build_request(view(), Protocol("symbol"), budget=800, count=count, prefill=True)
+    request = build_request(view(), budget=800, count=count)
     text = "".join(m.content for m in request.messages)
     assert count(text) <= 800
     assert CODE.rstrip() in text and "assert total([1]) == 1" in text and "frame line" in text
     assert "0.13s" not in text
 
 
-def test_the_rewrite_style_hides_the_present_code() -> None:
-    request = build_request(view(style="rewrite"), Protocol("symbol"), budget=800, count=count, prefill=True)
-    text = "".join(m.content for m in request.messages)
+def test_the_rewrite_way_hides_the_present_code() -> None:
+    text = "".join(m.content for m in asked("rewrite").messages)
     assert "return 0" not in text and "def total(prices):" in text
 
 
@@ -175,12 +171,8 @@ def test_packing_never_exceeds_the_room(lines: list[str], room: int) -> None:
 
 @pytest.mark.parametrize(("style", "said"), [("rewrite", True), ("bare", False), ("correct", False)])
 def test_bare_prompts_say_only_the_task_the_check_and_the_code(style: str, said: bool) -> None:
-    one = view(style=style, notes="House rules")
-    text = build_request(one, Protocol("symbol"), budget=4000, count=count, prefill=True).messages[-1].content
+    text = asked(style).messages[-1].content
     assert ("What the check says" in text, "Around it" in text, "House rules" in text) == (said,) * 3
-    assert (one.code.strip() in text) == (style == "correct")
-    silent = view(style=style, test_sources=())
-    text = (
-        build_request(silent, Protocol("symbol"), budget=4000, count=count, prefill=True).messages[-1].content
-    )
+    assert (CODE.strip() in text) == (style == "correct")
+    text = asked(style, tests=()).messages[-1].content
     assert "What the check says" in text, "without the check's source, its failure is all there is"

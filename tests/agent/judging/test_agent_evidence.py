@@ -6,15 +6,14 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from scripted import ScriptedEngine
+from scripted import ScriptedEngine, begin
 from shop import TEST, commit_all
 
 from agent.contract import AgentFault, Outcome
 from agent.judging.evidence import compare_run
-from agent.log.events import RunLog
-from agent.repo import apply_diff, inspect_repo
-from agent.session import execute, prepare
-from agent.settings import AgentSettings
+from agent.log import RunLog
+from agent.repo import apply_diff
+from agent.session import execute
 
 CODE = """
 def discount(price, code):
@@ -52,11 +51,9 @@ def repo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def solved(repo: Path, answer: str) -> RunLog:
-    settings = AgentSettings(width=2, steps=1, sandbox="bubblewrap", diagnostics=False, styles=("rewrite",))
     engine = ScriptedEngine(lambda _request, _number: f"```python\n{answer.strip()}\n```")
-    prepared = prepare(
-        "half is wrong", inspect_repo(repo), TEST, settings, engine.identity, allow_dirty=False, preset="weak"
-    )
+    flags = {"width": 2, "steps": 1, "sandbox": "bubblewrap", "styles": ["rewrite"], "regression": "auto"}
+    prepared = begin(repo, engine, TEST, statement="half is wrong", **flags)
     assert execute(prepared, engine).outcome is Outcome.SOLVED
     prepared.log.close()
     return prepared.log

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from agent.contract import AgentFault
-from agent.log.events import (
+from agent.log import (
     BaselineTaken,
     CandidateRuled,
     Event,
@@ -36,7 +36,7 @@ from agent.log.recorded import Recorded
 from agent.log.runs import new_run, require_tested
 from agent.log.view import candidate_story, describe, run_row, story, summary
 from agent.repo import inspect_repo
-from agent.session import _options_from_json, elapsed, reopen, spent
+from agent.session import elapsed, options_from_json, reopen, spent
 from models.contract import ModelIdentity
 
 OPTIONS = {
@@ -87,7 +87,7 @@ def use_all(log: RunLog) -> tuple[Event, ...]:
     Recorded.of(events, log, ModelIdentity(name="m", engine="transformers"))
     for event in events:
         if isinstance(event, RunStarted):
-            _options_from_json(event.options, log)
+            options_from_json(event.options, log)
         if isinstance(event, RunEnded):
             require_tested(log, event)
     return events

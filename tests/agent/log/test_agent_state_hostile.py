@@ -17,11 +17,11 @@ from shop import RIGHT, TEST
 
 from agent.cli import app
 from agent.contract import AgentFault
-from agent.log.events import CandidateRuled, LogFault, RunEnded, RunLog, RunStarted
+from agent.log import CandidateRuled, LogFault, RunEnded, RunLog, RunStarted
 from agent.log.runs import adopt, find, iter_runs, new_run, repo_key, require_own, require_tested
 from agent.log.source import recorded_source, require_same, source_of
 from agent.repo import inspect_repo
-from agent.session import execute, prepare, reopen
+from agent.session import Assignment, execute, prepare, reopen
 from agent.settings import AgentSettings
 from models.console import _exit_code
 from models.web.endpoints import endpoint_of_provider
@@ -227,10 +227,8 @@ def test_nothing_is_written_into_the_repository_or_through_it(repo: Path, tmp_pa
     engine = ScriptedEngine(lambda _r, _i: f"```python\n{RIGHT}```")
     engine.supports_prefill = False
     settings = AgentSettings.load(repo, width=1, regression="none", diagnostics=False)
-    prepared = prepare(
-        "fix", inspect_repo(repo), TEST, settings, engine.identity, allow_dirty=True, preset="weak"
-    )
-    execute(prepared, engine)
+    assignment = Assignment("fix", inspect_repo(repo), TEST, settings, allow_dirty=True)
+    execute(prepare(assignment, engine.identity, preset="weak"), engine)
     assert agent("runs", cwd=repo).returncode == 0
     assert {path for path in repo.rglob("*") if ".git" not in path.parts} == files
     assert [path.name for path in outside.iterdir()] == ["file"] and (outside / "file").read_text() == "mine"

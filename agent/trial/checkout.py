@@ -1,4 +1,4 @@
-"""A commit of a repository without its future, and a test command on a folder: what evals of whole agents need.
+"""Checkouts of one commit without its future, and test commands that run on them.
 
 An agent that is measured must not find the fix in the history, so a checkout has one commit of its own.
 """
@@ -29,26 +29,27 @@ _REASON_CHARS = 400
 
 @dataclass(frozen=True, slots=True)
 class TrialReport:
-    """What a test command said of a folder."""
+    """The result of a test command on a folder."""
 
     status: str
     passed: frozenset[str]
-    """Test ids, as the runner gives them."""
+    """Test ids in the runner's form."""
     reasons: Mapping[str, str]
-    """Of the tests that failed: id to the first lines of why."""
+    """First lines of each failure, by test id."""
     output: str
-    """The command's words, capped."""
+    """The command's output, cut."""
     wall_s: float
 
     @property
     def ran(self) -> bool:
-        """False where the command did not even start: nothing can be said of any test."""
+        """False where the command did not start, so that no test has a result."""
         return self.status != TestStatus.NOT_STARTED.value
 
 
 def check_out(source: Path, commit: str, target: Path) -> None:
-    """Make `target` a git repository with one commit: `source`'s files as of `commit`, those too that its
-    `.gitattributes` keep out of releases.
+    """Makes `target` a git repository with one commit that holds `source`'s files as of `commit`.
+
+    Files that `.gitattributes` keeps out of releases are among them.
 
     Args:
         source: a clone or a bare repository.
@@ -67,7 +68,7 @@ def check_out(source: Path, commit: str, target: Path) -> None:
 
 
 def _plain(files: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
-    """Members of which none is git's own: a crafted tree can hold those, with settings that git would obey."""
+    """Refuses members in git's own folder: a crafted tree can hold settings there that git would obey."""
     for member in files:
         if any(is_gits(step) for step in member.name.split("/")):
             raise tarfile.TarError(f"it holds {member.name!r}, which is git's own")
@@ -75,7 +76,7 @@ def _plain(files: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
 
 
 def make_repository(folder: Path) -> None:
-    """Make a folder a git repository with one commit that holds all its files.
+    """Makes a folder a git repository with one commit that holds all its files.
 
     Raises:
         AgentFault: git is missing, or a file cannot be read.
@@ -93,11 +94,11 @@ def _faults() -> Iterator[None]:
 
 
 class Baseline:
-    """What a checkout was at first, kept where whoever works in it does not look: it may commit, amend, or remove
-    `.git`, and its settings and filters are not ours to run."""
+    """The first state of a checkout, kept outside it: an agent may commit, amend, or remove `.git`, and its git
+    settings and filters are not to be run."""
 
     def __init__(self, work: Path, kept: Path) -> None:
-        """Remember `work` in the new folder `kept`.
+        """Remembers `work` in the new folder `kept`.
 
         Raises:
             AgentFault: a file cannot be read.
@@ -113,20 +114,20 @@ class Baseline:
             return self._first.changed(self.work)
 
     def diff(self, *, without: Sequence[str] = ()) -> str:
-        """New files, too, but for those that are ignored.
+        """Makes the diff to the first state. It has new files, but no ignored ones.
 
         Args:
-            without: paths left out.
+            without: paths to leave out.
         """
         with _faults():
             return self._first.diff(self.work, without=without)
 
     def now(self, path: str) -> bytes | None:
-        """A file's content as it is now; None where there is none. Links are not followed."""
+        """Reads a file as it is now; None where there is none. Links are not followed."""
         return read_inside(self.work, path, MAX_FILE_BYTES)
 
     def as_at_first(self, path: str) -> bytes | None:
-        """A file's content, the names in a folder; None where neither was there."""
+        """Returns a file's first content, or the names in a folder; None where neither was there."""
         return self._first.as_at_first(path)
 
 
@@ -138,7 +139,7 @@ def try_command(
     timeout_s: float = 300.0,
     own_plugins: bool = True,
 ) -> TrialReport:
-    """Run a test command on a folder, in a sandbox, without network.
+    """Runs a test command on a folder, in a sandbox, without network.
 
     Args:
         timeout_s: wall-clock seconds.

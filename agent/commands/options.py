@@ -1,0 +1,51 @@
+"""Options and small steps that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from agent.log import RunEnded, RunLog
+    from sandbox.terminal.screen import Screen
+
+RepoOption = Annotated[Path, typer.Option("--repo", help="The git repository to work on.")]
+RunArgument = Annotated[str, typer.Argument(help="Id of the run, its beginning, or `last`.")]
+SandboxOption = Annotated[
+    str | None, typer.Option("--sandbox", help="auto, docker, bubblewrap or host (isolates nothing).")
+]
+
+
+def below(folder: Path, root: Path) -> str:
+    """The folder that the user stands in, seen from the repository's top."""
+    return folder.resolve().relative_to(root.resolve()).as_posix()
+
+
+def end_of(log: RunLog) -> RunEnded | None:
+    """How a run ended; None for one that has not."""
+    from agent.log import RunEnded
+
+    return next((event for event in reversed(log.read().events) if isinstance(event, RunEnded)), None)
+
+
+def apply_end(log: RunLog, end: RunEnded, root: Path, console: Screen) -> None:
+    """Applies a run's diff to the user's tree, all or nothing, and logs it.
+
+    Raises:
+        AgentFault: there is no diff, or it does not apply.
+    """
+    from agent.contract import AgentFault
+    from agent.log import DiffApplied
+    from agent.repo import apply_diff
+
+    diff = log.text(end.diff)
+    if not diff:
+        raise AgentFault(f"run {log.folder.name} changed nothing")
+    apply_diff(root, diff, check_only=True)
+    apply_diff(root, diff)
+    log.open_for_append()
+    log.append(DiffApplied(repo=str(root)))
+    log.close()
+    console.print(f"applied to {root}; see it with `git diff`")

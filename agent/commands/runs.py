@@ -1,0 +1,109 @@
+"""`agent show`, `agent apply` and `agent runs`: what becomes of runs that were made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from agent.commands.options import RepoOption, RunArgument, apply_end, end_of
+from sandbox.terminal import say_json, say_verbatim
+
+
+def show(
+    run: RunArgument = "last",
+    repo: RepoOption = Path(),
+    diff: Annotated[bool, typer.Option(help="Print the diff alone, for piping.")] = False,
+    candidate: Annotated[
+        str | None, typer.Option(help="One candidate, as STEP.INDEX: its prompt, answer, diff and result.")
+    ] = None,
+    json_output: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+) -> None:
+    """Show what a run did: its diff, and why candidates failed."""
+    from agent.log.runs import find
+    from agent.log.view import candidate_story, print_end, story, summary
+    from agent.repo import inspect_repo
+    from sandbox.terminal import screen
+
+    log = find(inspect_repo(repo).root, run)
+    read, end = log.read(), end_of(log)
+    if diff:
+        say_verbatim(log.text(end.diff) if end else "")
+        return
+    if json_output:
+        say_json({"run_id": log.folder.name, **summary(read.events)})
+        return
+    console = screen()
+    if candidate is not None:
+        console.print(candidate_story(log, read.events, candidate))
+        return
+    console.print(story(log, read.events, whole=not console.is_terminal))
+    if read.torn:
+        console.print("the last line of the log was torn and is dropped", style="yellow")
+    if end is not None:
+        print_end(console, log, end, is_shown=True)
+    else:
+        console.print(f"unfinished: continue with  agent solve --resume {log.folder.name}", style="yellow")
+
+
+def apply(
+    run: RunArgument = "last",
+    repo: RepoOption = Path(),
+    force: Annotated[
+        bool, typer.Option(help="Apply the diff of a run that did not solve its task, or was adopted.")
+    ] = False,
+) -> None:
+    """Apply a run's diff to your tree, all of it or nothing."""
+    from agent.contract import WITH_CHANGE, AgentFault
+    from agent.log.runs import find, require_own, require_tested
+    from agent.repo import inspect_repo
+    from sandbox.terminal import screen
+
+    root = inspect_repo(repo).root
+    log = find(root, run)
+    if not (force and log.adopted):
+        require_own(log, root)
+    end = end_of(log)
+    if end is None:
+        raise AgentFault(
+            f"run {log.folder.name} has not ended", fix=f"agent solve --resume {log.folder.name}"
+        )
+    if end.outcome not in WITH_CHANGE and not force:
+        raise AgentFault(
+            f"run {log.folder.name} ended {end.outcome}: its diff is no solution",
+            fix="look at it with `agent show --diff`, and apply it with --force if you want it all the same",
+        )
+    if not force:
+        require_tested(log, end)
+    apply_end(log, end, root, screen())
+
+
+def runs(
+    repo: RepoOption = Path(),
+    adopt: Annotated[
+        Path | None,
+        typer.Option(help="Copy runs in from a folder, such as the `.forklock` of an earlier version."),
+    ] = None,
+) -> None:
+    """List a repository's runs, newest first."""
+    from rich.table import Table
+
+    from agent.log import runs as stored
+    from agent.log.view import run_row
+    from agent.repo import inspect_repo
+    from sandbox.terminal import screen
+
+    root = inspect_repo(repo).root
+    console = screen()
+    if adopt is not None:
+        ids = stored.adopt(root, adopt)
+        console.print(f"adopted {len(ids)} runs: {', '.join(ids) or 'all were here'}")
+    table = Table("run", "outcome", "steps", "seconds", "tokens", "task")
+    for log in stored.iter_runs(root):
+        table.add_row(*run_row(log, cut=console.is_terminal))
+    console.print(table if table.row_count else "no runs yet; start one with `agent solve`")
+    if adopt is None and (left := stored.left_in_repo(root)):
+        console.print(
+            f"{left} runs lie in {root / '.forklock'}, which is not read; `agent runs --adopt` copies them in"
+        )

@@ -1,0 +1,304 @@
+"""`agent solve`: start a run or continue one, show its progress, and print its end."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from agent.commands.options import RepoOption, SandboxOption, apply_end, below, end_of
+from sandbox.terminal import say_json
+
+if TYPE_CHECKING:
+    from agent.log import RunLog
+    from agent.repo import RepoState
+    from agent.session import Assignment, Prepared
+    from agent.settings import AgentSettings
+    from models.contract import Decoding, Engine
+    from models.settings import ModelSettings
+    from sandbox.terminal.screen import Screen
+
+
+def solve(
+    task: Annotated[
+        str, typer.Argument(help="What is wrong, in words. A path that begins with @ is read.")
+    ] = "",
+    repo: RepoOption = Path(),
+    test: Annotated[
+        str, typer.Option(help="The check that fails now and must pass: `python -m pytest -q tests/x.py`.")
+    ] = "",
+    model: Annotated[
+        str | None, typer.Option(help="Catalogue name, folder, provider id or server URL.")
+    ] = None,
+    engine: Annotated[str | None, typer.Option(help="auto, transformers, hosted or vllm.")] = None,
+    adapter: Annotated[str | None, typer.Option(help="current, none, a version or a folder.")] = None,
+    width: Annotated[int | None, typer.Option(help="Candidates sampled in each step.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Steps at most.")] = None,
+    tokens: Annotated[int | None, typer.Option(help="Tokens at most, prompts included.")] = None,
+    seconds: Annotated[float | None, typer.Option(help="Seconds at most.")] = None,
+    temperature: Annotated[float | None, typer.Option(help="Higher: more varied candidates.")] = None,
+    top_k: Annotated[int | None, typer.Option(help="Only the likeliest K tokens; 0 keeps all.")] = None,
+    top_p: Annotated[float | None, typer.Option(help="Only the likeliest tokens of this share.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Same seed, same machine: same candidates.")] = None,
+    protocol: Annotated[
+        str | None,
+        typer.Option(
+            help="auto (search-replace for hosted models, else symbol), symbol, file or search-replace."
+        ),
+    ] = None,
+    sandbox: SandboxOption = None,
+    regression: Annotated[
+        str | None, typer.Option(help="Suite that must not get worse: a command, auto or none.")
+    ] = None,
+    diagnostics: Annotated[
+        bool | None, typer.Option("--diagnostics/--no-diagnostics", help="Use the language servers.")
+    ] = None,
+    unverified: Annotated[
+        bool,
+        typer.Option(
+            "--unverified",
+            help="No check fails now: --test must go on passing, and the change that most samples agree on is taken.",
+        ),
+    ] = False,
+    allow_dirty: Annotated[bool, typer.Option(help="Work on uncommitted changes too.")] = False,
+    in_place: Annotated[bool, typer.Option(help="Apply a solution to the tree at once.")] = False,
+    resume: Annotated[
+        str | None, typer.Option(help="Continue an interrupted run: its id, or `last`.")
+    ] = None,
+    json_output: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object at the end; progress goes to stderr.")
+    ] = False,
+) -> None:
+    """Solve a task in a repository, in a sandbox. Your tree is not touched.
+
+    Finds the place, samples candidates, and lets the tools choose.
+    """
+    from agent.contract import WITH_CHANGE
+    from agent.repo import inspect_repo
+    from agent.session import Assignment
+    from agent.settings import AgentSettings
+    from sandbox.terminal import screen
+
+    console = screen(stderr=json_output)
+    state = inspect_repo(repo)
+    flags = {
+        "width": width, "steps": steps, "max_tokens_total": tokens, "seconds": seconds,
+        "temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": seed, "protocol": protocol,
+        "sandbox": sandbox, "regression": regression, "diagnostics": diagnostics,
+    }  # fmt: skip
+    settings = AgentSettings.load(state.root, **flags)
+    wanted = _ModelFlags(model, engine, adapter)
+    with contextlib.ExitStack() as stack:
+        if resume is not None:
+            prepared, opened = _continue(resume, state, wanted, console, stack)
+        else:
+            statement = _read_task(task)
+            test, cwd = _require_test(test, state.root, below(repo, state.root))
+            assignment = Assignment(statement, state, test, settings, allow_dirty, not unverified, cwd)
+            prepared, opened = _begin(assignment, wanted, console, stack)
+        outcome = _execute(prepared, opened, console)
+    _finish(prepared.log, console, in_place=in_place, root=state.root, json_output=json_output)
+    raise typer.Exit(0 if outcome in WITH_CHANGE else 1)
+
+
+@dataclass(frozen=True, slots=True)
+class _ModelFlags:
+    """Which model the user named on the command line."""
+
+    model: str | None
+    engine: str | None
+    adapter: str | None
+
+
+# -- the task -----------------------------------------------------------------------------------------------
+
+
+def _read_task(task: str) -> str:
+    from agent.contract import AgentFault
+
+    if task.startswith("@"):
+        try:
+            task = Path(task[1:]).read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
+            raise AgentFault(f"cannot read the task from {task[1:]}: {error}") from error
+    if not task.strip():
+        raise AgentFault("no task was given", fix='say what is wrong: agent solve "…" --test "…"')
+    return task
+
+
+def _require_test(test: str, root: Path, cwd: str) -> tuple[str, str]:
+    """The check and the folder that it runs in."""
+    from agent.contract import AgentFault
+    from agent.session import suggested_command
+
+    if test.strip():
+        return test, cwd
+    found, cwd = suggested_command(root, cwd)
+    if found is None:
+        raise AgentFault(
+            "no check was given and none was found", fix="say how to tell success, with --test CMD"
+        )
+    return found, cwd
+
+
+# -- the model ----------------------------------------------------------------------------------------------
+
+
+def _chosen_model(root: Path, wanted: _ModelFlags) -> ModelSettings:
+    """Which model answers. Checks what can be checked without loading it.
+
+    Raises:
+        ModelFault: no such model or engine, not pulled, or an extra is missing.
+    """
+    from models.open import require_there
+    from models.settings import ModelSettings
+
+    settings = ModelSettings.load(root, model=wanted.model, engine=wanted.engine, adapter=wanted.adapter)
+    require_there(settings.model, settings.engine)
+    return settings
+
+
+def _open_engine(settings: ModelSettings, console: Screen, stack: contextlib.ExitStack) -> Engine:
+    from models import open_engine
+
+    adapter = None if settings.adapter in (None, "none") else settings.adapter
+    if not console.is_terminal:
+        console.print(f"model     loading {settings.model}")
+    with console.status(f"loading {settings.model}"):
+        opened = stack.enter_context(
+            open_engine(
+                settings.model,
+                engine=settings.engine,
+                adapter=adapter,
+                device=settings.torch_device,
+                threads=settings.torch_threads,
+            )
+        )
+    console.print(f"model     {opened.identity}  ({opened.identity.engine})")
+    return opened
+
+
+def _fitted_decoding(engine: Engine, settings: AgentSettings, console: Screen) -> Decoding:
+    """The settings' decoding as the engine takes it. Prints which defaults were left out.
+
+    Raises:
+        ModelFault: the engine cannot do what the user asked for.
+    """
+    from agent.session import wished_decoding
+
+    asked = {key for key, origin in settings.origins().items() if origin.kind != "default"}
+    fitted = engine.fit(wished_decoding(settings), asked=asked)
+    for note in fitted.notes:
+        console.print(f"note      {note}")
+    return fitted.decoding
+
+
+def _preset(engine: Engine) -> str:
+    return "strong" if engine.identity.engine == "hosted" else "weak"
+
+
+# -- the run ------------------------------------------------------------------------------------------------
+
+
+def _begin(
+    assignment: Assignment, wanted: _ModelFlags, console: Screen, stack: contextlib.ExitStack
+) -> tuple[Prepared, Engine]:
+    """Starts a new run. The check runs before a model is loaded: most checks that cannot serve fail in a second."""
+    from agent.log.source import source_of
+    from agent.log.view import check_in_words
+    from agent.session import prepare, rehearse
+    from models.open import opens_at_once
+
+    chosen = _chosen_model(assignment.state.root, wanted)
+    opened = _open_engine(chosen, console, stack) if opens_at_once(chosen.model, chosen.engine) else None
+    where = "" if assignment.cwd == "." else f"  (in {assignment.cwd}/)"
+    console.print(f"check     running {assignment.test_command}{where}")
+    rehearsal = rehearse(assignment)
+    stack.callback(rehearsal.discard_unless_begun)
+    console.print(f"check     {check_in_words(rehearsal.before)}")
+    engine = opened or _open_engine(chosen, console, stack)
+    decoding = _fitted_decoding(engine, assignment.settings, console)
+    prepared = prepare(
+        assignment,
+        engine.identity,
+        preset=_preset(engine),
+        rehearsal=rehearsal,
+        decoding=decoding,
+        source=source_of(chosen.model, chosen.engine, engine),
+    )
+    _hold(prepared.log, stack)
+    stack.callback(prepared.log.close)
+    return prepared, engine
+
+
+def _continue(
+    run: str, state: RepoState, wanted: _ModelFlags, console: Screen, stack: contextlib.ExitStack
+) -> tuple[Prepared, Engine]:
+    """Continues a run that was interrupted or killed, with the model and the server that it began with."""
+    from agent.log.runs import find, require_own
+    from agent.log.source import recorded_source, require_same
+    from agent.session import reopen
+
+    log = find(state.root, run)
+    first = require_own(log, state.root)
+    _hold(log, stack)
+    began = recorded_source(first)
+    wanted = _ModelFlags(
+        wanted.model or began.model, wanted.engine or began.engine, wanted.adapter or began.adapter
+    )
+    engine = _open_engine(_chosen_model(state.root, wanted), console, stack)
+    require_same(first, engine)
+    prepared = reopen(log, state)
+    stack.callback(log.close)
+    engine.fit(prepared.options.decoding)
+    return prepared, engine
+
+
+def _hold(log: RunLog, stack: contextlib.ExitStack) -> None:
+    """Locks the run's folder: two processes that work on one run would interleave their events."""
+    from filelock import FileLock, Timeout
+
+    from agent.contract import AgentFault
+
+    lock = FileLock(log.folder / "lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise AgentFault(f"run {log.folder.name} is being worked on by another process") from error
+    stack.callback(lock.release)
+
+
+def _execute(prepared: Prepared, engine: Engine, console: Screen) -> str:
+    from agent.log.view import LiveView
+    from agent.session import execute
+
+    view = LiveView(console, prepared.log)
+    prepared.log.listen(view.on_event)
+    console.print(f"run       {prepared.log.folder.name}")
+    try:
+        with view:
+            return execute(prepared, engine, on_tokens=view.on_tokens).outcome.value
+    except KeyboardInterrupt:
+        console.print(
+            f"\ninterrupted; nothing is lost. Continue with  agent solve --repo {prepared.task.repo} "
+            f"--resume {prepared.log.folder.name}"
+        )
+        raise
+
+
+def _finish(log: RunLog, console: Screen, *, in_place: bool, root: Path, json_output: bool) -> None:
+    from agent.contract import WITH_CHANGE
+    from agent.log.runs import require_tested
+    from agent.log.view import print_end, summary
+
+    end = end_of(log)
+    assert end is not None
+    print_end(console, log, end, in_place=in_place)
+    if in_place and end.outcome in WITH_CHANGE:
+        require_tested(log, end)
+        apply_end(log, end, root, console)
+    if json_output:
+        say_json({"run_id": log.folder.name, **summary(log.read().events), "diff": log.text(end.diff)})

@@ -1,0 +1,240 @@
+"""The events of a run, as its log holds them (`agent.log.events`). Old logs always load.
+
+A model request is a list of references to its messages, so that no event repeats the prompt so far and a long run takes
+linear space.
+"""
+
+from __future__ import annotations
+
+import time
+from functools import lru_cache
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from typing_extensions import TypedDict
+
+from tools.contract import TestReport
+
+SCHEMA = 1
+"""Version of the events below. Readers accept every version up to this one."""
+
+
+class _Event(BaseModel):
+    # `ignore`, not `forbid`: an old reader meets logs of a newer minor version.
+    # No infinities: times and counts are added up.
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+
+    at: float = Field(default_factory=time.time)
+    """Unix seconds."""
+
+
+Text = str
+"""Either the text itself, or `sha256:<hex>` where it is a blob. `RunLog.text` resolves it."""
+
+
+class ModelSource(BaseModel):
+    """How the model of a run was opened: what a resumed run opens again."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    model: str
+    """As the user wrote it; a folder as an absolute path, a URL without a password."""
+    engine: str
+    adapter: str
+    """A version of the registry, a folder, or `none`."""
+    endpoint: str = ""
+    """`Engine.endpoint`: which server answered; "" in process."""
+
+
+class RunStarted(_Event):
+    type: Literal["run_started"] = "run_started"
+    schema_version: int = SCHEMA
+    run_id: str
+    task: Text
+    repo: str
+    base_commit: str | None
+    test_command: str
+    cwd: str = "."
+    """The folder that it runs in, below `repo`."""
+    regression_command: str | None
+    regression_cwd: str = "."
+    options: dict[str, Any]
+    """Effective settings: width, limits, decoding, protocol, sandbox."""
+    model: str
+    """`ModelIdentity` as JSON."""
+    source: ModelSource | None = None
+    """None in logs of the first version, which cannot be resumed."""
+
+
+class RunResumed(_Event):
+    type: Literal["run_resumed"] = "run_resumed"
+    dropped: bool
+    """A torn last line was dropped."""
+
+
+class BaselineTaken(_Event):
+    type: Literal["baseline_taken"] = "baseline_taken"
+    command: str
+    report: Text
+    """`TestReport` as JSON."""
+    role: Literal["task", "regression"] = "task"
+
+
+class LoggedPlace(TypedDict):
+    path: str
+    name_path: str
+    score: float
+    reasons: list[str]
+
+
+class PlacesRanked(_Event):
+    type: Literal["places_ranked"] = "places_ranked"
+    places: list[LoggedPlace]
+    """Best first."""
+
+
+class ForksFound(_Event):
+    """Forks of a place's code (`agent.asking.ways.fork`), in the order of their turns."""
+
+    type: Literal["forks_found"] = "forks_found"
+    place: str
+    digest: str
+    """Digest of the request that the code would answer."""
+    written: list[str]
+    """Beginnings of the code's body, each with its last word replaced."""
+
+
+class StepStarted(_Event):
+    type: Literal["step_started"] = "step_started"
+    step: int
+    requests: int
+    samples: int
+
+
+class MessageRef(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+    role: str
+    """`text` for a prompt that is no chat."""
+    content: Text
+
+
+class ModelAsked(_Event):
+    type: Literal["model_asked"] = "model_asked"
+    step: int
+    request: int
+    """Within the step."""
+    digest: str
+    """Of the whole request: messages, prefill, decoding, model."""
+    place: str
+    messages: list[MessageRef]
+    prefill: str
+    decoding: dict[str, Any]
+    prompt_tokens: int
+
+
+class ModelAnswered(_Event):
+    type: Literal["model_answered"] = "model_answered"
+    step: int
+    request: int
+    sample: int
+    digest: str
+    text: Text
+    finish_reason: str
+    prompt_tokens: int
+    completion_tokens: int
+    seconds: float
+    cost_usd: float | None = None
+    model: str = ""
+
+
+class CandidateRuled(_Event):
+    type: Literal["candidate_ruled"] = "candidate_ruled"
+    step: int
+    index: int
+    place: str
+    hop: str
+    reason: Text
+    diff: Text
+    new_diagnostics: int
+    tests_passed: int
+    tests_failed: int
+    broken: int
+    seconds: float
+    program: str = ""
+    """Key of the program, equal for equal programs; "" where the candidate made none."""
+
+
+class StepEnded(_Event):
+    type: Literal["step_ended"] = "step_ended"
+    step: int
+    best: int | None
+    """Index of the best candidate of the step."""
+    advanced: bool
+    """The next step builds on the best candidate's tree."""
+    discarded_tokens: int = 0
+    """Tokens of samples that were stopped before their end."""
+
+
+class NoteMade(_Event):
+    """A note to the user: a server that was missing, a check that was skipped."""
+
+    type: Literal["note_made"] = "note_made"
+    text: str
+
+
+class RunEnded(_Event):
+    type: Literal["run_ended"] = "run_ended"
+    outcome: str
+    detail: str
+    diff: Text
+    steps: int
+    prompt_tokens: int
+    completion_tokens: int
+    cost_usd: float | None
+    seconds: float
+    """Wall-clock over all sittings of the run."""
+
+
+class DiffApplied(_Event):
+    type: Literal["diff_applied"] = "diff_applied"
+    repo: str
+
+
+Event = Annotated[
+    RunStarted
+    | RunResumed
+    | BaselineTaken
+    | PlacesRanked
+    | ForksFound
+    | StepStarted
+    | ModelAsked
+    | ModelAnswered
+    | CandidateRuled
+    | StepEnded
+    | NoteMade
+    | RunEnded
+    | DiffApplied,
+    Field(discriminator="type"),
+]
+EventLine: TypeAdapter[Event] = TypeAdapter(Event)
+"""Parses one line of a log."""
+
+
+@lru_cache(maxsize=1)
+def _report_adapter() -> TypeAdapter[TestReport]:
+    return TypeAdapter(TestReport)
+
+
+def report_to_json(report: TestReport) -> str:
+    """Formats a test report for `BaselineTaken`."""
+    return _report_adapter().dump_json(report).decode()
+
+
+def report_from_json(text: str) -> TestReport:
+    """Parses the report of a `BaselineTaken`.
+
+    Raises:
+        ValueError: it is none.
+    """
+    return _report_adapter().validate_json(text)

@@ -1,0 +1,98 @@
+"""Options of a run: from the settings, into the log, and back out of it for a resume."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from agent.contract import Limits
+from agent.log import LogFault, RunLog
+from agent.loop import Options
+from agent.settings import AgentSettings
+from models.contract import Decoding
+from sandbox import BackendName
+
+
+@dataclass(frozen=True, slots=True)
+class _Surroundings:
+    """The logged options that the loop itself does not take."""
+
+    sandbox: BackendName
+    diagnostics: bool
+
+
+def wished_decoding(settings: AgentSettings) -> Decoding:
+    """The decoding that the settings ask for, whatever the engine can do."""
+    return Decoding(
+        temperature=settings.temperature,
+        top_k=settings.top_k,
+        top_p=settings.top_p,
+        max_tokens=settings.max_tokens,
+        seed=settings.seed,
+    )
+
+
+def options_of(settings: AgentSettings, preset: str, notes: str) -> Options:
+    """The options of a new run.
+
+    Args:
+        preset: `weak` for small local models, `strong` for models that are good at search/replace edits.
+        notes: what the repository says to agents.
+    """
+    protocol = settings.protocol
+    if protocol == "auto":
+        protocol = "search-replace" if preset == "strong" else "symbol"
+    return Options(
+        width=settings.width,
+        limits=Limits(
+            steps=settings.steps,
+            tokens=settings.max_tokens_total,
+            seconds=settings.seconds,
+            cost_usd=settings.cost_usd,
+        ),
+        decoding=wished_decoding(settings),
+        protocol=protocol,
+        styles=settings.styles if preset == "weak" else ("repair",),
+        prompt_tokens=settings.prompt_tokens,
+        test_timeout_s=settings.test_timeout_s,
+        notes=notes,
+    )
+
+
+def options_json(options: Options, settings: AgentSettings) -> dict[str, Any]:
+    """The options as a log holds them."""
+    return {
+        "width": options.width,
+        "limits": options.limits.model_dump(),
+        "decoding": options.decoding.model_dump(mode="json"),
+        "protocol": options.protocol,
+        "styles": options.styles,
+        "prompt_tokens": options.prompt_tokens,
+        "test_timeout_s": options.test_timeout_s,
+        "notes": options.notes,
+        "verified": options.verified,
+        "sandbox": settings.sandbox,
+        "diagnostics": settings.diagnostics,
+    }
+
+
+def options_from_json(raw: dict[str, Any], log: RunLog) -> tuple[Options, BackendName, bool]:
+    """Reads options, sandbox and diagnostics back.
+
+    Raises:
+        LogFault: the log holds no options that this version understands.
+    """
+    known = {field.name for field in fields(Options)}
+    try:
+        options = TypeAdapter(Options).validate_python({key: raw[key] for key in raw if key in known})
+        rest = TypeAdapter(_Surroundings).validate_python(raw)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise LogFault(
+            f"{log.path} holds no options that can be resumed ({where}: {first['msg']})",
+            fix="start a new run with `agent solve`",
+        ) from error
+    return options, rest.sandbox, rest.diagnostics
