@@ -16,11 +16,11 @@ from typing import Any
 from lsprotocol import types as lsp
 
 from tools.contract import Freshness, LookupAnswer, Symbol, Uncovered
-from tools.frame.uses import uses
-from tools.lsp import answers
-from tools.lsp.answers import Told
-from tools.lsp.asker import Asker, Found
-from tools.lsp.names import Names
+from tools.languages.uses import uses
+from tools.lsp.asking import answers
+from tools.lsp.asking.answers import Told
+from tools.lsp.asking.asker import Asker, Found
+from tools.lsp.asking.names import Names
 from tools.lsp.renames.coverage import Coverage, Place
 
 Spot = Callable[[Any, Any], answers.Spot]

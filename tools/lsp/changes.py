@@ -14,12 +14,12 @@ from typing import Any
 from lsprotocol import types as lsp
 
 from tools.contract import Change, ChangesAnswer, Freshness, LookupAnswer
-from tools.lsp import answers
-from tools.lsp.asker import Asker, PathLike
-from tools.lsp.editing import Edits, Outside
-from tools.lsp.names import Names
+from tools.lsp.asking import answers
+from tools.lsp.asking.asker import Asker, PathLike
+from tools.lsp.asking.editing import Edits, Outside
+from tools.lsp.asking.names import Names
+from tools.lsp.asking.verdicts import why, worth
 from tools.lsp.renames.rename import Renames
-from tools.lsp.verdicts import why, worth
 from tools.lsp.wire.client import Refused, TimedOut
 from tools.lsp.wire.connection import Connection, Unavailable, uri_of
 

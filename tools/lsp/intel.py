@@ -19,14 +19,14 @@ from lsprotocol import types as lsp
 
 from sandbox.bubblewrap.contained import why_not_contained
 from tools.contract import Diagnostic, DiagnosticsAnswer, Freshness, Location, LookupAnswer, Symbol, ToolFault
-from tools.lsp import answers
-from tools.lsp.asker import Asker, PathLike
+from tools.lsp.asking import answers
+from tools.lsp.asking.asker import Asker, PathLike
+from tools.lsp.asking.names import Names
+from tools.lsp.asking.verdicts import merge, unknown
 from tools.lsp.calls import Calls
 from tools.lsp.changes import Changes
-from tools.lsp.names import Names
 from tools.lsp.renames.coverage import Coverage
 from tools.lsp.servers.table import DEFAULT, SERVERS, ServerSpec, trusting
-from tools.lsp.verdicts import merge, unknown
 from tools.lsp.wire.connection import START_S, path_of
 
 ANSWER_S = 10.0

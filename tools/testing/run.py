@@ -24,11 +24,11 @@ from pathlib import Path
 
 from sandbox import ExecResult, Sandbox
 from tools.contract import TestFailure, TestReport, TestStatus, ToolFault
-from tools.frozen.plan import PLUGIN, Watch, read_plan, watched
 from tools.testing.args import with_report, with_test_limit
 from tools.testing.command import Command, detect_test_command, parse_command
 from tools.testing.environment import command_environment
 from tools.testing.logs import read_cargo, read_go
+from tools.testing.plan import PLUGIN, Watch, read_plan, watched
 from tools.testing.reports import Inside, Results, read_junit, read_suites, read_unittest
 
 MAX_REPORT_BYTES = 30_000_000

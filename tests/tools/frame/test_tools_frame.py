@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from tools.contract import Symbol
 from tools.frame.frame import intellisense_frame
-from tools.frame.uses import uses
 from tools.languages.symbols import find_symbol
+from tools.languages.uses import uses
 from tools.lsp import Intel, open_intel
 from tools.lsp.servers.table import ServerSpec
 

@@ -16,12 +16,12 @@ from sandbox.bubblewrap.contained import why_not_contained
 from tools.contract import EditRefused, ReplaceFile, ToolFault
 from tools.edits.apply import apply_edits
 from tools.frame.frame import intellisense_frame
-from tools.frame.uses import uses
 from tools.index.budget import estimate_tokens
 from tools.index.find import NoSuchSymbol, the_symbol
+from tools.languages.uses import uses
 from tools.lsp import open_intel
+from tools.lsp.asking.outlines import outlined
 from tools.lsp.commands import NameTaken, show_actions, show_calls, show_rename
-from tools.lsp.outlines import outlined
 from tools.lsp.servers import debian, install
 from tools.lsp.servers.places import servers_dir
 from tools.lsp.servers.table import SERVERS, find_server, servers_for, servers_for_file

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 
 from tools.contract import Uncovered
-from tools.lsp.answers import lines_of
+from tools.lsp.asking.answers import lines_of
 
 _LOOKS_UP = re.compile(
     r"getattr|setattr|hasattr|delattr|globals\(|locals\(|vars\(|__dict__|import_module|attrgetter|methodcaller|patch|\w\["

@@ -20,11 +20,11 @@ from sandbox.interpreters.grants import grants
 from sandbox.interpreters.policy import workspace_policy
 from tools.contract import ToolFault
 from tools.index.files import suffixes
-from tools.lsp.roots import import_roots
 from tools.lsp.servers import clangd, gopls, typeshed
 from tools.lsp.servers import rust_analyzer as rust
 from tools.lsp.servers import typescript as tsserver
 from tools.lsp.servers.places import servers_dir
+from tools.lsp.servers.roots import import_roots
 
 Settings = Mapping[str, Any]
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from lsprotocol import types as lsp
 
-from tools.lsp.roots import script_projects
+from tools.lsp.servers.roots import script_projects
 
 COMMAND = "typescript.tsserverRequest"
 BESIDE = "../../../typescript/lib/tsserver.js"

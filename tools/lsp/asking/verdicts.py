@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from tools.contract import DiagnosticsAnswer, Freshness
-from tools.lsp.answers import united
+from tools.lsp.asking.answers import united
 from tools.lsp.wire.client import TimedOut
 from tools.lsp.wire.connection import Unavailable
 

@@ -20,7 +20,7 @@ from pygls.workspace import PositionCodec
 from tools.contract import Diagnostic, Freshness, Location, LookupAnswer, Symbol
 from tools.edits.files import is_python, split_lines
 from tools.languages.symbols import doc, signature
-from tools.lsp.outlines import holder
+from tools.lsp.asking.outlines import holder
 
 Read = Callable[[Path], str | None]
 Told = tuple[Location, Sequence[str]]

@@ -19,12 +19,12 @@ from lsprotocol import types as lsp
 from pygls.workspace import PositionCodec
 
 from tools.contract import DiagnosticsAnswer, Freshness, LookupAnswer, Symbol
-from tools.lsp import answers
-from tools.lsp.foreign import Foreign, real_path
-from tools.lsp.outlines import Outlined, Outlines, outlined
+from tools.lsp.asking import answers
+from tools.lsp.asking.foreign import Foreign, real_path
+from tools.lsp.asking.outlines import Outlined, Outlines, outlined
+from tools.lsp.asking.sources import Sources
+from tools.lsp.asking.verdicts import combine, why, worth
 from tools.lsp.servers.table import SERVERS, ServerSpec
-from tools.lsp.sources import Sources
-from tools.lsp.verdicts import combine, why, worth
 from tools.lsp.wire.background import Background
 from tools.lsp.wire.client import Crashed, Refused, TimedOut
 from tools.lsp.wire.connection import Connection, Unavailable, uri_of

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from tools.contract import Freshness, LookupAnswer, Symbol
 from tools.edits.files import is_python
-from tools.lsp import answers
-from tools.lsp.asker import Asker
+from tools.lsp.asking import answers
+from tools.lsp.asking.asker import Asker
 
 OUTLINED = 60
 """Files that a name alone may cost an outline by a server."""

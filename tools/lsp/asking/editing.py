@@ -12,8 +12,8 @@ from typing import Any
 
 from lsprotocol import types as lsp
 
-from tools.lsp import answers
-from tools.lsp.asker import Asker
+from tools.lsp.asking import answers
+from tools.lsp.asking.asker import Asker
 from tools.lsp.wire.connection import path_of
 
 
