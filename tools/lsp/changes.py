@@ -20,8 +20,9 @@ from tools.lsp.asking.editing import Edits, Outside
 from tools.lsp.asking.names import Names
 from tools.lsp.asking.verdicts import why, worth
 from tools.lsp.renames.rename import Renames
-from tools.lsp.wire.client import Refused, TimedOut
-from tools.lsp.wire.connection import Connection, Unavailable, uri_of
+from tools.lsp.wire.connection import Connection
+from tools.lsp.wire.documents import uri_of
+from tools.lsp.wire.faults import Refused, TimedOut, Unavailable
 
 ORGANISE = "source.organizeImports"
 QUICK_FIX = "quickfix"

@@ -12,13 +12,14 @@ from lsp_constructs_braced import TAKEN, TRIED, Braced
 from tools.contract import ChangesAnswer
 from tools.lsp import open_intel
 from tools.lsp.commands import write
-from tools.lsp.servers.table import SERVERS, find_node, find_server
+from tools.lsp.servers.programs import find_node
+from tools.lsp.servers.table import SERVERS
 
 SERVED = sorted({one.server for one in TRIED})
 
 
 def require(server: str) -> None:
-    if find_server(SERVERS[server]) is None:
+    if SERVERS[server].program() is None:
         pytest.skip(f"{server} is not installed: {SERVERS[server].fix}")
 
 

@@ -14,7 +14,7 @@ from lsprotocol import types as lsp
 
 from tools.lsp.asking import answers
 from tools.lsp.asking.asker import Asker
-from tools.lsp.wire.connection import path_of
+from tools.lsp.wire.documents import path_of
 
 
 class Outside(Exception):

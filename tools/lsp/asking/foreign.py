@@ -12,14 +12,17 @@ from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
-from tools.lsp.servers.table import ServerSpec, find_server, readable
+from tools.lsp.servers.programs import readable
+from tools.lsp.servers.server import Server
+from tools.lsp.wire.process import Launch
 
 
 class Foreign:
-    def __init__(self, root: Path, specs: Sequence[ServerSpec], python: Path | None) -> None:
-        self._root = root
-        self._specs = tuple(specs)
-        self._python = python
+    """The files outside one workspace."""
+
+    def __init__(self, servers: Sequence[Server], launch: Launch) -> None:
+        self._servers = tuple(servers)
+        self._launch = launch
 
     def shown(self, file: Path) -> Path | None:
         """The file, links followed, where it is one that servers see."""
@@ -32,10 +35,10 @@ class Foreign:
     @cached_property
     def _places(self) -> list[Path]:
         found = [Path("/usr")]
-        for spec in self._specs:
-            program = find_server(spec)
-            found += readable(program, self._root, self._python) if program is not None else []
-            found += spec.writes(self._root)
+        for server in self._servers:
+            program = server.program()
+            found += readable(program, self._launch.root, self._launch.python) if program is not None else []
+            found += server.writes(self._launch.root)
         return [Path(os.path.realpath(place)) for place in found]
 
 

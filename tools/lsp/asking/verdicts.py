@@ -7,8 +7,7 @@ from dataclasses import replace
 
 from tools.contract import DiagnosticsAnswer, Freshness
 from tools.lsp.asking.answers import united
-from tools.lsp.wire.client import TimedOut
-from tools.lsp.wire.connection import Unavailable
+from tools.lsp.wire.faults import TimedOut, Unavailable
 
 
 def worth(exc: Exception) -> Freshness:

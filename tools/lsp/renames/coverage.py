@@ -27,7 +27,7 @@ from tools.lsp.renames.composed import composed
 from tools.lsp.renames.families import Classes, bare, owner, reachable, relation
 from tools.lsp.renames.occurrences import Occurrence, occurrences
 from tools.lsp.renames.scanning import texts_with
-from tools.lsp.wire.connection import path_of, uri_of
+from tools.lsp.wire.documents import path_of, uri_of
 
 Place = tuple[str, int, int]
 """(path, line, column) of a name."""

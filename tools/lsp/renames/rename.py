@@ -28,7 +28,7 @@ from tools.lsp.renames.families import bare
 from tools.lsp.renames.occurrences import word
 from tools.lsp.renames.scopes import half_renamed
 from tools.lsp.renames.taken import Taken
-from tools.lsp.wire.connection import uri_of
+from tools.lsp.wire.documents import uri_of
 
 CHECK_S = 30.0
 """Seconds for the diagnostics of files that hold neither name."""
