@@ -17,7 +17,7 @@ from tools.lsp.asking.verdicts import merge, unknown
 
 
 class Diagnoses:
-    """What `Intel` says of diagnostics."""
+    """The diagnostics of one workspace."""
 
     def __init__(self, asker: Asker) -> None:
         self._asker = asker

@@ -1,9 +1,9 @@
-"""`Intel`: what the language servers know about a workspace, asked from ordinary threads (room `tools/`).
+"""`Intel` answers what language servers know about a workspace, from ordinary threads.
 
-In: a root, server names, paths, 1-based lines and 0-based columns, name paths, unsaved texts. Out:
-`LookupAnswer` and `DiagnosticsAnswer`; no method raises for anything that a server, a file or a name does.
-Safe from several threads; questions are asked one at a time (`asker`). Not covered: changes that commands
-make in files nobody asks about, until `sync` is told.
+In: a root, server names, paths, 1-based lines and 0-based columns, name paths, unsaved texts. Out: `LookupAnswer` and
+`DiagnosticsAnswer`; no method raises because of a server, a file or a name. Safe from several threads; questions are
+asked one at a time (`asker`). Not covered: changes that commands make in files nobody asks about; call `sync` for
+them.
 """
 
 from __future__ import annotations
@@ -52,20 +52,26 @@ def open_intel(
     trusted: bool | None = None,
     memory_mb: int | None = None,
 ) -> Intel:
-    """Start the servers in the background and take the present state of the files as the baseline.
+    """Start the servers in the background, and take the present state of the files as the baseline.
 
-    `warm` are those that are started at once (None: all); the others start with the first question to them.
-    `python` is the interpreter whose packages imports resolve to: by default the workspace's own virtual
-    environment, else ours. A server that is missing or does not start raises nothing here: its answers say
-    so.
+    A server that is missing or does not start raises nothing here; its answers say so. Where bubblewrap works,
+    servers run in name spaces of their own: they have no network, write nothing, and see the workspace, their own
+    programs and the interpreter's packages.
 
-    Servers run in name spaces of their own, where bubblewrap can do that: they have no network, write nothing, and see
-    the workspace, their own programs and the interpreter's packages. `trusted` (None: whether FORKLOCK_TRUSTED is
-    set) runs them among our own processes. Each may take `memory_mb` MiB, its children included (None: as
-    `memory.bound_mb` has it), and is ended where it takes more.
+    Args:
+        servers: names of the list (`tools.lsp.servers.table`).
+        warm: those that are started at once (None: all); the others start with the first question to them.
+        python: the interpreter whose packages imports resolve to; default: the workspace's own virtual environment,
+            or else ours.
+        timeout_s: seconds for one question.
+        start_s: seconds for a start.
+        max_chars: characters of an answer.
+        trusted: run them among our own processes (None: where FORKLOCK_TRUSTED is set).
+        memory_mb: MiB that each server and its children may take (None: see `process.bound_mb`). A server that takes
+            more is ended.
 
     Raises:
-        ToolFault: no such folder, or a server name that is not in the table.
+        ToolFault: no such folder, or a server name that is not in the list.
     """
     unknown = [name for name in servers if name not in SERVERS]
     if unknown:
@@ -122,14 +128,14 @@ class Intel:
     def definition(
         self, path: PathLike, line: int, column: int, *, text: str | None = None, max_chars: int | None = None
     ) -> LookupAnswer:
-        """The source of what the name there stands for, libraries included."""
+        """The source of what the name at that position stands for, libraries included."""
         told = answers.told_definition
         return self._places(lsp.TEXT_DOCUMENT_DEFINITION, path, line, column, text, max_chars, told)
 
     def references(
         self, path: PathLike, line: int, column: int, *, text: str | None = None, max_chars: int | None = None
     ) -> LookupAnswer:
-        """Every use, the declaration left out, each with its line and the definition that holds it."""
+        """Every use without the declaration, each with its line and the definition around it."""
         return self._places(
             lsp.TEXT_DOCUMENT_REFERENCES, path, line, column, text, max_chars, answers.told_line
         )
@@ -137,7 +143,7 @@ class Intel:
     def hover(
         self, path: PathLike, line: int, column: int, *, text: str | None = None, max_chars: int | None = None
     ) -> LookupAnswer:
-        """Type and documentation of the name there, as text."""
+        """Type and documentation of the name at that position, as text."""
         result = self._asker.at(lsp.TEXT_DOCUMENT_HOVER, path, line, column, text)
         if isinstance(result, LookupAnswer):
             return result
@@ -148,9 +154,9 @@ class Intel:
     def completion(
         self, path: PathLike, line: int, column: int, *, text: str | None = None, max_chars: int | None = None
     ) -> LookupAnswer:
-        """What could be written there, `label: detail` a line, the server's best first.
+        """What can be written at that position, one `label: detail` a line, the server's best first.
 
-        ty answers nothing between a dot and a name that is there already: ask with a `text` without the name.
+        ty answers nothing between a dot and a name that stands there already: ask with a `text` without the name.
         """
         result = self._asker.at(lsp.TEXT_DOCUMENT_COMPLETION, path, line, column, text)
         if isinstance(result, LookupAnswer):
@@ -168,12 +174,11 @@ class Intel:
         return "" if isinstance(found, LookupAnswer) else found[1]
 
     def named(self, name_path: str, path: str | None = None) -> tuple[Symbol, str] | LookupAnswer:
-        """The one definition of that name path and the text of its file; else an answer that says what is wrong."""
+        """The one definition of that name path and the text of its file; or an answer that says what is wrong."""
         return self._names.one(name_path, path)
 
     def outline(self, path: PathLike) -> list[Symbol] | LookupAnswer:
-        """The definitions in a file, in source order; an answer that says why there are none where no server
-        could tell."""
+        """The definitions in a file, in source order; or an answer that says why no server could tell."""
         found = self._asker.file(path)
         return found if isinstance(found, LookupAnswer) else self._asker.symbols(*found)
 
@@ -207,8 +212,8 @@ class Intel:
     def references_of(
         self, name_path: str, path: str | None = None, *, max_chars: int | None = None, cover: bool = False
     ) -> LookupAnswer:
-        """As `references`. With `cover` also the places that may be uses: that costs a question for each place that has
-        the name."""
+        """As `references`. `cover` adds the places that may be uses, at the cost of a question for each place that
+        has the name."""
         found = self.named(name_path, path)
         if isinstance(found, LookupAnswer):
             return found
@@ -223,6 +228,7 @@ class Intel:
     def hover_of(
         self, name_path: str, path: str | None = None, *, max_chars: int | None = None
     ) -> LookupAnswer:
+        """As `hover`, by name path."""
         found = self.named(name_path, path)
         if isinstance(found, LookupAnswer):
             return found
@@ -255,7 +261,8 @@ class Intel:
         self._diagnoses.set_baseline()
 
     def sync(self, paths: Iterable[PathLike] | None = None) -> None:
-        """Commands have changed these files or folders on disk (None: anything may have changed)."""
+        """Tell the servers that commands have changed these files or folders on disk (None: anything may have
+        changed)."""
         with self._asker.lock:
             inside = [file for p in paths if (file := self._asker.inside(p))] if paths is not None else None
             self._asker.sources.sync(inside)
@@ -287,11 +294,11 @@ class Intel:
         return answers.noted(answers.pack(ordered, max_chars or self._max_chars), found.note)
 
     def _spot_of(self, place: Any, codec: Any) -> answers.Spot:
-        """The place that a server means."""
+        """The place that a position of a server means."""
         return answers.spot(self._file_of(place.uri, {}, set()), place, codec)
 
     def _file_of(self, uri: str, overlay: Mapping[Path, str], asked: set[str]) -> answers.File:
-        """`asked`: the files whose outline this answer has cost."""
+        """The file of a URI. `asked` collects the files whose outline this answer has cost."""
         file = path_of(uri)
         held = overlay.get(file)
         found = held if held is not None else self._asker.read(file)

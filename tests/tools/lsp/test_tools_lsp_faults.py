@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -23,6 +24,7 @@ from sandbox.bubblewrap.contained import why_not_contained
 from sandbox.linux.cgroups import writable_parents
 from tools.contract import Freshness, ToolFault
 from tools.lsp import Intel, open_intel
+from tools.lsp.servers import table
 from tools.lsp.servers.server import Server, Settings
 from tools.lsp.wire import process
 from tools.lsp.wire.connection import Connection
@@ -320,6 +322,31 @@ def test_what_one_server_found_counts_when_another_is_dead(intel: Callable[..., 
     found = one.diagnostics("m.py", "bad\n")
     assert found.freshness is Freshness.FOUND and "crashed" in found.detail
     assert one.diagnostics("m.py", "fine\n").freshness is Freshness.UNAVAILABLE  # half an all-clear is none
+
+
+# --- another server ------------------------------------------------------------------------------------
+
+
+def test_a_server_that_is_added_as_the_docs_say_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (EVIL.parents[2] / "docs" / "language-servers.md").read_text()
+    code = textwrap.dedent(page.partition("## How to add")[2].split("```")[1].removeprefix("python\n"))
+    made: dict[str, Any] = {"__name__": "zls"}
+    exec(code, made)
+    server: Server = made["Zls"]()
+    monkeypatch.setitem(table.SERVERS, server.name, server)
+    monkeypatch.setattr(table, "_LIST", (*table._LIST, server))
+    assert table.servers_for_file("m.zig", tmp_path) == ("zls",)
+    (tmp_path / "m.zig").write_text("fn f() void {}\n")
+    with open_intel(tmp_path, servers=("zls",)) as one:
+        absent = one.diagnostics("m.zig")
+    assert absent.freshness is Freshness.UNAVAILABLE and server.fix in absent.detail
+    monkeypatch.setattr(type(server), "argv", (sys.executable, str(EVIL), "good"))
+    with open_intel(tmp_path, servers=("zls",), trusted=True) as one:
+        assert one.diagnostics("m.zig").freshness is Freshness.CLEAN
+        assert one.diagnostics("m.zig", "bad\n").freshness is Freshness.FOUND
+        assert one.definition("m.zig", 1, 3).freshness is Freshness.FOUND
 
 
 # --- requests of the server --------------------------------------------------------------------------

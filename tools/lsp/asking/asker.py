@@ -1,7 +1,7 @@
-"""One question at a time, to every server that can answer it (room `tools/`).
+"""Asks one question at a time of every server that can answer it.
 
-In: wanted texts, a request. Out: raw results with their codec, or an answer that says why there is none.
-Every question first brings the servers' documents to the right texts, so a result is never about others.
+In: wanted texts, a request. Out: raw results with their codec, or an answer that says why there is none. Before each
+question the servers' documents get the right texts, so a result is never about other texts.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ COMPANY = 24
 
 
 class Found(NamedTuple):
-    """A server's answer, how it counts columns, and what it may not know."""
+    """A server's result, how it counts columns, and a note on what it may not know."""
 
     result: Any
     codec: PositionCodec
@@ -51,7 +51,7 @@ class Found(NamedTuple):
 
 
 class Asker:
-    """`lock` is held by whoever needs several questions to see one state."""
+    """The servers of one workspace. Hold `lock` while several questions have to see one state."""
 
     def __init__(
         self,
@@ -99,6 +99,7 @@ class Asker:
 
     @property
     def pids(self) -> dict[str, int]:
+        """Process ids of the running servers, by name."""
         return {c.server.name: c.pid for c in self._connections if c.pid is not None}
 
     def inside(self, path: PathLike) -> Path | None:
@@ -122,6 +123,7 @@ class Asker:
         return any(c.server.reads(file) for c in self._lookers)
 
     def file(self, path: PathLike, text: str | None = None) -> tuple[Path, str] | LookupAnswer:
+        """(file, text) of a workspace path, or an answer that says that there is none."""
         file = self.inside(path)
         with self.lock:
             if file is not None and text is None:
@@ -133,6 +135,7 @@ class Asker:
     def at(
         self, method: str, path: PathLike, line: int, column: int, text: str | None
     ) -> Found | LookupAnswer:
+        """Ask about a position: line from 1, column in code points."""
         found = self.file(path, text)
         if isinstance(found, LookupAnswer):
             return found
@@ -157,8 +160,8 @@ class Asker:
     def lookup(
         self, method: str, wanted: Mapping[Path, str], params: Callable[[Any], Any], word: str = ""
     ) -> Found | LookupAnswer:
-        """What the first look-up server that reads this file says; else the last one's reason. With a `word` the
-        question is one about the whole workspace, and files that mention it matter."""
+        """The answer of the first look-up server that reads these files, or the last one's reason for having none.
+        With a `word` the question is about the whole workspace, and files that mention the word matter."""
 
         async def work() -> Found | LookupAnswer:
             self._settle(wanted)
@@ -182,8 +185,8 @@ class Asker:
     def _at_once(
         self, method: str, wanted: Mapping[Path, str], params: Callable[[Any], Any], word: str
     ) -> Found | LookupAnswer | None:
-        """The answer of a server that is up and needs to be told nothing before, asked from this thread. None: by the
-        loop, which starts, tells and repairs."""
+        """Ask from this thread, where the server is up and has to be told nothing before. None: the question has to
+        go through the loop, which starts, tells and restarts servers."""
         connection = next((c for c in self._lookers if all(c.server.reads(p) for p in wanted)), None)
         if connection is None or self._closed or (word and self._reads_along(connection.server)):
             return None
@@ -202,7 +205,7 @@ class Asker:
             return None
 
     def _reads_along(self, server: Server) -> bool:
-        """It has to be waited for, or shown files, before a question about the whole workspace."""
+        """Whether a question about the whole workspace has to wait for the server, or to show it files first."""
         return server.indexes(self.root) or not server.knows_all(self.root)
 
     async def _one(
@@ -218,10 +221,11 @@ class Asker:
         return Found(await connection.ask(method, params(codec), self.timeout_s), codec, note)
 
     async def _widen(self, connection: Connection, wanted: Mapping[Path, str], word: str) -> str:
-        """Let the server know what it must to answer for the whole workspace; returns what it still may not know.
+        """Prepare the server for a question about the whole workspace. Returns what it still may not know.
 
-        An index on disk knows no change that a command made: such files are opened. Without an index those that
-        mention the word are. Each is asked for its outline, which is answered once it has been read.
+        An index on disk misses changes that a command made: the changed files are opened. Without an index the files
+        that mention the word are opened. Each is asked for its outline, which is answered once the file has been
+        read.
         """
         await connection.indexed(self.timeout_s)
         server = connection.server
@@ -238,7 +242,7 @@ class Asker:
         return f"{missed} more files that mention {word!r} were not read" if missed > 0 else ""
 
     def _open(self, connection: Connection, files: Sequence[Path], wanted: Mapping[Path, str]) -> list[Path]:
-        """Open these too, as they are on disk; returns those that were not."""
+        """Open these files as well, as they are on disk. Returns those that were not open."""
         new = [f for f in files if not connection.documents.holds(uri_of(f))]
         texts = {f: text for f in files if (text := self.sources.read(f)) is not None}
         connection.documents.settle(texts | dict(wanted), self.sources.read)
@@ -258,7 +262,7 @@ class Asker:
         return self._keep(file, text, found.result, found.codec)
 
     def document_symbols(self, file: Path, text: str) -> list[Outlined] | LookupAnswer:
-        """What the server itself says is defined there, in our form."""
+        """The definitions that the server itself names, in our form."""
         found = self.lookup(lsp.TEXT_DOCUMENT_DOCUMENT_SYMBOL, {file: text}, lambda _codec: _outline_of(file))
         if isinstance(found, LookupAnswer):
             return found
@@ -266,7 +270,7 @@ class Asker:
         return outlined(shown, text, found.result or [], lambda at: answers.to_column(text, at, found.codec))
 
     async def _symbols(self, connection: Connection, file: Path, text: str) -> list[Symbol]:
-        """As `symbols`, on the loop, of a server whose document has this text already."""
+        """As `symbols`, on the loop, for a server whose document has this text already."""
         known = self.outlines.known(file, answers.shown_path(file, self.root), text)
         if known is not None:
             return known
@@ -287,7 +291,7 @@ class Asker:
     # --- the loop --------------------------------------------------------------------------------
 
     def _settle(self, wanted: Mapping[Path, str]) -> None:
-        """On the loop: bring every server's documents to their texts, and tell what changed on disk."""
+        """On the loop: give every server's documents their texts, and tell it what changed on disk."""
         changes = self.sources.take_changes()
         for connection in self._connections:
             connection.documents.settle(
@@ -312,7 +316,7 @@ class Asker:
     def each(
         self, file: Path, text: str, work: Callable[[Connection], Coroutine[Any, Any, Any]]
     ) -> list[Any]:
-        """What `work` gives for every server that reads this file, linters included."""
+        """The results of `work` for every server that reads this file, linters included."""
         asked = [c for c in self._connections if c.server.reads(file)]
         if not asked:
             detail = f"no server reads {file.suffix or file.name}"
@@ -327,6 +331,7 @@ class Asker:
         return [found] if isinstance(found, LookupAnswer) else found
 
     def diagnose(self, file: Path, overlay: Mapping[Path, str]) -> DiagnosticsAnswer:
+        """Diagnostics of a file from every server that reads it, with `overlay` in place of what is on disk."""
         path, text = answers.shown_path(file, self.root), overlay[file]
         asked = [c for c in self._connections if c.server.reads(file)]
         if not asked:

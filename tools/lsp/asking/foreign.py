@@ -1,8 +1,8 @@
-"""Files outside a workspace that servers may name: libraries, and the stubs that come with a server (room `tools/`).
+"""Says which files outside the workspace may be read when a server names them: libraries, and stubs of a server.
 
-In: a path that a server names. Out: the file to read, or None for what no server is shown. A server that a repository
-has led astray cannot have other files of the user's read. Not covered: servers that run among our own processes, which
-can read them themselves.
+In: a path that a server names. Out: the file to read, or None for a file that servers cannot see. So a server that a
+repository has taken over cannot make us read other files of the user. Not covered: servers that run among our own
+processes; these can read the files themselves.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Foreign:
         self._launch = launch
 
     def shown(self, file: Path) -> Path | None:
-        """The file, links followed, where it is one that servers see."""
+        """The file with links followed, if servers can see it; else None."""
         try:
             real = Path(real_path(str(file)))
         except (OSError, ValueError):
@@ -43,7 +43,7 @@ class Foreign:
 
 
 def real_path(path: str) -> str:
-    """`os.path.realpath`, by the kernel where it tells."""
+    """`os.path.realpath`, asked of the kernel where that works."""
     try:
         fd = os.open(path, os.O_PATH)
     except OSError:

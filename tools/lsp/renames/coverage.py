@@ -23,10 +23,9 @@ from tools.lsp.asking import answers
 from tools.lsp.asking.asker import Asker, Found
 from tools.lsp.asking.names import Names
 from tools.lsp.asking.outlines import holder
-from tools.lsp.renames.composed import composed
 from tools.lsp.renames.families import Classes, bare, owner, reachable, relation
 from tools.lsp.renames.occurrences import Occurrence, occurrences
-from tools.lsp.renames.scanning import texts_with
+from tools.lsp.renames.scanning import composed, texts_with
 from tools.lsp.wire.documents import path_of, uri_of
 
 Place = tuple[str, int, int]
