@@ -34,9 +34,9 @@ import psutil
 
 from tools.contract import DiagnosticsAnswer, Freshness, LookupAnswer
 from tools.edits.files import split_lines
-from tools.frame.uses import Use, uses
+from tools.languages.uses import Use, uses
 from tools.lsp import Intel, open_intel
-from tools.lsp.servers.table import find_program
+from tools.lsp.servers.programs import find_program
 
 T = TypeVar("T")
 Timed = dict[str, list[float]]

@@ -215,9 +215,9 @@ def list_servers(
         say(str(get(install)))
         return
     for one in rows():
-        state = str(one.program) if one.program else f"absent; to get it: {one.spec.fix}"
-        untested = "" if one.spec.tested else " (untested)"
-        say(row(f"{one.spec.name}{untested}", one.suffixes, state))
+        state = str(one.program) if one.program else f"absent; to get it: {one.server.fix}"
+        untested = "" if one.server.tested else " (untested)"
+        say(row(f"{one.server.name}{untested}", one.suffixes, state))
 
 
 def _servers(root: Path, path: str, server: str) -> tuple[str, ...]:
@@ -236,7 +236,7 @@ def _intel(root: Path, path: str, server: str) -> Iterator[Intel]:
     """Servers for one command, and on a terminal a sign that they are at work until it has its answer."""
     from sandbox.terminal import screen
     from tools.lsp import open_intel
-    from tools.lsp.servers.table import find_python
+    from tools.lsp.servers.programs import find_python
 
     names = _servers(root, path, server)
     waiting = screen(stderr=True).status(f"asking {', '.join(names)}")

@@ -60,8 +60,7 @@ def print_tests(
     from tools.contract import TestStatus
     from tools.testing.command import detect_test_command
     from tools.testing.hopeless import why_hopeless
-    from tools.testing.repeat import run_repeatedly
-    from tools.testing.words import in_words
+    from tools.testing.repeat import in_words, run_repeatedly
 
     root, cwd = place_of(repo)
     asked = command or detect_test_command(root / cwd)

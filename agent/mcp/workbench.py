@@ -59,7 +59,8 @@ class Workbench:
             ToolFault: the server is shutting down.
         """
         from tools.lsp import open_intel
-        from tools.lsp.servers.table import DEFAULT, find_python, servers_for
+        from tools.lsp.servers.programs import find_python
+        from tools.lsp.servers.table import DEFAULT, servers_for
 
         with self._opening:
             if self._intel is None:

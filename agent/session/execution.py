@@ -61,7 +61,8 @@ def _intel(prepared: Prepared, base: Sandbox) -> Iterator[Intel | None]:
         yield None
         return
     from tools.lsp import open_intel
-    from tools.lsp.servers.table import DEFAULT, find_python, servers_for
+    from tools.lsp.servers.programs import find_python
+    from tools.lsp.servers.table import DEFAULT, servers_for
 
     python = find_python(prepared.task.repo)
     with open_intel(base.root, servers=servers_for(base.root), warm=DEFAULT, python=python) as intel:

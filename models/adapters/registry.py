@@ -8,7 +8,6 @@ folder are never reused: servers cache by name. Only `adapter_model.safetensors`
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -304,11 +303,3 @@ class AdapterRegistry:
         else:
             fix = "Use another version (`selfdistill status`), or `--adapter none`."
         return ModelFault(f"Adapter {base}/{version} is damaged: {what}.", fix=fix)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING
 from tools.contract import Diagnostic, EditRefused, Freshness, Symbol
 from tools.edits.files import code_language, is_python, read_document, split_lines, to_lf
 from tools.frame.scope import Surroundings, survey
-from tools.frame.uses import uses
 from tools.languages.symbols import doc, signature, symbols
 from tools.languages.syntax import parse
 from tools.languages.treesitter import is_braced
+from tools.languages.uses import uses
 
 if TYPE_CHECKING:
     from tools.lsp.intel import Intel

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING
 
 from tools.contract import Freshness, Location, LookupAnswer, Symbol
 from tools.edits.files import is_python, split_lines
-from tools.frame.uses import Use, uses
 from tools.languages import cstyle
 from tools.languages.symbols import doc, signature, symbols
+from tools.languages.uses import Use, uses
 
 if TYPE_CHECKING:
     from tools.lsp.intel import Intel

@@ -22,6 +22,7 @@ from pathlib import Path, PurePosixPath
 from tools.contract import TestReport, ToolFault
 from tools.edits.files import is_python
 from tools.frozen.check_files import Named, named_files
+from tools.frozen.imports import importers, supports_tests
 from tools.frozen.patterns import by_settings, data_of_tests
 from tools.frozen.runner_files import (
     hidden_module,
@@ -36,7 +37,6 @@ from tools.frozen.test_parts import Judging, parts_that_judge
 from tools.index.files import CodeIndex, is_test_path, load_index
 from tools.languages.treesitter import is_braced
 from tools.testing.command import parse_command
-from tools.testing.imports import importers, supports_tests
 
 _DATA_FOLDERS = frozenset({
     "fixtures", "snapshots", "golden", "goldens", "goldenfiles", "expected", "expectations", "test_data", "test-data",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from tools.contract import EditRefused, Freshness, LookupAnswer, Symbol, ToolFault
 from tools.edits.files import is_python, read_document, resolve, to_lf
@@ -19,9 +19,6 @@ from tools.languages.grammars import load_all
 from tools.languages.named import meant
 from tools.languages.symbols import symbols
 from tools.languages.treesitter import is_braced
-
-if TYPE_CHECKING:
-    from tools.lsp import Intel
 
 _NUMBER = re.compile(r"#\d+$")
 NAMED = 12
@@ -49,7 +46,15 @@ def read_source(root: Path, path: str) -> str:
         raise NoSuchSymbol(refused.message) from refused
 
 
-Servers = Callable[[], "Intel"]
+class Definitions(Protocol):
+    """What language servers say of definitions (`tools.lsp.Intel`)."""
+
+    def outline(self, path: str) -> list[Symbol] | LookupAnswer: ...
+
+    def named(self, name_path: str, path: str | None = None) -> tuple[Symbol, str] | LookupAnswer: ...
+
+
+Servers = Callable[[], Definitions]
 """Opens the language servers, where they are needed."""
 
 

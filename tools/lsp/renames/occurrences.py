@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Literal
 from sandbox.reading import parse_python
 from tools.edits.files import is_python
 from tools.languages.treesitter import is_braced, parse_tree
-from tools.lsp.answers import lines_of
+from tools.lsp.asking.answers import lines_of
 
 if TYPE_CHECKING:
     from tree_sitter import Node

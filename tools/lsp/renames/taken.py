@@ -17,11 +17,11 @@ from lsprotocol import types as lsp
 
 from tools.contract import LookupAnswer, Symbol, Uncovered
 from tools.edits.files import is_python
-from tools.frame.words import RESERVED
-from tools.lsp import answers
-from tools.lsp.asker import Asker
-from tools.lsp.names import Names
-from tools.lsp.outlines import holder
+from tools.languages.words import RESERVED
+from tools.lsp.asking import answers
+from tools.lsp.asking.asker import Asker
+from tools.lsp.asking.names import Names
+from tools.lsp.asking.outlines import holder
 from tools.lsp.renames.coverage import Coverage
 from tools.lsp.renames.families import bare, owner
 from tools.lsp.renames.occurrences import occurrences

@@ -1,7 +1,7 @@
-"""A server's edits as whole new texts (room `tools/`).
+"""Turns a server's edits into whole new texts.
 
-In: a WorkspaceEdit. Out: texts by workspace path; nothing is written. An edit that reaches out of the workspace, or
-that moves, makes or deletes files, is none.
+In: a WorkspaceEdit. Out: texts by workspace path; nothing is written. Edits that reach out of the workspace, or that
+move, make or delete files, are refused.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from typing import Any
 
 from lsprotocol import types as lsp
 
-from tools.lsp import answers
-from tools.lsp.asker import Asker
-from tools.lsp.wire.connection import path_of
+from tools.lsp.asking import answers
+from tools.lsp.asking.asker import Asker
+from tools.lsp.wire.documents import path_of
 
 
 class Outside(Exception):
-    """A server's edit that is not ours to make."""
+    """A server's edit that is refused."""
 
 
 @dataclass
@@ -29,7 +29,7 @@ class Edits:
 
     @classmethod
     def of(cls, asker: Asker, edit: lsp.WorkspaceEdit | None) -> Edits:
-        """Raises Outside."""
+        """Read a server's edit. Raises Outside."""
         found = cls()
         for uri, edits in by_file(edit):
             file = path_of(uri)
@@ -71,7 +71,7 @@ class Edits:
 
 
 def edited(text: str, edits: Iterable[Any], codec: Any) -> str:
-    """The text after all edits, whose places are those before any of them.
+    """The text after all edits. Their positions are those before any of them.
 
     Raises:
         Outside: two edits overlap.
@@ -100,6 +100,7 @@ def edited(text: str, edits: Iterable[Any], codec: Any) -> str:
 
 
 def by_file(edit: lsp.WorkspaceEdit | None) -> list[tuple[str, list[Any]]]:
+    """(URI, edits) for each file. Raises Outside."""
     if edit is None:
         return []
     if edit.document_changes:

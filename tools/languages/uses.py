@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tools.edits.files import is_python, to_lf
-from tools.frame.words import written
 from tools.languages.syntax import SyntaxProblem, parse
+from tools.languages.words import written
 
 
 @dataclass(frozen=True, slots=True)

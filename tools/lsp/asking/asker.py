@@ -1,12 +1,13 @@
-"""One question at a time, to every server that can answer it (room `tools/`).
+"""Asks one question at a time of every server that can answer it.
 
-In: wanted texts, a request. Out: raw results with their codec, or an answer that says why there is none.
-Every question first brings the servers' documents to the right texts, so a result is never about others.
+In: wanted texts, a request. Out: raw results with their codec, or an answer that says why there is none. Before each
+question the servers' documents get the right texts, so a result is never about other texts.
 """
 
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
 import os
 import threading
@@ -19,25 +20,30 @@ from lsprotocol import types as lsp
 from pygls.workspace import PositionCodec
 
 from tools.contract import DiagnosticsAnswer, Freshness, LookupAnswer, Symbol
-from tools.lsp import answers
-from tools.lsp.foreign import Foreign, real_path
-from tools.lsp.outlines import Outlined, Outlines, outlined
-from tools.lsp.servers.table import SERVERS, ServerSpec
-from tools.lsp.sources import Sources
-from tools.lsp.verdicts import combine, why, worth
+from tools.lsp.asking import answers
+from tools.lsp.asking.foreign import Foreign, real_path
+from tools.lsp.asking.outlines import Outlined, Outlines, outlined
+from tools.lsp.asking.sources import Sources
+from tools.lsp.asking.verdicts import combine, why, worth
+from tools.lsp.servers.server import Server
+from tools.lsp.servers.table import SERVERS
 from tools.lsp.wire.background import Background
-from tools.lsp.wire.client import Crashed, Refused, TimedOut
-from tools.lsp.wire.connection import Connection, Unavailable, uri_of
+from tools.lsp.wire.connection import Connection
+from tools.lsp.wire.documents import uri_of
+from tools.lsp.wire.faults import Crashed, Refused, TimedOut, Unavailable
+from tools.lsp.wire.process import Launch
 from tools.lsp.wire.reading import READERS
 
 T = TypeVar("T")
 PathLike = str | Path
+CLOSE_S = 10.0
+"""Seconds for an orderly end of all servers; then they are killed."""
 COMPANY = 24
 """Files opened beside the one that a question about the whole workspace is asked in."""
 
 
 class Found(NamedTuple):
-    """A server's answer, how it counts columns, and what it may not know."""
+    """A server's result, how it counts columns, and a note on what it may not know."""
 
     result: Any
     codec: PositionCodec
@@ -45,55 +51,56 @@ class Found(NamedTuple):
 
 
 class Asker:
-    """`lock` is held by whoever needs several questions to see one state."""
+    """The servers of one workspace. Hold `lock` while several questions have to see one state."""
 
     def __init__(
         self,
-        root: Path,
-        specs: Sequence[ServerSpec],
-        python: Path | None,
+        servers: Sequence[Server],
+        launch: Launch,
         timeout_s: float,
-        start_s: float,
         warm: Collection[str] | None = None,
-        *,
-        trusted: bool = True,
-        memory_mb: int | None = None,
     ) -> None:
-        self.root = root
-        self._foreign = Foreign(root, specs, python)
-        self._inside = os.path.join(root, "")  # noqa: PTH118  with the separator
+        self.root = launch.root
+        self._foreign = Foreign(servers, launch)
+        self._inside = os.path.join(self.root, "")  # noqa: PTH118  with the separator
         self.lock = threading.RLock()
         self.timeout_s = timeout_s
         self._closed = False
-        self._connections = [
-            Connection(spec, root, python, start_s, trusted=trusted, memory_mb=memory_mb) for spec in specs
-        ]
-        self._background = Background("forklock-lsp")
+        self._connections = [Connection(server, launch) for server in servers]
+        self._background = Background("forklock-lsp", self._kill_all)
         self._background.loop.call_soon_threadsafe(self._warm_up, warm)
-        self._lookers = [c for c in self._connections if c.spec.lookups]
+        self._lookers = [c for c in self._connections if c.server.lookups]
         self.outlines = Outlines()
-        self.sources = Sources(root, frozenset(s for spec in specs for s in spec.languages))
+        self.sources = Sources(self.root, frozenset(s for server in servers for s in server.languages))
+        _open.add(self)
 
     def _warm_up(self, names: Collection[str] | None) -> None:
-        for connection in (c for c in self._connections if names is None or c.spec.name in names):
+        for connection in (c for c in self._connections if names is None or c.server.name in names):
             task = asyncio.ensure_future(connection.ready())
             task.add_done_callback(lambda t: t.cancelled() or t.exception())
 
     def close(self) -> None:
+        """End the servers and the event loop. Later questions are UNAVAILABLE."""
         with self.lock:
-            if self._closed:
-                return
-            self._closed = True
-            with contextlib.suppress(TimeoutError):
-                self._background.run(self._close_all(), 10.0)
-            self._background.stop()
+            try:
+                if not self._closed:
+                    self._closed = True
+                    with contextlib.suppress(TimeoutError):
+                        self._background.run(self._close_all(), CLOSE_S)
+            finally:  # also where the wait was interrupted, or took too long
+                self._background.stop()
+                _open.discard(self)
 
     async def _close_all(self) -> None:
         await asyncio.gather(*(c.close() for c in self._connections), return_exceptions=True)
 
+    async def _kill_all(self) -> None:
+        await asyncio.gather(*(c.kill() for c in self._connections), return_exceptions=True)
+
     @property
     def pids(self) -> dict[str, int]:
-        return {c.spec.name: c.pid for c in self._connections if c.pid is not None}
+        """Process ids of the running servers, by name."""
+        return {c.server.name: c.pid for c in self._connections if c.pid is not None}
 
     def inside(self, path: PathLike) -> Path | None:
         """The file of a workspace path. Links inside the workspace keep their own name."""
@@ -113,9 +120,10 @@ class Asker:
 
     def looks_up(self, file: Path) -> bool:
         """Whether a server that answers look-ups reads files of this name."""
-        return any(c.spec.reads(file) for c in self._lookers)
+        return any(c.server.reads(file) for c in self._lookers)
 
     def file(self, path: PathLike, text: str | None = None) -> tuple[Path, str] | LookupAnswer:
+        """(file, text) of a workspace path, or an answer that says that there is none."""
         file = self.inside(path)
         with self.lock:
             if file is not None and text is None:
@@ -127,6 +135,7 @@ class Asker:
     def at(
         self, method: str, path: PathLike, line: int, column: int, text: str | None
     ) -> Found | LookupAnswer:
+        """Ask about a position: line from 1, column in code points."""
         found = self.file(path, text)
         if isinstance(found, LookupAnswer):
             return found
@@ -145,14 +154,14 @@ class Asker:
 
     def companions(self, file: Path) -> Callable[[Path], bool]:
         """Whether another file is read by a server that answers look-ups about this one."""
-        specs = [c.spec for c in self._lookers if c.spec.reads(file)]
-        return lambda other: any(spec.reads(other) for spec in specs)
+        servers = [c.server for c in self._lookers if c.server.reads(file)]
+        return lambda other: any(server.reads(other) for server in servers)
 
     def lookup(
         self, method: str, wanted: Mapping[Path, str], params: Callable[[Any], Any], word: str = ""
     ) -> Found | LookupAnswer:
-        """What the first look-up server that reads this file says; else the last one's reason. With a `word` the
-        question is one about the whole workspace, and files that mention it matter."""
+        """The answer of the first look-up server that reads these files, or the last one's reason for having none.
+        With a `word` the question is about the whole workspace, and files that mention the word matter."""
 
         async def work() -> Found | LookupAnswer:
             self._settle(wanted)
@@ -160,7 +169,7 @@ class Asker:
                 Freshness.UNAVAILABLE, detail="no language server for look-ups reads this file"
             )
             for connection in self._lookers:
-                if not all(connection.spec.reads(p) for p in wanted):
+                if not all(connection.server.reads(p) for p in wanted):
                     continue
                 try:
                     note = await self._widen(connection, wanted, word) if word else ""
@@ -176,14 +185,14 @@ class Asker:
     def _at_once(
         self, method: str, wanted: Mapping[Path, str], params: Callable[[Any], Any], word: str
     ) -> Found | LookupAnswer | None:
-        """The answer of a server that is up and needs to be told nothing before, asked from this thread. None: by the
-        loop, which starts, tells and repairs."""
-        connection = next((c for c in self._lookers if all(c.spec.reads(p) for p in wanted)), None)
-        if connection is None or self._closed or (word and self._reads_along(connection.spec)):
+        """Ask from this thread, where the server is up and has to be told nothing before. None: the question has to
+        go through the loop, which starts, tells and restarts servers."""
+        connection = next((c for c in self._lookers if all(c.server.reads(p) for p in wanted)), None)
+        if connection is None or self._closed or (word and self._reads_along(connection.server)):
             return None
         texts = self.sources.once()
         for one in self._connections:
-            if not one.settled({p: t for p, t in wanted.items() if one.spec.reads(p)}, texts):
+            if not one.settled({p: t for p, t in wanted.items() if one.server.reads(p)}, texts):
                 return None
         if self.sources.changed:
             return None
@@ -195,31 +204,9 @@ class Asker:
         except (Crashed, Refused):
             return None
 
-    def _reads_along(self, spec: ServerSpec) -> bool:
-        """It has to be waited for, or shown files, before a question about the whole workspace."""
-        return spec.indexes(self.root) or not spec.knows_all(self.root)
-
-    def lookup_all(self, method: str, params: Any) -> list[Found | LookupAnswer]:
-        """What every look-up server says about the whole workspace."""
-
-        async def one(connection: Connection) -> Found | LookupAnswer:
-            try:
-                await connection.indexed(self.timeout_s)
-                return await self._one(connection, method, lambda _codec: params)
-            except (TimedOut, Unavailable, Refused) as exc:
-                return LookupAnswer(worth(exc), detail=why(exc))
-
-        async def work() -> list[Found | LookupAnswer]:
-            self._settle({})
-            for connection in self._lookers:
-                if connection.spec.anchored and connection.empty:
-                    files = (f for f in self.sources.files() if connection.spec.reads(f))
-                    self._open(connection, list(files)[:1], {})
-            return await asyncio.gather(*(one(c) for c in self._lookers))
-
-        with self.lock:
-            found = self._run(work())
-        return [found] if isinstance(found, LookupAnswer) else found
+    def _reads_along(self, server: Server) -> bool:
+        """Whether a question about the whole workspace has to wait for the server, or to show it files first."""
+        return server.indexes(self.root) or not server.knows_all(self.root)
 
     async def _one(
         self, connection: Connection, method: str, params: Callable[[Any], Any], note: str = ""
@@ -227,22 +214,27 @@ class Asker:
         if method in _OFFERED:
             capability, words = _OFFERED[method]
             if not await connection.offers(capability, self.timeout_s):
-                raise Unavailable(f"{connection.spec.name} offers no {words}", _other(connection.spec, words))
+                raise Unavailable(
+                    f"{connection.server.name} offers no {words}", _other(connection.server, words)
+                )
         codec = await connection.codec(self.timeout_s)
         return Found(await connection.ask(method, params(codec), self.timeout_s), codec, note)
 
     async def _widen(self, connection: Connection, wanted: Mapping[Path, str], word: str) -> str:
-        """Let the server know what it must to answer for the whole workspace; returns what it still may not know.
+        """Prepare the server for a question about the whole workspace. Returns what it still may not know.
 
-        An index on disk knows no change that a command made: such files are opened. Without an index those that
-        mention the word are. Each is asked for its outline, which is answered once it has been read.
+        An index on disk misses changes that a command made: the changed files are opened. Without an index the files
+        that mention the word are opened. Each is asked for its outline, which is answered once the file has been
+        read.
         """
         await connection.indexed(self.timeout_s)
-        spec = connection.spec
-        if spec.knows_all(self.root):
-            files = [f for f in self.sources.touched() if spec.reads(f)] if spec.indexes(self.root) else []
+        server = connection.server
+        if server.knows_all(self.root):
+            files = (
+                [f for f in self.sources.touched() if server.reads(f)] if server.indexes(self.root) else []
+            )
         else:
-            files = [f for f in self.sources.mentioning(word) if spec.reads(f)]
+            files = [f for f in self.sources.mentioning(word) if server.reads(f)]
         files = [f for f in files if f not in wanted]
         for file in self._open(connection, files[:COMPANY], wanted):
             await connection.ask(lsp.TEXT_DOCUMENT_DOCUMENT_SYMBOL, _outline_of(file), self.timeout_s)
@@ -250,10 +242,10 @@ class Asker:
         return f"{missed} more files that mention {word!r} were not read" if missed > 0 else ""
 
     def _open(self, connection: Connection, files: Sequence[Path], wanted: Mapping[Path, str]) -> list[Path]:
-        """Open these too, as they are on disk; returns those that were not."""
-        new = [f for f in files if not connection.holds(uri_of(f))]
+        """Open these files as well, as they are on disk. Returns those that were not open."""
+        new = [f for f in files if not connection.documents.holds(uri_of(f))]
         texts = {f: text for f in files if (text := self.sources.read(f)) is not None}
-        connection.settle(texts | dict(wanted), self.sources.read)
+        connection.documents.settle(texts | dict(wanted), self.sources.read)
         return new
 
     # --- outlines --------------------------------------------------------------------------------
@@ -270,7 +262,7 @@ class Asker:
         return self._keep(file, text, found.result, found.codec)
 
     def document_symbols(self, file: Path, text: str) -> list[Outlined] | LookupAnswer:
-        """What the server itself says is defined there, in our form."""
+        """The definitions that the server itself names, in our form."""
         found = self.lookup(lsp.TEXT_DOCUMENT_DOCUMENT_SYMBOL, {file: text}, lambda _codec: _outline_of(file))
         if isinstance(found, LookupAnswer):
             return found
@@ -278,7 +270,7 @@ class Asker:
         return outlined(shown, text, found.result or [], lambda at: answers.to_column(text, at, found.codec))
 
     async def _symbols(self, connection: Connection, file: Path, text: str) -> list[Symbol]:
-        """As `symbols`, on the loop, of a server whose document has this text already."""
+        """As `symbols`, on the loop, for a server whose document has this text already."""
         known = self.outlines.known(file, answers.shown_path(file, self.root), text)
         if known is not None:
             return known
@@ -299,15 +291,15 @@ class Asker:
     # --- the loop --------------------------------------------------------------------------------
 
     def _settle(self, wanted: Mapping[Path, str]) -> None:
-        """On the loop: bring every server's documents to their texts, and tell what changed on disk."""
+        """On the loop: give every server's documents their texts, and tell it what changed on disk."""
         changes = self.sources.take_changes()
         for connection in self._connections:
-            connection.settle(
-                {p: t for p, t in wanted.items() if connection.spec.reads(p)}, self.sources.read
+            connection.documents.settle(
+                {p: t for p, t in wanted.items() if connection.server.reads(p)}, self.sources.read
             )
         changes |= self.sources.take_changes()
         for connection in self._connections:
-            connection.tell_changes(changes)
+            connection.documents.tell_changes(changes)
 
     def _run(
         self, work: Coroutine[Any, Any, T], meanwhile: Callable[[], object] | None = None
@@ -324,8 +316,8 @@ class Asker:
     def each(
         self, file: Path, text: str, work: Callable[[Connection], Coroutine[Any, Any, Any]]
     ) -> list[Any]:
-        """What `work` gives for every server that reads this file, linters included."""
-        asked = [c for c in self._connections if c.spec.reads(file)]
+        """The results of `work` for every server that reads this file, linters included."""
+        asked = [c for c in self._connections if c.server.reads(file)]
         if not asked:
             detail = f"no server reads {file.suffix or file.name}"
             return [LookupAnswer(Freshness.UNAVAILABLE, detail=detail)]
@@ -339,8 +331,9 @@ class Asker:
         return [found] if isinstance(found, LookupAnswer) else found
 
     def diagnose(self, file: Path, overlay: Mapping[Path, str]) -> DiagnosticsAnswer:
+        """Diagnostics of a file from every server that reads it, with `overlay` in place of what is on disk."""
         path, text = answers.shown_path(file, self.root), overlay[file]
-        asked = [c for c in self._connections if c.spec.reads(file)]
+        asked = [c for c in self._connections if c.server.reads(file)]
         if not asked:
             return DiagnosticsAnswer(
                 Freshness.UNAVAILABLE, detail=f"no server reads {file.suffix or file.name}"
@@ -357,7 +350,7 @@ class Asker:
                 holders = await self._symbols(connection, file, text) if kept else []
             except (TimedOut, Unavailable, Refused) as exc:
                 return DiagnosticsAnswer(worth(exc), detail=why(exc))
-            items = answers.to_diagnostics(path, kept, connection.spec.name, holders)
+            items = answers.to_diagnostics(path, kept, connection.server.name, holders)
             return DiagnosticsAnswer(Freshness.FOUND if items else Freshness.CLEAN, tuple(items), version)
 
         # The server is at work on another core: have the outline ready for what it says.
@@ -372,9 +365,9 @@ def _joined(root: Path, path: PathLike) -> Path:
     return root / path
 
 
-def _other(spec: ServerSpec, words: str) -> str:
-    python = "basedpyright" in SERVERS and spec.name != "basedpyright" and ".py" in spec.languages
-    return f"basedpyright has {words}: {SERVERS['basedpyright'].fix}, and name it" if python else ""
+def _other(server: Server, words: str) -> str:
+    other = SERVERS.get(server.alternative)
+    return f"{other.name} has {words}: {other.fix}, and name it" if other else ""
 
 
 def _outline_of(file: Path) -> lsp.DocumentSymbolParams:
@@ -395,3 +388,12 @@ _PARAMS: dict[str, Callable[..., Any]] = {
     lsp.TEXT_DOCUMENT_COMPLETION: lsp.CompletionParams,
     lsp.TEXT_DOCUMENT_PREPARE_CALL_HIERARCHY: lsp.CallHierarchyPrepareParams,
 }
+
+_open: set[Asker] = set()
+"""Askers that were not closed. Kept alive, so that one which nobody refers to is closed at exit, too."""
+
+
+@atexit.register
+def _close_open() -> None:
+    for asker in list(_open):
+        asker.close()

@@ -1,7 +1,7 @@
-"""The workspace's source files as they are and as they were at the baseline (room `tools/`).
+"""Keeps the workspace's source files, as they are and as they were at the baseline.
 
-In: a root and file suffixes. Out: texts, what changed since last told, and which files differ from the
-baseline. A file is read again only when its stat changed. Not covered: files over 1 MB in the baseline.
+In: a root and file suffixes. Out: texts, what changed since the last call, and which files differ from the baseline.
+A file is read again only when its stat changed. Not covered: files over 1 MB in the baseline.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ _Stat = tuple[int, int, int]
 
 
 class Sources:
+    """The source files of one workspace."""
+
     def __init__(self, root: Path, suffixes: frozenset[str]) -> None:
         self.root = root
         self._suffixes = suffixes
@@ -59,7 +61,7 @@ class Sources:
         return held[1]
 
     def once(self) -> Callable[[Path], str | None]:
-        """`read` that looks at each file once."""
+        """A version of `read` that looks at each file once."""
         seen: dict[Path, str | None] = {}
 
         def text(path: Path) -> str | None:
@@ -71,7 +73,7 @@ class Sources:
 
     @property
     def changed(self) -> bool:
-        """`take_changes` has something to tell."""
+        """Whether `take_changes` has something to report."""
         return bool(self._untold)
 
     def files(self) -> list[Path]:
@@ -121,7 +123,7 @@ class Sources:
     # --- then ------------------------------------------------------------------------------------
 
     def set_baseline(self) -> None:
-        """From now on, new means: not in what is on disk at this moment."""
+        """Make what is on disk at this moment the baseline."""
         self.sync(None)
         self._differing.clear()
         small = (p for p in self.files() if self._stats[p][1] <= MAX_BASELINE_BYTES)
@@ -134,7 +136,7 @@ class Sources:
         return None if path in self._differing else self.read(path)
 
     def differing(self) -> dict[Path, str]:
-        """Source files that are not as at the baseline, with their baseline text ("" for new ones)."""
+        """Source files that differ from the baseline, with their text there ("" for new ones)."""
         return {
             p: self._baseline.get(p, "")
             for p in sorted(self._differing)
@@ -142,7 +144,7 @@ class Sources:
         }
 
     def vanished(self) -> list[Path]:
-        """Files of the baseline that are gone: servers resolve no import to a document without a file."""
+        """Files of the baseline that were deleted. Servers resolve no import to a document that has no file."""
         return [p for p in sorted(self._differing) if p in self._baseline and self.read(p) is None]
 
     def _walk(self, folder: Path) -> Iterator[Path]:

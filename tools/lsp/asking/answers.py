@@ -1,5 +1,4 @@
-"""From what servers say to what the room promises: lines from 1, code points, code rather than positions
-(room `tools/`).
+"""Turns results of servers into our own types: lines from 1, code points, source text beside each position.
 
 In: lsprotocol results and texts. Out: `Location`s, `Diagnostic`s, `LookupAnswer`s within `max_chars`. Pure.
 """
@@ -20,7 +19,7 @@ from pygls.workspace import PositionCodec
 from tools.contract import Diagnostic, Freshness, Location, LookupAnswer, Symbol
 from tools.edits.files import is_python, split_lines
 from tools.languages.symbols import doc, signature
-from tools.lsp.outlines import holder
+from tools.lsp.asking.outlines import holder
 
 Read = Callable[[Path], str | None]
 Told = tuple[Location, Sequence[str]]
@@ -32,6 +31,7 @@ _SEVERITY: dict[int, Literal["error", "warning", "information", "hint"]] = {
 
 @lru_cache(maxsize=64)  # a question looks at one text many times over
 def lines_of(text: str) -> list[str]:
+    """The lines of a text, with their ends."""
     return split_lines(text)
 
 
@@ -69,7 +69,7 @@ def word_at(text: str, line: int, column: int) -> str:
 
 
 def as_list(found: Any) -> list[Any]:
-    """One, several or none, as a list."""
+    """One result, several, or none, as a list."""
     return [] if found is None else list(found) if isinstance(found, list | tuple) else [found]
 
 
@@ -77,8 +77,8 @@ def as_list(found: Any) -> list[Any]:
 
 
 class Rungs(Sequence[str]):
-    """A definition told at full length, as signature and doc, and as its first line; each made when it is wanted: most
-    answers are told at full length, and a signature takes as long as all the rest."""
+    """A definition at three lengths: whole, as signature and documentation, and as its first line. Each is made when
+    it is needed: most answers show the whole, and a signature takes as long to make as all the rest."""
 
     def __init__(self, text: str, symbol: Symbol) -> None:
         self._text = text
@@ -116,8 +116,8 @@ def line_of(text: str, line: int) -> str:
 
 
 def pack(told: Sequence[tuple[Location, Sequence[str]]], max_chars: int) -> LookupAnswer:
-    """Locations on the highest rung at which all of them fit; past the lowest, as many as fit, and how many
-    more there are."""
+    """Pack locations into an answer at the greatest length at which all fit. Where not even the shortest fit, the
+    answer has as many as fit, and says how many more there are."""
     if not told:
         return LookupAnswer(Freshness.CLEAN)
     steps = max(len(ladder) for _, ladder in told)
@@ -131,7 +131,7 @@ def pack(told: Sequence[tuple[Location, Sequence[str]]], max_chars: int) -> Look
 
 
 def noted(answer: LookupAnswer, *notes: str) -> LookupAnswer:
-    """The answer with more in its `detail`."""
+    """Add notes to the answer's `detail`."""
     return replace(answer, detail="; ".join(part for part in (answer.detail, *notes) if part))
 
 
@@ -160,7 +160,7 @@ def _as_many_as_fit(places: tuple[Location, ...], max_chars: int) -> tuple[Locat
 
 
 def pack_lines(lines: Sequence[str], max_chars: int) -> tuple[str, str]:
-    """(text, note): whole lines while they fit."""
+    """(text, note): as many whole lines as fit."""
     total, kept = 0, list[str]()
     for line in lines:
         total += len(line) + 1
@@ -239,7 +239,7 @@ def text_answer(lines: Sequence[str], max_chars: int) -> LookupAnswer:
 
 
 def completion_lines(result: Any) -> tuple[list[str], bool]:
-    """(`label: detail`, best first; whether the server says the list is complete)."""
+    """(lines `label: detail`, best first; whether the server says that the list is complete)."""
     items = result.items if isinstance(result, lsp.CompletionList) else result or []
     ordered = sorted(items, key=lambda i: (i.sort_text or i.label, i.label))
     lines = [f"{i.label}: {' '.join(i.detail.split())}" if i.detail else i.label for i in ordered]
@@ -247,7 +247,7 @@ def completion_lines(result: Any) -> tuple[list[str], bool]:
 
 
 def kept_diagnostics(found: Iterable[lsp.Diagnostic]) -> list[lsp.Diagnostic]:
-    """Hints are editor decoration and left out."""
+    """Leave out hints, which are decoration for editors."""
     return [d for d in found if d.severity != lsp.DiagnosticSeverity.Hint]
 
 
@@ -276,7 +276,7 @@ def _message(message: Any) -> str:
 
 
 def _holder(symbols: Sequence[Symbol], line: int) -> str:
-    """Variables are no scopes: a message in `x = f()` belongs to the scope of x."""
+    """The definition around a line. Variables are left out: a message in `x = f()` belongs to the scope of x."""
     around = holder(symbols, line)
     if around is None:
         return ""
@@ -284,14 +284,14 @@ def _holder(symbols: Sequence[Symbol], line: int) -> str:
 
 
 def united(items: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
-    """By line; what two servers say in the same words (syntax errors) is said once."""
+    """Sort by line, and keep one of the messages that two servers word alike (syntax errors)."""
     ordered = sorted(items, key=lambda d: (d.path, d.line, d.source, d.code, d.message))
     first: dict[tuple[int, str, str, str, str], str] = {}
     return tuple(d for d in ordered if first.setdefault((d.line, *d.identity), d.source) == d.source)
 
 
 def only_new(items: Iterable[Diagnostic], baseline: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
-    """Those whose identity the baseline does not have as often."""
+    """The diagnostics whose identity occurs more often than in the baseline."""
     known = Counter(d.identity for d in baseline)
     new = []
     for item in items:

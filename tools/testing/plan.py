@@ -20,7 +20,7 @@ from typing import Any
 from tools.contract import TestPlan
 from tools.testing.command import Command
 
-PLUGIN = Path(__file__).parents[1] / "testing" / "inside" / "testplan_plugin.py"
+PLUGIN = Path(__file__).parent / "inside" / "testplan_plugin.py"
 MAX_PATHS = 50_000
 _ISOLATED = re.compile(r"^-[a-zA-Z]*[IE][a-zA-Z]*$")
 

@@ -1,8 +1,8 @@
-"""Definitions by the name path that somebody wrote, in any language that a server reads (room `tools/`).
+"""Finds a definition by its name path, in any language that a server reads.
 
-In: name paths, perhaps a file. Out: a symbol and its file's text, or an answer that says why there is not one.
-Files are chosen by their text (they must hold the name), then read by `outlines`. Not covered: names that are
-not written where they are defined.
+In: name paths, perhaps a file. Out: a symbol and its file's text, or an answer that says why there is not exactly
+one. Candidate files must contain the name; then `outlines` reads them. Not covered: names that are not written where
+they are defined.
 """
 
 from __future__ import annotations
@@ -13,14 +13,16 @@ from pathlib import Path
 
 from tools.contract import Freshness, LookupAnswer, Symbol
 from tools.edits.files import is_python
-from tools.lsp import answers
-from tools.lsp.asker import Asker
+from tools.lsp.asking import answers
+from tools.lsp.asking.asker import Asker
 
 OUTLINED = 60
 """Files that a name alone may cost an outline by a server."""
 
 
 class Names:
+    """Name paths of one workspace."""
+
     def __init__(self, asker: Asker, max_chars: int) -> None:
         self._asker = asker
         self._max_chars = max_chars
@@ -30,6 +32,7 @@ class Names:
         return self._asker.outlines.name_place(self._asker.root / symbol.path, text, symbol)
 
     def one(self, name_path: str, path: str | None) -> tuple[Symbol, str] | LookupAnswer:
+        """The one definition of that name, and the text of its file; or an answer that says what is wrong."""
         with self._asker.lock:
             return self._in(name_path, path) if path is not None else self._anywhere(name_path)
 
@@ -63,7 +66,7 @@ class Names:
         return replace(packed, detail=f"{name_path!r} is ambiguous, name the path too: {names}")
 
     def _candidates(self, name_path: str, silent: list[LookupAnswer]) -> Iterator[tuple[Symbol, str]]:
-        """Definitions of that name; `silent` gets the answers of servers that could not tell."""
+        """Definitions of that name. Adds the answers of servers that could not tell to `silent`."""
         asked = 0
         for file in self._asker.sources.mentioning(answers.last_name(name_path)):
             text = self._asker.sources.read(file) or ""

@@ -1,9 +1,9 @@
-"""Definitions of a text by name path, in any language that a server reads (room `tools/`).
+"""Lists the definitions of a text by name path, in any language that a server reads.
 
-In: a path, a text, a server's documentSymbol. Out: `Outlined` symbols in source order. Python is read here, by
-`tools.languages.symbols`, whichever server is asked; other languages are what their server says, cut to our form: no
-locals but nested functions and classes, `A::b` is `A.b`, and of several of one name the longest, which is the
-implementation, is the plain one.
+In: a path, a text, a server's documentSymbol. Out: `Outlined` symbols in source order. Python is read by
+`tools.languages.symbols`, whichever server is asked. In other languages the server's symbols are brought to our form:
+no locals except nested functions and classes; `A::b` is `A.b`; where several have one name, the longest, the
+implementation, has the plain name.
 """
 
 from __future__ import annotations
@@ -59,14 +59,14 @@ class Outlines:
         self._held: OrderedDict[tuple[Path, str], list[Outlined]] = OrderedDict()
 
     def known(self, file: Path, shown: str, text: str) -> list[Symbol] | None:
-        """None: a server has to be asked."""
+        """The definitions if they are known without a server; else None."""
         if is_python(file.name):
             return _python(shown, text)
         held = self._held.get((file, text))
         return None if held is None else [one.symbol for one in held]
 
     def keep(self, file: Path, shown: str, text: str, found: Sequence[Any], column: ToColumn) -> list[Symbol]:
-        """What the server said about this text, in our form."""
+        """Keep what the server said about this text, in our form."""
         if is_python(file.name):
             return _python(shown, text)
         self._held[file, text] = outlined(shown, text, found, column)
@@ -98,7 +98,7 @@ def _python_name(text: str, symbol: Symbol) -> tuple[int, int]:
 
 
 def outlined(path: str, text: str, found: Sequence[Any], column: ToColumn) -> list[Outlined]:
-    """From documentSymbol, nested or flat."""
+    """Read a documentSymbol result, nested or flat."""
     if found and isinstance(found[0], lsp.SymbolInformation):
         told = [_flat(path, item, column) for item in found]
     else:
@@ -108,7 +108,7 @@ def outlined(path: str, text: str, found: Sequence[Any], column: ToColumn) -> li
 
 
 def _bare(symbol: Symbol, name_line: int, lines: list[str]) -> Symbol:
-    """Without the comment that rust-analyzer counts to a definition: its documentation stands before it."""
+    """Leave out the comment that rust-analyzer counts to a definition: its documentation stands before it."""
     start, block = symbol.start_line, False
     for line in (text.strip() for text in lines[start - 1 : name_line - 1]):
         block = block or line.startswith("/*")
@@ -156,7 +156,7 @@ def _flat(path: str, item: Any, column: ToColumn) -> Outlined:
 
 
 def _plain(name: str) -> str:
-    """`Shape::area`, `(*Shape).area` → `Shape.area`; "" for what is no name."""
+    """`Shape::area`, `(*Shape).area` → `Shape.area`; "" where it is no name."""
     if method := _RECEIVER.fullmatch(name):
         return ".".join(method.groups())
     dotted = re.sub(r"<[^<>]*>(?=::)", "", name).replace("::", ".")
