@@ -18,7 +18,7 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 from agent.contract import AgentFault
 from agent.repo import clone
 from evals.contract import EvalFault
-from evals.problems.sets import read_lines
+from evals.problems.files import read_lines
 from models.paths import cache_dir
 
 _NAME = r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9_][\w.-]*$"

@@ -82,7 +82,7 @@ def tokens(
 
     The same command continues an interrupted measurement.
     """
-    from evals.problems.sets import load_set
+    from evals.problems import load_set
     from evals.reports.terminal import reading
     from evals.runs.prompts import preset_for
 

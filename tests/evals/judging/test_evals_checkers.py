@@ -10,7 +10,8 @@ import pytest
 
 from evals.contract import EvalFault, Verdict
 from evals.judging.judge import Judge
-from evals.problems.sets import load_set, write_sidecar
+from evals.problems.files import write_sidecar
+from evals.problems.sets import load_set
 from evals.runs.grade import Solution, calibrated
 
 

@@ -177,6 +177,6 @@ def test_a_fork_bomb_is_the_programs_own_failure(judge: Judge) -> None:
         pytest.skip("the same code; the sandbox's own suite has fork bombs on docker")
     bomb = "while True:\n  try: os.fork()\n  except OSError: 0"
     first, after = judge.judge_many(
-        [(problem("stdin"), IMPORTS + bomb), (problem("stdin"), "print(1)")], workers=1
+        [(problem("stdin", 0.3), IMPORTS + bomb), (problem("stdin"), "print(1)")], workers=1
     )
     assert first.verdict in (LATE, MEMORY, EXCEPTION) and after.verdict is Verdict.PASSED
