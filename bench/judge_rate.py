@@ -29,8 +29,9 @@ from pathlib import Path
 from typing import Any
 
 from evals.contract import Judgement, Problem, Verdict
-from evals.judging.judge import Judge
-from evals.problems.sets import available_sets, load_set
+from evals.judging import Judge
+from evals.problems import load_set
+from evals.problems.sets import available_sets
 from sandbox.open import BACKENDS
 
 LIGHT_S = 0.1

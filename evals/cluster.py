@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Self
 
 from evals.contract import Attempt, EvalFault, Judgement, OnResult, Problem, Verdict
-from evals.judging.limits import JudgeLimits, judge_stamp
+from evals.judging import JudgeLimits
+from evals.judging.limits import judge_stamp
 from models.contract import Completion, Decoding, Engine, ModelIdentity, OnCompletion, OnTokens, Request
 from sandbox import BackendName
 
@@ -198,7 +199,7 @@ def _in_batches(
 
 def _judge_batch(texts: list[tuple[str, str | None]], limits: str, backend: BackendName) -> list[str]:
     """Run on a worker: return judgements as JSON."""
-    from evals.judging.judge import Judge
+    from evals.judging import Judge
 
     attempts = [(Problem.model_validate_json(text), code) for text, code in texts]
     with Judge(backend, limits=JudgeLimits(**json.loads(limits))) as judge:

@@ -60,9 +60,8 @@ def judge(
     A verdict comes with the failing test and the reason.
     """
     from evals.cluster import RayJudge
-    from evals.judging.judge import Judge
-    from evals.judging.limits import JudgeLimits
-    from evals.problems.sets import load_set
+    from evals.judging import Judge, JudgeLimits
+    from evals.problems import load_set
     from evals.reports.terminal import GradeProgress, graded, reading, remarks
     from evals.runs.grade import GradeFile, grade, read_solutions
     from sandbox.terminal import screen
@@ -116,8 +115,9 @@ def calibrate(
     sandbox: SandboxOption = "auto",
 ) -> None:
     """Scale time limits by the time that reference solutions take here."""
-    from evals.judging.judge import Judge
-    from evals.problems.sets import load_set, write_sidecar
+    from evals.judging import Judge
+    from evals.problems import load_set
+    from evals.problems.files import write_sidecar
     from evals.reports.terminal import reading
     from evals.runs.grade import calibrated, read_solutions
     from sandbox.terminal import screen

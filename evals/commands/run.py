@@ -38,7 +38,7 @@ from sandbox.terminal import say
 
 if TYPE_CHECKING:
     from evals.results import EvalResult
-    from evals.runs.run import EvalJob
+    from evals.runs import EvalJob
     from models.contract import Engine, FirstStage
 
 OWN_AGENT = "forklock"
@@ -134,10 +134,10 @@ def run(
         return
     ray = on_ray(executor)
     asked.check_for_set(repair=repair, ray=ray)
-    from evals.judging.limits import JudgeLimits
-    from evals.problems.sets import load_set
+    from evals.judging import JudgeLimits
+    from evals.problems import load_set
     from evals.reports.terminal import reading, remarks
-    from evals.runs.run import EvalJob
+    from evals.runs import EvalJob
 
     window = day(start, "--start"), day(end, "--end")
     with reading(problems):
@@ -222,9 +222,9 @@ def _refuse_useless(context: typer.Context, names: tuple[str, ...], problems: st
 
 def _evaluated(job: EvalJob, asked: _Asked, *, ray: bool) -> EvalResult:
     from evals.cluster import RayEngine, RayJudge
-    from evals.judging.judge import Judge
+    from evals.judging import Judge
     from evals.reports.terminal import LiveProgress
-    from evals.runs.run import run_eval
+    from evals.runs import run_eval
     from sandbox.terminal import screen
 
     job.check()

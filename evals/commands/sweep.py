@@ -125,8 +125,8 @@ def sweep(
     check_folder(out, "--out")
     if k > n:
         raise typer.BadParameter(f"pass@{k} needs at least {k} samples: -n {k}", param_hint="-k")
-    from evals.judging.limits import JudgeLimits
-    from evals.problems.sets import load_set
+    from evals.judging import JudgeLimits
+    from evals.problems import load_set
     from evals.reports.terminal import reading
     from evals.runs.prompts import as_preset
     from evals.sweeps.sweep import SweepJob
@@ -218,7 +218,7 @@ def _plan(
 
 def _announce(job: SweepJob, model: str) -> None:
     """Print what will be measured; fail before the model is loaded where the sweep cannot work."""
-    from evals.judging.judge import Judge
+    from evals.judging import Judge
     from evals.sweeps.sweep import parts
     from sandbox.terminal import screen
 

@@ -29,9 +29,10 @@ from sandbox.terminal import say
 if TYPE_CHECKING:
     from evals.contract import ProblemSet
     from evals.runs.prompts import Preset
-    from evals.tokens.gauges import Answer, TokenTable
+    from evals.tokens.gauges import Answer
     from evals.tokens.map import Map
     from evals.tokens.stats import TokensResult
+    from evals.tokens.tables import TokenTable
     from models.contract import Decoding, Engine, FirstStage, ModelIdentity
 
 COMPARE, SAMPLES = "Two models", "Sampling"
@@ -81,7 +82,7 @@ def tokens(
 
     The same command continues an interrupted measurement.
     """
-    from evals.problems.sets import load_set
+    from evals.problems import load_set
     from evals.reports.terminal import reading
     from evals.runs.prompts import preset_for
 

@@ -1,6 +1,6 @@
-"""evals: a result on the terminal.
+"""evals: results on the terminal: tables, and progress.
 
-In: an `EvalResult`, or live progress. Out: tables and one line of progress (a bar on a terminal, plain
+Input: an `EvalResult`, grades, or live progress. Output: tables, and one line of progress (a bar on a terminal, plain
 lines elsewhere). Not covered: HTML (`evals.reports.page`).
 """
 
@@ -21,20 +21,20 @@ from evals.problems.catalogue import SetFacts
 from evals.results import EvalResult, PassAtK
 from evals.runs.grade import Grade, scores
 from evals.statistics.comparison import by_difficulty
-from evals.statistics.contamination import Contamination, told
+from evals.statistics.contamination import Contamination, sentence
 from evals.statistics.stats import pass_at
 from sandbox.terminal import screen
 from sandbox.terminal.progress import Meter
 from sandbox.terminal.screen import Screen
 
 PLAIN_EVERY_S = 10.0
-"""Seconds between two lines where there is no terminal, while something happens."""
+"""Seconds between two lines of progress where there is no terminal."""
 ALIVE_EVERY_S = 60.0
-"""Likewise, while nothing does: an agent may take many minutes for one problem."""
+"""The same while there is no progress: an agent may take many minutes for one problem."""
 
 
 class LiveProgress:
-    """Samples, tokens a second, time left and what has passed so far. A context manager."""
+    """Shows samples, tokens per second, the time left and what has passed so far. A context manager."""
 
     def __init__(self, console: Screen) -> None:
         self._console = console
@@ -78,20 +78,22 @@ class LiveProgress:
 
 
 def summary(result: EvalResult) -> Group:
-    """Everything worth knowing of a result."""
+    """Return the whole report of a result."""
     return Group(_scores(result), _by_difficulty(result), _verdicts(result), _facts(result))
 
 
 def reading(name: str) -> AbstractContextManager[object]:
-    """Shown on a terminal while a set is read: one of hidden tests by the gigabyte takes a minute."""
+    """Show on a terminal that a set is being read: one with gigabytes of hidden tests takes a minute."""
     return screen(stderr=True).status(f"reading {name}")
 
 
 def remarks(chosen: ProblemSet) -> list[str]:
-    """What is judged otherwise than a reader of the set would think, a line each."""
+    """Return a line for each thing that is judged differently from what the set's reader would expect."""
     lines = []
     if chosen.left_out:
-        lines.append(f"left out, since interactive problems are not supported: {', '.join(chosen.left_out)}")
+        lines.append(
+            f"left out, because interactive problems are not supported: {', '.join(chosen.left_out)}"
+        )
     several = [problem.question_id for problem in chosen.problems if problem.checker is not None]
     if several:
         named = ", ".join(several[:12]) + (" …" if len(several) > 12 else "")
@@ -100,20 +102,20 @@ def remarks(chosen: ProblemSet) -> list[str]:
 
 
 class GradeProgress(Meter):
-    """Programs judged and passed so far."""
+    """Shows the programs judged and passed so far."""
 
     def __init__(self, console: Screen, total: int) -> None:
         super().__init__(console, "", total, unit="judged", every_s=PLAIN_EVERY_S)
         self._passed = 0
 
     def add(self, one: Grade) -> None:
-        """Count a program's verdict."""
+        """Count one grade."""
         self._passed += one.verdict is Verdict.PASSED
         self.advance(1, note=f"{self._passed} passed")
 
 
 def graded(problems: ProblemSet, grades: Sequence[Grade]) -> Group:
-    """Scores and verdicts of programs that existed already."""
+    """Return scores and verdicts of programs that existed already."""
     results, at = scores(problems, grades)
     missing = sum(one.verdict is Verdict.INFRASTRUCTURE for one in grades)
     state = f" (incomplete: {missing} have no verdict)" if missing else ""
@@ -131,6 +133,7 @@ def warned(text: str) -> Text:
 
 
 def percent(score: PassAtK) -> str:
+    """Format a score with its interval."""
     if not score.problems:
         return "no verdict"
     return f"{score.value:6.1%}  [{score.low:.1%}, {score.high:.1%}]"
@@ -188,7 +191,7 @@ def _more_facts(result: EvalResult) -> list[str]:
     lines = []
     if result.repair:
         lines.append(
-            f"up to {result.repair} repair turns: {result.repaired} samples were asked again; tokens are of all turns"
+            f"up to {result.repair} repair turns: {result.repaired} samples were asked again; tokens count all turns"
         )
     if result.cost_usd:
         lines.append(f"cost ${result.cost_usd:.4f}")
@@ -196,7 +199,7 @@ def _more_facts(result: EvalResult) -> list[str]:
 
 
 def sets_table(rows: Sequence[SetFacts]) -> str:
-    """What is here, and where to get what is not; a paragraph each, since names and paths are long."""
+    """Return a paragraph for each set: what is here, and where to get what is not. Names and paths are long."""
     return "\n".join("\n  ".join(line for line in _set_lines(row) if line) for row in rows)
 
 
@@ -215,12 +218,12 @@ def _listed(counts: Sequence[tuple[str, int]]) -> str:
 
 
 def months_of(row: SetFacts) -> str:
-    """The windows that --start and --end can cut."""
+    """Return the number of problems by month, for --start and --end."""
     return f"{row.name} by month: " + ", ".join(f"{month} {count}" for month, count in row.months)
 
 
 def by_month(found: Contamination) -> Group:
-    """Scores by month against the training cutoff."""
+    """Return scores by month, before and after the training cutoff."""
     table = Table("contests of", "problems", "pass@1  [95 % interval]", f"before {found.cutoff}")
     for month in found.months:
         side = {True: "yes", False: "no", None: "partly"}[month.seen]
@@ -228,4 +231,4 @@ def by_month(found: Contamination) -> Group:
     for name, score in (("up to the cutoff", found.before), ("after it", found.after)):
         table.add_row(name, str(score.problems), percent(score) if score.problems else "", "")
     undated = f"{found.undated} problems have no date and are on neither side" if found.undated else ""
-    return Group(table, told(found), undated)
+    return Group(table, sentence(found), undated)

@@ -19,8 +19,8 @@ from typing import Any
 from pydantic import Field
 
 from evals.contract import EvalFault, Frozen, Judgement, ProblemSet, ProgramJudge, Verdict
-from evals.judging.judge import Judge
-from evals.problems.sets import read_lines
+from evals.judging import Judge
+from evals.problems.files import read_lines
 from evals.results import PassAtK, ProblemResult
 from evals.statistics.stats import pass_at
 from sandbox.files.atomic import write_atomic

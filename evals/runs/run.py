@@ -25,8 +25,7 @@ from evals.contract import (
     Verdict,
     public_part,
 )
-from evals.judging.judge import Judge
-from evals.judging.limits import JudgeLimits
+from evals.judging import Judge, JudgeLimits
 from evals.results import EvalResult, ProblemResult
 from evals.runs.generate import Sampler
 from evals.runs.prompts import Preset, preset_for

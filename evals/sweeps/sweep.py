@@ -18,11 +18,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from evals.contract import EvalFault, ProblemSet
-from evals.judging.limits import JudgeLimits
+from evals.judging import JudgeLimits
 from evals.problems.sets import split
 from evals.results import EvalResult
+from evals.runs import EvalJob, run_eval
 from evals.runs.prompts import Preset, preset_for
-from evals.runs.run import EvalJob, Progress, run_eval
+from evals.runs.run import Progress
 from evals.runs.store import results_dir
 from evals.statistics.comparison import power_of
 from evals.sweeps.grid import Cell, Plan

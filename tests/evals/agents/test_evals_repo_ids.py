@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evals.agents.ids import stands_for
 from evals.agents.tasks import RepoTask, read_tasks
+from evals.agents.verdicts import stands_for
 from evals.contract import EvalFault
 from tools.testing.reports import read_junit
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +10,14 @@ import pytest
 
 from evals.contract import EvalFault, Verdict
 from evals.judging.judge import Judge
-from evals.problems.sets import load_set, write_sidecar
+from evals.problems.files import write_sidecar
+from evals.problems.sets import load_set
 from evals.runs.grade import Solution, calibrated
-from sandbox import SandboxUnavailable
 
 
-@pytest.fixture(scope="module")
-def judge() -> Iterator[Judge]:
-    try:
-        opened = Judge()
-    except SandboxUnavailable as fault:
-        pytest.skip(f"no sandbox on this machine: {fault.message}")
-    with opened:
-        yield opened
+@pytest.fixture
+def judge(shared_judge: Judge) -> Judge:
+    return shared_judge
 
 
 def record(

@@ -15,7 +15,7 @@ from evals.judging.limits import JudgeLimits
 from sandbox import BackendName, Policy, SandboxFault, open_sandbox
 
 
-@pytest.fixture(scope="module", params=["bubblewrap", "docker"])
+@pytest.fixture(scope="module", params=["bubblewrap", pytest.param("docker", marks=pytest.mark.slow)])
 def judge(request: pytest.FixtureRequest) -> Iterator[Judge]:
     backend: BackendName = request.param
     try:

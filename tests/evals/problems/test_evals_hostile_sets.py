@@ -150,7 +150,7 @@ def test_a_bomb_is_refused_before_it_is_unpacked(
     import tracemalloc
 
     monkeypatch.setattr("evals.problems.unpickle.MAX_BYTES", 1 << 22)
-    monkeypatch.setattr("evals.problems.sets.MAX_LINE_BYTES", 1 << 22)
+    monkeypatch.setattr("evals.problems.files.MAX_LINE_BYTES", 1 << 22)
     zeros = base64.b64encode(zlib.compress(b"\0" * (1 << 27), 9)).decode()
     text = base64.b64encode(zlib.compress(pickle.dumps("[" + "1," * (1 << 25)), 9)).decode()
     nested = base64.b64encode(zlib.compress(zlib.compress(b"\0" * (1 << 27)))).decode()

@@ -4,28 +4,27 @@ from __future__ import annotations
 
 import json
 import random
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 from scripted_answers import ScriptedAnswers
 
 from evals.contract import EvalFault, ProblemSet, Verdict
+from evals.judging.judge import Judge
 from evals.problems.sets import load_set
 from evals.runs.run import EvalJob, run_eval
 from evals.runs.store import Store
 from models.contract import Decoding, FirstStage
-from sandbox import SandboxFault, open_sandbox
 
 STAGE = FirstStage.parse("1.6/20/0.8")
 DECODING = Decoding(temperature=0.8, seed=3)
 
 
 @pytest.fixture(autouse=True)
-def _sandbox(tmp_path: Path) -> None:
-    try:
-        open_sandbox(tmp_path).close()
-    except SandboxFault as fault:
-        pytest.skip(f"no sandbox on this machine: {fault.message}")
+def _judge(shared_judge: Judge, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An evaluation that opens its own judge gets the shared one."""
+    monkeypatch.setattr("evals.runs.run.Judge", lambda *_, **__: nullcontext(shared_judge))
 
 
 @pytest.fixture

@@ -23,7 +23,6 @@ from evals.problems.sets import load_set
 from evals.runs.grade import Solution
 from evals.tokens.gauges import (
     Answer,
-    TokenTable,
     given_answers,
     pieces_of,
     sampled_answers,
@@ -42,6 +41,7 @@ from evals.tokens.stats import (
     side,
     widest_forks,
 )
+from evals.tokens.tables import TokenTable
 from models.contract import Decoding, FirstStage, ModelFault
 from models.transformers_engine import TransformersEngine
 

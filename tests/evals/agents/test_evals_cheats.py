@@ -7,18 +7,18 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from test_evals_repo import CALLS_ALL_PASSED, OLD_TEST, git, record, repos, run
+from test_evals_repo import CALLS_ALL_PASSED, OLD_TEST, git, made_repo, record, repos, run
 
 from agent.trial import RunnerRules, RunnerState, changes_of_the_runner
 from evals.agents.results import TaskResult
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.hostile("judge")]
-__all__ = ["record", "repos"]
+__all__ = ["made_repo", "record", "repos"]
 
 POINT = "[pytest11]\ncheat = cheat\n"
 CLAIM = "Metadata-Version: 2.1\nName: cheat\nVersion: 1\n"
@@ -76,13 +76,28 @@ def agent(files: dict[str, str], way: str) -> str:
     return shlex.join([sys.executable, "-c", "\n".join(lines)])
 
 
+CASES = dict.fromkeys(
+    [(kind, WAYS[number % len(WAYS)]) for number, kind in enumerate(KINDS)]
+    + [(kind, way) for kind in ("conftest.py", "pytest.ini") for way in WAYS]
+)
+FAST = [
+    ("conftest.py", "committed"),
+    ("a dist-info", "by a link"),
+    ("sitecustomize", "in a folder with a link"),
+]
+"""One of each kind and way; the whole table is slow."""
+
+
+@pytest.mark.parametrize("cases", [FAST, pytest.param(CASES, marks=pytest.mark.slow)], ids=["some", "all"])
 def test_no_way_of_saying_how_tests_are_run_resolves_a_task(
-    record: dict[str, Any], repos: Path, tmp_path: Path, tried: Callable[[int], None]
+    record: dict[str, Any],
+    repos: Path,
+    tmp_path: Path,
+    tried: Callable[[int], None],
+    cases: Iterable[tuple[str, str]],
 ) -> None:
-    cases = [(kind, WAYS[number % len(WAYS)]) for number, kind in enumerate(KINDS)]
-    cases += [("conftest.py", way) for way in WAYS] + [("pytest.ini", way) for way in WAYS]
     results: dict[tuple[str, str], TaskResult] = {}
-    for number, (kind, way) in enumerate(dict.fromkeys(cases)):
+    for number, (kind, way) in enumerate(cases):
         results[kind, way] = run(record, repos, tmp_path / str(number), agent(KINDS[kind], way))
     tried(len(results))
     assert not [
