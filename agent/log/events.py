@@ -102,7 +102,7 @@ class RunLog:
         """Make the folder, cut a torn last line off. Returns True where one was cut.
 
         Raises:
-            LogFault: the log is no regular file, or is damaged before its last line.
+            LogFault: another process writes it, it is no regular file, or it is damaged before its last line.
         """
         self._blobs.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
@@ -111,6 +111,10 @@ class RunLog:
             )
         except DamagedLine as error:
             raise _damage(self.path, error.line) from error
+        except BlockingIOError as error:
+            raise LogFault(
+                f"run {self.folder.name} is being worked on by another process", fix="wait for it, or end it"
+            ) from error
         except (OSError, Unreadable) as error:
             raise _unreadable(self.path, error) from error
         try:

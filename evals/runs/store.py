@@ -15,6 +15,7 @@ import json
 import os
 import re
 import shutil
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Literal, Self, TypeVar
 
@@ -74,23 +75,17 @@ class Store:
             EvalFault: the folder cannot be written, holds a damaged line that is not the last, or
                 another process is using it.
         """
-        from filelock import FileLock, Timeout
-
         self.config = config
         self.folder = (root or runs_dir()) / config.run_id
         self.notes: list[str] = []
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self._lock = FileLock(self.folder / "lock")
-            self._lock.acquire(timeout=0)
-            try:
+            with ExitStack() as opened:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                self._samples_file = opened.enter_context(self._open("samples.jsonl", Sample))
+                self._verdicts_file = opened.enter_context(self._open("verdicts.jsonl", Judged))
                 write_atomic(self.folder / "run.json", config.model_dump_json(indent=1))
-                self._samples_file = self._open("samples.jsonl", Sample)
-                self._verdicts_file = self._open("verdicts.jsonl", Judged)
-            except BaseException:
-                self._lock.release()
-                raise
-        except Timeout as error:
+                self._opened = opened.pop_all()
+        except BlockingIOError as error:
             raise EvalFault(
                 f"another process is working on {config.run_id}", fix="wait for it, or end it"
             ) from error
@@ -98,7 +93,6 @@ class Store:
             raise EvalFault(
                 f"cannot write {self.folder}: {error.strerror}", fix="free some space or allow writing there"
             ) from error
-
         self.samples = {row.key: row for row in self._samples_file.rows}
         self._judged = {row.key: row for row in self._verdicts_file.rows}
 
@@ -109,9 +103,7 @@ class Store:
         self.close()
 
     def close(self) -> None:
-        self._samples_file.close()
-        self._verdicts_file.close()
-        self._lock.release()
+        self._opened.close()
 
     def add_sample(self, sample: Sample) -> None:
         """Store a sample without its judgement, unless there is one with its key."""

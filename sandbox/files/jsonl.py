@@ -173,7 +173,7 @@ class JsonLines(Generic[Row]):
             if self.torn_bytes:
                 os.ftruncate(self._descriptor, found.end)
         except BaseException:
-            os.close(self._descriptor)
+            _free(self._descriptor)
             self._descriptor = None
             raise
         self.rows, self._chain = found.rows, found.chain
@@ -202,7 +202,7 @@ class JsonLines(Generic[Row]):
             try:
                 os.fsync(descriptor)
             finally:
-                os.close(descriptor)
+                _free(descriptor)
 
     def __enter__(self) -> Self:
         return self
@@ -226,6 +226,12 @@ def _lock(descriptor: int, path: Path, *, wait: bool) -> None:
             raise
 
 
+def _free(descriptor: int) -> None:
+    with suppress(OSError):  # a child that has not reached its `exec` yet would hold the lock on
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+    os.close(descriptor)
+
+
 @contextmanager
 def _locked(path: Path, *, wait: bool) -> Iterator[int]:
     descriptor = _open(path, private=False)
@@ -233,7 +239,7 @@ def _locked(path: Path, *, wait: bool) -> Iterator[int]:
         _lock(descriptor, path, wait=wait)
         yield descriptor
     finally:
-        os.close(descriptor)
+        _free(descriptor)
 
 
 def _cut_torn_line(descriptor: int) -> None:

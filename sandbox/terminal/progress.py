@@ -121,7 +121,7 @@ class Meter:
     def facts(self) -> str:
         """The speed, where tokens were counted, and the note."""
         speed = f"{self.rate:.0f} tok/s" if self._tokens else ""
-        return ", ".join(part for part in (speed, self.note) if part)
+        return ", ".join(part for part in (self.note, speed) if part)
 
     @property
     def seconds_left(self) -> float | None:

@@ -239,3 +239,19 @@ def test_after_it_is_closed_nothing_is_written(tmp_path: Path) -> None:
     lines.close()
     with pytest.raises(OSError, match="closed"):
         lines.append(line(1))
+
+
+def test_a_child_that_lives_on_does_not_hold_the_lock(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    lines = JsonLines(path, parse)
+    child = os.fork()
+    if child == 0:
+        signal.pause()
+    try:
+        lines.append(line(1))
+        lines.close()
+        with JsonLines(path, parse) as again:
+            assert [row.number for row in again.rows] == [1]
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
