@@ -31,7 +31,7 @@ for command in (solve, show, compare, apply, runs, config, mcp):  # in the order
 def _mount() -> None:
     """Adds the commands of other rooms."""
     from models.cli import app as models_app
-    from models.vllm.cli import app as engines_app
+    from models.cli import engines_app
     from sandbox.cli import app as sandbox_app
 
     app.add_typer(models_app, name="models", help="List, pull and remove models.")

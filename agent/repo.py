@@ -1,9 +1,9 @@
 """The user's repository: its state, a private copy to work on, and applying a diff at the end.
 
-A repository's content is not trusted: its git folder is read as plain files, its commits in a sandbox
-(`sandbox.git.repository`, `sandbox.git.history`), and git never runs in it. The copy lies in the user's cache folder
-and not under `.forklock/`, where tools that honour ignore files would skip it and tools that look for a parent's
-configuration would find the original's.
+A repository's content is not trusted: its git folder is read as plain files (`sandbox.git.repository`), its commits are
+read in a sandbox (`sandbox.history.history`), and git never runs in it. The copy lies in the user's cache folder and not
+under `.forklock/`, where tools that honour ignore files would skip it and tools that look for a parent's configuration
+would find the original's.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from pathlib import Path
 
 from agent.contract import AgentFault
 from sandbox import SandboxFault
-from sandbox.git.changed import changed_files
-from sandbox.git.history import open_history
 from sandbox.git.index import IndexNotRead
 from sandbox.git.patch import apply_diff as apply_patch
 from sandbox.git.repository import find_root, open_repository
 from sandbox.git.run import clone_bare
+from sandbox.history.changed import changed_files
+from sandbox.history.history import open_history
 from sandbox.linux.private import remove_tree
 from sandbox.workspace.copying import copy_workspace as copy_all
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from agent.asking.ways import WayName
 from agent.contract import AgentFault
 from models.settings import FaultClass, RepositoryMay, RoomSettings
+from sandbox import BackendName, check_backend
 
 STYLES: tuple[WayName, ...] = (
     "bare", "fork", "ending", "fork", "correct", "continue", "fork", "bare", "ending", "fork", "gap", "fork",
@@ -63,7 +64,7 @@ class AgentSettings(RoomSettings):
     styles: tuple[WayName, ...] = STYLES
     """Ways in which a weak model is asked, in turn: names of `agent.asking.ways`. Failed answers are shown to the
     model only where `repair` is among them."""
-    sandbox: Literal["auto", "docker", "bubblewrap", "host"] = "auto"
+    sandbox: Annotated[BackendName, AfterValidator(check_backend)] = "auto"
     test_timeout_s: float = Field(default=120.0, gt=0)
     """Seconds that one run of a check may take."""
     diagnostics: bool = True

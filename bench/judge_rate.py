@@ -31,6 +31,7 @@ from typing import Any
 from evals.contract import Judgement, Problem, Verdict
 from evals.judging.judge import Judge
 from evals.problems.sets import available_sets, load_set
+from sandbox.open import BACKENDS
 
 LIGHT_S = 0.1
 """Seconds of a program's own work up to which it counts as light."""
@@ -186,7 +187,7 @@ def main() -> None:
     )
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--sandbox", default="auto", choices=["auto", "docker", "bubblewrap", "host"])
+    parser.add_argument("--sandbox", default="auto", choices=["auto", *BACKENDS])
     parser.add_argument("--peers", default=sys.executable, help="interpreter of the peers")
     parser.add_argument("--lcb", type=Path, help="clone of the LiveCodeBench repository")
     parser.add_argument("--set", type=Path, help="LiveCodeBench-style problems")

@@ -32,10 +32,9 @@ from typing import Any
 from unittest import mock
 
 from sandbox import BackendName, Sandbox, open_sandbox
-from sandbox.bubblewrap import backend as bubblewrap
 from sandbox.bubblewrap import inside as bubblewrap_inside
-from sandbox.docker.engine import DEFAULT_IMAGE, client, owner
-from sandbox.open import docker_problem
+from sandbox.images.engine import DEFAULT_IMAGE, client, owner
+from sandbox.open import BACKENDS, why_not
 from sandbox.workspace.snapshot import layers_work
 
 FILES, MEGABYTES, AT_ONCE = 3000, 100, 16
@@ -108,8 +107,8 @@ def run(*words: str, cwd: Path | None = None) -> str:
 
 def backends() -> dict[BackendName, str | None]:
     """Backend to what stands in its way."""
-    problems = {"host": None, "bubblewrap": bubblewrap.why_not(), "docker": docker_problem()}
-    return {name: problem and problem[0] for name, problem in problems.items()}  # type: ignore[misc]
+    problems = {name: why_not(name) for name in BACKENDS}
+    return {name: problem and problem[0] for name, problem in problems.items()}
 
 
 # --- one command -------------------------------------------------------------------------------------
@@ -130,7 +129,7 @@ def bench_exec(rounds: int, peers: str | None) -> None:
                 other = stack.enter_context(open_sandbox(root, backend=backend))
                 ways["bubblewrap, no control groups: warm exec"] = lambda s=other: without_groups(s)  # type: ignore[misc]
                 ways["`bwrap --unshare-all`, nothing else"] = lambda: run(*BARE)
-        if docker_problem() is None:
+        if why_not("docker") is None:
             flags = ["--rm", "--network", "none", "--cap-drop", "ALL"]
             name = run("docker", "run", "-d", *flags, DEFAULT_IMAGE, "sleep", "3600")
             stack.callback(run, "docker", "kill", name)
@@ -167,7 +166,7 @@ def peer(stack: ExitStack, python: str | None, script: str, kind: str) -> Work |
     """One command by another, which lives in a process of its own environment."""
     if python is None:
         return "not asked for (`--peers PYTHON`)"
-    if kind == "docker" and docker_problem():
+    if kind == "docker" and why_not("docker"):
         return "no engine or no image"
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
     process = stack.enter_context(
@@ -293,7 +292,7 @@ def bench_many(rounds: int) -> None:
                 run("git", "diff", "--cached", cwd=Path(place, "w"))
 
         ways["`cp -a`, `docker run`, `git diff`, `rm -r`"] = (
-            (lambda: list(pool.map(by_hand, range(AT_ONCE)))) if docker_problem() is None else "no engine"
+            (lambda: list(pool.map(by_hand, range(AT_ONCE)))) if why_not("docker") is None else "no engine"
         )
         table(
             f"{AT_ONCE} copies of {MEGABYTES} MB at once, all of them", take_turns(ways, max(2, rounds // 10))
@@ -341,7 +340,7 @@ def census(folder: Path) -> dict[str, int]:
     import psutil
 
     containers = 0
-    if docker_problem() is None:
+    if why_not("docker") is None:
         client().close()  # the SDK keeps connections for later
         label = f"label=forklock.owner={owner()}"
         containers = len(run("docker", "ps", "-aq", "--filter", label).split())

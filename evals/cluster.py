@@ -1,10 +1,10 @@
 """evals: judging and generation on a Ray cluster (`--executor ray`).
 
-In: the same attempts and requests as `Judge` and an engine take. Out: the same results. Work goes out in batches; a
-batch whose worker or node dies is run again elsewhere, and only after `RETRIES` deaths its programs get an
-infrastructure error. Every node needs this project, a sandbox (judging) and the model or the agent (generation). Ray
-itself unpickles what its workers send, so a cluster must be as trusted as this machine; what we send and get is JSON
-text. Ray is the extra `ray`, imported on use. Not covered: starting a cluster.
+Input: the same attempts and requests as `Judge` and an engine take. Output: the same results. Work is sent in batches.
+A batch whose worker or node dies is run again elsewhere; after `RETRIES` deaths its programs get an infrastructure
+error. Every node needs this project, a sandbox (for judging), and the model or the agent (for generation). Ray
+unpickles what its workers send, so a cluster must be as trusted as this machine; what we exchange is JSON text. Ray is
+the extra `ray` and is imported on use. Not covered: starting a cluster.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Self
 
-from evals.contract import EvalFault, Judgement, Problem, Verdict
-from evals.judging.judge import Attempt, JudgeLimits, OnResult
+from evals.contract import Attempt, EvalFault, Judgement, OnResult, Problem, Verdict
+from evals.judging.limits import JudgeLimits, judge_stamp
 from models.contract import Completion, Decoding, Engine, ModelIdentity, OnCompletion, OnTokens, Request
 from sandbox import BackendName
 
 RETRIES = 4
-"""Times that a batch is run again when its worker dies."""
+"""Number of times that a batch is run again when its worker dies."""
 JUDGE_BATCH, ASK_BATCH = 32, 8
-"""Programs, and requests, a batch: what one death costs."""
+"""Programs, and requests, in a batch; one death costs so many."""
 
 
 def connect(address: str | None = None) -> Any:
-    """The `ray` module, connected.
+    """Connect to a cluster; return the `ray` module.
 
     Args:
-        address: of a cluster; None takes the one that `RAY_ADDRESS` names, else one on this machine alone.
+        address: of a cluster; None takes the one that `RAY_ADDRESS` names, or starts one on this machine.
 
     Raises:
         EvalFault: Ray is not installed, or the cluster does not answer.
@@ -50,14 +50,14 @@ def connect(address: str | None = None) -> Any:
 
 
 class RayJudge:
-    """Judges on the cluster, as `evals.judging.judge.Judge` does here."""
+    """Judges programs on a cluster (a `ProgramJudge`)."""
 
     def __init__(
         self, backend: BackendName = "auto", *, limits: JudgeLimits | None = None, address: str | None = None
     ) -> None:
         """
         Raises:
-            EvalFault: no Ray.
+            EvalFault: Ray is not installed, or the cluster does not answer.
         """
         self.limits = limits or JudgeLimits()
         self.backend: str = backend
@@ -70,13 +70,18 @@ class RayJudge:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @property
+    def stamp(self) -> str:
+        """What a verdict depends on besides program and problem."""
+        return judge_stamp(self.limits)
+
     def close(self) -> None:
-        """The connection stays: others of this process may use it."""
+        """Do nothing: the connection belongs to the process, which may use it elsewhere."""
 
     def judge_many(
         self, attempts: Sequence[Attempt], *, workers: int | None = None, on_result: OnResult | None = None
     ) -> list[Judgement]:
-        """As `Judge.judge_many`; `workers` bounds the batches at once, None leaves it to the cluster."""
+        """Judge as `Judge.judge_many` does; `workers` limits the batches at once, None leaves that to the cluster."""
         results: dict[int, Judgement] = {}
         setting = json.dumps(dataclasses.asdict(self.limits))
 
@@ -96,9 +101,9 @@ class RayJudge:
 
 
 class RayEngine(Engine):
-    """One kind of engine on many workers; each opens its own on first use and keeps it.
+    """Runs one kind of engine on many workers; each worker opens its own on first use and keeps it.
 
-    A seed fixes a sample wherever it is made; requests without one take the decoding's.
+    A seed fixes a sample wherever it is made; requests without a seed take the decoding's.
     """
 
     def __init__(
@@ -108,11 +113,11 @@ class RayEngine(Engine):
         """
         Args:
             spec: `{"agent": command, "timeout_s": s}`, or the arguments of `models.open_engine`.
-            identity, context_tokens: of that engine, as it tells on this machine.
-            cpus, gpus: what a worker takes of its node.
+            identity, context_tokens: those that the engine reports on this machine.
+            cpus, gpus: number that a worker reserves on its node.
 
         Raises:
-            EvalFault: no Ray.
+            EvalFault: Ray is not installed, or the cluster does not answer.
         """
         self.identity, self.context_tokens = identity, context_tokens
         self._spec = json.dumps(spec)
@@ -129,7 +134,7 @@ class RayEngine(Engine):
     ) -> list[list[Completion]]:
         """
         Raises:
-            EvalFault: a batch could not be made anywhere; what came before was told to `on_completion`.
+            EvalFault: a batch failed on every node; `on_completion` was called with what came before.
         """
         rows: dict[int, list[Completion]] = {}
 
@@ -149,7 +154,7 @@ class RayEngine(Engine):
                         on_completion(index, place, completion)
         if failed:
             raise EvalFault(
-                f"a batch could not be made on the cluster: {failed}", fix="mend it, then run again"
+                f"a batch failed on the cluster: {failed}", fix="repair the cluster, then run again"
             )
         return [rows[index] for index in range(len(requests))]
 
@@ -157,7 +162,7 @@ class RayEngine(Engine):
         yield self.complete([request], decoding.model_copy(update={"n": 1}))[0][0].text
 
     def count_tokens(self, request: Request) -> int:  # noqa: ARG002
-        """Not asked of a cluster."""
+        """Return 0: a cluster is not asked."""
         return 0
 
     def close(self) -> None:
@@ -167,8 +172,10 @@ class RayEngine(Engine):
 def _in_batches(
     ray: Any, indices: Sequence[int], size: int, most: int | None, start: Callable[[Sequence[int]], Any]
 ) -> Iterator[tuple[Sequence[int], Any, str]]:
-    """(indices, result or None, why not) of each batch, as they end. What is under way when the caller stops is
-    cancelled."""
+    """Yield (indices, result or None, reason of a failure) of each batch, as they end.
+
+    Batches that are running when the caller stops are cancelled.
+    """
     cpus = int(ray.cluster_resources().get("CPU", 1))
     size = max(1, min(size, -(-len(indices) // (2 * cpus))))
     waiting = [indices[at : at + size] for at in range(0, len(indices), size)]
@@ -190,7 +197,7 @@ def _in_batches(
 
 
 def _judge_batch(texts: list[tuple[str, str | None]], limits: str, backend: BackendName) -> list[str]:
-    """On a worker: judgements as JSON."""
+    """Run on a worker: return judgements as JSON."""
     from evals.judging.judge import Judge
 
     attempts = [(Problem.model_validate_json(text), code) for text, code in texts]
@@ -199,11 +206,11 @@ def _judge_batch(texts: list[tuple[str, str | None]], limits: str, backend: Back
 
 
 _OPEN: dict[str, Engine] = {}
-"""Engines of this worker, by their specification."""
+"""Engines of this worker, by specification."""
 
 
 def _ask_batch(spec: str, requests: list[str], decoding: str) -> list[list[str]]:
-    """On a worker: completions as JSON."""
+    """Run on a worker: return completions as JSON."""
     if spec not in _OPEN:
         _OPEN[spec] = open_spec(json.loads(spec))
     asked = [Request.model_validate_json(text) for text in requests]
@@ -212,7 +219,7 @@ def _ask_batch(spec: str, requests: list[str], decoding: str) -> list[list[str]]
 
 
 def open_spec(spec: dict[str, Any]) -> Engine:
-    """The engine that a specification tells of."""
+    """Open the engine that a specification describes."""
     if "agent" in spec:
         from evals.agents.command_engine import AgentEngine
 

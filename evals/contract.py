@@ -1,11 +1,12 @@
-"""The seam of the room: problems, samples, verdicts."""
+"""The types that the wings of `evals` share: problems, samples, verdicts, and who judges programs."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Sequence
 from datetime import date
 from enum import StrEnum
-from typing import Literal
+from typing import Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -16,7 +17,7 @@ class EvalFault(Exception):
     """An evaluation cannot go on. `fix` says what the user can do next."""
 
     exit_code = 2
-    """What a command ends with: most of these are bad input."""
+    """Exit code of the command; most of these faults are bad input."""
 
     def __init__(self, message: str, *, fix: str = "") -> None:
         super().__init__(message)
@@ -24,33 +25,38 @@ class EvalFault(Exception):
         self.fix = fix
 
 
-class _Frozen(BaseModel):
+class Frozen(BaseModel):
+    """Base of the room's records: immutable, and unknown fields are errors."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 MOST_S = 3600.0
-"""CPU seconds that a record may allow a test at most."""
+"""Largest CPU limit of a test, in seconds, that a record may set."""
 CheckerKind = Literal["exact", "tokens", "float", "lines", "any", "program"]
 
 
-class Checker(_Frozen):
-    """When an output is right, where that is not the usual comparison. Data; see `evals.judging.outputs`."""
+class Checker(Frozen):
+    """Says when an output is right, where the usual comparison is not enough (see `evals.judging.outputs`)."""
 
     kind: CheckerKind
     abs_tol: float = Field(default=1e-6, ge=0, allow_inf_nan=False)
     rel_tol: float = Field(default=1e-6, ge=0, lt=1)
-    """Of `float`: a number is right if either bound holds."""
+    """For `float`: a number is right if either tolerance holds."""
     answers: tuple[tuple[str, ...], ...] = ()
-    """Of `any`: the right outputs of each test, besides its own `output`; public tests first."""
+    """For `any`: further right outputs of each test, besides its own `output`; public tests first."""
     code: str = ""
-    """Of `program`: Python that defines `check(input, expected, output)`, all three text as they are in the test. It
-    returns True, or False or a reason (text), and runs in the sandbox."""
+    """For `program`: Python that defines `check(input, expected, output)`; all three are text as in the test. It
+    returns True, False or a reason (text), and runs in the sandbox."""
 
 
-class TestCase(_Frozen):
-    """One test. `stdin`: text in, text out. `functional`: JSON arguments a line, JSON result.
-    `assert`: `input` is a program that raises unless the solution is right (it finds the solution as
-    `candidate` and under the entry point's own name); `output` is empty."""
+class TestCase(Frozen):
+    """One test of a problem.
+
+    `stdin`: text in, text out. `functional`: one JSON argument a line, JSON result. `assert`: `input` is a program that
+    raises unless the solution is right (the solution is bound to `candidate` and to the entry point's name); `output`
+    is empty.
+    """
 
     __test__ = False
 
@@ -59,10 +65,10 @@ class TestCase(_Frozen):
     output: str
     public: bool = False
     time_limit_s: float | None = Field(default=None, gt=0, le=MOST_S)
-    """None takes the problem's."""
+    """CPU seconds; None takes the problem's limit."""
 
 
-class Problem(_Frozen):
+class Problem(Frozen):
     """A LiveCodeBench-style problem. HumanEval and MBPP adapt to it."""
 
     question_id: str = Field(max_length=500)
@@ -71,32 +77,32 @@ class Problem(_Frozen):
     """The statement; for completion-style sets, the code to continue is in `starter_code`."""
     starter_code: str = ""
     prelude: str = ""
-    """Code that every program of this problem finds already run: given imports, classes and helpers."""
+    """Code that runs before every program of this problem: given imports, classes and helpers."""
     entry_point: str | None = None
-    """Function or method that functional and assert tests call."""
+    """The function or method that functional and assert tests call."""
     difficulty: str = "unknown"
     platform: str = "unknown"
     contest_date: date | None = None
     tests: tuple[TestCase, ...]
     time_limit_s: float = Field(default=10.0, gt=0, le=MOST_S)
-    """Per test, on the reference machine."""
+    """CPU seconds per test on the reference machine."""
     checker: Checker | None = None
-    """None: the usual comparison (`evals.judging.outputs`)."""
+    """None takes the usual comparison (`evals.judging.outputs`)."""
     interactive: bool = False
-    """The program talks with a judge while it runs: not supported, such problems are left out of every run."""
+    """The program talks with a judge while it runs. This is not supported: every run leaves such problems out."""
 
     def limit_s(self, test: int) -> float:
         """CPU seconds of one test."""
         return self.tests[test].time_limit_s or self.time_limit_s
 
 
-class ProblemSet(_Frozen):
+class ProblemSet(Frozen):
     name: str
     version: str
-    """Digest of the problems' content: part of every cache key."""
+    """Digest of the problems' content; it is part of every cache key."""
     problems: tuple[Problem, ...]
     left_out: tuple[str, ...] = ()
-    """Interactive problems, by id: they cannot be judged."""
+    """Ids of the interactive problems, which cannot be judged."""
 
 
 class Verdict(StrEnum):
@@ -107,19 +113,40 @@ class Verdict(StrEnum):
     OUT_OF_MEMORY = "out of memory"
     NO_CODE = "no code"
     INFRASTRUCTURE = "infrastructure error"
-    """Not the program's fault: never counted as a wrong answer, always reported."""
+    """The judge failed. This is never counted as a wrong answer, and always reported."""
 
 
-class Judgement(_Frozen):
+class Judgement(Frozen):
+    """The verdict on one program."""
+
     verdict: Verdict
     failing_test: int | None = None
-    """Index into `Problem.tests` of the first that failed."""
+    """Index into `Problem.tests` of the first test that failed."""
     reason: str = ""
     wall_s: float = 0.0
 
 
-class Sample(_Frozen):
-    """One generated answer to one problem, and what the judge said of it."""
+Attempt = tuple[Problem, str | None]
+"""A program for a problem; None where the answer holds no program."""
+OnResult = Callable[[int, Judgement], None]
+"""Called in the caller's thread with (index of the attempt, judgement), in any order."""
+
+
+class ProgramJudge(Protocol):
+    """Judges programs, on this machine (`evals.judging.judge.Judge`) or on a cluster (`evals.cluster.RayJudge`)."""
+
+    @property
+    def stamp(self) -> str:
+        """What a verdict depends on besides program and problem: the judge's version, its limits and its Python."""
+
+    def judge_many(
+        self, attempts: Sequence[Attempt], *, workers: int | None = None, on_result: OnResult | None = None
+    ) -> list[Judgement]:
+        """Judge all attempts: `result[i]` belongs to `attempts[i]`; None as `workers` takes the judge's own default."""
+
+
+class Sample(Frozen):
+    """One generated answer to one problem, and its judgement."""
 
     key: str
     question_id: str
@@ -128,7 +155,20 @@ class Sample(_Frozen):
     code: str | None
     judgement: Judgement | None = None
     turn: int = 0
-    """Of a repair (`evals.runs.repair`); 0 is the first answer."""
+    """Repair turn that made it (`evals.runs.repair`); 0 is the first answer."""
+
+
+def public_part(problem: Problem) -> Problem | None:
+    """The problem with its public tests only; None where it has none."""
+    tests = tuple(test for test in problem.tests if test.public)
+    if not tests or problem.tests[: len(tests)] != tests:
+        return None
+    update: dict[str, object] = {"tests": tests}
+    if problem.checker is not None and problem.checker.answers:
+        update["checker"] = problem.checker.model_copy(
+            update={"answers": problem.checker.answers[: len(tests)]}
+        )
+    return problem.model_copy(update=update)
 
 
 def sample_key(
@@ -139,7 +179,7 @@ def sample_key(
     decoding: Decoding,
     index: int,
 ) -> str:
-    """Cache key: changes with anything that shapes the sample."""
+    """Return the cache key of a sample; it changes with anything that shapes the sample."""
     parts = (
         model.model_dump_json(),
         set_version,

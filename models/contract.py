@@ -9,14 +9,13 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
-
-if TYPE_CHECKING:
-    from models.fitting import Fitted
 
 
 class ModelFault(Exception):
@@ -161,6 +160,14 @@ class Decoding(_Frozen):
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+class Fitted(_Frozen):
+    """A decoding that an engine takes."""
+
+    decoding: Decoding
+    notes: tuple[str, ...] = ()
+    """What was left out, in words for the user."""
+
+
 class FinishReason(StrEnum):
     STOP = "stop"
     """The model ended its turn, or a stop string was met."""
@@ -230,6 +237,32 @@ class Alternative(_Frozen):
     """Natural log of its probability at temperature 1, untruncated."""
 
 
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the user asks of an engine, beside the model."""
+
+    adapter: str | Path | None = None
+    """`current`, a version of the registry, a folder; None takes the bare base."""
+    device: str | None = None
+    """The torch device; None takes CUDA where there is one."""
+    threads: int | None = None
+    """CPU threads; None leaves them to the library."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineKind:
+    """One line of the list of engines (`models.open.ENGINES`): what can be said of an engine before it is open."""
+
+    open: Callable[[str, Wish], Engine]
+    """Opens the engine on a model's name. Raises ModelFault."""
+    state: Callable[[], tuple[str, str]]
+    """For `agent engines list`: whether the engine works here, and where it is."""
+    loads_weights: bool = True
+    """Whether opening takes time, so that faults in the model's name are looked for before."""
+    modules: tuple[str, ...] = ()
+    """Python modules of the extra `local` that the engine needs."""
+
+
 class Engine(ABC):
     """A source of tokens. Use as a context manager; `close` frees memory, servers and sockets."""
 
@@ -267,9 +300,7 @@ class Engine(ABC):
         Raises:
             ModelFault: the engine cannot do what the user asked for.
         """
-        from models.fitting import Fitted
-
-        return Fitted(decoding)
+        return Fitted(decoding=decoding)
 
     @property
     def infill(self) -> InfillTokens | None:

@@ -7,13 +7,26 @@ libraries load only for the engine that is taken.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
+from types import MappingProxyType
+from typing import TypeAlias
 
-from models.contract import Engine, ModelFault
+from models.contract import Engine, EngineKind, ModelFault, Wish
 
-EngineName = Literal["auto", "transformers", "hosted", "vllm"]
+ENGINES: Mapping[str, str] = MappingProxyType({
+    "transformers": "transformers_engine.opening:KIND",
+    "hosted": "hosted.opening:KIND",
+    "vllm": "vllm.opening:KIND",
+})  # fmt: skip
+"""Every engine by name, and where in this room its `EngineKind` is; imported on first use.
+
+docs/engines.md says how to add one."""
+
+EngineName: TypeAlias = str
+"""A key of `ENGINES`, or `auto`. `check_engine` refuses others."""
 
 
 def open_engine(
@@ -38,26 +51,29 @@ def open_engine(
     Raises:
         ModelFault: unknown or damaged model, missing extra, server that does not answer.
     """
-    if engine not in ("auto", "transformers", "hosted", "vllm"):
-        raise ModelFault(f"no such engine: {engine}", fix="auto, transformers, hosted or vllm")
-    chosen = engine if engine != "auto" else ("transformers" if is_local(model) else "hosted")
+    _require_known(engine)
+    chosen = _chosen(model, engine)
     if engine == "auto" and chosen == "hosted":
         _refuse_ambiguous(model)
-    if chosen == "transformers":
-        return _open_transformers(model, adapter, device, threads)
-    if chosen == "vllm":
-        return _open_vllm(model, adapter)
-    if adapter not in (None, "current"):
-        raise ModelFault(
-            f"the hosted engine cannot load the adapter {adapter}",
-            fix="serve it with --engine transformers or --engine vllm",
-        )
-    return _open_hosted(model)
+    return engine_kind(chosen).open(model, Wish(adapter, device, threads))
 
 
-def opens_at_once(model: str, engine: EngineName) -> bool:
-    """Whether opening the engine loads no weights, so that its faults can come before all else."""
-    return engine == "hosted" or (engine == "auto" and not is_local(model))
+def check_engine(name: str) -> EngineName:
+    """Return `name` if it can be given to `open_engine`.
+
+    Raises:
+        ValueError: there is no such engine; the message lists them.
+    """
+    if name != "auto" and name not in ENGINES:
+        raise ValueError(f"there is no engine {name!r}: take one of auto, {', '.join(ENGINES)}")
+    return name
+
+
+def engine_kind(name: str) -> EngineKind:
+    """Import an engine's entry. `name` is a key of `ENGINES`."""
+    module, _, attribute = ENGINES[name].partition(":")
+    found: EngineKind = getattr(import_module(f".{module}", __package__), attribute)
+    return found
 
 
 def require_there(model: str, engine: EngineName) -> None:
@@ -66,20 +82,34 @@ def require_there(model: str, engine: EngineName) -> None:
     Raises:
         ModelFault: no such engine; or, of local weights, no such model, not pulled, damaged, or no library for it.
     """
-    if engine not in ("auto", "transformers", "hosted", "vllm"):
-        raise ModelFault(f"no such engine: {engine}", fix="auto, transformers, hosted or vllm")
+    _require_known(engine)
     if opens_at_once(model, engine) or "://" in model:
         return
     from models.catalogue.catalogue import resolve_model
 
     resolve_model(model)
-    if engine != "vllm" and (
-        missing := [name for name in ("torch", "transformers") if find_spec(name) is None]
-    ):
+    missing = [name for name in engine_kind(_chosen(model, engine)).modules if find_spec(name) is None]
+    if missing:
         raise ModelFault(
             f"the in-process engine needs the `local` extra ({missing[0]} is missing)",
             fix="pip install 'forklock[local]'",
         )
+
+
+def opens_at_once(model: str, engine: EngineName) -> bool:
+    """Whether opening the engine loads no weights, so that its faults can come before all else."""
+    return not engine_kind(_chosen(model, engine)).loads_weights
+
+
+def _chosen(model: str, engine: EngineName) -> str:
+    if engine != "auto":
+        return engine
+    return "transformers" if is_local(model) else "hosted"
+
+
+def _require_known(engine: EngineName) -> None:
+    if engine != "auto" and engine not in ENGINES:
+        raise ModelFault(f"no such engine: {engine}", fix=f"one of auto, {', '.join(ENGINES)}")
 
 
 def is_local(model: str) -> bool:
@@ -106,43 +136,3 @@ def _refuse_ambiguous(model: str) -> None:
             f"{model!r} names a provider's model, and there is a folder of that name here",
             fix=f"write ./{model} for the folder, or add --engine hosted for the provider",
         )
-
-
-def _open_transformers(
-    model: str, adapter: str | Path | None, device: str | None, threads: int | None
-) -> Engine:
-    from models.adapters.registry import resolve_adapter
-    from models.catalogue.catalogue import resolve_model
-
-    resolved = resolve_model(model)
-    found = resolve_adapter(
-        resolved.name, adapter, base_revision=resolved.revision, former_revision=resolved.former_revision
-    )
-    try:
-        from models.transformers_engine import TransformersEngine
-    except ImportError as error:
-        raise ModelFault(
-            f"the in-process engine needs the `local` extra ({error.name} is missing)",
-            fix="pip install 'forklock[local]'",
-        ) from error
-    return TransformersEngine.open(
-        resolved.folder,
-        name=resolved.name,
-        revision=resolved.revision,
-        adapter=found.folder if found else None,
-        adapter_name=f"{found.base}/{found.version}" if found else None,
-        device=device,
-        threads=threads,
-    )
-
-
-def _open_vllm(model: str, adapter: str | Path | None) -> Engine:
-    from models.vllm.engine import open_vllm
-
-    return open_vllm(model, adapter=adapter)
-
-
-def _open_hosted(model: str) -> Engine:
-    from models.hosted.engine import open_hosted
-
-    return open_hosted(model)

@@ -1,4 +1,4 @@
-"""From a request to the token ids of its prompt, through the tokenizer's own chat template.
+"""Token ids of a prompt by the tokenizer's own chat template, and text of the likeliest rivals of an answer's tokens.
 
 In: `Request` and a transformers tokenizer. Out: ids, rendered once and tokenised once, so that no BOS is
 doubled. Words of users and repos never become control tokens: where a message holds a string such as
@@ -8,12 +8,15 @@ doubled. Words of users and repos never become control tokens: where a message h
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from models.contract import ModelFault, Request
+from models.contract import Alternative, ModelFault, Request
 
 _MARK = "\ue000"
 """A private-use character that stands for a control string while the template is rendered."""
+_HALF = "\ufffd"
+"""What a tokenizer decodes a part of a character to."""
 
 
 def prompt_ids(tokenizer: Any, request: Request) -> list[int]:
@@ -58,6 +61,30 @@ def turn_end_ids(tokenizer: Any) -> set[int]:
         return set()
     after = _ids(tokenizer, rendered.rpartition("forklock")[2].lstrip())
     return {after[0]} & _control_ids(tokenizer) if after else set()
+
+
+def alternatives_of(
+    answer: Sequence[int],
+    likeliest: Iterable[Iterable[tuple[int, float]]],
+    decode: Callable[[list[int]], str],
+) -> list[Alternative]:
+    """See `Engine.alternatives`. What begins or ends in the middle of a character is left out.
+
+    Args:
+        answer: token ids.
+        likeliest: of each token of `answer`, (id, log probability) at its place, likeliest first.
+    """
+    found: list[Alternative] = []
+    for place, (own, rivals) in enumerate(zip(answer, likeliest, strict=True)):
+        before = decode(list(answer[:place]))
+        if before.endswith(_HALF):
+            continue
+        found += [
+            Alternative(start=len(before), replaced=decode([own]), text=piece, logprob=min(logprob, 0.0))
+            for token, logprob in rivals
+            if token != own and _HALF not in (piece := decode([token]))
+        ]
+    return found
 
 
 def _need_template(tokenizer: Any) -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     )
     from sandbox.interpreters.policy import python_policy, workspace_policy
     from sandbox.linux.private import scratch
-    from sandbox.open import BackendName, open_sandbox
+    from sandbox.open import BackendName, check_backend, open_sandbox
 
 __all__ = [
     "BackendName",
@@ -33,6 +33,7 @@ __all__ = [
     "SandboxFault",
     "SandboxUnavailable",
     "Talk",
+    "check_backend",
     "open_sandbox",
     "python_policy",
     "scratch",
@@ -41,6 +42,7 @@ __all__ = [
 
 _HOMES = {
     "BackendName": "sandbox.open",
+    "check_backend": "sandbox.open",
     "open_sandbox": "sandbox.open",
     "python_policy": "sandbox.interpreters.policy",
     "scratch": "sandbox.linux.private",

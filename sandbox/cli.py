@@ -24,38 +24,27 @@ app.add_typer(image_app, name="image")
 
 @app.command()
 def status() -> None:
-    """Try each backend for real. Says how to mend what fails."""
+    """Try each backend for real. Says how to fix those that fail."""
     from rich.text import Text
 
-    from sandbox.bubblewrap import backend as bubblewrap
-    from sandbox.open import docker_problem
+    from sandbox.open import BACKENDS, backend_class
     from sandbox.terminal import screen
 
-    console = screen()
-    problems = {"docker": docker_problem(), "bubblewrap": bubblewrap.why_not()}
-    for name, problem in problems.items():
-        if problem is None:
-            console.print(Text.assemble((f"{name:<11}works", "green"), f"  {_note(name)}"))
-        else:
+    console, chosen = screen(), None
+    for name in BACKENDS:
+        backend = backend_class(name)
+        problem = backend.problem()
+        if problem is not None:
             words = f"     {problem[0]}\n{'':18}fix: {problem[1]}"
             console.print(Text.assemble((f"{name:<11}no", "red"), words))
-    console.print(f"{'host':<11}works  isolates nothing; used only with `--sandbox host`")
+            continue
+        style = "green" if backend.isolates else ""
+        console.print(Text.assemble((f"{name:<11}works", style), f"  {backend.note()}"))
+        if backend.isolates:
+            chosen = chosen or name
     console.print(f"{'forks':<11}{_forks()}")
-    chosen = next((name for name, problem in problems.items() if problem is None), None)
-    console.print(f"`auto` takes: {chosen or 'nothing, until one of the above is mended'}")
+    console.print(f"`auto` takes: {chosen or 'nothing, until one of the above is fixed'}")
     raise typer.Exit(0 if chosen else 3)
-
-
-def _note(name: str) -> str:
-    from sandbox.docker.engine import DEFAULT_IMAGE
-    from sandbox.linux.cgroups import writable_parents
-
-    if name == "docker":
-        return f"image {DEFAULT_IMAGE}"
-    parents = writable_parents()
-    if parents:
-        return f"memory and processes bounded by control groups (v{parents.version})"
-    return "memory bounded per process and watched; no control group can be made (see docs/sandbox.md)"
 
 
 def _forks() -> str:
@@ -134,8 +123,8 @@ def image_list() -> None:
     """List the images of repos, newest first."""
     from rich.table import Table
 
-    from sandbox.docker.engine import why_not
     from sandbox.images.build import images
+    from sandbox.images.engine import why_not
     from sandbox.terminal import screen
 
     _or_exit(lambda: _need(why_not()))
@@ -148,8 +137,8 @@ def image_list() -> None:
 @image_app.command("remove")
 def image_remove(name: Annotated[str, typer.Argument(help="Its name, or the part after the colon.")]) -> None:
     """Remove an image of a repo."""
-    from sandbox.docker.engine import why_not
     from sandbox.images.build import remove_image
+    from sandbox.images.engine import why_not
 
     _or_exit(lambda: _need(why_not()))
     _or_exit(lambda: remove_image(name))
@@ -174,13 +163,9 @@ def _or_exit(what: Callable[[], T]) -> T:
 
 
 def _built(build: Callable[[Callable[[str], None]], str]) -> None:
-    """Run a build with its progress: a spinner with the last line in a terminal, else all lines."""
-    from sandbox.terminal import screen
+    """Run a build with its progress."""
+    from sandbox.terminal.progress import spinner
 
-    console = screen(stderr=True)
-    if console.is_terminal:
-        with console.status("building the image") as spinner:
-            name = _or_exit(lambda: build(lambda line: spinner.update(line[: console.width - 4])))
-    else:
-        name = _or_exit(lambda: build(lambda line: console.print(line)))
-    console.print(f"ready: {name}")
+    with spinner("building the image") as step:
+        name = _or_exit(lambda: build(step))
+    say(f"ready: {name}", err=True)

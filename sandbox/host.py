@@ -1,9 +1,8 @@
-"""The host backend: no isolation at all, for a user who says so and trusts the repo.
+"""The host backend runs commands without isolation, for a user who asks for it and trusts the repo.
 
-In: commands. Out: results, with the same labels as the other backends. Kept: argv only, a clean
-environment, the rlimits, bounded output, a time-out that kills the command's session. Not kept: network,
-files, memory of a whole tree, and daemons that leave the session. Where we are killed, the command is killed with us;
-processes that it started are not.
+It keeps the other backends' labels: argv only, a clean environment, rlimits, bounded output, and a timeout that kills
+the command's session. It does not bound the network, the files, or the memory of a whole tree, and daemons can leave
+the session. If our process is killed, the command is killed too; processes that it started are not.
 """
 
 from __future__ import annotations
@@ -11,84 +10,67 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import secrets
 import shutil
 import signal
 import sys
-import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import psutil
 
-from sandbox.contract import ExecResult, Limits, Policy, Sandbox, SandboxFault, Talk
-from sandbox.linux.limits import DiskWatcher, TreeWatcher, check_words, command_env, command_with_limits
+from sandbox.backend import Backend, Command, Outcome, Problem, refuse
+from sandbox.contract import Policy
+from sandbox.linux.limits import DiskWatcher, TreeWatcher, command_with_limits
+from sandbox.linux.marked import Mark
 from sandbox.linux.process import Running, start
-from sandbox.workspace.workspace import Workspace, use
-
-_MARK = "FORKLOCK_COMMAND"
-_END_S = 5.0
-"""Seconds that `close` waits for commands that it has killed."""
+from sandbox.workspace.workspace import Workspace
 
 
-class HostSandbox(Sandbox):
-    """See the module."""
+class HostSandbox(Backend):
+    """See the module. Raises `SandboxFault` on opening where `prlimit` is not installed."""
 
     backend = "host"
+    isolates: ClassVar[bool] = False
 
     def __init__(self, workspace: Workspace, policy: Policy) -> None:
-        self._workspace = workspace
-        self.root = workspace.root
-        self.policy = policy
-        self._closed = False
-        self._running: dict[_Tree, int] = {}
-        """Commands that run, each with the thread that waits for it."""
-        self._ended = threading.Condition()
+        refuse(self.problem())
+        super().__init__(workspace, policy)
         self._temporary = workspace.private / "tmp"
         self._temporary.mkdir()
-        self._prlimit = shutil.which("prlimit")
-        if self._prlimit is None:
-            raise SandboxFault("prlimit is not installed", fix="install util-linux")
+        self._prlimit = shutil.which("prlimit") or "prlimit"
         original = Path(workspace.workdir)
         for name in workspace.environments if workspace.root != original else ():
-            with contextlib.suppress(OSError):  # a package's own was copied with it
+            with contextlib.suppress(OSError):  # a package's own environment was copied with it
                 (workspace.root / name).rmdir()
                 (workspace.root / name).symlink_to(original / name)
+
+    @classmethod
+    def problem(cls, image: str | None = None) -> Problem | None:  # noqa: ARG003
+        return None if shutil.which("prlimit") else ("prlimit is not installed", "install util-linux")
+
+    @classmethod
+    def note(cls) -> str:
+        return "isolates nothing; used only with `--sandbox host`"
 
     @property
     def workdir(self) -> str:
         return str(self.root)
 
-    def exec(
-        self,
-        argv: Sequence[str],
-        *,
-        stdin: bytes | Talk = b"",
-        env: Mapping[str, str] | None = None,
-        cwd: str = ".",
-        timeout_s: float | None = None,
-        limits: Limits | None = None,
-    ) -> ExecResult:
-        env = _with_users_programs(command_env(self.policy, env))
-        check_words(argv, env)
-        if self._closed:
-            raise SandboxFault("the sandbox is closed", fix="open it again")
-        assert self._prlimit
-        limits = limits or self.policy.limits
-        mark = secrets.token_hex(8)
-        place = self.root / os.path.relpath(self._workspace.resolve(cwd), self._workspace.workdir)
+    def _run(self, command: Command) -> Outcome:
+        limits, mark = command.limits, Mark("FORKLOCK_COMMAND")
+        limited = command_with_limits(command.argv, limits, count=False, prlimit=self._prlimit)
         try:
             running = start(
-                [*_ends_with_us(), *command_with_limits(argv, limits, count=False, prlimit=self._prlimit)],
-                env={_MARK: mark, "HOME": str(self._temporary), "TMPDIR": str(self._temporary)}
-                | {k: v for k, v in env.items() if v != "/tmp"},  # noqa: S108
-                cwd=str(place),
+                [*_ends_with_us(), *limited],
+                env=mark.environment | self._environment(command),
+                cwd=str(self.root / os.path.relpath(command.workdir, self._workspace.workdir)),
             )
         except OSError as error:
             if error.errno != errno.E2BIG:
                 raise
-            told = f"cannot start {argv[0]}: {error.strerror}\n".encode()
-            return ExecResult(126, None, False, False, b"", told, False, 0.0, None, None)
+            return Outcome.not_started(126, f"cannot start {command.argv[0]}: {error.strerror}\n")
         tree = _Tree(running, mark)
         watcher = TreeWatcher(running.pid, limits, tree.kill)
         disk = DiskWatcher(self._workspace.changes, limits.disk_mb, tree.kill)
@@ -97,104 +79,58 @@ class HostSandbox(Sandbox):
             disk.tick()
             watcher.tick()
 
-        try:
-            self._note(tree)
-            done = running.wait(
-                stdin=stdin,
-                timeout_s=limits.wall_s if timeout_s is None else timeout_s,
-                keep=limits.output_bytes,
-                kill=tree.kill,
-                tick=tick,
-            )
-        finally:
-            tree.kill()
-            with self._ended:
-                del self._running[tree]
-                self._ended.notify_all()
-        if tree.closed and not done.timed_out:
-            raise SandboxFault("the sandbox was closed while the command ran", fix="open it again")
+        with self._killable(tree.kill) as noted:
+            try:
+                done = running.wait(
+                    stdin=command.stdin,
+                    timeout_s=command.timeout_s,
+                    keep=limits.output_bytes,
+                    kill=tree.kill,
+                    tick=tick,
+                )
+            finally:
+                tree.kill()
+        noted.refuse_cut_short(timed_out=done.timed_out)
         code = os.waitstatus_to_exitcode(done.status)
         oom, peak = watcher.verdict(done.max_rss_mb, failed=code != 0)
-        return ExecResult(
-            exit_code=code if code >= 0 else None,
-            signal=-code if code < 0 else None,
-            timed_out=done.timed_out and not oom,
-            oom_killed=oom,
-            stdout=done.stdout,
-            stderr=done.stderr,
-            truncated=done.truncated,
-            wall_s=done.wall_s,
-            cpu_s=done.cpu_s,
-            max_rss_mb=peak,
-            disk_full=disk.over,
-        )
+        return Outcome(code, replace(done, max_rss_mb=peak), oom_killed=oom, disk_full=disk.over)
 
-    def fork(self) -> HostSandbox:
-        return use(self._workspace.fork(), lambda fork: HostSandbox(fork, self.policy))
-
-    def diff(self) -> str:
-        return self._workspace.diff()
-
-    def _note(self, tree: _Tree) -> None:
-        """`close` ends the command from now on; where it came first, at once."""
-        with self._ended:
-            self._running[tree] = threading.get_ident()
-            tree.closed = self._closed
-        if tree.closed:
-            tree.kill()
-
-    def close(self) -> None:
-        us = threading.get_ident()
-        with self._ended:
-            if self._closed:
-                return
-            self._closed = True
-            trees = list(self._running)
-            for tree in trees:
-                tree.closed = True
-        for tree in trees:
-            tree.kill()
-        with self._ended:
-            self._ended.wait_for(lambda: not set(self._running.values()) - {us}, timeout=_END_S)
-        self._workspace.close()
+    def _environment(self, command: Command) -> dict[str, str]:
+        given = _with_users_programs(command.environment(self.policy))
+        ours = {"HOME": str(self._temporary), "TMPDIR": str(self._temporary)}
+        return ours | {name: value for name, value in given.items() if value != "/tmp"}  # noqa: S108
 
 
 def _ends_with_us() -> list[str]:
-    """Words before a command by which the kernel kills it when the thread that waits for it is gone."""
+    """Words before a command that make the kernel kill it when the thread that waits for it ends."""
     program = shutil.which("setpriv")
     return [program, "--pdeathsig", "KILL"] if program else []
 
 
 def _with_users_programs(env: Mapping[str, str]) -> dict[str, str]:
-    """The user's own PATH behind the policy's, without the programs of the environment that we live in."""
+    """Add the user's own PATH behind the policy's, without the programs of our own environment."""
     ours = Path(sys.prefix, "bin")
     theirs = [folder for folder in os.get_exec_path() if Path(folder).is_absolute() and Path(folder) != ours]
     return {**env, "PATH": ":".join(dict.fromkeys([*env["PATH"].split(":"), *theirs]))}
 
 
 class _Tree:
-    """The command's session, and descendants that left it: found by their parents, or by a mark in the
-    environment that they inherited. One that takes off both gets away."""
+    """The command's session and the descendants that left it.
 
-    def __init__(self, running: Running, mark: str) -> None:
-        self.closed = False
-        """It was ended because its sandbox was closed."""
+    They are found by their parents, or by the mark in their environment. A process without both gets away.
+    """
+
+    def __init__(self, running: Running, mark: Mark) -> None:
         self._session = running.pid
-        self._mark = f"{_MARK}={mark}".encode()
+        self._mark = mark
 
     def kill(self) -> None:
         victims: list[psutil.Process] = []
         with contextlib.suppress(psutil.NoSuchProcess):
             victims = psutil.Process(self._session).children(recursive=True)
-        victims += [process for process in psutil.process_iter() if self._marked(process.pid)]
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._session, signal.SIGKILL)
         for victim in victims:
             with contextlib.suppress(psutil.Error):
                 victim.kill()
-
-    def _marked(self, pid: int) -> bool:
-        try:
-            return self._mark in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-        except OSError:
-            return False
+        self._mark.end()

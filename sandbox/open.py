@@ -1,15 +1,28 @@
-"""Choosing a backend."""
+"""Opens a sandbox on a workspace, and holds the list of backends."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
-from typing import Literal
+from types import MappingProxyType
+from typing import TypeAlias
 
+from sandbox.backend import Backend, Problem
 from sandbox.contract import Policy, Sandbox, SandboxFault, SandboxUnavailable
-from sandbox.workspace.workspace import Workspace, open_workspace, use
+from sandbox.workspace.workspace import open_workspace, use
 
-BackendName = Literal["auto", "docker", "bubblewrap", "host"]
+BACKENDS: Mapping[str, str] = MappingProxyType({
+    "docker": "docker.backend:DockerSandbox",
+    "bubblewrap": "bubblewrap.backend:BubblewrapSandbox",
+    "host": "host:HostSandbox",
+})  # fmt: skip
+"""Every backend by name, and where in this room its class is; imported on first use.
+
+`auto` tries those that isolate, in this order. docs/sandbox.md says how to add one."""
+
+BackendName: TypeAlias = str
+"""A key of `BACKENDS`, or `auto`. `check_backend` refuses others."""
 
 
 def open_sandbox(
@@ -29,67 +42,57 @@ def open_sandbox(
     nothing and must be named.
 
     Raises:
-        SandboxUnavailable: neither backend can run here; the message lists what is missing and the fix.
+        SandboxUnavailable: no backend that isolates can run here; the message lists what is missing and the fix.
         SandboxFault: the workspace is not a directory, the image is missing, ...
     """
     policy = policy or Policy()
-    name = choose(policy) if backend == "auto" else backend
+    chosen = backend_class(choose(policy) if backend == "auto" else backend)
     place = open_workspace(workspace, parent=forks_in, shown_at=shown_at)
-    return use(place, lambda opened: _constructor(name)(opened, policy))
+    return use(place, lambda opened: chosen.opened(opened, policy))
 
 
 def choose(policy: Policy) -> BackendName:
-    """The backend that `auto` takes.
+    """Return the backend that `auto` takes: the first of the list that isolates and works.
 
     Raises:
         SandboxUnavailable: none works here.
     """
-    from sandbox.bubblewrap import backend as bubblewrap
-
-    docker = docker_problem(policy.image)
-    if docker is None:
-        return "docker"
-    plain = bubblewrap.why_not()
-    if plain is None:
-        return "bubblewrap"
-    raise SandboxUnavailable(
-        f"no sandbox can run here\n  docker: {docker[0]}\n  bubblewrap: {plain[0]}",
-        fix=f"one of these is enough\n  docker: {docker[1]}\n  bubblewrap: {plain[1]}",
-    )
+    problems = {}
+    for name in BACKENDS:
+        if backend_class(name).isolates:
+            problem = why_not(name, policy.image)
+            if problem is None:
+                return name
+            problems[name] = problem
+    wrong = "\n".join(f"  {name}: {problem[0]}" for name, problem in problems.items())
+    fixes = "\n".join(f"  {name}: {problem[1]}" for name, problem in problems.items())
+    raise SandboxUnavailable(f"no sandbox can run here\n{wrong}", fix=f"one of these is enough\n{fixes}")
 
 
-def docker_problem(image: str | None = None) -> tuple[str, str] | None:
-    """None when an engine answers and has the image; else what is wrong and the fix."""
-    from sandbox.docker import engine as docker_engine
-
-    problem = docker_engine.why_not()
-    if problem is None:
-        name = image or docker_engine.DEFAULT_IMAGE
-        if not docker_engine.has_image(name):
-            fix = f"`docker pull {image}`" if image else "`agent sandbox build`"
-            return f"the engine answers, but the image {name} is missing", fix
-    return problem
+def why_not(name: BackendName, image: str | None = None) -> Problem | None:
+    """Return None if the backend works here (docker: with `image`), else what is wrong and the fix."""
+    return backend_class(name).problem(image)
 
 
-def _docker(workspace: Workspace, policy: Policy) -> Sandbox:
-    """In the image that was built for this repo, if there is one and no other is asked for."""
-    from sandbox.docker.backend import DockerSandbox
-    from sandbox.docker.engine import why_not
-    from sandbox.images.build import image_policy, repo_image
+def check_backend(name: str) -> BackendName:
+    """Return `name` if it can be given to `open_sandbox`.
 
-    image = repo_image(workspace.root) if policy.image is None and why_not() is None else None
-    return DockerSandbox(workspace, image_policy(image, policy, workspace.workdir) if image else policy)
+    Raises:
+        ValueError: there is no such backend; the message lists them.
+    """
+    if name != "auto" and name not in BACKENDS:
+        raise ValueError(f"there is no sandbox {name!r}: take one of auto, {', '.join(BACKENDS)}")
+    return name
 
 
-def _constructor(name: BackendName) -> Callable[[Workspace, Policy], Sandbox]:
-    if name == "docker":
-        return _docker
-    if name == "bubblewrap":
-        from sandbox.bubblewrap.backend import BubblewrapSandbox
+def backend_class(name: str) -> type[Backend]:
+    """Import a backend's class.
 
-        return BubblewrapSandbox
-    if name == "host":
-        from sandbox.host import HostSandbox
-
-        return HostSandbox
-    raise SandboxFault(f"unknown backend: {name}", fix="one of auto, docker, bubblewrap, host")
+    Raises:
+        SandboxFault: there is no such backend.
+    """
+    if name not in BACKENDS:
+        raise SandboxFault(f"unknown backend: {name}", fix=f"one of auto, {', '.join(BACKENDS)}")
+    module, _, attribute = BACKENDS[name].partition(":")
+    found: type[Backend] = getattr(import_module(f".{module}", __package__), attribute)
+    return found

@@ -123,7 +123,7 @@ def show(round_id: Annotated[str, typer.Argument(metavar="ROUND", help="A round'
 @app.command()
 def rollback(model: Model = None) -> None:
     """Let what served before serve again. Nothing is deleted."""
-    from models.adapters.registry import AdapterRegistry
+    from models.adapters import AdapterRegistry
     from models.catalogue.catalogue import resolve_model
     from selfdistill.settings import SelfdistillSettings
 

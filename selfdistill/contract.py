@@ -1,7 +1,7 @@
 """The seam of the room: what a round is made of, and how it fails.
 
 A `Recipe` holds everything that shapes a round's outcome and nothing else; its digest names the round. The
-decodings are those of the SSD paper (`models.paper_decodings`). The learning rate is ours: the paper trains
+decodings are those of the SSD paper (`models.families`). The learning rate is ours: the paper trains
 all weights at 5e-6, a LoRA of rank 16 needs about twenty times that.
 """
 
@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from models.contract import Decoding, Message, Request
-from models.paper_decodings import PRESETS, Decodings, preset_of
+from models.families import PRESETS, Decodings, preset_of
 
 ArmName = Literal["ssd", "rft", "placebo"]
 STAGES = ("prompts", "samples", "dataset", "adapter", "gate", "promote")

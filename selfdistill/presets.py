@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from models.contract import Decoding
-from models.paper_decodings import EVAL_TOP_K, EVAL_TOP_P, preset_of
+from models.families import EVAL_TOP_K, EVAL_TOP_P, preset_of
 from selfdistill.contract import ArmName, Recipe, TrainConfig
 
 CPU_SAMPLE_RATE, CPU_TRAIN_RATE = 50.0, 65.0

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from models.adapters.registry import AdapterRegistry
+from models.adapters import AdapterRegistry
 from models.catalogue.catalogue import ResolvedModel
 from models.console import say_json, screen
 from selfdistill.contract import STAGES, Recipe, RoundFault

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from evals.contract import ProblemSet
 from evals.problems.sets import load_set
 from models import open_engine
-from models.adapters.registry import AdapterManifest, AdapterRegistry, AdapterState
+from models.adapters import AdapterManifest, AdapterRegistry, AdapterState
 from models.catalogue.catalogue import ResolvedModel
 from models.contract import Engine, Request
 from sandbox.reading import parse_json

@@ -32,7 +32,6 @@ KNOWN = {
     "evals/problems/records.py": "called by `evals.problems.sets`, which catches",
     "evals/agents/tasks.py": "called by pydantic, whose caller catches",
     "models/adapters/registry.py": "read by the models room's own strict reader",
-    "models/vllm/engine.py": "answers of a server",
     "models/catalogue/weights.py": "read by the models room's own strict reader",
     "sandbox/linux/accountant.py": "requests that our own process wrote; standard library only",
     "sandbox/linux/accounted.py": "words of our own accountant",

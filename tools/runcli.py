@@ -129,14 +129,12 @@ def _require_failing(test: str, report: TestReport, root: Path, cwd: str) -> Non
 
 
 def _backend(name: str) -> BackendName:
-    from typing import get_args
+    from sandbox import check_backend
 
-    from sandbox import BackendName
-
-    known: dict[str, BackendName] = {one: one for one in get_args(BackendName)}
-    if name not in known:
-        raise typer.BadParameter(f"one of {', '.join(known)}", param_hint="--sandbox")
-    return known[name]
+    try:
+        return check_backend(name)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--sandbox") from None
 
 
 def _runs(root: Path, command: str, backend: str, cwd: str) -> tuple[TestReport, Spectrum | None]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from agent.settings import AgentSettings
     from models.contract import Decoding, Engine
     from models.settings import ModelSettings
-    from sandbox.screen import Screen
+    from sandbox.terminal.screen import Screen
 
 
 def solve(
@@ -168,7 +168,14 @@ def _open_engine(settings: ModelSettings, console: Screen, stack: contextlib.Exi
     if not console.is_terminal:
         console.print(f"model     loading {settings.model}")
     with console.status(f"loading {settings.model}"):
-        opened = stack.enter_context(open_engine(settings.model, engine=settings.engine, adapter=adapter))
+        engine = open_engine(
+            settings.model,
+            engine=settings.engine,
+            adapter=adapter,
+            device=settings.torch_device,
+            threads=settings.torch_threads,
+        )
+        opened = stack.enter_context(engine)
     console.print(f"model     {opened.identity}  ({opened.identity.engine})")
     return opened
 

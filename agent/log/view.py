@@ -34,8 +34,8 @@ from agent.log.schema import (
     StepStarted,
     report_from_json,
 )
-from sandbox.screen import Screen
 from sandbox.terminal import words_column
+from sandbox.terminal.screen import Screen
 from tools.contract import TestReport
 
 _HOP_STYLE = {

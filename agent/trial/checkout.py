@@ -14,8 +14,8 @@ from pathlib import Path
 from agent.contract import AgentFault
 from sandbox import BackendName, Policy, SandboxFault, open_sandbox
 from sandbox.git.commits import commit_all
-from sandbox.git.history import open_history
 from sandbox.git.repository import is_gits
+from sandbox.history.history import open_history
 from sandbox.interpreters.policy import workspace_policy
 from sandbox.linux.nofollow import read_inside
 from sandbox.linux.private import remove_tree

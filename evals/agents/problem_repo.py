@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import json
 
-from evals.contract import EvalFault, Problem, TestCase
-from evals.runs.repair import public_part
+from evals.contract import EvalFault, Problem, TestCase, public_part
 from sandbox.reading import parse_python
 
 SOLUTION, TESTS = "solution.py", "test_examples.py"

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import shlex
 import signal
 import subprocess
 import threading
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
@@ -17,11 +15,10 @@ from typing import IO
 from agent.log import LogFault
 from agent.log.runs import forget
 from evals.contract import EvalFault
+from sandbox.linux.marked import Mark
 
 MOST_OUTPUT_BYTES = 64 << 20
 """Of what an agent prints, so much is kept."""
-_MARK = "FORKLOCK_EVALUATION"
-"""Environment variable by which processes are known that an agent left in sessions of their own."""
 
 
 def words_of(command: str) -> list[str]:
@@ -49,7 +46,7 @@ def run_agent(
     Raises:
         EvalFault: it cannot be started.
     """
-    mark = secrets.token_hex(16)
+    mark = Mark("FORKLOCK_EVALUATION")
     with out.open("wb") as output:
         try:
             process = subprocess.Popen(
@@ -59,7 +56,7 @@ def run_agent(
                 stdout=subprocess.PIPE,
                 stderr=stderr,
                 start_new_session=True,
-                env={**os.environ, _MARK: mark},
+                env={**os.environ, **mark.environment},
             )
         except OSError as error:
             raise EvalFault(f"the agent cannot be started: {words[0]}: {error.strerror}", fix=fix) from error
@@ -74,7 +71,7 @@ def run_agent(
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-            _end_marked(mark)
+            mark.end()
             reader.join(5)
             with contextlib.suppress(LogFault):
                 forget(work)  # runs of our own agent would outlive the folder that they are about
@@ -87,25 +84,6 @@ def _keep(source: IO[bytes], target: IO[bytes]) -> None:
         with contextlib.suppress(ValueError):  # closed: somebody whom we do not know still holds the pipe
             target.write(part[: max(0, left)])
         left -= len(part)
-
-
-def _end_marked(mark: str) -> None:
-    """End what the agent left running, as far as it kept its environment."""
-    for _ in range(50):
-        found = [int(folder.name) for folder in Path("/proc").glob("[0-9]*") if _is_marked(folder, mark)]
-        for pid in found:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGKILL)
-        if not found:
-            return
-        time.sleep(0.01)
-
-
-def _is_marked(folder: Path, mark: str) -> bool:
-    try:
-        return f"{_MARK}={mark}".encode() in (folder / "environ").read_bytes().split(b"\0")
-    except OSError:
-        return False
 
 
 def refuse_crash(code: int | None, said: Path, *, answers: tuple[int, ...] = (0, 1)) -> None:

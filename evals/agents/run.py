@@ -33,7 +33,7 @@ from evals.agents.ids import stands_for
 from evals.agents.process import AGENT_FAILED, run_agent, words_of
 from evals.agents.results import Outcome, RepoStore, TaskResult
 from evals.agents.tasks import RepoTask, find_repository
-from models.adapters.registry import AdapterRegistry
+from models.adapters import AdapterRegistry
 from sandbox import BackendName, SandboxFault, scratch
 
 Role = Literal["none", "reference"]

@@ -20,7 +20,7 @@ from evals.agents.problem_repo import SOLUTION, TEST_COMMAND, files_of, task_of
 from evals.agents.process import refuse_crash, run_agent, words_of
 from evals.contract import Problem
 from evals.runs.prompts import Preset, request_for
-from models.adapters.registry import resolve_adapter
+from models.adapters import resolve_adapter
 from models.contract import (
     Completion,
     FinishReason,

@@ -1,4 +1,4 @@
-"""`evals sweep`: a grid of decodings, tuned on one part of a set and reported on the other. Thin."""
+"""`evals sweep`: a grid of decodings, tuned on one part of a set and reported on the other."""
 
 from __future__ import annotations
 
@@ -7,31 +7,51 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from evals.commands.judge import PRESET_HELP, check_sandbox
-from sandbox.terminal import say
+from evals.commands.options import (
+    DataOption,
+    DifficultyOption,
+    EngineOption,
+    JsonOption,
+    LimitOption,
+    MaxTokensOption,
+    ModelOption,
+    OutOption,
+    PlatformOption,
+    PresetOption,
+    SandboxOption,
+    SeedOption,
+    SetArgument,
+    TimeScaleOption,
+    adapter_or_none,
+    backend,
+    check_file,
+    check_folder,
+    write_json,
+    write_pages,
+)
 
 if TYPE_CHECKING:
-    from evals.contract import ProblemSet
     from evals.sweeps.grid import Cell, Plan
-    from evals.sweeps.sweep import SweepResult
-    from models.contract import Decoding
+    from evals.sweeps.results import SweepResult
+    from evals.sweeps.sweep import SweepJob
+    from models.contract import Decoding, Engine
 
 GRID = "Grid"
 PRESETS = ("ssd-control",)
 DEFAULT_TEMPERATURES, DEFAULT_TOP_P = "0.2,0.6,0.9,1.2", "0.95"
 BASELINE = "0.2/0/0.95"
-"""What `evals run` takes unless told otherwise."""
+"""The default decoding of `evals run`."""
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command to `evals`."""
+    """Add the command to the `evals` app."""
     app.command()(sweep)
 
 
 def sweep(
-    problems: Annotated[str, typer.Argument(metavar="SET", help="A name from `evals sets`, or a file.")],
-    model: Annotated[str, typer.Option(help="Catalogue name, folder, provider id or server URL.")],
-    engine: Annotated[str, typer.Option(help="auto, transformers, hosted or vllm.")] = "auto",
+    problems: SetArgument,
+    model: ModelOption,
+    engine: EngineOption = "auto",
     adapter: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(help="current (the default), none (always with the preset), a version or a folder."),
@@ -48,7 +68,7 @@ def sweep(
     ] = None,
     top_p: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option(rich_help_panel=GRID, help=f"Values; {DEFAULT_TOP_P} unless given."),
+        typer.Option(rich_help_panel=GRID, help=f"Values; the default is {DEFAULT_TOP_P}."),
     ] = None,
     min_p: Annotated[
         Optional[str],  # noqa: UP045
@@ -72,50 +92,45 @@ def sweep(
     family: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(
-            help="Of the paper's decodings: qwen, llama or thinking; by the model's name unless given."
+            help="Family of the paper's decodings: qwen, llama or thinking; by default taken from the model's name."
         ),
     ] = None,
     baseline: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option(metavar="T/K/P", help=f"What cells are compared with; {BASELINE}, or `greedy`."),
+        typer.Option(
+            metavar="T/K/P", help=f"Decoding that cells are compared with: {BASELINE}, or `greedy`."
+        ),
     ] = None,
     development: Annotated[
         Optional[float],  # noqa: UP045
-        typer.Option(min=0.01, max=0.99, help="Share of the problems that is tuned on; 0.6."),
+        typer.Option(min=0.01, max=0.99, help="Share of the problems that is tuned on; 0.6 by default."),
     ] = None,
-    limit: Annotated[Optional[int], typer.Option(min=1, help="Problems at most, both parts.")] = None,  # noqa: UP045
+    limit: LimitOption = None,
     n: Annotated[int, typer.Option("-n", min=1, help="Samples per problem and cell.")] = 4,
     k: Annotated[int, typer.Option("-k", min=1, help="The pass@k that decides and is compared.")] = 1,
-    max_tokens: Annotated[int, typer.Option(min=1, help="New tokens per sample.")] = 1024,
-    prompts: Annotated[str, typer.Option(help=f"{PRESET_HELP} (--preset of `evals run`.)")] = "auto",
-    difficulty: Annotated[Optional[str], typer.Option()] = None,  # noqa: UP045
-    platform: Annotated[Optional[str], typer.Option()] = None,  # noqa: UP045
-    data: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option(help="Folder with problem sets [env FORKLOCK_DATA]."),
-    ] = None,
-    sandbox: Annotated[
-        str, typer.Option(help="auto, docker, bubblewrap or host (isolates nothing).")
-    ] = "auto",
-    time_scale: Annotated[float, typer.Option(min=0.01, help="Multiplies the time limits of tests.")] = 1.0,
-    seed: Annotated[int, typer.Option(help="Same seed, same samples.")] = 0,
-    out: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option(help="Folder for the page and the pictures; the sweep's own in the cache unless given."),
-    ] = None,
-    json_file: Annotated[Optional[Path], typer.Option("--json", help="Also write the result here.")] = None,  # noqa: UP045
+    max_tokens: MaxTokensOption = 1024,
+    prompts: PresetOption = "auto",
+    difficulty: DifficultyOption = None,
+    platform: PlatformOption = None,
+    data: DataOption = None,
+    sandbox: SandboxOption = "auto",
+    time_scale: TimeScaleOption = 1.0,
+    seed: SeedOption = 0,
+    out: OutOption = None,
+    json_file: JsonOption = None,
 ) -> None:
-    """Tune the decoding on some problems, report once on others. Interrupted, it goes on."""
-    check_sandbox(sandbox)
-    if json_file is not None and not json_file.absolute().parent.is_dir():
-        raise typer.BadParameter(f"{json_file.parent} is not a folder", param_hint="--json")
-    if out is not None and out.exists() and not out.is_dir():
-        raise typer.BadParameter(f"{out} is not a folder", param_hint="--out")
+    """Tune the decoding on some problems, report once on others. The same command continues an interrupted sweep."""
+    where = backend(sandbox)
+    check_file(json_file, "--json")
+    check_folder(out, "--out")
     if k > n:
         raise typer.BadParameter(f"pass@{k} needs at least {k} samples: -n {k}", param_hint="-k")
+    from evals.judging.limits import JudgeLimits
     from evals.problems.sets import load_set
     from evals.reports.terminal import reading
     from evals.runs.prompts import as_preset
+    from evals.sweeps.sweep import SweepJob
+    from models import open_engine
     from models.contract import Decoding
 
     if prompts != "auto":
@@ -128,13 +143,18 @@ def sweep(
     plan = _plan(base, grid, controls, n, k, development)
     with reading(problems):
         chosen = load_set(problems, data=data, limit=limit, difficulty=difficulty, platform=platform)
+    job = SweepJob(
+        problems=chosen, plan=plan, prompts=prompts, sandbox=where, limits=JudgeLimits(time_scale=time_scale)
+    )
+    _announce(job, model)
     weights = adapter or ("none" if preset else "current")
-    result = _run(chosen, plan, model, engine, weights, prompts, sandbox, time_scale)
+    with open_engine(model, engine=engine, adapter=adapter_or_none(weights)) as opened:
+        result = _swept(opened, job)
     _finish(result, out, json_file)
 
 
 def _grid(texts: tuple[str | None, ...], rest: Decoding, preset: str | None) -> tuple[Cell, ...]:
-    """The grid that the flags name; none where a preset alone was asked for."""
+    """Return the grid that the flags name; empty where only a preset was asked for."""
     from pydantic import ValidationError
 
     from evals.sweeps.grid import Axes, grid_of, numbers, stages
@@ -163,10 +183,10 @@ def _grid(texts: tuple[str | None, ...], rest: Decoding, preset: str | None) -> 
 def _fixed(
     preset: str | None, family: str | None, model: str, baseline: str | None, rest: Decoding
 ) -> tuple[Cell, tuple[Cell, ...]]:
-    """Baseline and controls."""
+    """Return the baseline and the controls."""
     from evals.sweeps.grid import Cell, decoding_from, ssd_controls
-    from models.paper_decodings import PRESETS as FAMILIES
-    from models.paper_decodings import family_of
+    from models.families import PRESETS as FAMILIES
+    from models.families import family_of
 
     if preset is not None and preset not in PRESETS:
         raise typer.BadParameter(
@@ -175,7 +195,7 @@ def _fixed(
     if family is not None and family not in FAMILIES:
         raise typer.BadParameter(f"one of {', '.join(FAMILIES)}", param_hint="--family")
     if preset is not None and baseline is not None:
-        raise typer.BadParameter("the preset brings its own", param_hint="--baseline")
+        raise typer.BadParameter("the preset brings its own baseline", param_hint="--baseline")
     if preset is not None:
         return ssd_controls(family or family_of(model), rest)
     try:
@@ -196,61 +216,42 @@ def _plan(
     return Plan(baseline=base, grid=grid, controls=controls, n=n, k=k, development=share)
 
 
-def _run(
-    chosen: ProblemSet,
-    plan: Plan,
-    model: str,
-    engine: str,
-    adapter: str,
-    prompts: str,
-    sandbox: str,
-    time_scale: float,
-) -> SweepResult:
-    from evals.judging.judge import Judge, JudgeLimits
-    from evals.reports.terminal import LiveProgress
-    from evals.sweeps.report import SweepProgress
-    from evals.sweeps.sweep import parts, run_sweep, samples_planned
-    from models import open_engine
+def _announce(job: SweepJob, model: str) -> None:
+    """Print what will be measured; fail before the model is loaded where the sweep cannot work."""
+    from evals.judging.judge import Judge
+    from evals.sweeps.sweep import parts
     from sandbox.terminal import screen
 
-    tuned, held_out = parts(chosen, plan)
-    limits = JudgeLimits(time_scale=time_scale)
-    Judge(sandbox, limits=limits).close()  # type: ignore[arg-type]  # no sandbox: say so before the model loads
+    tuned, held_out = parts(job.problems, job.plan)
+    Judge(job.sandbox, limits=job.limits).close()
     console = screen(stderr=True)
     if tuned is not None:
         console.print(
-            f"{len(plan.grid)} cells on {len(tuned.problems)} development problems, then the chosen one on "
+            f"{len(job.plan.grid)} cells on {len(tuned.problems)} development problems, then the chosen one on "
             f"{len(held_out.problems)} test problems",
         )  # fmt: skip
-    for cell in (plan.baseline, *plan.controls):
+    for cell in (job.plan.baseline, *job.plan.controls):
         console.print(f"{cell.role}: {cell.name}")
     console.print(f"opening {model}")
-    with (
-        open_engine(model, engine=engine, adapter=None if adapter == "none" else adapter) as opened,  # type: ignore[arg-type]
-        LiveProgress(console) as live,
-    ):
-        progress = SweepProgress(console, live, samples_planned(chosen, plan))
-        return run_sweep(
-            opened, chosen, plan, prompts=prompts, sandbox=sandbox, limits=limits,  # type: ignore[arg-type]
-            progress=progress, on_cell=progress.cell,
-        )  # fmt: skip
+
+
+def _swept(engine: Engine, job: SweepJob) -> SweepResult:
+    from evals.reports.terminal import LiveProgress
+    from evals.sweeps.report import SweepProgress
+    from evals.sweeps.sweep import run_sweep, samples_planned
+    from sandbox.terminal import screen
+
+    console = screen(stderr=True)
+    with LiveProgress(console) as live:
+        progress = SweepProgress(console, live, samples_planned(job.problems, job.plan))
+        return run_sweep(engine, job, progress=progress, on_cell=progress.cell)
 
 
 def _finish(result: SweepResult, out: Path | None, json_file: Path | None) -> None:
-    from evals.contract import EvalFault
     from evals.sweeps.page import write_files
     from evals.sweeps.report import sweep_view
     from sandbox.terminal import screen
 
     screen().print(sweep_view(result))
-    if json_file is not None:
-        json_file.write_text(result.model_dump_json(indent=1), encoding="utf-8")
-    try:
-        for file in write_files(result, out or result.folder):
-            say(f"wrote {file}", err=True)
-    except EvalFault as fault:  # the numbers are there all the same
-        say(f"no page and no pictures: {fault.message}; {fault.fix}", err=True)
-    except OSError as error:
-        raise EvalFault(
-            f"cannot write {error.filename}: {error.strerror}", fix="--out another folder"
-        ) from error
+    write_json(json_file, result)
+    write_pages(lambda: write_files(result, out or result.folder))

@@ -1,4 +1,4 @@
-"""`evals tokens`: entropy, kept mass and survivors along solutions, and lock/fork maps. Thin."""
+"""`evals tokens`: entropy, kept mass and survivors along solutions, and lock/fork maps."""
 
 from __future__ import annotations
 
@@ -9,7 +9,21 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from evals.commands.judge import PRESET_HELP
+from evals.commands.options import (
+    AdapterOption,
+    DataOption,
+    JsonOption,
+    LimitOption,
+    OutOption,
+    PresetOption,
+    SetArgument,
+    adapter_or_none,
+    check_file,
+    check_folder,
+    decoding_of,
+    write_json,
+    write_pages,
+)
 from sandbox.terminal import say
 
 if TYPE_CHECKING:
@@ -18,23 +32,23 @@ if TYPE_CHECKING:
     from evals.tokens.gauges import Answer, TokenTable
     from evals.tokens.map import Map
     from evals.tokens.stats import TokensResult
-    from models.contract import Decoding, Engine, FirstStage
+    from models.contract import Decoding, Engine, FirstStage, ModelIdentity
 
 COMPARE, SAMPLES = "Two models", "Sampling"
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command to `evals`."""
+    """Add the command to the `evals` app."""
     app.command()(tokens)
 
 
 def tokens(
-    problems: Annotated[str, typer.Argument(metavar="SET", help="A name from `evals sets`, or a file.")],
-    model: Annotated[str, typer.Option(help="Catalogue name or folder; the in-process engine alone can do this.")],
-    adapter: Annotated[str, typer.Option(help="current, none, a version or a folder.")] = "current",
+    problems: SetArgument,
+    model: Annotated[str, typer.Option(help="Catalogue name or folder; only the in-process engine supports this.")],
+    adapter: AdapterOption = "current",
     versus: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option(rich_help_panel=COMPARE, help="Another model with the same tokens; --model unless given."),
+        typer.Option(rich_help_panel=COMPARE, help="Another model with the same tokens; by default --model."),
     ] = None,
     versus_adapter: Annotated[
         Optional[str],  # noqa: UP045
@@ -42,75 +56,61 @@ def tokens(
     ] = None,
     solutions: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option(help='Programs to look at, as for `evals judge`: {"question_id", "code"} a line. Without it the '
-                     "model's own answers."),
+        typer.Option(help='Programs to measure, as for `evals judge`: one {"question_id", "code"} per line; by default '
+                     "the model's own answers."),
     ] = None,
     cut: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option(metavar="T/K/P", help="What survives; unless given, the paper's train-time settings."),
+        typer.Option(metavar="T/K/P", help="Decides which tokens survive; by default the paper's train-time settings."),
     ] = None,
     part: Annotated[str, typer.Option(help="Of sampled answers, count `all` tokens or those of the `code`.")] = "all",
-    limit: Annotated[Optional[int], typer.Option(min=1, help="Problems at most.")] = None,  # noqa: UP045
-    maps: Annotated[int, typer.Option(min=0, help="Lock/fork maps to draw, of the first answers.")] = 4,
+    limit: LimitOption = None,
+    maps: Annotated[int, typer.Option(min=0, help="Number of lock/fork maps to draw, of the first answers.")] = 4,
     n: Annotated[int, typer.Option("-n", min=1, rich_help_panel=SAMPLES, help="Samples per problem.")] = 1,
     temperature: Annotated[float, typer.Option(min=0, max=5, rich_help_panel=SAMPLES)] = 0.2,
     top_k: Annotated[int, typer.Option(min=0, rich_help_panel=SAMPLES, help="0 keeps all.")] = 0,
     top_p: Annotated[float, typer.Option(min=0, max=1, rich_help_panel=SAMPLES)] = 0.95,
-    max_tokens: Annotated[int, typer.Option(min=1, rich_help_panel=SAMPLES)] = 1024,
+    max_tokens: Annotated[int, typer.Option(min=1, rich_help_panel=SAMPLES, help="New tokens per sample.")] = 1024,
     seed: Annotated[int, typer.Option(rich_help_panel=SAMPLES, help="Same seed, same samples.")] = 0,
-    prompts: Annotated[str, typer.Option(help=PRESET_HELP)] = "auto",
-    data: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option(help="Folder with problem sets [env FORKLOCK_DATA]."),
-    ] = None,
-    out: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option(help="Folder for the page and the pictures; one in the cache unless given."),
-    ] = None,
-    json_file: Annotated[Optional[Path], typer.Option("--json", help="Also write the result here.")] = None,  # noqa: UP045
+    prompts: PresetOption = "auto",
+    data: DataOption = None,
+    out: OutOption = None,
+    json_file: JsonOption = None,
 ) -> None:  # fmt: skip
-    """Show where a model is sure and where it forks. Interrupted, it goes on.
+    """Show token by token where a model is sure and where it forks.
 
-    Token by token along solutions.
+    The same command continues an interrupted measurement.
     """
-    from pydantic import ValidationError
-
     from evals.problems.sets import load_set
     from evals.reports.terminal import reading
     from evals.runs.prompts import preset_for
-    from models.contract import Decoding
 
     if part not in ("all", "code"):
         raise typer.BadParameter("all or code", param_hint="--part")
-    if json_file is not None and not json_file.absolute().parent.is_dir():
-        raise typer.BadParameter(f"{json_file.parent} is not a folder", param_hint="--json")
-    if out is not None and out.exists() and not out.is_dir():
-        raise typer.BadParameter(f"{out} is not a folder", param_hint="--out")
-    try:
-        decoding = Decoding(
-            temperature=temperature, top_k=top_k, top_p=top_p, max_tokens=max_tokens, seed=seed
-        )
-    except ValidationError as error:
-        raise typer.BadParameter(str(error.errors()[0]["msg"])) from error
+    check_file(json_file, "--json")
+    check_folder(out, "--out")
+    decoding = decoding_of(
+        temperature=temperature, top_k=top_k, top_p=top_p, max_tokens=max_tokens, seed=seed
+    )
     with reading(problems):
         chosen = load_set(problems, data=data, limit=limit)
         whole = chosen if limit is None else load_set(problems, data=data)
     preset = preset_for(chosen, prompts)
     job = _Job(chosen, whole, preset, _stage(cut, model), decoding, n, part, solutions, maps)
-    second = (
-        None if versus is None and versus_adapter is None else (versus or model, versus_adapter or "none")
-    )
+    second = None
+    if versus is not None or versus_adapter is not None:
+        second = versus or model, versus_adapter or "none"
     result, drawn = _measure(job, (model, adapter), second)
     _finish(result, drawn, out, json_file)
 
 
 @dataclass(frozen=True)
 class _Job:
-    """What is looked at, whatever the model."""
+    """What is measured, whatever the model."""
 
     problems: ProblemSet
     whole: ProblemSet
-    """The same set without a limit: solutions may be there for all of it."""
+    """The same set without a limit, because a file of solutions may cover all of it."""
     prompts: Preset
     cut: FirstStage
     decoding: Decoding
@@ -120,14 +120,26 @@ class _Job:
     maps: int
 
 
+@dataclass(frozen=True)
+class _Scored:
+    """One model's tables of all answers."""
+
+    model: ModelIdentity
+    vocabulary: str
+    """Digest; two models can be compared only if it is the same."""
+    tables: list[TokenTable]
+
+
 def _measure(
     job: _Job, first: tuple[str, str], second: tuple[str, str] | None
 ) -> tuple[TokensResult, list[Map]]:
-    """One model at a time is in memory: the first makes or reads the answers, the second scores the same tokens."""
+    """Measure one model or two; only one is in memory at a time.
+
+    The first makes or reads the answers; the second scores the same tokens.
+    """
     from evals.contract import EvalFault
     from evals.tokens.gauges import vocabulary_digest, words_of
     from evals.tokens.map import map_of
-    from evals.tokens.stats import TokensResult, differences, side, widest_forks
 
     with _open(*first) as engine:
         answers = _answers(job, engine)
@@ -135,25 +147,46 @@ def _measure(
             raise EvalFault(
                 "no token is counted", fix="more problems, --part all, or solutions with code in them"
             )
-        ours = _score(job, engine, answers, None)
-        words = words_of(engine, (i for t in ours for row in t.top_ids for i in row) if answers else ())
+        ours = _Scored(engine.identity, vocabulary_digest(engine), _score(job, engine, answers, None))
+        words = words_of(
+            engine, (i for t in ours.tables for row in t.top_ids for i in row) if answers else ()
+        )
         words |= words_of(engine, (token for answer in answers for token in answer.ids))
-        vocabulary, identity = vocabulary_digest(engine), engine.identity
-    theirs, versus = None, None
-    if second is not None:
-        with _open(*second) as engine:
-            if engine.identity == identity:
-                raise EvalFault(
-                    "both models are the same", fix="--versus-adapter with a version, or another --versus"
-                )
-            if vocabulary_digest(engine) != vocabulary:
-                raise EvalFault(
-                    f"{identity.name} and {engine.identity.name} have different tokens",
-                    fix="compare a model with its own adapter, or with a model of the same tokenizer",
-                )
-            theirs = _score(job, engine, answers, ours)
-            versus = side(str(engine.identity), answers, theirs)
-    result = TokensResult(
+    theirs = _second(job, second, answers, ours) if second is not None else None
+    drawn = [
+        map_of(
+            answers[i], ours.tables[i], str(ours.model), words.__getitem__,
+            None if theirs is None else theirs.tables[i],
+        )
+        for i in range(min(job.maps, len(answers)))
+    ]  # fmt: skip
+    return _result(job, answers, ours, theirs, words), drawn
+
+
+def _second(job: _Job, named: tuple[str, str], answers: Sequence[Answer], ours: _Scored) -> _Scored:
+    """Score the first model's answers with the second model."""
+    from evals.contract import EvalFault
+    from evals.tokens.gauges import vocabulary_digest
+
+    with _open(*named) as engine:
+        if engine.identity == ours.model:
+            raise EvalFault(
+                "both models are the same", fix="--versus-adapter with a version, or another --versus"
+            )
+        if vocabulary_digest(engine) != ours.vocabulary:
+            raise EvalFault(
+                f"{ours.model.name} and {engine.identity.name} have different tokens",
+                fix="compare a model with its own adapter, or with a model of the same tokenizer",
+            )
+        return _Scored(engine.identity, ours.vocabulary, _score(job, engine, answers, ours.tables))
+
+
+def _result(
+    job: _Job, answers: Sequence[Answer], ours: _Scored, theirs: _Scored | None, words: dict[int, str]
+) -> TokensResult:
+    from evals.tokens.stats import TokensResult, differences, side, widest_forks
+
+    return TokensResult(
         set_name=job.problems.name,
         set_version=job.problems.version,
         prompts=job.prompts,
@@ -163,31 +196,24 @@ def _measure(
         problems=len({answer.question_id for answer in answers}),
         answers=len(answers),
         tokens=sum(sum(answer.counted) for answer in answers),
-        model=side(str(identity), answers, ours),
-        versus=versus,
-        differences=tuple(differences(answers, ours, theirs)) if theirs is not None else (),
-        forks=tuple(widest_forks(answers, ours, words.__getitem__)),
+        model=side(str(ours.model), answers, ours.tables),
+        versus=None if theirs is None else side(str(theirs.model), answers, theirs.tables),
+        differences=() if theirs is None else tuple(differences(answers, ours.tables, theirs.tables)),
+        forks=tuple(widest_forks(answers, ours.tables, words.__getitem__)),
     )
-    drawn = [
-        map_of(
-            answers[i], ours[i], str(identity), words.__getitem__, theirs[i] if theirs is not None else None
-        )
-        for i in range(min(job.maps, len(answers)))
-    ]
-    return result, drawn
 
 
 def _open(model: str, adapter: str) -> Engine:
     from models import open_engine
 
     say(f"opening {model}{'' if adapter in ('none', 'current') else f' with {adapter}'}", err=True)
-    return open_engine(model, engine="transformers", adapter=None if adapter == "none" else adapter)
+    return open_engine(model, engine="transformers", adapter=adapter_or_none(adapter))
 
 
 def _answers(job: _Job, engine: Engine) -> list[Answer]:
     from evals.runs.grade import read_solutions
     from evals.tokens.gauges import given_answers, sampled_answers
-    from models.progress import open_progress
+    from sandbox.terminal.progress import open_progress
 
     if job.solutions is not None:
         rows = read_solutions(job.solutions, job.whole)
@@ -203,7 +229,7 @@ def _score(
     job: _Job, engine: Engine, answers: Sequence[Answer], ours: Sequence[TokenTable] | None
 ) -> list[TokenTable]:
     from evals.tokens.gauges import score_answers, supports_are_listed
-    from models.progress import open_progress
+    from sandbox.terminal.progress import open_progress
 
     supports = ours if supports_are_listed(job.cut) else None
     with open_progress().task("scoring", sum(len(a.ids) for a in answers), unit="tokens") as advance:
@@ -212,7 +238,7 @@ def _score(
 
 def _stage(text: str | None, model: str) -> FirstStage:
     from models.contract import FirstStage
-    from models.paper_decodings import preset_of
+    from models.families import preset_of
 
     try:
         return FirstStage.parse(text) if text else preset_of(model).stage
@@ -231,23 +257,13 @@ def _source(job: _Job) -> str:
 def _finish(result: TokensResult, maps: list[Map], out: Path | None, json_file: Path | None) -> None:
     import hashlib
 
-    from evals.contract import EvalFault
     from evals.runs.store import results_dir
     from evals.tokens.page import write_files
     from evals.tokens.report import tokens_view
     from sandbox.terminal import screen
 
     screen().print(tokens_view(result))
-    text = result.model_dump_json(indent=1)
-    if json_file is not None:
-        json_file.write_text(text, encoding="utf-8")
-    own = results_dir("tokens") / f"{result.set_name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
-    try:
-        for file in write_files(result, maps, out or own):
-            say(f"wrote {file}", err=True)
-    except EvalFault as fault:  # the numbers are there all the same
-        say(f"no page and no pictures: {fault.message}; {fault.fix}", err=True)
-    except OSError as error:
-        raise EvalFault(
-            f"cannot write {error.filename}: {error.strerror}", fix="--out another folder"
-        ) from error
+    write_json(json_file, result)
+    digest = hashlib.sha256(result.model_dump_json(indent=1).encode()).hexdigest()[:8]
+    own = results_dir("tokens") / f"{result.set_name}-{digest}"
+    write_pages(lambda: write_files(result, maps, out or own))

@@ -1,8 +1,8 @@
-"""evals: one program's way to its verdict, whoever runs it.
+"""evals: the steps from one program to its verdict, independent of where it runs.
 
-In: a problem and a program. Out: a generator that asks for runs (`Asked`), is sent what the driver said of each, and
-returns a `Judgement`. Most programs need one run; outputs of a problem with a checker program are looked at by one
-more. Runs nothing itself.
+Input: a problem and a program. Output: a generator that requests runs (`RunRequest`), is sent the outcome of each, and
+returns a `Judgement`. Most programs need one run. For a problem with a checker program, one more run checks the
+outputs. Nothing runs here.
 """
 
 from __future__ import annotations
@@ -27,46 +27,46 @@ _VERDICTS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """A run of a program on all tests of a problem."""
+class RunRequest:
+    """Requests a run of a program on all tests of a problem."""
 
     problem: Problem
     code: str | None
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
-    """What the driver said of a run: one `[status, output or reason]` per test that ran, in order."""
+class Ran:
+    """The driver reported a run: one `[status, output or reason]` per test that ran, in order."""
 
     results: Sequence[Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Died:
-    """The driver ended in a run of this program alone: what that makes of it."""
+    """The driver ended while it ran this program alone; `judgement` is the verdict on that."""
 
     judgement: Judgement
 
 
-Judging = Generator[Asked, Said | Died, Judgement]
+Judging = Generator[RunRequest, Ran | Died, Judgement]
 
 
 def judging(attempt: Attempt) -> Judging:
-    """The judgement of one program, by as many runs as it takes."""
-    asked = Asked(*attempt)
-    said = yield asked
-    judgement = _ruling(asked, said)
-    if isinstance(said, Said):
-        judgement = yield from _by_checker(attempt[0], judgement, said)
+    """Judge one program by as many runs as it takes."""
+    request = RunRequest(*attempt)
+    outcome = yield request
+    judgement = _ruling(request, outcome)
+    if isinstance(outcome, Ran):
+        judgement = yield from _by_checker(attempt[0], judgement, outcome)
     return judgement
 
 
-def _ruling(asked: Asked, said: Said | Died) -> Judgement:
-    return said.judgement if isinstance(said, Died) else verdict_from(asked.problem, said.results)
+def _ruling(request: RunRequest, outcome: Ran | Died) -> Judgement:
+    return outcome.judgement if isinstance(outcome, Died) else verdict_from(request.problem, outcome.results)
 
 
 def verdict_from(problem: Problem, results: Sequence[Any]) -> Judgement:
-    """Judge what the driver saw: one `[status, output or reason]` per test that ran, in order."""
+    """Judge what the driver reported: one `[status, output or reason]` per test that ran, in order."""
     for index, (status, text) in enumerate(results):
         if status != "ok":
             verdict = _VERDICTS.get(status, Verdict.INFRASTRUCTURE)
@@ -78,11 +78,13 @@ def verdict_from(problem: Problem, results: Sequence[Any]) -> Judgement:
     return Judgement(verdict=Verdict.PASSED)
 
 
-def is_wrong(asked: Asked, first: int, results: Sequence[Any]) -> bool:
-    """Whether what the driver saw so far settles a run: a wrong output among `results`, which are of the tests from
-    `first` on. A checker program is not asked so early."""
+def is_wrong(request: RunRequest, first: int, results: Sequence[Any]) -> bool:
+    """Return whether a partial report decides the run: one of `results`, of the tests from `first` on, is wrong.
+
+    A checker program is not run on partial reports.
+    """
     return any(
-        status == "ok" and _mismatch(asked.problem, number, text) is not None
+        status == "ok" and _mismatch(request.problem, number, text) is not None
         for number, (status, text) in enumerate(results, first)
     )
 
@@ -101,9 +103,9 @@ def _has_program(problem: Problem) -> bool:
     return problem.checker is not None and problem.checker.kind == "program"
 
 
-def _by_checker(problem: Problem, judgement: Judgement, said: Said) -> Judging:
-    """The same, with the outputs of a problem that has a checker program looked at by it."""
-    outputs = [text for status, text in said.results if status == "ok"]
+def _by_checker(problem: Problem, judgement: Judgement, outcome: Ran) -> Judging:
+    """Let the problem's checker program, if there is one, check the outputs; return the judgement after that."""
+    outputs = [text for status, text in outcome.results if status == "ok"]
     if problem.checker is None or not _has_program(problem) or not outputs:
         return judgement
     verdict = yield from judging(_checking(problem, problem.checker, outputs))
@@ -113,7 +115,7 @@ def _by_checker(problem: Problem, judgement: Judgement, said: Said) -> Judging:
 
 
 def _unread(problem: Problem, failed: Judgement, test: int) -> Judging:
-    """A checker raised. If it takes the expected output all the same, the output was not what it can read."""
+    """A checker raised: decide whether the output or the checker is at fault, by giving it the expected output."""
     one = _only(problem, test)
     if one.checker is None:
         return failed
@@ -134,26 +136,26 @@ def _only(problem: Problem, test: int) -> Problem:
 
 
 def _checking(problem: Problem, checker: Checker, outputs: Sequence[str]) -> Attempt:
-    """The checker as a program whose tests are the outputs to look at."""
+    """Return the checker as a program whose tests are the outputs to check."""
     tests = tuple(
         TestCase(
             kind="functional", input="\n".join(map(json.dumps, (t.input, t.output, output))), output="true"
         )
         for t, output in zip(problem.tests, outputs, strict=False)
     )
-    asked = Problem(
+    request = Problem(
         question_id=problem.question_id, title="checker", prompt="", entry_point="check", tests=tests
     )
-    return asked, checker.code
+    return request, checker.code
 
 
 def _refused(found: Judgement, checked: Judgement) -> Judgement:
-    """What the checker says, where it says no before the program failed by itself."""
+    """Return the checker's verdict where it rejects an output, else the judgement without it."""
     if checked.verdict is Verdict.PASSED:
         return found
     if checked.verdict is not Verdict.WRONG_ANSWER:
         reason = f"the checker failed ({checked.verdict.value}): {checked.reason}"
         return Judgement(verdict=Verdict.INFRASTRUCTURE, reason=reason)
-    said = checked.reason.rpartition(", expected ")[0].strip("'\"")
-    reason = "refused by the checker" + (f": {said}" if said not in ("false", "") else "")
+    outcome = checked.reason.rpartition(", expected ")[0].strip("'\"")
+    reason = "refused by the checker" + (f": {outcome}" if outcome not in ("false", "") else "")
     return checked.model_copy(update={"reason": reason})

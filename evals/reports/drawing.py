@@ -1,16 +1,19 @@
-"""evals: figures as inline SVG or PNG files.
+"""evals: pictures (inline SVG, PNG files) and HTML pages from templates.
 
-In: a name, a size, and a function that draws into a figure. Out: SVG text that takes the page's text colour
-(readable on dark and light) and loads nothing, or the bytes of a PNG on white. Without pyplot, so no display and
-no global state is needed. Text in a figure is never read as mathematics.
+Input: a name, a size, and a function that draws into a figure; or a template's name and its values. Output: SVG text
+that takes the page's text colour (readable on dark and on light) and loads nothing; the bytes of a PNG on white; or
+HTML text in which every value is escaped. Nothing here uses pyplot, so no display and no global state is needed. Text
+in a figure is never parsed as mathematics.
 """
 
 from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evals.contract import EvalFault
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
 Draw = Callable[["Figure"], None]
 
 INK = "#010203"
-"""Stands for the page's text colour until the SVG is written."""
+"""Placeholder for the page's text colour until the SVG is written."""
 _STYLE: dict[Any, Any] = {
     "axes.axisbelow": True,
     "axes.edgecolor": INK,
@@ -41,11 +44,11 @@ _STYLE: dict[Any, Any] = {
 }
 PNG_DPI = 160
 _WHOLE: dict[str, Any] = {"bbox_inches": "tight", "pad_inches": 0.05}
-"""Legends and labels that reach over the edge widen the picture."""
+"""Widens the picture where legends or labels reach over its edge."""
 
 
 def svg(name: str, inches: tuple[float, float], draw: Draw) -> str:
-    """Inline SVG. `name` keeps ids apart where several figures share a page.
+    """Draw inline SVG; `name` makes its ids unique where several figures share a page.
 
     Raises:
         EvalFault: matplotlib is not installed.
@@ -61,7 +64,8 @@ def svg(name: str, inches: tuple[float, float], draw: Draw) -> str:
 
 
 def png(name: str, inches: tuple[float, float], draw: Draw) -> bytes:
-    """
+    """Draw a PNG.
+
     Raises:
         EvalFault: matplotlib is not installed.
     """
@@ -73,7 +77,7 @@ def png(name: str, inches: tuple[float, float], draw: Draw) -> bytes:
 
 @contextmanager
 def _drawn(name: str, inches: tuple[float, float], draw: Draw) -> Iterator[Figure]:
-    """A finished figure, in our style while it is open."""
+    """Yield a finished figure; our style is in force while it is open."""
     try:
         from matplotlib import rc_context
         from matplotlib.figure import Figure
@@ -85,5 +89,52 @@ def _drawn(name: str, inches: tuple[float, float], draw: Draw) -> Iterator[Figur
         yield figure
 
 
+@dataclass(frozen=True)
+class Picture:
+    """A figure that can be written as SVG and as PNG."""
+
+    name: str
+    """Name of the file, without an ending."""
+    title: str
+    inches: tuple[float, float]
+    draw: Draw
+
+    def svg(self) -> str:
+        """Draw inline SVG."""
+        return svg(self.name, self.inches, self.draw)
+
+    def png(self) -> bytes:
+        """Draw a PNG."""
+        return png(self.name, self.inches, self.draw)
+
+
+def rendered(template: str, **values: Any) -> str:
+    """Return the text of a page: a template of `evals/reports/templates` with these values, escaped."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("evals.reports"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(template).render(**values)
+
+
+def write_page(folder: Path, name: str, text: str, images: Mapping[str, bytes]) -> list[Path]:
+    """Write a page and its pictures into a folder; return the files.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    (page := folder / name).write_text(text, encoding="utf-8", errors="replace")
+    for file, data in images.items():
+        (folder / file).write_bytes(data)
+    return [page, *(folder / file for file in images)]
+
+
 def percent_tick(value: float, _: object) -> str:
+    """Format an axis label as a percentage."""
     return f"{value:.0%}"

@@ -13,6 +13,7 @@ from datetime import date
 from difflib import SequenceMatcher
 
 from evals.contract import EvalFault, Sample, Verdict
+from evals.reports.drawing import rendered
 from evals.reports.plots import (
     COLOURS,
     LETTERS,
@@ -21,10 +22,11 @@ from evals.reports.plots import (
     pass_at_k_curve,
     verdict_shares,
 )
+from evals.results import EvalResult, PassAtK, ProblemResult
 from evals.runs.past import PastRun, read_samples
-from evals.runs.run import EvalResult, PassAtK, ProblemResult, pass_at
 from evals.statistics.comparison import Comparison, Flip, compare_runs
 from evals.statistics.contamination import contamination, told
+from evals.statistics.stats import pass_at
 
 MOST_CHARACTERS, MOST_LINES = 20_000, 300
 """Of a program; the rest is cut off and said."""
@@ -69,17 +71,12 @@ def render_page(
     Raises:
         EvalFault: too many runs, matplotlib is missing, or two runs that cannot be compared.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
     if len(runs) > len(LETTERS):
         raise EvalFault(f"{len(runs)} runs on one page", fix=f"{len(LETTERS)} at most")
     results = [run.result for run in runs]
     comparison = compare_runs(results[0], results[1], force=force) if len(runs) == 2 else None
-    loader = PackageLoader("evals.reports")
-    environment = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    return environment.get_template("report.html.j2").render(
+    return rendered(
+        "report.html.j2",
         runs=list(zip(LETTERS, _colours(len(runs)), results, strict=False)),
         ks=sorted({score.k for result in results for score in result.pass_at}),
         plots=_plots(results, cutoff),

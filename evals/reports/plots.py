@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 from evals.contract import Verdict
 from evals.reports.drawing import INK, percent_tick, svg
-from evals.runs.run import EvalResult, PassAtK, ProblemResult, pass_at
+from evals.results import EvalResult, PassAtK, ProblemResult
 from evals.statistics.comparison import by_difficulty
+from evals.statistics.stats import pass_at
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -21,12 +21,13 @@ from rich.text import Text
 
 from evals.contract import ProblemSet, Verdict
 from evals.problems.catalogue import SetFacts
+from evals.results import EvalResult, PassAtK
 from evals.runs.grade import Grade, scores
-from evals.runs.run import EvalResult, PassAtK, pass_at
 from evals.statistics.comparison import by_difficulty
 from evals.statistics.contamination import Contamination, told
-from sandbox.screen import Screen
+from evals.statistics.stats import pass_at
 from sandbox.terminal import screen, words_column
+from sandbox.terminal.screen import Screen
 
 PLAIN_EVERY_S = 10.0
 """Seconds between two lines where there is no terminal, while something happens."""

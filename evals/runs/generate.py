@@ -1,14 +1,15 @@
-"""evals: samples from an engine, each kept the moment it ends.
+"""evals: samples from an engine; each one is stored as soon as it ends.
 
-In: problems, a preset, a decoding, a store. Out: `n` samples per problem; those that the store has are not
-made again. Each sample has a seed of its own (from the run's seed, the problem and its index), so what an
-interrupted batch still owes does not depend on what it had made. Not covered: judging.
+Input: problems, a preset, a decoding, a store. Output: `n` samples per problem; those in the store are not made again.
+Each sample has its own seed, derived from the run's seed, the problem and the sample's index, so what an interrupted
+batch still needs does not depend on what it had made. Not covered: judging.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from evals.contract import Problem, Sample, sample_key
 from evals.runs.prompts import Preset, extract_code, request_for
@@ -18,81 +19,78 @@ from models.contract import Completion, Engine, OnTokens, Request
 OnSample = Callable[[Sample], None]
 
 
-def generate(
-    engine: Engine,
-    problems: Sequence[Problem],
-    *,
-    preset: Preset,
-    n: int,
-    store: Store,
-    on_tokens: OnTokens | None = None,
-    on_sample: OnSample | None = None,
-) -> list[list[Sample]]:
-    """`n` samples of each problem, under the store's decoding: `result[problem][index]`.
+@dataclass(frozen=True, slots=True)
+class Sampler:
+    """Asks an engine with one preset, under the store's decoding, and stores each sample."""
 
-    Raises:
-        ModelFault: the engine failed; what it had made is in the store.
-        EvalFault: the store cannot be written.
-    """
-    asked = [(p, index, request_for(p, preset)) for p in problems for index in range(n)]
-    samples = ask(engine, asked, preset=preset, store=store, on_tokens=on_tokens, on_sample=on_sample)
-    return [samples[at * n : (at + 1) * n] for at in range(len(problems))]
+    engine: Engine
+    preset: Preset
+    store: Store
+    on_tokens: OnTokens | None = None
+    on_sample: OnSample | None = None
+    """Called with each new sample."""
 
+    def generate(self, problems: Sequence[Problem], n: int) -> list[list[Sample]]:
+        """Return `n` samples of each problem: `result[problem][index]`.
 
-def ask(
-    engine: Engine,
-    asked: Sequence[tuple[Problem, int, Request]],
-    *,
-    preset: Preset,
-    store: Store,
-    turn: int = 0,
-    on_tokens: OnTokens | None = None,
-    on_sample: OnSample | None = None,
-) -> list[Sample]:
-    """A sample for each (problem, index, request); those that the store has are not made again.
+        Raises:
+            ModelFault: the engine failed; samples that ended before are in the store.
+            EvalFault: the store cannot be written.
+        """
+        asked = [(p, index, request_for(p, self.preset)) for p in problems for index in range(n)]
+        samples = self.ask(asked)
+        return [samples[at * n : (at + 1) * n] for at in range(len(problems))]
 
-    Args:
-        turn: of a repair, 0 for first answers.
-    """
-    config = store.config
-    keys, wanted = [], []
-    for problem, index, request in asked:
-        digest = hashlib.sha256(f"{preset}\x1f{request.model_dump_json()}".encode()).hexdigest()
-        key = sample_key(
+    def ask(self, asked: Sequence[tuple[Problem, int, Request]], *, turn: int = 0) -> list[Sample]:
+        """Return a sample for each (problem, index, request); those in the store are not made again.
+
+        Args:
+            turn: the repair turn; 0 for first answers.
+        """
+        keys = [self._key(*one) for one in asked]
+        wanted = [at for at, key in enumerate(keys) if key not in self.store.samples]
+
+        def keep(number: int, _: int, completion: Completion) -> None:
+            problem, index, _request = asked[wanted[number]]
+            sample = Sample(
+                key=keys[wanted[number]],
+                question_id=problem.question_id,
+                index=index,
+                completion=completion,
+                code=extract_code(completion.text, self.preset, problem),
+                turn=turn,
+            )
+            self.store.add_sample(sample)
+            if self.on_sample is not None:
+                self.on_sample(sample)
+
+        if wanted:
+            requests = [self._seeded(*asked[at]) for at in wanted]
+            decoding = self.store.config.decoding.model_copy(update={"n": 1})
+            self.engine.complete(requests, decoding, on_tokens=self.on_tokens, on_completion=keep)
+        return [
+            self._extracted(self.store.samples[key], problem)
+            for key, (problem, _, _) in zip(keys, asked, strict=True)
+        ]
+
+    def _key(self, problem: Problem, index: int, request: Request) -> str:
+        config = self.store.config
+        digest = hashlib.sha256(f"{self.preset}\x1f{request.model_dump_json()}".encode()).hexdigest()
+        return sample_key(
             config.model, config.set_version, problem.question_id, digest, config.decoding, index
         )
-        keys.append(key)
-        if key not in store.samples:
-            seed = sample_seed(config.decoding.seed, problem.question_id, index)
-            wanted.append((problem, index, key, request.model_copy(update={"seed": seed})))
 
-    def keep(number: int, _: int, completion: Completion) -> None:
-        problem, index, key, _request = wanted[number]
-        code = extract_code(completion.text, preset, problem)
-        sample = Sample(
-            key=key, question_id=problem.question_id, index=index, completion=completion, code=code, turn=turn
-        )
-        store.add_sample(sample)
-        if on_sample is not None:
-            on_sample(sample)
+    def _seeded(self, problem: Problem, index: int, request: Request) -> Request:
+        seed = sample_seed(self.store.config.decoding.seed, problem.question_id, index)
+        return request.model_copy(update={"seed": seed})
 
-    if wanted:
-        decoding = config.decoding.model_copy(update={"n": 1})
-        requests = [request for _, _, _, request in wanted]
-        engine.complete(requests, decoding, on_tokens=on_tokens, on_completion=keep)
-    return [
-        _read_again(store.samples[key], preset, problem)
-        for key, (problem, _, _) in zip(keys, asked, strict=True)
-    ]
-
-
-def _read_again(sample: Sample, preset: Preset, problem: Problem) -> Sample:
-    """Extraction is cheap and may have become better since the sample was stored."""
-    return sample.model_copy(update={"code": extract_code(sample.completion.text, preset, problem)})
+    def _extracted(self, sample: Sample, problem: Problem) -> Sample:
+        """Extract the program again: extraction is cheap and may have improved since the sample was stored."""
+        return sample.model_copy(update={"code": extract_code(sample.completion.text, self.preset, problem)})
 
 
 def sample_seed(seed: int | None, question_id: str, index: int) -> int | None:
-    """A sample's own seed, 31 bits; None where the run has none."""
+    """Return the sample's own seed of 31 bits; None where the run has no seed."""
     if seed is None:
         return None
     digest = hashlib.sha256(f"{seed}\x1f{question_id}\x1f{index}".encode()).digest()

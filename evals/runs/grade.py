@@ -1,8 +1,8 @@
-"""evals: programs that exist already, graded.
+"""evals: grades programs that exist already, and finds time limits from programs that are known to be right.
 
-In: a problem set and a JSONL file of `{question_id, code}` (several lines of one problem are its samples).
-Out: a `Grade` per line, in the file's order. Nothing is kept between calls, except that a file of grades
-that was begun is gone on with. Not covered: making programs (`evals.runs.run`).
+Input: a problem set and a JSONL file of `{question_id, code}` (several lines of one problem are its samples). Output:
+a `Grade` per line, in the file's order. Nothing is stored between calls; a file of grades that was begun is continued.
+Not covered: making programs (`evals.runs.run`).
 """
 
 from __future__ import annotations
@@ -14,49 +14,50 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
-from evals.cluster import RayJudge
-from evals.contract import EvalFault, Judgement, ProblemSet, Verdict
-from evals.judging.judge import Judge, judge_stamp
+from evals.contract import EvalFault, Frozen, Judgement, ProblemSet, ProgramJudge, Verdict
+from evals.judging.judge import Judge
 from evals.problems.sets import read_lines
-from evals.runs.run import PassAtK, ProblemResult, pass_at
+from evals.results import PassAtK, ProblemResult
 from evals.runs.store import write_atomically
+from evals.statistics.stats import pass_at
 
 
-class Grade(BaseModel):
-    """What the judge said of one line."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class Grade(Frozen):
+    """The verdict on one line."""
 
     line: int = Field(ge=1)
-    """1-based line of the solutions file."""
+    """Line of the solutions file, from 1."""
     question_id: str
     verdict: Verdict
     passed: bool
     failing_test: int | None
-    """Index, from 0, of the first test that failed, public tests first; None where none did."""
+    """Index, from 0 and public tests first, of the first test that failed; None where none failed."""
     reason: str
     wall_s: float
-    """Seconds, the driver's included, averaged over the programs that shared one."""
+    """Seconds that the driver spent on it."""
     judged: str
-    """Digest of the program, the set and the judge: what makes this grade hold."""
+    """Digest of the program, the set and the judge; the grade holds as long as it is the same."""
 
 
 @dataclass(frozen=True, slots=True)
 class Solution:
+    """One line of a solutions file."""
+
     line: int
     question_id: str
     code: str | None
-    """None: the answer held no program."""
+    """None where the answer holds no program."""
 
 
 def read_solutions(path: Path, problems: ProblemSet) -> list[Solution]:
-    """The file's lines; other fields than `question_id` and `code` are ignored.
+    """Read a solutions file; fields other than `question_id` and `code` are ignored.
 
     Raises:
-        EvalFault: unreadable, a line that is no such record, or a problem that the set has not.
+        EvalFault: the file cannot be read, a line is no such record, or names a problem that is not in the set.
     """
     known = {problem.question_id for problem in problems.problems} | {*problems.left_out}
     solutions: list[Solution] = []
@@ -88,7 +89,7 @@ def _solution(path: Path, number: int, line: str) -> Solution:
 
 
 def grade(
-    judge: Judge | RayJudge,
+    judge: ProgramJudge,
     problems: ProblemSet,
     solutions: Sequence[Solution],
     *,
@@ -96,11 +97,11 @@ def grade(
     workers: int | None = None,
     on_grade: Callable[[Grade], None] | None = None,
 ) -> list[Grade]:
-    """Grade all solutions, in their order.
+    """Grade all solutions; the result has their order.
 
     Args:
-        held: grades by line of an earlier call; one holds if its digest does and it is a verdict.
-        workers: programs judged at once; None takes one per usable core.
+        held: grades of an earlier call, by line; one is kept if it is a verdict and its digest still fits.
+        workers: number of programs judged at once; None takes one per usable core.
         on_grade: called with each new grade as it comes, in any order.
     """
     by_id = {problem.question_id: problem for problem in problems.problems}
@@ -139,7 +140,7 @@ def _grade(solution: Solution, judgement: Judgement, digest: str) -> Grade:
 
 
 def _held(
-    solution: Solution, problems: ProblemSet, judge: Judge | RayJudge, held: Mapping[int, Grade]
+    solution: Solution, problems: ProblemSet, judge: ProgramJudge, held: Mapping[int, Grade]
 ) -> Grade | None:
     known = held.get(solution.line)
     if known is None or known.verdict is Verdict.INFRASTRUCTURE:
@@ -147,8 +148,8 @@ def _held(
     return known if known.judged == _digest(solution, problems, judge) else None
 
 
-def _digest(solution: Solution, problems: ProblemSet, judge: Judge | RayJudge) -> str:
-    parts = (problems.version, solution.question_id, solution.code or "", judge_stamp(judge.limits))
+def _digest(solution: Solution, problems: ProblemSet, judge: ProgramJudge) -> str:
+    parts = (problems.version, solution.question_id, solution.code or "", judge.stamp)
     return hashlib.sha256("\x1f".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
@@ -156,25 +157,28 @@ _INTERACTIVE = Judgement(verdict=Verdict.INFRASTRUCTURE, reason="interactive pro
 
 
 class GradeFile:
-    """A file of grades that survives a kill: appended to as they come, in the file's order at the end."""
+    """A file of grades that survives a kill: grades are appended as they come, and sorted by line at the end."""
 
     def __init__(self, path: Path) -> None:
         """
         Raises:
-            EvalFault: it exists and is something else than grades.
+            EvalFault: the file exists and holds something else.
         """
         self.path = path
         self.held: dict[int, Grade] = {}
         if path.exists():
             self.held = {g.line: g for g in self._read()}
-        self._rewrite(list(self.held.values()))  # a torn end goes, and an unwritable path is known at once
+        self._rewrite(
+            list(self.held.values())
+        )  # cuts off a torn end, and fails early where the path cannot be written
 
     def add(self, grade: Grade) -> None:
+        """Append one grade."""
         with self._faults(), self.path.open("a", encoding="utf-8") as file:
             file.write(grade.model_dump_json() + "\n")
 
     def finish(self, grades: Sequence[Grade]) -> None:
-        """Put the grades, and no others, in order."""
+        """Replace the file's content by these grades, in their order."""
         self._rewrite(grades)
 
     def _read(self) -> list[Grade]:
@@ -188,7 +192,7 @@ class GradeFile:
                 if number == len(lines) and not line.endswith(b"\n"):
                     break
                 raise EvalFault(
-                    f"{self.path}, line {number} is no grade: the file is not overwritten",
+                    f"{self.path}, line {number} is no grade; the file is left as it is",
                     fix="give --out another name, or remove the file",
                 ) from error
         return grades
@@ -203,12 +207,13 @@ class GradeFile:
             yield
         except OSError as error:
             raise EvalFault(
-                f"cannot {what} {self.path}: {error.strerror}", fix="free or allow it, then run again"
+                f"cannot {what} {self.path}: {error.strerror}",
+                fix="free some space or allow writing there, then run again",
             ) from error
 
 
 def scores(problems: ProblemSet, grades: Sequence[Grade]) -> tuple[list[ProblemResult], list[PassAtK]]:
-    """Verdicts by problem, and pass@1 (and pass@n where each problem has n > 1), over problems with a line."""
+    """Return verdicts by problem, and pass@1 (also pass@n where each problem has n > 1 lines), over graded problems."""
     counts: dict[str, Counter[Verdict]] = {}
     for one in grades:
         counts.setdefault(one.question_id, Counter())[one.verdict] += 1
@@ -225,3 +230,50 @@ def scores(problems: ProblemSet, grades: Sequence[Grade]) -> tuple[list[ProblemR
     ]
     most = min((result.judged for result in results), default=0)
     return results, [pass_at(results, k) for k in sorted({1, max(1, most)})]
+
+
+def calibrated(
+    judge: Judge,
+    problems: ProblemSet,
+    solutions: Sequence[Solution],
+    *,
+    factor: float,
+    floor: float,
+    per_test: bool,
+    on_problem: Callable[[str, str], None],
+) -> dict[str, dict[str, Any]]:
+    """Return `time_limit_s` (and `test_time_limits_s`) by question_id, as a sidecar file holds them.
+
+    A limit is the slowest test of the reference solution times `factor`, and at least `floor`. The times are wall-clock
+    seconds of each test in its own process, its start included, so measure on an idle machine. The slowest of several
+    solutions of one problem counts. A reference that does not pass gives no limit.
+
+    Args:
+        factor: multiples of the reference's time.
+        floor: smallest limit in seconds.
+        per_test: whether each test gets a limit of its own, too.
+        on_problem: called with (question_id, what was found).
+    """
+    by_id = {problem.question_id: problem for problem in problems.problems}
+    slowest: dict[str, list[float]] = {}
+    for solution in solutions:
+        problem = by_id[solution.question_id]
+        [(judgement, seconds)] = judge.measure([(problem, solution.code)])
+        if judgement.verdict is not Verdict.PASSED:
+            on_problem(
+                solution.question_id, f"no limit: the reference is {judgement.verdict}, {judgement.reason}"
+            )
+            continue
+        if len(seconds) != len(problem.tests):
+            on_problem(solution.question_id, "no limit: assert tests are not timed one by one")
+            continue
+        before = slowest.get(solution.question_id, [0.0] * len(seconds))
+        slowest[solution.question_id] = [max(pair) for pair in zip(before, seconds, strict=True)]
+        on_problem(solution.question_id, f"slowest test {max(seconds):.3f} s")
+    found: dict[str, dict[str, Any]] = {}
+    for name, seconds in slowest.items():
+        limits = [round(max(floor, factor * one), 3) for one in seconds]
+        found[name] = {"time_limit_s": max(limits)}
+        if per_test:
+            found[name]["test_time_limits_s"] = limits
+    return found

@@ -14,7 +14,7 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from evals.contract import EvalFault, Sample
-from evals.runs.run import EvalResult
+from evals.results import EvalResult
 from evals.runs.store import Judged, runs_dir
 from models.paths import user_path
 

@@ -1,90 +1,78 @@
-"""evals: answers that fail the public tests are shown how, and asked again.
+"""evals: repair: answers that fail the public tests are shown how they fail, and asked again.
 
-In: samples of some problems. Out: the same, a failed one replaced by its last repair, and all that was asked on the
-way. What a model is shown is made from a problem that holds the public tests and no other, so no hidden test can
-leak; problems without public tests are not repaired. Verdicts on public tests are kept in the store, so that a resumed
-run asks the same. Not covered: the verdict that counts (`evals.runs.run`).
+Input: samples of some problems. Output: the same samples, a failed one replaced by its last repair, and the replaced
+ones. The model sees only what is computed from the public tests, so no hidden test can leak; problems without public
+tests are not repaired. Verdicts on public tests are stored, so that a resumed run asks the same. Not covered: the
+verdict that counts (`evals.runs.run`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from evals.cluster import RayJudge
-from evals.contract import Judgement, Problem, Sample, Verdict
-from evals.judging.judge import Judge
-from evals.runs.generate import OnSample, ask
-from evals.runs.prompts import Preset, request_for
-from evals.runs.store import Store
-from models.contract import Engine, Message, OnTokens, Request
+from evals.contract import Judgement, Problem, ProgramJudge, Sample, Verdict, public_part
+from evals.runs.generate import Sampler
+from evals.runs.prompts import request_for
+from evals.runs.store import judged_as
+from models.contract import Message, Request
 
 SHOWN = 1_500
 """Characters of a test's input or output, or of a reason, that a model is shown."""
 
 
-def public_part(problem: Problem) -> Problem | None:
-    """The problem with its public tests only; None where it has none."""
-    tests = tuple(test for test in problem.tests if test.public)
-    if not tests or problem.tests[: len(tests)] != tests:
-        return None
-    update: dict[str, object] = {"tests": tests}
-    if problem.checker is not None and problem.checker.answers:
-        update["checker"] = problem.checker.model_copy(
-            update={"answers": problem.checker.answers[: len(tests)]}
-        )
-    return problem.model_copy(update=update)
-
-
 def repaired(
-    engine: Engine,
-    judge: Judge | RayJudge,
+    sampler: Sampler,
+    judge: ProgramJudge,
     problems: Sequence[Problem],
     rows: Sequence[Sequence[Sample]],
     *,
-    preset: Preset,
     turns: int,
-    store: Store,
-    judge_of: Callable[[Sample], str],
-    on_tokens: OnTokens | None = None,
-    on_sample: OnSample | None = None,
 ) -> tuple[list[list[Sample]], list[Sample]]:
-    """The last answer of each sample, and the earlier ones that were replaced.
+    """Return the last answer of each sample, and the earlier answers that were replaced.
 
     Args:
-        turns: repairs of one sample at most.
-        judge_of: what a verdict on a sample belongs to.
+        rows: first answers, by problem.
+        turns: largest number of repairs of one sample.
     """
     last = [list(row) for row in rows]
     earlier: list[Sample] = []
     requests: dict[tuple[int, int], Request] = {}
     for turn in range(1, turns + 1):
-        failed = _failed(judge, problems, last, store, judge_of, turn)
+        failed = _failed(sampler, judge, problems, last, turn)
         asked = []
-        for (at, index), public, judgement in failed:
-            before = requests.get((at, index)) or request_for(problems[at], preset)
-            requests[at, index] = _again(before, last[at][index], public, judgement)
-            asked.append((problems[at], last[at][index].index, requests[at, index]))
-        made = ask(
-            engine, asked, preset=preset, store=store, turn=turn, on_tokens=on_tokens, on_sample=on_sample
-        )
-        for ((at, index), _, _), sample in zip(failed, made, strict=True):
+        for one in failed:
+            at, index = one.place
+            sample = last[at][index]
+            before = requests.get(one.place) or request_for(problems[at], sampler.preset)
+            requests[one.place] = _next_request(before, sample, one.public, one.judgement)
+            asked.append((problems[at], sample.index, requests[one.place]))
+        for one, sample in zip(failed, sampler.ask(asked, turn=turn), strict=True):
+            at, index = one.place
             earlier.append(last[at][index])
             last[at][index] = sample
     return last, earlier
 
 
-Failed = tuple[tuple[int, int], Problem, Judgement]
+@dataclass(frozen=True, slots=True)
+class _Failed:
+    """A sample that fails a public test."""
+
+    place: tuple[int, int]
+    """Indices of its problem, and of the sample in the problem's row."""
+    public: Problem
+    judgement: Judgement
 
 
 def _failed(
-    judge: Judge | RayJudge,
+    sampler: Sampler,
+    judge: ProgramJudge,
     problems: Sequence[Problem],
     rows: Sequence[Sequence[Sample]],
-    store: Store,
-    judge_of: Callable[[Sample], str],
     turn: int,
-) -> list[Failed]:
-    """Samples of the turn before that fail a public test."""
+) -> list[_Failed]:
+    """Return the samples of the turn before that fail a public test."""
+    store, stamp = sampler.store, judge.stamp
     places = [
         ((at, index), public, sample)
         for at, (problem, row) in enumerate(zip(problems, rows, strict=True))
@@ -92,31 +80,34 @@ def _failed(
         for index, sample in enumerate(row)
         if sample.turn == turn - 1
     ]
-    left = [(public, s) for _, public, s in places if store.judgement(f"{s.key}/public", judge_of(s)) is None]
+
+    def known(sample: Sample) -> Judgement | None:
+        return store.judgement(f"{sample.key}/public", judged_as(sample, stamp))
+
+    left = [(public, sample) for _, public, sample in places if known(sample) is None]
 
     def keep(number: int, judgement: Judgement) -> None:
         if judgement.verdict is not Verdict.INFRASTRUCTURE:
             sample = left[number][1]
-            store.add_judgement(f"{sample.key}/public", judgement, judge_of(sample))
+            store.add_judgement(f"{sample.key}/public", judgement, judged_as(sample, stamp))
 
     judge.judge_many([(public, sample.code) for public, sample in left], on_result=keep)
-    failed = []
-    for place, public, sample in places:
-        judgement = store.judgement(f"{sample.key}/public", judge_of(sample))
-        if judgement is not None and judgement.verdict is not Verdict.PASSED:
-            failed.append((place, public, judgement))
-    return failed
+    return [
+        _Failed(place, public, judgement)
+        for place, public, sample in places
+        if (judgement := known(sample)) is not None and judgement.verdict is not Verdict.PASSED
+    ]
 
 
-def _again(before: Request, sample: Sample, public: Problem, judgement: Judgement) -> Request:
-    """The talk so far, the answer, and how it fails the public tests."""
-    said = Message(role="assistant", content=before.prefill + sample.completion.text or "(no answer)")
-    told = Message(role="user", content=feedback(public, judgement))
-    return before.model_copy(update={"messages": (*before.messages, said, told)})
+def _next_request(before: Request, sample: Sample, public: Problem, judgement: Judgement) -> Request:
+    """Return the dialogue so far, followed by the answer and how it fails the public tests."""
+    answer = Message(role="assistant", content=before.prefill + sample.completion.text or "(no answer)")
+    message = Message(role="user", content=feedback(public, judgement))
+    return before.model_copy(update={"messages": (*before.messages, answer, message)})
 
 
 def feedback(public: Problem, judgement: Judgement) -> str:
-    """What a model is told of its failure."""
+    """Return the message that shows a model how its answer failed."""
     lines = [f"This fails a public test: {judgement.verdict.value}. {_cut(judgement.reason)}".strip()]
     if judgement.verdict is Verdict.NO_CODE:
         lines = ["I found no program in this answer."]

@@ -1,126 +1,87 @@
 """evals: one whole evaluation: generate, judge, count.
 
-In: an open engine, a problem set, a decoding. Out: an `EvalResult`. Everything is kept as it comes, so the
-same call after a kill goes on where it stopped, and a repeated call makes nothing again. Generation and
-judging take turns over batches of problems. Not covered: repo tasks, sweeps.
+Input: an open engine and an `EvalJob`. Output: an `EvalResult`. Samples and verdicts are stored as they come, so the
+same call after a kill continues where it stopped, and a repeated call makes nothing again. Generation and judging
+alternate over batches of problems. Not covered: repo tasks, sweeps.
 """
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from datetime import date
-from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from pydantic import BaseModel, ConfigDict
-
-from evals.cluster import RayJudge
-from evals.contract import EvalFault, Judgement, Problem, ProblemSet, Sample, Verdict
-from evals.judging.judge import Judge, JudgeLimits, judge_stamp
-from evals.runs.generate import generate
+from evals.contract import (
+    EvalFault,
+    Judgement,
+    Problem,
+    ProblemSet,
+    ProgramJudge,
+    Sample,
+    Verdict,
+    public_part,
+)
+from evals.judging.judge import Judge
+from evals.judging.limits import JudgeLimits
+from evals.results import EvalResult, ProblemResult
+from evals.runs.generate import Sampler
 from evals.runs.prompts import Preset, preset_for
-from evals.runs.repair import public_part, repaired
-from evals.runs.store import RunConfig, Store, write_atomically
-from evals.statistics.stats import Interval, mean_interval, pass_at_k
-from models.contract import Decoding, Engine, ModelIdentity
+from evals.runs.repair import repaired
+from evals.runs.store import RunConfig, Store, judged_as, write_atomically
+from evals.statistics.stats import pass_at
+from models.contract import Decoding, Engine
 from sandbox import BackendName
 
-BATCH_ROWS = 64
-"""Samples asked of the engine at once; then they are judged."""
+BATCH_SAMPLES = 64
+"""Samples that the engine is asked for at once, before they are judged."""
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvalJob:
+    """What is evaluated and how: everything but the engine that shapes an `EvalResult`."""
 
-
-class ProblemResult(_Frozen):
-    question_id: str
-    difficulty: str
-    platform: str
-    contest_date: date | None
-    verdicts: dict[Verdict, int]
-    """Samples by verdict; infrastructure errors included."""
-
-    @property
-    def judged(self) -> int:
-        """Samples with a verdict of their own: infrastructure errors do not count."""
-        return sum(self.verdicts.values()) - self.verdicts.get(Verdict.INFRASTRUCTURE, 0)
-
-    @property
-    def passed(self) -> int:
-        return self.verdicts.get(Verdict.PASSED, 0)
-
-
-class PassAtK(_Frozen):
-    """Mean over problems, with a 95 % bootstrap interval over problems."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
-
-    k: int
-    value: float
-    """Not a number where no problem has k judged samples: nothing is known then, and 0 would be a claim."""
-    low: float
-    high: float
-    problems: int
-    """Problems with at least k judged samples."""
-
-
-class EvalResult(_Frozen):
-    run_id: str
-    folder: Path
-    set_name: str
-    set_version: str
-    model: ModelIdentity
-    preset: str
+    problems: ProblemSet
     decoding: Decoding
-    n: int
-    problems: tuple[ProblemResult, ...]
-    pass_at: tuple[PassAtK, ...]
-    prompt_tokens: int
-    completion_tokens: int
-    cut: int
-    """Samples that hit the length limit."""
-    cost_usd: float | None
-    made: int
-    """Samples made by this call; the others were there."""
-    generate_s: float
-    judge_s: float
-    """Wall-clock seconds of this call."""
+    preset: str = "auto"
+    """A prompt preset; `auto` chooses by the kind of tests."""
+    n: int = 1
+    """Samples per problem."""
+    ks: tuple[int, ...] = (1,)
+    """The pass@k to report; each at most `n`."""
     repair: int = 0
-    """Repair turns at most; tokens and cost are of all turns, verdicts of last answers."""
-    repaired: int = 0
-    """Samples that were asked again at least once."""
-    notes: tuple[str, ...] = ()
-    judge: str = ""
-    """Which judge gave the verdicts (`evals.judging.judge.judge_stamp`); empty in results from before this was kept."""
+    """Number of times that an answer which fails the public tests is shown how it fails, and asked again."""
+    sandbox: BackendName = "auto"
+    """Backend of the judge."""
+    limits: JudgeLimits = field(default_factory=JudgeLimits)
+    """Limits of the judge."""
+
+    def check(self) -> None:
+        """Check the job before anything is opened.
+
+        Raises:
+            EvalFault: a k is larger than `n`, a repair of a set without public tests, or an unknown preset.
+        """
+        if wrong := [k for k in self.ks if not 1 <= k <= self.n]:
+            raise EvalFault(f"pass@{wrong[0]} needs at least {wrong[0]} samples", fix=f"-n {max(wrong)}")
+        if self.repair and not any(public_part(problem) for problem in self.problems.problems):
+            raise EvalFault(
+                f"{self.problems.name} has no public tests, so nothing may be shown of a failure",
+                fix="run without --repair, or take a set with public tests (LiveCodeBench's records have them)",
+            )
+        preset_for(self.problems, self.preset)
 
     @property
-    def verdicts(self) -> Counter[Verdict]:
-        return sum((Counter(problem.verdicts) for problem in self.problems), Counter())
-
-    @property
-    def infrastructure(self) -> int:
-        return self.verdicts[Verdict.INFRASTRUCTURE]
-
-    @property
-    def incomplete(self) -> str:
-        """Why the scores are not those of all samples; empty if they are."""
-        missing, total = self.infrastructure, self.verdicts.total()
-        return f"incomplete: {missing} of {total} samples have no verdict" if missing else ""
-
-    def rates(self) -> dict[str, float]:
-        """Per-problem pass rates, for `evals.statistics.stats.paired_test`."""
-        return {p.question_id: p.passed / p.judged for p in self.problems if p.judged}
+    def chosen_preset(self) -> Preset:
+        """The preset, with `auto` resolved."""
+        return preset_for(self.problems, self.preset)
 
 
 class Progress(Protocol):
-    """Who wants to watch."""
+    """Receives the progress of an evaluation."""
 
     def begin(self, total: int, stored: int) -> None: ...
     def tokens(self, count: int) -> None: ...
@@ -128,7 +89,9 @@ class Progress(Protocol):
     def judged(self, verdict: Verdict) -> None: ...
 
 
-class Unwatched:
+class NoProgress:
+    """Ignores progress."""
+
     def begin(self, total: int, stored: int) -> None:
         pass
 
@@ -143,133 +106,108 @@ class Unwatched:
 
 
 @dataclass
-class _Clock:
+class _Counts:
+    """What an evaluation counts while it runs."""
+
     generate_s: float = 0.0
     judge_s: float = 0.0
     made: int = 0
     earlier: list[Sample] = field(default_factory=list)
-    """Answers that a repair took the place of: they cost, and are not judged."""
+    """Answers that a repair replaced: their tokens and cost count, and they are not judged."""
 
 
 def run_eval(
     engine: Engine,
-    problem_set: ProblemSet,
-    decoding: Decoding,
+    job: EvalJob,
     *,
-    preset: str = "auto",
-    n: int | None = None,
-    ks: Sequence[int] = (1,),
+    judge: ProgramJudge | None = None,
     root: Path | None = None,
-    sandbox: BackendName = "auto",
-    limits: JudgeLimits | None = None,
-    repair: int = 0,
-    judge: Judge | RayJudge | None = None,
     progress: Progress | None = None,
     replace_result: bool = True,
 ) -> EvalResult:
-    """Evaluate `engine` on `problem_set`.
+    """Evaluate `engine` on a job.
 
     Args:
-        preset: a prompt preset, or `auto` (by the kind of tests).
-        n: samples per problem; None takes `decoding.n`.
-        ks: which pass@k to report; each at most `n`.
-        root: where runs are kept; None is the user's cache.
-        replace_result: whether this result takes the place of one that the run's folder has already.
-        repair: times that an answer which fails the public tests is shown how, and asked again.
-        judge: open already, and left open; None opens one here by `sandbox` and `limits`.
+        judge: an open judge, which stays open; None opens one on this machine for this call.
+        root: folder of the runs; None takes the user's.
+        replace_result: whether the result replaces one that the run's folder has already.
 
     Raises:
-        EvalFault: bad options (a repair without any public test among them), or the store failed.
-        ModelFault, SandboxFault: the engine or the sandbox failed; all that was made is kept.
+        EvalFault: bad options, or the store failed.
+        ModelFault, SandboxFault: the engine or the sandbox failed; everything that was made is stored.
     """
-    n = n or decoding.n
-    if too_large := [k for k in ks if not 1 <= k <= n]:
-        raise EvalFault(f"pass@{too_large[0]} needs at least that many samples", fix=f"-n {max(too_large)}")
-    if repair and not any(public_part(problem) for problem in problem_set.problems):
-        raise EvalFault(
-            f"{problem_set.name} has no public tests, so nothing may be shown of a failure",
-            fix="run without --repair, or take a set with public tests (LiveCodeBench's records have them)",
-        )
-    chosen = preset_for(problem_set, preset)
+    job.check()
     config = RunConfig(
-        set_name=problem_set.name.partition("[")[0],
-        set_version=problem_set.version,
+        set_name=job.problems.name.partition("[")[0],
+        set_version=job.problems.version,
         model=engine.identity,
-        preset=chosen,
-        decoding=decoding.model_copy(update={"n": 1}),
-        repair=repair,
+        preset=job.chosen_preset,
+        decoding=job.decoding.model_copy(update={"n": 1}),
+        repair=job.repair,
     )
-    watch, clock = progress or Unwatched(), _Clock()
-    with (
-        Store(config, root) as store,
-        nullcontext(judge) if judge else Judge(sandbox, limits=limits) as opened,
-    ):
-        watch.begin(len(problem_set.problems) * n, len(store.samples))
+    watch, counts = progress or NoProgress(), _Counts()
+
+    def sampled(_: Sample) -> None:
+        counts.made += 1
+        watch.sampled()
+
+    opening = nullcontext(judge) if judge is not None else Judge(job.sandbox, limits=job.limits)
+    with Store(config, root) as store, opening as opened:
+        problems = job.problems.problems
+        watch.begin(len(problems) * job.n, len(store.samples))
+        sampler = Sampler(engine, job.chosen_preset, store, watch.tokens, sampled)
         rows: list[list[Sample]] = []
-        size = max(1, BATCH_ROWS // n)
-        for start in range(0, len(problem_set.problems), size):
-            batch = problem_set.problems[start : start + size]
-            rows += _batch(engine, opened, batch, chosen, n, store, watch, clock)
-        result = _result(store, problem_set, n, ks, rows, clock, judge_stamp(opened.limits))
+        size = max(1, BATCH_SAMPLES // job.n)
+        for start in range(0, len(problems), size):
+            batch = _batch(sampler, opened, problems[start : start + size], job, counts)
+            for sample in (sample for row in batch for sample in row):
+                watch.judged(_verdict(sample))
+            rows += batch
+        result = _result(job, store, rows, counts, opened.stamp)
         if replace_result or not (store.folder / "result.json").exists():
             write_atomically(store.folder / "result.json", result.model_dump_json(indent=1))
     return result
 
 
 def _batch(
-    engine: Engine,
-    judge: Judge | RayJudge,
-    problems: Sequence[Problem],
-    preset: Preset,
-    n: int,
-    store: Store,
-    watch: Progress,
-    clock: _Clock,
+    sampler: Sampler, judge: ProgramJudge, problems: Sequence[Problem], job: EvalJob, counts: _Counts
 ) -> list[list[Sample]]:
-    """Generate and judge some problems: samples with their judgements."""
-    judge_of = partial(_judge_of, stamp=judge_stamp(judge.limits))
-
-    def sampled(_: Sample) -> None:
-        clock.made += 1
-        watch.sampled()
-
+    """Generate and judge some problems; return samples with their judgements."""
     started = time.monotonic()
-    rows = generate(
-        engine, problems, preset=preset, n=n, store=store, on_tokens=watch.tokens, on_sample=sampled
-    )
-    if store.config.repair:
-        rows, earlier = repaired(
-            engine, judge, problems, rows, preset=preset, turns=store.config.repair, store=store,
-            judge_of=judge_of, on_tokens=watch.tokens, on_sample=sampled,
-        )  # fmt: skip
-        clock.earlier += earlier
+    rows = sampler.generate(problems, job.n)
+    if job.repair:
+        rows, earlier = repaired(sampler, judge, problems, rows, turns=job.repair)
+        counts.earlier += earlier
     between = time.monotonic()
-    pairs = [(p, s) for p, row in zip(problems, rows, strict=True) for s in row]
-    left = [(p, s) for p, s in pairs if _needs_judging(store.judgement(s.key, judge_of(s)))]
-    judge.judge_many(
-        [(problem, sample.code) for problem, sample in left],
-        on_result=lambda index, found: store.add_judgement(
-            left[index][1].key, found, judge_of(left[index][1])
-        ),
-    )
-    clock.generate_s += between - started
-    clock.judge_s += time.monotonic() - between
-    judged = [
-        [s.model_copy(update={"judgement": store.judgement(s.key, judge_of(s))}) for s in row] for row in rows
-    ]
-    for sample in (sample for row in judged for sample in row):
-        watch.judged(_verdict(sample))
+    judged = _judged(sampler.store, judge, problems, rows)
+    counts.generate_s += between - started
+    counts.judge_s += time.monotonic() - between
     return judged
 
 
+def _judged(
+    store: Store, judge: ProgramJudge, problems: Sequence[Problem], rows: Sequence[Sequence[Sample]]
+) -> list[list[Sample]]:
+    """Return the samples with their judgements; those in the store are not made again."""
+    stamp = judge.stamp
+
+    def known(sample: Sample) -> Judgement | None:
+        return store.judgement(sample.key, judged_as(sample, stamp))
+
+    pairs = [(problem, sample) for problem, row in zip(problems, rows, strict=True) for sample in row]
+    left = [(problem, sample) for problem, sample in pairs if _needs_judging(known(sample))]
+
+    def keep(index: int, found: Judgement) -> None:
+        sample = left[index][1]
+        store.add_judgement(sample.key, found, judged_as(sample, stamp))
+
+    judge.judge_many([(problem, sample.code) for problem, sample in left], on_result=keep)
+    return [[sample.model_copy(update={"judgement": known(sample)}) for sample in row] for row in rows]
+
+
 def _needs_judging(known: Judgement | None) -> bool:
-    """An infrastructure error is no verdict: it is tried again."""
+    """Return whether there is no verdict; an infrastructure error is none and is tried again."""
     return known is None or known.verdict is Verdict.INFRASTRUCTURE
-
-
-def _judge_of(sample: Sample, stamp: str) -> str:
-    """What a verdict holds for: one judge with its limits, and one program."""
-    return f"{stamp}/{hashlib.sha256((sample.code or '').encode()).hexdigest()[:12]}"
 
 
 def _verdict(sample: Sample) -> Verdict:
@@ -277,13 +215,7 @@ def _verdict(sample: Sample) -> Verdict:
 
 
 def _result(
-    store: Store,
-    problem_set: ProblemSet,
-    n: int,
-    ks: Sequence[int],
-    rows: Sequence[Sequence[Sample]],
-    clock: _Clock,
-    judge: str,
+    job: EvalJob, store: Store, rows: Sequence[Sequence[Sample]], counts: _Counts, stamp: str
 ) -> EvalResult:
     problems = tuple(
         ProblemResult(
@@ -293,44 +225,31 @@ def _result(
             contest_date=problem.contest_date,
             verdicts=dict(Counter(map(_verdict, row))),
         )
-        for problem, row in zip(problem_set.problems, rows, strict=True)
+        for problem, row in zip(job.problems.problems, rows, strict=True)
     )
     last = [sample for row in rows for sample in row]
-    completions = [sample.completion for sample in (*last, *clock.earlier)]
+    completions = [sample.completion for sample in (*last, *counts.earlier)]
     costs = [completion.cost_usd for completion in completions]
     return EvalResult(
         run_id=store.config.run_id,
         folder=store.folder,
-        set_name=problem_set.name,
-        set_version=problem_set.version,
+        set_name=job.problems.name,
+        set_version=job.problems.version,
         model=store.config.model,
         preset=store.config.preset,
         decoding=store.config.decoding,
-        n=n,
+        n=job.n,
         problems=problems,
-        pass_at=tuple(pass_at(problems, k) for k in sorted(set(ks))),
+        pass_at=tuple(pass_at(problems, k) for k in sorted(set(job.ks))),
         prompt_tokens=sum(c.prompt_tokens for c in completions),
         completion_tokens=sum(c.completion_tokens for c in completions),
         cut=sum(c.finish_reason == "length" for c in completions),
         cost_usd=None if None in costs else sum(cost for cost in costs if cost is not None),
-        made=clock.made,
-        generate_s=round(clock.generate_s, 3),
-        judge_s=round(clock.judge_s, 3),
+        made=counts.made,
+        generate_s=round(counts.generate_s, 3),
+        judge_s=round(counts.judge_s, 3),
         repair=store.config.repair,
         repaired=sum(sample.turn > 0 for sample in last),
         notes=tuple(store.notes),
-        judge=judge,
+        judge=stamp,
     )
-
-
-def pass_at(problems: Sequence[ProblemResult], k: int) -> PassAtK:
-    """pass@k over the problems that have at least `k` judged samples."""
-    values = [pass_at_k(p.judged, p.passed, k) for p in problems if p.judged >= k]
-    found: Interval = mean_interval(values)
-    return PassAtK(k=k, value=found.value, low=found.low, high=found.high, problems=len(values))
-
-
-def flips(a: Mapping[str, float], b: Mapping[str, float]) -> list[tuple[str, float, float]]:
-    """Problems whose pass rate differs between two runs, largest change first."""
-    shared = [(key, a[key], b[key]) for key in a.keys() & b.keys() if a[key] != b[key]]
-    return sorted(shared, key=lambda row: (-abs(row[2] - row[1]), row[0]))

@@ -1,9 +1,9 @@
 """evals: samples and verdicts on disk, append-only, one folder per configuration.
 
-In: what shapes a sample's distribution (set version, model, adapter, decoding, preset). Out: a `Store`
-whose rows survive kill -9: a line is flushed as soon as it is known, and a torn last line is dropped, cut
-off and said. More samples or more problems under the same configuration extend the same folder.
-Not covered: sharing a folder between processes; a second one is refused.
+Input: what shapes a sample's distribution (set version, model, adapter, decoding, preset). Output: a `Store` whose rows
+survive kill -9: each line is flushed at once, and a torn last line is cut off and reported. More samples or problems
+under the same configuration extend the same folder. Not covered: sharing a folder between processes; a second process
+is refused.
 """
 
 from __future__ import annotations
@@ -24,14 +24,13 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from evals.contract import EvalFault, Judgement, Sample
 from models.contract import Decoding, ModelIdentity
 from models.paths import cache_dir, data_dir
-from sandbox.reading import parse_json
 
 Row = TypeVar("Row", bound=BaseModel)
 ResultKind = Literal["evals", "sweeps", "tokens", "repo-evals"]
 
 
 class RunConfig(BaseModel):
-    """What a folder of samples belongs to. How many samples and problems is not part of it."""
+    """The configuration that a folder of samples belongs to; the number of samples and problems is not part of it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -41,13 +40,13 @@ class RunConfig(BaseModel):
     preset: str
     decoding: Decoding
     repair: int = 0
-    """Repair turns at most."""
+    """Largest number of repair turns."""
 
     @property
     def run_id(self) -> str:
         data = self.model_dump(mode="json", exclude={"decoding": {"n"}, "set_name": True})
         if not self.repair:
-            del data["repair"]  # came later: ids of runs without it stay what they were
+            del data["repair"]  # a later field: run ids without it stay the same
         text = json.dumps(data, separators=(",", ":"), ensure_ascii=False)
         model = self.model.name.rstrip("/").rsplit("/", maxsplit=1)[-1]
         adapter = f"+{self.model.adapter.rsplit('/', maxsplit=1)[-1]}" if self.model.adapter else ""
@@ -56,7 +55,7 @@ class RunConfig(BaseModel):
 
 
 class Judged(BaseModel):
-    """One verdict, and which judge gave it."""
+    """One verdict, and the judge and program that it belongs to (`judged_as`)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -66,7 +65,7 @@ class Judged(BaseModel):
 
 
 class Store:
-    """The samples and verdicts of one configuration. Use as a context manager."""
+    """The samples and verdicts of one configuration. A context manager."""
 
     def __init__(self, config: RunConfig, root: Path | None = None) -> None:
         """
@@ -94,11 +93,11 @@ class Store:
                 raise
         except Timeout as error:
             raise EvalFault(
-                f"{config.run_id} is being made by another process", fix="wait for it, or end it"
+                f"another process is working on {config.run_id}", fix="wait for it, or end it"
             ) from error
         except OSError as error:
             raise EvalFault(
-                f"cannot write {self.folder}: {error.strerror}", fix="free or allow it"
+                f"cannot write {self.folder}: {error.strerror}", fix="free some space or allow writing there"
             ) from error
 
     def __enter__(self) -> Self:
@@ -113,23 +112,24 @@ class Store:
         self._lock.release()
 
     def add_sample(self, sample: Sample) -> None:
-        """Keep a sample (without its judgement), unless there is one with its key."""
+        """Store a sample without its judgement, unless there is one with its key."""
         if sample.key not in self.samples:
             self.samples[sample.key] = sample
             _append(self._samples_file, sample.model_copy(update={"judgement": None}))
 
     def add_judgement(self, key: str, judgement: Judgement, judge: str) -> None:
+        """Store a verdict; `judge` is what `judged_as` returns."""
         row = Judged(key=key, judge=judge, judgement=judgement)
         self._judged[key] = row
         _append(self._verdicts_file, row)
 
     def judgement(self, key: str, judge: str) -> Judgement | None:
-        """The verdict that this version of the judge gave, if it did."""
+        """Return the stored verdict of this judge on this program, or None."""
         row = self._judged.get(key)
         return row.judgement if row is not None and row.judge == judge else None
 
     def _rows(self, name: str, kind: type[Row]) -> Iterator[Row]:
-        """All rows; a torn last line is cut off the file."""
+        """Yield all rows; a torn last line is cut off the file."""
         path = self.folder / name
         if not path.exists():
             return
@@ -144,24 +144,31 @@ class Store:
                 if number < len(lines):
                     raise EvalFault(
                         f"{path}, line {number} is damaged",
-                        fix=f"remove that line, or the folder {self.folder}; what is missing is made again",
+                        fix=f"remove that line, or the folder {self.folder}; missing samples are made again",
                     ) from error
                 self.notes.append(f"{name}: the torn last line was dropped")
                 with path.open("r+b") as file:
                     file.truncate(len(data) - len(line))
 
 
+def judged_as(sample: Sample, stamp: str) -> str:
+    """Return what a stored verdict on a sample belongs to: one judge with its limits, and one program."""
+    return f"{stamp}/{hashlib.sha256((sample.code or '').encode()).hexdigest()[:12]}"
+
+
 def runs_dir() -> Path:
-    """Folder of the user's evaluations, one folder each."""
+    """Return the folder of the user's evaluations, which has one folder for each."""
     return results_dir("evals")
 
 
 def results_dir(kind: ResultKind) -> Path:
-    """Folder of one kind of results. They are data, which no clean-up may delete; the first version kept them in the
-    cache folder, from where they are moved on first use.
+    """Return the folder of one kind of results.
+
+    Results are data, which no clean-up may delete. The first version kept them in the cache folder; they are moved from
+    there on first use.
 
     Raises:
-        EvalFault: what is there cannot be moved.
+        EvalFault: results of the first version cannot be moved.
     """
     folder, old = data_dir() / "results" / kind, cache_dir() / kind
     if os.path.lexists(old):
@@ -170,7 +177,7 @@ def results_dir(kind: ResultKind) -> Path:
 
 
 def _move_results(old: Path, folder: Path) -> None:
-    """Move what `old` holds, entry by entry; an entry that is there already stays where it was."""
+    """Move the entries of `old`; an entry that exists in `folder` stays where it was."""
     from filelock import FileLock
 
     try:
@@ -184,12 +191,12 @@ def _move_results(old: Path, folder: Path) -> None:
     except OSError as error:
         raise EvalFault(
             f"results of the first version in {old} cannot be moved to {folder}: {error.strerror}",
-            fix="free or allow it, or move them yourself",
+            fix="free some space or allow writing there, or move them yourself",
         ) from error
 
 
 def _move_whole(source: Path, target: Path) -> None:
-    """All or nothing, also from one disk to another."""
+    """Move a file or folder whole or not at all, also between file systems."""
     try:
         source.rename(target)
     except FileNotFoundError:
@@ -208,7 +215,7 @@ def _move_whole(source: Path, target: Path) -> None:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Replace `path` as a whole or not at all."""
+    """Replace the content of `path` whole or not at all."""
     part = path.with_name(path.name + ".part")
     part.write_text(text, encoding="utf-8")
     part.replace(path)
@@ -222,14 +229,3 @@ def _append(file: IO[str], row: BaseModel) -> None:
         raise EvalFault(
             f"cannot write {file.name}: {error.strerror}", fix="free some space, run again"
         ) from error
-
-
-def read_json(path: Path) -> object:
-    """
-    Raises:
-        EvalFault: missing or damaged.
-    """
-    try:
-        return parse_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise EvalFault(f"cannot read {path}: {error}", fix="run it again") from error

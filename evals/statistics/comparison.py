@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from pydantic import BaseModel, ConfigDict
 
 from evals.contract import EvalFault
-from evals.runs.run import EvalResult, PassAtK, ProblemResult, flips, pass_at
+from evals.results import EvalResult, PassAtK, ProblemResult
 from evals.statistics.margin import problems_needed, smallest_effect
-from evals.statistics.stats import holm, paired_test
+from evals.statistics.stats import flips, holm, paired_test, pass_at
 
 AIM = 0.02
 """Difference that the power statement is about: two points."""

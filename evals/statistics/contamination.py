@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from evals.runs.run import EvalResult, PassAtK, ProblemResult, pass_at
+from evals.results import EvalResult, PassAtK, ProblemResult
+from evals.statistics.stats import pass_at
 
 PERMUTATIONS = 5_000
 """Drawn for the p-value."""

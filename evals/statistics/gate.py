@@ -12,7 +12,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from evals.contract import EvalFault
-from evals.runs.run import EvalResult
+from evals.results import EvalResult
 from evals.statistics.comparison import Comparison, compare_runs
 from evals.statistics.margin import ALPHA, p_not_inferior, problems_for_margin
 from evals.statistics.stats import paired_test

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING
 
+from evals.results import PassAtK, ProblemResult
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -186,6 +188,19 @@ def holm(p_values: Sequence[float]) -> list[float]:
         largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
         adjusted[index] = largest
     return adjusted
+
+
+def pass_at(problems: Sequence[ProblemResult], k: int) -> PassAtK:
+    """Return pass@k over the problems that have at least `k` judged samples."""
+    values = [pass_at_k(p.judged, p.passed, k) for p in problems if p.judged >= k]
+    found = mean_interval(values)
+    return PassAtK(k=k, value=found.value, low=found.low, high=found.high, problems=len(values))
+
+
+def flips(a: Mapping[str, float], b: Mapping[str, float]) -> list[tuple[str, float, float]]:
+    """Return (question_id, rate in a, rate in b) of problems whose pass rates differ, largest change first."""
+    shared = [(key, a[key], b[key]) for key in a.keys() & b.keys() if a[key] != b[key]]
+    return sorted(shared, key=lambda row: (-abs(row[2] - row[1]), row[0]))
 
 
 def _sign_flip(

@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from models.contract import Decoding, FirstStage
-from models.paper_decodings import EVAL_TOP_K, EVAL_TOP_P, PRESETS
+from models.families import EVAL_TOP_K, EVAL_TOP_P, PRESETS
 
 Role = Literal["baseline", "grid", "control"]
 RULE = (

@@ -1,6 +1,7 @@
 """evals: a sweep on the terminal: progress over all cells, and tables.
 
-In: a `SweepResult`, or live progress. Out: lines and tables. The development table is for tuning only, and says so.
+Input: a `SweepResult`, or live progress. Output: lines and tables. The development table says that it is for tuning
+only.
 """
 
 from __future__ import annotations
@@ -13,14 +14,14 @@ from rich.table import Column, Table
 from evals.contract import Verdict
 from evals.reports.comparison import p_text, points
 from evals.reports.terminal import LiveProgress, percent, warned
-from evals.runs.run import EvalResult
+from evals.results import EvalResult
 from evals.sweeps.grid import Cell
-from evals.sweeps.sweep import CellScore, SweepResult, same
-from sandbox.screen import Screen
+from evals.sweeps.results import CellScore, SweepResult, same
+from sandbox.terminal.screen import Screen
 
 
 class SweepProgress:
-    """One bar over all cells of a sweep, and a line as each cell ends. Wraps an entered `LiveProgress`."""
+    """Shows one bar over all cells of a sweep, and a line as each cell ends; wraps an entered `LiveProgress`."""
 
     def __init__(self, console: Screen, live: LiveProgress, total: int) -> None:
         self._console, self._live = console, live
@@ -39,6 +40,7 @@ class SweepProgress:
         self._live.judged(verdict)
 
     def cell(self, part: str, cell: Cell, result: EvalResult) -> None:
+        """Print the result of a cell."""
         score = result.pass_at[0]
         self._console.print(
             f"{part}: {cell.name}: pass@{score.k} {percent(score).strip()}, {result.made} samples made now"
@@ -46,7 +48,7 @@ class SweepProgress:
 
 
 def sweep_view(result: SweepResult) -> Group:
-    """Everything worth knowing; what may be quoted comes last."""
+    """Return the whole report; what may be quoted comes last."""
     parts = (
         *(warned(text) for text in result.warnings),
         f"{result.set_name}, {result.model}, prompts {result.prompts}",
@@ -64,7 +66,7 @@ def test_title(result: SweepResult) -> str:
 
 
 def conclusions(result: SweepResult) -> list[str]:
-    """One sentence for each comparison on the test problems, and what they could have shown."""
+    """Return a sentence for each comparison on the test problems, and one on what they can show."""
     lines = []
     if result.baseline_chosen:
         lines.append("the rule chose the baseline itself: tuning found nothing better on development")

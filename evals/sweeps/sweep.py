@@ -1,10 +1,10 @@
 """evals: a sweep over decodings, tuned on one part of a set and reported on the other.
 
-In: an open engine, a set, a `Plan`. Out: a `SweepResult`. The set is split by a hash of each question id. Grid
-and baseline are measured on the development part, the plan's rule chooses, and only then the test part is
-opened: for the baseline, the chosen cell and the fixed controls. Every cell is an evaluation of its own
-(`evals.runs.run`), so samples are shared with `evals run` and a killed sweep goes on where it was. Not covered: search
-strategies that skip cells.
+Input: an open engine and a `SweepJob`. Output: a `SweepResult`. The set is split by a hash of each question id. Grid
+and baseline are measured on the development part, and the plan's rule chooses a cell. Only then is the test part
+measured: for the baseline, the chosen cell and the fixed controls. Every cell is an evaluation of its own
+(`evals.runs.run`), so samples are shared with `evals run`, and a killed sweep continues where it stopped. Not covered:
+search strategies that skip cells.
 """
 
 from __future__ import annotations
@@ -12,107 +12,86 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
-
 from evals.contract import EvalFault, ProblemSet
-from evals.judging.judge import JudgeLimits
+from evals.judging.limits import JudgeLimits
 from evals.problems.sets import split
+from evals.results import EvalResult
 from evals.runs.prompts import Preset, preset_for
-from evals.runs.run import EvalResult, PassAtK, Progress, pass_at, run_eval
+from evals.runs.run import EvalJob, Progress, run_eval
 from evals.runs.store import results_dir, write_atomically
-from evals.statistics.comparison import Effect, Power, paired_effect, power_of
-from evals.statistics.stats import holm, pass_at_k
+from evals.statistics.comparison import power_of
 from evals.sweeps.grid import Cell, Plan
+from evals.sweeps.results import CellScore, SweepResult, same, scored
 from models.console import INFRASTRUCTURE
-from models.contract import Engine, ModelIdentity
+from models.contract import Engine
 from sandbox import BackendName
 from sandbox.reading import parse_json
 
 SPLIT = "development"
-"""Name of the split: the one of self-distillation's gate, so what is test here was never tuned on there."""
+"""Name of the split. Self-distillation's gate uses the same, so nothing was tuned there on what is test here."""
 DEVELOPMENT_SHARE = 0.6
-
-
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class CellScore(_Frozen):
-    """One cell on one part of the set."""
-
-    cell: Cell
-    score: PassAtK
-    effect: Effect | None
-    """Minus the baseline, over problems; None for the baseline itself."""
-    p_holm: float | None
-    """Corrected for the number of cells compared with the baseline on this part."""
-    tokens: int
-    cut: int
-    """Samples that hit the length limit."""
-    run_id: str
-
-
-class SweepResult(_Frozen):
-    sweep_id: str
-    folder: Path
-    """Holds this as `sweep.json`, and the result of each cell under `development` and `test`."""
-    set_name: str
-    set_version: str
-    model: ModelIdentity
-    prompts: str
-    plan: Plan
-    development_problems: int
-    test_problems: int
-    rule: str
-    development: tuple[CellScore, ...]
-    """Baseline first, then the grid in its order; empty where nothing is tuned."""
-    chosen: Cell | None
-    test: tuple[CellScore, ...]
-    """Baseline first, then what was chosen, then the controls."""
-    power: Power | None
-    """What the test problems could show of the first comparison."""
-    warnings: tuple[str, ...]
-
-    @property
-    def baseline_chosen(self) -> bool:
-        return self.chosen is not None and same(self.chosen, self.plan.baseline)
-
+"""Share of the problems that is tuned on, unless the user chooses another."""
 
 OnCell = Callable[[str, Cell, EvalResult], None]
-"""Called with the part, the cell and its result, as each ends."""
+"""Called with the part, the cell and its result, as each cell ends."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepJob:
+    """What is swept and how."""
+
+    problems: ProblemSet
+    plan: Plan
+    prompts: str = "auto"
+    """A prompt preset; `auto` chooses by the kind of tests."""
+    sandbox: BackendName = "auto"
+    """Backend of the judge."""
+    limits: JudgeLimits = field(default_factory=JudgeLimits)
+    """Limits of the judge."""
+
+    def cell(self, problems: ProblemSet, cell: Cell) -> EvalJob:
+        """Return the evaluation of one cell on a part of the set."""
+        return EvalJob(
+            problems=problems,
+            decoding=cell.decoding,
+            preset=preset_for(self.problems, self.prompts),
+            n=self.plan.n,
+            ks=(self.plan.k,),
+            sandbox=self.sandbox,
+            limits=self.limits,
+        )
 
 
 @dataclass(frozen=True)
 class _Bench:
-    """What every cell is measured with."""
+    """Measures cells."""
 
     engine: Engine
-    prompts: Preset
-    plan: Plan
+    job: SweepJob
     folder: Path
     root: Path | None
-    sandbox: BackendName
-    limits: JudgeLimits | None
     progress: Progress | None
     on_cell: OnCell | None
 
     def measure(self, part: str, problems: ProblemSet, cells: Sequence[Cell]) -> list[CellScore]:
-        """Cells in order, the first being the baseline.
+        """Measure cells in order; the first is the baseline.
 
         Raises:
-            EvalFault: samples without a verdict; nothing may be chosen or reported on them.
+            EvalFault: samples have no verdict, so nothing may be chosen or reported.
         """
         results = []
         for cell in cells:
             found = run_eval(
-                self.engine, problems, cell.decoding, preset=self.prompts, n=self.plan.n, ks=(self.plan.k,),
-                root=self.root, sandbox=self.sandbox, limits=self.limits, progress=self.progress,
+                self.engine,
+                self.job.cell(problems, cell),
+                root=self.root,
+                progress=self.progress,
                 replace_result=False,
-            )  # fmt: skip
+            )
             kept = self.folder / part / f"{found.run_id}.json"
             kept.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(kept, found.model_dump_json(indent=1))
@@ -125,44 +104,41 @@ class _Bench:
             )
             fault.exit_code = INFRASTRUCTURE
             raise fault
-        return _scores(cells, results, self.plan.k)
+        return scored(cells, results, self.job.plan.k)
 
 
 def run_sweep(
     engine: Engine,
-    problem_set: ProblemSet,
-    plan: Plan,
+    job: SweepJob,
     *,
-    prompts: str = "auto",
     root: Path | None = None,
     sweeps: Path | None = None,
-    sandbox: BackendName = "auto",
-    limits: JudgeLimits | None = None,
     progress: Progress | None = None,
     on_cell: OnCell | None = None,
 ) -> SweepResult:
-    """
+    """Run a sweep.
+
     Args:
-        prompts: a prompt preset, or `auto`.
-        root: where samples are kept, as in `run_eval`.
-        sweeps: where sweeps are kept; None is the user's cache.
+        root: folder of the samples, as in `run_eval`.
+        sweeps: folder of the sweeps; None takes the user's.
 
     Raises:
         EvalFault: a part is empty, or samples have no verdict (exit code 3).
-        ModelFault, SandboxFault: as in `run_eval`; all that was made is kept.
+        ModelFault, SandboxFault: as in `run_eval`; everything that was made is stored.
     """
+    plan, problem_set = job.plan, job.problems
     tuned, held_out = parts(problem_set, plan)
     check_engine(engine, plan)
-    chosen_prompts = preset_for(problem_set, prompts)
+    prompts = preset_for(problem_set, job.prompts)
     sweeps = sweeps or sweeps_dir()
-    sweep_id = _sweep_id(engine, problem_set, plan, chosen_prompts)
-    bench = _Bench(engine, chosen_prompts, plan, sweeps / sweep_id, root, sandbox, limits, progress, on_cell)
+    sweep_id = _sweep_id(engine, problem_set, plan, prompts)
+    bench = _Bench(engine, job, sweeps / sweep_id, root, progress, on_cell)
     development: list[CellScore] = []
     if tuned is not None:
         others = [cell for cell in plan.grid if not same(cell, plan.baseline)]
         development = bench.measure("development", tuned, [plan.baseline, *others])
     chosen = choose(plan, development)
-    earlier = open_test(sweeps, sweep_id, engine, held_out, chosen_prompts)
+    earlier = open_test(sweeps, sweep_id, engine, held_out, prompts)
     test = bench.measure("test", held_out, _reported(plan, chosen))
     first = next((score.effect for score in test if score.effect), None)
     result = SweepResult(
@@ -171,7 +147,7 @@ def run_sweep(
         set_name=problem_set.name,
         set_version=problem_set.version,
         model=engine.identity,
-        prompts=chosen_prompts,
+        prompts=prompts,
         plan=plan,
         development_problems=len(tuned.problems) if tuned else 0,
         test_problems=len(held_out.problems),
@@ -187,14 +163,15 @@ def run_sweep(
 
 
 def sweeps_dir() -> Path:
+    """Return the folder of the user's sweeps."""
     return results_dir("sweeps")
 
 
 def parts(problem_set: ProblemSet, plan: Plan) -> tuple[ProblemSet | None, ProblemSet]:
-    """(development, test); without a grid there is nothing to tune, and all problems are test.
+    """Return (development, test); without a grid nothing is tuned, and all problems are test.
 
     Raises:
-        EvalFault: one of them is empty.
+        EvalFault: one of the parts is empty.
     """
     if not plan.grid:
         return None, problem_set
@@ -209,7 +186,7 @@ def parts(problem_set: ProblemSet, plan: Plan) -> tuple[ProblemSet | None, Probl
 
 
 def samples_planned(problem_set: ProblemSet, plan: Plan) -> int:
-    """Samples that the whole sweep looks at, made or stored, at most."""
+    """Return the largest number of samples that the whole sweep uses, made or stored."""
     tuned, held_out = parts(problem_set, plan)
     others = [cell for cell in plan.grid if not same(cell, plan.baseline)]
     on_test = 1 + bool(plan.grid) + len(plan.controls)
@@ -218,30 +195,25 @@ def samples_planned(problem_set: ProblemSet, plan: Plan) -> int:
 
 
 def check_engine(engine: Engine, plan: Plan) -> None:
-    """Say before the first sample what the engine cannot do in the last cell.
+    """Check before the first sample that the engine supports every cell.
 
     Raises:
-        ModelFault: virtual SSD on an engine without it.
+        ModelFault: a cell asks for virtual SSD, which the engine does not have.
     """
     for cell in (plan.baseline, *plan.grid, *plan.controls):
         engine.refuse_virtual_ssd(cell.decoding)
 
 
 def choose(plan: Plan, development: Sequence[CellScore]) -> Cell | None:
-    """The plan's rule. None where there is no grid."""
+    """Apply the plan's rule; None where there is no grid."""
     if not plan.grid:
         return None
     scores = {score.cell.decoding.digest(): score.score.value for score in development}
     return max(plan.grid, key=lambda cell: scores[cell.decoding.digest()])
 
 
-def same(one: Cell, two: Cell) -> bool:
-    """Whether two cells draw from the same distribution."""
-    return one.decoding.digest() == two.decoding.digest()
-
-
 def open_test(sweeps: Path, sweep_id: str, engine: Engine, held_out: ProblemSet, prompts: Preset) -> int:
-    """Note that these test problems are looked at now; how many *other* sweeps of this model did so before."""
+    """Record that these test problems are used now; return how many *other* sweeps of this model used them before."""
     key = _hash(engine.identity.model_dump_json(), held_out.version, prompts, *_ids(held_out))
     ledger = sweeps / "opened.jsonl"
     known: set[str] = set()
@@ -250,7 +222,7 @@ def open_test(sweeps: Path, sweep_id: str, engine: Engine, held_out: ProblemSet,
             try:
                 row = parse_json(line)
             except ValueError:
-                continue  # torn by a kill
+                continue  # a line that a kill has torn
             if isinstance(row, dict) and row.get("test") == key:
                 known.add(str(row.get("sweep")))
     if sweep_id not in known:
@@ -262,7 +234,7 @@ def open_test(sweeps: Path, sweep_id: str, engine: Engine, held_out: ProblemSet,
 
 
 def _reported(plan: Plan, chosen: Cell | None) -> list[Cell]:
-    """What is measured on the test problems, each distribution once, the baseline first."""
+    """Return the cells that are measured on the test problems: the baseline first, each distribution once."""
     cells = [plan.baseline]
     for cell in ([chosen] if chosen else []) + list(plan.controls):
         if not any(same(cell, known) for known in cells):
@@ -270,35 +242,11 @@ def _reported(plan: Plan, chosen: Cell | None) -> list[Cell]:
     return cells
 
 
-def _scores(cells: Sequence[Cell], results: Sequence[EvalResult], k: int) -> list[CellScore]:
-    rates = [_rates(result, k) for result in results]
-    effects = [paired_effect(rates[0], other) for other in rates[1:]]
-    adjusted = holm([effect.p_value for effect in effects])
-    compared: list[tuple[Effect | None, float | None]] = [(None, None), *zip(effects, adjusted, strict=True)]
-    return [
-        CellScore(
-            cell=cell,
-            score=pass_at(result.problems, k),
-            effect=effect,
-            p_holm=p,
-            tokens=result.completion_tokens,
-            cut=result.cut,
-            run_id=result.run_id,
-        )
-        for cell, result, (effect, p) in zip(cells, results, compared, strict=True)
-    ]
-
-
-def _rates(result: EvalResult, k: int) -> dict[str, float]:
-    """pass@k per problem."""
-    return {p.question_id: pass_at_k(p.judged, p.passed, k) for p in result.problems if p.judged >= k}
-
-
 def _warnings(plan: Plan, chosen: Cell | None, earlier: int) -> list[str]:
     found = []
     if earlier:
         found.append(
-            f"these test problems were looked at by {earlier} other sweep{'s' * (earlier > 1)} of this model: "
+            f"these test problems were used by {earlier} other sweep{'s' * (earlier > 1)} of this model: "
             "choosing among their reports is tuning on the test"
         )
     temperatures = sorted({cell.decoding.temperature for cell in plan.grid})

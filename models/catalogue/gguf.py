@@ -16,11 +16,11 @@ from typing import Any
 
 from models.catalogue.strict_loading import require_exact, require_finite_model
 from models.contract import ModelFault
+from models.families import END_OF_TURN, restore_tokenizer
 
 CONVERSION = 1
 """Version of this code; a change that alters the weights or the tokens raises it."""
 
-END_OF_TURN = ("<|im_end|>", "<|endoftext|>")
 OnStep = Callable[[int, int], None]
 """Called with (tensors done, tensors in all)."""
 
@@ -66,8 +66,8 @@ def convert(
         require_finite_model(gguf, model)
         if tied_embeddings:
             _tie(model)
-        _mend_tokenizer(tokenizer, pre_tokenizer, context_tokens)
-        _mend_generation(model, tokenizer, transformers)
+        _complete_tokenizer(tokenizer, pre_tokenizer, context_tokens)
+        _complete_generation(model, tokenizer, transformers)
         model.config._name_or_path = ""
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
@@ -113,23 +113,15 @@ def _tie(model: Any) -> None:
     model.tie_weights()
 
 
-def _mend_tokenizer(tokenizer: Any, pre_tokenizer: str, context_tokens: int) -> None:
+def _complete_tokenizer(tokenizer: Any, pre_tokenizer: str, context_tokens: int) -> None:
     """Put back what the GGUF names (its key `tokenizer.ggml.pre`) but the loader does not rebuild."""
-    from tokenizers import normalizers, pre_tokenizers
-
-    backend = tokenizer.backend_tokenizer
-    if pre_tokenizer == "smollm":
-        backend.pre_tokenizer = pre_tokenizers.Sequence(
-            [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
-        )
-    if pre_tokenizer == "qwen2":
-        backend.normalizer = normalizers.NFC()
+    restore_tokenizer(tokenizer.backend_tokenizer, pre_tokenizer)
     tokenizer.model_max_length = context_tokens
     if not tokenizer.chat_template:
         raise ModelFault("The GGUF has no chat template.")
 
 
-def _mend_generation(model: Any, tokenizer: Any, transformers: Any) -> None:
+def _complete_generation(model: Any, tokenizer: Any, transformers: Any) -> None:
     """Every end-of-turn token ends an answer, and no hidden sampling default shapes it."""
     vocabulary = tokenizer.get_vocab()
     ends = [vocabulary[token] for token in END_OF_TURN if token in vocabulary]

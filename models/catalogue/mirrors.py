@@ -19,10 +19,9 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from models.catalogue.catalogue import HubMirror, ModelCard, PackageMirror
 from models.catalogue.download import CONNECT_S, READ_S, Remote
 from models.contract import ModelFault
-from models.hosted.answers import decode_json
+from models.families import HubMirror, ModelCard, PackageMirror
 from models.web import clients as web
 
 if TYPE_CHECKING:
@@ -143,7 +142,7 @@ def _project_page(client: httpx.Client, index: str, package: str) -> ProjectPage
         return None
     answer.raise_for_status()
     if "json" in answer.headers.get("Content-Type", ""):
-        return ProjectPage.from_json_data(decode_json(answer.content), base_url=str(answer.url))
+        return ProjectPage.from_json_data(web.decode_json(answer.content), base_url=str(answer.url))
     return ProjectPage.from_html(package, answer.text, base_url=str(answer.url))
 
 

@@ -20,13 +20,14 @@ from pathlib import Path
 import filelock
 
 from models.catalogue import gguf
-from models.catalogue.catalogue import HubMirror, Mirror, ModelCard, PackageMirror, check_pulled, find_card
+from models.catalogue.catalogue import check_pulled, find_card
 from models.catalogue.download import DiskFull, Remote, download, space_guard
 from models.catalogue.mirrors import PipConfig, hub_remote, package_remotes, pip_config, web_client
 from models.catalogue.weights import RECORD_NAME, FileRecord, ModelRecord, hash_file
 from models.contract import ModelFault
+from models.families import HubMirror, Mirror, ModelCard, PackageMirror
 from models.paths import cache_dir, models_dir
-from models.progress import Progress, open_progress
+from sandbox.terminal.progress import Progress, open_progress
 
 SLACK_BYTES = 50_000_000
 """Free space asked for beyond the sum of the files: tokenizer, configs, file system overhead."""

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from models.catalogue.weights import base_tensors, check_weights, safetensors_files
+from models.catalogue.weights import check_weights, safetensors_files
 from models.contract import ModelFault
 
 FIX = "Remove it and get it again: `agent models remove NAME`, `agent models pull NAME`."
@@ -30,7 +30,7 @@ def load_causal_lm(folder: Path, **options: Any) -> Any:
     except ModelFault as fault:
         message = f"The model in {folder} cannot be loaded: {fault.message}"
         raise ModelFault(message, fix=fault.fix or FIX) from None
-    with _faults(f"The model in {folder} cannot be loaded"):
+    with loader_faults(f"The model in {folder} cannot be loaded"):
         model, info = transformers.AutoModelForCausalLM.from_pretrained(
             folder,
             use_safetensors=True,
@@ -96,7 +96,7 @@ def check_loads(folder: Path) -> None:
         from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as KNOWN
     except ImportError:
         return
-    with _faults(f"The model in {folder} cannot be loaded"):
+    with loader_faults(f"The model in {folder} cannot be loaded"):
         config = transformers.AutoConfig.from_pretrained(
             folder, trust_remote_code=False, local_files_only=True
         )
@@ -114,73 +114,9 @@ def check_loads(folder: Path) -> None:
     require_exact(folder, info)
 
 
-def attach_adapter(model: Any, folder: Path, *, base: Path | None, merge: bool) -> Any:
-    """Put a PEFT LoRA onto `model`.
-
-    Args:
-        base: folder of the model's weights, to name what does not fit; None where they are not at hand.
-        merge: fold it into the weights; False keeps it beside them.
-
-    Raises:
-        ModelFault: not a LoRA in safetensors, one of another base, or one that PEFT would take in part.
-    """
-    from models.adapters.lora import check_fits, read_config
-
-    try:
-        import peft
-        from peft.tuners.lora import LoraLayer
-    except ImportError as error:
-        raise ModelFault("adapters need peft", fix="pip install 'forklock[local]'") from error
-    check_fits(folder, base_tensors(base) if base is not None else None)
-    _require_known_settings(folder, read_config(folder), peft.LoraConfig)
-    with _faults(f"The adapter in {folder} does not fit this model"):
-        wrapped = peft.PeftModel.from_pretrained(model, str(folder), is_trainable=False)
-        _require_taken_whole(folder, peft.get_peft_model_state_dict(wrapped))
-        if not merge:
-            return wrapped.base_model.model
-        for module in wrapped.modules():
-            if isinstance(module, LoraLayer):
-                _merge_in_float32(module)
-        return wrapped.unload()
-
-
-def _require_known_settings(folder: Path, config: dict[str, Any], known: Any) -> None:
-    """PEFT leaves out settings that it does not know, with a warning that nobody sees."""
-    for name, value in config.items():
-        if value and name not in known.__dataclass_fields__:
-            raise ModelFault(
-                f"{folder / 'adapter_config.json'}: this PEFT does not know the setting {name[:80]!r}.",
-                fix="Upgrade it: pip install --upgrade peft",
-            )
-
-
-def _require_taken_whole(folder: Path, taken: dict[str, Any]) -> None:
-    """What PEFT took is what the file holds, number by number."""
-    from safetensors.torch import load_file
-
-    held = load_file(folder / "adapter_model.safetensors")
-    for name in sorted(taken.keys() ^ held.keys()):
-        what = "has no place in this model" if name in held else "is missing"
-        raise ModelFault(f"The adapter in {folder} does not fit this model: the tensor {name!r} {what}.")
-    for name, tensor in held.items():
-        if taken[name].shape != tensor.shape or not bool((taken[name].cpu().float() == tensor.float()).all()):
-            raise ModelFault(f"The adapter in {folder} was not taken as it is: the tensor {name!r} differs.")
-
-
-def _merge_in_float32(layer: Any) -> None:
-    weight = layer.get_base_layer().weight
-    dtype = weight.dtype
-    weight.data = weight.data.float()
-    layer.merge(safe_merge=True)
-    weight = layer.get_base_layer().weight
-    weight.data = weight.data.to(dtype)
-    if not bool(weight.data.isfinite().all()):
-        raise ValueError("merged, the weights are not finite")
-
-
 @contextmanager
-def _faults(what: str) -> Iterator[None]:
-    """Loaders raise whatever the damaged file provokes: OSError, SafetensorError, KeyError, RuntimeError."""
+def loader_faults(what: str) -> Iterator[None]:
+    """Turn what loaders raise on a damaged file (OSError, SafetensorError, KeyError, ...) into a fault."""
     try:
         yield
     except ModelFault:

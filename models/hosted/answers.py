@@ -6,7 +6,6 @@ counts no tokens, or counts what cannot be, gets an estimate, so that budgets in
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -33,17 +32,6 @@ class Piece:
     token_ids: tuple[int, ...] | None = None
     logprobs: tuple[float, ...] | None = None
     cost_usd: float | None = None
-
-
-def decode_json(raw: bytes | str) -> Any:
-    """
-    Raises:
-        ValueError: no JSON, or nested too deeply to be an answer.
-    """
-    try:
-        return json.loads(raw)
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
 
 
 def estimated_tokens(text: str) -> int:

@@ -15,7 +15,6 @@ from typing import Any, Protocol
 import httpx
 
 from models.contract import ModelFault, Request
-from models.hosted.answers import decode_json
 from models.hosted.refusals import Refused
 from models.hosted.wire import Server, chat_wire, message_of, plain
 from models.web import clients as web
@@ -50,7 +49,7 @@ class WireCaller:
     def complete(self, request: Request, body: dict[str, Any]) -> Any:
         try:
             answer = self._post(request, body)
-            return decode_json(answer.read())
+            return web.decode_json(answer.read())
         except ValueError:
             raise Refused("the answer is no JSON", passes=True) from None
         except httpx.TransportError as error:
@@ -65,7 +64,7 @@ class WireCaller:
                 if data == "[DONE]":
                     return
                 if line.startswith("data:"):
-                    yield decode_json(data)
+                    yield web.decode_json(data)
         except ValueError:
             raise Refused("the stream is no JSON") from None
         except httpx.TransportError as error:

@@ -19,16 +19,17 @@ from models.contract import (
     Completion,
     Decoding,
     Engine,
+    Fitted,
     ModelFault,
     ModelIdentity,
     OnCompletion,
     OnTokens,
     Request,
 )
-from models.fitting import Fitted, cannot, fit
 from models.hosted.answers import Piece, cut_at_stops, estimated_prompt, pieces_of, until_stop
+from models.hosted.fitting import cannot, fit
 from models.hosted.refusals import Refused, fault_of
-from models.hosted.routes import Route, route_to
+from models.hosted.routes import Route
 from models.hosted.wire import CONTINUE_LAST, tokenize_on_server
 from models.web import clients as web
 from models.web.deadline import Until
@@ -46,21 +47,6 @@ STOPS = 4
 log = logging.getLogger(__name__)
 
 
-def open_hosted(model: str, *, timeout_s: float = TIMEOUT_S, attempts: int = ATTEMPTS) -> Engine:
-    """Talk to `model` over HTTP.
-
-    Args:
-        model: LiteLLM's id (`openai/gpt-5`, `anthropic/...`), a local server's model (`ollama/...`), or a server's
-            URL (`http://host:port/v1`, `#name` picks one of several models).
-        timeout_s: for one answer.
-        attempts: most tries of one request, waits between them growing.
-
-    Raises:
-        ModelFault: no litellm, unknown provider, a missing key, a server that does not answer.
-    """
-    return HostedEngine(route_to(model), timeout_s, attempts)
-
-
 @dataclass(slots=True)
 class _Call:
     """One request on the wire: samples `first` and following of `request`."""
@@ -73,7 +59,7 @@ class _Call:
 
 
 class HostedEngine(Engine):
-    """See the module; made by `open_hosted`."""
+    """See the module; made by `models.hosted.opening`."""
 
     def __init__(self, route: Route, timeout_s: float, attempts: int) -> None:
         self.identity = ModelIdentity(name=route.name, revision=route.revision, engine="hosted")

@@ -17,7 +17,6 @@ from typing import Any
 import httpx
 
 from models.contract import ModelFault, Request
-from models.hosted.answers import decode_json
 from models.web import clients as web
 from models.web import deadline
 
@@ -137,7 +136,7 @@ def _model_cards(base_url: str, timeout_s: float, headers: dict[str, str]) -> li
         with web.client(seconds=seconds, headers=headers) as http:
             answer = http.get(f"{base_url}/models")
         answer.raise_for_status()
-        cards = decode_json(answer.content)["data"]
+        cards = web.decode_json(answer.content)["data"]
     except httpx.HTTPStatusError as error:
         status = error.response.status_code
         if status in (401, 403):
@@ -213,7 +212,7 @@ def tokenize_on_server(server: Server, request: Request, *, key: str | None = No
             answer = http.post(f"{server.root}/tokenize", json=body)
         if answer.status_code == 400:
             raise ModelFault(f"{server.base_url} refuses the prompt: {message_of(answer.text)[0][:300]}")
-        tokens = decode_json(answer.content)["tokens"] if answer.is_success else None
+        tokens = web.decode_json(answer.content)["tokens"] if answer.is_success else None
     except (web.TooSlow, web.TooLarge, httpx.HTTPError, ValueError, KeyError, TypeError):
         return None
     if not isinstance(tokens, list) or not all(isinstance(token, int) for token in tokens):
@@ -224,7 +223,7 @@ def tokenize_on_server(server: Server, request: Request, *, key: str | None = No
 def message_of(text: str) -> tuple[str, str]:
     """(message, parameter that it is about) of an error's body, fit to be shown."""
     try:
-        answer = decode_json(text)
+        answer = web.decode_json(text)
         error = answer.get("error", answer)
         if isinstance(error, dict):
             words = error.get("message") or error.get("detail") or error

@@ -5,7 +5,22 @@
 the `local` extra; import it through `models.open_engine`, which says so where it is missing.
 """
 
-from models.transformers_engine.engine import TransformersEngine
-from models.transformers_engine.scoring import TokenScores
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from models.transformers_engine.engine import TransformersEngine
+    from models.transformers_engine.scoring import TokenScores
 
 __all__ = ["TokenScores", "TransformersEngine"]
+
+_HOMES = {"TokenScores": "scoring", "TransformersEngine": "engine"}
+
+
+def __getattr__(name: str) -> Any:
+    """Load on first use: torch takes seconds."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -16,7 +16,6 @@ import psutil
 import torch
 
 from models.adapters.lora import adapter_digest
-from models.alternatives import alternatives_of
 from models.catalogue.weights import folder_revision
 from models.contract import (
     Alternative,
@@ -32,7 +31,8 @@ from models.contract import (
     OnTokens,
     Request,
 )
-from models.tokens import prompt_ids
+from models.families import infill_of
+from models.tokens import alternatives_of, prompt_ids
 from models.transformers_engine.batch import Batch, Prompt, Sample
 from models.transformers_engine.loading import Loaded, load
 from models.transformers_engine.prefixes import Prefixes
@@ -234,9 +234,7 @@ class TransformersEngine(Engine):
 
     @property
     def infill(self) -> InfillTokens | None:
-        known = self._open().tokenizer.get_added_vocab()
-        marks = InfillTokens(prefix="<|fim_prefix|>", suffix="<|fim_suffix|>", middle="<|fim_middle|>")
-        return marks if {marks.prefix, marks.suffix, marks.middle} <= known.keys() else None
+        return infill_of(self._open().tokenizer.get_added_vocab())
 
     def _prompt(self, index: int, request: Request, decoding: Decoding) -> Prompt:
         ids = self._fitting(prompt_ids(self._open().tokenizer, request))

@@ -12,7 +12,8 @@ from typing import Any
 
 import torch
 
-from models.catalogue.strict_loading import attach_adapter, load_causal_lm
+from models.adapters.attach import attach_adapter
+from models.catalogue.strict_loading import load_causal_lm
 from models.contract import ModelFault
 from models.tokens import turn_end_ids
 from models.transformers_engine.attention import NAME

@@ -8,18 +8,15 @@ to the base or to one adapter, never to both: on CPU a batch that mixes them is 
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from contextlib import suppress
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import httpx
 
-from models.alternatives import alternatives_of
 from models.contract import (
     Alternative,
     Completion,
@@ -32,22 +29,20 @@ from models.contract import (
     OnTokens,
     Request,
 )
-from models.hosted.answers import decode_json
 from models.hosted.wire import (
     Server,
-    find_server,
-    is_url,
     message_of,
     plain,
     server_headers,
     tokenize_on_server,
 )
+from models.tokens import alternatives_of
 from models.vllm.lora import VllmLora
 from models.vllm.prompts import LocalPrompts
-from models.vllm.server import OnWait, ServerPlan, VllmServer, death_fault, start_server
+from models.vllm.server import VllmServer, death_fault
+from models.vllm.stream import GrowingSample, choices_of, likeliest, request_seed, strange
 from models.web import clients as web
 from models.web import deadline
-from models.web.endpoints import endpoint_of_url
 from models.web.fan_out import Emit, Sample, Tokens, fan_out
 
 REQUESTS_AT_ONCE = 64
@@ -59,134 +54,8 @@ TOKEN_BYTES, SLACK_BYTES = 4096, 4 << 20
 """What a stream may take: so much a token (each comes in an event of its own), and beside them."""
 
 
-def open_vllm(
-    model: str,
-    *,
-    adapter: str | Path | None = None,
-    port: int | None = None,
-    extra: tuple[str, ...] = (),
-    on_wait: OnWait | None = None,
-) -> Engine:
-    """Serve `model` by vLLM.
-
-    Args:
-        model: URL of a running vLLM server (`http://host:port/v1`, `#name` picks a model), a catalogue
-            name, or a folder of weights, for which a server is started and ended with the engine.
-        adapter: as `resolve_adapter` takes it. `current` means the base where the model is a URL, since
-            what that server's base really is cannot be checked against the registry.
-        port: of the server to start; None picks a free one.
-        extra: more flags for the server to start.
-        on_wait: hears of the start's progress; None shows it on stderr.
-
-    Raises:
-        ModelFault: no vLLM here, port in use, the server died or does not answer, no such adapter.
-    """
-    if is_url(model):
-        if port is not None or extra:
-            raise ModelFault("A port and server flags go with a server that we start, not with a URL.")
-        return _attach(model, adapter)
-    return _start(model, adapter, port, extra, on_wait)
-
-
-def _attach(url: str, adapter: str | Path | None) -> VllmEngine:
-    server = find_server(url)
-    lora = VllmLora.read(server.model, None if adapter == "current" else adapter)
-    identity = ModelIdentity(
-        name=server.model, revision=server.revision, adapter=lora.name if lora else None, engine="vllm"
-    )
-    if server.context_tokens is None:
-        raise ModelFault(
-            f"{server.base_url} is no vLLM server (its model has no max_model_len).",
-            fix="Take the hosted engine for other OpenAI-compatible servers.",
-        )
-    engine = VllmEngine(server, identity, lora=lora)
-    engine.endpoint = endpoint_of_url(server.base_url)
-    return engine
-
-
-def _start(
-    model: str, adapter: str | Path | None, port: int | None, extra: tuple[str, ...], on_wait: OnWait | None
-) -> VllmEngine:
-    from models.catalogue.catalogue import resolve_model
-    from models.catalogue.strict_loading import check_loads
-    from models.vllm.install import find_or_fault
-
-    environment = find_or_fault()
-    weights = resolve_model(model)
-    check_loads(weights.folder)
-    lora = VllmLora.read(weights.name, adapter, weights)
-    plan = ServerPlan(weights.folder, weights.name, environment, port=port, extra=extra)
-    if lora is not None:
-        plan = replace(plan, lora=True, lora_rank=lora.server_rank)
-    with _shown(on_wait, weights.name) as heard:
-        owned = start_server(plan, on_wait=heard)
-    try:
-        server = find_server(f"{owned.base_url}#{weights.name}")
-        identity = ModelIdentity(
-            name=weights.name,
-            revision=weights.revision,
-            adapter=lora.name if lora else None,
-            engine="vllm",
-        )
-        prompts = LocalPrompts.open(weights.folder)
-        return VllmEngine(server, identity, lora=lora, owned=owned, prompts=prompts, truncates=plan.truncates)
-    except BaseException:
-        owned.close()
-        raise
-
-
-@contextmanager
-def _shown(on_wait: OnWait | None, name: str) -> Iterator[OnWait]:
-    """Where nobody listens: a spinner with the log's last line on a terminal, one plain line else."""
-    if on_wait is not None:
-        yield on_wait
-        return
-    from sandbox.terminal import screen
-
-    console = screen(stderr=True)
-    if not console.is_terminal:
-        console.print(f"Starting a vLLM server for {name} ...")
-        yield lambda _seconds, _line: None
-        return
-    with console.status(f"Starting vLLM for {name}") as status:
-
-        def show(seconds: float, line: str) -> None:
-            status.update(f"Starting vLLM for {name}: {seconds:.0f} s  {line[-80:]}")
-
-        yield show
-
-
-@dataclass(slots=True)
-class _Growing:
-    """One sample while it streams."""
-
-    text: list[str] = field(default_factory=list)
-    ids: list[int] = field(default_factory=list)
-    logprobs: list[float] = field(default_factory=list)
-
-    def take(self, choice: dict[str, Any]) -> int:
-        """Add what an event brings; returns its number of tokens.
-
-        Raises:
-            ModelFault: it is not what vLLM sends.
-        """
-        new = choice.get("token_ids") or []
-        found = choice.get("logprobs") or {}
-        logprobs = (found.get("token_logprobs") or []) if isinstance(found, dict) else None
-        if not _all(new, int) or not _all(logprobs, (int, float)):
-            raise _strange()
-        self.text.append(choice["text"])
-        self.ids.extend(new)
-        self.logprobs.extend(map(float, logprobs or ()))
-        return len(new)
-
-
-def _all(values: object, kind: type | tuple[type, ...]) -> bool:
-    return isinstance(values, list) and all(isinstance(value, kind) for value in values)
-
-
 class VllmEngine(Engine):
-    """See the module; made by `open_vllm`."""
+    """See the module; made by `models.vllm.opening`."""
 
     def __init__(
         self,
@@ -251,7 +120,7 @@ class VllmEngine(Engine):
         body = self._body(0, request, decoding.model_copy(update={"n": 1}))
         finished = False
         for chunk in self._chunks(body, deadline.Until()):
-            for _, choice in _choices(chunk, 1):
+            for _, choice in choices_of(chunk, 1):
                 finished = finished or bool(choice.get("finish_reason"))
                 if choice["text"]:
                     yield choice["text"]
@@ -272,7 +141,7 @@ class VllmEngine(Engine):
             "prompt_logprobs": top_k,
         }  # fmt: skip
         rows = self._prompt_logprobs(body)[len(prompt) :]
-        return alternatives_of(answer, ([*_likeliest(row, top_k)] for row in rows), tokenizer.decode)
+        return alternatives_of(answer, ([*likeliest(row, top_k)] for row in rows), tokenizer.decode)
 
     def _prompt_logprobs(self, body: dict[str, Any]) -> list[dict[str, Any]]:
         try:
@@ -281,7 +150,7 @@ class VllmEngine(Engine):
                 answer = self._http.post("/v1/completions", json=body)
             if not answer.is_success:
                 raise self._refused(answer.status_code, answer.text)
-            found: list[dict[str, Any]] = decode_json(answer.content)["choices"][0]["prompt_logprobs"]
+            found: list[dict[str, Any]] = web.decode_json(answer.content)["choices"][0]["prompt_logprobs"]
         except (web.TooSlow, web.TooLarge) as fault:
             deadline.check()
             raise self._gone(fault.message) from None
@@ -373,7 +242,7 @@ class VllmEngine(Engine):
             **self._truncation(decoding),
         }
         if decoding.seed is not None:
-            body["seed"] = _request_seed(decoding.seed, index)
+            body["seed"] = request_seed(decoding.seed, index)
         if self._prompts is not None and self._prompts.end_ids:
             body["stop_token_ids"] = list(self._prompts.end_ids)
         return body
@@ -401,10 +270,10 @@ class VllmEngine(Engine):
         self, index: int, first: int, body: dict[str, Any], began: float, until: deadline.Until, emit: Emit
     ) -> list[Completion]:
         """Read one request's stream to its end: samples `first` and following."""
-        growing = [_Growing() for _ in range(body["n"])]
+        growing = [GrowingSample() for _ in range(body["n"])]
         done: dict[int, Completion] = {}
         for chunk in self._chunks(body, until):
-            for number, choice in _choices(chunk, body["n"]):
+            for number, choice in choices_of(chunk, body["n"]):
                 sample = growing[number]
                 new = sample.take(choice)
                 if new:
@@ -417,7 +286,9 @@ class VllmEngine(Engine):
             raise self._gone("the stream ended before every sample had")
         return [done[number] for number in range(len(growing))]
 
-    def _completion(self, sample: _Growing, reason: str, body: dict[str, Any], seconds: float) -> Completion:
+    def _completion(
+        self, sample: GrowingSample, reason: str, body: dict[str, Any], seconds: float
+    ) -> Completion:
         if reason not in ("stop", "length"):
             raise ModelFault(
                 f"vLLM broke a sample off: {plain(str(reason)[:100])}.", fix=self._where_to_look()
@@ -450,9 +321,9 @@ class VllmEngine(Engine):
                 data = line.removeprefix("data:").strip()
                 if not line.startswith("data:") or data == "[DONE]":
                     continue
-                chunk = decode_json(data)
+                chunk = web.decode_json(data)
                 if not isinstance(chunk, dict):
-                    raise _strange()
+                    raise strange()
                 if "error" in chunk:
                     raise self._refused(500, data)
                 yield chunk
@@ -488,40 +359,3 @@ class VllmEngine(Engine):
 
     def _where_to_look(self) -> str:
         return f"The server's log: {self._owned.log}" if self._owned else "Look into the server's log."
-
-
-def _choices(chunk: dict[str, Any], samples: int) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(sample, choice) of an event.
-
-    Raises:
-        ModelFault: it is not what vLLM sends.
-    """
-    choices = chunk.get("choices", [])
-    for choice in choices if isinstance(choices, list) else [choices]:
-        number = choice.get("index") if isinstance(choice, dict) else None
-        if (
-            not isinstance(number, int)
-            or not 0 <= number < samples
-            or not isinstance(choice.get("text"), str)
-        ):
-            raise _strange()
-        yield number, choice
-
-
-def _strange() -> ModelFault:
-    return ModelFault(
-        "The server streams what is not vLLM's format.", fix="Take the hosted engine for others."
-    )
-
-
-def _request_seed(seed: int, index: int) -> int:
-    """A seed per request: vLLM adds the sample's number itself, and equal prompts must not draw alike."""
-    digest = hashlib.sha256(f"{seed}/{index}".encode()).digest()
-    return int.from_bytes(digest[:6], "big")
-
-
-def _likeliest(row: dict[str, Any], top_k: int) -> Iterator[tuple[int, float]]:
-    """Of one place's `prompt_logprobs`, which also hold the token itself: (id, log probability), likeliest first."""
-    for token, found in sorted(row.items(), key=lambda item: item[1]["rank"]):
-        if found["rank"] <= top_k:
-            yield int(token), found["logprob"]

@@ -38,7 +38,7 @@ class VllmLora:
         Raises:
             ModelFault: no such adapter, damaged, of another base, or not what vLLM can serve.
         """
-        from models.adapters.registry import resolve_adapter
+        from models.adapters import resolve_adapter
         from models.catalogue.weights import base_tensors
 
         revision, former = (weights.revision, weights.former_revision) if weights else ("", "")

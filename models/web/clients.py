@@ -8,6 +8,7 @@ huggingface_hub are given these clients too. Not covered: how long the system re
 
 from __future__ import annotations
 
+import json
 import os
 import ssl
 import threading
@@ -137,6 +138,17 @@ def client(
         follow_redirects=follow_redirects,
         trust_env=False,
     )
+
+
+def decode_json(raw: bytes | str) -> Any:
+    """
+    Raises:
+        ValueError: no JSON, or nested too deeply to be an answer.
+    """
+    try:
+        return json.loads(raw)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
 
 
 class _Transport(httpx.BaseTransport):

@@ -15,99 +15,67 @@ import os
 import shutil
 import signal
 import subprocess
-import threading
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
+from sandbox.backend import Backend, Command, Outcome, Problem, refuse
 from sandbox.bubblewrap.inside import SHELL, Inside, Place
 from sandbox.bubblewrap.view import git_read_only, uid_inside, view
-from sandbox.contract import ExecResult, Limits, Policy, Sandbox, SandboxFault, Talk
-from sandbox.linux.limits import DiskWatcher, TreeWatcher, check_words, command_env, write_accounts
-from sandbox.linux.process import Finished
-from sandbox.workspace.workspace import Workspace, use
+from sandbox.contract import Policy, SandboxFault
+from sandbox.linux.cgroups import writable_parents
+from sandbox.linux.limits import DiskWatcher, TreeWatcher, write_accounts
+from sandbox.workspace.workspace import Workspace
 
 _SEVERAL = 2
-_END_S = 5.0
-"""Seconds that `close` waits for commands that it has killed."""
+"""From this many commands on, the next one's name spaces are made ahead."""
 
 
-class BubblewrapSandbox(Sandbox):
+class BubblewrapSandbox(Backend):
     """See the module. Raises `SandboxFault` on opening when bubblewrap cannot run here."""
 
     backend = "bubblewrap"
 
     def __init__(self, workspace: Workspace, policy: Policy) -> None:
-        problem = why_not()
-        if problem:
-            raise SandboxFault(problem[0], fix=problem[1])
-        self._workspace = workspace
-        self.root = workspace.root
-        self.policy = policy
-        self._closed = False
-        self._lock = threading.Lock()
-        self._running: dict[Inside, int] = {}
-        """Commands that run, each with the thread that waits for it."""
-        self._ended = threading.Condition(self._lock)
+        refuse(why_not())
+        super().__init__(workspace, policy)
         self._waiting: Inside | None = None
         self._commands = 0
         self._owner = owner_of(workspace.root)
         self._view = view(workspace, policy, self._owner)
         write_accounts(workspace.private, uid_inside(), uid_inside())
 
-    @property
-    def workdir(self) -> str:
-        return self._workspace.workdir
+    @classmethod
+    def problem(cls, image: str | None = None) -> Problem | None:  # noqa: ARG003
+        return why_not()
 
-    def exec(
-        self,
-        argv: Sequence[str],
-        *,
-        stdin: bytes | Talk = b"",
-        env: Mapping[str, str] | None = None,
-        cwd: str = ".",
-        timeout_s: float | None = None,
-        limits: Limits | None = None,
-    ) -> ExecResult:
-        env = command_env(self.policy, env)
-        check_words(argv, env)
-        if self._closed:
-            raise SandboxFault("the sandbox is closed", fix="open it again")
-        limits = limits or self.policy.limits
-        workdir = self._workspace.resolve(cwd)
-        place = Place.now([*self._view, *git_read_only(self._workspace)], limits, self._owner)
-        inside = self._begin(place, argv, env, workdir)
+    @classmethod
+    def note(cls) -> str:
+        parents = writable_parents()
+        if parents:
+            return f"memory and processes bounded by control groups (v{parents.version})"
+        return "memory bounded per process and watched; no control group can be made (see docs/sandbox.md)"
+
+    def _run(self, command: Command) -> Outcome:
+        place = Place.now([*self._view, *git_read_only(self._workspace)], command.limits, self._owner)
+        inside = self._begin(place, command)
         try:
-            self._note(inside)
-            result = self._serve(inside, stdin, limits.wall_s if timeout_s is None else timeout_s)
+            with self._killable(inside.tree.kill) as running:
+                try:
+                    outcome = self._serve(inside, command)
+                finally:
+                    inside.remove()
         finally:
-            inside.remove()
-            with self._lock:
-                del self._running[inside]
-                self._ended.notify_all()
             self._make_next(place)
-        if inside.tree.killed and not result.timed_out and self._is_closed():
-            raise SandboxFault("the sandbox was closed while the command ran", fix="open it again")
-        return result
+        running.refuse_cut_short(timed_out=outcome.done.timed_out)
+        return outcome
 
-    def _is_closed(self) -> bool:
-        with self._lock:
-            return self._closed
-
-    def _note(self, inside: Inside) -> None:
-        """`close` ends the command from now on; where it came first, at once."""
-        with self._lock:
-            self._running[inside] = threading.get_ident()
-            if self._closed:
-                inside.tree.kill()
-
-    def _begin(self, place: Place, argv: Sequence[str], env: Mapping[str, str], workdir: str) -> Inside:
-        """Start the command; once more, where what should have started it was killed before it did."""
+    def _begin(self, place: Place, command: Command) -> Inside:
+        """Start the command; once more, if what should have started it was killed before it did."""
         for take in (self._take, Inside):
             inside = take(place)
             try:
-                if inside.begin(argv, env, workdir):
+                if inside.begin(command.argv, command.environment(self.policy), command.workdir):
                     return inside
             except BaseException:
                 inside.remove()
@@ -118,8 +86,8 @@ class BubblewrapSandbox(Sandbox):
             fix="see what kills processes here (too little memory? `dmesg` tells), then try again",
         )
 
-    def _serve(self, inside: Inside, stdin: bytes | Talk, timeout_s: float) -> ExecResult:
-        tree, limits = inside.tree, inside.place.limits
+    def _serve(self, inside: Inside, command: Command) -> Outcome:
+        tree, limits = inside.tree, command.limits
         watcher = None if inside.group else TreeWatcher(tree.init, limits, tree.kill)
         disk = DiskWatcher(self._workspace.changes, limits.disk_mb, tree.kill)
 
@@ -129,16 +97,22 @@ class BubblewrapSandbox(Sandbox):
                 watcher.tick()
 
         done = inside.running.wait(
-            stdin=stdin,
-            timeout_s=timeout_s,
+            stdin=command.stdin,
+            timeout_s=command.timeout_s,
             keep=limits.output_bytes,
             kill=tree.kill,
             tick=tick if watcher or self._workspace.changes else None,
         )
-        return replace(_result(done, inside, watcher), disk_full=disk.over)
+        code = _code_of(inside, done.stderr)
+        if inside.group:
+            oom, peak = code != 0 and inside.group.oom_killed(), inside.group.peak_mb()
+        else:
+            assert watcher is not None
+            oom, peak = watcher.verdict(done.max_rss_mb, failed=code != 0)
+        return Outcome(code, replace(done, max_rss_mb=peak), oom_killed=oom, disk_full=disk.over)
 
     def _take(self, place: Place) -> Inside:
-        """One that was made ahead, where it fits; else a new one."""
+        """Return the one that was made ahead if it fits, else a new one."""
         with self._lock:
             waiting, self._waiting = self._waiting, None
         if waiting and waiting.fits(place):
@@ -148,38 +122,22 @@ class BubblewrapSandbox(Sandbox):
         return Inside(place)
 
     def _make_next(self, place: Place) -> None:
-        """Make one ahead, where more commands can be expected: the second one makes a third likely, while many forks
-        live for one alone."""
+        """Make one ahead where more commands can be expected.
+
+        The second command makes a third likely, while many forks live for one command alone.
+        """
         with self._lock:
             self._commands += 1
             if self._closed or self._waiting or self._commands < _SEVERAL:
                 return
-            with contextlib.suppress(SandboxFault, OSError):  # the next command tells
+            with contextlib.suppress(SandboxFault, OSError):  # the next command reports the fault
                 self._waiting = Inside(place)
 
-    def fork(self) -> BubblewrapSandbox:
-        return use(self._workspace.fork(), lambda fork: BubblewrapSandbox(fork, self.policy))
-
-    def diff(self) -> str:
-        return self._workspace.diff()
-
-    def close(self) -> None:
+    def _stop(self) -> None:
         with self._lock:
-            closed, self._closed = self._closed, True
             waiting, self._waiting = self._waiting, None
-            for inside in self._running:
-                inside.tree.kill()
         if waiting:
             _throw_away(waiting)
-        if not closed:
-            self._await_commands()
-            self._workspace.close()
-
-    def _await_commands(self) -> None:
-        """Until the killed commands are gone, so that none writes into what is being removed."""
-        us = threading.get_ident()
-        with self._ended:
-            self._ended.wait_for(lambda: not set(self._running.values()) - {us}, timeout=_END_S)
 
 
 def _throw_away(waiting: Inside) -> None:
@@ -187,44 +145,33 @@ def _throw_away(waiting: Inside) -> None:
     waiting.remove()
 
 
-def _result(done: Finished, inside: Inside, watcher: TreeWatcher | None) -> ExecResult:
-    group, exit_code = inside.group, inside.exit_code()
-    if exit_code is None and not inside.tree.killed:
-        reason = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
-        raise SandboxFault(
-            f"bubblewrap could not set up the sandbox: {reason or 'no reason given'}",
-            fix="see `agent sandbox status`; is a directory of the policy's `readable` gone?",
-        )
-    code = -signal.SIGKILL if exit_code is None else exit_code
-    failed = code != 0
-    if group:
-        oom, peak = failed and group.oom_killed(), group.peak_mb()
-    else:
-        assert watcher is not None
-        oom, peak = watcher.verdict(done.max_rss_mb, failed=failed)
-    return ExecResult(
-        exit_code=code if code >= 0 else None,
-        signal=-code if code < 0 else None,
-        timed_out=done.timed_out and not oom,
-        oom_killed=oom,
-        stdout=done.stdout,
-        stderr=done.stderr,
-        truncated=done.truncated,
-        wall_s=done.wall_s,
-        cpu_s=done.cpu_s,
-        max_rss_mb=peak,
+def _code_of(inside: Inside, stderr: bytes) -> int:
+    """The command's exit code, -n for signal n.
+
+    Raises:
+        SandboxFault: bubblewrap failed before the command.
+    """
+    code = inside.exit_code()
+    if code is not None:
+        return code
+    if inside.tree.killed:
+        return -signal.SIGKILL
+    reason = stderr.decode(errors="replace").strip().rpartition("\n")[2]
+    raise SandboxFault(
+        f"bubblewrap could not set up the sandbox: {reason or 'no reason given'}",
+        fix="see `agent sandbox status`; is a directory of the policy's `readable` gone?",
     )
 
 
 def owner_of(root: Path) -> tuple[int, int] | None:
-    """Whom commands become, if not ourselves: for a root caller the workspace's owner, so that files stay theirs."""
+    """User and group of commands when we run as root: the workspace's owner. None: commands run as we do."""
     found = root.stat()
     return (found.st_uid, found.st_gid) if os.geteuid() == 0 and found.st_uid != 0 else None
 
 
 @lru_cache(maxsize=1)
-def why_not() -> tuple[str, str] | None:
-    """None when bubblewrap works here; else what is wrong and the fix. Tried for real, once."""
+def why_not() -> Problem | None:
+    """Return None if bubblewrap works here, else the problem. It is tried for real, once per process."""
     if shutil.which("bwrap") is None:
         return "bubblewrap is not installed", "`sudo apt install bubblewrap` (or dnf, pacman)"
     if not os.access(SHELL, os.X_OK):
@@ -244,7 +191,7 @@ def why_not() -> tuple[str, str] | None:
 
 
 def _namespace_fix() -> str:
-    """The kernel setting that stands in the way, by name."""
+    """Advice that names the kernel setting which forbids namespaces."""
     settings = {
         "/proc/sys/kernel/apparmor_restrict_unprivileged_userns": (
             "1",

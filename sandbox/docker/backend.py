@@ -16,110 +16,94 @@ from __future__ import annotations
 import json
 import os
 import re
-import threading
+import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Self
 
-from sandbox.contract import ExecResult, Limits, Policy, Sandbox, SandboxFault, Talk
-from sandbox.docker.engine import (
-    DEFAULT_IMAGE,
-    Bind,
-    Container,
-    ContainerGone,
-    sees_our_mounts,
-    start_container,
-    why_not,
-)
-from sandbox.linux.limits import DiskWatcher, check_words, command_env, rlimits
-from sandbox.linux.process import Pump, Streams
+from sandbox.backend import Backend, Command, Outcome, Problem, refuse
+from sandbox.contract import Limits, Policy, SandboxFault
+from sandbox.docker.container import Bind, Container, ContainerGone, start_container
+from sandbox.images import engine
+from sandbox.images.engine import DEFAULT_IMAGE, has_image, sees_our_mounts
+from sandbox.linux.limits import DiskWatcher, rlimits
+from sandbox.linux.pump import Ended, Pump, Streams
 from sandbox.linux.seccomp import filter_program
-from sandbox.workspace.workspace import Workspace, use
+from sandbox.workspace.workspace import Workspace
 
 _PATIENCE_S = 2.0
 _MEMORY_EVENTS = ("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control")
-"""By version 2 and 1 of control groups."""
+"""Of version 2 and version 1 of control groups."""
 _KILLS = re.compile(rb"^oom_kill [1-9]", re.MULTILINE)
 _FITS = """import os, sys
 given = os.environ.get("VIRTUAL_ENV")
 sys.exit(bool(given) and not os.path.isdir("%s/lib/python%d.%d" % (given, *sys.version_info[:2])))
 """
-"""Whether an environment's packages are for the interpreter that its links lead to in the image."""
+"""Tests whether an environment's packages are for the interpreter that its links lead to in the image."""
 _Key = tuple[int, int, bool]
 _runs: dict[tuple[str, str], bool] = {}
-"""Whether the interpreter that a PATH begins with runs in an image: another libc, and it does not."""
+"""Whether the interpreter that a PATH begins with runs in an image. With another libc it does not."""
 
 
-class DockerSandbox(Sandbox):
+class DockerSandbox(Backend):
     """See the module."""
 
     backend = "docker"
 
     def __init__(self, workspace: Workspace, policy: Policy) -> None:
-        problem = why_not()
-        if problem:
-            raise SandboxFault(problem[0], fix=problem[1])
-        self._workspace = workspace
-        self.root = workspace.root
-        self.policy = policy
+        refuse(engine.why_not())
+        super().__init__(workspace, policy)
         self._containers: dict[_Key, Container] = {}
-        """Those that take commands."""
+        """The containers that take commands."""
         self._users: dict[Container, int] = {}
-        """How many commands are in each one that is there."""
-        self._lock = threading.Lock()
-        self._closed = False
+        """The number of commands in each container."""
 
-    @property
-    def workdir(self) -> str:
-        return self._workspace.workdir
+    @classmethod
+    def problem(cls, image: str | None = None) -> Problem | None:
+        problem = engine.why_not()
+        name = image or DEFAULT_IMAGE
+        if problem is None and not has_image(name):
+            fix = f"`docker pull {image}`" if image else "`agent sandbox build`"
+            return f"the engine answers, but the image {name} is missing", fix
+        return problem
 
-    def exec(
-        self,
-        argv: Sequence[str],
-        *,
-        stdin: bytes | Talk = b"",
-        env: Mapping[str, str] | None = None,
-        cwd: str = ".",
-        timeout_s: float | None = None,
-        limits: Limits | None = None,
-    ) -> ExecResult:
-        check_words(argv, command_env(self.policy, env))
-        limits = limits or self.policy.limits
-        inside = self._workspace.resolve(cwd)
-        timeout_s = limits.wall_s if timeout_s is None else timeout_s
+    @classmethod
+    def note(cls) -> str:
+        return f"image {DEFAULT_IMAGE}"
+
+    @classmethod
+    def opened(cls, workspace: Workspace, policy: Policy) -> Self:
+        """Open it in the image that was built for the repo, if there is one and the policy names no other."""
+        from sandbox.images.build import image_policy, repo_image
+
+        image = repo_image(workspace.root) if policy.image is None and engine.why_not() is None else None
+        return cls(workspace, image_policy(image, policy, workspace.workdir) if image else policy)
+
+    def _run(self, command: Command) -> Outcome:
         try:
-            return self._exec(argv, stdin, env, inside, timeout_s, limits)
-        except ContainerGone:  # nothing was run: a new one takes it
-            return self._exec(argv, stdin, env, inside, timeout_s, limits)
+            return self._run_once(command)
+        except ContainerGone:  # nothing was run: a new container takes the command
+            return self._run_once(command)
 
-    def _exec(
-        self,
-        argv: Sequence[str],
-        stdin: bytes | Talk,
-        env: Mapping[str, str] | None,
-        inside: str,
-        timeout_s: float,
-        limits: Limits,
-    ) -> ExecResult:
-        container = self._enter(limits)
+    def _run_once(self, command: Command) -> Outcome:
+        container = self._enter(command.limits)
         again = False
         try:
             policy = self._usable(container)
-            request = _request(argv, command_env(policy, env), inside, limits)
-            answer, result = _run(container, request, stdin, limits, timeout_s, self._workspace.changes)
-            again = bool(answer.get("clean")) and not result.timed_out and not answer.get("oom_kills")
-            if not answer and not result.timed_out and not result.disk_full:
-                result = replace(result, oom_killed=self._ran_out_of_memory(container))
+            answer, outcome = _run_in(container, command, policy, self._workspace.changes)
+            again = bool(answer.get("clean")) and not outcome.done.timed_out and not answer.get("oom_kills")
+            if not answer and not outcome.done.timed_out and not outcome.disk_full:
+                outcome = replace(outcome, oom_killed=self._ran_out_of_memory(container))
         finally:
             self._leave(container, again)
-        return result
+        return outcome
 
     def _enter(self, limits: Limits) -> Container:
         key = (limits.memory_mb, limits.processes, _has_git(self._workspace))
         with self._lock:
-            if self._closed:
-                raise SandboxFault("the sandbox is closed", fix="open it again")
+            self._refuse_closed()
             found = self._containers.get(key)
             if found is None:
                 owner = self.root.stat()
@@ -135,7 +119,7 @@ class DockerSandbox(Sandbox):
             return found
 
     def _usable(self, container: Container) -> Policy:
-        """The policy, without the mounted interpreter on its PATH if that does not run in this image."""
+        """Return the policy, without a mounted interpreter on its PATH that does not run in this image."""
         path = self.policy.env.get("PATH", "")
         shown = (*self.policy.readable, Path(self.workdir))
         mounted = [p for p in path.split(":") if any(Path(p).is_relative_to(r) for r in shown)]
@@ -143,8 +127,8 @@ class DockerSandbox(Sandbox):
             return self.policy
         key = (self.policy.image or DEFAULT_IMAGE, path)
         if key not in _runs:
-            trial = _request(["python", "-c", _FITS], command_env(self.policy, None), self.workdir, Limits())
-            _runs[key] = _run(container, trial, b"", Limits(), 20.0)[1].ok
+            trial = Command(("python", "-c", _FITS), {}, self.workdir, timeout_s=20.0)
+            _runs[key] = _run_in(container, trial, self.policy)[1].result().ok
         if _runs[key]:
             return self.policy
         rest = ":".join(p for p in path.split(":") if p not in mounted)
@@ -152,18 +136,20 @@ class DockerSandbox(Sandbox):
         return replace(self.policy, env={**env, "PATH": rest})
 
     def _ran_out_of_memory(self, container: Container) -> bool:
-        """Asked where a warden left no report: memory that is no process's, such as a file in memory, outlives the
-        command by an instant, and then the kernel takes what watched over it, too."""
-        question = _request(["cat", *_MEMORY_EVENTS], command_env(self.policy, None), "/", Limits())
+        """Look for a kill for memory, after a warden that left no report.
+
+        tmpfs memory is freed slightly after the command exits, and the kernel may kill the warden for it.
+        """
         try:
-            _, told = _run(container, question, b"", Limits(), 5.0)
+            question = Command(("cat", *_MEMORY_EVENTS), {}, "/", timeout_s=5.0)
+            outcome = _run_in(container, question, self.policy)[1]
         except SandboxFault:  # process 1 is gone as well
             return container.oom_killed()
-        return told.oom_killed or _KILLS.search(told.stdout) is not None
+        return outcome.oom_killed or _KILLS.search(outcome.done.stdout) is not None
 
     def _leave(self, container: Container, again: bool) -> None:
-        """A command has ended. Unless the container is to be used `again`, it is thrown away, though not under others
-        that run in it."""
+        """Note that a command has ended. Unless the container is to be used `again`, it is removed with the last
+        command that runs in it."""
         with self._lock:
             self._users[container] -= 1
             if not again:
@@ -173,51 +159,38 @@ class DockerSandbox(Sandbox):
             del self._users[container]
         container.close()
 
-    def fork(self) -> DockerSandbox:
-        fork = self._workspace.fork(layered=sees_our_mounts())
-        return use(fork, lambda workspace: DockerSandbox(workspace, self.policy))
+    def _layers_are_visible(self) -> bool:
+        return sees_our_mounts()
 
-    def diff(self) -> str:
-        return self._workspace.diff()
-
-    def close(self) -> None:
+    def _stop(self) -> None:
         with self._lock:
-            if self._closed:
-                return
-            self._closed = True
             containers = list(self._users)
             self._containers.clear()
         for container in containers:
             container.close()
-        self._workspace.close()
 
 
-def _request(argv: Sequence[str], env: Mapping[str, str], cwd: str, limits: Limits) -> dict[str, object]:
+def _request(command: Command, policy: Policy) -> dict[str, object]:
     return {
-        "argv": list(argv),
-        "env": dict(env),
-        "cwd": cwd,
-        "rlimits": rlimits(limits),
+        "argv": list(command.argv),
+        "env": command.environment(policy),
+        "cwd": command.workdir,
+        "rlimits": rlimits(command.limits),
         "filter": filter_program().hex(),
     }
 
 
-def _run(
-    container: Container,
-    request: Mapping[str, object],
-    stdin: bytes | Talk,
-    limits: Limits,
-    timeout_s: float,
-    changes: Path | None = None,
-) -> tuple[dict[str, object], ExecResult]:
-    """One command in `container`: the supervisor's report ({} when there was none) and the result."""
+def _run_in(
+    container: Container, command: Command, policy: Policy, changes: Path | None = None
+) -> tuple[dict[str, object], Outcome]:
+    """Run one command in `container`: the supervisor's report ({} if there was none) and the outcome."""
     streams = Streams()
     report_ours, report_theirs = os.pipe()
     leash_theirs, leash_ours = os.pipe()
     theirs = (*streams.theirs, report_theirs, leash_theirs)
-    pump = Pump(streams.ours, os.dup(report_ours), stdin, limits.output_bytes)
+    pump = Pump(streams.ours, os.dup(report_ours), command.stdin, command.limits.output_bytes)
     leash = _Leash(leash_ours, container)
-    disk = DiskWatcher(changes, limits.disk_mb, leash.kill)
+    disk = DiskWatcher(changes, command.limits.disk_mb, leash.kill)
 
     def tick() -> None:
         leash.tick()
@@ -225,11 +198,11 @@ def _run(
 
     try:
         try:
-            container.send(request, theirs)
+            container.send(_request(command, policy), theirs)
         finally:
             for fd in theirs:
                 os.close(fd)
-        timed_out = pump.serve(streams.made + timeout_s, leash.kill, tick)
+        timed_out = pump.serve(streams.made + command.timeout_s, leash.kill, tick)
         answer: dict[str, object] = json.loads(os.read(report_ours, 1 << 16) or b"{}")
     finally:
         leash.close()
@@ -240,33 +213,26 @@ def _run(
             "the container was removed while the command ran",
             fix="run it again, or alone: what ran beside it stopped its warden",
         )
-    result = _result(answer, pump, timed_out=timed_out, wall_s=time.monotonic() - streams.made)
-    return answer, replace(result, disk_full=disk.over)
-
-
-def _result(answer: Mapping[str, object], pump: Pump, *, timed_out: bool, wall_s: float) -> ExecResult:
-    # No report: the warden was killed, by the command or with the container. Its tree dies too.
-    status = answer.get("status")
-    code = os.waitstatus_to_exitcode(status) if isinstance(status, int) else -9
-    kills, cpu, rss = answer.get("oom_kills"), answer.get("cpu_s"), answer.get("max_rss_mb")
+    done = pump.finished(_ended(answer), timed_out=timed_out, since=streams.made)
+    kills, code = answer.get("oom_kills"), os.waitstatus_to_exitcode(done.status)
     oom = isinstance(kills, int) and kills > 0 and code != 0
-    return ExecResult(
-        exit_code=code if code >= 0 else None,
-        signal=-code if code < 0 else None,
-        timed_out=timed_out and not oom,
-        oom_killed=oom,
-        stdout=pump.out.value(),
-        stderr=pump.err.value(),
-        truncated=pump.out.truncated or pump.err.truncated,
-        wall_s=wall_s,
-        cpu_s=cpu if isinstance(cpu, float) else None,
-        max_rss_mb=rss if isinstance(rss, float) else None,
+    return answer, Outcome(code, done, oom_killed=oom, disk_full=disk.over)
+
+
+def _ended(answer: Mapping[str, object]) -> Ended:
+    """What the warden reported. Without a report it was killed, by the command or with the container, and its tree
+    with it."""
+    status, cpu, rss = answer.get("status"), answer.get("cpu_s"), answer.get("max_rss_mb")
+    return Ended(
+        status if isinstance(status, int) else signal.SIGKILL,
+        cpu if isinstance(cpu, float) else None,
+        rss if isinstance(rss, float) else None,
     )
 
 
 class _Leash:
-    """Kills a command: first by letting go of its warden's pipe, then, as a command can stop its warden, with the whole
-    container."""
+    """Kills a command: first by closing its warden's pipe, then, since a command can stop its warden, by removing the
+    whole container."""
 
     def __init__(self, fd: int, container: Container) -> None:
         self._fd: int | None = fd

@@ -2,7 +2,7 @@
 
 In: a folder. Out: the work tree's top, the commit that is checked out, which files are tracked, which are ignored.
 All of it is a repo's word: names are checked, links are not followed, and a `.git` file leads only to a folder that
-leads back. Objects (what a commit holds) are read elsewhere, in a sandbox (`sandbox.git.history`).
+leads back. Objects (what a commit holds) are read elsewhere, in a sandbox (`sandbox.history.history`).
 """
 
 from __future__ import annotations

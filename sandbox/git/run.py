@@ -3,7 +3,7 @@
 In: words for git, and a git folder that we made. Out: what git said. git never sees a work tree, configuration,
 attributes, index or ref that a repo or a program wrote: those are read as plain files (`sandbox.git.repository`,
 `sandbox.git.tree`). Objects that a repo wrote are read by a git that runs in a sandbox
-(`sandbox.git.history`). Each call is bounded in time.
+(`sandbox.history.history`). Each call is bounded in time.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sandbox.contract import SandboxFault
-from sandbox.docker.engine import DEFAULT_IMAGE, client, has_image, why_not
+from sandbox.images.engine import DEFAULT_IMAGE, client, has_image, why_not
 from sandbox.linux.private import remove_tree
 
 BASE = "python:3.11-slim"

@@ -22,7 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sandbox.contract import SandboxFault
-from sandbox.linux.process import Ended, Running, Streams
+from sandbox.linux.process import Running
+from sandbox.linux.pump import Ended, Streams
 
 ACCOUNTANT = Path(__file__).with_name("accountant.py")
 

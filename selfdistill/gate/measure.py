@@ -15,14 +15,15 @@ from typing import TYPE_CHECKING
 from evals.contract import Judgement, ProblemSet, Sample, Verdict
 from evals.judging.judge import Judge
 from evals.problems.sets import load_set
+from evals.results import EvalResult
 from evals.runs.extract import extract_code
 from evals.runs.prompts import request_for
-from evals.runs.run import EvalResult, run_eval
+from evals.runs.run import EvalJob, run_eval
 from evals.runs.store import RunConfig, Store
 from evals.statistics.stats import paired_test
 from evals.tokens.gauges import in_process
 from models import open_engine
-from models.adapters.registry import AdapterRegistry
+from models.adapters import AdapterRegistry
 from models.catalogue.catalogue import ResolvedModel
 from models.contract import FinishReason
 from selfdistill.contract import EXIT_INFRASTRUCTURE, Prompt, Recipe, RoundFault
@@ -113,7 +114,12 @@ def _measure(
     total = len(gate.problems) * recipe.gate_n
     with open_engine(recipe.model, engine="transformers", adapter=version, device=recipe.device) as engine:
         with show.meter(f"gate, {version or BASE}", total) as meter:
-            result = run_eval(engine, gate, decoding, n=recipe.gate_n, root=folder, progress=_Watch(meter))
+            result = run_eval(
+                engine,
+                EvalJob(problems=gate, decoding=decoding, n=recipe.gate_n),
+                root=folder,
+                progress=_Watch(meter),
+            )
         _refuse_infrastructure(result.infrastructure, "see `agent sandbox status`")
         samples = _samples(result, folder)
         followed = run_probes(engine)

@@ -23,7 +23,7 @@ from openai_server import serve
 from scripted import ScriptedEngine
 
 from sandbox.bubblewrap import backend as bubblewrap
-from sandbox.open import docker_problem
+from sandbox.open import why_not
 
 ROOT = Path(__file__).parents[2]
 BUG = '''"""Prices."""
@@ -309,7 +309,7 @@ def solve_and_apply(setup: Setup, person: Person, backend: str) -> None:
 
 @pytest.fixture(params=[pytest.param("docker", marks=pytest.mark.docker), "bubblewrap"])
 def backend(request: pytest.FixtureRequest) -> str:
-    problem = docker_problem() if request.param == "docker" else bubblewrap.why_not()
+    problem = why_not("docker") if request.param == "docker" else bubblewrap.why_not()
     if problem:
         pytest.skip(f"{request.param.upper()} DOES NOT RUN HERE: {problem[0]}. Fix: {problem[1]}")
     return str(request.param)

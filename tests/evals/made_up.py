@@ -9,8 +9,9 @@ from datetime import date
 from pathlib import Path
 
 from evals.contract import Judgement, Sample, Verdict
-from evals.runs.run import EvalResult, ProblemResult, pass_at
+from evals.results import EvalResult, ProblemResult
 from evals.runs.store import RunConfig, Store
+from evals.statistics.stats import pass_at
 from models.contract import Completion, Decoding, FinishReason, ModelIdentity
 
 FAILURES = (Verdict.WRONG_ANSWER, Verdict.EXCEPTION, Verdict.TIMED_OUT, Verdict.NO_CODE)

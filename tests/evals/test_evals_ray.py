@@ -18,7 +18,7 @@ from evals.agents.command_engine import AgentEngine
 from evals.cluster import RayEngine, RayJudge
 from evals.contract import Problem, ProblemSet, TestCase, Verdict
 from evals.judging.judge import Judge
-from evals.runs.run import run_eval
+from evals.runs.run import EvalJob, run_eval
 from models.contract import Decoding
 from sandbox import SandboxUnavailable
 
@@ -95,13 +95,15 @@ def test_generation_loses_nothing_with_a_worker(cluster: Any, tmp_path: Path) ->
     here = AgentEngine(command)
     problems = ProblemSet(name="doubles", version="1", problems=(problem(),))
     decoding = Decoding(temperature=0.5, seed=3)
-    local = run_eval(here, problems, decoding, n=8, root=tmp_path / "local")
+    local = run_eval(here, EvalJob(problems=problems, decoding=decoding, n=8), root=tmp_path / "local")
     killed: list[int] = []
     killer = threading.Thread(target=kill_one, args=("_ask_batch", killed))
     killer.start()
     engine = RayEngine({"agent": command, "timeout_s": 60.0}, here.identity, here.context_tokens)
     with RayJudge() as judge:
-        found = run_eval(engine, problems, decoding, n=8, root=tmp_path / "ray", judge=judge)
+        found = run_eval(
+            engine, EvalJob(problems=problems, decoding=decoding, n=8), root=tmp_path / "ray", judge=judge
+        )
     killer.join()
     assert killed, "no worker was at work"
     assert found.pass_at[0].value == 1 and found.made == 8 and found.problems == local.problems

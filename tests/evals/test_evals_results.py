@@ -10,8 +10,8 @@ from typing import get_args
 import pytest
 
 from evals.contract import EvalFault
-from evals.runs.past import run_folders
-from evals.runs.store import ResultKind, RunConfig, Store, read_json, results_dir, runs_dir
+from evals.runs.past import find_run, run_folders
+from evals.runs.store import ResultKind, RunConfig, Store, results_dir, runs_dir
 from models.contract import Decoding, ModelIdentity
 from models.paths import cache_dir, data_dir
 
@@ -80,10 +80,10 @@ DAMAGED = {
 
 @pytest.mark.hostile("damage")
 @pytest.mark.parametrize("what", DAMAGED)
-def test_damaged_json_is_a_fault(tmp_path: Path, what: str) -> None:
+def test_a_damaged_result_is_a_fault(tmp_path: Path, what: str) -> None:
     (tmp_path / "x.json").write_bytes(DAMAGED[what])
     with pytest.raises(EvalFault):
-        read_json(tmp_path / "x.json")
+        find_run(str(tmp_path / "x.json"))
 
 
 @pytest.mark.hostile("damage")

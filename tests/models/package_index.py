@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from models.catalogue.catalogue import ModelCard, PackageMirror
+from models.families import ModelCard, PackageMirror
 
 TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
@@ -92,7 +92,6 @@ def tiny_card(
         architecture="llama",
         pre_tokenizer="smollm",
         context_tokens=128,
-        preset="tiny",
         parameters=20_000,
         tied_embeddings=True,
     )

@@ -39,7 +39,7 @@ def in_process(tiny_model_dir: Path) -> Iterator[Engine]:
 def vllm_server_engine() -> Iterator[Engine]:
     """FORKLOCK_TEST_SMOLLM2 may name the folder; else the pulled model is taken."""
     from models.vllm import install as vllm_install
-    from models.vllm.engine import open_vllm
+    from models.vllm.opening import open_vllm
 
     if vllm_install.find() is None:
         pytest.skip(f"no vLLM environment: run {vllm_install.INSTALL_COMMAND}")
@@ -57,7 +57,7 @@ def vllm_server_engine() -> Iterator[Engine]:
 
 @pytest.fixture(scope="module", params=[*FAST, *REAL])
 def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
-    from models.hosted.engine import open_hosted
+    from models.hosted.opening import open_hosted
 
     if request.param == "transformers":
         yield request.getfixturevalue("in_process")

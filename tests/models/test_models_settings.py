@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
 import pytest
 
 from models.contract import ModelFault
-from models.settings import FaultClass, ModelSettings, Origin, RoomSettings
-from models.settings_files import find_settings_file
+from models.open import ENGINES, check_engine
+from models.settings import FaultClass, ModelSettings, Origin, RepositoryMay, RoomSettings, find_settings_file
 
 
 @pytest.fixture(autouse=True)
@@ -32,24 +33,43 @@ def write(folder: Path, text: str, name: str = "forklock.toml") -> Path:
     return path
 
 
+class Decoded(RoomSettings):
+    """A section with settings that a repository may choose."""
+
+    section: ClassVar[str] = "agent"
+    fault: ClassVar[FaultClass] = ModelFault
+    repository_may: ClassVar[Mapping[str, RepositoryMay]] = {
+        "temperature": "yes",
+        "top_k": "yes",
+        "top_p": "yes",
+        "min_p": "yes",
+    }
+    model: str = ""
+    temperature: float = 0.8
+    top_k: int = 20
+    top_p: float = 1.0
+    min_p: float = 0.0
+    threads: int = 0
+
+
 def test_sources_override_each_other_and_are_named(
     tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    own = write(home, '[models]\nmodel = "from-file"\ntop_k = 3\nmin_p = 0.1\nthreads = 1\n')
-    path = write(tmp_path, "[models]\ntop_k = 7\ntop_p = 0.5\nmin_p = 0.2\n")
-    monkeypatch.setenv("FORKLOCK_MODELS__TOP_K", "9")
-    monkeypatch.setenv("FORKLOCK_MODELS__THREADS", "2")
-    settings = ModelSettings.load(tmp_path, threads=3, temperature=None)
+    own = write(home, '[agent]\nmodel = "from-file"\ntop_k = 3\nmin_p = 0.1\nthreads = 1\n')
+    path = write(tmp_path, "[agent]\ntop_k = 7\ntop_p = 0.5\nmin_p = 0.2\n")
+    monkeypatch.setenv("FORKLOCK_AGENT__TOP_K", "9")
+    monkeypatch.setenv("FORKLOCK_AGENT__THREADS", "2")
+    settings = Decoded.load(tmp_path, threads=3, temperature=None)
     chosen = (settings.model, settings.top_k, settings.top_p, settings.min_p, settings.threads)
     assert chosen == ("from-file", 9, 0.5, 0.2, 3)
     assert settings.temperature == 0.8
     origins = settings.origins()
-    assert origins["model"] == Origin("file", f"{own} [models] model")
-    assert origins["min_p"] == Origin("repository", f"{path} [models] min_p")
-    assert origins["top_k"] == Origin("environment", "FORKLOCK_MODELS__TOP_K")
+    assert origins["model"] == Origin("file", f"{own} [agent] model")
+    assert origins["min_p"] == Origin("repository", f"{path} [agent] min_p")
+    assert origins["top_k"] == Origin("environment", "FORKLOCK_AGENT__TOP_K")
     assert origins["threads"] == Origin("flag", "--threads")
     assert origins["temperature"] == Origin("default")
-    assert list(origins) == list(ModelSettings.model_fields)
+    assert list(origins) == list(Decoded.model_fields)
 
 
 def test_calling_the_class_reads_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,13 +79,13 @@ def test_calling_the_class_reads_nothing(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_pyproject_table_and_search_upwards_to_the_repository_root(tmp_path: Path) -> None:
-    write(tmp_path, "[models]\ntop_k = 1\n")
+    write(tmp_path, "[agent]\ntop_k = 1\n")
     repo = tmp_path / "repo"
-    write(repo, '[project]\nname = "x"\n[tool.forklock.models]\ntop_k = 2\n', "pyproject.toml")
+    write(repo, '[project]\nname = "x"\n[tool.forklock.agent]\ntop_k = 2\n', "pyproject.toml")
     (repo / ".git").mkdir()
     inner = repo / "a" / "b"
     inner.mkdir(parents=True)
-    assert ModelSettings.load(inner).top_k == 2
+    assert Decoded.load(inner).top_k == 2
     (repo / "pyproject.toml").unlink()
     assert find_settings_file(inner) is None
 
@@ -81,8 +101,13 @@ def test_two_files_in_one_folder_are_refused(tmp_path: Path) -> None:
     ("text", "message", "fix"),
     [
         ("[models\n", "not valid TOML", "line"),
-        ("[models]\ntemprature = 1\n", r"\[models\] temprature", "'temperature'"),
-        ("[models]\ntop_p = 2.0\n", r"\[models\] top_p: .*less than or equal to 1.*2\.0", "agent config"),
+        ("[models]\nadaptr = 1\n", r"\[models\] adaptr", "'adapter'"),
+        ("[models]\nthreads = -2\n", r"\[models\] threads: .*greater than or equal to 0.*-2", "agent config"),
+        ("[models]\ntop_p = 0.5\n", r"\[models\] top_p: nothing reads the setting 'top_p'", r"\[agent\]"),
+        ("[models]\nmin_p = 0.5\n", r"\[models\] min_p: nothing reads", "--min-p"),
+        ("[evals]\nn = 4\n", r"nothing reads the section \[evals\]", "evals --help"),
+        ("[sandbox]\n", r"nothing reads the section \[sandbox\]", "agent sandbox --help"),
+        ("[tools]\n", r"nothing reads the section \[tools\]", "tools --help"),
         ('[models]\nengine = "llama"\n', r"\[models\] engine: .*'llama'", "agent config"),
         ("[modles]\n", "no section 'modles'", r"\[models\]"),
         ("models = 3\n", "must be a table", "table"),
@@ -105,10 +130,10 @@ def test_a_file_that_is_not_utf8_is_a_fault(tmp_path: Path) -> None:
 
 
 def test_bad_environment_values_name_the_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FORKLOCK_MODELS__TOP_K", "many")
-    with pytest.raises(ModelFault, match="environment FORKLOCK_MODELS__TOP_K"):
+    monkeypatch.setenv("FORKLOCK_MODELS__THREADS", "many")
+    with pytest.raises(ModelFault, match="environment FORKLOCK_MODELS__THREADS"):
         ModelSettings.load(tmp_path)
-    monkeypatch.delenv("FORKLOCK_MODELS__TOP_K")
+    monkeypatch.delenv("FORKLOCK_MODELS__THREADS")
     monkeypatch.setenv("FORKLOCK_MODELS__MODLE", "x")
     with pytest.raises(ModelFault, match="FORKLOCK_MODELS__MODLE") as caught:
         ModelSettings.load(tmp_path)
@@ -136,6 +161,7 @@ def test_other_rooms_reuse_the_base_with_their_own_fault(
         AgentSettings.load(tmp_path)
 
 
-def test_default_decoding_takes_changes() -> None:
-    decoding = ModelSettings(top_k=5).decoding(n=3, temperature=0)
-    assert (decoding.top_k, decoding.n, decoding.temperature) == (5, 3, 0)
+def test_the_list_of_engines_is_what_the_setting_takes() -> None:
+    assert {"transformers", "hosted", "vllm"} <= set(ENGINES)
+    for name in ("auto", *ENGINES):
+        assert ModelSettings(engine=name).engine == check_engine(name) == name

@@ -22,10 +22,11 @@ import models
 import sandbox
 import selfdistill
 import tools
+from agent.contract import AgentFault
+from agent.settings import AgentSettings
 from models.contract import ModelFault
 from models.open import open_engine
-from models.settings import ModelSettings, RoomSettings
-from models.settings_files import find_settings_file
+from models.settings import ModelSettings, RoomSettings, find_settings_file
 
 
 @pytest.fixture(autouse=True)
@@ -162,7 +163,7 @@ def test_no_set_of_settings_widens_either(
     """Several settings at once, beside a user's file of any content."""
     count = 0
     own = {"agent": {"width": 4, "sandbox": "bubblewrap", "diagnostics": False, "cost_usd": 1.0},
-           "models": {"max_tokens": 64, "model": "./w"}, "selfdistill": {"limit": 2}}  # fmt: skip
+           "models": {"threads": 1, "model": "./w"}, "selfdistill": {"limit": 2}}  # fmt: skip
     lines = [f"{key} = {toml(value)}" for key, value in own[room.section].items()]
     folder = tmp_path_factory.mktemp("repo")
     (folder / ".git").mkdir()
@@ -194,11 +195,12 @@ def test_the_users_flag_and_variable_overrule_the_repository(
     repo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (repo / "forklock.toml").write_text(
-        '[models]\nmodel = "openai/evil"\nmax_tokens = 9999\nengine = "hosted"\n'
+        '[models]\nmodel = "openai/evil"\nthreads = 9999\nengine = "hosted"\n[agent]\nmax_tokens = 9999\n'
     )
     monkeypatch.setenv("FORKLOCK_MODELS__ENGINE", "auto")
-    loaded = ModelSettings.load(repo, model="mine", max_tokens=5)
-    assert (loaded.model, loaded.max_tokens, loaded.engine) == ("mine", 5, "auto")
+    loaded = ModelSettings.load(repo, model="mine", threads=5)
+    assert (loaded.model, loaded.threads, loaded.engine) == ("mine", 5, "auto")
+    assert AgentSettings.load(repo, max_tokens=50).max_tokens == 50
 
 
 FILES: dict[str, bytes] = {
@@ -207,13 +209,13 @@ FILES: dict[str, bytes] = {
     "deep key": b".".join([b"a"] * 50_000) + b" = 1\n",
     "deep key within": b"a = {" + b".".join([b"a"] * 50_000) + b" = 1}\n",
     "deep inline": b"a = " + b"{a = " * 20_000,
-    "big number": b"[models]\ntop_k = " + b"9" * 20_000 + b"\n",
-    "infinite": b"[models]\ntop_p = inf\n", "nan": b"[models]\ntemperature = nan\n",
+    "big number": b"[agent]\ntop_k = " + b"9" * 20_000 + b"\n",
+    "infinite": b"[agent]\ntop_p = inf\n", "nan": b"[agent]\ntemperature = nan\n",
     "not utf-8": b"\xff", "nul": b"\0", "garbage": os.urandom(64) + b"\xff=", "text": b"]",
-    "utf-16": "[models]".encode("utf-16"),
-    "huge": b"#" * (5 << 20), "long line": b"a" * (1 << 20), "dates": b"[models]\ntop_k = 1979-05-27\n",
-    "list of tables": b"[[models]]\ntop_k = 1\n", "not a table": b"models = 1\n",
-    "key": b'[models]\n"\\u001b]52;c;" = 1\n',
+    "utf-16": "[agent]".encode("utf-16"),
+    "huge": b"#" * (5 << 20), "long line": b"a" * (1 << 20), "dates": b"[agent]\ntop_k = 1979-05-27\n",
+    "list of tables": b"[[agent]]\ntop_k = 1\n", "not a table": b"agent = 1\n",
+    "key": b'[agent]\n"\\u001b]52;c;" = 1\n',
     "section": b'["\\u001b]52;c;"]\n',
 }  # fmt: skip
 
@@ -236,18 +238,18 @@ def test_a_damaged_settings_file_is_a_fault(repo: Path, home: Path, file: str, w
             "utf-16",
             "long line",
         ):
-            data = data.replace(b"[models]", b"[tool.forklock.models]").replace(
-                b"[[models]]", b"[[tool.forklock.models]]"
+            data = data.replace(b"[agent]", b"[tool.forklock.agent]").replace(
+                b"[[agent]]", b"[[tool.forklock.agent]]"
             )
-            data = data.replace(b"models = 1", b"[tool.forklock]\nmodels = 1").replace(
+            data = data.replace(b"agent = 1", b"[tool.forklock]\nagent = 1").replace(
                 b'["', b'[tool.forklock."'
             )
     else:
         path = (home if whose == "user's" else repo) / "forklock.toml"
     path.write_bytes(data)
     began = time.monotonic()
-    with pytest.raises(ModelFault) as caught:
-        ModelSettings.load(repo)
+    with pytest.raises(AgentFault) as caught:
+        AgentSettings.load(repo)
     assert time.monotonic() - began < 5
     assert caught.value.fix and len(caught.value.message) < 2000 and "\x1b" not in caught.value.message
 
@@ -258,7 +260,7 @@ def test_any_bytes_are_settings_or_a_fault(
 ) -> None:
     folder = tmp_path_factory.mktemp("repo")
     (folder / ".git").mkdir()
-    good = b'[models]\ntop_k = 3\ntemperature = 0.5\n[agent]\nstyles = ["bare"]\nwidth = 2\n'
+    good = b'[models]\nthreads = 3\n[agent]\nstyles = ["bare"]\nwidth = 2\ntop_k = 3\ntemperature = 0.5\n'
     count = 0
 
     @given(st.binary(max_size=30), st.integers(0, len(good)), st.integers(0, 20))
@@ -281,7 +283,7 @@ def test_any_bytes_are_settings_or_a_fault(
 @pytest.mark.parametrize("kind", ["link out", "link in", "fifo", "folder", "device", "loop"])
 def test_a_settings_file_that_is_none(repo: Path, tmp_path: Path, name: str, kind: str) -> None:
     prefix = "tool.forklock." if name == "pyproject.toml" else ""
-    content = f"[{prefix}models]\ntop_k = 3\n"
+    content = f"[{prefix}agent]\ntop_k = 3\n"
     path = repo / name
     (tmp_path / "outside.toml").write_text(content)
     (repo / "inside.toml").write_text(content)
@@ -298,8 +300,8 @@ def test_a_settings_file_that_is_none(repo: Path, tmp_path: Path, name: str, kin
         }
         path.symlink_to(targets[kind])
     try:
-        top_k = ModelSettings.load(repo).top_k
-    except ModelFault as fault:
+        top_k = AgentSettings.load(repo).top_k
+    except AgentFault as fault:
         assert kind == "link out" and name == "forklock.toml", fault.message
         return
     assert top_k == (3 if kind == "link in" else 20)
@@ -318,10 +320,10 @@ def test_other_users_files_above_a_folder_without_repository_do_not_count(tmp_pa
     if os.geteuid() != 0:
         pytest.skip("only root can give a file away")
     (tmp_path / "work").mkdir()
-    (tmp_path / "forklock.toml").write_text("[models]\ntop_k = 3\n")
-    assert ModelSettings.load(tmp_path / "work").top_k == 3
+    (tmp_path / "forklock.toml").write_text("[agent]\ntop_k = 3\n")
+    assert AgentSettings.load(tmp_path / "work").top_k == 3
     os.chown(tmp_path / "forklock.toml", 65534, 65534)
-    assert ModelSettings.load(tmp_path / "work").top_k == 20
+    assert AgentSettings.load(tmp_path / "work").top_k == 20
     assert find_settings_file(tmp_path / "work") is None
 
 
@@ -368,7 +370,7 @@ def test_a_folder_here_is_never_taken_for_a_model_by_its_bare_name(
 def test_a_folder_here_is_never_taken_for_an_adapter_by_its_bare_name(
     repo: Path, spec: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from models.adapters.registry import resolve_adapter
+    from models.adapters import resolve_adapter
 
     monkeypatch.chdir(repo)
     (repo / spec).mkdir(parents=True)

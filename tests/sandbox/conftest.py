@@ -6,22 +6,22 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
+from _pytest.mark import ParameterSet
 
 from sandbox import BackendName, Limits, Policy, Sandbox, open_sandbox
-from sandbox.bubblewrap import backend as bubblewrap
 from sandbox.bubblewrap import inside as bubblewrap_inside
-from sandbox.open import docker_problem
+from sandbox.open import BACKENDS, backend_class, why_not
 
 OpenHere = Callable[..., Sandbox]
 GIT = {"GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_NOSYSTEM": "1", "PATH": os.environ["PATH"]}
 
 
 def skip_unless_it_runs(backend: str) -> None:
-    problem = {"docker": docker_problem, "bubblewrap": bubblewrap.why_not, "host": lambda: None}[backend]()
+    problem = why_not(backend)
     if problem:
         pytest.skip(f"{backend}: {problem[0]}. Fix: {problem[1]}")
 
@@ -32,14 +32,18 @@ def skip_unless() -> Callable[[str], None]:
     return skip_unless_it_runs
 
 
-@pytest.fixture(params=[pytest.param("docker", marks=pytest.mark.docker), "bubblewrap"])
+def named(backends: Iterable[str]) -> list[ParameterSet]:
+    return [pytest.param(name, marks=[getattr(pytest.mark, name)] * (name == "docker")) for name in backends]
+
+
+@pytest.fixture(params=named(name for name in BACKENDS if backend_class(name).isolates))
 def isolated(request: pytest.FixtureRequest) -> BackendName:
     """A backend that isolates."""
     skip_unless_it_runs(request.param)
     return request.param
 
 
-@pytest.fixture(params=[pytest.param("docker", marks=pytest.mark.docker), "bubblewrap", "host"])
+@pytest.fixture(params=named(BACKENDS))
 def backend(request: pytest.FixtureRequest) -> BackendName:
     """Any backend."""
     skip_unless_it_runs(request.param)

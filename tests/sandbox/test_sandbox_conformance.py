@@ -18,7 +18,7 @@ import pytest
 
 from sandbox import BackendName, Limits, Policy, Sandbox, SandboxFault
 from sandbox.linux import accounted
-from sandbox.linux.process import BoundedCapture
+from sandbox.linux.pump import BoundedCapture
 
 QUICK = Limits(wall_s=20, memory_mb=256)
 

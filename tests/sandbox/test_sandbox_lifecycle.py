@@ -22,7 +22,7 @@ import pytest
 from sandbox import BackendName, Limits, Policy, SandboxFault, open_sandbox, python_policy, scratch
 from sandbox.bubblewrap import backend as bubblewrap
 from sandbox.bubblewrap import inside as bubblewrap_inside
-from sandbox.docker import engine as docker_engine
+from sandbox.images import engine as docker_engine
 from sandbox.linux import accounted
 from sandbox.linux.cgroups import find_parents, writable_parents
 from sandbox.workspace.workspace import open_workspace

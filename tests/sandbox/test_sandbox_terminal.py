@@ -20,7 +20,6 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
-from sandbox.screen import Screen
 from sandbox.terminal import (
     escape,
     guard,
@@ -34,6 +33,7 @@ from sandbox.terminal import (
     screen,
     words_column,
 )  # fmt: skip
+from sandbox.terminal.screen import Screen
 
 ROOT = Path(__file__).parents[2]
 ROOMS = ("agent", "tools", "selfdistill", "sandbox", "evals", "models")

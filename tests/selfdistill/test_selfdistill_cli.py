@@ -92,7 +92,7 @@ def test_no_round_is_made_before_all_that_it_needs_is_there(
 ) -> None:  # fmt: skip
     import selfdistill.preflight as preflight
     from sandbox.bubblewrap import backend as bubblewrap
-    from sandbox.docker import engine as docker_engine
+    from sandbox.images import engine as docker_engine
 
     flags: dict[str, object] = {"--model": tiny_weights, "--device": "cpu", "--prompts": "humaneval"}
     flags |= {

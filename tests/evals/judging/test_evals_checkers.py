@@ -12,8 +12,7 @@ import pytest
 from evals.contract import EvalFault, Verdict
 from evals.judging.judge import Judge
 from evals.problems.sets import load_set, write_sidecar
-from evals.runs.calibrate import calibrated
-from evals.runs.grade import Solution
+from evals.runs.grade import Solution, calibrated
 from sandbox import SandboxUnavailable
 
 

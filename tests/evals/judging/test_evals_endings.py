@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from evals.contract import Judgement, Problem, TestCase, Verdict
-from evals.judging.judge import Judge, JudgeLimits
+from evals.judging.judge import Judge
+from evals.judging.limits import JudgeLimits
 from sandbox import BackendName, SandboxFault
 
 WRONG, EXCEPTION = Verdict.WRONG_ANSWER, Verdict.EXCEPTION

@@ -21,11 +21,13 @@ from evals.agents.process import last_words, refuse_crash
 from evals.agents.report import summary as repo_summary
 from evals.agents.results import TaskResult
 from evals.contract import EvalFault, Problem, ProblemSet, TestCase, Verdict
-from evals.judging.judge import Judge, JudgeLimits, judge_stamp
+from evals.judging.judge import Judge
+from evals.judging.limits import JudgeLimits, judge_stamp
 from evals.reports.page import render_page
 from evals.reports.terminal import summary
+from evals.results import EvalResult
 from evals.runs.past import PastRun, load_result
-from evals.runs.run import EvalResult, run_eval
+from evals.runs.run import EvalJob, run_eval
 from evals.statistics.comparison import changed_settings, compare_runs
 from evals.statistics.gate import UnjudgedFault, decide
 from models.contract import Decoding
@@ -154,7 +156,9 @@ def test_a_stored_verdict_of_other_limits_is_made_again(tmp_path: Path) -> None:
         engine = ScriptedAnswers(answered)
         try:
             with Judge(limits=JudgeLimits(memory_mb=memory_mb)) as judge:
-                return run_eval(engine, problems, Decoding(seed=1), root=tmp_path, judge=judge), engine.made
+                return run_eval(
+                    engine, EvalJob(problems=problems, decoding=Decoding(seed=1)), root=tmp_path, judge=judge
+                ), engine.made
         except SandboxFault as fault:
             pytest.skip(f"no sandbox on this machine: {fault.message}")
 
@@ -186,8 +190,7 @@ def test_a_command_that_never_worked_scores_nothing(tmp_path: Path, code: str) -
     with pytest.raises(EvalFault, match="the agent failed"):
         run_eval(
             AgentEngine(f"{sys.executable} {script} {{statement}}"),
-            problems,
-            Decoding(seed=1),
+            EvalJob(problems=problems, decoding=Decoding(seed=1)),
             root=tmp_path / "r",
         )
     assert not list((tmp_path / "r").glob("*/result.json"))

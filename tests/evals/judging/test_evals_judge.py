@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from evals.contract import Problem, TestCase, Verdict
-from evals.judging.judge import Judge, JudgeLimits
+from evals.judging.judge import Judge
+from evals.judging.limits import JudgeLimits
 from sandbox import SandboxUnavailable
 
 

@@ -10,7 +10,8 @@ import pytest
 from evals.contract import Problem, TestCase, Verdict
 from evals.judging.driver.seccomp import program
 from evals.judging.driver_session import Work, make_job
-from evals.judging.judge import Judge, JudgeLimits
+from evals.judging.judge import Judge
+from evals.judging.limits import JudgeLimits
 from sandbox import SandboxUnavailable
 
 

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from evals.contract import Problem, TestCase, Verdict
-from evals.judging.judge import Judge, JudgeLimits
+from evals.judging.judge import Judge
+from evals.judging.limits import JudgeLimits
 from sandbox import SandboxUnavailable
 
 

@@ -10,7 +10,8 @@ import pytest
 from places_for_state import at_call, at_load, keeping, places, script
 
 from evals.contract import Problem, TestCase, Verdict
-from evals.judging.judge import Judge, JudgeLimits
+from evals.judging.judge import Judge
+from evals.judging.limits import JudgeLimits
 from sandbox import BackendName, Policy, SandboxFault, open_sandbox
 
 

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from evals.commands.main import app
 from evals.contract import Verdict
 from evals.problems.catalogue import facts
-from evals.runs.run import EvalResult
+from evals.results import EvalResult
 from evals.statistics.contamination import contamination, told
 
 PASS, WRONG = Verdict.PASSED, Verdict.WRONG_ANSWER

@@ -12,8 +12,8 @@ from made_up import made_up_run, random_rows, rows
 
 from evals.contract import EvalFault, Verdict
 from evals.reports.page import MOST_LINES, render_page
+from evals.results import EvalResult
 from evals.runs.past import PastRun
-from evals.runs.run import EvalResult
 
 pytest.importorskip("matplotlib", reason="the `evals` extra is not installed")
 

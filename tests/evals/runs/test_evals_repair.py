@@ -12,7 +12,7 @@ from scripted_answers import ScriptedAnswers
 
 from evals.agents.command_engine import AgentEngine
 from evals.contract import EvalFault, Problem, ProblemSet, TestCase, Verdict
-from evals.runs.run import run_eval
+from evals.runs.run import EvalJob, run_eval
 from models.contract import Completion as Done
 from models.contract import Decoding, OnCompletion, OnTokens, Request
 from sandbox import SandboxUnavailable, open_sandbox
@@ -73,36 +73,52 @@ def learns(prompt: str, _: random.Random) -> str:
 
 def test_a_failure_of_public_tests_is_shown_and_asked_again(tmp_path: Path) -> None:
     engine = Watched(learns)
-    found = run_eval(engine, problems("a", "b"), DECODING, n=2, root=tmp_path, repair=2)
+    found = run_eval(
+        engine, EvalJob(problems=problems("a", "b"), decoding=DECODING, n=2, repair=2), root=tmp_path
+    )
     assert found.pass_at[0].value == 1 and found.repaired == 4 and engine.made == 8
     assert found.completion_tokens == 8 * 20  # of both turns
     assert len(engine.seen) == 8 and not [text for text in engine.seen if any(h in text for h in HIDDEN)]
     again = Watched(learns)
-    same = run_eval(again, problems("a", "b"), DECODING, n=2, root=tmp_path, repair=2)
+    same = run_eval(
+        again, EvalJob(problems=problems("a", "b"), decoding=DECODING, n=2, repair=2), root=tmp_path
+    )
     assert again.made == 0 and same.problems == found.problems
-    plain = run_eval(Watched(learns), problems("a", "b"), DECODING, n=2, root=tmp_path)
+    plain = run_eval(
+        Watched(learns), EvalJob(problems=problems("a", "b"), decoding=DECODING, n=2), root=tmp_path
+    )
     assert plain.pass_at[0].value == 0 and plain.run_id != found.run_id
 
 
 def test_hidden_tests_never_leak_and_cost_no_turn(tmp_path: Path) -> None:
     """Right on the public test, wrong on hidden ones: nothing is said, nothing is asked."""
     engine = Watched(lambda *_: fence("x = int(input())\nprint(4 if x == 2 else x)"))
-    found = run_eval(engine, problems("a"), DECODING, n=1, root=tmp_path, repair=3)
+    found = run_eval(engine, EvalJob(problems=problems("a"), decoding=DECODING, n=1, repair=3), root=tmp_path)
     assert engine.made == 1 and found.repaired == 0 and found.verdicts == {Verdict.WRONG_ANSWER: 1}
 
 
 def test_a_hopeless_sample_is_asked_no_more_than_it_may_be(tmp_path: Path) -> None:
     engine = Watched(lambda *_: "no program here")
-    found = run_eval(engine, problems("a"), DECODING, n=1, root=tmp_path, repair=3)
+    found = run_eval(engine, EvalJob(problems=problems("a"), decoding=DECODING, n=1, repair=3), root=tmp_path)
     assert engine.made == 4 and found.verdicts == {Verdict.NO_CODE: 1}
 
 
 def test_a_killed_repair_goes_on(tmp_path: Path) -> None:
-    whole = run_eval(Watched(learns), problems("a", "b"), DECODING, n=2, root=tmp_path / "whole", repair=1)
+    whole = run_eval(
+        Watched(learns),
+        EvalJob(problems=problems("a", "b"), decoding=DECODING, n=2, repair=1),
+        root=tmp_path / "whole",
+    )
     with pytest.raises(KeyboardInterrupt):
-        run_eval(Watched(learns, die_after=6), problems("a", "b"), DECODING, n=2, root=tmp_path, repair=1)
+        run_eval(
+            Watched(learns, die_after=6),
+            EvalJob(problems=problems("a", "b"), decoding=DECODING, n=2, repair=1),
+            root=tmp_path,
+        )
     rest = Watched(learns)
-    found = run_eval(rest, problems("a", "b"), DECODING, n=2, root=tmp_path, repair=1)
+    found = run_eval(
+        rest, EvalJob(problems=problems("a", "b"), decoding=DECODING, n=2, repair=1), root=tmp_path
+    )
     assert rest.made == 2 and found.problems == whole.problems
 
 
@@ -111,10 +127,10 @@ def test_without_public_tests_a_repair_is_refused(tmp_path: Path) -> None:
     with pytest.raises(EvalFault, match="no public tests"):
         run_eval(
             Watched(learns),
-            ProblemSet(name="x", version="1", problems=(blind,)),
-            DECODING,
+            EvalJob(
+                problems=ProblemSet(name="x", version="1", problems=(blind,)), decoding=DECODING, repair=1
+            ),
             root=tmp_path,
-            repair=1,
         )
 
 
@@ -132,19 +148,30 @@ def test_an_agent_is_evaluated_on_a_set(tmp_path: Path) -> None:
     script = tmp_path / "agent.py"
     script.write_text(AGENT)
     engine = AgentEngine(f"{sys.executable} {script} {{statement_file}} {{answer_file}} {{usage_file}}")
-    found = run_eval(engine, problems("a", "b"), DECODING, n=2, root=tmp_path / "runs")
+    found = run_eval(
+        engine, EvalJob(problems=problems("a", "b"), decoding=DECODING, n=2), root=tmp_path / "runs"
+    )
     assert found.pass_at[0].value == 1 and found.cost_usd == 1.0
     assert (found.prompt_tokens, found.completion_tokens) == (28, 20)
     script.write_text("raise SystemExit('gone')")  # nothing is asked twice
-    assert run_eval(engine, problems("a", "b"), DECODING, n=2, root=tmp_path / "runs").made == 0
+    assert (
+        run_eval(
+            engine, EvalJob(problems=problems("a", "b"), decoding=DECODING, n=2), root=tmp_path / "runs"
+        ).made
+        == 0
+    )
 
 
 def test_agents_that_hang_or_say_nothing(tmp_path: Path) -> None:
     hangs = AgentEngine(f"{sys.executable} -c 'import time; time.sleep(60)' {{statement}}", timeout_s=0.5)
-    found = run_eval(hangs, problems("a"), DECODING, n=1, root=tmp_path)
+    found = run_eval(hangs, EvalJob(problems=problems("a"), decoding=DECODING, n=1), root=tmp_path)
     assert found.verdicts == {Verdict.NO_CODE: 1} and found.cut == 1 and found.cost_usd is None
     with pytest.raises(EvalFault, match="not given the problem"):
         AgentEngine("agent --go")
     with pytest.raises(EvalFault, match="cannot be started"):
-        run_eval(AgentEngine("/no/such/agent {statement}"), problems("b"), DECODING, root=tmp_path)
+        run_eval(
+            AgentEngine("/no/such/agent {statement}"),
+            EvalJob(problems=problems("b"), decoding=DECODING),
+            root=tmp_path,
+        )
     assert json.loads((found.folder / "result.json").read_text())["made"] == 1

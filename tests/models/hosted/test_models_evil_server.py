@@ -12,8 +12,8 @@ import pytest
 from evil_model_server import BEHAVIOURS, evil_server
 
 from models import Decoding, ModelFault, Request
-from models.hosted.engine import open_hosted
-from models.vllm.engine import open_vllm
+from models.hosted.opening import open_hosted
+from models.vllm.opening import open_vllm
 from models.web.deadline import OutOfTime, within
 
 ROOT = Path(__file__).parents[3]

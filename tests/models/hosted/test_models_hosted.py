@@ -10,7 +10,7 @@ import pytest
 from openai_server import OpenAIServer, serve
 
 from models import Decoding, Engine, ModelFault, Request
-from models.hosted.engine import open_hosted
+from models.hosted.opening import open_hosted
 from models.hosted.wire import redact, split_url
 
 CHAT = Request.chat("hello")

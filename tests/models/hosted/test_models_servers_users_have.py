@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from small_server import said, small_server, socks_proxy
 
 from models import Completion, Decoding, ModelFault, Request
-from models.hosted.engine import open_hosted
+from models.hosted.opening import open_hosted
 from models.hosted.routes import LOCAL
 from models.web import clients as web
 from models.web.proxies import proxy_for

@@ -24,8 +24,8 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from models import Decoding, ModelFault, Request
+from models.adapters import resolve_adapter
 from models.adapters.lora import adapter_digest
-from models.adapters.registry import resolve_adapter
 from models.catalogue.catalogue import ResolvedModel, resolve_model
 from models.catalogue.safetensors_header import read_tensors
 from models.catalogue.strict_loading import check_loads, load_causal_lm

@@ -146,7 +146,7 @@ def test_an_unfinished_environment_does_not_count(tmp_path: Path, monkeypatch: p
 
 
 def test_engines_cli_exit_codes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from models.vllm.cli import app
+    from models.cli import engines_app as app
 
     monkeypatch.setenv("FORKLOCK_HOME", str(tmp_path))
     run = CliRunner().invoke
@@ -159,7 +159,7 @@ def test_engines_cli_exit_codes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.vllm
 @pytest.mark.timeout(300)
 def test_a_bad_flag_ends_the_start_with_the_log(tiny_model_dir: Path) -> None:
-    from models.vllm.engine import open_vllm
+    from models.vllm.opening import open_vllm
 
     _python()
     with pytest.raises(ModelFault, match="no-such-flag"):
@@ -174,7 +174,8 @@ def test_an_adapter_changes_the_words_and_the_identity(tmp_path: Path) -> None:
     from tiny import make_tiny_adapter
 
     from models.catalogue.catalogue import resolve_model
-    from models.vllm.engine import VllmEngine, open_vllm
+    from models.vllm.engine import VllmEngine
+    from models.vllm.opening import open_vllm
 
     _python()
     try:

@@ -13,25 +13,25 @@ from pathlib import Path
 import pytest
 
 from sandbox import Policy, SandboxFault, open_sandbox
-from sandbox.docker import engine as docker_engine
-from sandbox.docker.engine import DEFAULT_IMAGE, client
+from sandbox.images import engine as docker_engine
 from sandbox.images.build import (
     Build,
     build_repo_image,
     images,
     recipe_for,
-    registry_hosts,
     remove_image,
     repo_image,
 )
-from sandbox.open import docker_problem
+from sandbox.images.engine import DEFAULT_IMAGE, client
+from sandbox.images.network import registry_hosts
+from sandbox.open import why_not
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(240)]
 
 
 @pytest.fixture(autouse=True)
 def engine() -> None:
-    problem = docker_problem()
+    problem = why_not("docker")
     if problem:
         pytest.skip(f"docker: {problem[0]}. Fix: {problem[1]}")
 

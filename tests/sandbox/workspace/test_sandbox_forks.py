@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sandbox import SandboxFault, open_sandbox
-from sandbox.docker import engine as docker_engine
+from sandbox.images import engine as docker_engine
 from sandbox.linux import mounts
 from sandbox.workspace import workspace
 from sandbox.workspace.snapshot import layers_work

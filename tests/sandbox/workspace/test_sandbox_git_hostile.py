@@ -18,9 +18,9 @@ from agent.contract import AgentFault
 from agent.repo import apply_diff, copy_workspace, diff_between, file_at, inspect_repo
 from agent.trial import Baseline, check_out
 from sandbox import SandboxFault
-from sandbox.git.history import open_history
 from sandbox.git.repository import find_root, open_repository
 from sandbox.git.tree import list_files
+from sandbox.history.history import open_history
 from sandbox.linux.private import remove_tree
 from sandbox.workspace.workspace import open_workspace
 from tools.index.files import all_files, python_files
@@ -306,7 +306,7 @@ def test_one_module_runs_git() -> None:
     found = []
     for path in (path for room in ROOMS for path in (ROOT / room).rglob("*.py")):
         name = path.relative_to(ROOT).as_posix()
-        if name in ("sandbox/git/run.py", "sandbox/git/history.py"):
+        if name in ("sandbox/git/run.py", "sandbox/history/history.py"):
             continue
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.List | ast.Tuple) and node.elts:
@@ -323,11 +323,11 @@ def test_one_module_runs_git() -> None:
 
 
 def test_git_in_a_sandbox_is_run_in_a_sandbox() -> None:
-    """`sandbox/git/history.py` may name git, as it gives it to a sandbox and starts no process."""
-    tree = ast.parse((ROOT / "sandbox" / "git" / "history.py").read_text())
+    """`sandbox/history/history.py` may name git, as it gives it to a sandbox and starts no process."""
+    tree = ast.parse((ROOT / "sandbox" / "history" / "history.py").read_text())
     imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     imported |= {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-    assert not imported & {"subprocess", "sandbox.linux.process", "sandbox.host"}
+    assert not imported & {"subprocess", "sandbox.linux.process", "sandbox.host", "sandbox.backend"}
 
 
 def test_the_users_own_repositories_are_not_taken_by_a_git_file(tmp_path: Path) -> None:

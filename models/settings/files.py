@@ -3,7 +3,7 @@
 A repository's file is `forklock.toml` with one `[section]` per room, or `[tool.forklock.section]` in `pyproject.toml`;
 it is looked for in the start folder and its parents up to the repository's root, and never through a link that leaves
 it. The user's file is `forklock.toml` in the user's configuration folder (`models.paths.settings_file`). Which of a
-repository's settings count is decided in `models.settings`.
+repository's settings count is decided in `models.settings.room`.
 """
 
 from __future__ import annotations
@@ -19,8 +19,10 @@ from models.contract import ModelFault
 from models.paths import HOME_VARIABLE, lies_in_repository, settings_file
 from sandbox.reading import MEGABYTE, Unreadable, parse_toml, read_regular
 
-SECTIONS = ("agent", "evals", "models", "sandbox", "selfdistill", "tools")
-"""Sections that a settings file may have: the rooms."""
+SECTIONS = ("agent", "models", "selfdistill")
+"""Sections that a settings file may have: the rooms that read settings."""
+FLAGS_ONLY = ("evals", "sandbox", "tools")
+"""Rooms without settings: what the user wants of them is said by flags."""
 _MOST_BYTES = MEGABYTE
 
 
@@ -153,6 +155,11 @@ def _tool_table(project: Path, top: Path | None, fault: FaultClass) -> dict[str,
 
 def _checked(file: SettingsFile, fault: FaultClass) -> SettingsFile:
     for name in file.sections:
+        if name in FLAGS_ONLY:
+            raise fault(
+                f"{file.path}: nothing reads the section [{file.prefix}{name}].",
+                fix=f"Remove it; `{'agent sandbox' if name == 'sandbox' else name} --help` lists the flags.",
+            )
         if name not in SECTIONS:
             near = difflib.get_close_matches(name, SECTIONS, n=1)
             hint = f"Did you mean [{file.prefix}{near[0]}]?" if near else f"Sections: {', '.join(SECTIONS)}."

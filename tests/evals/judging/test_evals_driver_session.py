@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evals.contract import Problem, TestCase, Verdict
-from evals.judging.driver_session import JudgeLimits, Shift, Work
-from evals.judging.frames import frame, whole_frames
+from evals.judging.driver_session import DriverSession, Work, frame, whole_frames
+from evals.judging.limits import JudgeLimits
 
 
 def works(count: int, tests: int = 2) -> deque[Work]:
@@ -21,8 +21,8 @@ def works(count: int, tests: int = 2) -> deque[Work]:
     return deque(Work(index, (problem, f"# {index}")) for index in range(count))
 
 
-def talk(waiting: deque[Work], **how: Any) -> Shift:
-    return Shift(lambda: waiting.popleft() if waiting else None, JudgeLimits(), most=9, **how)
+def talk(waiting: deque[Work], **how: Any) -> DriverSession:
+    return DriverSession(lambda: waiting.popleft() if waiting else None, JudgeLimits(), most=9, **how)
 
 
 def sent(data: bytes | None) -> list[Any]:
@@ -40,35 +40,35 @@ def reply(nonce: str, *outputs: str, **more: Any) -> bytes:
 
 def test_one_program_after_the_other_until_none_is_left() -> None:
     done: list[Work] = []
-    shift = talk(works(2), finish=done.append)
-    job, tests = sent(shift.answer(b""))
+    session = talk(works(2), finish=done.append)
+    job, tests = sent(session.answer(b""))
     assert job["id"] == 0 and tests["inputs"] == ["0", "1"] and "output" not in str(tests)
-    assert sent(shift.answer(frame("ready"))) == []
-    job, after = sent(shift.answer(reply(tests["nonce"], "0", "1")))
+    assert sent(session.answer(frame("ready"))) == []
+    job, after = sent(session.answer(reply(tests["nonce"], "0", "1")))
     assert job["id"] == 1
-    assert shift.answer(reply(after["nonce"], "0", "2")) is None
+    assert session.answer(reply(after["nonce"], "0", "2")) is None
     assert [work.judgement.verdict for work in done if work.judgement] == [
         Verdict.PASSED,
         Verdict.WRONG_ANSWER,
     ]
-    assert not shift.left()
+    assert not session.left()
 
 
-def test_a_second_program_waits_while_there_is_plenty() -> None:
+def test_a_second_program_waits_while_many_are_queued() -> None:
     waiting = works(3)
-    shift = talk(waiting, plenty=lambda: len(waiting) > 0)
-    assert [value["id"] for value in sent(shift.answer(b""))[::2]] == [0, 1]
-    assert [work.index for work in shift.left()] == [0, 1]
+    session = talk(waiting, prefetch=lambda: len(waiting) > 0)
+    assert [value["id"] for value in sent(session.answer(b""))[::2]] == [0, 1]
+    assert [work.index for work in session.left()] == [0, 1]
 
 
 def test_a_wrong_output_among_those_so_far_is_enough() -> None:
-    shift = talk(works(1, tests=4))
-    _, tests = sent(shift.answer(b""))
-    shift.answer(frame("ready"))
+    session = talk(works(1, tests=4))
+    _, tests = sent(session.answer(b""))
+    session.answer(frame("ready"))
     nonce = tests["nonce"]
-    assert sent(shift.answer(frame({"nonce": nonce, "so_far": [["ok", "0"], ["ok", "1"]]}))) == []
-    assert sent(shift.answer(frame({"nonce": nonce, "so_far": [["ok", "7"]]}))) == [{"enough": nonce}]
-    assert shift.answer(reply(nonce, "0", "1", "7")) is None
+    assert sent(session.answer(frame({"nonce": nonce, "so_far": [["ok", "0"], ["ok", "1"]]}))) == []
+    assert sent(session.answer(frame({"nonce": nonce, "so_far": [["ok", "7"]]}))) == [{"enough": nonce}]
+    assert session.answer(reply(nonce, "0", "1", "7")) is None
 
 
 @pytest.mark.parametrize(
@@ -87,26 +87,26 @@ def test_a_wrong_output_among_those_so_far_is_enough() -> None:
     ],
 )
 def test_what_no_driver_says_ends_the_talk(forged: bytes) -> None:
-    shift = talk(works(2))
-    _, tests = sent(shift.answer(b""))
-    shift.answer(frame("ready"))
+    session = talk(works(2))
+    _, tests = sent(session.answer(b""))
+    session.answer(frame("ready"))
     nonce = tests["nonce"].encode()
     if b"NONCE" in forged:  # the lengths in these frames are of the text with the nonce in it
         body = forged[8:].replace(b"NONCE", nonce)
         forged = len(body).to_bytes(8, "big") + body
-    assert shift.answer(forged) is None
-    assert shift.broken and shift.deadline < time.monotonic()
-    assert [work.index for work in shift.left()] == [0]
+    assert session.answer(forged) is None
+    assert session.broken and session.deadline < time.monotonic()
+    assert [work.index for work in session.left()] == [0]
 
 
 def test_a_driver_that_says_too_much_is_cut() -> None:
-    shift = talk(works(1))
-    shift.answer(b"")
-    shift.answer(frame("ready"))
+    session = talk(works(1))
+    session.answer(b"")
+    session.answer(frame("ready"))
     said: bytes | None = (1 << 60).to_bytes(8, "big")
-    while said is not None and not shift.cut:
-        said = shift.answer(b"x" * (1 << 22))
-    assert shift.cut and said is None and shift.deadline < time.monotonic()
+    while said is not None and not session.cut:
+        said = session.answer(b"x" * (1 << 22))
+    assert session.cut and said is None and session.deadline < time.monotonic()
 
 
 @given(st.lists(st.integers() | st.text()), st.lists(st.integers(1, 40)))

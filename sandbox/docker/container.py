@@ -1,8 +1,7 @@
-"""The Docker engine: whether it answers, containers for the docker backend, and the removal of dead ones.
+"""Containers for the docker backend, that take commands over a socket of their own.
 
-In: mounts, limits. Out: a `Container` that takes commands over a socket of its own. Containers carry labels
-that name their owner (boot, pid namespace, process and its start), and end by themselves when the owner's
-end of the socket closes; the labels serve to remove what an engine restart may have left.
+In: mounts and limits. Out: a `Container`. A container ends by itself when its owner's end of the socket closes; it
+also carries its owner's label, by which `sandbox.images.engine` removes what an engine restart may have left.
 """
 
 from __future__ import annotations
@@ -11,26 +10,20 @@ import contextlib
 import json
 import os
 import socket
-import struct
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from sandbox.contract import Limits, SandboxFault
+from sandbox.images.engine import client, owner_label
 from sandbox.linux.limits import write_accounts
-from sandbox.linux.private import make_private, remove_tree, start_ticks
+from sandbox.linux.private import make_private, remove_tree
 
-VERSION = "0.1"
-DEFAULT_IMAGE = f"forklock-sandbox:{VERSION}"
-_LABEL = "forklock.owner"
 _SOCKET = "/run/forklock.sock"
 _SUPERVISOR = "/run/forklock.py"
 _START_S = 30.0
-_CONNECTIONS = 64
-"""Kept open to the engine; a thread that finds none makes one more."""
 _TMP_MB = 512
 
 
@@ -88,78 +81,6 @@ class Container:
         with contextlib.suppress(Exception):
             self._handle.remove(force=True)
         remove_tree(self._private)
-
-
-@lru_cache(maxsize=1)
-def client() -> Any:
-    """The SDK's client, connected. Raises what the SDK raises."""
-    import docker
-
-    environment = docker.utils.kwargs_from_env()
-    found = docker.DockerClient(timeout=60, max_pool_size=_CONNECTIONS, **environment)
-    _share_connections(found.api)
-    found.ping()
-    return found
-
-
-def _share_connections(api: Any) -> None:
-    """Over a unix socket the SDK keeps a pool of connections for every URL that was ever asked, and closes the oldest
-    pools, in use or not: a thread then fails in the middle of its request. One pool serves all."""
-    adapter = api.adapters.get("http+docker://")
-    if adapter is not None:  # else an engine elsewhere, whose pools are one per host
-        of_url = adapter.get_connection
-        adapter.get_connection = lambda _url, _proxies=None: of_url("http+docker://localhost")
-
-
-@lru_cache(maxsize=1)
-def why_not() -> tuple[str, str] | None:
-    """None when an engine answers; else what is wrong and the fix. Asked once."""
-    host = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
-    try:
-        client()
-    except Exception as error:  # the SDK wraps and rewraps: the text is what tells them apart
-        text = str(error)
-        if "Permission denied" in text or "PermissionError" in text:
-            return (
-                f"no permission to talk to the Docker engine at {host}",
-                "`sudo usermod -aG docker $USER`, then log in again (that group is as good as root)",
-            )
-        if "No such file" in text or "FileNotFound" in text:
-            return (
-                f"no Docker engine at {host}",
-                "install and start Docker: https://docs.docker.com/engine/install",
-            )
-        return (
-            f"the Docker engine at {host} does not answer: {text}",
-            "start it: `sudo systemctl start docker`",
-        )
-    reap_orphans()
-    return None
-
-
-@lru_cache(maxsize=1)
-def sees_our_mounts() -> bool:
-    """Whether what we mount is there for the engine to mount into containers: it shares our mount namespace.
-    An engine that was started by a socket unit is known by whoever made the socket."""
-    place = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock").removeprefix("unix://")
-    try:
-        with socket.socket(socket.AF_UNIX) as probe:
-            probe.connect(place)
-            size = struct.calcsize("3i")
-            pid, _, _ = struct.unpack("3i", probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))
-        return Path(f"/proc/{pid}/ns/mnt").readlink() == Path("/proc/self/ns/mnt").readlink()
-    except OSError:
-        return False
-
-
-def has_image(name: str) -> bool:
-    import docker
-
-    try:
-        client().images.get(name)
-    except docker.errors.ImageNotFound:
-        return False
-    return True
 
 
 def start_container(
@@ -258,32 +179,3 @@ def _accept(listener: socket.socket, handle: Any) -> socket.socket:
                 fix="choose another image, or build the default one: `agent sandbox build`",
             )
     raise SandboxFault("the container did not start in time", fix="see the engine's log")
-
-
-def owner_label() -> dict[str, str]:
-    """The label that lets others remove a container of ours when we are dead."""
-    return {_LABEL: owner()}
-
-
-def owner() -> str:
-    """Names this process for good: boot, pid namespace, pid, start."""
-    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    space = os.stat("/proc/self/ns/pid").st_ino  # noqa: PTH116
-    return f"{boot}/{space}/{os.getpid()}/{start_ticks(os.getpid())}"
-
-
-def reap_orphans() -> int:
-    """Remove containers whose owner is dead; how many. Owners of other pid namespaces are left alone: we
-    cannot see whether they live."""
-    boot, space, _, _ = owner().split("/")
-    removed = 0
-    for found in client().containers.list(all=True, filters={"label": _LABEL}, ignore_removed=True):
-        parts = found.labels.get(_LABEL, "").split("/")
-        if len(parts) != 4:
-            continue
-        their_boot, their_space, pid, ticks = parts
-        if their_boot != boot or (their_space == space and start_ticks(int(pid)) != ticks):
-            with contextlib.suppress(Exception):
-                found.remove(force=True)
-                removed += 1
-    return removed

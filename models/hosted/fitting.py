@@ -8,22 +8,12 @@ serves; what a user asked for is never dropped.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
 from typing import Any
 
-from models.contract import Decoding, ModelFault
+from models.contract import Decoding, Fitted, ModelFault
 
 NEUTRAL: dict[str, Any] = {"top_k": 0, "min_p": 0.0, "top_p": 1.0, "seed": None}
 """Values that ask for nothing. A temperature has none: it is left out of the request instead."""
-
-
-@dataclass(frozen=True, slots=True)
-class Fitted:
-    """A decoding that an engine takes."""
-
-    decoding: Decoding
-    notes: tuple[str, ...] = ()
-    """What was left out, in words for the user."""
 
 
 def fit(decoding: Decoding, unknown: Iterable[str], asked: Collection[str], *, where: str) -> Fitted:
@@ -43,7 +33,7 @@ def fit(decoding: Decoding, unknown: Iterable[str], asked: Collection[str], *, w
         if name in NEUTRAL:
             changes[name] = NEUTRAL[name]
         notes.append(f"{where} takes no {name}: {name} = {value:g} is left out, and its own default applies.")
-    return Fitted(decoding.model_copy(update=changes), tuple(notes))
+    return Fitted(decoding=decoding.model_copy(update=changes), notes=tuple(notes))
 
 
 def cannot(where: str, name: str) -> ModelFault:

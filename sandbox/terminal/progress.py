@@ -1,6 +1,6 @@
-"""Progress of long work: a bar on a terminal, plain lines elsewhere, nothing where nobody looks.
+"""Shows the progress of long work on stderr: a bar or a spinner on a terminal, plain lines elsewhere.
 
-In: steps or bytes done. Out: what the user sees, on stderr.
+`open_progress` is for work whose amount is known, `spinner` for work that has steps.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from rich.progress import (
 )
 from rich.progress import Progress as RichProgress
 
-from sandbox.screen import Screen
-from sandbox.terminal import screen, words_column
+from sandbox.terminal.output import screen, words_column
+from sandbox.terminal.screen import Screen
 
 Advance = Callable[[int], None]
 """Takes what was done since the last call."""
@@ -35,15 +35,6 @@ class Progress(Protocol):
         self, label: str, total: int, *, done: int = 0, unit: str = "bytes"
     ) -> AbstractContextManager[Advance]:
         """A bar from `done` to `total`, in `unit` ("bytes", or what is counted)."""
-
-
-class Silent:
-    def say(self, text: str) -> None:
-        pass
-
-    @contextmanager
-    def task(self, label: str, total: int, *, done: int = 0, unit: str = "bytes") -> Iterator[Advance]:  # noqa: ARG002
-        yield lambda _: None
 
 
 class Bars:
@@ -102,3 +93,20 @@ def open_progress() -> Progress:
     """The progress that suits stderr."""
     console = screen(stderr=True)
     return Bars(console) if console.is_terminal else Lines(console)
+
+
+@contextmanager
+def spinner(title: str, *, lines: bool = True) -> Iterator[Callable[[str], None]]:
+    """Show `title` while the block runs. The block calls the function that it gets with each step.
+
+    Args:
+        lines: without a terminal, print each step as a line; else print `title` alone.
+    """
+    console = screen(stderr=True)
+    if console.is_terminal:
+        with console.status(title) as status:
+            yield lambda step: status.update(step[: max(console.width - 4, 20)])
+        return
+    if not lines:
+        console.print(title)
+    yield (lambda step: console.print(step)) if lines else (lambda _step: None)

@@ -1,10 +1,10 @@
 """Settings: defaults, then the files, then the environment, then flags; each value knows where it is from.
 
-The user's own file and the repository's (`models.settings_files`) have one table per room. The environment says
+The user's own file and the repository's (`models.settings.files`) have one table per room. The environment says
 `FORKLOCK_<SECTION>__<KEY>` (`FORKLOCK_MODELS__MODEL=smollm2-135m`). Unknown keys are errors, with the near
 miss named. A repository's file is not the user's word: each setting says what such a file may do with it
 (`repository_may`), and a setting that does not say so is the user's alone. `RoomSettings` is for any room above this
-one; `ModelSettings` is this room's own section.
+one; `ModelSettings` (`models.settings.models`) is this room's own section.
 Not covered: merging inside nested tables (a table is taken whole from the highest source that has it).
 """
 
@@ -16,9 +16,9 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
-from pydantic import Field, PrivateAttr, ValidationError
+from pydantic import PrivateAttr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -27,11 +27,8 @@ from pydantic_settings import (
     SettingsError,
 )
 
-from models.contract import Decoding
 from models.paths import settings_file
-from models.settings_files import BadSettings as BadSettings
-from models.settings_files import FaultClass as FaultClass
-from models.settings_files import SettingsFile, find_settings_file, find_user_file
+from models.settings.files import BadSettings, FaultClass, SettingsFile, find_settings_file, find_user_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +64,8 @@ class RoomSettings(BaseSettings):
     """By field; those that are not here are the user's alone."""
     flags: ClassVar[Mapping[str, str]] = {}
     """Flags of the commands by field, where there is one."""
+    gone: ClassVar[Mapping[str, str]] = {}
+    """Settings of earlier versions that nothing reads any more, and what to do instead."""
 
     _origins: dict[str, Origin] = PrivateAttr(default_factory=dict)
 
@@ -192,6 +191,8 @@ class RoomSettings(BaseSettings):
 
     @classmethod
     def _unknown(cls, key: str, where: str) -> Exception:
+        if key in cls.gone:
+            return cls.fault(f"{where}: nothing reads the setting {key!r} any more.", fix=cls.gone[key])
         near = difflib.get_close_matches(key, cls.model_fields, n=1)
         known = f"Did you mean {near[0]!r}?" if near else f"Known keys: {', '.join(cls.model_fields)}."
         return cls.fault(f"{where}: there is no setting {key!r}.", fix=known)
@@ -220,37 +221,3 @@ def _may(rule: RepositoryMay, wanted: Any, base: Any) -> bool:
 
 def _printable(key: str) -> str:
     return key if key.isascii() and key.isidentifier() else repr(key)[:100]
-
-
-class ModelSettings(RoomSettings):
-    """Section `[models]`: which model answers, how it is run, and how tokens are chosen by default."""
-
-    section: ClassVar[str] = "models"
-    flags: ClassVar[Mapping[str, str]] = {key: f"--{key}" for key in ("model", "engine", "adapter")}
-    repository_may: ClassVar[Mapping[str, RepositoryMay]] = {
-        # Which weights and which server see the code, and on what they run.
-        "model": "no", "engine": "no", "adapter": "no", "device": "no", "threads": "no",
-        "temperature": "yes", "top_k": "yes", "top_p": "yes", "min_p": "yes", "max_tokens": "lower",
-    }  # fmt: skip
-
-    model: str = "qwen2.5-coder-0.5b"
-    """A catalogue name, a folder with transformers weights, LiteLLM's id of a provider's model, or the URL
-    of a server."""
-    engine: Literal["auto", "transformers", "hosted", "vllm"] = "auto"
-    adapter: str = "current"
-    """`current` (the promoted one of this base), `none` (the bare base), a version, or a folder."""
-    device: str = "auto"
-    """`auto`, `cpu`, `cuda`, `cuda:1`, `mps`: for the in-process engine."""
-    threads: Annotated[int, Field(ge=0)] = 0
-    """CPU threads for the in-process engine; 0 leaves it to torch."""
-    temperature: Annotated[float, Field(ge=0, le=5)] = 0.8
-    top_k: Annotated[int, Field(ge=0)] = 20
-    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
-    min_p: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    max_tokens: Annotated[int, Field(ge=1)] = 1024
-    """New tokens per sample."""
-
-    def decoding(self, **changes: Any) -> Decoding:
-        """The default decoding of these settings, with `changes` (fields of `Decoding`) on top."""
-        own = {"temperature", "top_k", "top_p", "min_p", "max_tokens"}
-        return Decoding(**{**self.model_dump(include=own), **changes})

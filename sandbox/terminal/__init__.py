@@ -1,0 +1,29 @@
+"""Everything that is written to the terminal: text, tables, faults and progress, with foreign text made safe."""
+
+from sandbox.terminal.output import (
+    guard,
+    row,
+    say,
+    say_fault,
+    say_json,
+    say_verbatim,
+    screen,
+    show_usage_fault,
+    words_column,
+)
+from sandbox.terminal.printable import escape, is_drawn, printable
+
+__all__ = [
+    "escape",
+    "guard",
+    "is_drawn",
+    "printable",
+    "row",
+    "say",
+    "say_fault",
+    "say_json",
+    "say_verbatim",
+    "screen",
+    "show_usage_fault",
+    "words_column",
+]
