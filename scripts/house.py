@@ -27,31 +27,19 @@ MOST_COMMAND_LINES = 40
 
 ALLOWED = frozenset(
     """
-    circle of wings: evals.agents evals.cluster evals.runs evals.statistics
+    circle of modules: models.hosted.callers models.hosted.refusals models.hosted.routes
+    circle of modules: tools.lsp.servers.table tools.lsp.servers.typescript
     circle of wings: tools.edits tools.frame tools.index tools.languages tools.lsp
     circle of wings: tools.frozen tools.testing
-    circle of wings: models.adapters models.catalogue
-    circle of modules: models.contract models.fitting
-    circle of modules: models.hosted.callers models.hosted.refusals models.hosted.routes
-    circle of modules: sandbox.screen sandbox.terminal
-    circle of modules: tools.lsp.servers.table tools.lsp.servers.typescript
+    sandbox: more than 14 entries
     tools.edits: more than 14 entries
     tools.lsp: more than 14 entries
-    models: more than 14 entries
-    evals/commands/main.py run: a long command
     tools/localise/localise.py: more than 400 lines
     tools/lsp/wire/client.py: more than 400 lines
     tools/lsp/wire/connection.py: more than 400 lines
     tools/testing/inside/behaviour_plugin.py: more than 400 lines
-    models/adapters/registry.py: more than 400 lines
-    models/vllm/engine.py: more than 400 lines
-    sandbox/images/build.py: more than 400 lines
-    sandbox/images/recipe.py: more than 400 lines
     """.strip().splitlines()
-) | {
-    "circle of wings: sandbox.bubblewrap sandbox.docker sandbox.git sandbox.host sandbox.images sandbox.open "
-    "sandbox.workspace",
-}
+)
 """Findings that are known, as `--check` prints them. The aim is an empty list."""
 
 Graph = Mapping[str, set[str]]

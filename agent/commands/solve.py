@@ -168,15 +168,14 @@ def _open_engine(settings: ModelSettings, console: Screen, stack: contextlib.Exi
     if not console.is_terminal:
         console.print(f"model     loading {settings.model}")
     with console.status(f"loading {settings.model}"):
-        opened = stack.enter_context(
-            open_engine(
-                settings.model,
-                engine=settings.engine,
-                adapter=adapter,
-                device=settings.torch_device,
-                threads=settings.torch_threads,
-            )
+        engine = open_engine(
+            settings.model,
+            engine=settings.engine,
+            adapter=adapter,
+            device=settings.torch_device,
+            threads=settings.torch_threads,
         )
+        opened = stack.enter_context(engine)
     console.print(f"model     {opened.identity}  ({opened.identity.engine})")
     return opened
 
