@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from agent.log.events import RunLog
     from agent.session import Prepared
     from models.settings import ModelSettings
-    from sandbox.terminal.screen import Screen
+    from sandbox.terminal.console import Screen
 
 app = typer.Typer(
     name="agent",

@@ -36,7 +36,7 @@ from agent.log.events import (
     StepStarted,
 )
 from sandbox.terminal import words_column
-from sandbox.terminal.screen import Screen
+from sandbox.terminal.console import Screen
 from tools.contract import TestReport
 
 _HOP_STYLE = {

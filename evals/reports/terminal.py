@@ -26,7 +26,7 @@ from evals.runs.run import EvalResult, PassAtK, pass_at
 from evals.statistics.comparison import by_difficulty
 from evals.statistics.contamination import Contamination, told
 from sandbox.terminal import screen, words_column
-from sandbox.terminal.screen import Screen
+from sandbox.terminal.console import Screen
 
 PLAIN_EVERY_S = 10.0
 """Seconds between two lines where there is no terminal, while something happens."""

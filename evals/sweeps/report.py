@@ -16,7 +16,7 @@ from evals.reports.terminal import LiveProgress, percent, warned
 from evals.runs.run import EvalResult
 from evals.sweeps.grid import Cell
 from evals.sweeps.sweep import CellScore, SweepResult, same
-from sandbox.terminal.screen import Screen
+from sandbox.terminal.console import Screen
 
 
 class SweepProgress:

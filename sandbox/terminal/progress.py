@@ -20,8 +20,8 @@ from rich.progress import (
 )
 from rich.progress import Progress as RichProgress
 
+from sandbox.terminal.console import Screen
 from sandbox.terminal.output import screen, words_column
-from sandbox.terminal.screen import Screen
 
 Advance = Callable[[int], None]
 """Takes what was done since the last call."""
