@@ -19,7 +19,7 @@ from sandbox.fault import Fault
 from sandbox.terminal import guard, say, say_fault, say_json, screen, show_usage_fault, words_column
 
 if TYPE_CHECKING:
-    from sandbox.terminal.screen import Screen
+    from sandbox.terminal.console import Screen
 
 __all__ = ["Screen", "run_app", "say", "say_fault", "say_json", "screen", "words_column"]
 

@@ -9,7 +9,7 @@ import typer
 
 if TYPE_CHECKING:
     from agent.log import RunEnded, RunLog
-    from sandbox.terminal.screen import Screen
+    from sandbox.terminal.console import Screen
 
 RepoOption = Annotated[Path, typer.Option("--repo", help="The git repository to work on.")]
 RunArgument = Annotated[str, typer.Argument(help="Id of the run, its beginning, or `last`.")]

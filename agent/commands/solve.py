@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from agent.settings import AgentSettings
     from models.contract import Decoding, Engine
     from models.settings import ModelSettings
-    from sandbox.terminal.screen import Screen
+    from sandbox.terminal.console import Screen
 
 
 def solve(

@@ -31,8 +31,8 @@ from agent.log.schema import (
     StepStarted,
     report_from_json,
 )
+from sandbox.terminal.console import Screen
 from sandbox.terminal.progress import Meter
-from sandbox.terminal.screen import Screen
 from tools.contract import TestReport
 
 _HOP_STYLE = {

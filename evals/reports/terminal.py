@@ -24,8 +24,8 @@ from evals.statistics.comparison import by_difficulty
 from evals.statistics.contamination import Contamination, sentence
 from evals.statistics.stats import pass_at
 from sandbox.terminal import screen
+from sandbox.terminal.console import Screen
 from sandbox.terminal.progress import Meter
-from sandbox.terminal.screen import Screen
 
 PLAIN_EVERY_S = 10.0
 """Seconds between two lines of progress where there is no terminal."""

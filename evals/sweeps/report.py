@@ -17,7 +17,7 @@ from evals.reports.terminal import LiveProgress, percent, warned
 from evals.results import EvalResult
 from evals.sweeps.grid import Cell
 from evals.sweeps.results import CellScore, SweepResult, same
-from sandbox.terminal.screen import Screen
+from sandbox.terminal.console import Screen
 
 
 class SweepProgress:

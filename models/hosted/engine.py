@@ -28,8 +28,8 @@ from models.contract import (
 )
 from models.hosted.answers import Piece, cut_at_stops, estimated_prompt, pieces_of, until_stop
 from models.hosted.fitting import cannot, fit
-from models.hosted.refusals import Refused, fault_of
-from models.hosted.routes import Route
+from models.hosted.refusals import Refused
+from models.hosted.routes import Route, fault_of
 from models.hosted.wire import CONTINUE_LAST, tokenize_on_server
 from models.web import clients as web
 from models.web.deadline import Until

@@ -11,7 +11,7 @@ from sandbox.terminal.output import (
     show_usage_fault,
     words_column,
 )
-from sandbox.terminal.printable import escape, is_drawn, printable
+from sandbox.terminal.safe_text import escape, is_drawn, printable
 
 __all__ = [
     "escape",

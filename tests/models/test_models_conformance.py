@@ -15,6 +15,7 @@ import pytest
 from openai_server import serve
 
 from models import Completion, Decoding, Engine, FinishReason, FirstStage, ModelFault, Request
+from models.open import ENGINES
 
 FAST = ("transformers", "hosted-plain", "hosted-extended")
 REAL = tuple(
@@ -198,6 +199,11 @@ def test_a_tiny_nucleus_is_greedy(engine: Engine) -> None:
     [[greedy]] = engine.complete([CHAT], GREEDY)
     [[drawn]] = engine.complete([CHAT], GREEDY.model_copy(update={"temperature": 1.0, "top_p": 1e-6}))
     alike(drawn, greedy)
+
+
+def test_every_engine_of_the_list_is_in_this_suite() -> None:
+    names = [str(value) for name in (*FAST, *REAL) for value in getattr(name, "values", [name])]
+    assert {name.partition("-")[0] for name in names} == set(ENGINES)
 
 
 def test_what_else_might_have_been_written(engine: Engine) -> None:

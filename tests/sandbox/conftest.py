@@ -51,9 +51,14 @@ def backend(request: pytest.FixtureRequest) -> BackendName:
 
 
 @pytest.fixture
-def repo(tmp_path: Path) -> Path:
+def repo(repo_to_copy: Path, tmp_path: Path) -> Path:
     """A git repo with a commit, an ignored file and an ignore rule."""
-    root = tmp_path / "repo"
+    return shutil.copytree(repo_to_copy, tmp_path / "repo", symlinks=True)
+
+
+@pytest.fixture(scope="session")
+def repo_to_copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("repo-to-copy") / "repo"
     (root / "src").mkdir(parents=True)
     (root / "src" / "a.py").write_text("def a():\n    return 1\n")
     (root / ".gitignore").write_text("*.log\n")

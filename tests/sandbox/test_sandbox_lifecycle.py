@@ -77,7 +77,7 @@ def peer_name(descriptor: int) -> object:
 
 @pytest.mark.parametrize(
     ("backend", "times"),
-    [pytest.param("docker", 8, marks=pytest.mark.docker), ("bubblewrap", 50), ("host", 20)],
+    [pytest.param("docker", 4, marks=pytest.mark.docker), ("bubblewrap", 20), ("host", 10)],
 )
 def test_opened_and_closed_leaves_nothing(
     backend, times: int, repo: Path, tmp_path: Path, skip_unless

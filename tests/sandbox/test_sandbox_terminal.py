@@ -33,7 +33,7 @@ from sandbox.terminal import (
     screen,
     words_column,
 )  # fmt: skip
-from sandbox.terminal.screen import Screen
+from sandbox.terminal.console import Screen
 
 ROOT = Path(__file__).parents[2]
 ROOMS = ("agent", "tools", "selfdistill", "sandbox", "evals", "models")

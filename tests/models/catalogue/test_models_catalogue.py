@@ -33,7 +33,7 @@ def model_folder(folder: Path, value: float = 0.0) -> Path:
 
 
 def test_cards_are_complete_and_distinct() -> None:
-    assert {card.name for card in CATALOGUE} == {"qwen2.5-coder-0.5b", "qwen2.5-coder-1.5b", "smollm2-135m"}
+    assert {card.name for card in CATALOGUE} >= {"qwen2.5-coder-0.5b", "qwen2.5-coder-1.5b", "smollm2-135m"}
     for card in CATALOGUE:
         assert len(card.sha256) == 64
         assert card.licence == "Apache-2.0"

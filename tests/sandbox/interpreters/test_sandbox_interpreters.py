@@ -156,8 +156,17 @@ def test_environments_that_tools_keep_elsewhere(
             )
 
 
-@pytest.mark.parametrize("words", [(), ("--copies",), ("--symlinks",)])
-@pytest.mark.parametrize("name", [".venv", "venv", "env", "my-env"])
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        (".venv", ()), (".venv", ("--copies",)), (".venv", ("--symlinks",)), ("venv", ()), ("env", ()), ("my-env", ()),
+        *(
+            pytest.param(name, words, marks=pytest.mark.slow)
+            for name in ("venv", "env", "my-env")
+            for words in (("--copies",), ("--symlinks",))
+        ),
+    ],
+)  # fmt: skip
 def test_it_runs_inside_and_in_forks(
     isolated: BackendName, repo: Path, name: str, words: tuple[str, ...], open_here
 ) -> None:

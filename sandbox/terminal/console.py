@@ -13,7 +13,7 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Span, Text
 
-from sandbox.terminal.printable import escape, is_drawn, printable
+from sandbox.terminal.safe_text import escape, is_drawn, printable
 
 _ENDLESS = 1 << 20
 """Width of a console whose output goes to a pipe, in columns; `soft_wrap` lets longer lines pass too."""
