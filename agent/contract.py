@@ -9,9 +9,9 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from models.contract import Completion, Request
-from sandbox.fault import Fault
-from tools.contract import Edit, Symbol
+from forklock.models.contract import Completion, Request
+from forklock.sandbox.fault import Fault
+from forklock.tools.contract import Edit, Symbol
 
 
 class AgentFault(Fault):

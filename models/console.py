@@ -1,7 +1,7 @@
 """How the three commands end: a fault becomes a sentence, what to do next, and an exit code.
 
-A fault is a `sandbox.fault.Fault` (ModelFault, SandboxFault, ToolFault, AgentFault, …). Anything else is a bug and
-keeps its traceback, written to a file that is named.
+A fault is a `forklock.sandbox.fault.Fault` (ModelFault, SandboxFault, ToolFault, AgentFault, …). Anything else is
+a bug and keeps its traceback, written to a file that is named.
 
 Exit codes: 0 done, 1 an honest negative, 2 bad input, 3 infrastructure, 130 interrupted.
 """
@@ -15,11 +15,11 @@ import tempfile
 import traceback
 from typing import TYPE_CHECKING, NoReturn, Protocol
 
-from sandbox.fault import Fault
-from sandbox.terminal import guard, say, say_fault, say_json, screen, show_usage_fault, words_column
+from forklock.sandbox.fault import Fault
+from forklock.sandbox.terminal import guard, say, say_fault, say_json, screen, show_usage_fault, words_column
 
 if TYPE_CHECKING:
-    from sandbox.terminal.console import Screen
+    from forklock.sandbox.terminal.console import Screen
 
 __all__ = ["Screen", "run_app", "say", "say_fault", "say_json", "screen", "words_column"]
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
-from sandbox.fault import Fault
+from forklock.sandbox.fault import Fault
 
 
 class SandboxFault(Fault):

@@ -27,13 +27,13 @@ MOST_COMMAND_LINES = 40
 
 ALLOWED = frozenset(
     """
-    circle of modules: models.hosted.callers models.hosted.refusals models.hosted.routes
-    circle of modules: tools.lsp.servers.table tools.lsp.servers.typescript
-    circle of wings: tools.edits tools.frame tools.index tools.languages tools.lsp
-    circle of wings: tools.frozen tools.testing
+    circle of modules: forklock.models.hosted.callers forklock.models.hosted.refusals forklock.models.hosted.routes
+    circle of modules: forklock.tools.lsp.servers.table forklock.tools.lsp.servers.typescript
+    circle of wings: forklock.tools.edits forklock.tools.frame forklock.tools.index forklock.tools.languages
+    forklock.tools.lsp circle of wings: forklock.tools.frozen forklock.tools.testing
     sandbox: more than 14 entries
-    tools.edits: more than 14 entries
-    tools.lsp: more than 14 entries
+    forklock.tools.edits: more than 14 entries
+    forklock.tools.lsp: more than 14 entries
     tools/localise/localise.py: more than 400 lines
     tools/lsp/wire/client.py: more than 400 lines
     tools/lsp/wire/connection.py: more than 400 lines

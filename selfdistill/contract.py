@@ -1,7 +1,7 @@
 """The seam of the room: what a round is made of, and how it fails.
 
 A `Recipe` holds everything that shapes a round's outcome and nothing else; its digest names the round. The
-decodings are those of the SSD paper (`models.families`). The learning rate is ours: the paper trains
+decodings are those of the SSD paper (`forklock.models.families`). The learning rate is ours: the paper trains
 all weights at 5e-6, a LoRA of rank 16 needs about twenty times that.
 """
 
@@ -12,9 +12,9 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from models.contract import Decoding, Message, Request
-from models.families import PRESETS, Decodings, preset_of
-from sandbox.fault import Fault
+from forklock.models.contract import Decoding, Message, Request
+from forklock.models.families import PRESETS, Decodings, preset_of
+from forklock.sandbox.fault import Fault
 
 STAGES = ("prompts", "samples", "dataset", "adapter", "gate", "promote")
 
@@ -66,7 +66,7 @@ class Recipe(_Frozen):
     model: str
     """Catalogue name or a folder of transformers weights."""
     arm: str = "ssd"
-    """Name of an arm (`selfdistill.arms.known`)."""
+    """Name of an arm (`forklock.selfdistill.arms.known`)."""
     prompts: str = "auto"
     """`runs` or `runs:REPO`, a set's name or file, several joined by `+`; `auto` takes past runs if any
     and HumanEval's prompts split."""

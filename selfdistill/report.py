@@ -7,15 +7,15 @@ from pathlib import Path
 
 from rich.table import Table
 
-from models.adapters import AdapterRegistry
-from models.catalogue.catalogue import ResolvedModel
-from models.console import say_json, screen
-from sandbox.terminal.progress import Progress
-from selfdistill.arms.known import find_arm
-from selfdistill.contract import STAGES, Recipe, RoundFault
-from selfdistill.gate.rule import Health, Verdict
-from selfdistill.stages import read_verdict
-from selfdistill.store import RoundDir, list_rounds
+from forklock.models.adapters import AdapterRegistry
+from forklock.models.catalogue.catalogue import ResolvedModel
+from forklock.models.console import say_json, screen
+from forklock.sandbox.terminal.progress import Progress
+from forklock.selfdistill.arms.known import find_arm
+from forklock.selfdistill.contract import STAGES, Recipe, RoundFault
+from forklock.selfdistill.gate.rule import Health, Verdict
+from forklock.selfdistill.stages import read_verdict
+from forklock.selfdistill.store import RoundDir, list_rounds
 
 CPU_SAMPLE_RATE, CPU_TRAIN_RATE = 50.0, 65.0
 """Tokens a second for half a billion parameters: batched sampling; forward and backward."""

@@ -18,16 +18,16 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from models.catalogue.catalogue import ResolvedModel
-from models.paths import data_dir
-from sandbox.files.atomic import write_atomic
-from sandbox.reading import parse_json
-from sandbox.terminal.progress import Progress
-from selfdistill.contract import EXIT_INFRASTRUCTURE, Recipe, RoundFault
-from selfdistill.data.choice import Choice
-from selfdistill.gate.rule import Verdict
-from selfdistill.stages import CHAIN, Stage, Work, read_verdict
-from selfdistill.store import RoundDir, StageRecord, list_rounds, unfinished
+from forklock.models.catalogue.catalogue import ResolvedModel
+from forklock.models.paths import data_dir
+from forklock.sandbox.files.atomic import write_atomic
+from forklock.sandbox.reading import parse_json
+from forklock.sandbox.terminal.progress import Progress
+from forklock.selfdistill.contract import EXIT_INFRASTRUCTURE, Recipe, RoundFault
+from forklock.selfdistill.data.choice import Choice
+from forklock.selfdistill.gate.rule import Verdict
+from forklock.selfdistill.stages import CHAIN, Stage, Work, read_verdict
+from forklock.selfdistill.store import RoundDir, StageRecord, list_rounds, unfinished
 
 
 def rounds_dir() -> Path:
@@ -71,7 +71,7 @@ def open_work(
     Raises:
         RoundFault, EvalFault, SandboxFault: something is missing; no round was made.
     """
-    from selfdistill.preflight import check
+    from forklock.selfdistill.preflight import check
 
     choices: list[Choice] = []
 

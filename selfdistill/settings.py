@@ -12,11 +12,11 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, Field
 
-from models.contract import Decoding
-from models.families import EVAL_TOP_K, EVAL_TOP_P, preset_of
-from models.settings import FaultClass, ModelSettings, RepositoryMay, RoomSettings
-from selfdistill.arms.known import arm_name
-from selfdistill.contract import Recipe, RoundFault, TrainConfig
+from forklock.models.contract import Decoding
+from forklock.models.families import EVAL_TOP_K, EVAL_TOP_P, preset_of
+from forklock.models.settings import FaultClass, ModelSettings, RepositoryMay, RoomSettings
+from forklock.selfdistill.arms.known import arm_name
+from forklock.selfdistill.contract import Recipe, RoundFault, TrainConfig
 
 
 class SelfdistillSettings(RoomSettings):

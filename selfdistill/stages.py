@@ -14,24 +14,24 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from evals.contract import ProblemSet
-from evals.problems.sets import load_set
-from models import open_engine
-from models.adapters import AdapterManifest, AdapterRegistry, AdapterState
-from models.catalogue.catalogue import ResolvedModel
-from models.contract import Engine, Request
-from sandbox.files.atomic import write_atomic
-from sandbox.reading import parse_json
-from sandbox.terminal.progress import Progress
-from selfdistill.arms.arm import Arm
-from selfdistill.arms.known import find_arm
-from selfdistill.contract import EXIT_INFRASTRUCTURE, Prompt, Recipe, RoundFault
-from selfdistill.data.choice import Choice, choose_prompts
-from selfdistill.data.dataset import Example, build, step_tokens
-from selfdistill.data.samples import SampleRow, sample_all
-from selfdistill.gate.measure import BASE, Trial, compare_sides, judge_samples
-from selfdistill.gate.rule import Verdict, decide
-from selfdistill.store import Json, RoundDir, file_digest, read_lines, write_lines
+from forklock.evals.contract import ProblemSet
+from forklock.evals.problems.sets import load_set
+from forklock.models import open_engine
+from forklock.models.adapters import AdapterManifest, AdapterRegistry, AdapterState
+from forklock.models.catalogue.catalogue import ResolvedModel
+from forklock.models.contract import Engine, Request
+from forklock.sandbox.files.atomic import write_atomic
+from forklock.sandbox.reading import parse_json
+from forklock.sandbox.terminal.progress import Progress
+from forklock.selfdistill.arms.arm import Arm
+from forklock.selfdistill.arms.known import find_arm
+from forklock.selfdistill.contract import EXIT_INFRASTRUCTURE, Prompt, Recipe, RoundFault
+from forklock.selfdistill.data.choice import Choice, choose_prompts
+from forklock.selfdistill.data.dataset import Example, build, step_tokens
+from forklock.selfdistill.data.samples import SampleRow, sample_all
+from forklock.selfdistill.gate.measure import BASE, Trial, compare_sides, judge_samples
+from forklock.selfdistill.gate.rule import Verdict, decide
+from forklock.selfdistill.store import Json, RoundDir, file_digest, read_lines, write_lines
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ def make_dataset(work: Work) -> Json:
 
 def make_adapter(work: Work) -> Json:
     """Train the LoRA."""
-    from selfdistill.training.train import Job, train
+    from forklock.selfdistill.training.train import Job, train
 
     recipe = work.recipe
     examples = read_lines(work.path("dataset.jsonl"), Example)
@@ -282,14 +282,14 @@ def _tokenizer(engine: Engine) -> Any:
 
 
 def _prompt_ids(tokenizer: Any, request: Request) -> list[int]:
-    from models.tokens import prompt_ids
+    from forklock.models.tokens import prompt_ids
 
     return prompt_ids(tokenizer, request)
 
 
 def _eos_ids(tokenizer: Any) -> list[int]:
     """The token that ends a turn first, then others that end a text."""
-    from models.tokens import turn_end_ids
+    from forklock.models.tokens import turn_end_ids
 
     turn = sorted(turn_end_ids(tokenizer))
     return list(dict.fromkeys([*turn, tokenizer.eos_token_id]))

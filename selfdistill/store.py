@@ -17,10 +17,10 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from sandbox.files.atomic import write_atomic
-from sandbox.files.jsonl import as_json, parser
-from sandbox.reading import parse_json
-from selfdistill.contract import EXIT_INFRASTRUCTURE, STAGES, Recipe, RoundFault
+from forklock.sandbox.files.atomic import write_atomic
+from forklock.sandbox.files.jsonl import as_json, parser
+from forklock.sandbox.reading import parse_json
+from forklock.selfdistill.contract import EXIT_INFRASTRUCTURE, STAGES, Recipe, RoundFault
 
 Json = dict[str, Any]
 Row = TypeVar("Row", bound=BaseModel)

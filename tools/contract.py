@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from sandbox.fault import Fault
+from forklock.sandbox.fault import Fault
 
 
 class ToolFault(Fault):
@@ -75,7 +75,7 @@ class ReplaceFile(_Frozen):
 
 
 class SearchReplace(_Frozen):
-    """Replace one passage. `search` must match in exactly one place, by the ladder of `tools.edits`."""
+    """Replace one passage. `search` must match in exactly one place, by the ladder of `forklock.tools.edits`."""
 
     kind: Literal["search_replace"] = "search_replace"
     path: str

@@ -1,6 +1,7 @@
 """Long texts of a run, stored once each in a file that is named by its hash.
 
-Texts are redacted before they are written (`agent.log.redact`), and compared with their hash when they are read.
+Texts are redacted before they are written (`forklock.agent.log.redact`), and compared with their hash when they
+are read.
 """
 
 from __future__ import annotations
@@ -9,10 +10,10 @@ import hashlib
 import re
 from pathlib import Path
 
-from agent.log.redact import redact
-from sandbox.fault import Fault
-from sandbox.files.atomic import write_atomic
-from sandbox.reading import MEGABYTE, Unreadable, read_regular
+from forklock.agent.log.redact import redact
+from forklock.sandbox.fault import Fault
+from forklock.sandbox.files.atomic import write_atomic
+from forklock.sandbox.reading import MEGABYTE, Unreadable, read_regular
 
 ROOM = "free some disk space, then go on with `agent solve --resume RUN`"
 _PREFIX = "sha256:"

@@ -1,4 +1,5 @@
-"""The event log of a run: append-only JSON lines, one event a line (`agent.log.schema`), readable after kill -9.
+"""The event log of a run: append-only JSON lines, one event a line (`forklock.agent.log.schema`), readable after
+kill -9.
 
 `<run>/events.jsonl` holds the events, `<run>/blobs/<sha256>` every text over a kilobyte, once. Each line is written by
 one `write` on an O_APPEND descriptor; a torn last line (power or kill in the middle) is dropped on reading, and
@@ -14,11 +15,11 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from agent.log.blobs import ROOM, read_text, store_text
-from agent.log.blobs import LogFault as LogFault
-from agent.log.schema import SCHEMA, Event, EventLine, RunStarted, Text
-from sandbox.files.jsonl import DamagedLine, JsonLines, Scan, as_json, scan
-from sandbox.reading import MEGABYTE, Unreadable, read_regular
+from forklock.agent.log.blobs import ROOM, read_text, store_text
+from forklock.agent.log.blobs import LogFault as LogFault
+from forklock.agent.log.schema import SCHEMA, Event, EventLine, RunStarted, Text
+from forklock.sandbox.files.jsonl import DamagedLine, JsonLines, Scan, as_json, scan
+from forklock.sandbox.reading import MEGABYTE, Unreadable, read_regular
 
 _MOST_LOG_BYTES = 512 * MEGABYTE
 

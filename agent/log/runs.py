@@ -19,12 +19,12 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from agent.contract import AgentFault
-from agent.log.events import LogFault, RunLog
-from agent.log.schema import CandidateRuled, RunEnded, RunStarted
-from models.paths import HOME_VARIABLE, lies_in_repository, state_dir, user_path
-from sandbox.files.atomic import put_in_place, write_atomic
-from sandbox.reading import Unreadable, read_regular
+from forklock.agent.contract import AgentFault
+from forklock.agent.log.events import LogFault, RunLog
+from forklock.agent.log.schema import CandidateRuled, RunEnded, RunStarted
+from forklock.models.paths import HOME_VARIABLE, lies_in_repository, state_dir, user_path
+from forklock.sandbox.files.atomic import put_in_place, write_atomic
+from forklock.sandbox.reading import Unreadable, read_regular
 
 RUN_ID = re.compile(r"[0-9]{8}-[0-9]{6}(-[0-9a-f]{6})?", re.ASCII)
 _ADOPTED = "adopted"

@@ -14,9 +14,9 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
-from agent.contract import WITH_CHANGE
-from agent.log.events import LogFault, RunLog
-from agent.log.schema import (
+from forklock.agent.contract import WITH_CHANGE
+from forklock.agent.log.events import LogFault, RunLog
+from forklock.agent.log.schema import (
     BaselineTaken,
     CandidateRuled,
     Event,
@@ -31,9 +31,9 @@ from agent.log.schema import (
     StepStarted,
     report_from_json,
 )
-from sandbox.terminal.console import Screen
-from sandbox.terminal.progress import Meter
-from tools.contract import TestReport
+from forklock.sandbox.terminal.console import Screen
+from forklock.sandbox.terminal.progress import Meter
+from forklock.tools.contract import TestReport
 
 _HOP_STYLE = {
     "solved": "bold green",

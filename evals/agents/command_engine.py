@@ -14,9 +14,9 @@ from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from evals.agents.process import filled, refuse_crash, run_agent, words_of
-from evals.contract import EvalFault
-from models.contract import (
+from forklock.evals.agents.process import filled, refuse_crash, run_agent, words_of
+from forklock.evals.contract import EvalFault
+from forklock.models.contract import (
     Completion,
     Decoding,
     Engine,
@@ -26,7 +26,7 @@ from models.contract import (
     OnTokens,
     Request,
 )
-from sandbox import scratch
+from forklock.sandbox import scratch
 
 PLACEHOLDERS = ("{statement}", "{statement_file}", "{answer_file}", "{usage_file}", "{seed}")
 MOST_BYTES = 1 << 20

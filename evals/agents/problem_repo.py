@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 
-from evals.contract import EvalFault, Problem, TestCase, public_part
-from sandbox.reading import parse_python
+from forklock.evals.contract import EvalFault, Problem, TestCase, public_part
+from forklock.sandbox.reading import parse_python
 
 SOLUTION, TESTS = "solution.py", "test_examples.py"
 TEST_COMMAND = f"python -m pytest -q {TESTS}"

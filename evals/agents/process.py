@@ -16,10 +16,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
-from agent.log import LogFault
-from agent.log.runs import forget
-from evals.contract import EvalFault
-from sandbox.linux.marked import Mark
+from forklock.agent.log import LogFault
+from forklock.agent.log.runs import forget
+from forklock.evals.contract import EvalFault
+from forklock.sandbox.linux.marked import Mark
 
 MOST_OUTPUT_BYTES = 64 << 20
 """Number of bytes kept of what an agent prints."""

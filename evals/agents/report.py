@@ -9,8 +9,8 @@ from rich.console import Group
 from rich.table import Column, Table
 from rich.text import Text
 
-from evals.agents.results import TaskResult
-from evals.statistics.stats import wilson
+from forklock.evals.agents.results import TaskResult
+from forklock.evals.statistics.stats import wilson
 
 _STYLES = {"resolved": "green", "infrastructure error": "red"}
 

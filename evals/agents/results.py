@@ -11,11 +11,11 @@ import json
 from pathlib import Path
 from typing import Literal
 
-from evals.agents.tasks import RepoTask
-from evals.contract import EvalFault, Frozen
-from evals.runs.store import results_dir
-from sandbox.files.atomic import write_atomic
-from sandbox.files.jsonl import append_line, as_json, parser, whole_lines
+from forklock.evals.agents.tasks import RepoTask
+from forklock.evals.contract import EvalFault, Frozen
+from forklock.evals.runs.store import results_dir
+from forklock.sandbox.files.atomic import write_atomic
+from forklock.sandbox.files.jsonl import append_line, as_json, parser, whole_lines
 
 Outcome = Literal["resolved", "not resolved", "no change", "agent failed", "infrastructure error"]
 

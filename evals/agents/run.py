@@ -17,15 +17,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from agent.contract import AgentFault
-from agent.repo import diff_between
-from agent.trial import Baseline, RunnerRules, changes_of_the_runner, check_out
-from evals.agents.process import AGENT_FAILED, filled, run_agent, words_of
-from evals.agents.results import Outcome, RepoStore, TaskResult
-from evals.agents.tasks import RepoTask, find_repository
-from evals.agents.verdicts import Place, judge_diff, result_of, verdict_of
-from models.adapters import AdapterRegistry
-from sandbox import BackendName, SandboxFault, scratch
+from forklock.agent.contract import AgentFault
+from forklock.agent.repo import diff_between
+from forklock.agent.trial import Baseline, RunnerRules, changes_of_the_runner, check_out
+from forklock.evals.agents.process import AGENT_FAILED, filled, run_agent, words_of
+from forklock.evals.agents.results import Outcome, RepoStore, TaskResult
+from forklock.evals.agents.tasks import RepoTask, find_repository
+from forklock.evals.agents.verdicts import Place, judge_diff, result_of, verdict_of
+from forklock.models.adapters import AdapterRegistry
+from forklock.sandbox import BackendName, SandboxFault, scratch
 
 Role = Literal["none", "reference"]
 

@@ -1,7 +1,8 @@
 """evals: our own agent as an engine, so that sets, stores and judging treat it like a model.
 
 Input: problems, and the flags of `agent solve`. Output: a completion per request: `solution.py` as the agent left it in
-a repository made from the problem (`evals.agents.problem_repo`), whose check is the public tests. Each request runs in
+a repository made from the problem (`forklock.evals.agents.problem_repo`), whose check is the public tests. Each
+request runs in
 a process of its own, in a new folder. Tokens are the agent's own count, prompts included; seconds are measured.
 """
 
@@ -14,22 +15,22 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from agent.trial import make_repository
-from evals.agents.command_engine import OneByOne
-from evals.agents.problem_repo import SOLUTION, TEST_COMMAND, files_of, task_of
-from evals.agents.process import refuse_crash, run_agent, words_of
-from evals.contract import Problem
-from evals.runs.prompts import Preset, request_for
-from models.adapters import resolve_adapter
-from models.contract import (
+from forklock.agent.trial import make_repository
+from forklock.evals.agents.command_engine import OneByOne
+from forklock.evals.agents.problem_repo import SOLUTION, TEST_COMMAND, files_of, task_of
+from forklock.evals.agents.process import refuse_crash, run_agent, words_of
+from forklock.evals.contract import Problem
+from forklock.evals.runs.prompts import Preset, request_for
+from forklock.models.adapters import resolve_adapter
+from forklock.models.contract import (
     Completion,
     FinishReason,
     ModelIdentity,
     Request,
 )
-from models.open import is_local
-from sandbox import scratch
-from sandbox.reading import parse_json
+from forklock.models.open import is_local
+from forklock.sandbox import scratch
+from forklock.sandbox.reading import parse_json
 
 
 class SolverEngine(OneByOne):
@@ -60,7 +61,7 @@ class SolverEngine(OneByOne):
         self._problems = list(problems)
         self._places = {_asked(request_for(problem, preset)): at for at, problem in enumerate(problems)}
         own = ["--model", model, "--adapter", adapter, "--sandbox", sandbox]
-        self._words = [sys.executable, "-m", "agent.cli", "solve", *own, *words]
+        self._words = [sys.executable, "-m", "forklock.agent.cli", "solve", *own, *words]
         name = shlex.join(["agent", "solve", model, *words])
         self.identity = ModelIdentity(name=name, adapter=_version(adapter, model), engine="agent")
         self.timeout_s = timeout_s

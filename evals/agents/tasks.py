@@ -15,12 +15,12 @@ from typing import Any
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from agent.contract import AgentFault
-from agent.repo import clone
-from evals.contract import EvalFault
-from evals.problems.files import read_lines
-from models.paths import cache_dir
-from sandbox.files.atomic import put_in_place
+from forklock.agent.contract import AgentFault
+from forklock.agent.repo import clone
+from forklock.evals.contract import EvalFault
+from forklock.evals.problems.files import read_lines
+from forklock.models.paths import cache_dir
+from forklock.sandbox.files.atomic import put_in_place
 
 _NAME = r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9_][\w.-]*$"
 _PATCHED = re.compile(r"^diff --git a/(.+) b/(.+)$|^(?:---|\+\+\+) [ab]/(.+)$", re.MULTILINE)

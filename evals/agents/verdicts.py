@@ -11,11 +11,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent.repo import apply_diff, file_at
-from agent.trial import RunnerRules, RunnerState, TrialReport, check_out, try_command
-from evals.agents.results import Outcome, TaskResult
-from evals.agents.tasks import RepoTask
-from sandbox import BackendName
+from forklock.agent.repo import apply_diff, file_at
+from forklock.agent.trial import RunnerRules, RunnerState, TrialReport, check_out, try_command
+from forklock.evals.agents.results import Outcome, TaskResult
+from forklock.evals.agents.tasks import RepoTask
+from forklock.sandbox import BackendName
 
 _UNITTEST = re.compile(r"(?P<name>[^\s()]+) \((?P<owner>[^\s()]+)\)")
 

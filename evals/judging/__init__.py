@@ -1,6 +1,6 @@
 """Judges programs: programs in, verdicts out."""
 
-from evals.judging.judge import Judge
-from evals.judging.limits import JudgeLimits
+from forklock.evals.judging.judge import Judge
+from forklock.evals.judging.limits import JudgeLimits
 
 __all__ = ["Judge", "JudgeLimits"]

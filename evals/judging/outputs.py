@@ -3,7 +3,7 @@
 Input: what a program gave, and what was expected. Output: None, or the reason why it is wrong. The rules are
 LiveCodeBench's where they are sound, and looser or stricter where its own runner errs: numbers have a tolerance, tuples
 count as lists, `True` is not 1. `checked_mismatch` handles problems with several right answers, by the problem's
-checker. Not covered: checkers that are programs (`evals.judging.judge` runs them).
+checker. Not covered: checkers that are programs (`forklock.evals.judging.judge` runs them).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
 
-from evals.contract import Checker, TestCase
+from forklock.evals.contract import Checker, TestCase
 
 STDIN_TOLERANCE = 1e-6
 """Absolute or relative, for numbers written with a point or an exponent; the usual bound of contests."""

@@ -1,5 +1,5 @@
 """Problem sets: their records, where they are, and corrections of records that are wrong."""
 
-from evals.problems.sets import load_set
+from forklock.evals.problems.sets import load_set
 
 __all__ = ["load_set"]

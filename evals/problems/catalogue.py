@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from evals.contract import EvalFault, Problem
-from evals.problems.sets import available_sets, iterate_problems
+from forklock.evals.contract import EvalFault, Problem
+from forklock.evals.problems.sets import available_sets, iterate_problems
 
 
 @dataclass(frozen=True, slots=True)

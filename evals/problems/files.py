@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from evals.contract import EvalFault
-from evals.problems.records import EXTRA_FIELDS
-from sandbox.reading import parse_json
+from forklock.evals.contract import EvalFault
+from forklock.evals.problems.records import EXTRA_FIELDS
+from forklock.sandbox.reading import parse_json
 
 MAX_LINE_BYTES = 1 << 29
 """Largest size of one record, unpacked; LiveCodeBench's longest are well below."""

@@ -2,7 +2,7 @@
 
 Input: a decoded JSON object of LiveCodeBench, HumanEval/MBPP (`test` holds `check(candidate)`), or LeetCodeDataset.
 Output: a `Problem`. A record of another format or without a needed field raises `ValueError` with the reason. Not
-covered: reading files (`evals.problems.sets`).
+covered: reading files (`forklock.evals.problems.sets`).
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from evals.contract import Checker, Problem, TestCase
-from evals.problems.unpickle import packed_text
-from sandbox.reading import parse_python
+from forklock.evals.contract import Checker, Problem, TestCase
+from forklock.evals.problems.unpickle import packed_text
+from forklock.sandbox.reading import parse_python
 
 Record = Mapping[str, Any]
 _CHECK = "_forklock_check"

@@ -19,11 +19,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from evals.contract import EvalFault, Problem, ProblemSet
-from evals.problems.errata import known_errata
-from evals.problems.files import SIDECAR, first_line, read_lines, read_sidecar, sidecar_path, stem
-from evals.problems.records import problem_from_record
-from models.paths import user_path
+from forklock.evals.contract import EvalFault, Problem, ProblemSet
+from forklock.evals.problems.errata import known_errata
+from forklock.evals.problems.files import SIDECAR, first_line, read_lines, read_sidecar, sidecar_path, stem
+from forklock.evals.problems.records import problem_from_record
+from forklock.models.paths import user_path
 
 DATA_VARIABLE = "FORKLOCK_DATA"
 _SUFFIXES = (".jsonl", ".jsonl.gz")
@@ -58,7 +58,7 @@ def load_set(
         start, end: window of contest dates, both inclusive; problems without a date fall outside.
         difficulty, platform: exact names, in any case.
         seed: draws the `limit` problems at random; None takes the first ones.
-        errata: whether records that are known to be wrong are corrected (`evals.problems.errata`).
+        errata: whether records that are known to be wrong are corrected (`forklock.evals.problems.errata`).
 
     Raises:
         EvalFault: the set is unknown or its extra missing, the file cannot be read, a line is damaged, or no problem

@@ -9,9 +9,9 @@ from rich.console import Group
 from rich.table import Column, Table
 from rich.text import Text
 
-from evals.reports.terminal import percent, warned
-from evals.statistics.comparison import Comparison, Effect, Flip, Power, Side
-from evals.statistics.gate import GateVerdict
+from forklock.evals.reports.terminal import percent, warned
+from forklock.evals.statistics.comparison import Comparison, Effect, Flip, Power, Side
+from forklock.evals.statistics.gate import GateVerdict
 
 
 def comparison_view(found: Comparison, *, flips: int) -> Group:

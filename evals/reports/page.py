@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from datetime import date
 from difflib import SequenceMatcher
 
-from evals.contract import EvalFault, Sample, Verdict
-from evals.reports.drawing import rendered
-from evals.reports.plots import (
+from forklock.evals.contract import EvalFault, Sample, Verdict
+from forklock.evals.reports.drawing import rendered
+from forklock.evals.reports.plots import (
     COLOURS,
     LETTERS,
     difficulty_bars,
@@ -22,11 +22,11 @@ from evals.reports.plots import (
     pass_at_k_curve,
     verdict_shares,
 )
-from evals.results import EvalResult, PassAtK, ProblemResult
-from evals.runs.past import PastRun, read_samples
-from evals.statistics.comparison import Comparison, Flip, compare_runs
-from evals.statistics.contamination import contamination, sentence
-from evals.statistics.stats import pass_at
+from forklock.evals.results import EvalResult, PassAtK, ProblemResult
+from forklock.evals.runs.past import PastRun, read_samples
+from forklock.evals.statistics.comparison import Comparison, Flip, compare_runs
+from forklock.evals.statistics.contamination import contamination, sentence
+from forklock.evals.statistics.stats import pass_at
 
 MOST_CHARACTERS, MOST_LINES = 20_000, 300
 """Limits of a shown program; the rest is cut off, and the page says so."""

@@ -1,7 +1,7 @@
 """evals: plots of runs as inline SVG.
 
-Input: results, in the order of their letters. Output: SVG text (see `evals.reports.drawing`), or None where there is
-nothing to draw.
+Input: results, in the order of their letters. Output: SVG text (see `forklock.evals.reports.drawing`), or None
+where there is nothing to draw.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from typing import TYPE_CHECKING
 
-from evals.contract import Verdict
-from evals.reports.drawing import INK, percent_tick, svg
-from evals.results import EvalResult, PassAtK, ProblemResult
-from evals.statistics.comparison import by_difficulty
-from evals.statistics.stats import pass_at
+from forklock.evals.contract import Verdict
+from forklock.evals.reports.drawing import INK, percent_tick, svg
+from forklock.evals.results import EvalResult, PassAtK, ProblemResult
+from forklock.evals.statistics.comparison import by_difficulty
+from forklock.evals.statistics.stats import pass_at
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

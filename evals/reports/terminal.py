@@ -1,7 +1,7 @@
 """evals: results on the terminal: tables, and progress.
 
 Input: an `EvalResult`, grades, or live progress. Output: tables, and one line of progress (a bar on a terminal, plain
-lines elsewhere). Not covered: HTML (`evals.reports.page`).
+lines elsewhere). Not covered: HTML (`forklock.evals.reports.page`).
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from evals.contract import ProblemSet, Verdict
-from evals.problems.catalogue import SetFacts
-from evals.results import EvalResult, PassAtK
-from evals.runs.grade import Grade, scores
-from evals.statistics.comparison import by_difficulty
-from evals.statistics.contamination import Contamination, sentence
-from evals.statistics.stats import pass_at
-from sandbox.terminal import screen
-from sandbox.terminal.console import Screen
-from sandbox.terminal.progress import Meter
+from forklock.evals.contract import ProblemSet, Verdict
+from forklock.evals.problems.catalogue import SetFacts
+from forklock.evals.results import EvalResult, PassAtK
+from forklock.evals.runs.grade import Grade, scores
+from forklock.evals.statistics.comparison import by_difficulty
+from forklock.evals.statistics.contamination import Contamination, sentence
+from forklock.evals.statistics.stats import pass_at
+from forklock.sandbox.terminal import screen
+from forklock.sandbox.terminal.console import Screen
+from forklock.sandbox.terminal.progress import Meter
 
 PLAIN_EVERY_S = 10.0
 """Seconds between two lines of progress where there is no terminal."""

@@ -1,5 +1,5 @@
 """Runs one evaluation: asks the model, stores the answers, has them judged, counts."""
 
-from evals.runs.run import EvalJob, run_eval
+from forklock.evals.runs.run import EvalJob, run_eval
 
 __all__ = ["EvalJob", "run_eval"]

@@ -11,8 +11,8 @@ import re
 import textwrap
 from typing import Literal
 
-from evals.contract import Problem
-from sandbox.reading import parse_python
+from forklock.evals.contract import Problem
+from forklock.sandbox.reading import parse_python
 
 Preset = Literal["coder-chat", "humaneval-chat", "official-lcb", "official-qwen-coder"]
 OPENING = "```python"

@@ -2,7 +2,7 @@
 
 Input: a problem set and a JSONL file of `{question_id, code}` (several lines of one problem are its samples). Output:
 a `Grade` per line, in the file's order. Nothing is stored between calls; a file of grades that was begun is continued.
-Not covered: making programs (`evals.runs.run`).
+Not covered: making programs (`forklock.evals.runs.run`).
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from typing import Any
 
 from pydantic import Field
 
-from evals.contract import EvalFault, Frozen, Judgement, ProblemSet, ProgramJudge, Verdict
-from evals.judging import Judge
-from evals.problems.files import read_lines
-from evals.results import PassAtK, ProblemResult
-from evals.statistics.stats import pass_at
-from sandbox.files.atomic import write_atomic
-from sandbox.files.jsonl import append_line, as_json, parser, scan
+from forklock.evals.contract import EvalFault, Frozen, Judgement, ProblemSet, ProgramJudge, Verdict
+from forklock.evals.judging import Judge
+from forklock.evals.problems.files import read_lines
+from forklock.evals.results import PassAtK, ProblemResult
+from forklock.evals.statistics.stats import pass_at
+from forklock.sandbox.files.atomic import write_atomic
+from forklock.sandbox.files.jsonl import append_line, as_json, parser, scan
 
 
 class Grade(Frozen):

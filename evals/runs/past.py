@@ -14,11 +14,11 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
-from evals.contract import EvalFault, Sample
-from evals.results import EvalResult
-from evals.runs.store import Judged, runs_dir
-from models.paths import user_path
-from sandbox.files.jsonl import parser, whole_lines
+from forklock.evals.contract import EvalFault, Sample
+from forklock.evals.results import EvalResult
+from forklock.evals.runs.store import Judged, runs_dir
+from forklock.models.paths import user_path
+from forklock.sandbox.files.jsonl import parser, whole_lines
 
 Row = TypeVar("Row", Sample, Judged)
 

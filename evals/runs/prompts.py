@@ -3,16 +3,16 @@
 Input: a problem and a preset. Output: a `Request`. `coder-chat` is our own preset, for instruct models and every kind
 of set. `humaneval-chat` is EvalPlus's instruction without its opening of the answer. `official-lcb` is LiveCodeBench's
 own wording, `official-qwen-coder` that of Qwen2.5-Coder's evaluation scripts for HumanEval and MBPP.
-`evals.runs.extract` reads the answers. Not covered: few-shot prompts for base models.
+`forklock.evals.runs.extract` reads the answers. Not covered: few-shot prompts for base models.
 """
 
 from __future__ import annotations
 
 from typing import Literal, get_args
 
-from evals.contract import EvalFault, Problem, ProblemSet
-from evals.runs.extract import OPENING, Preset, extract_code
-from models.contract import Request
+from forklock.evals.contract import EvalFault, Problem, ProblemSet
+from forklock.evals.runs.extract import OPENING, Preset, extract_code
+from forklock.models.contract import Request
 
 __all__ = ["PRESETS", "Preset", "as_preset", "default_preset", "extract_code", "preset_for", "request_for"]
 

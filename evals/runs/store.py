@@ -21,11 +21,11 @@ from typing import Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
-from evals.contract import EvalFault, Judgement, Sample
-from models.contract import Decoding, ModelIdentity
-from models.paths import cache_dir, data_dir
-from sandbox.files.atomic import put_in_place, write_atomic
-from sandbox.files.jsonl import DamagedLine, JsonLines, as_json, parser
+from forklock.evals.contract import EvalFault, Judgement, Sample
+from forklock.models.contract import Decoding, ModelIdentity
+from forklock.models.paths import cache_dir, data_dir
+from forklock.sandbox.files.atomic import put_in_place, write_atomic
+from forklock.sandbox.files.jsonl import DamagedLine, JsonLines, as_json, parser
 
 Row = TypeVar("Row", bound=BaseModel)
 ResultKind = Literal["evals", "sweeps", "tokens", "repo-evals"]

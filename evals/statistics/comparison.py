@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from evals.contract import EvalFault, Frozen
-from evals.results import EvalResult, PassAtK, ProblemResult
-from evals.statistics.margin import problems_needed, smallest_effect
-from evals.statistics.stats import flips, holm, paired_test, pass_at
+from forklock.evals.contract import EvalFault, Frozen
+from forklock.evals.results import EvalResult, PassAtK, ProblemResult
+from forklock.evals.statistics.margin import problems_needed, smallest_effect
+from forklock.evals.statistics.stats import flips, holm, paired_test, pass_at
 
 AIM = 0.02
 """Difference that the statement on power is about: two points."""

@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from evals.results import EvalResult, PassAtK, ProblemResult
-from evals.statistics.stats import pass_at
+from forklock.evals.results import EvalResult, PassAtK, ProblemResult
+from forklock.evals.statistics.stats import pass_at
 
 PERMUTATIONS = 5_000
 """Number of permutations for the p-value."""

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from typing import Literal
 
-from evals.contract import EvalFault, Frozen
-from evals.results import EvalResult
-from evals.statistics.comparison import Comparison, compare_runs
-from evals.statistics.margin import ALPHA, p_not_inferior, problems_for_margin
-from evals.statistics.stats import paired_test
+from forklock.evals.contract import EvalFault, Frozen
+from forklock.evals.results import EvalResult
+from forklock.evals.statistics.comparison import Comparison, compare_runs
+from forklock.evals.statistics.margin import ALPHA, p_not_inferior, problems_for_margin
+from forklock.evals.statistics.stats import paired_test
 
 Outcome = Literal["not worse", "shown worse", "not enough evidence"]
 

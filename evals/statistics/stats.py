@@ -2,7 +2,7 @@
 
 Problems are the unit everywhere, because samples of one problem are not independent. Sources: Chen et al. 2021 (arXiv
 2107.03374, unbiased pass@k), Wilson 1927, Efron's bootstrap, Fisher 1935 (sign-flip test), McNemar 1947, Holm 1979. Not
-covered: how many problems are needed, and tests against a margin (`evals.statistics.margin`).
+covered: how many problems are needed, and tests against a margin (`forklock.evals.statistics.margin`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING
 
-from evals.results import PassAtK, ProblemResult
+from forklock.evals.results import PassAtK, ProblemResult
 
 if TYPE_CHECKING:
     import numpy as np

@@ -1,7 +1,7 @@
 """evals: the decodings of a sweep: the grid that is tuned, the baseline, and fixed controls. Pure.
 
 Input: the values of each axis. Output: a `Plan`, frozen before the first sample is drawn. It says what is tried, and by
-which rule one cell is chosen. Not covered: running it (`evals.sweeps.sweep`).
+which rule one cell is chosen. Not covered: running it (`forklock.evals.sweeps.sweep`).
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from evals.contract import Frozen
-from models.contract import Decoding, FirstStage
-from models.families import EVAL_TOP_K, EVAL_TOP_P, PRESETS
+from forklock.evals.contract import Frozen
+from forklock.models.contract import Decoding, FirstStage
+from forklock.models.families import EVAL_TOP_K, EVAL_TOP_P, PRESETS
 
 Role = Literal["baseline", "grid", "control"]
 RULE = (

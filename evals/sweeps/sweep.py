@@ -3,8 +3,8 @@
 Input: an open engine and a `SweepJob`. Output: a `SweepResult`. The set is split by a hash of each question id. Grid
 and baseline are measured on the development part, and the plan's rule chooses a cell. Only then is the test part
 measured: for the baseline, the chosen cell and the fixed controls. Every cell is an evaluation of its own
-(`evals.runs.run`), so samples are shared with `evals run`, and a killed sweep continues where it stopped. Not covered:
-search strategies that skip cells.
+(`forklock.evals.runs.run`), so samples are shared with `evals run`, and a killed sweep continues where it stopped.
+Not covered: search strategies that skip cells.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from evals.contract import EvalFault, ProblemSet
-from evals.judging import JudgeLimits
-from evals.problems.sets import split
-from evals.results import EvalResult
-from evals.runs import EvalJob, run_eval
-from evals.runs.prompts import Preset, preset_for
-from evals.runs.run import Progress
-from evals.runs.store import results_dir
-from evals.statistics.comparison import power_of
-from evals.sweeps.grid import Cell, Plan
-from evals.sweeps.results import CellScore, SweepResult, same, scored
-from models.console import INFRASTRUCTURE
-from models.contract import Engine
-from sandbox import BackendName
-from sandbox.files.atomic import write_atomic
-from sandbox.files.jsonl import append_line, whole_lines
-from sandbox.reading import parse_json
+from forklock.evals.contract import EvalFault, ProblemSet
+from forklock.evals.judging import JudgeLimits
+from forklock.evals.problems.sets import split
+from forklock.evals.results import EvalResult
+from forklock.evals.runs import EvalJob, run_eval
+from forklock.evals.runs.prompts import Preset, preset_for
+from forklock.evals.runs.run import Progress
+from forklock.evals.runs.store import results_dir
+from forklock.evals.statistics.comparison import power_of
+from forklock.evals.sweeps.grid import Cell, Plan
+from forklock.evals.sweeps.results import CellScore, SweepResult, same, scored
+from forklock.models.console import INFRASTRUCTURE
+from forklock.models.contract import Engine
+from forklock.sandbox import BackendName
+from forklock.sandbox.files.atomic import write_atomic
+from forklock.sandbox.files.jsonl import append_line, whole_lines
+from forklock.sandbox.reading import parse_json
 
 SPLIT = "development"
 """Name of the split. Self-distillation's gate uses the same, so nothing was tuned there on what is test here."""

@@ -3,7 +3,8 @@
 Input: an open in-process engine, answers as token ids with their prompts, and a cut (temperature, top-k, top-p).
 Output: one `TokenTable` per answer, stored as it comes, so that a killed run continues where it stopped. A token with
 one survivor is a *lock*, one with several is a *fork* (arXiv 2604.01193). Every number is at temperature 1; only the
-tokens that survive depend on the cut. Not covered: statistics (`evals.tokens.stats`), pictures (`evals.tokens.page`).
+tokens that survive depend on the cut. Not covered: statistics (`forklock.evals.tokens.stats`), pictures
+(`forklock.evals.tokens.page`).
 """
 
 from __future__ import annotations
@@ -14,17 +15,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from evals.contract import Problem, ProblemSet, Sample
-from evals.runs.extract import OPENING, Preset
-from evals.runs.generate import Sampler
-from evals.runs.grade import Solution
-from evals.runs.prompts import request_for
-from evals.runs.store import RunConfig, Store, results_dir
-from evals.tokens.tables import KEY_LENGTH, LISTED, TableFile, TokenTable, file_name, table_of
-from models.contract import Decoding, Engine, FirstStage, ModelFault, Request
+from forklock.evals.contract import Problem, ProblemSet, Sample
+from forklock.evals.runs.extract import OPENING, Preset
+from forklock.evals.runs.generate import Sampler
+from forklock.evals.runs.grade import Solution
+from forklock.evals.runs.prompts import request_for
+from forklock.evals.runs.store import RunConfig, Store, results_dir
+from forklock.evals.tokens.tables import KEY_LENGTH, LISTED, TableFile, TokenTable, file_name, table_of
+from forklock.models.contract import Decoding, Engine, FirstStage, ModelFault, Request
 
 if TYPE_CHECKING:
-    from models.transformers_engine import TransformersEngine
+    from forklock.models.transformers_engine import TransformersEngine
 
 MOST_SURVIVORS = 64
 """Largest top-k whose support is listed in full, so that another model can be asked for its mass."""
@@ -216,7 +217,7 @@ def _answer(
 
 def pieces_of(engine: TransformersEngine, ids: Sequence[int]) -> tuple[str, ...]:
     """Return the text that each token adds."""
-    from models.transformers_engine.text import TextTail
+    from forklock.models.transformers_engine.text import TextTail
 
     backend = engine.tokenizer.backend_tokenizer
     tail = TextTail(lambda part: str(backend.decode(part, skip_special_tokens=True)))
@@ -232,7 +233,7 @@ def pieces_of(engine: TransformersEngine, ids: Sequence[int]) -> tuple[str, ...]
 
 
 def _key(engine: TransformersEngine, answer: Answer, cut: FirstStage, other: TokenTable | None) -> str:
-    from models.tokens import prompt_ids
+    from forklock.models.tokens import prompt_ids
 
     prompt = prompt_ids(engine.tokenizer, answer.request)
     parts = (

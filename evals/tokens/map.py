@@ -1,7 +1,7 @@
 """evals: the lock/fork map of a solution: each token with what the model could have written instead.
 
 Input: an answer and its table. Output: a `Map` for the page, and a picture as PNG. The background shows the entropy, an
-underline grows with the number of survivors; a lock has none. Not covered: the page (`evals.tokens.page`).
+underline grows with the number of survivors; a lock has none. Not covered: the page (`forklock.evals.tokens.page`).
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from evals.reports.drawing import INK, png
-from evals.tokens.gauges import Answer
-from evals.tokens.tables import TokenTable
+from forklock.evals.reports.drawing import INK, png
+from forklock.evals.tokens.gauges import Answer
+from forklock.evals.tokens.tables import TokenTable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

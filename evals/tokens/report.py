@@ -7,7 +7,7 @@ import math
 from rich.console import Group
 from rich.table import Column, Table
 
-from evals.tokens.stats import Difference, Gauge, Place, Side, TokensResult
+from forklock.evals.tokens.stats import Difference, Gauge, Place, Side, TokensResult
 
 FEW_PROBLEMS = 10
 

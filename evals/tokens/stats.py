@@ -10,10 +10,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from evals.contract import Frozen
-from evals.statistics.stats import holm, paired_test
-from evals.tokens.gauges import Answer
-from evals.tokens.tables import LISTED, TokenTable
+from forklock.evals.contract import Frozen
+from forklock.evals.statistics.stats import holm, paired_test
+from forklock.evals.tokens.gauges import Answer
+from forklock.evals.tokens.tables import LISTED, TokenTable
 
 RESAMPLES = 10_000
 SURVIVOR_BINS = ((1, 1), (2, 2), (3, 5), (6, 10), (11, 20), (21, None))

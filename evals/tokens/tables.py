@@ -9,12 +9,12 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evals.contract import EvalFault, Frozen
-from models.contract import ModelIdentity
-from sandbox.files.jsonl import append_line, as_json, parser, whole_lines
+from forklock.evals.contract import EvalFault, Frozen
+from forklock.models.contract import ModelIdentity
+from forklock.sandbox.files.jsonl import append_line, as_json, parser, whole_lines
 
 if TYPE_CHECKING:
-    from models.transformers_engine import TokenScores
+    from forklock.models.transformers_engine import TokenScores
 
 LISTED = 20
 """Number of the most likely tokens that are kept of each place."""

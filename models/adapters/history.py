@@ -12,7 +12,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from sandbox.files.jsonl import append_line, as_json, parser, whole_lines
+from forklock.sandbox.files.jsonl import append_line, as_json, parser, whole_lines
 
 EventKind = Literal["reserved", "promoted", "rolled back", "deleted"]
 

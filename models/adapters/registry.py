@@ -15,9 +15,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from models.adapters.history import History
-from models.adapters.lora import WEIGHTS, check_folder
-from models.adapters.manifest import (
+from forklock.models.adapters.history import History
+from forklock.models.adapters.lora import WEIGHTS, check_folder
+from forklock.models.adapters.manifest import (
     MANIFEST,
     TAKEN_IN,
     VERSION_FORMAT,
@@ -26,14 +26,14 @@ from models.adapters.manifest import (
     AdapterRef,
     AdapterState,
 )
-from models.catalogue.weights import FileRecord, hash_file
-from models.contract import ModelFault
-from models.paths import adapters_dir
-from sandbox.files import atomic
+from forklock.models.catalogue.weights import FileRecord, hash_file
+from forklock.models.contract import ModelFault
+from forklock.models.paths import adapters_dir
+from forklock.sandbox.files import atomic
 
 
 class AdapterRegistry:
-    """Adapters under `root` (default: `models.paths.adapters_dir()`). Safe for several processes."""
+    """Adapters under `root` (default: `forklock.models.paths.adapters_dir()`). Safe for several processes."""
 
     def __init__(self, root: Path | None = None) -> None:
         self.root = root or adapters_dir()

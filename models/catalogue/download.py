@@ -15,10 +15,10 @@ from pathlib import Path
 import httpx
 import tenacity
 
-from models.catalogue.weights import hash_file
-from models.contract import ModelFault
-from sandbox.files.atomic import put_in_place
-from sandbox.terminal.progress import Advance
+from forklock.models.catalogue.weights import hash_file
+from forklock.models.contract import ModelFault
+from forklock.sandbox.files.atomic import put_in_place
+from forklock.sandbox.terminal.progress import Advance
 
 FRUITLESS_TRIES = 5
 CONNECT_S, READ_S = 10.0, 30.0

@@ -13,10 +13,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from models.catalogue.strict_loading import require_exact, require_finite_model
-from models.contract import ModelFault
-from models.families import END_OF_TURN, restore_tokenizer
-from sandbox.files.atomic import sync
+from forklock.models.catalogue.strict_loading import require_exact, require_finite_model
+from forklock.models.contract import ModelFault
+from forklock.models.families import END_OF_TURN, restore_tokenizer
+from forklock.sandbox.files.atomic import sync
 
 CONVERSION = 1
 """Version of this code; a change that alters the weights or the tokens raises it."""

@@ -18,16 +18,16 @@ from pathlib import Path
 
 import filelock
 
-from models.catalogue import gguf
-from models.catalogue.catalogue import check_pulled, find_card
-from models.catalogue.download import DiskFull, Remote, download, space_guard
-from models.catalogue.mirrors import PipConfig, hub_remote, package_remotes, pip_config, web_client
-from models.catalogue.weights import RECORD_NAME, FileRecord, ModelRecord, hash_file
-from models.contract import ModelFault
-from models.families import HubMirror, Mirror, ModelCard, PackageMirror
-from models.paths import cache_dir, models_dir
-from sandbox.files.atomic import put_in_place, write_atomic
-from sandbox.terminal.progress import Progress
+from forklock.models.catalogue import gguf
+from forklock.models.catalogue.catalogue import check_pulled, find_card
+from forklock.models.catalogue.download import DiskFull, Remote, download, space_guard
+from forklock.models.catalogue.mirrors import PipConfig, hub_remote, package_remotes, pip_config, web_client
+from forklock.models.catalogue.weights import RECORD_NAME, FileRecord, ModelRecord, hash_file
+from forklock.models.contract import ModelFault
+from forklock.models.families import HubMirror, Mirror, ModelCard, PackageMirror
+from forklock.models.paths import cache_dir, models_dir
+from forklock.sandbox.files.atomic import put_in_place, write_atomic
+from forklock.sandbox.terminal.progress import Progress
 
 SLACK_BYTES = 50_000_000
 """Free space asked for beyond the sum of the files: tokenizer, configs, file system overhead."""
@@ -35,7 +35,7 @@ SLACK_BYTES = 50_000_000
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where a pull works. The defaults follow `models.paths`."""
+    """Where a pull works. The defaults follow `forklock.models.paths`."""
 
     downloads: Path
     converting: Path

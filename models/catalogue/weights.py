@@ -17,10 +17,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from models.catalogue.safetensors_header import TensorInfo, read_header, read_tensors, require_floats
-from models.contract import ModelFault
-from models.paths import cache_dir
-from sandbox.files.atomic import write_atomic
+from forklock.models.catalogue.safetensors_header import TensorInfo, read_header, read_tensors, require_floats
+from forklock.models.contract import ModelFault
+from forklock.models.paths import cache_dir
+from forklock.sandbox.files.atomic import write_atomic
 
 RECORD_NAME = "forklock.json"
 SAMPLED_BLOCKS, BLOCK_BYTES = 64, 4096

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from models.hosted.wire import says_too_long
+from forklock.models.hosted.wire import says_too_long
 
 
 class Refused(Exception):

@@ -11,12 +11,12 @@ import os
 from dataclasses import dataclass, replace
 from typing import Any
 
-from models.contract import ModelFault
-from models.hosted.callers import Caller, LitellmCaller, WireCaller, import_litellm
-from models.hosted.refusals import Refused
-from models.hosted.wire import KEY_VARIABLE, Server, find_server, is_url, server_headers
-from models.web import clients as web
-from models.web.endpoints import endpoint_of_provider, endpoint_of_url
+from forklock.models.contract import ModelFault
+from forklock.models.hosted.callers import Caller, LitellmCaller, WireCaller, import_litellm
+from forklock.models.hosted.refusals import Refused
+from forklock.models.hosted.wire import KEY_VARIABLE, Server, find_server, is_url, server_headers
+from forklock.models.web import clients as web
+from forklock.models.web.endpoints import endpoint_of_provider, endpoint_of_url
 
 UNKNOWN_CONTEXT = 8192
 """Tokens assumed where nobody says how long the context is."""
@@ -76,7 +76,7 @@ class Route:
     prefill: bool
     context_tokens: int
     endpoint: str
-    """To compare with another route's (`models.web.endpoints`)."""
+    """To compare with another route's (`forklock.models.web.endpoints`)."""
     revision: str = ""
     server: Server | None = None
     """None where LiteLLM speaks to a provider."""

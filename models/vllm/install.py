@@ -21,10 +21,10 @@ from typing import Literal
 
 from filelock import FileLock, Timeout
 
-from models.contract import ModelFault
-from models.paths import engines_dir
-from sandbox.files.atomic import write_atomic
-from sandbox.reading import parse_json
+from forklock.models.contract import ModelFault
+from forklock.models.paths import engines_dir
+from forklock.sandbox.files.atomic import write_atomic
+from forklock.sandbox.reading import parse_json
 
 PYTHON_VARIABLE = "FORKLOCK_VLLM_PYTHON"
 VERSION = "0.32.0"

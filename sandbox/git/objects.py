@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal
 
-from sandbox.files.atomic import write_atomic
+from forklock.sandbox.files.atomic import write_atomic
 
 Kind = Literal["blob", "tree", "commit"]
 

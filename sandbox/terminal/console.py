@@ -13,7 +13,7 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Span, Text
 
-from sandbox.terminal.safe_text import escape, is_drawn, printable
+from forklock.sandbox.terminal.safe_text import escape, is_drawn, printable
 
 _ENDLESS = 1 << 20
 """Width of a console whose output goes to a pipe, in columns; `soft_wrap` lets longer lines pass too."""
@@ -24,7 +24,7 @@ _ALIGNED = 60
 
 
 class Screen(Console):
-    """A console for stdout or stderr. Make one with `sandbox.terminal.screen`.
+    """A console for stdout or stderr. Make one with `forklock.sandbox.terminal.screen`.
 
     On a terminal, tables fold cells that are too wide instead of cutting them. In a pipe they become plain lines with
     aligned columns, no escape sequence is written, whatever FORCE_COLOR says, and no line is wrapped.

@@ -24,8 +24,8 @@ from rich.progress import (
 )
 from rich.progress import Progress as RichProgress
 
-from sandbox.terminal.console import Screen
-from sandbox.terminal.output import screen, words_column
+from forklock.sandbox.terminal.console import Screen
+from forklock.sandbox.terminal.output import screen, words_column
 
 EVERY_S = 10.0
 """Seconds between two plain lines while something happens."""

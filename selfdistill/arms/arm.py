@@ -11,11 +11,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from models.contract import Decoding, FirstStage, Request
-from selfdistill.contract import Prompt, Recipe, RoundFault
-from selfdistill.data.dataset import Example
-from selfdistill.data.samples import SampleRow, drop_reason
-from selfdistill.gate.gauges import cut_of
+from forklock.models.contract import Decoding, FirstStage, Request
+from forklock.selfdistill.contract import Prompt, Recipe, RoundFault
+from forklock.selfdistill.data.dataset import Example
+from forklock.selfdistill.data.samples import SampleRow, drop_reason
+from forklock.selfdistill.gate.gauges import cut_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -97,7 +97,7 @@ class Arm:
 
         `model` is a PEFT model over the frozen base: `with model.disable_adapter():` makes it the teacher.
         """
-        from selfdistill.training.train import loss_sum
+        from forklock.selfdistill.training.train import loss_sum
 
         return loss_sum(model, rows, device)
 

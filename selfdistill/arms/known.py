@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from selfdistill.arms.arm import Arm
-from selfdistill.arms.placebo import Placebo
-from selfdistill.arms.rft import Rft
-from selfdistill.arms.ssd import Ssd
-from selfdistill.contract import RoundFault
+from forklock.selfdistill.arms.arm import Arm
+from forklock.selfdistill.arms.placebo import Placebo
+from forklock.selfdistill.arms.rft import Rft
+from forklock.selfdistill.arms.ssd import Ssd
+from forklock.selfdistill.contract import RoundFault
 
 ARMS: dict[str, Arm] = {arm.name: arm for arm in (Ssd(), Rft(), Placebo())}
 

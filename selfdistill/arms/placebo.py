@@ -5,9 +5,9 @@ That is an exact fixed point of the loss: what it gains is noise or format, not 
 
 from __future__ import annotations
 
-from models.contract import Decoding
-from selfdistill.arms.arm import Arm
-from selfdistill.contract import Recipe
+from forklock.models.contract import Decoding
+from forklock.selfdistill.arms.arm import Arm
+from forklock.selfdistill.contract import Recipe
 
 
 class Placebo(Arm):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from selfdistill.arms.arm import Arm, Passed
-from selfdistill.contract import Prompt
-from selfdistill.data.samples import SampleRow
+from forklock.selfdistill.arms.arm import Arm, Passed
+from forklock.selfdistill.contract import Prompt
+from forklock.selfdistill.data.samples import SampleRow
 
 
 class Rft(Arm):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from selfdistill.arms.arm import Arm
+from forklock.selfdistill.arms.arm import Arm
 
 
 class Ssd(Arm):

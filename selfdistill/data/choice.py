@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from evals.contract import ProblemSet
-from selfdistill.contract import Prompt, Recipe, RoundFault
-from selfdistill.data import prompts as prompt_pool
+from forklock.evals.contract import ProblemSet
+from forklock.selfdistill.contract import Prompt, Recipe, RoundFault
+from forklock.selfdistill.data import prompts as prompt_pool
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,9 +16,9 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from models.contract import Completion, Decoding, Engine, FinishReason, OnTokens, Request
-from sandbox.files.jsonl import JsonLines, as_json, parser
-from selfdistill.contract import EXIT_INFRASTRUCTURE, Prompt, RoundFault
+from forklock.models.contract import Completion, Decoding, Engine, FinishReason, OnTokens, Request
+from forklock.sandbox.files.jsonl import JsonLines, as_json, parser
+from forklock.selfdistill.contract import EXIT_INFRASTRUCTURE, Prompt, RoundFault
 
 PromptIds = Callable[[Request], Sequence[int]]
 """The engine's own rendering of a request as token ids."""

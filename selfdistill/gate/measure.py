@@ -12,30 +12,30 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from evals.contract import Judgement, ProblemSet, Sample, Verdict
-from evals.judging.judge import Judge
-from evals.problems.sets import load_set
-from evals.results import EvalResult
-from evals.runs.extract import extract_code
-from evals.runs.prompts import request_for
-from evals.runs.run import EvalJob, run_eval
-from evals.runs.store import RunConfig, Store
-from evals.statistics.stats import paired_test
-from evals.tokens.gauges import in_process
-from models import open_engine
-from models.adapters import AdapterRegistry
-from models.catalogue.catalogue import ResolvedModel
-from models.contract import FinishReason, FirstStage
-from sandbox.terminal.progress import Meter, Progress
-from selfdistill.contract import EXIT_INFRASTRUCTURE, Prompt, Recipe, RoundFault
-from selfdistill.data.prompts import preset_for
-from selfdistill.data.samples import SampleRow
-from selfdistill.gate.gauges import Gauged, gauges_of, score, supports_of
-from selfdistill.gate.probes import PROBES, parses, run_probes
-from selfdistill.gate.rule import Health, Paired
+from forklock.evals.contract import Judgement, ProblemSet, Sample, Verdict
+from forklock.evals.judging.judge import Judge
+from forklock.evals.problems.sets import load_set
+from forklock.evals.results import EvalResult
+from forklock.evals.runs.extract import extract_code
+from forklock.evals.runs.prompts import request_for
+from forklock.evals.runs.run import EvalJob, run_eval
+from forklock.evals.runs.store import RunConfig, Store
+from forklock.evals.statistics.stats import paired_test
+from forklock.evals.tokens.gauges import in_process
+from forklock.models import open_engine
+from forklock.models.adapters import AdapterRegistry
+from forklock.models.catalogue.catalogue import ResolvedModel
+from forklock.models.contract import FinishReason, FirstStage
+from forklock.sandbox.terminal.progress import Meter, Progress
+from forklock.selfdistill.contract import EXIT_INFRASTRUCTURE, Prompt, Recipe, RoundFault
+from forklock.selfdistill.data.prompts import preset_for
+from forklock.selfdistill.data.samples import SampleRow
+from forklock.selfdistill.gate.gauges import Gauged, gauges_of, score, supports_of
+from forklock.selfdistill.gate.probes import PROBES, parses, run_probes
+from forklock.selfdistill.gate.rule import Health, Paired
 
 if TYPE_CHECKING:
-    from models.transformers_engine import TokenScores
+    from forklock.models.transformers_engine import TokenScores
 
 BASE = "base"
 """Stands for the bare base where an adapter's version could stand."""

@@ -17,9 +17,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from sandbox.files.atomic import put_folder_in_place, write_atomic
-from sandbox.reading import parse_json
-from selfdistill.store import file_digest
+from forklock.sandbox.files.atomic import put_folder_in_place, write_atomic
+from forklock.sandbox.reading import parse_json
+from forklock.selfdistill.store import file_digest
 
 
 @dataclass

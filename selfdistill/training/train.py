@@ -21,12 +21,12 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from models.catalogue.strict_loading import load_causal_lm
-from models.contract import ModelFault
-from sandbox.files.atomic import put_folder_in_place
-from selfdistill.contract import EXIT_INFRASTRUCTURE, RoundFault, TrainConfig
-from selfdistill.data.dataset import Example, count_steps, plan_steps
-from selfdistill.training.checkpoint import Position, load_checkpoint, save_checkpoint
+from forklock.models.catalogue.strict_loading import load_causal_lm
+from forklock.models.contract import ModelFault
+from forklock.sandbox.files.atomic import put_folder_in_place
+from forklock.selfdistill.contract import EXIT_INFRASTRUCTURE, RoundFault, TrainConfig
+from forklock.selfdistill.data.dataset import Example, count_steps, plan_steps
+from forklock.selfdistill.training.checkpoint import Position, load_checkpoint, save_checkpoint
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -141,7 +141,7 @@ def _step(
 
 def loss_sum(model: nn.Module, micro: Sequence[Example], device: str) -> Tensor:
     """Summed negative log-likelihood of the labels of right-padded rows, in nats."""
-    from selfdistill.training.loss import cross_entropy_sum
+    from forklock.selfdistill.training.loss import cross_entropy_sum
 
     input_ids, attention, targets = collate(micro, device)
     base = model.get_base_model()  # type: ignore[operator]

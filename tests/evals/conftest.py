@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from evals.judging.judge import Judge
-from sandbox import BackendName, SandboxFault
-from sandbox.bubblewrap import backend as bubblewrap
+from forklock.evals.judging.judge import Judge
+from forklock.sandbox import BackendName, SandboxFault
+from forklock.sandbox.bubblewrap import backend as bubblewrap
 
 FASTEST: BackendName = "auto" if bubblewrap.why_not() else "bubblewrap"
 """bubblewrap where it works: a judge in it starts three times as fast as in a container. `auto` is tested elsewhere."""

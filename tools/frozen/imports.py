@@ -12,8 +12,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
-from tools.index.files import CodeIndex, SourceFile
-from tools.languages.syntax import parse
+from forklock.tools.index.files import CodeIndex, SourceFile
+from forklock.tools.languages.syntax import parse
 
 _IMPORT = re.compile(
     r"^[ \t]*(?:from[ \t]+(\.*[\w.]*)[ \t]+import[ \t]+\(?([^#\n]*)|import[ \t]+([\w., \t]+))", re.MULTILINE

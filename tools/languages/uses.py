@@ -10,9 +10,9 @@ import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tools.edits.files import is_python, to_lf
-from tools.languages.syntax import SyntaxProblem, parse
-from tools.languages.words import written
+from forklock.tools.edits.files import is_python, to_lf
+from forklock.tools.languages.syntax import SyntaxProblem, parse
+from forklock.tools.languages.words import written
 
 
 @dataclass(frozen=True, slots=True)

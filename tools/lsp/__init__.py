@@ -4,6 +4,6 @@ In: paths, positions, name paths, unsaved texts. Out: `LookupAnswer` and `Diagno
 The protocol itself (0-based, UTF-16, URIs, versions) never leaves this package.
 """
 
-from tools.lsp.intel import Intel, open_intel
+from forklock.tools.lsp.intel import Intel, open_intel
 
 __all__ = ["Intel", "open_intel"]

@@ -15,13 +15,13 @@ from typing import Any
 
 from lsprotocol import types as lsp
 
-from tools.contract import Freshness, LookupAnswer, Symbol, Uncovered
-from tools.languages.uses import uses
-from tools.lsp.asking import answers
-from tools.lsp.asking.answers import Told
-from tools.lsp.asking.asker import Asker, Found
-from tools.lsp.asking.names import Names
-from tools.lsp.renames.coverage import Coverage, Place
+from forklock.tools.contract import Freshness, LookupAnswer, Symbol, Uncovered
+from forklock.tools.languages.uses import uses
+from forklock.tools.lsp.asking import answers
+from forklock.tools.lsp.asking.answers import Told
+from forklock.tools.lsp.asking.asker import Asker, Found
+from forklock.tools.lsp.asking.names import Names
+from forklock.tools.lsp.renames.coverage import Coverage, Place
 
 Spot = Callable[[Any, Any], answers.Spot]
 

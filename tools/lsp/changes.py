@@ -1,8 +1,8 @@
 """Asks servers for changes: renames, quick fixes, organised imports.
 
 In: a definition or a place. Out: `ChangesAnswer` with whole new texts by path. Nothing is written here: `apply_edits`
-of `tools.edits` does that, behind the syntax gate, all files or none. Changes that reach out of the workspace, or
-that move, make or delete files, are left out. Not covered: actions that are only a command of the server.
+of `forklock.tools.edits` does that, behind the syntax gate, all files or none. Changes that reach out of the
+workspace, or that move, make or delete files, are left out. Not covered: actions that are only a command of the server.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from typing import Any
 
 from lsprotocol import types as lsp
 
-from tools.contract import Change, ChangesAnswer, Freshness, LookupAnswer
-from tools.lsp.asking import answers
-from tools.lsp.asking.asker import Asker, PathLike
-from tools.lsp.asking.editing import Edits, Outside
-from tools.lsp.asking.names import Names
-from tools.lsp.asking.verdicts import why, worth
-from tools.lsp.renames.rename import Renames
-from tools.lsp.wire.connection import Connection
-from tools.lsp.wire.documents import uri_of
-from tools.lsp.wire.faults import Refused, TimedOut, Unavailable
+from forklock.tools.contract import Change, ChangesAnswer, Freshness, LookupAnswer
+from forklock.tools.lsp.asking import answers
+from forklock.tools.lsp.asking.asker import Asker, PathLike
+from forklock.tools.lsp.asking.editing import Edits, Outside
+from forklock.tools.lsp.asking.names import Names
+from forklock.tools.lsp.asking.verdicts import why, worth
+from forklock.tools.lsp.renames.rename import Renames
+from forklock.tools.lsp.wire.connection import Connection
+from forklock.tools.lsp.wire.documents import uri_of
+from forklock.tools.lsp.wire.faults import Refused, TimedOut, Unavailable
 
 ORGANISE = "source.organizeImports"
 QUICK_FIX = "quickfix"

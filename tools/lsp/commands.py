@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tools.contract import Change, ChangesAnswer, Freshness, ReplaceFile, ToolFault, Uncovered
-from tools.edits.apply import apply_edits
-from tools.edits.files import to_lf
-from tools.index.find import NoSuchSymbol
+from forklock.tools.contract import Change, ChangesAnswer, Freshness, ReplaceFile, ToolFault, Uncovered
+from forklock.tools.edits.apply import apply_edits
+from forklock.tools.edits.files import to_lf
+from forklock.tools.index.find import NoSuchSymbol
 
 if TYPE_CHECKING:
-    from tools.lsp import Intel
+    from forklock.tools.lsp import Intel
 
 WHOLE = 10_000_000
 """Characters of an answer that is not to be cut."""
@@ -146,7 +146,7 @@ def show_actions(intel: Intel, root: Path, path: str, line: int | None, kind: st
         NoSuchSymbol: no such kind, or no action of that title.
         ToolFault: no server answers.
     """
-    from tools.lsp.changes import KINDS
+    from forklock.tools.lsp.changes import KINDS
 
     if kind and kind not in KINDS:
         raise NoSuchSymbol(f"no kind of action {kind!r}", fix=f"one of {', '.join(KINDS)}")

@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from tools.contract import Diagnostic, DiagnosticsAnswer, Freshness
-from tools.lsp.asking import answers
-from tools.lsp.asking.asker import Asker, PathLike
-from tools.lsp.asking.verdicts import merge, unknown
+from forklock.tools.contract import Diagnostic, DiagnosticsAnswer, Freshness
+from forklock.tools.lsp.asking import answers
+from forklock.tools.lsp.asking.asker import Asker, PathLike
+from forklock.tools.lsp.asking.verdicts import merge, unknown
 
 
 class Diagnoses:

@@ -15,19 +15,19 @@ from typing import Any
 
 from lsprotocol import types as lsp
 
-from sandbox.bubblewrap.contained import why_not_contained
-from tools.contract import DiagnosticsAnswer, Freshness, Location, LookupAnswer, Symbol, ToolFault
-from tools.lsp.asking import answers
-from tools.lsp.asking.asker import Asker, PathLike
-from tools.lsp.asking.names import Names
-from tools.lsp.calls import Calls
-from tools.lsp.changes import Changes
-from tools.lsp.diagnoses import Diagnoses
-from tools.lsp.renames.coverage import Coverage
-from tools.lsp.servers.server import Server
-from tools.lsp.servers.table import DEFAULT, SERVERS, trusting
-from tools.lsp.wire.documents import path_of
-from tools.lsp.wire.process import START_S, Launch
+from forklock.sandbox.bubblewrap.contained import why_not_contained
+from forklock.tools.contract import DiagnosticsAnswer, Freshness, Location, LookupAnswer, Symbol, ToolFault
+from forklock.tools.lsp.asking import answers
+from forklock.tools.lsp.asking.asker import Asker, PathLike
+from forklock.tools.lsp.asking.names import Names
+from forklock.tools.lsp.calls import Calls
+from forklock.tools.lsp.changes import Changes
+from forklock.tools.lsp.diagnoses import Diagnoses
+from forklock.tools.lsp.renames.coverage import Coverage
+from forklock.tools.lsp.servers.server import Server
+from forklock.tools.lsp.servers.table import DEFAULT, SERVERS, trusting
+from forklock.tools.lsp.wire.documents import path_of
+from forklock.tools.lsp.wire.process import START_S, Launch
 
 ANSWER_S = 10.0
 """Seconds for one question, start of the server included only as far as it fits."""
@@ -59,7 +59,7 @@ def open_intel(
     programs and the interpreter's packages.
 
     Args:
-        servers: names of the list (`tools.lsp.servers.table`).
+        servers: names of the list (`forklock.tools.lsp.servers.table`).
         warm: those that are started at once (None: all); the others start with the first question to them.
         python: the interpreter whose packages imports resolve to; default: the workspace's own virtual environment,
             or else ours.

@@ -17,8 +17,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from tools.contract import TestPlan
-from tools.testing.command import Command
+from forklock.tools.contract import TestPlan
+from forklock.tools.testing.command import Command
 
 PLUGIN = Path(__file__).parent / "inside" / "testplan_plugin.py"
 MAX_PATHS = 50_000

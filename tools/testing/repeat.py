@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from sandbox import Sandbox
-from tools.contract import TestFailure, TestReport
-from tools.testing.run import run_tests
+from forklock.sandbox import Sandbox
+from forklock.tools.contract import TestFailure, TestReport
+from forklock.tools.testing.run import run_tests
 
 SHOWN = 20
 """Failures that the text shows."""

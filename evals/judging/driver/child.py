@@ -15,7 +15,7 @@ import time
 from dataclasses import dataclass
 from typing import Any, Self
 
-from evals.judging.driver.wire import EXCEPTION, KILLED, OUTPUT, TIMEOUT, write_frame
+from forklock.evals.judging.driver.wire import EXCEPTION, KILLED, OUTPUT, TIMEOUT, write_frame
 
 
 class CandidateEnded(BaseException):

@@ -20,9 +20,9 @@ import time
 import types
 from typing import Any
 
-from evals.judging.driver.child import Ended, by_signal
-from evals.judging.driver.cleanup import Place, sweep
-from evals.judging.driver.program import (
+from forklock.evals.judging.driver.child import Ended, by_signal
+from forklock.evals.judging.driver.cleanup import Place, sweep
+from forklock.evals.judging.driver.program import (
     compiled_program,
     described,
     limit,
@@ -31,8 +31,8 @@ from evals.judging.driver.program import (
     run_stdin,
     status_of,
 )
-from evals.judging.driver.seccomp import protect
-from evals.judging.driver.wire import (
+from forklock.evals.judging.driver.seccomp import protect
+from forklock.evals.judging.driver.wire import (
     EXCEPTION,
     MEMORY,
     OK,

@@ -7,7 +7,8 @@ theirs in the second frame. Only the supervisor reads it, in a process whose mem
 process; the two exchange plain values over pipes.
 
 Processes: the driver forks a *zygote* before it has read anything, and stays as the *supervisor*
-(`evals.judging.driver.supervisor`). For each program the zygote forks a *host* (`evals.judging.driver.host`), which
+(`forklock.evals.judging.driver.supervisor`). For each program the zygote forks a *host*
+(`forklock.evals.judging.driver.host`), which
 compiles the program and forks one process for each test; the zygote's memory holds no program and no test. An assert
 program has one process, which its check calls. Driver processes are not dumpable, so a child of the same user can
 neither trace them nor open their descriptors. Standard library only.
@@ -28,13 +29,13 @@ import types
 from collections.abc import Callable
 from typing import Any
 
-from evals.judging.driver.child import receive
-from evals.judging.driver.cleanup import Place, sweep
-from evals.judging.driver.host import host
-from evals.judging.driver.program import described, dress, given_classes, serve
-from evals.judging.driver.seccomp import install
-from evals.judging.driver.supervisor import Supervisor
-from evals.judging.driver.wire import GIVEN, STOCK, read_frame, write_frame
+from forklock.evals.judging.driver.child import receive
+from forklock.evals.judging.driver.cleanup import Place, sweep
+from forklock.evals.judging.driver.host import host
+from forklock.evals.judging.driver.program import described, dress, given_classes, serve
+from forklock.evals.judging.driver.seccomp import install
+from forklock.evals.judging.driver.supervisor import Supervisor
+from forklock.evals.judging.driver.wire import GIVEN, STOCK, read_frame, write_frame
 
 _PREAMBLE_STARS = (
     *("string", "re", "datetime", "collections", "heapq", "bisect", "copy", "math", "random", "statistics"),

@@ -18,7 +18,7 @@ import threading
 import types
 from typing import Any
 
-from evals.judging.driver.wire import (
+from forklock.evals.judging.driver.wire import (
     EXCEPTION,
     GIVEN,
     MEMORY,

@@ -19,9 +19,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from evals.judging.driver.child import CandidateEnded, Child, reply
-from evals.judging.driver.cleanup import Place
-from evals.judging.driver.wire import (
+from forklock.evals.judging.driver.child import CandidateEnded, Child, reply
+from forklock.evals.judging.driver.cleanup import Place
+from forklock.evals.judging.driver.wire import (
     BROKEN,
     EXCEPTION,
     KILLED,

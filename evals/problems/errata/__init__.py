@@ -1,6 +1,7 @@
 """evals: corrections of public sets' records that are known to be wrong.
 
-Input: a raw record. Output: fields to add to it (`evals.problems.records.EXTRA_FIELDS`): a checker where a problem has
+Input: a raw record. Output: fields to add to it (`forklock.evals.problems.records.EXTRA_FIELDS`): a checker where
+a problem has
 several right answers and its record holds one of them, or `interactive` where a program would have to talk with a
 judge. The known problems are those of LiveCodeBench's own ERRATA.md that can be judged at all. We wrote a checker for
 each from its statement (`NAME.py` beside this file; it is text for the sandbox and never imported here). LeetCode's
@@ -70,5 +71,7 @@ def allows_any_order(record: Mapping[str, Any]) -> bool:
 @cache
 def _program(name: str) -> str:
     return (
-        resources.files("evals.problems.errata").joinpath(f"{name.replace('-', '_')}.py").read_text("utf-8")
+        resources.files("forklock.evals.problems.errata")
+        .joinpath(f"{name.replace('-', '_')}.py")
+        .read_text("utf-8")
     )

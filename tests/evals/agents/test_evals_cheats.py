@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from test_evals_repo import CALLS_ALL_PASSED, OLD_TEST, git, made_repo, record, repos, run
 
-from agent.trial import RunnerRules, RunnerState, changes_of_the_runner
-from evals.agents.results import TaskResult
+from forklock.agent.trial import RunnerRules, RunnerState, changes_of_the_runner
+from forklock.evals.agents.results import TaskResult
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.hostile("judge")]
 __all__ = ["made_repo", "record", "repos"]

@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 
-from agent.trial import TrialReport, changes_of_the_runner, check_out
-from evals.agents.results import RepoStore, TaskResult
-from evals.agents.run import AgentUnderTest, forklock_command, run_tasks
-from evals.agents.tasks import RepoTask, find_repository, read_tasks
-from evals.agents.verdicts import passes
-from evals.contract import EvalFault
-from evals.judging.judge import Judge
+from forklock.agent.trial import TrialReport, changes_of_the_runner, check_out
+from forklock.evals.agents.results import RepoStore, TaskResult
+from forklock.evals.agents.run import AgentUnderTest, forklock_command, run_tasks
+from forklock.evals.agents.tasks import RepoTask, find_repository, read_tasks
+from forklock.evals.agents.verdicts import passes
+from forklock.evals.contract import EvalFault
+from forklock.evals.judging.judge import Judge
 
 Command = Callable[..., tuple[int, str]]
 
@@ -162,7 +162,7 @@ def test_an_agent_that_hangs_is_ended_with_its_children(
 def test_what_an_agent_leaves_running_is_ended_and_its_noise_is_cut(
     record: dict[str, Any], repos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("evals.agents.process.MOST_OUTPUT_BYTES", 1000)
+    monkeypatch.setattr("forklock.evals.agents.process.MOST_OUTPUT_BYTES", 1000)
     pid = tmp_path / "pid"
     code = (
         "import os, subprocess; child = subprocess.Popen(['sleep', '300'], start_new_session=True); "
@@ -302,7 +302,7 @@ def test_missing_repositories_are_known_before_any_work(
     record: dict[str, Any], repos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "evals.agents.tasks._clone", lambda *_: (_ for _ in ()).throw(EvalFault("cannot be cloned"))
+        "forklock.evals.agents.tasks._clone", lambda *_: (_ for _ in ()).throw(EvalFault("cannot be cloned"))
     )
     monkeypatch.setenv("FORKLOCK_HOME", str(tmp_path / "home"))
     store = RepoStore("none", tmp_path / "runs")
@@ -439,7 +439,7 @@ def test_the_command(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    from evals.commands.main import main
+    from forklock.evals.commands.main import main
 
     monkeypatch.setenv("FORKLOCK_HOME", str(tmp_path / "home"))
     path = tmp_path / "tasks.jsonl"

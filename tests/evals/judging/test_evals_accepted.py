@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from evals.contract import Problem, TestCase, Verdict
-from evals.judging.judge import Judge
+from forklock.evals.contract import Problem, TestCase, Verdict
+from forklock.evals.judging.judge import Judge
 
 
 @pytest.fixture

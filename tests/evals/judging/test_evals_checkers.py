@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from evals.contract import EvalFault, Verdict
-from evals.judging.judge import Judge
-from evals.problems.files import write_sidecar
-from evals.problems.sets import load_set
-from evals.runs.grade import Solution, calibrated
+from forklock.evals.contract import EvalFault, Verdict
+from forklock.evals.judging.judge import Judge
+from forklock.evals.problems.files import write_sidecar
+from forklock.evals.problems.sets import load_set
+from forklock.evals.runs.grade import Solution, calibrated
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
-from evals.contract import Judgement, Problem, TestCase, Verdict
-from evals.judging.judge import Judge
-from evals.judging.limits import JudgeLimits
-from sandbox import BackendName, SandboxFault
+from forklock.evals.contract import Judgement, Problem, TestCase, Verdict
+from forklock.evals.judging.judge import Judge
+from forklock.evals.judging.limits import JudgeLimits
+from forklock.sandbox import BackendName, SandboxFault
 
 WRONG, EXCEPTION = Verdict.WRONG_ANSWER, Verdict.EXCEPTION
 LATE, MEMORY = Verdict.TIMED_OUT, Verdict.OUT_OF_MEMORY

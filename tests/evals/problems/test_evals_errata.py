@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from evals.contract import Problem, Verdict
-from evals.judging.judge import Judge
-from evals.problems.errata import allows_any_order, known_errata
-from evals.problems.sets import load_set
+from forklock.evals.contract import Problem, Verdict
+from forklock.evals.judging.judge import Judge
+from forklock.evals.problems.errata import allows_any_order, known_errata
+from forklock.evals.problems.sets import load_set
 
 CASES: dict[str, tuple[str, str, list[str], list[str]]] = {
     "abc311_c": ("4\n2 3 2 1\n", "2\n2 3", ["2\n3 2"], ["2\n1 2", "3\n2 3 2", "1\n2", "2\n2 9", ""]),

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from evals.contract import ProblemSet
-from evals.judging.judge import Judge
-from evals.problems.sets import load_set
-from evals.runs.grade import GradeFile, grade, read_solutions
+from forklock.evals.contract import ProblemSet
+from forklock.evals.judging.judge import Judge
+from forklock.evals.problems.sets import load_set
+from forklock.evals.runs.grade import GradeFile, grade, read_solutions
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -52,7 +52,7 @@ def problems(set_file: Path) -> ProblemSet:
 
 @pytest.fixture
 def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Command:
-    from evals.commands.main import main
+    from forklock.evals.commands.main import main
 
     def run(*arguments: object) -> tuple[int, str, str]:
         monkeypatch.setattr("sys.argv", ["evals", *map(str, arguments)])

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from scripted_answers import ScriptedAnswers
 
-from evals.agents.command_engine import AgentEngine
-from evals.contract import EvalFault, Problem, ProblemSet, TestCase, Verdict
-from evals.judging.judge import Judge
-from evals.runs.run import EvalJob, run_eval
-from models.contract import Completion as Done
-from models.contract import Decoding, OnCompletion, OnTokens, Request
+from forklock.evals.agents.command_engine import AgentEngine
+from forklock.evals.contract import EvalFault, Problem, ProblemSet, TestCase, Verdict
+from forklock.evals.judging.judge import Judge
+from forklock.evals.runs.run import EvalJob, run_eval
+from forklock.models.contract import Completion as Done
+from forklock.models.contract import Decoding, OnCompletion, OnTokens, Request
 
 HIDDEN = ("717171", "828282")
 DECODING = Decoding(temperature=0.5, seed=1)
@@ -39,7 +39,7 @@ def problems(*names: str) -> ProblemSet:
 @pytest.fixture(autouse=True)
 def _judge(shared_judge: Judge, monkeypatch: pytest.MonkeyPatch) -> None:
     """An evaluation that opens its own judge gets the shared one."""
-    monkeypatch.setattr("evals.runs.run.Judge", lambda *_, **__: nullcontext(shared_judge))
+    monkeypatch.setattr("forklock.evals.runs.run.Judge", lambda *_, **__: nullcontext(shared_judge))
 
 
 class Watched(ScriptedAnswers):

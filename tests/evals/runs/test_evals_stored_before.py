@@ -9,16 +9,16 @@ from pathlib import Path
 import pytest
 from scripted_answers import ScriptedAnswers
 
-from evals.agents.results import RepoStore
-from evals.contract import Problem, ProblemSet, TestCase, Verdict
-from evals.judging.judge import Judge
-from evals.runs.grade import GradeFile, Solution, grade
-from evals.runs.past import find_run, read_samples
-from evals.runs.run import EvalJob, run_eval
-from evals.statistics.comparison import compare_runs
-from evals.sweeps.results import SweepResult
-from evals.sweeps.sweep import SweepJob, run_sweep
-from models.contract import Decoding
+from forklock.evals.agents.results import RepoStore
+from forklock.evals.contract import Problem, ProblemSet, TestCase, Verdict
+from forklock.evals.judging.judge import Judge
+from forklock.evals.runs.grade import GradeFile, Solution, grade
+from forklock.evals.runs.past import find_run, read_samples
+from forklock.evals.runs.run import EvalJob, run_eval
+from forklock.evals.statistics.comparison import compare_runs
+from forklock.evals.sweeps.results import SweepResult
+from forklock.evals.sweeps.sweep import SweepJob, run_sweep
+from forklock.models.contract import Decoding
 
 STORED = Path(__file__).parent / "stored_before"
 RIGHT = "```python\nprint(2 * int(input()))\n```"
@@ -86,7 +86,7 @@ def test_runs_compare_and_show_their_samples(stored: Path) -> None:
 def test_a_sweep_is_continued(stored: Path, shared_judge: Judge, monkeypatch: pytest.MonkeyPatch) -> None:
     from contextlib import nullcontext
 
-    monkeypatch.setattr("evals.runs.run.Judge", lambda *_, **__: nullcontext(shared_judge))
+    monkeypatch.setattr("forklock.evals.runs.run.Judge", lambda *_, **__: nullcontext(shared_judge))
     (file,) = (stored / "sweeps").glob("*/sweep.json")
     before = SweepResult.model_validate_json(file.read_bytes())
     engine = ScriptedAnswers(answers)

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
-from models.catalogue.catalogue import find_card, resolve_model
-from models.catalogue.weights import read_header
-from models.contract import ModelFault
-from models.families import CATALOGUE, PackageMirror
+from forklock.models.catalogue.catalogue import find_card, resolve_model
+from forklock.models.catalogue.weights import read_header
+from forklock.models.contract import ModelFault
+from forklock.models.families import CATALOGUE, PackageMirror
 
 
 @pytest.fixture(autouse=True)

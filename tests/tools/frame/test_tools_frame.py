@@ -9,13 +9,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tools.contract import Symbol
-from tools.frame.frame import intellisense_frame
-from tools.languages.symbols import find_symbol
-from tools.languages.uses import uses
-from tools.lsp import Intel, open_intel
-from tools.lsp.servers.server import Server
-from tools.lsp.wire.process import Launch
+from forklock.tools.contract import Symbol
+from forklock.tools.frame.frame import intellisense_frame
+from forklock.tools.languages.symbols import find_symbol
+from forklock.tools.languages.uses import uses
+from forklock.tools.lsp import Intel, open_intel
+from forklock.tools.lsp.servers.server import Server
+from forklock.tools.lsp.wire.process import Launch
 
 STORE = '''\
 """A store."""

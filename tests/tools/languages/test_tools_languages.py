@@ -12,19 +12,19 @@ import pytest
 from lsp_samples import CPP, GO, RUST, TYPESCRIPT, Sample
 from lsprotocol import types as lsp
 
-from sandbox.bubblewrap.contained import why_not_contained
-from tools.contract import EditRefused, ReplaceFile, ToolFault
-from tools.edits.apply import apply_edits
-from tools.frame.frame import intellisense_frame
-from tools.index.budget import estimate_tokens
-from tools.index.find import NoSuchSymbol, the_symbol
-from tools.languages.uses import uses
-from tools.lsp import open_intel
-from tools.lsp.asking.outlines import outlined
-from tools.lsp.commands import NameTaken, show_actions, show_calls, show_rename
-from tools.lsp.servers import debian, install
-from tools.lsp.servers.places import servers_dir
-from tools.lsp.servers.table import SERVERS, servers_for, servers_for_file
+from forklock.sandbox.bubblewrap.contained import why_not_contained
+from forklock.tools.contract import EditRefused, ReplaceFile, ToolFault
+from forklock.tools.edits.apply import apply_edits
+from forklock.tools.frame.frame import intellisense_frame
+from forklock.tools.index.budget import estimate_tokens
+from forklock.tools.index.find import NoSuchSymbol, the_symbol
+from forklock.tools.languages.uses import uses
+from forklock.tools.lsp import open_intel
+from forklock.tools.lsp.asking.outlines import outlined
+from forklock.tools.lsp.commands import NameTaken, show_actions, show_calls, show_rename
+from forklock.tools.lsp.servers import debian, install
+from forklock.tools.lsp.servers.places import servers_dir
+from forklock.tools.lsp.servers.table import SERVERS, servers_for, servers_for_file
 
 
 def missing(name: str) -> pytest.MarkDecorator:
@@ -34,7 +34,11 @@ def missing(name: str) -> pytest.MarkDecorator:
 
 def run(*words: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-m", "tools.cli", *words], capture_output=True, text=True, timeout=90, check=False
+        [sys.executable, "-m", "forklock.tools.cli", *words],
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from lsp_constructs import Called, Construct, called, constructs
 
-from tools.contract import ChangesAnswer
-from tools.lsp import open_intel
-from tools.lsp.commands import write
+from forklock.tools.contract import ChangesAnswer
+from forklock.tools.lsp import open_intel
+from forklock.tools.lsp.commands import write
 
 TRIED = constructs()
 FEW = 2

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from lsp_constructs_braced import TAKEN, TRIED, Braced
 
-from tools.contract import ChangesAnswer
-from tools.lsp import open_intel
-from tools.lsp.commands import write
-from tools.lsp.servers.programs import find_node
-from tools.lsp.servers.table import SERVERS
+from forklock.tools.contract import ChangesAnswer
+from forklock.tools.lsp import open_intel
+from forklock.tools.lsp.commands import write
+from forklock.tools.lsp.servers.programs import find_node
+from forklock.tools.lsp.servers.table import SERVERS
 
 SERVED = {
     server: [one for one in TRIED if one.server == server] for server in sorted({o.server for o in TRIED})

@@ -13,11 +13,11 @@ import psutil
 import pytest
 from lsp_samples import PYTHON, SAMPLES, Sample
 
-from sandbox.bubblewrap.contained import why_not_contained
-from tools.contract import DiagnosticsAnswer, Freshness, LookupAnswer, ReplaceFile
-from tools.edits.apply import apply_edits
-from tools.lsp import Intel, open_intel
-from tools.lsp.servers.table import SERVERS
+from forklock.sandbox.bubblewrap.contained import why_not_contained
+from forklock.tools.contract import DiagnosticsAnswer, Freshness, LookupAnswer, ReplaceFile
+from forklock.tools.edits.apply import apply_edits
+from forklock.tools.lsp import Intel, open_intel
+from forklock.tools.lsp.servers.table import SERVERS
 
 
 def missing(name: str) -> pytest.MarkDecorator:

@@ -20,15 +20,15 @@ from typing import Any
 import psutil
 import pytest
 
-from sandbox.bubblewrap.contained import why_not_contained
-from sandbox.linux.cgroups import writable_parents
-from tools.contract import Freshness, ToolFault
-from tools.lsp import Intel, open_intel
-from tools.lsp.servers import table
-from tools.lsp.servers.server import Server, Settings
-from tools.lsp.wire import process
-from tools.lsp.wire.connection import Connection
-from tools.lsp.wire.process import Launch
+from forklock.sandbox.bubblewrap.contained import why_not_contained
+from forklock.sandbox.linux.cgroups import writable_parents
+from forklock.tools.contract import Freshness, ToolFault
+from forklock.tools.lsp import Intel, open_intel
+from forklock.tools.lsp.servers import table
+from forklock.tools.lsp.servers.server import Server, Settings
+from forklock.tools.lsp.wire import process
+from forklock.tools.lsp.wire.connection import Connection
+from forklock.tools.lsp.wire.process import Launch
 
 pytestmark = pytest.mark.hostile("servers")
 
@@ -408,9 +408,9 @@ def test_server_dies_with_a_killed_parent(tmp_path: Path) -> None:
         import sys, time
         sys.path.insert(0, {str(EVIL.parents[2])!r})
         from pathlib import Path
-        from tools.lsp import Intel
-        from tools.lsp.servers.server import Server
-        from tools.lsp.wire.process import Launch
+        from forklock.tools.lsp import Intel
+        from forklock.tools.lsp.servers.server import Server
+        from forklock.tools.lsp.wire.process import Launch
         class Evil(Server):
             name, languages, fix = "evil", {{".py": "python"}}, ""
             argv = (sys.executable, {str(EVIL)!r}, "ignore-shutdown")
@@ -479,11 +479,11 @@ import contextlib, gc, sys, threading, time
 sys.path.insert(0, {str(EVIL.parents[2])!r})
 from pathlib import Path
 import psutil
-from tools.lsp import Intel
-from tools.lsp.asking import asker
-from tools.lsp.servers.server import Server
-from tools.lsp.wire import background
-from tools.lsp.wire.process import Launch
+from forklock.tools.lsp import Intel
+from forklock.tools.lsp.asking import asker
+from forklock.tools.lsp.servers.server import Server
+from forklock.tools.lsp.wire import background
+from forklock.tools.lsp.wire.process import Launch
 
 class Evil(Server):
     name, languages, fix = "evil", {{".py": "python"}}, ""

@@ -16,10 +16,10 @@ from typing import Any, Literal, overload
 from lsprotocol import types as lsp
 from pygls.workspace import PositionCodec
 
-from tools.contract import Diagnostic, Freshness, Location, LookupAnswer, Symbol
-from tools.edits.files import is_python, split_lines
-from tools.languages.symbols import doc, signature
-from tools.lsp.asking.outlines import holder
+from forklock.tools.contract import Diagnostic, Freshness, Location, LookupAnswer, Symbol
+from forklock.tools.edits.files import is_python, split_lines
+from forklock.tools.languages.symbols import doc, signature
+from forklock.tools.lsp.asking.outlines import holder
 
 Read = Callable[[Path], str | None]
 Told = tuple[Location, Sequence[str]]

@@ -19,20 +19,20 @@ from typing import Any, NamedTuple, TypeVar
 from lsprotocol import types as lsp
 from pygls.workspace import PositionCodec
 
-from tools.contract import DiagnosticsAnswer, Freshness, LookupAnswer, Symbol
-from tools.lsp.asking import answers
-from tools.lsp.asking.foreign import Foreign, real_path
-from tools.lsp.asking.outlines import Outlined, Outlines, outlined
-from tools.lsp.asking.sources import Sources
-from tools.lsp.asking.verdicts import combine, why, worth
-from tools.lsp.servers.server import Server
-from tools.lsp.servers.table import SERVERS
-from tools.lsp.wire.background import Background
-from tools.lsp.wire.connection import Connection
-from tools.lsp.wire.documents import uri_of
-from tools.lsp.wire.faults import Crashed, Refused, TimedOut, Unavailable
-from tools.lsp.wire.process import Launch
-from tools.lsp.wire.reading import READERS
+from forklock.tools.contract import DiagnosticsAnswer, Freshness, LookupAnswer, Symbol
+from forklock.tools.lsp.asking import answers
+from forklock.tools.lsp.asking.foreign import Foreign, real_path
+from forklock.tools.lsp.asking.outlines import Outlined, Outlines, outlined
+from forklock.tools.lsp.asking.sources import Sources
+from forklock.tools.lsp.asking.verdicts import combine, why, worth
+from forklock.tools.lsp.servers.server import Server
+from forklock.tools.lsp.servers.table import SERVERS
+from forklock.tools.lsp.wire.background import Background
+from forklock.tools.lsp.wire.connection import Connection
+from forklock.tools.lsp.wire.documents import uri_of
+from forklock.tools.lsp.wire.faults import Crashed, Refused, TimedOut, Unavailable
+from forklock.tools.lsp.wire.process import Launch
+from forklock.tools.lsp.wire.reading import READERS
 
 T = TypeVar("T")
 PathLike = str | Path

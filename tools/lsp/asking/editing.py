@@ -12,9 +12,9 @@ from typing import Any
 
 from lsprotocol import types as lsp
 
-from tools.lsp.asking import answers
-from tools.lsp.asking.asker import Asker
-from tools.lsp.wire.documents import path_of
+from forklock.tools.lsp.asking import answers
+from forklock.tools.lsp.asking.asker import Asker
+from forklock.tools.lsp.wire.documents import path_of
 
 
 class Outside(Exception):

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
-from tools.lsp.servers.programs import readable
-from tools.lsp.servers.server import Server
-from tools.lsp.wire.process import Launch
+from forklock.tools.lsp.servers.programs import readable
+from forklock.tools.lsp.servers.server import Server
+from forklock.tools.lsp.wire.process import Launch
 
 
 class Foreign:

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from tools.contract import Freshness, LookupAnswer, Symbol
-from tools.edits.files import is_python
-from tools.lsp.asking import answers
-from tools.lsp.asking.asker import Asker
+from forklock.tools.contract import Freshness, LookupAnswer, Symbol
+from forklock.tools.edits.files import is_python
+from forklock.tools.lsp.asking import answers
+from forklock.tools.lsp.asking.asker import Asker
 
 OUTLINED = 60
 """Files that a name alone may cost an outline by a server."""

@@ -1,7 +1,8 @@
 """Lists the definitions of a text by name path, in any language that a server reads.
 
 In: a path, a text, a server's documentSymbol. Out: `Outlined` symbols in source order. Python is read by
-`tools.languages.symbols`, whichever server is asked. In other languages the server's symbols are brought to our form:
+`forklock.tools.languages.symbols`, whichever server is asked. In other languages the server's symbols are brought
+to our form:
 no locals except nested functions and classes; `A::b` is `A.b`; where several have one name, the longest, the
 implementation, has the plain name.
 """
@@ -18,9 +19,9 @@ from typing import Any, Literal
 
 from lsprotocol import types as lsp
 
-from tools.contract import Symbol
-from tools.edits.files import is_python, split_lines
-from tools.languages.symbols import symbols
+from forklock.tools.contract import Symbol
+from forklock.tools.edits.files import is_python, split_lines
+from forklock.tools.languages.symbols import symbols
 
 Kind = Literal["class", "function", "method", "variable", "other"]
 _K = lsp.SymbolKind

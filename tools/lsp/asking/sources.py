@@ -13,8 +13,8 @@ from pathlib import Path
 
 from lsprotocol.types import FileChangeType
 
-from tools.contract import EditRefused
-from tools.edits.files import read_document
+from forklock.tools.contract import EditRefused
+from forklock.tools.edits.files import read_document
 
 MAX_BASELINE_BYTES = 1_000_000
 _SKIP = frozenset({"node_modules", "__pycache__", "site-packages", "target"})

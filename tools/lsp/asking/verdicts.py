@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from tools.contract import DiagnosticsAnswer, Freshness
-from tools.lsp.asking.answers import united
-from tools.lsp.wire.faults import TimedOut, Unavailable
+from forklock.tools.contract import DiagnosticsAnswer, Freshness
+from forklock.tools.lsp.asking.answers import united
+from forklock.tools.lsp.wire.faults import TimedOut, Unavailable
 
 
 def worth(exc: Exception) -> Freshness:

@@ -11,9 +11,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from tools.contract import Uncovered
-from tools.index.files import all_files, read_regular
-from tools.lsp.asking.answers import lines_of
+from forklock.tools.contract import Uncovered
+from forklock.tools.index.files import all_files, read_regular
+from forklock.tools.lsp.asking.answers import lines_of
 
 MOST_FILES = 20_000
 _SKIPPED = frozenset(

@@ -9,9 +9,9 @@ from typing import Any
 
 from lsprotocol import types as lsp
 
-from tools.lsp.servers.roots import import_roots
-from tools.lsp.servers.server import PullingServer, Settings
-from tools.lsp.servers.ty import PYTHON
+from forklock.tools.lsp.servers.roots import import_roots
+from forklock.tools.lsp.servers.server import PullingServer, Settings
+from forklock.tools.lsp.servers.ty import PYTHON
 
 _READY = re.compile(r"(Found \d+|No) source files?")
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tools.lsp.servers import places
-from tools.lsp.servers.server import Server
+from forklock.tools.lsp.servers import places
+from forklock.tools.lsp.servers.server import Server
 
 _DATABASE = "compile_commands.json"
 _LANGUAGES = {

@@ -16,10 +16,10 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from sandbox.files.atomic import put_folder_in_place
-from tools.contract import ToolFault
-from tools.lsp.servers.places import servers_dir
-from tools.lsp.servers.server import Server
+from forklock.sandbox.files.atomic import put_folder_in_place
+from forklock.tools.contract import ToolFault
+from forklock.tools.lsp.servers.places import servers_dir
+from forklock.tools.lsp.servers.server import Server
 
 SUITE = "trixie"
 """The conformance tests have seen its versions."""

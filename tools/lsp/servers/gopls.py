@@ -10,9 +10,9 @@ import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
-from sandbox.interpreters.policy import workspace_policy
-from tools.lsp.servers import places
-from tools.lsp.servers.server import DebianPackages, Server, Settings
+from forklock.sandbox.interpreters.policy import workspace_policy
+from forklock.tools.lsp.servers import places
+from forklock.tools.lsp.servers.server import DebianPackages, Server, Settings
 
 _KEPT = ("GOPROXY", "GOTOOLCHAIN", "GOMODCACHE")
 _LANGUAGES = {".go": "go"}

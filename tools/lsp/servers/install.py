@@ -12,12 +12,12 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from tools.contract import ToolFault
-from tools.lsp.servers import debian
-from tools.lsp.servers.places import servers_dir
-from tools.lsp.servers.programs import find_node
-from tools.lsp.servers.server import Server
-from tools.lsp.servers.table import SERVERS
+from forklock.tools.contract import ToolFault
+from forklock.tools.lsp.servers import debian
+from forklock.tools.lsp.servers.places import servers_dir
+from forklock.tools.lsp.servers.programs import find_node
+from forklock.tools.lsp.servers.server import Server
+from forklock.tools.lsp.servers.table import SERVERS
 
 TIMEOUT_S = 600.0
 

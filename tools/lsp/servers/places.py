@@ -1,6 +1,7 @@
 """Where installed servers lie, and the cache folders in which servers keep what they derive of a workspace.
 
-The folders follow the rule of `models.paths` (`FORKLOCK_HOME`, else the platform's folders), which this room may not
+The folders follow the rule of `forklock.models.paths` (`FORKLOCK_HOME`, else the platform's folders), which this
+room may not
 import. A cache folder holds a link to what it is about, and is removed when that is gone. Not covered: how large cache
 folders grow.
 """
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import platformdirs
 
-from tools.contract import ToolFault
+from forklock.tools.contract import ToolFault
 
 
 def _home() -> Path | None:

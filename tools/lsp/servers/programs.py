@@ -11,9 +11,9 @@ import shutil
 import sys
 from pathlib import Path
 
-from sandbox.interpreters.grants import grants
-from sandbox.interpreters.policy import workspace_policy
-from tools.lsp.servers.places import servers_dir
+from forklock.sandbox.interpreters.grants import grants
+from forklock.sandbox.interpreters.policy import workspace_policy
+from forklock.tools.lsp.servers.places import servers_dir
 
 _KEPT = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "TMPDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "RUST_LOG")
 _GO_AND_RUST = ("GOPATH", "GOROOT", "GOCACHE", "GOMODCACHE", "CARGO_HOME", "RUSTUP_HOME")

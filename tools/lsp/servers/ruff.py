@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tools.lsp.servers.server import PullingServer, Settings
-from tools.lsp.servers.ty import PYTHON
+from forklock.tools.lsp.servers.server import PullingServer, Settings
+from forklock.tools.lsp.servers.ty import PYTHON
 
 
 class Ruff(PullingServer):

@@ -13,9 +13,9 @@ from typing import Any
 
 from lsprotocol import types as lsp
 
-from sandbox.interpreters.policy import workspace_policy
-from tools.lsp.servers import places
-from tools.lsp.servers.server import Ask, DebianPackages, Server, Settings
+from forklock.sandbox.interpreters.policy import workspace_policy
+from forklock.tools.lsp.servers import places
+from forklock.tools.lsp.servers.server import Ask, DebianPackages, Server, Settings
 
 _KEPT = ("PATH", "CARGO_HOME", "CARGO_NET_OFFLINE")
 _LANGUAGES = {".rs": "rust"}

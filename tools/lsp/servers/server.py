@@ -13,7 +13,7 @@ from typing import Any
 
 from lsprotocol import types as lsp
 
-from tools.lsp.servers.programs import find_program
+from forklock.tools.lsp.servers.programs import find_program
 
 Settings = Mapping[str, Any]
 Ask = Callable[[str, Any], Awaitable[Any]]

@@ -9,17 +9,17 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from sandbox.bubblewrap.contained import why_not_contained
-from tools.contract import ToolFault
-from tools.index.files import suffixes
-from tools.lsp.servers.basedpyright import BasedPyright
-from tools.lsp.servers.clangd import Clangd
-from tools.lsp.servers.gopls import Gopls
-from tools.lsp.servers.ruff import Ruff
-from tools.lsp.servers.rust_analyzer import RustAnalyzer
-from tools.lsp.servers.server import Server
-from tools.lsp.servers.ty import Ty
-from tools.lsp.servers.typescript import TypeScript
+from forklock.sandbox.bubblewrap.contained import why_not_contained
+from forklock.tools.contract import ToolFault
+from forklock.tools.index.files import suffixes
+from forklock.tools.lsp.servers.basedpyright import BasedPyright
+from forklock.tools.lsp.servers.clangd import Clangd
+from forklock.tools.lsp.servers.gopls import Gopls
+from forklock.tools.lsp.servers.ruff import Ruff
+from forklock.tools.lsp.servers.rust_analyzer import RustAnalyzer
+from forklock.tools.lsp.servers.server import Server
+from forklock.tools.lsp.servers.ty import Ty
+from forklock.tools.lsp.servers.typescript import TypeScript
 
 _LIST: tuple[Server, ...] = (
     Ty(),

@@ -6,10 +6,10 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from tools.lsp.servers import places
-from tools.lsp.servers.programs import find_python, prefix_of
-from tools.lsp.servers.roots import import_roots
-from tools.lsp.servers.server import PullingServer, Settings
+from forklock.tools.lsp.servers import places
+from forklock.tools.lsp.servers.programs import find_python, prefix_of
+from forklock.tools.lsp.servers.roots import import_roots
+from forklock.tools.lsp.servers.server import PullingServer, Settings
 
 PYTHON = {".py": "python", ".pyi": "python"}
 

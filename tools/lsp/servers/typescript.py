@@ -14,8 +14,8 @@ from typing import Any
 
 from lsprotocol import types as lsp
 
-from tools.lsp.servers.roots import script_projects
-from tools.lsp.servers.server import Ask, PullingServer, Settings
+from forklock.tools.lsp.servers.roots import script_projects
+from forklock.tools.lsp.servers.server import Ask, PullingServer, Settings
 
 _BESIDE = "../../../typescript/lib/tsserver.js"
 """From the front's script to the TypeScript that npm put beside its package."""

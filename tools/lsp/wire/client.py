@@ -24,14 +24,14 @@ from typing import Any
 from lsprotocol import types as lsp
 from pygls.lsp._base_client import BaseLanguageClient
 
-from sandbox.linux.cgroups import Group
-from tools.lsp.servers.server import Server
-from tools.lsp.wire.faults import Crashed, Refused, TimedOut
-from tools.lsp.wire.features import CAPABILITIES, register
-from tools.lsp.wire.frames import Frames, Wire
-from tools.lsp.wire.process import Launch, spawn, watch_memory
-from tools.lsp.wire.protocol import Protocol, converter
-from tools.lsp.wire.reading import READERS, message
+from forklock.sandbox.linux.cgroups import Group
+from forklock.tools.lsp.servers.server import Server
+from forklock.tools.lsp.wire.faults import Crashed, Refused, TimedOut
+from forklock.tools.lsp.wire.features import CAPABILITIES, register
+from forklock.tools.lsp.wire.frames import Frames, Wire
+from forklock.tools.lsp.wire.process import Launch, spawn, watch_memory
+from forklock.tools.lsp.wire.protocol import Protocol, converter
+from forklock.tools.lsp.wire.reading import READERS, message
 
 log = logging.getLogger(__name__)
 

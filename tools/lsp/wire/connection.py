@@ -18,12 +18,12 @@ from typing import Any
 from lsprotocol import types as lsp
 from pygls.workspace import PositionCodec
 
-from tools.edits.files import to_lf
-from tools.lsp.servers.server import Server
-from tools.lsp.wire.client import Client
-from tools.lsp.wire.documents import Disk, Documents, uri_of
-from tools.lsp.wire.faults import Crashed, Refused, TimedOut, Unavailable
-from tools.lsp.wire.process import MEMORY_VARIABLE, Launch
+from forklock.tools.edits.files import to_lf
+from forklock.tools.lsp.servers.server import Server
+from forklock.tools.lsp.wire.client import Client
+from forklock.tools.lsp.wire.documents import Disk, Documents, uri_of
+from forklock.tools.lsp.wire.faults import Crashed, Refused, TimedOut, Unavailable
+from forklock.tools.lsp.wire.process import MEMORY_VARIABLE, Launch
 
 log = logging.getLogger(__name__)
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from lsprotocol import types as lsp
 
-from tools.lsp.servers.server import Server
-from tools.lsp.wire.client import Client
+from forklock.tools.lsp.servers.server import Server
+from forklock.tools.lsp.wire.client import Client
 
 MAX_OPEN = 48
 """Documents kept open; the longest unused is closed first."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from lsprotocol import types as lsp
 
 if TYPE_CHECKING:
-    from tools.lsp.wire.client import Client
+    from forklock.tools.lsp.wire.client import Client
 
 CAPABILITIES = lsp.ClientCapabilities(
     general=lsp.GeneralClientCapabilities(

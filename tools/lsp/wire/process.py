@@ -14,13 +14,13 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from sandbox.bubblewrap.contained import contained
-from sandbox.contract import Limits, SandboxFault
-from sandbox.linux.cgroups import Group, make_group
-from sandbox.linux.limits import TreeWatcher
-from tools.lsp.servers.programs import environment, readable, runnable
-from tools.lsp.servers.server import Server
-from tools.lsp.wire.faults import Crashed
+from forklock.sandbox.bubblewrap.contained import contained
+from forklock.sandbox.contract import Limits, SandboxFault
+from forklock.sandbox.linux.cgroups import Group, make_group
+from forklock.sandbox.linux.limits import TreeWatcher
+from forklock.tools.lsp.servers.programs import environment, readable, runnable
+from forklock.tools.lsp.servers.server import Server
+from forklock.tools.lsp.wire.faults import Crashed
 
 START_S = 20.0
 """Seconds for a start; a cold basedpyright on a loaded machine needs most of it."""
