@@ -114,7 +114,7 @@ def calibrate(
     data: DataOption = None,
     sandbox: SandboxOption = "auto",
 ) -> None:
-    """Scale time limits by the time that reference solutions take here."""
+    """Set time limits by the times of reference solutions here."""
     from forklock.evals.judging import Judge
     from forklock.evals.problems import load_set
     from forklock.evals.problems.files import write_sidecar
