@@ -23,7 +23,7 @@ from forklock.tools.lsp.asking.outlines import holder
 
 Read = Callable[[Path], str | None]
 Told = tuple[Location, Sequence[str]]
-"""A place, and what is told of it, the longest first."""
+"""A place, and its texts at several lengths, the longest first."""
 _SEVERITY: dict[int, Literal["error", "warning", "information", "hint"]] = {
     1: "error", 2: "warning", 3: "information", 4: "hint",
 }  # fmt: skip
