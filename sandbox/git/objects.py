@@ -20,7 +20,6 @@ from forklock.sandbox.files.atomic import write_atomic
 Kind = Literal["blob", "tree", "commit"]
 
 LINK, FILE, PROGRAM, FOLDER = 0o120000, 0o100644, 0o100755, 0o040000
-EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
 _BLOCK = 1 << 16
 
 

@@ -40,8 +40,6 @@ from forklock.tools.lsp.wire.documents import uri_of
 
 CHECK_S = 30.0
 """Seconds for the diagnostics of files that hold neither name."""
-SHOWN = 200
-"""Uncovered places that an answer names."""
 
 
 class Renames:
