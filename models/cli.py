@@ -68,7 +68,7 @@ def _state(name: str) -> str:
 
 @app.command("pull")
 def pull_model(name: Name) -> None:
-    """Download a model, check it, and convert it. Goes on where an earlier pull stopped."""
+    """Download a model, check it, and convert it. Resumes an earlier pull."""
     from forklock.models.catalogue.pull import pull
 
     say(str(pull(name)))

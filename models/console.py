@@ -1,9 +1,9 @@
-"""How the three commands end: a fault becomes a sentence, what to do next, and an exit code.
+"""Runs the three commands: a fault becomes a message, what to do next, and an exit code.
 
 A fault is a `forklock.sandbox.fault.Fault` (ModelFault, SandboxFault, ToolFault, AgentFault, …). Anything else is
 a bug and keeps its traceback, written to a file that is named.
 
-Exit codes: 0 done, 1 an honest negative, 2 bad input, 3 infrastructure, 130 interrupted.
+Exit codes: 0 done, 1 a negative result, 2 bad input, 3 infrastructure, 130 interrupted.
 """
 
 from __future__ import annotations

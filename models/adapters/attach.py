@@ -40,7 +40,7 @@ def attach_adapter(model: Any, folder: Path, *, base: Path | None, merge: bool) 
 
 
 def _require_known_settings(folder: Path, config: dict[str, Any], known: Any) -> None:
-    """PEFT leaves out settings that it does not know, with a warning that nobody sees."""
+    """Refuse settings that PEFT does not know: it would drop them with a hidden warning."""
     for name, value in config.items():
         if value and name not in known.__dataclass_fields__:
             raise ModelFault(
@@ -50,7 +50,7 @@ def _require_known_settings(folder: Path, config: dict[str, Any], known: Any) ->
 
 
 def _require_taken_whole(folder: Path, taken: dict[str, Any]) -> None:
-    """What PEFT took is what the file holds, number by number."""
+    """Check that PEFT took exactly the numbers that the file holds."""
     from safetensors.torch import load_file
 
     held = load_file(folder / "adapter_model.safetensors")

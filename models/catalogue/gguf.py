@@ -1,7 +1,7 @@
-"""GGUF to bf16 safetensors, once per model, so that training and serving share one set of weights.
+"""Converts GGUF to bf16 safetensors, once per model, so that training and serving share one set of weights.
 
 In: a GGUF file. Out: a transformers folder (weights, config, generation config, tokenizer, chat template).
-Method: transformers' own GGUF loader with `dequantize=True`, then what a GGUF loses is put right: every
+Method: transformers' own GGUF loader with `dequantize=True`, then what a GGUF loses is restored: every
 end-of-turn token, the tokenizer's normaliser and digit splitting, shared embeddings. Quantisation error
 stays: these are a Q4 file's values in bf16, not the original weights.
 """
