@@ -58,6 +58,8 @@ def _interrupt(_signal: int, _frame: object) -> NoReturn:
 def _report(error: Exception) -> int:
     from typer.exceptions import Abort, TyperException
 
+    from forklock.models.extras import MODULES, install_hint
+
     if isinstance(error, Abort):
         return INTERRUPTED
     if isinstance(error, TyperException):
@@ -66,6 +68,9 @@ def _report(error: Exception) -> int:
     if isinstance(error, Fault):
         say_fault(error.message, error.fix)
         return error.exit_code
+    if isinstance(error, ModuleNotFoundError) and (module := (error.name or "").split(".")[0]) in MODULES:
+        say_fault(f"this needs {module}, which is not installed", install_hint(MODULES[module]))
+        return INFRASTRUCTURE
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         say_fault(
             f"no space left on the disk of {error.filename or 'the working files'}", "free some, then go on"

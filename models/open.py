@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import TypeAlias
 
 from forklock.models.contract import Engine, EngineKind, ModelFault, Wish
+from forklock.models.extras import install_hint
 
 ENGINES: Mapping[str, str] = MappingProxyType({
     "transformers": "transformers_engine.opening:KIND",
@@ -92,7 +93,7 @@ def require_there(model: str, engine: EngineName) -> None:
     if missing:
         raise ModelFault(
             f"the in-process engine needs the `local` extra ({missing[0]} is missing)",
-            fix="pip install 'forklock[local]'",
+            fix=install_hint("local"),
         )
 
 

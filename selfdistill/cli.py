@@ -13,14 +13,15 @@ from typing import Annotated
 import typer
 
 from forklock.models.console import run_app, say
+from forklock.sandbox import version
 
 app = typer.Typer(
     help="Train a model on its own raw samples, and let it serve only if it is proven better.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # drawn by Rich, a help text takes twice as long to come
 )
+app.callback()(version.root)
 
 Model = Annotated[str | None, typer.Option(help="Catalogue name, or a folder of transformers weights.")]
 

@@ -13,12 +13,13 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from forklock.evals.judging.judge import Judge
+from forklock.models.extras import install_hint
 from forklock.models.paths import adapters_dir
 from forklock.selfdistill.arms.known import find_arm
 from forklock.selfdistill.contract import EXIT_INFRASTRUCTURE, Recipe, RoundFault
 from forklock.selfdistill.data.choice import Choice, choose_prompts
 
-MODULES = ("torch", "transformers", "peft", "safetensors")
+MODULES = ("torch", "transformers", "peft", "safetensors", "scipy")
 FREE_BYTES = 512 * 1024 * 1024
 """Disk space that a round takes for checkpoints, the adapter and answers."""
 
@@ -53,7 +54,7 @@ def _require_modules() -> None:
     """
     missing = [name for name in MODULES if find_spec(name) is None]
     if missing:
-        raise RoundFault(f"a round needs {', '.join(missing)}", fix="pip install 'forklock[local]'")
+        raise RoundFault(f"a round needs {', '.join(missing)}", fix=install_hint("local"))
 
 
 def _require_device(device: str) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from forklock.sandbox import version
 from forklock.sandbox.terminal import guard, row, say, say_fault, show_usage_fault
 from forklock.tools import runcli
 from forklock.tools.runcli import RepoOption, root_of
@@ -30,10 +31,10 @@ app = typer.Typer(
     name="tools",
     help="Ask about a repository without a model: frames, symbols, the map, suspects.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # drawn by Rich, a help text takes twice as long to come
 )
+app.callback()(version.root)
 
 ServerOption = Annotated[
     str,

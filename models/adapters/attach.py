@@ -9,6 +9,7 @@ from forklock.models.adapters.lora import check_fits, read_config
 from forklock.models.catalogue.strict_loading import loader_faults
 from forklock.models.catalogue.weights import base_tensors
 from forklock.models.contract import ModelFault
+from forklock.models.extras import install_hint
 
 
 def attach_adapter(model: Any, folder: Path, *, base: Path | None, merge: bool) -> Any:
@@ -25,7 +26,7 @@ def attach_adapter(model: Any, folder: Path, *, base: Path | None, merge: bool) 
         import peft
         from peft.tuners.lora import LoraLayer
     except ImportError as error:
-        raise ModelFault("adapters need peft", fix="pip install 'forklock[local]'") from error
+        raise ModelFault("adapters need peft", fix=install_hint("local")) from error
     check_fits(folder, base_tensors(base) if base is not None else None)
     _require_known_settings(folder, read_config(folder), peft.LoraConfig)
     with loader_faults(f"The adapter in {folder} does not fit this model"):

@@ -15,6 +15,7 @@ from typing import Any
 
 from forklock.models.catalogue.strict_loading import require_exact, require_finite_model
 from forklock.models.contract import ModelFault
+from forklock.models.extras import install_hint
 from forklock.models.families import END_OF_TURN, restore_tokenizer
 from forklock.sandbox.files.atomic import sync
 
@@ -83,9 +84,7 @@ def _libraries() -> tuple[Any, Any]:
         import torch
         import transformers
     except ImportError as error:
-        raise ModelFault(
-            f"Converting weights needs {error.name}.", fix="pip install 'forklock[local]'"
-        ) from None
+        raise ModelFault(f"Converting weights needs {error.name}.", fix=install_hint("local")) from None
     return torch, transformers
 
 

@@ -21,6 +21,7 @@ import httpx
 
 from forklock.models.catalogue.download import CONNECT_S, READ_S, Remote
 from forklock.models.contract import ModelFault
+from forklock.models.extras import install_hint
 from forklock.models.families import HubMirror, ModelCard, PackageMirror
 from forklock.models.web import clients as web
 
@@ -161,7 +162,7 @@ def hub_remote(mirror: HubMirror, card: ModelCard, endpoint: str | None = None) 
         from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url, set_client_factory
         from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
     except ImportError:
-        raise ModelFault("The hub needs huggingface_hub.", fix="pip install 'forklock[local]'") from None
+        raise ModelFault("The hub needs huggingface_hub.", fix=install_hint("local")) from None
     endpoint = endpoint or constants.ENDPOINT
     if constants.HF_HUB_OFFLINE:
         raise ModelFault("The hub is switched off (HF_HUB_OFFLINE).")

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from forklock.models.catalogue.strict_loading import load_causal_lm
 from forklock.models.contract import ModelFault
+from forklock.models.extras import install_hint
 from forklock.sandbox.files.atomic import put_folder_in_place
 from forklock.selfdistill.contract import EXIT_INFRASTRUCTURE, RoundFault, TrainConfig
 from forklock.selfdistill.data.dataset import Example, count_steps, plan_steps
@@ -244,6 +245,4 @@ def _torch() -> Any:
 
 
 def _missing_extra(error: ImportError) -> ModelFault:
-    return ModelFault(
-        f"training needs {error.name}, which is not installed", fix="pip install 'forklock[local]'"
-    )
+    return ModelFault(f"training needs {error.name}, which is not installed", fix=install_hint("local"))
