@@ -217,9 +217,8 @@ def venv_with(folder: Path, package: str) -> str | None:
 def test_a_wheel_holds_every_file_once(built: tuple[Path, Path]) -> None:
     wheel, of_sdist = (set(zipfile.ZipFile(path).namelist()) for path in built)
     assert wheel == of_sdist
-    tracked = subprocess.run(
-        ["git", "ls-files", *ROOMS], cwd=ROOT, capture_output=True, text=True, check=True
-    )
+    words = ["git", "ls-files", "-co", "--exclude-standard", *ROOMS]
+    tracked = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
     held = {name for name in wheel if ".dist-info/" not in name}
     assert held == {f"forklock/{name}" for name in tracked.stdout.split()} | {"forklock/__init__.py"}
 
@@ -236,10 +235,7 @@ def test_commands_of_a_wheel_work_beside_packages_of_our_rooms_names(
     python = str(place / "bin" / "python")
     words = [python, "-m", "pip", "install", "-q", "--no-deps", "--no-index", str(built[1])]
     subprocess.run(words, check=True, capture_output=True)
-    site = Path(subprocess.run(
-        [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"],
-        capture_output=True, text=True, check=True,
-    ).stdout.strip())  # fmt: skip
+    site = next(place.glob("lib/python3*/site-packages"))
     (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
     repo = tmp_path / "repo"
     for room in ROOMS:
@@ -249,7 +245,7 @@ def test_commands_of_a_wheel_work_beside_packages_of_our_rooms_names(
             (repo / room / "__init__.py").write_text("raise RuntimeError('this is theirs')\n")
     (repo / "one.jsonl").write_text(json.dumps(PROBLEM) + "\n")
     (repo / "answers.jsonl").write_text(
-        json.dumps({"task_id": "T/0", "completion": "    return a + b\n"}) + "\n"
+        json.dumps({"question_id": "T/0", "code": "def add(a, b):\n    return a + b\n"}) + "\n"
     )
     for args in (
         ["init", "-q"],
@@ -266,16 +262,13 @@ def test_commands_of_a_wheel_work_beside_packages_of_our_rooms_names(
         return done.stdout
 
     where = [python, "-c", "import forklock; print(forklock.__file__)"]
-    assert (
-        str(place)
-        in subprocess.run(where, cwd=repo, env=env, capture_output=True, text=True, check=True).stdout
-    )
+    found = subprocess.run(where, cwd=repo, env=env, capture_output=True, text=True, check=True).stdout
+    assert found.startswith(str(place))
     for command in COMMANDS:
         assert "Usage" in said(command, "--help")
         assert said(command, "--version").strip() == PROJECT["version"]
     assert "own.py" in said("tools", "map")
-    said("evals", "judge", "--set", "one.jsonl", "--solutions", "answers.jsonl")
-    assert list((repo).rglob("__pycache__")) == [] or kind == "folders"
+    assert "passed" in said("evals", "judge", "--set", "one.jsonl", "--solutions", "answers.jsonl")
 
 
 PROBLEM = {
