@@ -55,6 +55,7 @@ class LiveProgress:
             self._console.print(f"{stored} samples of this configuration are stored already")
         meter = Meter(self._console, "", total, unit="judged", every_s=PLAIN_EVERY_S, alive_s=ALIVE_EVERY_S)
         meter.note = self._note()
+        self._open.close()
         self._meter = self._open.enter_context(meter)
 
     def tokens(self, count: int) -> None:

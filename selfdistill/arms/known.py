@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pydantic_core import PydanticCustomError
+
 from forklock.selfdistill.arms.arm import Arm
 from forklock.selfdistill.arms.placebo import Placebo
 from forklock.selfdistill.arms.rft import Rft
@@ -26,8 +28,8 @@ def arm_name(name: str) -> str:
     """Check a name in settings.
 
     Raises:
-        ValueError: there is no such arm.
+        PydanticCustomError: there is no such arm.
     """
     if name not in ARMS:
-        raise ValueError(f"takes one of {', '.join(ARMS)}")
+        raise PydanticCustomError("arm", "takes {names}", {"names": ", ".join(ARMS)})
     return name
