@@ -18,7 +18,7 @@ from forklock.sandbox import SandboxUnavailable
 @pytest.fixture(scope="module")
 def judge() -> Iterator[Judge]:
     try:
-        opened = Judge(limits=JudgeLimits(time_scale=0.1, memory_mb=512))
+        opened = Judge(limits=JudgeLimits(time_scale=0.1, memory_mb=512, wall_factor=10))
     except SandboxUnavailable as fault:
         pytest.skip(f"no sandbox on this machine: {fault.message}")
     with opened:

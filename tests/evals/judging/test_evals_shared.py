@@ -95,11 +95,10 @@ def test_drivers_at_once_do_not_meet(judge: Judge) -> None:
 def test_a_program_may_take_its_time_on_each_of_many_tests() -> None:
     """Limits are each test's: slow on all of twenty is as right as slow on one."""
     slow = "import time\ndef f(n):\n    time.sleep(0.2)\n    return 1"
-    with Judge(
-        FASTEST, limits=JudgeLimits(time_scale=0.03)
-    ) as judge:  # 0.3 s of processor time, 0.9 s by the clock
+    limits = JudgeLimits(time_scale=0.03, wall_factor=10)  # 0.3 s of processor time, 3 s by the clock
+    with Judge(FASTEST, limits=limits) as judge:
         assert judge.judge(problem(*["1"] * 20), slow).verdict is Verdict.PASSED
-        stuck = judge.judge(problem("1", "1"), slow.replace("0.2", "2"))
+        stuck = judge.judge(problem("1", "1"), slow.replace("0.2", "9"))
     assert (stuck.verdict, stuck.failing_test) == (Verdict.TIMED_OUT, 0)
 
 
