@@ -1,9 +1,9 @@
 """The user's repository: its state, a private copy to work on, and applying a diff at the end.
 
-A repository's content is not trusted: its git folder is read as plain files (`sandbox.git.repository`), its commits are
-read in a sandbox (`sandbox.history.history`), and git never runs in it. The copy lies in the user's cache folder and not
-under `.forklock/`, where tools that honour ignore files would skip it and tools that look for a parent's configuration
-would find the original's.
+A repository's content is not trusted. Its git folder is read as plain files (`sandbox.git.repository`), its commits
+are read in a sandbox (`sandbox.history.history`), and git never runs in it. The copy lies in the user's cache folder
+and not under `.forklock/`, where tools that honour ignore files would skip it and tools that look for a parent's
+configuration would find the original's.
 """
 
 from __future__ import annotations

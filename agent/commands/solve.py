@@ -271,7 +271,7 @@ def _hold(log: RunLog, stack: contextlib.ExitStack) -> None:
 
 
 def _execute(prepared: Prepared, engine: Engine, console: Screen) -> str:
-    from agent.log.view import LiveView
+    from agent.log.live import LiveView
     from agent.session import execute
 
     view = LiveView(console, prepared.log)

@@ -1,18 +1,15 @@
-"""Shows runs in the terminal: live progress while a run works, and its story afterwards.
+"""Formats runs for the terminal: one line for each event, the end, the whole story, one candidate.
 
-Both are derived from events alone, so `agent show` of an old log prints what was on the screen.
+All of it is derived from events, so `agent show` of an old log prints what was on the screen.
 """
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
 from rich.console import Group, RenderableType
-from rich.live import Live
-from rich.progress import BarColumn, Progress, TimeElapsedColumn
 from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
@@ -34,7 +31,6 @@ from agent.log.schema import (
     StepStarted,
     report_from_json,
 )
-from sandbox.terminal import words_column
 from sandbox.terminal.screen import Screen
 from tools.contract import TestReport
 
@@ -110,59 +106,6 @@ def _telling(hop: str, reason: str) -> str:
 
 def _counted(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
-class LiveView:
-    """Prints events as they come; on a terminal, a live line shows tokens and speed below them."""
-
-    def __init__(self, console: Screen, log: RunLog) -> None:
-        self._console = console
-        self._log = log
-        self._progress = Progress(
-            words_column("{task.description}"), BarColumn(bar_width=24), words_column("{task.fields[facts]}"),
-            TimeElapsedColumn(), console=console, transient=True,
-        )  # fmt: skip
-        self._task = self._progress.add_task("preparing", total=None, facts="")
-        self._live = Live(self._progress, console=console, transient=True, refresh_per_second=4)
-        self._tokens = 0
-        self._done = 0
-        self._samples = 0
-        self._step_began = time.monotonic()
-        self._interactive = console.is_terminal
-
-    def __enter__(self) -> LiveView:
-        if self._interactive:
-            self._live.start()
-        return self
-
-    def __exit__(self, *_exc: object) -> None:
-        if self._interactive:
-            self._live.stop()
-
-    def on_event(self, event: Event) -> None:
-        if isinstance(event, StepStarted):
-            self._tokens = self._done = 0
-            self._samples = event.samples
-            self._step_began = time.monotonic()
-            self._progress.update(
-                self._task, description=f"step {event.step}", total=event.samples, completed=0
-            )
-        if isinstance(event, ModelAnswered):
-            self._done += 1
-        line = describe(event, self._log, whole=not self._interactive)
-        if line is not None:
-            self._console.print(line, overflow="ellipsis", no_wrap=True)
-        self._refresh()
-
-    def on_tokens(self, count: int) -> None:
-        self._tokens += count
-        self._refresh()
-
-    def _refresh(self) -> None:
-        seconds = max(time.monotonic() - self._step_began, 1e-3)
-        facts = f"{self._done}/{self._samples} answers, {self._tokens} tokens, {self._tokens / seconds:.0f}/s"
-        if self._samples:
-            self._progress.update(self._task, completed=self._done, facts=facts)
 
 
 def print_end(

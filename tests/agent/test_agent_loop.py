@@ -176,9 +176,8 @@ KILLED = """
     sys.path[:0] = [{tests!r}]
     from pathlib import Path
     from shop import WRONG
-    from scripted import begin, ScriptedEngine, begin
-    from agent.log.runs import find
-from agent.session import execute
+    from scripted import ScriptedEngine, begin
+    from agent.session import execute
 
     def script(_request, number):
         time.sleep(0.3)

@@ -11,7 +11,7 @@ import pytest
 from scripted import ScriptedEngine
 from shop import QUICK, RIGHT, SOURCE, TEST, TESTS, commit_all
 
-from agent.contract import Outcome
+from agent.contract import AgentFault, Outcome
 from agent.log import BaselineTaken, PlacesRanked, RunStarted
 from agent.repo import apply_diff, inspect_repo
 from agent.session import Assignment, execute, prepare, rehearse, suggested_command
@@ -79,12 +79,19 @@ def solve(repo: Path, *words: str) -> subprocess.CompletedProcess[str]:
         ("no-such-program", "cannot be started"),
     ],
 )
-def test_a_check_that_cannot_serve_is_refused_before_a_model_is_loaded(
-    repo: Path, tiny_model_dir: Path, test: str, words: str
-) -> None:
+def test_a_check_that_cannot_serve_is_refused_and_leaves_nothing(repo: Path, test: str, words: str) -> None:
+    settings = AgentSettings.load(repo, regression="none", diagnostics=False)
+    with pytest.raises(AgentFault, match=words) as refused:
+        rehearse(Assignment("total() forgets a price", inspect_repo(repo), test, settings))
+    assert refused.value.exit_code == 2
+    assert not list(cache_dir().glob("runs/*"))
+
+
+def test_a_check_is_refused_before_a_model_is_loaded(repo: Path, tiny_model_dir: Path) -> None:
+    test = f"{QUICK}.Shop.test_empty"
     done = solve(repo, "--test", test, "--model", str(tiny_model_dir), "--no-diagnostics")
     assert done.returncode == 2, done.stderr
-    assert words in done.stderr and "Traceback" not in done.stderr
+    assert "passes already" in done.stderr and "Traceback" not in done.stderr
     assert "check     running" in done.stdout and "model" not in done.stdout
     assert not list(cache_dir().glob("runs/*"))
 

@@ -60,24 +60,18 @@ def solved(repo: Path, answer: str) -> RunLog:
 
 
 def test_a_right_change_is_above_suspicion(repo: Path) -> None:
-    found = compare_run(solved(repo, RIGHT), repo, "bubblewrap")
-    assert found.sure, found.why
-
-
-def test_a_change_that_does_more_is_in_doubt_and_says_where(repo: Path) -> None:
-    found = compare_run(solved(repo, WRONG), repo, "bubblewrap")
-    assert not found.sure and "discount(" in found.question
-
-
-def test_another_tree_is_refused(repo: Path) -> None:
+    """The user's tree is not touched; and once the change is in it, the run cannot be compared any more."""
     log = solved(repo, RIGHT)
+    found = compare_run(log, repo, "bubblewrap")
+    assert found.sure, found.why
+    assert not subprocess.run(
+        ["git", "status", "--porcelain"], cwd=repo, capture_output=True, check=True
+    ).stdout
     apply_diff(repo, log.text(log.read().events[-1].diff))  # type: ignore[attr-defined]
     with pytest.raises(AgentFault, match="does not apply"):
         compare_run(log, repo, "bubblewrap")
 
 
-def test_the_users_tree_is_not_touched(repo: Path) -> None:
-    compare_run(solved(repo, RIGHT), repo, "bubblewrap")
-    assert not subprocess.run(
-        ["git", "status", "--porcelain"], cwd=repo, capture_output=True, check=True
-    ).stdout
+def test_a_change_that_does_more_is_in_doubt_and_says_where(repo: Path) -> None:
+    found = compare_run(solved(repo, WRONG), repo, "bubblewrap")
+    assert not found.sure and "discount(" in found.question

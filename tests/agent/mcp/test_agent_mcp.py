@@ -1,4 +1,7 @@
-"""The MCP server as another harness meets it: the SDK's client, a process, real servers, a real sandbox."""
+"""The MCP server as another agent meets it: the SDK's client, real language servers, a real sandbox.
+
+What the tools answer is tested in this process; flags, the wire and the end in a process of the server's own.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +30,8 @@ pytest.importorskip("mcp", reason="the `mcp` extra is not installed")
 from mcp import Client, StdioServerParameters
 from mcp.types import CallToolResult
 
+from agent.mcp.server import build
+from agent.mcp.workbench import ServeOptions, Workbench
 from sandbox import BackendName, Policy, SandboxUnavailable
 from sandbox.bubblewrap import backend as bubblewrap
 from sandbox.open import choose, why_not
@@ -36,16 +42,28 @@ Call = Callable[..., Awaitable[CallToolResult]]
 
 
 @asynccontextmanager
-async def session(repo: Path, *flags: str) -> AsyncIterator[tuple[Client, Call]]:
+async def process(repo: Path, *flags: str) -> AsyncIterator[tuple[Client, Call]]:
+    """A session with a server that the command has started."""
     command = StdioServerParameters(
         command=sys.executable, args=["-m", "agent.cli", "mcp", "--repo", str(repo), *flags], cwd=ROOT
     )
     async with Client(command) as client:
+        yield client, partial(_call, client)
 
-        async def call(tool: str, **arguments: Any) -> CallToolResult:
-            return await client.call_tool(tool, arguments)
 
-        yield client, call
+@asynccontextmanager
+async def session(repo: Path) -> AsyncIterator[tuple[Client, Call]]:
+    """A session with a server in this process."""
+    bench = Workbench(repo, ServeOptions())
+    try:
+        async with Client(build(bench)) as client:
+            yield client, partial(_call, client)
+    finally:
+        bench.close()
+
+
+async def _call(client: Client, tool: str, **arguments: Any) -> CallToolResult:
+    return await client.call_tool(tool, arguments)
 
 
 def text(result: CallToolResult) -> str:
@@ -66,7 +84,7 @@ def require_sandbox() -> None:
 
 def test_tools_are_few_words_and_say_what_they_do(repo: Path) -> None:
     async def go() -> None:
-        async with session(repo) as (client, _):
+        async with process(repo) as (client, _):
             tools = {tool.name: tool for tool in (await client.list_tools()).tools}
         assert tools.keys() >= EDITS | {"frame", "repo_map", "localise", "diagnostics", "run_tests", "tidy"}
         assert all(tool.description and len(tool.description) < 200 for tool in tools.values())
@@ -281,7 +299,7 @@ def test_tests_fail_then_pass(repo: Path) -> None:
     require_sandbox()
 
     async def go() -> None:
-        async with session(repo, "--test", TEST) as (_, call):
+        async with process(repo, "--test", TEST) as (_, call):
             failed = data(await call("run_tests"))
             assert failed["status"] == "failed" and (failed["passed"], failed["failed"]) == (1, 2)
             assert failed["failures"][0]["places"] == ["test_shop.py:10 test_mean"]
@@ -298,14 +316,14 @@ def test_tests_fail_then_pass(repo: Path) -> None:
     assert status.stdout == " M shop.py\n"
 
 
-@pytest.mark.parametrize("path", ["../out.py", "/tmp/out.py", ".git/config", "away/out.py", "test_shop.py"])
-def test_what_may_not_be_written_is_refused(repo: Path, tmp_path: Path, path: str) -> None:
+def test_what_may_not_be_written_is_refused(repo: Path, tmp_path: Path) -> None:
     (repo / "away").symlink_to(tmp_path)
 
     async def go() -> None:
         async with session(repo) as (_, call):
-            got = data(await call("replace_file", path=path, source="x = 1\n"))
-            assert got["applied"] is False and path in got["message"]
+            for path in ("../out.py", "/tmp/out.py", ".git/config", "away/out.py", "test_shop.py"):
+                got = data(await call("replace_file", path=path, source="x = 1\n"))
+                assert got["applied"] is False and path in got["message"]
 
     asyncio.run(go())
     assert not (tmp_path / "out.py").exists() and not Path("/tmp/out.py").exists()
@@ -313,11 +331,11 @@ def test_what_may_not_be_written_is_refused(repo: Path, tmp_path: Path, path: st
 
 def test_flags_bound_what_can_be_written(repo: Path) -> None:
     async def go() -> None:
-        async with session(repo, "--read-only") as (client, call):
+        async with process(repo, "--read-only") as (client, call):
             names = {tool.name for tool in (await client.list_tools()).tools}
             assert not names & EDITS
             assert (await call("tidy", path="shop.py", apply=True)).is_error
-        async with session(repo, "--edit-tests", "--sandbox", "host") as (_, call):
+        async with process(repo, "--edit-tests", "--sandbox", "host") as (_, call):
             assert data(await call("replace_file", path="test_shop.py", source="x = 1\n"))["applied"]
             refused = await call("run_tests", command="touch out")
             assert refused.is_error and "--sandbox host" in text(refused)
@@ -339,26 +357,26 @@ def test_tidy_touches_what_changed_since_the_commit(repo: Path) -> None:
     assert "os" not in shop.read_text().split("\n")[0] and "return result" in shop.read_text()
 
 
-@pytest.mark.parametrize(
-    ("tool", "arguments", "words"),
-    [
-        ("symbols", {"path": "../../etc/passwd"}, "not a path inside"),
-        ("definition", {"symbol": "x", "path": ".git/config"}, "belongs to git"),
-        ("hover", {"symbol": "totl"}, "no definition 'totl'"),
-        ("frame", {"symbol": "totl", "path": "shop.py"}, "shop.py:total"),
-        ("definition", {"symbol": "nope", "path": "shop.py", "line": 2}, "not on line 2"),
-        ("definition", {"symbol": "nope", "line": 2}, "give `path`"),
-        ("completion", {"path": "shop.py", "line": 99, "prefix": "x."}, "lines"),
-        ("repo_map", {"tokens": 10**9}, "less than or equal to 8000"),
-        ("run_tests", {"command": "pytest | tee x"}, "needs a shell"),
-        ("nothing", {}, "Unknown tool"),
-    ],
-)
-def test_errors_are_sentences(repo: Path, tool: str, arguments: dict[str, Any], words: str) -> None:
+ERRORS: list[tuple[str, dict[str, Any], str]] = [
+    ("symbols", {"path": "../../etc/passwd"}, "not a path inside"),
+    ("definition", {"symbol": "x", "path": ".git/config"}, "belongs to git"),
+    ("hover", {"symbol": "totl"}, "no definition 'totl'"),
+    ("frame", {"symbol": "totl", "path": "shop.py"}, "shop.py:total"),
+    ("definition", {"symbol": "nope", "path": "shop.py", "line": 2}, "not on line 2"),
+    ("definition", {"symbol": "nope", "line": 2}, "give `path`"),
+    ("completion", {"path": "shop.py", "line": 99, "prefix": "x."}, "lines"),
+    ("repo_map", {"tokens": 10**9}, "less than or equal to 8000"),
+    ("run_tests", {"command": "pytest | tee x"}, "needs a shell"),
+    ("nothing", {}, "Unknown tool"),
+]
+
+
+def test_errors_are_sentences(repo: Path) -> None:
     async def go() -> None:
         async with session(repo) as (_, call):
-            got = await call(tool, **arguments)
-            assert got.is_error and words in text(got) and "Traceback" not in text(got), text(got)
+            for tool, arguments, words in ERRORS:
+                got = await call(tool, **arguments)
+                assert got.is_error and words in text(got) and "Traceback" not in text(got), (tool, text(got))
 
     asyncio.run(go())
 
