@@ -16,7 +16,7 @@ import pytest
 import models
 from agent import cli as agent_cli
 from agent.repo import inspect_repo
-from agent.session import prepare
+from agent.session import Assignment, prepare
 from agent.settings import AgentSettings
 from models import ModelIdentity
 from models.settings import ModelSettings, RoomSettings
@@ -61,10 +61,9 @@ def repo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def started_run(settings: AgentSettings, repo: Path) -> Any:
     """What a run begins with, as its log says it."""
-    prepared = prepare(
-        "total() is wrong", inspect_repo(repo), "python -m pytest -q test_shop.py", settings,
-        ModelIdentity(name="m", engine="e"), allow_dirty=True, preset="weak",
-    )  # fmt: skip
+    test = "python -m pytest -q test_shop.py"
+    assignment = Assignment("total() is wrong", inspect_repo(repo), test, settings, allow_dirty=True)
+    prepared = prepare(assignment, ModelIdentity(name="m", engine="e"), preset="weak")
     first = prepared.log.read().events[0].model_dump(mode="json")
     return {key: value for key, value in first.items() if key not in ("run_id", "at", "pid")}
 
