@@ -1,4 +1,4 @@
 """The agent: what the model sees, how its answers become edits, limits, and the event log.
 
-`agent.log` is the only part that `selfdistill` reads.
+`forklock.agent.log` is the only part that `selfdistill` reads.
 """

@@ -1,4 +1,4 @@
-"""The `agent` command: lists its commands (`agent.commands`) and those that other rooms own.
+"""The `agent` command: lists its commands (`forklock.agent.commands`) and those that other rooms own.
 
 Exit codes: 0 solved or done, 1 not solved, 2 bad input, 3 sandbox, model or tool trouble, 130 interrupted.
 Heavy imports happen inside the commands: `agent --help` must be instant.
@@ -10,11 +10,11 @@ from typing import NoReturn
 
 import typer
 
-from agent.commands.compare import compare
-from agent.commands.config import config, mcp
-from agent.commands.runs import apply, runs, show
-from agent.commands.solve import solve
-from models.console import run_app
+from forklock.agent.commands.compare import compare
+from forklock.agent.commands.config import config, mcp
+from forklock.agent.commands.runs import apply, runs, show
+from forklock.agent.commands.solve import solve
+from forklock.models.console import run_app
 
 app = typer.Typer(
     name="agent",
@@ -30,9 +30,9 @@ for command in (solve, show, compare, apply, runs, config, mcp):  # in the order
 
 def _mount() -> None:
     """Adds the commands of other rooms."""
-    from models.cli import app as models_app
-    from models.cli import engines_app
-    from sandbox.cli import app as sandbox_app
+    from forklock.models.cli import app as models_app
+    from forklock.models.cli import engines_app
+    from forklock.sandbox.cli import app as sandbox_app
 
     app.add_typer(models_app, name="models", help="List, pull and remove models.")
     app.add_typer(engines_app, name="engines", help="Install and remove the vLLM server.")

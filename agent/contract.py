@@ -9,19 +9,15 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from models.contract import Completion, Request
-from tools.contract import Edit, Symbol
+from forklock.models.contract import Completion, Request
+from forklock.sandbox.fault import Fault
+from forklock.tools.contract import Edit, Symbol
 
 
-class AgentFault(Exception):
+class AgentFault(Fault):
     """A run cannot start or go on. `fix` says what the user can do next."""
 
     exit_code = 2
-
-    def __init__(self, message: str, *, fix: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.fix = fix
 
 
 class Outcome(StrEnum):

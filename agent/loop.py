@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from agent.asking import (
+from forklock.agent.asking import (
     LaneMaker,
     Material,
     Protocol,
@@ -28,24 +28,34 @@ from agent.asking import (
     ranked_places,
     read_text,
 )
-from agent.contract import WITH_CHANGE, AgentFault, Candidate, Hop, Lane, Limits, Outcome, Ruling, Task
-from agent.judging.baseline import Baseline, check_timeout, require_failing
-from agent.judging.guard import Check
-from agent.judging.hops import Gauntlet
-from agent.judging.wide import BudgetReached, Spend, WideStep
-from agent.log import ForksFound, LoggedPlace, PlacesRanked, RunEnded, RunLog, StepEnded
-from agent.log.recorded import Recorded
-from models.contract import Decoding, Engine
-from models.web.deadline import OutOfTime, within
-from sandbox import Sandbox
-from tools.contract import EditRefused, TestReport
-from tools.edits.apply import apply_edit
-from tools.languages.symbols import find_symbol
-from tools.localise.localise import Suspect, localise
-from tools.testing.spectrum import Spectrum, trace_tests
+from forklock.agent.contract import (
+    WITH_CHANGE,
+    AgentFault,
+    Candidate,
+    Hop,
+    Lane,
+    Limits,
+    Outcome,
+    Ruling,
+    Task,
+)
+from forklock.agent.judging.baseline import Baseline, check_timeout, require_failing
+from forklock.agent.judging.guard import Check
+from forklock.agent.judging.hops import Gauntlet
+from forklock.agent.judging.wide import BudgetReached, Spend, WideStep
+from forklock.agent.log import ForksFound, LoggedPlace, PlacesRanked, RunEnded, RunLog, StepEnded
+from forklock.agent.log.recorded import Recorded
+from forklock.models.contract import Decoding, Engine
+from forklock.models.web.deadline import OutOfTime, within
+from forklock.sandbox import Sandbox
+from forklock.tools.contract import EditRefused, TestReport
+from forklock.tools.edits.apply import apply_edit
+from forklock.tools.languages.symbols import find_symbol
+from forklock.tools.localise.localise import Suspect, localise
+from forklock.tools.testing.spectrum import Spectrum, trace_tests
 
 if TYPE_CHECKING:
-    from tools.lsp import Intel
+    from forklock.tools.lsp import Intel
 
 _WARMER = 0.15
 """Temperature that each further step adds: the likely candidates have been seen."""
@@ -68,7 +78,7 @@ class Options:
     """`n` is set per step; `seed` is moved on by each step."""
     protocol: ProtocolName = "symbol"
     styles: tuple[WayName, ...] = ("rewrite",)
-    """Ways of asking that fresh prompts of a place take in turn (`agent.asking.ways`)."""
+    """Ways of asking that fresh prompts of a place take in turn (`forklock.agent.asking.ways`)."""
     prompt_tokens: int = 2500
     """Target size of a prompt; never more than the model's context allows."""
     test_timeout_s: float = 120.0

@@ -1,9 +1,9 @@
 """The user's repository: its state, a private copy to work on, and applying a diff at the end.
 
-A repository's content is not trusted. Its git folder is read as plain files (`sandbox.git.repository`), its commits
-are read in a sandbox (`sandbox.history.history`), and git never runs in it. The copy lies in the user's cache folder
-and not under `.forklock/`, where tools that honour ignore files would skip it and tools that look for a parent's
-configuration would find the original's.
+A repository's content is not trusted. Its git folder is read as plain files, its commits are read in a sandbox
+(`forklock.sandbox.git.repository`, `forklock.sandbox.history.history`), and git never runs in it. The copy lies in the
+user's cache folder and not under `.forklock/`, where tools that honour ignore files would skip it and tools that look
+for a parent's configuration would find the original's.
 """
 
 from __future__ import annotations
@@ -13,16 +13,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent.contract import AgentFault
-from sandbox import SandboxFault
-from sandbox.git.index import IndexNotRead
-from sandbox.git.patch import apply_diff as apply_patch
-from sandbox.git.repository import find_root, open_repository
-from sandbox.git.run import clone_bare
-from sandbox.history.changed import changed_files
-from sandbox.history.history import open_history
-from sandbox.linux.private import remove_tree
-from sandbox.workspace.copying import copy_workspace as copy_all
+from forklock.agent.contract import AgentFault
+from forklock.sandbox import SandboxFault
+from forklock.sandbox.files.atomic import put_in_place
+from forklock.sandbox.git.index import IndexNotRead
+from forklock.sandbox.git.patch import apply_diff as apply_patch
+from forklock.sandbox.git.repository import find_root, open_repository
+from forklock.sandbox.git.run import clone_bare
+from forklock.sandbox.history.changed import changed_files
+from forklock.sandbox.history.history import open_history
+from forklock.sandbox.linux.private import remove_tree
+from forklock.sandbox.workspace.copying import copy_workspace as copy_all
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +123,7 @@ def copy_workspace(root: Path, destination: Path) -> tuple[str, ...]:
         remove_tree(partial)
         raise AgentFault(fault.message, fix=fault.fix) from fault
     remove_tree(destination)
-    partial.rename(destination)
+    put_in_place(partial, destination, durable=False)
     return left
 
 

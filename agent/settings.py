@@ -7,10 +7,10 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
 
-from agent.asking.ways import WayName
-from agent.contract import AgentFault
-from models.settings import FaultClass, RepositoryMay, RoomSettings
-from sandbox import BackendName, check_backend
+from forklock.agent.asking.ways import WayName
+from forklock.agent.contract import AgentFault
+from forklock.models.settings import FaultClass, RepositoryMay, RoomSettings
+from forklock.sandbox import BackendName, check_backend
 
 STYLES: tuple[WayName, ...] = (
     "bare", "fork", "ending", "fork", "correct", "continue", "fork", "bare", "ending", "fork", "gap", "fork",
@@ -62,8 +62,8 @@ class AgentSettings(RoomSettings):
     protocol: Literal["auto", "symbol", "file", "search-replace"] = "auto"
     """Form of the model's edits. `auto` asks small local models to rewrite one definition."""
     styles: tuple[WayName, ...] = STYLES
-    """Ways in which a weak model is asked, in turn: names of `agent.asking.ways`. Failed answers are shown to the
-    model only where `repair` is among them."""
+    """Ways in which a weak model is asked, in turn: names of `forklock.agent.asking.ways`. Failed answers are
+    shown to the model only where `repair` is among them."""
     sandbox: Annotated[BackendName, AfterValidator(check_backend)] = "auto"
     test_timeout_s: float = Field(default=120.0, gt=0)
     """Seconds that one run of a check may take."""

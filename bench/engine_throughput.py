@@ -37,8 +37,8 @@ def main() -> None:
     options = _options()
     import torch
 
-    from models.contract import Decoding, Request
-    from models.transformers_engine import TransformersEngine
+    from forklock.models.contract import Decoding, Request
+    from forklock.models.transformers_engine import TransformersEngine
 
     if options.threads:
         torch.set_num_threads(options.threads)

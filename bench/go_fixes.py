@@ -19,9 +19,9 @@ from typing import Any
 
 from localise_hits import changed, checkout, git
 
-from sandbox import open_sandbox, workspace_policy
-from tools.contract import TestReport
-from tools.testing.run import run_tests
+from forklock.sandbox import open_sandbox, workspace_policy
+from forklock.tools.contract import TestReport
+from forklock.tools.testing.run import run_tests
 
 COMMAND = "go test ./..."
 _TRIED = 60

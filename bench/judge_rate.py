@@ -28,10 +28,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evals.contract import Judgement, Problem, Verdict
-from evals.judging.judge import Judge
-from evals.problems.sets import available_sets, load_set
-from sandbox.open import BACKENDS
+from forklock.evals.contract import Judgement, Problem, Verdict
+from forklock.evals.judging import Judge
+from forklock.evals.problems import load_set
+from forklock.evals.problems.sets import available_sets
+from forklock.sandbox.open import BACKENDS
 
 LIGHT_S = 0.1
 """Seconds of a program's own work up to which it counts as light."""

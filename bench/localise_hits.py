@@ -25,15 +25,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sandbox import Policy, open_sandbox, workspace_policy
-from tools.contract import TestReport
-from tools.edits.files import is_python, to_lf
-from tools.index.files import is_test_path
-from tools.languages.symbols import symbols
-from tools.languages.treesitter import is_braced
-from tools.localise.localise import localise
-from tools.testing.run import run_tests
-from tools.testing.spectrum import Spectrum, trace_tests
+from forklock.sandbox import Policy, open_sandbox, workspace_policy
+from forklock.tools.contract import TestReport
+from forklock.tools.edits.files import is_python, to_lf
+from forklock.tools.index.files import is_test_path
+from forklock.tools.languages.symbols import symbols
+from forklock.tools.languages.treesitter import is_braced
+from forklock.tools.localise.localise import localise
+from forklock.tools.testing.run import run_tests
+from forklock.tools.testing.spectrum import Spectrum, trace_tests
 
 _HUNK = re.compile(r"^@@ -(\d+)(?:,(\d+))? \+(\d+)(?:,(\d+))? @@", re.MULTILINE)
 

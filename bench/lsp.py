@@ -32,11 +32,11 @@ from typing import Any, TypeVar
 
 import psutil
 
-from tools.contract import DiagnosticsAnswer, Freshness, LookupAnswer
-from tools.edits.files import split_lines
-from tools.frame.uses import Use, uses
-from tools.lsp import Intel, open_intel
-from tools.lsp.servers.table import find_program
+from forklock.tools.contract import DiagnosticsAnswer, Freshness, LookupAnswer
+from forklock.tools.edits.files import split_lines
+from forklock.tools.languages.uses import Use, uses
+from forklock.tools.lsp import Intel, open_intel
+from forklock.tools.lsp.servers.programs import find_program
 
 T = TypeVar("T")
 Timed = dict[str, list[float]]

@@ -23,7 +23,7 @@ from rich.table import Table
 
 async def one_server(repo: str, path: str, symbol: str) -> dict[str, float]:
     times: dict[str, float] = {}
-    arguments = ["-m", "agent.cli", "mcp", "--read-only", "--repo", repo]
+    arguments = ["-m", "forklock.agent.cli", "mcp", "--read-only", "--repo", repo]
     began = time.perf_counter()
 
     def lap(name: str) -> None:

@@ -31,11 +31,11 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from sandbox import BackendName, Sandbox, open_sandbox
-from sandbox.bubblewrap import inside as bubblewrap_inside
-from sandbox.images.engine import DEFAULT_IMAGE, client, owner
-from sandbox.open import BACKENDS, why_not
-from sandbox.workspace.snapshot import layers_work
+from forklock.sandbox import BackendName, Sandbox, open_sandbox
+from forklock.sandbox.bubblewrap import inside as bubblewrap_inside
+from forklock.sandbox.images.engine import DEFAULT_IMAGE, client, owner
+from forklock.sandbox.open import BACKENDS, why_not
+from forklock.sandbox.workspace.snapshot import layers_work
 
 FILES, MEGABYTES, AT_ONCE = 3000, 100, 16
 SETTLE_S = 0.05

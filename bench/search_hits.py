@@ -22,8 +22,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tools.index.files import CodeIndex, load_index
-from tools.index.search import Search, stems, with_text
+from forklock.tools.index.files import CodeIndex, load_index
+from forklock.tools.index.search import Search, stems, with_text
 
 Asked = tuple[str, tuple[str, str]]
 """A question, and the (path, name path) that it describes."""

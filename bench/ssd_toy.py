@@ -15,8 +15,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from models.contract import Decoding
-from models.transformers_engine.sampling import truncated
+from forklock.models.contract import Decoding
+from forklock.models.transformers_engine.sampling import truncated
 
 NODES = {
     # logits; ids of tokens that lead on to success

@@ -1,1 +1,1 @@
-"""Measured, not claimed: problem sets, generation, judging, statistics, reports."""
+"""Measured, not claimed: problem sets, generation, judging, statistics, reports (room `evals/`)."""

@@ -14,10 +14,19 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Self
 
-from evals.contract import Attempt, EvalFault, Judgement, OnResult, Problem, Verdict
-from evals.judging.limits import JudgeLimits, judge_stamp
-from models.contract import Completion, Decoding, Engine, ModelIdentity, OnCompletion, OnTokens, Request
-from sandbox import BackendName
+from forklock.evals.contract import Attempt, EvalFault, Judgement, OnResult, Problem, Verdict
+from forklock.evals.judging import JudgeLimits
+from forklock.evals.judging.limits import judge_stamp
+from forklock.models.contract import (
+    Completion,
+    Decoding,
+    Engine,
+    ModelIdentity,
+    OnCompletion,
+    OnTokens,
+    Request,
+)
+from forklock.sandbox import BackendName
 
 RETRIES = 4
 """Number of times that a batch is run again when its worker dies."""
@@ -112,7 +121,7 @@ class RayEngine(Engine):
     ) -> None:  # fmt: skip
         """
         Args:
-            spec: `{"agent": command, "timeout_s": s}`, or the arguments of `models.open_engine`.
+            spec: `{"agent": command, "timeout_s": s}`, or the arguments of `forklock.models.open_engine`.
             identity, context_tokens: those that the engine reports on this machine.
             cpus, gpus: number that a worker reserves on its node.
 
@@ -198,7 +207,7 @@ def _in_batches(
 
 def _judge_batch(texts: list[tuple[str, str | None]], limits: str, backend: BackendName) -> list[str]:
     """Run on a worker: return judgements as JSON."""
-    from evals.judging.judge import Judge
+    from forklock.evals.judging import Judge
 
     attempts = [(Problem.model_validate_json(text), code) for text, code in texts]
     with Judge(backend, limits=JudgeLimits(**json.loads(limits))) as judge:
@@ -221,9 +230,9 @@ def _ask_batch(spec: str, requests: list[str], decoding: str) -> list[list[str]]
 def open_spec(spec: dict[str, Any]) -> Engine:
     """Open the engine that a specification describes."""
     if "agent" in spec:
-        from evals.agents.command_engine import AgentEngine
+        from forklock.evals.agents.command_engine import AgentEngine
 
         return AgentEngine(spec["agent"], timeout_s=spec["timeout_s"])
-    from models import open_engine
+    from forklock.models import open_engine
 
     return open_engine(spec["model"], engine=spec["engine"], adapter=spec["adapter"])

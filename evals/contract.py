@@ -10,19 +10,15 @@ from typing import Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from models.contract import Completion, Decoding, ModelIdentity
+from forklock.models.contract import Completion, Decoding, ModelIdentity
+from forklock.sandbox.fault import Fault
 
 
-class EvalFault(Exception):
+class EvalFault(Fault):
     """An evaluation cannot go on. `fix` says what the user can do next."""
 
     exit_code = 2
     """Exit code of the command; most of these faults are bad input."""
-
-    def __init__(self, message: str, *, fix: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.fix = fix
 
 
 class Frozen(BaseModel):
@@ -37,7 +33,7 @@ CheckerKind = Literal["exact", "tokens", "float", "lines", "any", "program"]
 
 
 class Checker(Frozen):
-    """Says when an output is right, where the usual comparison is not enough (see `evals.judging.outputs`)."""
+    """Says when an output is right, where the usual comparison is not enough (see `forklock.evals.judging.outputs`)."""
 
     kind: CheckerKind
     abs_tol: float = Field(default=1e-6, ge=0, allow_inf_nan=False)
@@ -87,7 +83,7 @@ class Problem(Frozen):
     time_limit_s: float = Field(default=10.0, gt=0, le=MOST_S)
     """CPU seconds per test on the reference machine."""
     checker: Checker | None = None
-    """None takes the usual comparison (`evals.judging.outputs`)."""
+    """None takes the usual comparison (`forklock.evals.judging.outputs`)."""
     interactive: bool = False
     """The program talks with a judge while it runs. This is not supported: every run leaves such problems out."""
 
@@ -133,7 +129,8 @@ OnResult = Callable[[int, Judgement], None]
 
 
 class ProgramJudge(Protocol):
-    """Judges programs, on this machine (`evals.judging.judge.Judge`) or on a cluster (`evals.cluster.RayJudge`)."""
+    """Judges programs, on this machine (`forklock.evals.judging.judge.Judge`) or on a cluster
+    (`forklock.evals.cluster.RayJudge`)."""
 
     @property
     def stamp(self) -> str:
@@ -155,7 +152,7 @@ class Sample(Frozen):
     code: str | None
     judgement: Judgement | None = None
     turn: int = 0
-    """Repair turn that made it (`evals.runs.repair`); 0 is the first answer."""
+    """Repair turn that made it (`forklock.evals.runs.repair`); 0 is the first answer."""
 
 
 def public_part(problem: Problem) -> Problem | None:

@@ -1,6 +1,6 @@
 """evals: the result of an evaluation: verdicts by problem, pass@k, tokens, cost and time.
 
-`evals.runs.run` makes results; statistics, reports and sweeps read them. `result.json` holds one.
+`forklock.evals.runs.run` makes results; statistics, reports and sweeps read them. `result.json` holds one.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from pathlib import Path
 
 from pydantic import ConfigDict
 
-from evals.contract import Frozen, Verdict
-from models.contract import Decoding, ModelIdentity
+from forklock.evals.contract import Frozen, Verdict
+from forklock.models.contract import Decoding, ModelIdentity
 
 
 class ProblemResult(Frozen):

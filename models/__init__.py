@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from models.contract import (
+    from forklock.models.contract import (
         Completion,
         Decoding,
         Engine,
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
         ModelIdentity,
         Request,
     )
-    from models.open import EngineName, open_engine
+    from forklock.models.open import EngineName, open_engine
 
 # OpenMP threads that spin at barriers starve whatever shares the cores: with tests running beside it,
 # decoding on two cores falls from about 70 to 7 tokens a second. Must be set before torch loads its OpenMP runtime.
@@ -44,11 +44,11 @@ __all__ = [
     "open_engine",
 ]
 
-_HOMES = {"EngineName": "models.open", "open_engine": "models.open"}
+_HOMES = {"EngineName": "forklock.models.open", "open_engine": "forklock.models.open"}
 
 
 def __getattr__(name: str) -> Any:
     """Load on first use: the commands import this package to start, and pydantic alone takes a tenth of a second."""
     if name not in __all__:
-        raise AttributeError(f"module 'models' has no attribute {name!r}")
-    return getattr(import_module(_HOMES.get(name, "models.contract")), name)
+        raise AttributeError(f"module 'forklock.models' has no attribute {name!r}")
+    return getattr(import_module(_HOMES.get(name, "forklock.models.contract")), name)

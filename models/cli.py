@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from sandbox.terminal import say, say_fault
+from forklock.sandbox.terminal import say, say_fault
 
 app = typer.Typer(help="Models on this machine: list, pull, remove, verify.", no_args_is_help=True)
 
@@ -28,9 +28,9 @@ def list_models() -> None:
     """Show the catalogue, what is pulled, and which adapter serves."""
     from rich.table import Table
 
-    from models.adapters import AdapterRegistry
-    from models.families import CATALOGUE
-    from sandbox.terminal import screen
+    from forklock.models.adapters import AdapterRegistry
+    from forklock.models.families import CATALOGUE
+    from forklock.sandbox.terminal import screen
 
     registry = AdapterRegistry()
     table = Table()
@@ -52,9 +52,9 @@ def list_models() -> None:
 
 
 def _state(name: str) -> str:
-    from models.catalogue.catalogue import check_pulled, find_card
-    from models.catalogue.pull import Places
-    from models.contract import ModelFault
+    from forklock.models.catalogue.catalogue import check_pulled, find_card
+    from forklock.models.catalogue.pull import Places
+    from forklock.models.contract import ModelFault
 
     places = Places.of(name)
     if places.done.exists():
@@ -69,7 +69,7 @@ def _state(name: str) -> str:
 @app.command("pull")
 def pull_model(name: Name) -> None:
     """Download a model, check it, and convert it. Goes on where an earlier pull stopped."""
-    from models.catalogue.pull import pull
+    from forklock.models.catalogue.pull import pull
 
     say(str(pull(name)))
 
@@ -79,8 +79,8 @@ def remove_model(
     name: Name, yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False
 ) -> None:
     """Delete a pulled model and what is left of its downloads. Adapters stay."""
-    from models.catalogue.catalogue import find_card
-    from models.catalogue.pull import remove
+    from forklock.models.catalogue.catalogue import find_card
+    from forklock.models.catalogue.pull import remove
 
     card = find_card(name)
     if not yes and not typer.confirm(f"Delete {card.name} from this machine?"):
@@ -94,7 +94,7 @@ def verify_model(name: Name) -> None:
 
     Reads every byte.
     """
-    from models.catalogue.catalogue import verify
+    from forklock.models.catalogue.catalogue import verify
 
     verify(name)
     say(f"{name} is whole.")
@@ -105,8 +105,8 @@ def list_engines() -> None:
     """Say which engines work here."""
     from rich.table import Table
 
-    from models.open import ENGINES, engine_kind
-    from sandbox.terminal import screen
+    from forklock.models.open import ENGINES, engine_kind
+    from forklock.sandbox.terminal import screen
 
     table = Table("engine", "state", "where")
     for name in ENGINES:
@@ -117,9 +117,9 @@ def list_engines() -> None:
 @engines_app.command("install")
 def install_engine(engine: _Engine, build: _BuildOption = "auto") -> None:
     """Make the environment of an engine; run again to resume."""
-    from models.contract import ModelFault
-    from models.vllm import install as vllm_install
-    from sandbox.terminal.progress import spinner
+    from forklock.models.contract import ModelFault
+    from forklock.models.vllm import install as vllm_install
+    from forklock.sandbox.terminal.progress import spinner
 
     _only_vllm(engine)
     if build not in ("auto", "cpu", "cuda"):
@@ -136,8 +136,8 @@ def install_engine(engine: _Engine, build: _BuildOption = "auto") -> None:
 @engines_app.command("remove")
 def remove_engine(engine: _Engine) -> None:
     """Delete the environment of an engine."""
-    from models.contract import ModelFault
-    from models.vllm import install as vllm_install
+    from forklock.models.contract import ModelFault
+    from forklock.models.vllm import install as vllm_install
 
     _only_vllm(engine)
     try:
@@ -149,7 +149,7 @@ def remove_engine(engine: _Engine) -> None:
 
 def _only_vllm(engine: str) -> None:
     if engine != "vllm":
-        from models.open import ENGINES
+        from forklock.models.open import ENGINES
 
         extra = {"transformers": "local"}.get(engine, engine)
         hint = f"Engines: {', '.join(ENGINES)}."

@@ -1,8 +1,7 @@
 """How the three commands end: a fault becomes a sentence, what to do next, and an exit code.
 
-Here because it is the lowest room that all of agent/, evals/ and selfdistill/ import. A fault is any
-exception with `message` and `fix` (ModelFault, SandboxFault, ToolFault, AgentFault, …); `exit_code` on it
-overrides the code. Anything else is a bug and keeps its traceback, written to a file that is named.
+A fault is a `forklock.sandbox.fault.Fault` (ModelFault, SandboxFault, ToolFault, AgentFault, …). Anything else is
+a bug and keeps its traceback, written to a file that is named.
 
 Exit codes: 0 done, 1 an honest negative, 2 bad input, 3 infrastructure, 130 interrupted.
 """
@@ -16,10 +15,11 @@ import tempfile
 import traceback
 from typing import TYPE_CHECKING, NoReturn, Protocol
 
-from sandbox.terminal import guard, say, say_fault, say_json, screen, show_usage_fault, words_column
+from forklock.sandbox.fault import Fault
+from forklock.sandbox.terminal import guard, say, say_fault, say_json, screen, show_usage_fault, words_column
 
 if TYPE_CHECKING:
-    from sandbox.terminal.screen import Screen
+    from forklock.sandbox.terminal.console import Screen
 
 __all__ = ["Screen", "run_app", "say", "say_fault", "say_json", "screen", "words_column"]
 
@@ -63,11 +63,9 @@ def _report(error: Exception) -> int:
     if isinstance(error, TyperException):
         show_usage_fault(error)
         return BAD_INPUT
-    message = getattr(error, "message", None)
-    if isinstance(message, str):
-        say_fault(message, getattr(error, "fix", ""))
-        code = getattr(error, "exit_code", INFRASTRUCTURE)
-        return code if isinstance(code, int) else INFRASTRUCTURE
+    if isinstance(error, Fault):
+        say_fault(error.message, error.fix)
+        return error.exit_code
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         say_fault(
             f"no space left on the disk of {error.filename or 'the working files'}", "free some, then go on"

@@ -17,14 +17,11 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
+from forklock.sandbox.fault import Fault
 
-class ModelFault(Exception):
+
+class ModelFault(Fault):
     """No answer can be had from a model or an engine. `fix` says what the user can do next."""
-
-    def __init__(self, message: str, *, fix: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.fix = fix
 
 
 class _Frozen(BaseModel):
@@ -251,7 +248,8 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class EngineKind:
-    """One line of the list of engines (`models.open.ENGINES`): what can be said of an engine before it is open."""
+    """One line of the list of engines (`forklock.models.open.ENGINES`): what can be said of an engine before it is
+    open."""
 
     open: Callable[[str, Wish], Engine]
     """Opens the engine on a model's name. Raises ModelFault."""
@@ -270,7 +268,8 @@ class Engine(ABC):
     context_tokens: int
     """Prompt and answer together, in tokens."""
     endpoint: str = ""
-    """Which server answers (`models.web.endpoints`); "" where this process does, or a server that it started."""
+    """Which server answers (`forklock.models.web.endpoints`); "" where this process does, or a server that it
+    started."""
     supports_prefill: bool = True
     """Whether `Request.prefill` works here."""
     continues_text: bool = True

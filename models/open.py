@@ -14,7 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TypeAlias
 
-from models.contract import Engine, EngineKind, ModelFault, Wish
+from forklock.models.contract import Engine, EngineKind, ModelFault, Wish
 
 ENGINES: Mapping[str, str] = MappingProxyType({
     "transformers": "transformers_engine.opening:KIND",
@@ -85,7 +85,7 @@ def require_there(model: str, engine: EngineName) -> None:
     _require_known(engine)
     if opens_at_once(model, engine) or "://" in model:
         return
-    from models.catalogue.catalogue import resolve_model
+    from forklock.models.catalogue.catalogue import resolve_model
 
     resolve_model(model)
     missing = [name for name in engine_kind(_chosen(model, engine)).modules if find_spec(name) is None]
@@ -114,8 +114,8 @@ def _require_known(engine: EngineName) -> None:
 
 def is_local(model: str) -> bool:
     """Whether weights on this machine (or in the catalogue) are meant, rather than a provider."""
-    from models.catalogue.catalogue import is_catalogue_name
-    from models.paths import names_folder
+    from forklock.models.catalogue.catalogue import is_catalogue_name
+    from forklock.models.paths import names_folder
 
     if "://" in model:
         return False
@@ -129,7 +129,7 @@ def _refuse_ambiguous(model: str) -> None:
         ModelFault: the id of a provider's model is also a folder here: a repository could be the one that put it there,
             and the user could mean the folder, so that code would leave the machine by mistake.
     """
-    from models.paths import is_folder
+    from forklock.models.paths import is_folder
 
     if "://" not in model and is_folder(Path(model)):
         raise ModelFault(

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from models.contract import Alternative, ModelFault, Request
+from forklock.models.contract import Alternative, ModelFault, Request
 
 _MARK = "\ue000"
 """A private-use character that stands for a control string while the template is rendered."""

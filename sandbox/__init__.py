@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sandbox.contract import (
+    from forklock.sandbox.contract import (
         ExecResult,
         Limits,
         Policy,
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
         SandboxUnavailable,
         Talk,
     )
-    from sandbox.interpreters.policy import python_policy, workspace_policy
-    from sandbox.linux.private import scratch
-    from sandbox.open import BackendName, check_backend, open_sandbox
+    from forklock.sandbox.interpreters.policy import python_policy, workspace_policy
+    from forklock.sandbox.linux.private import scratch
+    from forklock.sandbox.open import BackendName, check_backend, open_sandbox
 
 __all__ = [
     "BackendName",
@@ -41,17 +41,17 @@ __all__ = [
 ]
 
 _HOMES = {
-    "BackendName": "sandbox.open",
-    "check_backend": "sandbox.open",
-    "open_sandbox": "sandbox.open",
-    "python_policy": "sandbox.interpreters.policy",
-    "scratch": "sandbox.linux.private",
-    "workspace_policy": "sandbox.interpreters.policy",
+    "BackendName": "forklock.sandbox.open",
+    "check_backend": "forklock.sandbox.open",
+    "open_sandbox": "forklock.sandbox.open",
+    "python_policy": "forklock.sandbox.interpreters.policy",
+    "scratch": "forklock.sandbox.linux.private",
+    "workspace_policy": "forklock.sandbox.interpreters.policy",
 }
 
 
 def __getattr__(name: str) -> Any:
     """Load on first use: the commands import this package to start."""
     if name not in __all__:
-        raise AttributeError(f"module 'sandbox' has no attribute {name!r}")
-    return getattr(import_module(_HOMES.get(name, "sandbox.contract")), name)
+        raise AttributeError(f"module 'forklock.sandbox' has no attribute {name!r}")
+    return getattr(import_module(_HOMES.get(name, "forklock.sandbox.contract")), name)

@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Self
 
-from sandbox.contract import ExecResult, Limits, Policy, Sandbox, SandboxFault, Talk
-from sandbox.linux.limits import check_words, command_env
-from sandbox.linux.pump import Finished
-from sandbox.workspace.workspace import Workspace, use
+from forklock.sandbox.contract import ExecResult, Limits, Policy, Sandbox, SandboxFault, Talk
+from forklock.sandbox.linux.limits import check_words, command_env
+from forklock.sandbox.linux.pump import Finished
+from forklock.sandbox.workspace.workspace import Workspace, use
 
 _END_S = 5.0
 """Seconds that `close` waits for commands that it has killed."""
@@ -96,7 +96,7 @@ class Running:
 
 
 class Backend(Sandbox):
-    """Base class of the backends. A subclass sets `backend`, its name in `sandbox.open.BACKENDS`."""
+    """Base class of the backends. A subclass sets `backend`, its name in `forklock.sandbox.open.BACKENDS`."""
 
     isolates: ClassVar[bool] = True
     """False keeps `auto` from taking this backend: the user has to name it."""

@@ -11,7 +11,7 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from sandbox.terminal import say, say_fault
+from forklock.sandbox.terminal import say, say_fault
 
 T = TypeVar("T")
 
@@ -27,8 +27,8 @@ def status() -> None:
     """Try each backend for real. Says how to fix those that fail."""
     from rich.text import Text
 
-    from sandbox.open import BACKENDS, backend_class
-    from sandbox.terminal import screen
+    from forklock.sandbox.open import BACKENDS, backend_class
+    from forklock.sandbox.terminal import screen
 
     console, chosen = screen(), None
     for name in BACKENDS:
@@ -50,8 +50,8 @@ def status() -> None:
 def _forks() -> str:
     import tempfile
 
-    from sandbox.workspace.copying import shares_blocks
-    from sandbox.workspace.snapshot import layers_work
+    from forklock.sandbox.workspace.copying import shares_blocks
+    from forklock.sandbox.workspace.snapshot import layers_work
 
     place = Path(tempfile.gettempdir()).resolve()
     if layers_work(place):
@@ -69,7 +69,7 @@ def build(
 
     From a registry where one answers, else by debootstrap.
     """
-    from sandbox.images.default import build_image
+    from forklock.sandbox.images.default import build_image
 
     _built(lambda progress: build_image(progress, force=force))
 
@@ -103,8 +103,8 @@ def image_build(
     """
     from typing import cast, get_args
 
-    from sandbox.images.build import Build, build_repo_image, recipe_for
-    from sandbox.images.recipe import Source
+    from forklock.sandbox.images.build import Build, build_repo_image, recipe_for
+    from forklock.sandbox.images.recipe import Source
 
     if source not in get_args(Source):
         raise typer.BadParameter(f"one of {', '.join(get_args(Source))}", param_hint="--from")
@@ -123,9 +123,9 @@ def image_list() -> None:
     """List the images of repos, newest first."""
     from rich.table import Table
 
-    from sandbox.images.build import images
-    from sandbox.images.engine import why_not
-    from sandbox.terminal import screen
+    from forklock.sandbox.images.build import images
+    from forklock.sandbox.images.engine import why_not
+    from forklock.sandbox.terminal import screen
 
     _or_exit(lambda: _need(why_not()))
     table = Table("image", "repo", "MB", "made")
@@ -137,15 +137,15 @@ def image_list() -> None:
 @image_app.command("remove")
 def image_remove(name: Annotated[str, typer.Argument(help="Its name, or the part after the colon.")]) -> None:
     """Remove an image of a repo."""
-    from sandbox.images.build import remove_image
-    from sandbox.images.engine import why_not
+    from forklock.sandbox.images.build import remove_image
+    from forklock.sandbox.images.engine import why_not
 
     _or_exit(lambda: _need(why_not()))
     _or_exit(lambda: remove_image(name))
 
 
 def _need(problem: tuple[str, str] | None) -> None:
-    from sandbox.contract import SandboxFault
+    from forklock.sandbox.contract import SandboxFault
 
     if problem is not None:
         raise SandboxFault(problem[0], fix=problem[1])
@@ -153,7 +153,7 @@ def _need(problem: tuple[str, str] | None) -> None:
 
 def _or_exit(what: Callable[[], T]) -> T:
     """Its result; a fault is printed with its fix, and ends the command with 3."""
-    from sandbox.contract import SandboxFault
+    from forklock.sandbox.contract import SandboxFault
 
     try:
         return what()
@@ -164,7 +164,7 @@ def _or_exit(what: Callable[[], T]) -> T:
 
 def _built(build: Callable[[Callable[[str], None]], str]) -> None:
     """Run a build with its progress."""
-    from sandbox.terminal.progress import spinner
+    from forklock.sandbox.terminal.progress import spinner
 
     with spinner("building the image") as step:
         name = _or_exit(lambda: build(step))

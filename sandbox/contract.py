@@ -14,14 +14,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
+from forklock.sandbox.fault import Fault
 
-class SandboxFault(Exception):
+
+class SandboxFault(Fault):
     """The sandbox failed, not the program in it. `fix` says what the user can do next."""
-
-    def __init__(self, message: str, *, fix: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.fix = fix
 
 
 class SandboxUnavailable(SandboxFault):

@@ -20,12 +20,12 @@ from typing import ClassVar
 
 import psutil
 
-from sandbox.backend import Backend, Command, Outcome, Problem, refuse
-from sandbox.contract import Policy
-from sandbox.linux.limits import DiskWatcher, TreeWatcher, command_with_limits
-from sandbox.linux.marked import Mark
-from sandbox.linux.process import Running, start
-from sandbox.workspace.workspace import Workspace
+from forklock.sandbox.backend import Backend, Command, Outcome, Problem, refuse
+from forklock.sandbox.contract import Policy
+from forklock.sandbox.linux.limits import DiskWatcher, TreeWatcher, command_with_limits
+from forklock.sandbox.linux.marked import Mark
+from forklock.sandbox.linux.process import Running, start
+from forklock.sandbox.workspace.workspace import Workspace
 
 
 class HostSandbox(Backend):

@@ -8,9 +8,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TypeAlias
 
-from sandbox.backend import Backend, Problem
-from sandbox.contract import Policy, Sandbox, SandboxFault, SandboxUnavailable
-from sandbox.workspace.workspace import open_workspace, use
+from forklock.sandbox.backend import Backend, Problem
+from forklock.sandbox.contract import Policy, Sandbox, SandboxFault, SandboxUnavailable
+from forklock.sandbox.workspace.workspace import open_workspace, use
 
 BACKENDS: Mapping[str, str] = MappingProxyType({
     "docker": "docker.backend:DockerSandbox",

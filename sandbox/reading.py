@@ -50,14 +50,27 @@ def read_regular(path: Path, *, most_bytes: int) -> bytes:
             raise Unreadable(f"{path} is a link or no regular file") from error
         raise
     try:
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode):
-            raise Unreadable(f"{path} is no regular file")
-        if found.st_size > most_bytes:
-            raise Unreadable(f"{path} has {found.st_size:,} bytes; {most_bytes:,} are read at most")
-        return _read_all(descriptor, path, most_bytes)
+        return read_descriptor(descriptor, path, most_bytes=most_bytes)
     finally:
         os.close(descriptor)
+
+
+def read_descriptor(descriptor: int, path: Path, *, most_bytes: int) -> bytes:
+    """Return the rest of an open file.
+
+    Args:
+        path: named in the error.
+
+    Raises:
+        OSError: it cannot be read.
+        Unreadable: it is no regular file, or holds more than `most_bytes`.
+    """
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode):
+        raise Unreadable(f"{path} is no regular file")
+    if found.st_size > most_bytes:
+        raise Unreadable(f"{path} has {found.st_size:,} bytes; {most_bytes:,} are read at most")
+    return _read_all(descriptor, path, most_bytes)
 
 
 def _read_all(descriptor: int, path: Path, most_bytes: int) -> bytes:

@@ -16,6 +16,7 @@ import grimp
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "design.md"
 ROOMS = ("selfdistill", "evals", "agent", "tools", "models", "sandbox")
+PACKAGE = "forklock"  # src/forklock holds a link to each room
 BEGIN, END = "<!-- map: made by scripts/map.py -->\n", "<!-- end of the map -->\n"
 
 
@@ -37,12 +38,14 @@ def wings() -> list[str]:
 
 def arrows() -> dict[str, set[str]]:
     """Which wings each wing imports from."""
-    graph = grimp.build_graph(*ROOMS)
+    graph = grimp.build_graph(PACKAGE)
     found: dict[str, set[str]] = defaultdict(set)
-    for module in graph.modules:
+    for module in graph.modules - {PACKAGE}:
+        wing = wing_of(module.removeprefix(f"{PACKAGE}."))
         for target in graph.find_modules_directly_imported_by(module):
-            if wing_of(module) != wing_of(target):
-                found[wing_of(module)].add(wing_of(target))
+            other = wing_of(target.removeprefix(f"{PACKAGE}."))
+            if wing != other:
+                found[wing].add(other)
     return found
 
 
@@ -70,7 +73,7 @@ def drawn() -> str:
 
 
 def main() -> int:
-    sys.path.insert(0, str(ROOT))
+    sys.path.insert(0, str(ROOT / "src"))
     page = PAGE.read_text("utf-8")
     head, rest = page.split(BEGIN)
     tail = rest.split(END)[1]

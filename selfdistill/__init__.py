@@ -1,4 +1,4 @@
 """A model learns from its own raw samples: prompts, sampling, LoRA training, the gate, rounds.
 
-Simple Self-Distillation, arXiv 2604.01193. Adapters are stored by `models.adapters`.
+Simple Self-Distillation, arXiv 2604.01193. Adapters are stored by `forklock.models.adapters`.
 """

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from models.console import run_app, say
+from forklock.models.console import run_app, say
 
 app = typer.Typer(
     help="Train a model on its own raw samples, and let it serve only if it is proven better.",
@@ -68,14 +68,12 @@ def refresh(
 
     Prompts, samples, dataset, adapter, gate, promote.
     """
-    from models.catalogue.catalogue import resolve_model
-    from selfdistill.lock import only_round
-    from selfdistill.presets import pick_device
-    from selfdistill.report import print_plan, print_verdict
-    from selfdistill.round import open_work, rounds_dir, run_round
-    from selfdistill.settings import SelfdistillSettings
-    from selfdistill.show import Show
-    from selfdistill.store import find_round
+    from forklock.models.catalogue.catalogue import resolve_model
+    from forklock.sandbox.terminal.progress import Progress
+    from forklock.selfdistill.report import print_plan, print_verdict
+    from forklock.selfdistill.round import only_round, open_work, rounds_dir, run_round
+    from forklock.selfdistill.settings import SelfdistillSettings, pick_device
+    from forklock.selfdistill.store import find_round
 
     chosen = SelfdistillSettings.load(
         model=model, prompts=prompts, limit=limit, gate_set=gate_set, gate_limit=gate_limit, gate_n=gate_n,
@@ -86,7 +84,7 @@ def refresh(
     held = find_round(rounds_dir(), resume) if resume else None
     recipe = held.recipe if held else chosen.recipe(pick_device(chosen.device), seed=seed or 0)
     base = resolve_model(recipe.model)
-    show = Show()
+    show = Progress()
     print_plan(recipe, base, show)
     if dry_run:
         return
@@ -104,8 +102,8 @@ def refresh(
 @app.command()
 def status() -> None:
     """Show what serves for each base, and every round's verdict."""
-    from selfdistill.report import print_status
-    from selfdistill.round import rounds_dir
+    from forklock.selfdistill.report import print_status
+    from forklock.selfdistill.round import rounds_dir
 
     print_status(rounds_dir())
 
@@ -113,9 +111,9 @@ def status() -> None:
 @app.command()
 def show(round_id: Annotated[str, typer.Argument(metavar="ROUND", help="A round's id, or its end.")]) -> None:
     """Show a round's recipe, stages and verdict."""
-    from selfdistill.report import print_round
-    from selfdistill.round import rounds_dir
-    from selfdistill.store import find_round
+    from forklock.selfdistill.report import print_round
+    from forklock.selfdistill.round import rounds_dir
+    from forklock.selfdistill.store import find_round
 
     print_round(find_round(rounds_dir(), round_id))
 
@@ -123,9 +121,9 @@ def show(round_id: Annotated[str, typer.Argument(metavar="ROUND", help="A round'
 @app.command()
 def rollback(model: Model = None) -> None:
     """Let what served before serve again. Nothing is deleted."""
-    from models.adapters import AdapterRegistry
-    from models.catalogue.catalogue import resolve_model
-    from selfdistill.settings import SelfdistillSettings
+    from forklock.models.adapters import AdapterRegistry
+    from forklock.models.catalogue.catalogue import resolve_model
+    from forklock.selfdistill.settings import SelfdistillSettings
 
     base = resolve_model(SelfdistillSettings.load(model=model).base).name
     now = AdapterRegistry().rollback(base)

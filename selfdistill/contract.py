@@ -1,35 +1,33 @@
 """The seam of the room: what a round is made of, and how it fails.
 
 A `Recipe` holds everything that shapes a round's outcome and nothing else; its digest names the round. The
-decodings are those of the SSD paper (`models.families`). The learning rate is ours: the paper trains
+decodings are those of the SSD paper (`forklock.models.families`). The learning rate is ours: the paper trains
 all weights at 5e-6, a LoRA of rank 16 needs about twenty times that.
 """
 
 from __future__ import annotations
 
 import hashlib
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from models.contract import Decoding, Message, Request
-from models.families import PRESETS, Decodings, preset_of
+from forklock.models.contract import Decoding, Message, Request
+from forklock.models.families import PRESETS, Decodings, preset_of
+from forklock.sandbox.fault import Fault
 
-ArmName = Literal["ssd", "rft", "placebo"]
 STAGES = ("prompts", "samples", "dataset", "adapter", "gate", "promote")
 
 EXIT_PROMOTED, EXIT_REJECTED, EXIT_INPUT, EXIT_INFRASTRUCTURE, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
 
 
-class RoundFault(Exception):
+class RoundFault(Fault):
     """A round cannot start or go on. `fix` says what the user can do next.
 
     `exit_code` is 2 where the input is at fault and 3 where the machine is."""
 
     def __init__(self, message: str, *, fix: str = "", exit_code: int = EXIT_INPUT) -> None:
-        super().__init__(message)
-        self.message = message
-        self.fix = fix
+        super().__init__(message, fix=fix)
         self.exit_code = exit_code
 
 
@@ -67,7 +65,8 @@ class Recipe(_Frozen):
 
     model: str
     """Catalogue name or a folder of transformers weights."""
-    arm: ArmName = "ssd"
+    arm: str = "ssd"
+    """Name of an arm (`forklock.selfdistill.arms.known`)."""
     prompts: str = "auto"
     """`runs` or `runs:REPO`, a set's name or file, several joined by `+`; `auto` takes past runs if any
     and HumanEval's prompts split."""
@@ -113,7 +112,6 @@ __all__ = [
     "EXIT_REJECTED",
     "PRESETS",
     "STAGES",
-    "ArmName",
     "Decodings",
     "Message",
     "Prompt",

@@ -1,7 +1,7 @@
 """What a round needs, looked at before its folder is made: a round that cannot end is not begun.
 
 In: a recipe. Out: the chosen prompts, or a fault that says what is missing; nothing is left behind. The model's
-weights are checked where they are resolved (`models.catalogue.catalogue.resolve_model`).
+weights are checked where they are resolved (`forklock.models.catalogue.catalogue.resolve_model`).
 Not covered: what goes away while the round runs; its stages say so themselves, and it can be resumed.
 """
 
@@ -12,10 +12,11 @@ import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
-from evals.judging.judge import Judge
-from models.paths import adapters_dir
-from selfdistill.contract import EXIT_INFRASTRUCTURE, Recipe, RoundFault
-from selfdistill.data.choice import Choice, choose_prompts
+from forklock.evals.judging.judge import Judge
+from forklock.models.paths import adapters_dir
+from forklock.selfdistill.arms.known import find_arm
+from forklock.selfdistill.contract import EXIT_INFRASTRUCTURE, Recipe, RoundFault
+from forklock.selfdistill.data.choice import Choice, choose_prompts
 
 MODULES = ("torch", "transformers", "peft", "safetensors", "accelerate")
 FREE_BYTES = 512 * 1024 * 1024
@@ -39,7 +40,7 @@ def check(recipe: Recipe, *, root: Path, cwd: Path) -> Choice:
     _require_device(recipe.device)
     for folder in (root, adapters_dir()):
         _require_room(folder)
-    choice = choose_prompts(recipe, cwd)
+    choice = choose_prompts(recipe, cwd, tests_needed=find_arm(recipe.arm).needs_tests)
     with Judge():
         pass
     return choice

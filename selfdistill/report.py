@@ -7,21 +7,26 @@ from pathlib import Path
 
 from rich.table import Table
 
-from models.adapters import AdapterRegistry
-from models.catalogue.catalogue import ResolvedModel
-from models.console import say_json, screen
-from selfdistill.contract import STAGES, Recipe, RoundFault
-from selfdistill.data.arms import ARMS
-from selfdistill.gate.rule import Health, Verdict
-from selfdistill.presets import estimate_seconds
-from selfdistill.show import Show
-from selfdistill.stages import read_verdict
-from selfdistill.store import RoundDir, list_rounds
+from forklock.models.adapters import AdapterRegistry
+from forklock.models.catalogue.catalogue import ResolvedModel
+from forklock.models.console import say_json, screen
+from forklock.sandbox.terminal.progress import Progress
+from forklock.selfdistill.arms.known import find_arm
+from forklock.selfdistill.contract import STAGES, Recipe, RoundFault
+from forklock.selfdistill.gate.rule import Health, Verdict
+from forklock.selfdistill.stages import read_verdict
+from forklock.selfdistill.store import RoundDir, list_rounds
+
+CPU_SAMPLE_RATE, CPU_TRAIN_RATE = 50.0, 65.0
+"""Tokens a second for half a billion parameters: batched sampling; forward and backward."""
+REFERENCE_PARAMETERS = 0.5e9
+TYPICAL_PROMPT, TYPICAL_ANSWER = 180, 250
+"""Tokens of a prompt, and of an answer that no limit cuts."""
 
 
-def print_plan(recipe: Recipe, base: ResolvedModel, show: Show) -> None:
+def print_plan(recipe: Recipe, base: ResolvedModel, show: Progress) -> None:
     """What is about to happen and about how long it takes."""
-    arm, config = ARMS[recipe.arm], recipe.training
+    arm, config = find_arm(recipe.arm), recipe.training
     how = arm.decoding(recipe)
     amount = f"{config.steps} steps" if config.steps else f"{config.epochs} epoch(s)"
     show.say(f"model    {base.name} on {recipe.device}")
@@ -42,6 +47,23 @@ def print_plan(recipe: Recipe, base: ResolvedModel, show: Show) -> None:
     else:
         parts = ", ".join(f"{stage} {_clock(value)}" for stage, value in seconds.items())
         show.say(f"time     about {_clock(sum(seconds.values()))} on two cores ({parts})")
+
+
+def estimate_seconds(recipe: Recipe, parameters: float) -> dict[str, float] | None:
+    """Guessed seconds of the three long stages; None where nothing was measured."""
+    if recipe.device != "cpu":
+        return None
+    scale = parameters / REFERENCE_PARAMETERS
+    answer = min(recipe.sampling.max_tokens * 0.8, TYPICAL_ANSWER)
+    gate_answer = min(recipe.gate_decoding.max_tokens * 0.8, TYPICAL_ANSWER)
+    config = recipe.training
+    rows = config.steps * config.batch_size if config.steps else config.epochs * recipe.limit
+    gate_answers = 2 * recipe.gate_limit * recipe.gate_n
+    return {
+        "samples": scale * recipe.limit * answer / CPU_SAMPLE_RATE,
+        "adapter": scale * rows * (TYPICAL_PROMPT + answer) / CPU_TRAIN_RATE,
+        "gate": scale * gate_answers * gate_answer / CPU_SAMPLE_RATE + 0.5 * gate_answers,
+    }
 
 
 def weights_bytes(folder: Path) -> int:

@@ -9,18 +9,25 @@ half-done stages keep their own progress (samples, checkpoints, judged answers).
 from __future__ import annotations
 
 import hashlib
+import json
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from models.catalogue.catalogue import ResolvedModel
-from models.paths import data_dir
-from selfdistill.contract import EXIT_INFRASTRUCTURE, Recipe, RoundFault
-from selfdistill.data.choice import Choice
-from selfdistill.gate.rule import Verdict
-from selfdistill.show import Show
-from selfdistill.stages import CHAIN, Stage, Work, read_verdict
-from selfdistill.store import RoundDir, StageRecord, list_rounds, unfinished, write_atomic
+from filelock import FileLock, Timeout
+
+from forklock.models.catalogue.catalogue import ResolvedModel
+from forklock.models.paths import data_dir
+from forklock.sandbox.files.atomic import write_atomic
+from forklock.sandbox.reading import parse_json
+from forklock.sandbox.terminal.progress import Progress
+from forklock.selfdistill.contract import EXIT_INFRASTRUCTURE, Recipe, RoundFault
+from forklock.selfdistill.data.choice import Choice
+from forklock.selfdistill.gate.rule import Verdict
+from forklock.selfdistill.stages import CHAIN, Stage, Work, read_verdict
+from forklock.selfdistill.store import RoundDir, StageRecord, list_rounds, unfinished
 
 
 def rounds_dir() -> Path:
@@ -33,7 +40,7 @@ def begin(
     *,
     root: Path,
     seed: int | None,
-    show: Show,
+    show: Progress,
     ready: Callable[[Recipe], None] = lambda _recipe: None,
 ) -> RoundDir:
     """The unfinished round of this recipe if there is one, else a new one.
@@ -56,7 +63,7 @@ def begin(
 
 
 def open_work(
-    recipe: Recipe, base: ResolvedModel, *, held: RoundDir | None, seed: int | None, show: Show, cwd: Path
+    recipe: Recipe, base: ResolvedModel, *, held: RoundDir | None, seed: int | None, show: Progress, cwd: Path
 ) -> Work:
     """The round that is to run: the one that the user named, an unfinished one, or a new one, for which everything that
     it needs is there.
@@ -64,7 +71,7 @@ def open_work(
     Raises:
         RoundFault, EvalFault, SandboxFault: something is missing; no round was made.
     """
-    from selfdistill.preflight import check
+    from forklock.selfdistill.preflight import check
 
     choices: list[Choice] = []
 
@@ -149,3 +156,47 @@ def _seconds(record: StageRecord) -> str:
 
 def _short(value: object) -> bool:
     return isinstance(value, int | float | str) and len(str(value)) < 60
+
+
+# -- one round at a time ----------------------------------------------------------------------------------
+
+
+@contextmanager
+def only_round(root: Path, what: str) -> Iterator[None]:
+    """Hold the lock of `root` while the body runs; the kernel frees it when the process dies.
+
+    Raises:
+        RoundFault: another process holds it; says which.
+    """
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RoundFault(
+            f"{root} cannot be made: {error.strerror}",
+            fix="set FORKLOCK_HOME to a writable folder",
+            exit_code=EXIT_INFRASTRUCTURE,
+        ) from error
+    holder = root / "holder.json"
+    lock = FileLock(root / "lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise RoundFault(
+            f"another round is running{_who(holder)}",
+            fix="wait for it, or stop it; it resumes where it was",
+            exit_code=EXIT_INFRASTRUCTURE,
+        ) from error
+    try:
+        holder.write_text(json.dumps({"pid": os.getpid(), "round": what}), encoding="utf-8")
+        yield
+    finally:
+        holder.unlink(missing_ok=True)
+        lock.release()
+
+
+def _who(holder: Path) -> str:
+    try:
+        held = parse_json(holder.read_text(encoding="utf-8"))
+        return f" (process {held['pid']}, {held['round']})"
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""

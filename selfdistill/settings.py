@@ -1,15 +1,22 @@
-"""Section `[selfdistill]` of the settings: a round's defaults. None leaves a value to the device's preset."""
+"""Section `[selfdistill]` of the settings, and the recipe that comes of it.
+
+In: settings, flags and a device. Out: a `Recipe`: the device's sizes and the model family's decoding, with what the
+user asked for on top.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, ClassVar
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
-from models.settings import FaultClass, ModelSettings, RepositoryMay, RoomSettings
-from selfdistill.contract import ArmName, Recipe, RoundFault
-from selfdistill.presets import make_recipe
+from forklock.models.contract import Decoding
+from forklock.models.families import EVAL_TOP_K, EVAL_TOP_P, preset_of
+from forklock.models.settings import FaultClass, ModelSettings, RepositoryMay, RoomSettings
+from forklock.selfdistill.arms.known import arm_name
+from forklock.selfdistill.contract import Recipe, RoundFault, TrainConfig
 
 
 class SelfdistillSettings(RoomSettings):
@@ -33,7 +40,7 @@ class SelfdistillSettings(RoomSettings):
     gate_limit: Annotated[int, Field(ge=1)] | None = None
     gate_n: Annotated[int, Field(ge=1)] | None = None
     gate_max_tokens: Annotated[int, Field(ge=1)] | None = None
-    arm: ArmName = "ssd"
+    arm: Annotated[str, AfterValidator(arm_name)] = "ssd"
     temperature: Annotated[float, Field(gt=0, le=5)] | None = None
     top_k: Annotated[int, Field(ge=0)] | None = None
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
@@ -74,3 +81,90 @@ class SelfdistillSettings(RoomSettings):
             top_p=self.top_p,
             training=training,
         )
+
+
+# -- sizes ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Defaults of one kind of device."""
+
+    limit: int
+    max_tokens: int
+    gate_limit: int
+    gate_n: int
+    gate_tokens: int
+    batch_size: int
+    micro_tokens: int
+    checkpoint_every: int
+
+
+SIZES = {
+    "cpu": Sizes(48, 256, 24, 2, 384, batch_size=8, micro_tokens=1024, checkpoint_every=1),
+    "gpu": Sizes(1000, 2048, 80, 4, 2048, batch_size=32, micro_tokens=8192, checkpoint_every=5),
+}
+
+
+def pick_device(asked: str | None) -> str:
+    """What the user asked for, else CUDA where there is one. Imports torch only where it must look."""
+    if asked and asked != "auto":
+        return asked
+    try:
+        import torch
+    except ImportError:
+        return "cpu"
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def make_recipe(
+    model: str,
+    device: str,
+    *,
+    arm: str = "ssd",
+    prompts: str = "auto",
+    gate_set: str = "humaneval",
+    seed: int = 0,
+    limit: int | None = None,
+    max_tokens: int | None = None,
+    gate_limit: int | None = None,
+    gate_n: int | None = None,
+    gate_max_tokens: int | None = None,
+    temperature: float | None = None,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    training: dict[str, Any] | None = None,
+) -> Recipe:
+    """The device's sizes and the model family's decoding, with the user's wishes on top (None: no wish)."""
+    sizes = SIZES["cpu" if device == "cpu" else "gpu"]
+    preset = preset_of(model)
+    train = {
+        "batch_size": sizes.batch_size,
+        "micro_tokens": sizes.micro_tokens,
+        "checkpoint_every": sizes.checkpoint_every,
+        **{key: value for key, value in (training or {}).items() if value is not None},
+    }
+    return Recipe(
+        model=model,
+        arm=arm,
+        prompts=prompts,
+        limit=limit or sizes.limit,
+        sampling=Decoding(
+            temperature=preset.temperature if temperature is None else temperature,
+            top_k=preset.top_k if top_k is None else top_k,
+            top_p=preset.top_p if top_p is None else top_p,
+            max_tokens=max_tokens or sizes.max_tokens,
+        ),
+        training=TrainConfig(**train),
+        gate_set=gate_set,
+        gate_limit=gate_limit or sizes.gate_limit,
+        gate_n=gate_n or sizes.gate_n,
+        gate_decoding=Decoding(
+            temperature=preset.eval_temperature,
+            top_k=EVAL_TOP_K,
+            top_p=EVAL_TOP_P,
+            max_tokens=gate_max_tokens or sizes.gate_tokens,
+        ),
+        device=device,
+        seed=seed,
+    )

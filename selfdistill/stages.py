@@ -14,22 +14,24 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from evals.contract import ProblemSet
-from evals.problems.sets import load_set
-from models import open_engine
-from models.adapters import AdapterManifest, AdapterRegistry, AdapterState
-from models.catalogue.catalogue import ResolvedModel
-from models.contract import Engine, Request
-from sandbox.reading import parse_json
-from selfdistill.contract import EXIT_INFRASTRUCTURE, Prompt, Recipe, RoundFault
-from selfdistill.data.arms import ARMS
-from selfdistill.data.choice import Choice, choose_prompts
-from selfdistill.data.dataset import Example, build, step_tokens
-from selfdistill.data.samples import SampleRow, sample_all
-from selfdistill.gate.measure import BASE, compare_sides, judge_samples
-from selfdistill.gate.rule import Verdict, decide
-from selfdistill.show import Show
-from selfdistill.store import Json, RoundDir, file_digest, read_lines, write_atomic, write_lines
+from forklock.evals.contract import ProblemSet
+from forklock.evals.problems.sets import load_set
+from forklock.models import open_engine
+from forklock.models.adapters import AdapterManifest, AdapterRegistry, AdapterState
+from forklock.models.catalogue.catalogue import ResolvedModel
+from forklock.models.contract import Engine, Request
+from forklock.sandbox.files.atomic import write_atomic
+from forklock.sandbox.reading import parse_json
+from forklock.sandbox.terminal.progress import Progress
+from forklock.selfdistill.arms.arm import Arm
+from forklock.selfdistill.arms.known import find_arm
+from forklock.selfdistill.contract import EXIT_INFRASTRUCTURE, Prompt, Recipe, RoundFault
+from forklock.selfdistill.data.choice import Choice, choose_prompts
+from forklock.selfdistill.data.dataset import Example, build, step_tokens
+from forklock.selfdistill.data.samples import SampleRow, sample_all
+from forklock.selfdistill.gate.measure import BASE, Trial, compare_sides, judge_samples
+from forklock.selfdistill.gate.rule import Verdict, decide
+from forklock.selfdistill.store import Json, RoundDir, file_digest, read_lines, write_lines
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Work:
     dir: RoundDir
     recipe: Recipe
     base: ResolvedModel
-    show: Show
+    show: Progress
     cwd: Path
     """Where `runs` without a repo looks."""
     choice: Choice | None = None
@@ -47,6 +49,15 @@ class Work:
 
     def path(self, name: str) -> Path:
         return self.dir.path / name
+
+    @property
+    def arm(self) -> Arm:
+        """The recipe's arm.
+
+        Raises:
+            RoundFault: this version has no such arm.
+        """
+        return find_arm(self.recipe.arm)
 
 
 @dataclass(frozen=True)
@@ -61,10 +72,9 @@ class Stage:
 
 def take_prompts(work: Work) -> Json:
     """Freeze the prompts and the gate's problems, and prove them disjoint."""
-    held = work.choice
-    choice = (
-        held if held is not None and held.recipe == work.recipe else choose_prompts(work.recipe, work.cwd)
-    )
+    choice = work.choice
+    if choice is None or choice.recipe != work.recipe:
+        choice = choose_prompts(work.recipe, work.cwd, tests_needed=work.arm.needs_tests)
     chosen, gate = choice.prompts, choice.gate
     write_lines(work.path("prompts.jsonl"), chosen)
     ids = [problem.question_id for problem in gate.problems]
@@ -76,18 +86,18 @@ def take_prompts(work: Work) -> Json:
 def take_samples(work: Work) -> Json:
     """One raw sample per prompt from the frozen base."""
     prompts = read_prompts(work)
-    decoding = ARMS[work.recipe.arm].decoding(work.recipe)
     with open_engine(
         work.recipe.model, engine="transformers", adapter=None, device=work.recipe.device
     ) as engine:
         tokenizer = _tokenizer(engine)
-        with work.show.meter("sampling", len(prompts)) as meter:
+        with work.show.meter("sampling", len(prompts), unit="samples") as meter:
             rows = sample_all(
                 engine,
                 prompts,
-                decoding,
+                work.arm.decoding(work.recipe),
                 work.path("samples.part.jsonl"),
                 seed=work.recipe.seed,
+                shown=work.arm.shown,
                 prompt_ids=lambda request: _prompt_ids(tokenizer, request),
                 on_start=lambda there, _: meter.start_at(there),
                 on_tokens=lambda made: meter.advance(tokens=made),
@@ -106,14 +116,14 @@ def take_samples(work: Work) -> Json:
 def make_dataset(work: Work) -> Json:
     """Filter by the arm, mask the prompts."""
     recipe = work.recipe
-    rows = [SampleRow.model_validate(row) for row in read_lines(work.path("samples.jsonl"))]
+    rows = read_lines(work.path("samples.jsonl"), SampleRow)
     facts = parse_json(work.path("base.json").read_bytes())
 
     def passed(pairs: Sequence[tuple[Prompt, SampleRow]]) -> list[bool]:
-        with work.show.meter("judging", len(pairs)) as meter:
+        with work.show.meter("judging", len(pairs), unit="samples") as meter:
             return judge_samples(pairs, on_result=lambda: meter.advance(1))
 
-    kept = ARMS[recipe.arm].keep(read_prompts(work), rows, passed)
+    kept = work.arm.keep(read_prompts(work), rows, passed)
     examples, stats = build(kept.samples, eos_ids=facts["eos_ids"], max_length=recipe.training.max_length)
     write_lines(work.path("dataset.jsonl"), examples)
     dropped = ", ".join(f"{count} {reason}" for reason, count in kept.dropped.items()) or "none"
@@ -122,10 +132,10 @@ def make_dataset(work: Work) -> Json:
 
 def make_adapter(work: Work) -> Json:
     """Train the LoRA."""
-    from selfdistill.training.train import Job, train
+    from forklock.selfdistill.training.train import Job, train
 
     recipe = work.recipe
-    examples = [Example.model_validate(row) for row in read_lines(work.path("dataset.jsonl"))]
+    examples = read_lines(work.path("dataset.jsonl"), Example)
     job = Job(
         weights=work.base.folder,
         model_name=work.base.name,
@@ -135,9 +145,10 @@ def make_adapter(work: Work) -> Json:
         device=recipe.device,
         checkpoints=work.path("checkpoints"),
         out=work.path("adapter"),
+        loss=work.arm.loss,
     )
     sizes = step_tokens(examples, recipe.training, seed=recipe.seed)
-    with work.show.meter("training, tokens", sum(sizes)) as meter:
+    with work.show.meter("training", sum(sizes), unit="tokens") as meter:
 
         def resumed(step: int) -> None:
             work.show.say(f"training: going on from the checkpoint at step {step} of {len(sizes)}")
@@ -145,7 +156,7 @@ def make_adapter(work: Work) -> Json:
 
         position = train(
             replace(job, resumed=resumed),
-            on_step=lambda at, total: meter.advance(note=f"step {at.step}/{total}  loss {at.losses[-1]:.4f}"),
+            on_step=lambda at, total: meter.advance(note=f"step {at.step}/{total}, loss {at.losses[-1]:.4f}"),
             on_tokens=lambda made: meter.advance(made, tokens=made),
         )
     curve = {"losses": position.losses, "grad_norms": position.grad_norms}
@@ -160,9 +171,15 @@ def make_adapter(work: Work) -> Json:
 
 def pass_gate(work: Work) -> Json:
     """Register the candidate, measure both sides, decide."""
-    comparison = compare_sides(
-        work.recipe, work.base, gate_set(work), candidate_version(work), work.path("gate_answers"), work.show
+    trial = Trial(
+        recipe=work.recipe,
+        base=work.base,
+        gate=gate_set(work),
+        folder=work.path("gate_answers"),
+        cut=work.arm.cut(work.recipe),
+        show=work.show,
     )
+    comparison = compare_sides(trial, candidate_version(work))
     verdict = decide(comparison.paired, comparison.serving, comparison.candidate, against=comparison.against)
     write_atomic(work.path("verdict.json"), verdict.model_dump_json(indent=2) + "\n")
     return {"decision": verdict.decision, "reason": "; ".join(verdict.reasons)}
@@ -188,7 +205,7 @@ def candidate_version(work: Work) -> str:
             "dataset": file_digest(work.path("dataset.jsonl")),
         },
         recipe={**work.recipe.model_dump(mode="json"), "training summary": record.summary if record else {}},
-        decoding=ARMS[work.recipe.arm].decoding(work.recipe),
+        decoding=work.arm.decoding(work.recipe),
     )
     registry.add(work.path("adapter"), manifest)
     return version
@@ -239,7 +256,7 @@ def gate_set(work: Work) -> ProblemSet:
 
 
 def read_prompts(work: Work) -> list[Prompt]:
-    return [Prompt.model_validate(row) for row in read_lines(work.path("prompts.jsonl"))]
+    return read_lines(work.path("prompts.jsonl"), Prompt)
 
 
 def read_verdict(round_dir: RoundDir) -> Verdict | None:
@@ -265,14 +282,14 @@ def _tokenizer(engine: Engine) -> Any:
 
 
 def _prompt_ids(tokenizer: Any, request: Request) -> list[int]:
-    from models.tokens import prompt_ids
+    from forklock.models.tokens import prompt_ids
 
     return prompt_ids(tokenizer, request)
 
 
 def _eos_ids(tokenizer: Any) -> list[int]:
     """The token that ends a turn first, then others that end a text."""
-    from models.tokens import turn_end_ids
+    from forklock.models.tokens import turn_end_ids
 
     turn = sorted(turn_end_ids(tokenizer))
     return list(dict.fromkeys([*turn, tokenizer.eos_token_id]))

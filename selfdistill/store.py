@@ -9,19 +9,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from sandbox.reading import Unreadable, parse_json
-from selfdistill.contract import EXIT_INFRASTRUCTURE, STAGES, Recipe, RoundFault
+from forklock.sandbox.files.atomic import write_atomic
+from forklock.sandbox.files.jsonl import as_json, parser
+from forklock.sandbox.reading import parse_json
+from forklock.selfdistill.contract import EXIT_INFRASTRUCTURE, STAGES, Recipe, RoundFault
 
 Json = dict[str, Any]
+Row = TypeVar("Row", bound=BaseModel)
 
 
 class StageRecord(BaseModel):
@@ -48,72 +50,24 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def write_atomic(path: Path, text: str) -> None:
-    """Write all or nothing: a temporary file beside it, fsync, rename."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("w", encoding="utf-8") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(path)
+def write_lines(path: Path, rows: Iterable[BaseModel]) -> None:
+    """Write pydantic rows as JSON lines, all or nothing."""
+    write_atomic(path, b"".join(as_json(row) + b"\n" for row in rows))
 
 
-def write_lines(path: Path, rows: Iterator[BaseModel] | list[Any]) -> None:
-    """Pydantic rows as JSON lines, all or nothing."""
-    write_atomic(path, "".join(row.model_dump_json() + "\n" for row in rows))
+def read_lines(path: Path, kind: type[Row]) -> list[Row]:
+    """Return the rows of a finished file.
 
-
-def read_lines(path: Path) -> list[Json]:
-    """JSON lines of a finished file."""
-    rows = [parse_json(line) for line in path.read_bytes().split(b"\n") if line]
-    if not all(isinstance(row, dict) for row in rows):
-        raise Unreadable(f"{path} holds lines that are no JSON objects")
+    Raises:
+        RoundFault: a line is none.
+    """
+    found = [parser(kind)(line) for line in path.read_bytes().splitlines()]
+    rows = [row for row in found if row is not None]
+    if len(rows) != len(found):
+        raise RoundFault(
+            f"{path} is damaged", fix=f"remove it, then `selfdistill refresh --resume {path.parent.name}`"
+        )
     return rows
-
-
-class Appender:
-    """An append-only JSON-lines file. Opening it cuts off a torn last line and reads what is there."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.rows, good_bytes = _intact(path)
-        self.torn_bytes = (path.stat().st_size - good_bytes) if path.exists() else 0
-        if self.torn_bytes:
-            os.truncate(path, good_bytes)
-        self._stream: TextIO = path.open("a", encoding="utf-8")
-
-    def append(self, row: BaseModel) -> None:
-        self._stream.write(row.model_dump_json() + "\n")
-        self._stream.flush()
-
-    def close(self) -> None:
-        self._stream.flush()
-        os.fsync(self._stream.fileno())
-        self._stream.close()
-
-    def __enter__(self) -> Appender:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-def _intact(path: Path) -> tuple[list[Json], int]:
-    """(rows, bytes) up to the first line that is torn or unreadable."""
-    rows: list[Json] = []
-    good = 0
-    if not path.exists():
-        return rows, good
-    for line in path.read_bytes().splitlines(keepends=True):
-        try:
-            row = parse_json(line)
-        except ValueError:
-            break
-        if not line.endswith(b"\n") or not isinstance(row, dict):
-            break
-        rows.append(row)
-        good += len(line)
-    return rows, good
 
 
 class RoundDir:

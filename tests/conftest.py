@@ -24,7 +24,7 @@ sys.path[:0] = sorted({str(file.parent) for file in HERE.rglob("*.py") if "edit_
 def active_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The environment that repos of tests run in unless they have their own: pytest, and nothing of ours. It is active,
     as a user's may be, so that tests with a home of their own need not make a managed one each."""
-    from sandbox.interpreters.managed import managed_environment
+    from forklock.sandbox.interpreters.managed import managed_environment
 
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base

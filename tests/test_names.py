@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from models.console import _exit_code
+from forklock.models.console import _exit_code
 
 NAMES = {
     "nul": "a\0b", "long": "x" * 5000, "long path": "./" + "y" * 5000, "deep path": "./" + "d/" * 3000 + "e",
@@ -60,7 +60,9 @@ def repo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ids=lambda part: str(part),
 )
 def test_a_name_that_is_none(repo: Path, room: str, call: list[str], name: str) -> None:
-    app = importlib.import_module("evals.commands.main" if room == "evals" else f"{room}.cli").app
+    app = importlib.import_module(
+        "forklock.evals.commands.main" if room == "evals" else f"forklock.{room}.cli"
+    ).app
     args = [word.replace("NAME", NAMES[name]) for word in call]
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):

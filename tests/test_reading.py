@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sandbox.reading import Unreadable, parse_json, parse_toml, read_regular
+from forklock.sandbox.reading import Unreadable, parse_json, parse_toml, read_regular
 
 ROOT = Path(__file__).parent.parent
 ROOMS = ("agent", "evals", "models", "sandbox", "selfdistill", "tools")
@@ -27,9 +27,9 @@ KNOWN = {
     "evals/judging/driver/supervisor.py": "runs in the sandbox, beside the program",
     "evals/judging/driver/wire.py": "frames that our own driver wrote",
     "evals/problems/errata/find_the_last_marked_nodes_in_tree.py": "runs in the sandbox",
-    "evals/agents/problem_repo.py": "tests of a problem that `evals.problems.records` has read",
+    "evals/agents/problem_repo.py": "tests of a problem that `forklock.evals.problems.records` has read",
     "evals/cluster.py": "what our own driver sent to its workers",
-    "evals/problems/records.py": "called by `evals.problems.sets`, which catches",
+    "evals/problems/records.py": "called by `forklock.evals.problems.sets`, which catches",
     "evals/agents/tasks.py": "called by pydantic, whose caller catches",
     "models/adapters/registry.py": "read by the models room's own strict reader",
     "models/catalogue/weights.py": "read by the models room's own strict reader",
@@ -41,7 +41,7 @@ KNOWN = {
     "tools/testing/inside/behaviour_plugin.py": "a job that our own process wrote; runs in the sandbox",
     "selfdistill/training/train.py": "what PEFT wrote a moment before",
 }
-"""Modules that parse without `sandbox.reading`, and do not catch RecursionError there: why they may."""
+"""Modules that parse without `forklock.sandbox.reading`, and do not catch RecursionError there: why they may."""
 
 
 def parsers(node: ast.AST, caught: frozenset[str] = frozenset()) -> Iterator[int]:
@@ -76,7 +76,7 @@ def test_no_other_module_parses_what_may_be_nested_too_deeply(tried: Callable[[i
         name = str(path.relative_to(ROOT))
         if lines and name not in KNOWN:
             found[name] = lines
-    assert not found, "use sandbox.reading, or say here why not"
+    assert not found, "use forklock.sandbox.reading, or say here why not"
     tried(len(files))
 
 

@@ -13,17 +13,16 @@ from typing import Any
 
 import pytest
 
-import models
-from agent import cli as agent_cli
-from agent.repo import inspect_repo
-from agent.session import Assignment, prepare
-from agent.settings import AgentSettings
-from models import ModelIdentity
-from models.settings import ModelSettings, RoomSettings
-from models.settings.files import FLAGS_ONLY, SECTIONS
-from sandbox.terminal import screen
-from selfdistill.presets import pick_device
-from selfdistill.settings import SelfdistillSettings
+from forklock import models
+from forklock.agent import cli as agent_cli
+from forklock.agent.repo import inspect_repo
+from forklock.agent.session import Assignment, prepare
+from forklock.agent.settings import AgentSettings
+from forklock.models import ModelIdentity
+from forklock.models.settings import ModelSettings, RoomSettings
+from forklock.models.settings.files import FLAGS_ONLY, SECTIONS
+from forklock.sandbox.terminal import screen
+from forklock.selfdistill.settings import SelfdistillSettings, pick_device
 
 OTHER: dict[type[RoomSettings], dict[str, Any]] = {
     AgentSettings: {

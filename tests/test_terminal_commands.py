@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from made_up import made_up_run, rows
 
-from agent.log import (
+from forklock.agent.log import (
     BaselineTaken,
     CandidateRuled,
     MessageRef,
@@ -30,7 +30,7 @@ from agent.log import (
     StepStarted,
     report_to_json,
 )
-from tools.contract import TestReport, TestStatus
+from forklock.tools.contract import TestReport, TestStatus
 
 ROOT = Path(__file__).parents[1]
 EVIL = "A\x1b[38;5;123mB\x1b]52;c;UVVR\x07C\x1b]8;;http://evil\x1b\\D\x9b2JE[/b]F[link=http://evil]G\u202eH\rI\x7fJ\u200bK"
@@ -41,14 +41,14 @@ _HARMFUL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u202e]")
 _AGENT = """
 import importlib, sys
 from pathlib import Path
-from agent.log import RunLog
+from forklock.agent.log import RunLog
 place = Path(sys.argv.pop(1))
-for name in ("agent.log.runs",):  # wherever runs are looked up
+for name in ("forklock.agent.log.runs",):  # wherever runs are looked up
     try:
         importlib.import_module(name).iter_runs = lambda root: iter([RunLog(place)])
     except ImportError:
         pass
-from agent.cli import main
+from forklock.agent.cli import main
 main()
 """
 
@@ -113,9 +113,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _commands(place: Path) -> dict[str, list[str]]:
     agent = [sys.executable, "-c", _AGENT, str(place / "run")]
     repo = ["--repo", str(place / "repo")]
-    tools = [sys.executable, "-m", "tools.cli"]
-    evals = [sys.executable, "-c", "from evals.commands.main import main; main()"]
-    selfdistill = [sys.executable, "-c", "from selfdistill.cli import main; main()"]
+    tools = [sys.executable, "-m", "forklock.tools.cli"]
+    evals = [sys.executable, "-c", "from forklock.evals.commands.main import main; main()"]
+    selfdistill = [sys.executable, "-c", "from forklock.selfdistill.cli import main; main()"]
     one, two = str(place / "one.json"), str(place / "two.json")
     evil_file = next(path.name for path in (place / "repo").iterdir() if path.name.startswith("A"))
     return {
@@ -158,7 +158,7 @@ NAMES = [
 def _environment(place: Path) -> dict[str, str]:
     kept = {key: value for key, value in os.environ.items() if key in {"PATH", "TMPDIR", "LANG"}}
     more = {"HOME": str(place / "home"), "FORKLOCK_HOME": str(place / "state"), "TERM": "xterm-256color"}
-    return kept | more | {"PYTHONPATH": str(ROOT), "FORCE_COLOR": "1", "COLUMNS": "80"}
+    return kept | more | {"PYTHONPATH": str(ROOT / "src"), "FORCE_COLOR": "1", "COLUMNS": "80"}
 
 
 def _in_a_pipe(command: list[str], place: Path) -> tuple[bytes, int]:

@@ -1,7 +1,8 @@
 """The `tools` command: what the deterministic tools say about a repository, for people and scripts.
 
 Exit codes: 0 done, 1 not complete (`rename`, `calls`), 2 bad input, 3 sandbox or tool trouble, 130 interrupted.
-They are made here and not by `models.console`, which serves the other commands: this room may not import `models`,
+They are made here and not by `forklock.models.console`, which serves the other commands: this room may not import
+`models`,
 and the models' room is no place to look for how tools end. Heavy imports happen inside the commands: `tools --help`
 must be instant.
 """
@@ -15,15 +16,15 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from sandbox.terminal import guard, row, say, say_fault, show_usage_fault
-from tools import runcli
-from tools.runcli import RepoOption, root_of
+from forklock.sandbox.terminal import guard, row, say, say_fault, show_usage_fault
+from forklock.tools import runcli
+from forklock.tools.runcli import RepoOption, root_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tools.lsp import Intel
-    from tools.lsp.commands import Shown
+    from forklock.tools.lsp import Intel
+    from forklock.tools.lsp.commands import Shown
 
 INCOMPLETE, BAD_INPUT, INFRASTRUCTURE, INTERRUPTED = 1, 2, 3, 130
 
@@ -61,9 +62,9 @@ def frame(
 
     The intellisense frame: what a developer's editor would show around it.
     """
-    from tools.frame.frame import intellisense_frame
-    from tools.index.budget import estimate_tokens
-    from tools.index.find import the_symbol
+    from forklock.tools.frame.frame import intellisense_frame
+    from forklock.tools.index.budget import estimate_tokens
+    from forklock.tools.index.find import the_symbol
 
     root, (path, name) = root_of(repo), _parted(symbol)
     with _intel(root, path, server) as intel:
@@ -79,8 +80,8 @@ def outline(
     server: ServerOption = "",
 ) -> None:
     """Print the definitions in a file: lines, name path, signature."""
-    from tools.index.find import file_symbols, read_source
-    from tools.languages.symbols import signature
+    from forklock.tools.index.find import file_symbols, read_source
+    from forklock.tools.languages.symbols import signature
 
     root = root_of(repo)
     text = read_source(root, file)
@@ -98,7 +99,7 @@ def search(
     limit: Annotated[int, typer.Option(min=1, help="Definitions at most.")] = 10,
 ) -> None:
     """Print the definitions that words describe, likeliest first."""
-    from tools.index.search import search as search_repo
+    from forklock.tools.index.search import search as search_repo
 
     hits = search_repo(root_of(repo), " ".join(question), limit=limit)
     for hit in hits:
@@ -114,8 +115,8 @@ def print_map(
     focus: Annotated[list[str] | None, typer.Option(help="A name or path that matters more.")] = None,
 ) -> None:
     """Print the most referenced files and definitions."""
-    from tools.index.budget import estimate_tokens
-    from tools.index.map import repo_map
+    from forklock.tools.index.budget import estimate_tokens
+    from forklock.tools.index.map import repo_map
 
     say(repo_map(root_of(repo), budget_tokens=tokens, count_tokens=estimate_tokens, focus=focus or ()))
 
@@ -135,7 +136,7 @@ def rename(
 
     Whether it is complete, and which places it does not cover, goes to stderr. Exit code 1: not complete.
     """
-    from tools.lsp.commands import show_rename
+    from forklock.tools.lsp.commands import show_rename
 
     root, (path, name) = root_of(repo), _parted(symbol)
     with _intel(root, path, server) as intel:
@@ -156,7 +157,7 @@ def calls(
 
     Places that may be calls as well go to stderr. Exit code 1: there are such places.
     """
-    from tools.lsp.commands import show_calls
+    from forklock.tools.lsp.commands import show_calls
 
     root, (path, name) = root_of(repo), _parted(symbol)
     with _intel(root, path, server) as intel:
@@ -189,7 +190,7 @@ def actions(
 
     Quick fixes and organised imports.
     """
-    from tools.lsp.commands import show_actions
+    from forklock.tools.lsp.commands import show_actions
 
     root = root_of(repo)
     with _intel(root, file, server) as intel:
@@ -208,21 +209,21 @@ def list_servers(
     install: Annotated[str, typer.Option(metavar="NAME", help="Install this one.")] = "",
 ) -> None:
     """Print the language servers that are here; install others."""
-    from tools.lsp.servers.install import install as get
-    from tools.lsp.servers.install import rows
+    from forklock.tools.lsp.servers.install import install as get
+    from forklock.tools.lsp.servers.install import rows
 
     if install:
         say(str(get(install)))
         return
     for one in rows():
-        state = str(one.program) if one.program else f"absent; to get it: {one.spec.fix}"
-        untested = "" if one.spec.tested else " (untested)"
-        say(row(f"{one.spec.name}{untested}", one.suffixes, state))
+        state = str(one.program) if one.program else f"absent; to get it: {one.server.fix}"
+        untested = "" if one.server.tested else " (untested)"
+        say(row(f"{one.server.name}{untested}", one.suffixes, state))
 
 
 def _servers(root: Path, path: str, server: str) -> tuple[str, ...]:
     """The servers to ask about a file, or where it is not known about the repository."""
-    from tools.lsp.servers.table import servers_for, servers_for_file
+    from forklock.tools.lsp.servers.table import servers_for, servers_for_file
 
     return (server,) if server else servers_for_file(path, root) if path else servers_for(root)
 
@@ -234,9 +235,9 @@ COLD_S = 60.0
 @contextlib.contextmanager
 def _intel(root: Path, path: str, server: str) -> Iterator[Intel]:
     """Servers for one command, and on a terminal a sign that they are at work until it has its answer."""
-    from sandbox.terminal import screen
-    from tools.lsp import open_intel
-    from tools.lsp.servers.table import find_python
+    from forklock.sandbox.terminal import screen
+    from forklock.tools.lsp import open_intel
+    from forklock.tools.lsp.servers.programs import find_python
 
     names = _servers(root, path, server)
     waiting = screen(stderr=True).status(f"asking {', '.join(names)}")
@@ -273,13 +274,13 @@ def _exit_code() -> int:
 
 
 def _fault(error: Exception) -> int:
-    from sandbox import SandboxFault
-    from tools.contract import EditRefused, ToolFault
+    from forklock.sandbox import SandboxFault
+    from forklock.tools.contract import EditRefused, ToolFault
 
     if isinstance(error, EditRefused):
         return _say(error.message, "", BAD_INPUT)
     if isinstance(error, ToolFault | SandboxFault):
-        return _say(error.message, error.fix, getattr(error, "exit_code", INFRASTRUCTURE))
+        return _say(error.message, error.fix, error.exit_code)
     raise error
 
 

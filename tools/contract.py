@@ -13,14 +13,11 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from forklock.sandbox.fault import Fault
 
-class ToolFault(Exception):
+
+class ToolFault(Fault):
     """A tool cannot do its work (not: the code is wrong). `fix` says what the user can do next."""
-
-    def __init__(self, message: str, *, fix: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.fix = fix
 
 
 class EditRefused(Exception):
@@ -78,7 +75,7 @@ class ReplaceFile(_Frozen):
 
 
 class SearchReplace(_Frozen):
-    """Replace one passage. `search` must match in exactly one place, by the ladder of `tools.edits`."""
+    """Replace one passage. `search` must match in exactly one place, by the ladder of `forklock.tools.edits`."""
 
     kind: Literal["search_replace"] = "search_replace"
     path: str

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sandbox.terminal import row, say
+from forklock.sandbox.terminal import row, say
 
 if TYPE_CHECKING:
-    from sandbox import BackendName
-    from tools.contract import TestReport
-    from tools.testing.spectrum import Spectrum
+    from forklock.sandbox import BackendName
+    from forklock.tools.contract import TestReport
+    from forklock.tools.testing.spectrum import Spectrum
 
 RepoOption = Annotated[Path, typer.Option("--repo", help="The root of the repository.")]
 SandboxOption = Annotated[
@@ -56,12 +56,11 @@ def print_tests(
     sandbox: SandboxOption = "auto",
 ) -> None:
     """Run the tests on a copy, in a sandbox. Exit code 0 only if all passed in every run; else 1."""
-    from sandbox import open_sandbox, workspace_policy
-    from tools.contract import TestStatus
-    from tools.testing.command import detect_test_command
-    from tools.testing.hopeless import why_hopeless
-    from tools.testing.repeat import run_repeatedly
-    from tools.testing.words import in_words
+    from forklock.sandbox import open_sandbox, workspace_policy
+    from forklock.tools.contract import TestStatus
+    from forklock.tools.testing.command import detect_test_command
+    from forklock.tools.testing.hopeless import why_hopeless
+    from forklock.tools.testing.repeat import in_words, run_repeatedly
 
     root, cwd = place_of(repo)
     asked = command or detect_test_command(root / cwd)
@@ -92,7 +91,7 @@ def localise(
 
     The likeliest first. Exit code 1 if there is none.
     """
-    from tools.localise.localise import localise as suspects_of
+    from forklock.tools.localise.localise import localise as suspects_of
 
     root, cwd = place_of(repo)
     report, spectrum = _runs(root, test, sandbox, cwd) if test.strip() else (None, None)
@@ -112,9 +111,9 @@ def _require_failing(test: str, report: TestReport, root: Path, cwd: str) -> Non
     Raises:
         ToolFault: the command could not be started or can never pass, so it says nothing of the code.
     """
-    from sandbox.interpreters.managed import install_words
-    from tools.contract import TestStatus, ToolFault
-    from tools.testing.hopeless import why_hopeless
+    from forklock.sandbox.interpreters.managed import install_words
+    from forklock.tools.contract import TestStatus, ToolFault
+    from forklock.tools.testing.hopeless import why_hopeless
 
     if report.status is TestStatus.NOT_STARTED:
         raise ToolFault(
@@ -129,7 +128,7 @@ def _require_failing(test: str, report: TestReport, root: Path, cwd: str) -> Non
 
 
 def _backend(name: str) -> BackendName:
-    from sandbox import check_backend
+    from forklock.sandbox import check_backend
 
     try:
         return check_backend(name)
@@ -139,9 +138,9 @@ def _backend(name: str) -> BackendName:
 
 def _runs(root: Path, command: str, backend: str, cwd: str) -> tuple[TestReport, Spectrum | None]:
     """The tests' report and, where one fails, what they enter; from copies of the repository."""
-    from sandbox import open_sandbox, workspace_policy
-    from tools.testing.run import run_tests
-    from tools.testing.spectrum import trace_tests
+    from forklock.sandbox import open_sandbox, workspace_policy
+    from forklock.tools.testing.run import run_tests
+    from forklock.tools.testing.spectrum import trace_tests
 
     with open_sandbox(root, workspace_policy(root), backend=_backend(backend)) as here:
         with here.fork() as copy:

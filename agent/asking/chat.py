@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from agent.asking.prompts import View, build_request
-from agent.asking.protocol import ProtocolError
-from agent.asking.way import Asked, Question
-from agent.contract import Action, Reading
-from models.contract import Completion, FinishReason
+from forklock.agent.asking.prompts import View, build_request
+from forklock.agent.asking.protocol import ProtocolError
+from forklock.agent.asking.way import Asked, Question
+from forklock.agent.contract import Action, Reading
+from forklock.models.contract import Completion, FinishReason
 
 _SPARE_TOKENS = 64
 """Room for the marks that a chat template adds."""

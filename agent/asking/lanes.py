@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from agent.asking.material import Material
-from agent.asking.places import RankedPlace, chunks, share
-from agent.asking.prompts import Attempt
-from agent.asking.way import Asked, Question, Way
-from agent.asking.ways import WAYS
-from agent.contract import Candidate, Lane, Place
-from tools.contract import ReplaceFile, ReplaceSymbol, TestReport
+from forklock.agent.asking.material import Material
+from forklock.agent.asking.places import RankedPlace, chunks, share
+from forklock.agent.asking.prompts import Attempt
+from forklock.agent.asking.way import Asked, Question, Way
+from forklock.agent.asking.ways import WAYS
+from forklock.agent.contract import Candidate, Lane, Place
+from forklock.tools.contract import ReplaceFile, ReplaceSymbol, TestReport
 
 _REPAIR_SHARE = 8
 """One lane in eight shows a failed attempt, where `repair` is among the ways: a small model repeats three in four."""

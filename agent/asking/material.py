@@ -11,17 +11,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agent.asking.openings import function_header, indent_of, language_of, to_be_written
-from agent.asking.protocol import Protocol
-from agent.contract import Place
-from models.contract import Engine, Request
-from tools.contract import Symbol, TestFailure, TestReport
-from tools.languages.grammars import load_all
-from tools.languages.symbols import find_symbol, symbol_source
-from tools.testing.places import braced_test
+from forklock.agent.asking.openings import function_header, indent_of, language_of, to_be_written
+from forklock.agent.asking.protocol import Protocol
+from forklock.agent.contract import Place
+from forklock.models.contract import Engine, Request
+from forklock.tools.contract import Symbol, TestFailure, TestReport
+from forklock.tools.languages.grammars import load_all
+from forklock.tools.languages.symbols import find_symbol, symbol_source
+from forklock.tools.testing.places import braced_test
 
 if TYPE_CHECKING:
-    from tools.lsp import Intel
+    from forklock.tools.lsp import Intel
 
 _OUTLINE_LINES = 80
 """A class of up to this many lines is shown whole around a method that is to be written."""
@@ -43,7 +43,7 @@ class Material:
     """Target size of a prompt."""
     answer_tokens: int
     forks: dict[str, list[str]] = field(default_factory=dict)
-    """Forks that were found (`agent.asking.ways.fork`), by digest of the request; an earlier sitting's are not
+    """Forks that were found (`forklock.agent.asking.ways.fork`), by digest of the request; an earlier sitting's are not
     searched again."""
     on_forks: Callable[[str, str, list[str]], None] = lambda _place, _digest, _written: None
     """Called after each fork search with place, digest and forks."""
@@ -91,7 +91,7 @@ class Material:
             return ""
         if (known := self._frames.get(place.label)) and known[0] == text:
             return known[1]
-        from tools.frame.frame import intellisense_frame
+        from forklock.tools.frame.frame import intellisense_frame
 
         frame = intellisense_frame(
             self.intel, self.root, symbol, budget_tokens=self.prompt_tokens // 4, count_tokens=self.count,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from tools.edits.files import PYTHON_SUFFIXES, code_language
-from tools.languages.statements import Shape, shape
+from forklock.tools.edits.files import PYTHON_SUFFIXES, code_language
+from forklock.tools.languages.statements import Shape, shape
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """Ranks the places that a step edits, and shares the step's width among them.
 
-Evidence ranks the places (`tools.localise`). The best place gets most lanes, but a wrong first guess still leaves
+Evidence ranks the places (`forklock.tools.localise`). The best place gets most lanes, but a wrong first guess
+still leaves
 samples elsewhere. Shares follow D'Hondt's method on the scores, and each sample that a place had in earlier steps
 lowers its claim.
 """
@@ -10,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from agent.contract import Place
-from tools.localise.localise import Suspect
+from forklock.agent.contract import Place
+from forklock.tools.localise.localise import Suspect
 
 MAX_PLACES = 4
 """Most places that one step edits."""

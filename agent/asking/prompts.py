@@ -11,10 +11,10 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from agent.asking.openings import function_header, language_of, to_be_written
-from agent.contract import Place
-from models.contract import Message, Request
-from tools.contract import TestReport, TestStatus
+from forklock.agent.asking.openings import function_header, language_of, to_be_written
+from forklock.agent.contract import Place
+from forklock.models.contract import Message, Request
+from forklock.tools.contract import TestReport, TestStatus
 
 SYSTEM = (
     "You are an expert programmer who repairs code in a repository. You read the failing check, find what "

@@ -17,12 +17,12 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from agent.asking.openings import Language, language_of, openings
-from agent.asking.raw_text import continued
-from agent.asking.splice import splice
-from agent.contract import Action, Place
-from tools.contract import Edit, ReplaceFile, ReplaceSymbol, SearchReplace
-from tools.languages.symbols import symbols
+from forklock.agent.asking.openings import Language, language_of, openings
+from forklock.agent.asking.raw_text import continued
+from forklock.agent.asking.splice import splice
+from forklock.agent.contract import Action, Place
+from forklock.tools.contract import Edit, ReplaceFile, ReplaceSymbol, SearchReplace
+from forklock.tools.languages.symbols import symbols
 
 ProtocolName = Literal["symbol", "file", "search-replace"]
 
@@ -75,8 +75,8 @@ class Protocol:
         return f"```{language.fence}\n{diagnosis}"
 
     def splice(self, answer: str, place: Place, code: str, *, prefill: str) -> Action | None:
-        """Makes a second candidate of an answer that began inside a function's body (`agent.asking.splice`). Returns
-        None where there is none.
+        """Makes a second candidate of an answer that began inside a function's body
+        (`forklock.agent.asking.splice`). Returns None where there is none.
 
         Args:
             code: the definition as it stands, dedented.

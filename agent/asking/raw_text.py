@@ -10,7 +10,7 @@ import re
 import string
 from collections.abc import Callable, Sequence
 
-from agent.asking.openings import PYTHON, Language
+from forklock.agent.asking.openings import PYTHON, Language
 
 _OPENERS = string.ascii_letters + "_@#"
 """Characters that a new line of code can begin with. (A closing bracket or quote may end what is inside.)"""

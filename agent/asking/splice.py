@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from agent.asking.openings import PYTHON, Language, indent_of
-from tools.languages.statements import Statement
+from forklock.agent.asking.openings import PYTHON, Language, indent_of
+from forklock.tools.languages.statements import Statement
 
 _MAX_LINES = 12
 """Longest first statement that is tried, in lines."""

@@ -1,7 +1,7 @@
 """The types that every way of asking shares: the question that goes in, what is asked, and the way itself.
 
 A way is two functions. `ask` turns a `Question` into a request, or returns None where it cannot be asked; `read` turns
-a completion into edits. The ways themselves lie in `agent.asking.ways`, one file each.
+a completion into edits. The ways themselves lie in `forklock.agent.asking.ways`, one file each.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from agent.asking.material import Material
-from agent.asking.openings import Language, function_header, language_of, openings
-from agent.asking.prompts import Attempt
-from agent.asking.protocol import Protocol
-from agent.contract import Place, Reading
-from models.contract import Completion, Request
-from tools.contract import TestReport
+from forklock.agent.asking.material import Material
+from forklock.agent.asking.openings import Language, function_header, language_of, openings
+from forklock.agent.asking.prompts import Attempt
+from forklock.agent.asking.protocol import Protocol
+from forklock.agent.contract import Place, Reading
+from forklock.models.contract import Completion, Request
+from forklock.tools.contract import TestReport
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Question:
 
     @property
     def openings(self) -> list[str]:
-        """Beginnings of the code, each up to one of its statements (`agent.asking.openings`)."""
+        """Beginnings of the code, each up to one of its statements (`forklock.agent.asking.openings`)."""
         return openings(self.code, self.language)
 
     @property

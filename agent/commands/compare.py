@@ -6,7 +6,7 @@ from pathlib import Path
 
 import typer
 
-from agent.commands.options import RepoOption, RunArgument, SandboxOption
+from forklock.agent.commands.options import RepoOption, RunArgument, SandboxOption
 
 
 def compare(run: RunArgument = "last", repo: RepoOption = Path(), sandbox: SandboxOption = None) -> None:
@@ -15,11 +15,11 @@ def compare(run: RunArgument = "last", repo: RepoOption = Path(), sandbox: Sandb
     The code before and after it answers the tests' inputs, and variants of them. Exit code 1 where the change is in
     doubt. Python with pytest only.
     """
-    from agent.judging.evidence import compare_run
-    from agent.log.runs import find
-    from agent.repo import inspect_repo
-    from agent.settings import AgentSettings
-    from sandbox.terminal import screen
+    from forklock.agent.judging.evidence import compare_run
+    from forklock.agent.log.runs import find
+    from forklock.agent.repo import inspect_repo
+    from forklock.agent.settings import AgentSettings
+    from forklock.sandbox.terminal import screen
 
     root = inspect_repo(repo).root
     settings = AgentSettings.load(root, sandbox=sandbox)

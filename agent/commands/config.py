@@ -7,16 +7,16 @@ from typing import Annotated
 
 import typer
 
-from agent.commands.options import RepoOption, SandboxOption, below
+from forklock.agent.commands.options import RepoOption, SandboxOption, below
 
 
 def config(repo: RepoOption = Path()) -> None:
     """Print the effective settings and where each one comes from."""
     from rich.table import Column, Table
 
-    from agent.settings import AgentSettings
-    from models.settings import ModelSettings
-    from sandbox.terminal import screen
+    from forklock.agent.settings import AgentSettings
+    from forklock.models.settings import ModelSettings
+    from forklock.sandbox.terminal import screen
 
     start = repo.resolve()
     table = Table("setting", Column("value", overflow="fold"), Column("from", overflow="fold"))
@@ -39,19 +39,19 @@ def mcp(
 
     No model is loaded. Speaks over standard input and output.
     """
-    from agent.contract import AgentFault
-    from agent.repo import inspect_repo
-    from agent.settings import AgentSettings
+    from forklock.agent.contract import AgentFault
+    from forklock.agent.repo import inspect_repo
+    from forklock.agent.settings import AgentSettings
 
     root = inspect_repo(repo).root
     settings = AgentSettings.load(root, sandbox=sandbox)
     try:
-        from agent.mcp.server import serve
+        from forklock.agent.mcp.server import serve
     except ImportError as error:
         raise AgentFault(
             f"the MCP SDK is missing or too old ({error})", fix="pip install 'forklock[mcp]'"
         ) from error
-    from agent.mcp.workbench import ServeOptions
+    from forklock.agent.mcp.workbench import ServeOptions
 
     options = ServeOptions(
         sandbox=settings.sandbox,

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from agent.log import RunEnded, RunLog
-    from sandbox.terminal.screen import Screen
+    from forklock.agent.log import RunEnded, RunLog
+    from forklock.sandbox.terminal.console import Screen
 
 RepoOption = Annotated[Path, typer.Option("--repo", help="The git repository to work on.")]
 RunArgument = Annotated[str, typer.Argument(help="Id of the run, its beginning, or `last`.")]
@@ -25,7 +25,7 @@ def below(folder: Path, root: Path) -> str:
 
 def end_of(log: RunLog) -> RunEnded | None:
     """How a run ended; None for one that has not."""
-    from agent.log import RunEnded
+    from forklock.agent.log import RunEnded
 
     return next((event for event in reversed(log.read().events) if isinstance(event, RunEnded)), None)
 
@@ -36,9 +36,9 @@ def apply_end(log: RunLog, end: RunEnded, root: Path, console: Screen) -> None:
     Raises:
         AgentFault: there is no diff, or it does not apply.
     """
-    from agent.contract import AgentFault
-    from agent.log import DiffApplied
-    from agent.repo import apply_diff
+    from forklock.agent.contract import AgentFault
+    from forklock.agent.log import DiffApplied
+    from forklock.agent.repo import apply_diff
 
     diff = log.text(end.diff)
     if not diff:

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from agent.commands.options import RepoOption, RunArgument, apply_end, end_of
-from sandbox.terminal import say_json, say_verbatim
+from forklock.agent.commands.options import RepoOption, RunArgument, apply_end, end_of
+from forklock.sandbox.terminal import say_json, say_verbatim
 
 
 def show(
@@ -21,10 +21,10 @@ def show(
     json_output: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
     """Show what a run did: its diff, and why candidates failed."""
-    from agent.log.runs import find
-    from agent.log.view import candidate_story, print_end, story, summary
-    from agent.repo import inspect_repo
-    from sandbox.terminal import screen
+    from forklock.agent.log.runs import find
+    from forklock.agent.log.view import candidate_story, print_end, story, summary
+    from forklock.agent.repo import inspect_repo
+    from forklock.sandbox.terminal import screen
 
     log = find(inspect_repo(repo).root, run)
     read, end = log.read(), end_of(log)
@@ -55,10 +55,10 @@ def apply(
     ] = False,
 ) -> None:
     """Apply a run's diff to your tree, all of it or nothing."""
-    from agent.contract import WITH_CHANGE, AgentFault
-    from agent.log.runs import find, require_own, require_tested
-    from agent.repo import inspect_repo
-    from sandbox.terminal import screen
+    from forklock.agent.contract import WITH_CHANGE, AgentFault
+    from forklock.agent.log.runs import find, require_own, require_tested
+    from forklock.agent.repo import inspect_repo
+    from forklock.sandbox.terminal import screen
 
     root = inspect_repo(repo).root
     log = find(root, run)
@@ -89,10 +89,10 @@ def runs(
     """List a repository's runs, newest first."""
     from rich.table import Table
 
-    from agent.log import runs as stored
-    from agent.log.view import run_row
-    from agent.repo import inspect_repo
-    from sandbox.terminal import screen
+    from forklock.agent.log import runs as stored
+    from forklock.agent.log.view import run_row
+    from forklock.agent.repo import inspect_repo
+    from forklock.sandbox.terminal import screen
 
     root = inspect_repo(repo).root
     console = screen()

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from agent.commands.options import RepoOption, SandboxOption, apply_end, below, end_of
-from sandbox.terminal import say_json
+from forklock.agent.commands.options import RepoOption, SandboxOption, apply_end, below, end_of
+from forklock.sandbox.terminal import say_json
 
 if TYPE_CHECKING:
-    from agent.log import RunLog
-    from agent.repo import RepoState
-    from agent.session import Assignment, Prepared
-    from agent.settings import AgentSettings
-    from models.contract import Decoding, Engine
-    from models.settings import ModelSettings
-    from sandbox.terminal.screen import Screen
+    from forklock.agent.log import RunLog
+    from forklock.agent.repo import RepoState
+    from forklock.agent.session import Assignment, Prepared
+    from forklock.agent.settings import AgentSettings
+    from forklock.models.contract import Decoding, Engine
+    from forklock.models.settings import ModelSettings
+    from forklock.sandbox.terminal.console import Screen
 
 
 def solve(
@@ -76,11 +76,11 @@ def solve(
 
     Finds the place, samples candidates, and lets the tools choose.
     """
-    from agent.contract import WITH_CHANGE
-    from agent.repo import inspect_repo
-    from agent.session import Assignment
-    from agent.settings import AgentSettings
-    from sandbox.terminal import screen
+    from forklock.agent.contract import WITH_CHANGE
+    from forklock.agent.repo import inspect_repo
+    from forklock.agent.session import Assignment
+    from forklock.agent.settings import AgentSettings
+    from forklock.sandbox.terminal import screen
 
     console = screen(stderr=json_output)
     state = inspect_repo(repo)
@@ -117,7 +117,7 @@ class _ModelFlags:
 
 
 def _read_task(task: str) -> str:
-    from agent.contract import AgentFault
+    from forklock.agent.contract import AgentFault
 
     if task.startswith("@"):
         try:
@@ -131,8 +131,8 @@ def _read_task(task: str) -> str:
 
 def _require_test(test: str, root: Path, cwd: str) -> tuple[str, str]:
     """The check and the folder that it runs in."""
-    from agent.contract import AgentFault
-    from agent.session import suggested_command
+    from forklock.agent.contract import AgentFault
+    from forklock.agent.session import suggested_command
 
     if test.strip():
         return test, cwd
@@ -153,8 +153,8 @@ def _chosen_model(root: Path, wanted: _ModelFlags) -> ModelSettings:
     Raises:
         ModelFault: no such model or engine, not pulled, or an extra is missing.
     """
-    from models.open import require_there
-    from models.settings import ModelSettings
+    from forklock.models.open import require_there
+    from forklock.models.settings import ModelSettings
 
     settings = ModelSettings.load(root, model=wanted.model, engine=wanted.engine, adapter=wanted.adapter)
     require_there(settings.model, settings.engine)
@@ -162,7 +162,7 @@ def _chosen_model(root: Path, wanted: _ModelFlags) -> ModelSettings:
 
 
 def _open_engine(settings: ModelSettings, console: Screen, stack: contextlib.ExitStack) -> Engine:
-    from models import open_engine
+    from forklock.models import open_engine
 
     adapter = None if settings.adapter in (None, "none") else settings.adapter
     if not console.is_terminal:
@@ -186,7 +186,7 @@ def _fitted_decoding(engine: Engine, settings: AgentSettings, console: Screen) -
     Raises:
         ModelFault: the engine cannot do what the user asked for.
     """
-    from agent.session import wished_decoding
+    from forklock.agent.session import wished_decoding
 
     asked = {key for key, origin in settings.origins().items() if origin.kind != "default"}
     fitted = engine.fit(wished_decoding(settings), asked=asked)
@@ -206,10 +206,10 @@ def _begin(
     assignment: Assignment, wanted: _ModelFlags, console: Screen, stack: contextlib.ExitStack
 ) -> tuple[Prepared, Engine]:
     """Starts a new run. The check runs before a model is loaded: most checks that cannot serve fail in a second."""
-    from agent.log.source import source_of
-    from agent.log.view import check_in_words
-    from agent.session import prepare, rehearse
-    from models.open import opens_at_once
+    from forklock.agent.log.source import source_of
+    from forklock.agent.log.view import check_in_words
+    from forklock.agent.session import prepare, rehearse
+    from forklock.models.open import opens_at_once
 
     chosen = _chosen_model(assignment.state.root, wanted)
     opened = _open_engine(chosen, console, stack) if opens_at_once(chosen.model, chosen.engine) else None
@@ -237,9 +237,9 @@ def _continue(
     run: str, state: RepoState, wanted: _ModelFlags, console: Screen, stack: contextlib.ExitStack
 ) -> tuple[Prepared, Engine]:
     """Continues a run that was interrupted or killed, with the model and the server that it began with."""
-    from agent.log.runs import find, require_own
-    from agent.log.source import recorded_source, require_same
-    from agent.session import reopen
+    from forklock.agent.log.runs import find, require_own
+    from forklock.agent.log.source import recorded_source, require_same
+    from forklock.agent.session import reopen
 
     log = find(state.root, run)
     first = require_own(log, state.root)
@@ -260,7 +260,7 @@ def _hold(log: RunLog, stack: contextlib.ExitStack) -> None:
     """Locks the run's folder: two processes that work on one run would interleave their events."""
     from filelock import FileLock, Timeout
 
-    from agent.contract import AgentFault
+    from forklock.agent.contract import AgentFault
 
     lock = FileLock(log.folder / "lock")
     try:
@@ -271,8 +271,8 @@ def _hold(log: RunLog, stack: contextlib.ExitStack) -> None:
 
 
 def _execute(prepared: Prepared, engine: Engine, console: Screen) -> str:
-    from agent.log.live import LiveView
-    from agent.session import execute
+    from forklock.agent.log.view import LiveView
+    from forklock.agent.session import execute
 
     view = LiveView(console, prepared.log)
     prepared.log.listen(view.on_event)
@@ -289,9 +289,9 @@ def _execute(prepared: Prepared, engine: Engine, console: Screen) -> str:
 
 
 def _finish(log: RunLog, console: Screen, *, in_place: bool, root: Path, json_output: bool) -> None:
-    from agent.contract import WITH_CHANGE
-    from agent.log.runs import require_tested
-    from agent.log.view import print_end, summary
+    from forklock.agent.contract import WITH_CHANGE
+    from forklock.agent.log.runs import require_tested
+    from forklock.agent.log.view import print_end, summary
 
     end = end_of(log)
     assert end is not None

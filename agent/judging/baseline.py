@@ -11,15 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from agent.contract import AgentFault, Task
-from agent.judging.guard import Check
-from agent.log import BaselineTaken, NoteMade, RunLog, report_from_json, report_to_json
-from agent.log.recorded import Recorded
-from sandbox import Sandbox
-from sandbox.interpreters.managed import install_words
-from tools.contract import TestReport, TestStatus
-from tools.testing.hopeless import why_hopeless
-from tools.testing.run import run_tests
+from forklock.agent.contract import AgentFault, Task
+from forklock.agent.judging.guard import Check
+from forklock.agent.log import BaselineTaken, NoteMade, RunLog, report_from_json, report_to_json
+from forklock.agent.log.recorded import Recorded
+from forklock.sandbox import Sandbox
+from forklock.sandbox.interpreters.managed import install_words
+from forklock.tools.contract import TestReport, TestStatus
+from forklock.tools.testing.hopeless import why_hopeless
+from forklock.tools.testing.run import run_tests
 
 _MISSING = re.compile(r"No module named '([A-Za-z_]\w*)")
 

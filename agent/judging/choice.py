@@ -1,7 +1,8 @@
 """Choose among different candidates that pass, and say whether the choice is sure.
 
 Passing is not being right: a small model finds changes that make the failing test pass and break what no test looks
-at. So the original and each passing candidate answer the same further inputs (`tools.behaviour`). A candidate that
+at. So the original and each passing candidate answer the same further inputs (`forklock.tools.behaviour`). A
+candidate that
 changes an answer for no reason that the failing test gives is suspect; candidates that agree support each other; where
 they disagree, the input on which they do is the question that a person must answer. Pure.
 """
@@ -11,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tools.behaviour.ask import Behaviour
-from tools.behaviour.compare import Comparison, Difference, disagreements
+from forklock.tools.behaviour.ask import Behaviour
+from forklock.tools.behaviour.compare import Comparison, Difference, disagreements
 
 _ENOUGH = 8
 """Inputs on which original and candidate must have been compared before the choice can be sure."""

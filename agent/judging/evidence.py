@@ -1,7 +1,8 @@
 """Compare how a repository behaves before and after a run's change: is the change more than its task asks for?
 
 In: a finished run and the repository, as it was when the run began. Out: a `Choice`. Both versions answer the inputs
-that the repository's tests use, and variants of them, in the sandbox (`tools.behaviour`). Python and pytest only.
+that the repository's tests use, and variants of them, in the sandbox (`forklock.tools.behaviour`). Python and
+pytest only.
 """
 
 from __future__ import annotations
@@ -11,15 +12,15 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from agent.contract import AgentFault
-from agent.judging.choice import Choice, Passing, choose
-from agent.log import RunEnded, RunLog, RunStarted
-from agent.repo import apply_diff, copy_workspace
-from models.paths import cache_dir
-from sandbox import BackendName, Sandbox, open_sandbox, workspace_policy
-from tools.behaviour.ask import ask, plan, target_at
-from tools.behaviour.compare import compare_behaviour
-from tools.testing.run import run_tests
+from forklock.agent.contract import AgentFault
+from forklock.agent.judging.choice import Choice, Passing, choose
+from forklock.agent.log import RunEnded, RunLog, RunStarted
+from forklock.agent.repo import apply_diff, copy_workspace
+from forklock.models.paths import cache_dir
+from forklock.sandbox import BackendName, Sandbox, open_sandbox, workspace_policy
+from forklock.tools.behaviour.ask import ask, plan, target_at
+from forklock.tools.behaviour.compare import compare_behaviour
+from forklock.tools.testing.run import run_tests
 
 _HUNK = re.compile(r"@@ -(\d+)(?:,(\d+))? ")
 _SUITE_S = 300.0

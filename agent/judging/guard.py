@@ -10,14 +10,14 @@ import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sandbox import Sandbox
-from tools.contract import Edit, EditRefused, TestReport
-from tools.edits.apply import AppliedEdit, apply_edit
-from tools.edits.files import resolve
-from tools.frozen.frozen import Frozen, Judge, frozen_of
-from tools.frozen.runner_files import is_settings
-from tools.frozen.seal import Entry, Sealer, broken_in_use, broken_seals
-from tools.testing.run import run_tests
+from forklock.sandbox import Sandbox
+from forklock.tools.contract import Edit, EditRefused, TestReport
+from forklock.tools.edits.apply import AppliedEdit, apply_edit
+from forklock.tools.edits.files import resolve
+from forklock.tools.frozen.frozen import Frozen, Judge, frozen_of
+from forklock.tools.frozen.runner_files import is_settings
+from forklock.tools.frozen.seal import Entry, Sealer, broken_in_use, broken_seals
+from forklock.tools.testing.run import run_tests
 
 
 @dataclass(frozen=True, slots=True)

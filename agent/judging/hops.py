@@ -14,18 +14,18 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from agent.asking.prompts import failure_text
-from agent.contract import Action, Hop, Place, Ruling
-from agent.judging.guard import Cheated, Check, Guard
-from sandbox import Sandbox
-from tools.contract import EditRefused, Freshness, TestReport, TestStatus, ToolFault
-from tools.edits.apply import AppliedEdit
-from tools.edits.tidy import format_text, lint_fix
-from tools.languages.statements import program_words
-from tools.testing.run import compare, is_solved
+from forklock.agent.asking.prompts import failure_text
+from forklock.agent.contract import Action, Hop, Place, Ruling
+from forklock.agent.judging.guard import Cheated, Check, Guard
+from forklock.sandbox import Sandbox
+from forklock.tools.contract import EditRefused, Freshness, TestReport, TestStatus, ToolFault
+from forklock.tools.edits.apply import AppliedEdit
+from forklock.tools.edits.tidy import format_text, lint_fix
+from forklock.tools.languages.statements import program_words
+from forklock.tools.testing.run import compare, is_solved
 
 if TYPE_CHECKING:
-    from tools.lsp import Intel
+    from forklock.tools.lsp import Intel
 
 
 def program_key(edits: list[AppliedEdit]) -> str:

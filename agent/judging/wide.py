@@ -12,11 +12,11 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from agent.contract import Candidate, Hop, Lane, Outcome, Ruling
-from agent.judging.hops import Gauntlet
-from agent.log import CandidateRuled, MessageRef, ModelAnswered, ModelAsked, RunLog, StepStarted
-from agent.log.recorded import Recorded, request_digest
-from models.contract import Completion, Decoding, Engine, Request
+from forklock.agent.contract import Candidate, Hop, Lane, Outcome, Ruling
+from forklock.agent.judging.hops import Gauntlet
+from forklock.agent.log import CandidateRuled, MessageRef, ModelAnswered, ModelAsked, RunLog, StepStarted
+from forklock.agent.log.recorded import Recorded, request_digest
+from forklock.models.contract import Completion, Decoding, Engine, Request
 
 
 class BudgetReached(Exception):

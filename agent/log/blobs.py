@@ -1,24 +1,31 @@
 """Long texts of a run, stored once each in a file that is named by its hash.
 
-Texts are redacted before they are written (`agent.log.redact`), and compared with their hash when they are read.
+Texts are redacted before they are written (`forklock.agent.log.redact`), and compared with their hash when they
+are read.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from pathlib import Path
 
-from agent.log.logfile import LogFault
-from agent.log.redact import redact
-from sandbox.reading import MEGABYTE, Unreadable, read_regular
+from forklock.agent.log.redact import redact
+from forklock.sandbox.fault import Fault
+from forklock.sandbox.files.atomic import write_atomic
+from forklock.sandbox.reading import MEGABYTE, Unreadable, read_regular
 
 ROOM = "free some disk space, then go on with `agent solve --resume RUN`"
 _PREFIX = "sha256:"
 _NAME = re.compile(r"sha256:([0-9a-f]{64})", re.ASCII)
 _INLINE_BYTES = 1024
 MOST_BYTES = 256 * MEGABYTE
+
+
+class LogFault(Fault):
+    """The log cannot be read or written. `fix` says what the user can do next."""
+
+    exit_code = 2
 
 
 def store_text(folder: Path, text: str) -> str:
@@ -34,12 +41,9 @@ def store_text(folder: Path, text: str) -> str:
     digest = hashlib.sha256(data).hexdigest()
     path = folder / digest
     if not path.exists():
-        temporary = path.with_suffix(f".{os.getpid()}.tmp")
         try:
-            temporary.write_bytes(data)
-            temporary.rename(path)
+            write_atomic(path, data, durable=False)
         except OSError as error:
-            temporary.unlink(missing_ok=True)
             raise LogFault(f"cannot write {path}: {error.strerror}", fix=ROOM) from error
     return _PREFIX + digest
 

@@ -1,4 +1,5 @@
-"""The event log of a run: append-only JSON lines, one event a line (`agent.log.schema`), readable after kill -9.
+"""The event log of a run: append-only JSON lines, one event a line (`forklock.agent.log.schema`), readable after
+kill -9.
 
 `<run>/events.jsonl` holds the events, `<run>/blobs/<sha256>` every text over a kilobyte, once. Each line is written by
 one `write` on an O_APPEND descriptor; a torn last line (power or kill in the middle) is dropped on reading, and
@@ -8,20 +9,17 @@ Everything else is derived from the log: the terminal view, `agent show`, resume
 
 from __future__ import annotations
 
-import json
-import os
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from agent.log.blobs import ROOM, read_text, store_text
-from agent.log.logfile import LogFault as LogFault
-from agent.log.logfile import Scan, scan, seal
-from agent.log.schema import SCHEMA, Event, EventLine, RunStarted, Text
-from sandbox.reading import MEGABYTE, Unreadable, read_regular
+from forklock.agent.log.blobs import ROOM, read_text, store_text
+from forklock.agent.log.blobs import LogFault as LogFault
+from forklock.agent.log.schema import SCHEMA, Event, EventLine, RunStarted, Text
+from forklock.sandbox.files.jsonl import DamagedLine, JsonLines, Scan, as_json, scan
+from forklock.sandbox.reading import MEGABYTE, Unreadable, read_regular
 
 _MOST_LOG_BYTES = 512 * MEGABYTE
 
@@ -42,27 +40,34 @@ def read_events(path: Path) -> LogRead:
     """
     raw = _read(path)
     scanned = _scan(path, raw)
-    return LogRead(tuple(scanned.events), torn=scanned.end < len(raw))
+    return LogRead(tuple(scanned.rows), torn=scanned.end < len(raw))
 
 
 def _read(path: Path) -> bytes:
     try:
         return read_regular(path, most_bytes=_MOST_LOG_BYTES)
     except (OSError, Unreadable) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise LogFault(f"cannot read {path}: {reason}", fix="list the runs with `agent runs`") from error
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: OSError | Unreadable) -> LogFault:
+    reason = error.strerror if isinstance(error, OSError) else error
+    return LogFault(f"cannot read {path}: {reason}", fix="list the runs with `agent runs`")
 
 
 def _scan(path: Path, raw: bytes) -> Scan[Event]:
-    scanned: Scan[Event] = scan(raw, _parse)
-    good = (scanned.damaged or 1) - 1
+    scanned: Scan[Event] = scan(raw, _parse, sealed=True)
     if scanned.damaged is not None:
-        raise LogFault(
-            f"{path}, line {scanned.damaged}, is damaged",
-            fix=f"keep the {good} good lines before it (`head -n {good}`), or delete the run",
-        )
-    _check_schema(path, scanned.events)
+        raise _damage(path, scanned.damaged)
+    _check_schema(path, scanned.rows)
     return scanned
+
+
+def _damage(path: Path, line: int) -> LogFault:
+    return LogFault(
+        f"{path}, line {line}, is damaged",
+        fix=f"keep the {line - 1} good lines before it (`head -n {line - 1}`), or delete the run",
+    )
 
 
 def _parse(line: bytes) -> Event | None:
@@ -70,13 +75,6 @@ def _parse(line: bytes) -> Event | None:
         return EventLine.validate_json(line)
     except (ValidationError, RecursionError):
         return None
-
-
-def _json(event: Event) -> bytes:
-    try:
-        return event.model_dump_json().encode()
-    except ValueError:  # half a surrogate pair, such as a file name that is no UTF-8 has
-        return json.dumps(event.model_dump(mode="json"), ensure_ascii=False).encode("utf-8", "replace")
 
 
 def _check_schema(path: Path, events: list[Event]) -> None:
@@ -97,9 +95,7 @@ class RunLog:
         self.path = folder / "events.jsonl"
         self._blobs = folder / "blobs"
         self._listeners: list[Callable[[Event], None]] = []
-        self._descriptor: int | None = None
-        self._chain = b""
-        self._lock = threading.Lock()
+        self._lines: JsonLines[Event] | None = None
 
     # -- writing ------------------------------------------------------------------------------------
 
@@ -107,22 +103,29 @@ class RunLog:
         """Make the folder, cut a torn last line off. Returns True where one was cut.
 
         Raises:
-            LogFault: the log is no regular file, or is damaged before its last line.
+            LogFault: another process writes it, it is no regular file, or it is damaged before its last line.
         """
         self._blobs.mkdir(mode=0o700, parents=True, exist_ok=True)
-        torn = self._cut_torn_tail() if os.path.lexists(self.path) else False
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        self._descriptor = os.open(self.path, flags, 0o600)
-        return torn
-
-    def _cut_torn_tail(self) -> bool:
-        raw = _read(self.path)
-        scanned = _scan(self.path, raw)
-        self._chain = scanned.chain
-        if scanned.end == len(raw):
-            return False
-        os.truncate(self.path, scanned.end)
-        return True
+        try:
+            lines: JsonLines[Event] = JsonLines(
+                self.path, _parse, sealed=True, private=True, most_bytes=_MOST_LOG_BYTES
+            )
+        except DamagedLine as error:
+            raise _damage(self.path, error.line) from error
+        except BlockingIOError as error:
+            raise LogFault(
+                f"run {self.folder.name} is being worked on by another process", fix="wait for it, or end it"
+            ) from error
+        except (OSError, Unreadable) as error:
+            raise _unreadable(self.path, error) from error
+        try:
+            _check_schema(self.path, lines.rows)
+        except LogFault:
+            lines.close()
+            raise
+        lines.rows.clear()
+        self._lines = lines
+        return lines.torn_bytes > 0
 
     def append(self, event: Event) -> None:
         """Write one event.
@@ -130,20 +133,16 @@ class RunLog:
         Raises:
             LogFault: the disk is full or the folder went away; what was written before stays readable.
         """
-        if self._descriptor is None:
+        if self._lines is None:
             raise LogFault("the run's log is not open")
-        body = _json(event)
-        with self._lock:
-            line, chain = seal(body, self._chain)
-            try:
-                written = os.write(self._descriptor, line)
-            except OSError as error:
-                raise LogFault(f"cannot write {self.path}: {error.strerror}", fix=ROOM) from error
-            if written != len(line):
-                raise LogFault(f"cannot write {self.path}: the disk is full", fix=ROOM)
-            self._chain = chain
-            for listener in self._listeners:
-                listener(event)
+        try:
+            self._lines.append(as_json(event), after=lambda: self._tell(event))
+        except OSError as error:
+            raise LogFault(f"cannot write {self.path}: {error.strerror}", fix=ROOM) from error
+
+    def _tell(self, event: Event) -> None:
+        for listener in self._listeners:
+            listener(event)
 
     def store(self, text: str) -> Text:
         """Redact `text`; keep it inline when short, else as a blob named by its hash."""
@@ -154,9 +153,9 @@ class RunLog:
         self._listeners.append(listener)
 
     def close(self) -> None:
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
+        if self._lines is not None:
+            self._lines.close()
+            self._lines = None
 
     # -- reading ------------------------------------------------------------------------------------
 

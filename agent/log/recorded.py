@@ -13,9 +13,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-from agent.contract import Hop
-from agent.log.events import LogFault, RunLog
-from agent.log.schema import (
+from forklock.agent.contract import Hop
+from forklock.agent.log.events import LogFault, RunLog
+from forklock.agent.log.schema import (
     BaselineTaken,
     CandidateRuled,
     Event,
@@ -25,7 +25,7 @@ from agent.log.schema import (
     PlacesRanked,
     report_from_json,
 )
-from models.contract import Completion, Decoding, FinishReason, ModelIdentity, Request
+from forklock.models.contract import Completion, Decoding, FinishReason, ModelIdentity, Request
 
 
 def request_digest(request: Request, decoding: Decoding, model: ModelIdentity, lane: int) -> str:

@@ -19,11 +19,12 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from agent.contract import AgentFault
-from agent.log.events import LogFault, RunLog
-from agent.log.schema import CandidateRuled, RunEnded, RunStarted
-from models.paths import HOME_VARIABLE, lies_in_repository, state_dir, user_path
-from sandbox.reading import Unreadable, read_regular
+from forklock.agent.contract import AgentFault
+from forklock.agent.log.events import LogFault, RunLog
+from forklock.agent.log.schema import CandidateRuled, RunEnded, RunStarted
+from forklock.models.paths import HOME_VARIABLE, lies_in_repository, state_dir, user_path
+from forklock.sandbox.files.atomic import put_in_place, write_atomic
+from forklock.sandbox.reading import Unreadable, read_regular
 
 RUN_ID = re.compile(r"[0-9]{8}-[0-9]{6}(-[0-9a-f]{6})?", re.ASCII)
 _ADOPTED = "adopted"
@@ -189,7 +190,7 @@ def _copy_run(source: Path, adopted: Path) -> None:
                 (incoming / "blobs" / name).write_bytes(text.encode("utf-8", "surrogatepass"))
     finally:
         copy.close()
-    incoming.rename(adopted / source.name)
+    put_in_place(incoming, adopted / source.name)
 
 
 def _references(value: object) -> Iterator[str]:
@@ -231,9 +232,7 @@ def _made_folder(root: Path) -> Path:
     folder = _make_below(_make_below(_checked_state(state, root), "runs"), repo_key(root))
     path = folder / _PATH_FILE
     if not os.path.lexists(path):
-        temporary = folder / f".{_PATH_FILE}.{os.getpid()}.tmp"
-        temporary.write_bytes(os.fsencode(root.resolve()))
-        temporary.replace(path)
+        write_atomic(path, os.fsencode(root.resolve()))
     _check_path(path, root)
     return folder
 

@@ -1,4 +1,4 @@
-"""The events of a run, as its log holds them (`agent.log.events`). Old logs always load.
+"""The events of a run, as its log holds them (`forklock.agent.log.events`). Old logs always load.
 
 A model request is a list of references to its messages, so that no event repeats the prompt so far and a long run takes
 linear space.
@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from typing_extensions import TypedDict
 
-from tools.contract import TestReport
+from forklock.tools.contract import TestReport
 
 SCHEMA = 1
 """Version of the events below. Readers accept every version up to this one."""
@@ -94,7 +94,7 @@ class PlacesRanked(_Event):
 
 
 class ForksFound(_Event):
-    """Forks of a place's code (`agent.asking.ways.fork`), in the order of their turns."""
+    """Forks of a place's code (`forklock.agent.asking.ways.fork`), in the order of their turns."""
 
     type: Literal["forks_found"] = "forks_found"
     place: str

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pydantic import ValidationError
 
-from agent.contract import AgentFault
-from agent.log.events import LogFault
-from agent.log.schema import ModelSource, RunStarted
-from models.contract import Engine, ModelIdentity
-from models.paths import names_folder, user_path
-from models.web.endpoints import endpoint_of_url
+from forklock.agent.contract import AgentFault
+from forklock.agent.log.events import LogFault
+from forklock.agent.log.schema import ModelSource, RunStarted
+from forklock.models.contract import Engine, ModelIdentity
+from forklock.models.paths import names_folder, user_path
+from forklock.models.web.endpoints import endpoint_of_url
 
 
 def source_of(model: str, engine: str, opened: Engine) -> ModelSource:

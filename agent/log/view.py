@@ -1,6 +1,6 @@
-"""Formats runs for the terminal: one line for each event, the end, the whole story, one candidate.
+"""Shows runs in the terminal: live progress while a run works, and its story afterwards.
 
-All of it is derived from events, so `agent show` of an old log prints what was on the screen.
+Both are derived from events alone, so `agent show` of an old log prints what was on the screen.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
-from agent.contract import WITH_CHANGE
-from agent.log.events import LogFault, RunLog
-from agent.log.schema import (
+from forklock.agent.contract import WITH_CHANGE
+from forklock.agent.log.events import LogFault, RunLog
+from forklock.agent.log.schema import (
     BaselineTaken,
     CandidateRuled,
     Event,
@@ -31,8 +31,9 @@ from agent.log.schema import (
     StepStarted,
     report_from_json,
 )
-from sandbox.terminal.screen import Screen
-from tools.contract import TestReport
+from forklock.sandbox.terminal.console import Screen
+from forklock.sandbox.terminal.progress import Meter
+from forklock.tools.contract import TestReport
 
 _HOP_STYLE = {
     "solved": "bold green",
@@ -106,6 +107,34 @@ def _telling(hop: str, reason: str) -> str:
 
 def _counted(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+class LiveView:
+    """Prints events as they come; on a terminal, a live line shows tokens and speed below them."""
+
+    def __init__(self, console: Screen, log: RunLog) -> None:
+        self._console = console
+        self._log = log
+        self._meter = Meter(console, "preparing", None, unit="answers", lines=False)
+
+    def __enter__(self) -> LiveView:
+        self._meter.__enter__()
+        return self
+
+    def __exit__(self, *exc: Any) -> None:
+        self._meter.__exit__(*exc)
+
+    def on_event(self, event: Event) -> None:
+        if isinstance(event, StepStarted):
+            self._meter.start_at(0, event.samples, f"step {event.step}")
+        if isinstance(event, ModelAnswered):
+            self._meter.advance(1)
+        line = describe(event, self._log, whole=not self._console.is_terminal)
+        if line is not None:
+            self._console.print(line, overflow="ellipsis", no_wrap=True)
+
+    def on_tokens(self, count: int) -> None:
+        self._meter.advance(tokens=count)
 
 
 def print_end(

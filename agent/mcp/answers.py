@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tools.contract import Diagnostic, DiagnosticsAnswer, LookupAnswer, TestFailure, TestReport
-from tools.testing.run import Comparison
+from forklock.tools.contract import Diagnostic, DiagnosticsAnswer, LookupAnswer, TestFailure, TestReport
+from forklock.tools.testing.run import Comparison
 
 MAX_CHARS = 6000
 """Most characters of one text in an answer."""

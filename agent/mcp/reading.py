@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from agent.mcp.answers import MAX_CHARS, MAX_ITEMS, Diagnostics, lookup_text, page
-from agent.mcp.workbench import Workbench
-from tools.contract import Freshness, LookupAnswer, Symbol, ToolFault
-from tools.index.budget import estimate_tokens
-from tools.index.find import file_symbols, find_symbols, read_source, the_symbol
-from tools.languages.grammars import load_all
-from tools.languages.symbols import signature, symbol_source
-from tools.lsp.commands import WHOLE, show_actions, show_calls, uncovered_words
+from forklock.agent.mcp.answers import MAX_CHARS, MAX_ITEMS, Diagnostics, lookup_text, page
+from forklock.agent.mcp.workbench import Workbench
+from forklock.tools.contract import Freshness, LookupAnswer, Symbol, ToolFault
+from forklock.tools.index.budget import estimate_tokens
+from forklock.tools.index.find import file_symbols, find_symbols, read_source, the_symbol
+from forklock.tools.languages.grammars import load_all
+from forklock.tools.languages.symbols import signature, symbol_source
+from forklock.tools.lsp.commands import WHOLE, show_actions, show_calls, uncovered_words
 
 if TYPE_CHECKING:
-    from tools.lsp import Intel
+    from forklock.tools.lsp import Intel
 
 Path = Annotated[str, Field(description="relative to the repository's root")]
 MaybePath = Annotated[str, Field(description='"" where the symbol is unique')]
@@ -138,7 +138,7 @@ class Reading:
 
     def frame(self, symbol: str, path: MaybePath = "", tokens: Tokens = 1500) -> str:
         """All about one definition: source, diagnostics, what it uses, its class, its callers. Ask before editing."""
-        from tools.frame.frame import intellisense_frame
+        from forklock.tools.frame.frame import intellisense_frame
 
         one = the_symbol(self._bench.root, symbol, path or None, self._intel)
         return intellisense_frame(
@@ -151,7 +151,7 @@ class Reading:
         limit: Annotated[int, Field(ge=1, le=50)] = 10,
     ) -> str:
         """Definitions that plain words describe, the likeliest first."""
-        from tools.index.search import search
+        from forklock.tools.index.search import search
 
         hits = search(self._bench.root, question, limit=limit)
         rows = [f"{hit.path}:{hit.head.line} {hit.head.name_path}: {hit.signature}" for hit in hits]
@@ -163,7 +163,7 @@ class Reading:
         focus: Annotated[list[str] | None, Field(description="names or paths that matter more")] = None,
     ) -> str:
         """The repository's most referenced files and signatures, within a budget."""
-        from tools.index.map import repo_map
+        from forklock.tools.index.map import repo_map
 
         found = repo_map(
             self._bench.root, budget_tokens=tokens, count_tokens=estimate_tokens, focus=focus or ()
@@ -172,7 +172,7 @@ class Reading:
 
     def localise(self, task: str, limit: Annotated[int, Field(ge=1, le=20)] = 6) -> str:
         """Definitions likely at fault, ranked, with reasons: by the task's words and the last failed run_tests."""
-        from tools.localise.localise import localise
+        from forklock.tools.localise.localise import localise
 
         suspects = localise(self._bench.root, task=task, report=self._bench.last_report, limit=limit)
         rows = [
@@ -184,7 +184,7 @@ class Reading:
 
     def _elsewhere(self, name: str) -> list[str]:
         """Asks the servers of other languages than Python for a definition."""
-        from tools.lsp.servers.table import DEFAULT, servers_for
+        from forklock.tools.lsp.servers.table import DEFAULT, servers_for
 
         if len(servers_for(self._bench.root)) == len(DEFAULT):
             return []

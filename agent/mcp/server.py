@@ -22,14 +22,14 @@ from mcp.server import MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.types import CallToolResult, TextContent, ToolAnnotations
 
-from agent.contract import AgentFault
-from agent.mcp.answers import Diagnostics, EditAnswer, TestAnswer, TidyAnswer
-from agent.mcp.reading import Reading
-from agent.mcp.testing import Testing
-from agent.mcp.workbench import ServeOptions, Workbench
-from agent.mcp.writing import Writing
-from sandbox import SandboxFault
-from tools.contract import EditRefused, ToolFault
+from forklock.agent.contract import AgentFault
+from forklock.agent.mcp.answers import Diagnostics, EditAnswer, TestAnswer, TidyAnswer
+from forklock.agent.mcp.reading import Reading
+from forklock.agent.mcp.testing import Testing
+from forklock.agent.mcp.workbench import ServeOptions, Workbench
+from forklock.agent.mcp.writing import Writing
+from forklock.sandbox import SandboxFault
+from forklock.tools.contract import EditRefused, ToolFault
 
 INSTRUCTIONS = (
     "Deterministic tools for one repository. Paths are relative to its root, lines count from 1, a name path "

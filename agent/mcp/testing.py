@@ -6,10 +6,10 @@ from typing import Annotated
 
 from pydantic import Field
 
-from agent.mcp.answers import TestAnswer, test_answer
-from agent.mcp.workbench import Workbench
-from tools.contract import ToolFault
-from tools.testing.run import compare, detect_test_command, parse_command, run_tests
+from forklock.agent.mcp.answers import TestAnswer, test_answer
+from forklock.agent.mcp.workbench import Workbench
+from forklock.tools.contract import ToolFault
+from forklock.tools.testing.run import compare, detect_test_command, parse_command, run_tests
 
 
 class Testing:

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sandbox import BackendName, Policy, Sandbox, open_sandbox, workspace_policy
-from tools.contract import TestReport, ToolFault
+from forklock.sandbox import BackendName, Policy, Sandbox, open_sandbox, workspace_policy
+from forklock.tools.contract import TestReport, ToolFault
 
 if TYPE_CHECKING:
-    from tools.lsp import Intel
+    from forklock.tools.lsp import Intel
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +58,9 @@ class Workbench:
         Raises:
             ToolFault: the server is shutting down.
         """
-        from tools.lsp import open_intel
-        from tools.lsp.servers.table import DEFAULT, find_python, servers_for
+        from forklock.tools.lsp import open_intel
+        from forklock.tools.lsp.servers.programs import find_python
+        from forklock.tools.lsp.servers.table import DEFAULT, servers_for
 
         with self._opening:
             if self._intel is None:

@@ -13,20 +13,28 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from agent.contract import AgentFault
-from agent.mcp.answers import MAX_CHARS, Diagnostics, EditAnswer, TidyAnswer, clip
-from agent.mcp.workbench import Workbench
-from agent.repo import file_at
-from tools.contract import Change, Edit, EditRefused, ReplaceFile, ReplaceSymbol, SearchReplace, ToolFault
-from tools.edits.apply import AppliedEdit, apply_edit
-from tools.edits.files import resolve, to_lf
-from tools.index.files import is_test_path
-from tools.index.find import read_source, the_symbol
-from tools.languages.syntax import check_syntax
-from tools.lsp.commands import checked, diff_of, rename_verdict, the_action, the_rename, write
+from forklock.agent.contract import AgentFault
+from forklock.agent.mcp.answers import MAX_CHARS, Diagnostics, EditAnswer, TidyAnswer, clip
+from forklock.agent.mcp.workbench import Workbench
+from forklock.agent.repo import file_at
+from forklock.tools.contract import (
+    Change,
+    Edit,
+    EditRefused,
+    ReplaceFile,
+    ReplaceSymbol,
+    SearchReplace,
+    ToolFault,
+)
+from forklock.tools.edits.apply import AppliedEdit, apply_edit
+from forklock.tools.edits.files import resolve, to_lf
+from forklock.tools.index.files import is_test_path
+from forklock.tools.index.find import read_source, the_symbol
+from forklock.tools.languages.syntax import check_syntax
+from forklock.tools.lsp.commands import checked, diff_of, rename_verdict, the_action, the_rename, write
 
 if TYPE_CHECKING:
-    from tools.lsp import Intel
+    from forklock.tools.lsp import Intel
 
 Path = Annotated[str, Field(description="relative to the repository's root")]
 
@@ -103,7 +111,7 @@ class Writing:
         self, path: Path, apply: Annotated[bool, Field(description="false: only show the diff")] = False
     ) -> TidyAnswer:
         """Format (if the last commit's file was formatted) and apply safe lint fixes to what changed since it."""
-        from tools.edits.tidy import format_text, lint_fix
+        from forklock.tools.edits.tidy import format_text, lint_fix
 
         if apply and self._bench.options.read_only:
             raise ToolFault("the server is read-only", fix="leave `apply` out")
@@ -147,7 +155,7 @@ class Writing:
 
 
 def _read_by_servers(path: str, root: pathlib.Path) -> bool:
-    from tools.lsp.servers.table import SERVERS, servers_for
+    from forklock.tools.lsp.servers.table import SERVERS, servers_for
 
     return any(SERVERS[name].reads(pathlib.PurePosixPath(path)) for name in servers_for(root))
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from agent.contract import Task
-from agent.repo import RepoState
-from agent.settings import AgentSettings
-from tools.testing.run import detect_test_command
+from forklock.agent.contract import Task
+from forklock.agent.repo import RepoState
+from forklock.agent.settings import AgentSettings
+from forklock.tools.testing.run import detect_test_command
 
 
 @dataclass(frozen=True, slots=True)

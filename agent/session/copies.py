@@ -11,11 +11,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from agent.contract import AgentFault, Task
-from agent.repo import copy_workspace
-from models.paths import cache_dir
-from sandbox import BackendName, Policy, Sandbox, open_sandbox
-from sandbox.interpreters.policy import workspace_policy
+from forklock.agent.contract import AgentFault, Task
+from forklock.agent.repo import copy_workspace
+from forklock.models.paths import cache_dir
+from forklock.sandbox import BackendName, Policy, Sandbox, open_sandbox
+from forklock.sandbox.interpreters.policy import workspace_policy
 
 
 def new_run_id() -> str:

@@ -8,16 +8,16 @@ import shutil
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from agent.log import Event, ModelAnswered, ModelAsked, RunResumed, StepEnded, report_to_json
-from agent.log.recorded import Recorded
-from agent.loop import Report, Run
-from agent.session.copies import work_in
-from agent.session.prepared import Prepared
-from models.contract import Engine
-from sandbox import Sandbox
+from forklock.agent.log import Event, ModelAnswered, ModelAsked, RunResumed, StepEnded, report_to_json
+from forklock.agent.log.recorded import Recorded
+from forklock.agent.loop import Report, Run
+from forklock.agent.session.copies import work_in
+from forklock.agent.session.prepared import Prepared
+from forklock.models.contract import Engine
+from forklock.sandbox import Sandbox
 
 if TYPE_CHECKING:
-    from tools.lsp import Intel
+    from forklock.tools.lsp import Intel
 
 
 def execute(
@@ -60,8 +60,9 @@ def _intel(prepared: Prepared, base: Sandbox) -> Iterator[Intel | None]:
     if not prepared.diagnostics:
         yield None
         return
-    from tools.lsp import open_intel
-    from tools.lsp.servers.table import DEFAULT, find_python, servers_for
+    from forklock.tools.lsp import open_intel
+    from forklock.tools.lsp.servers.programs import find_python
+    from forklock.tools.lsp.servers.table import DEFAULT, servers_for
 
     python = find_python(prepared.task.repo)
     with open_intel(base.root, servers=servers_for(base.root), warm=DEFAULT, python=python) as intel:

@@ -7,12 +7,12 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from agent.contract import Limits
-from agent.log import LogFault, RunLog
-from agent.loop import Options
-from agent.settings import AgentSettings
-from models.contract import Decoding
-from sandbox import BackendName
+from forklock.agent.contract import Limits
+from forklock.agent.log import LogFault, RunLog
+from forklock.agent.loop import Options
+from forklock.agent.settings import AgentSettings
+from forklock.models.contract import Decoding
+from forklock.sandbox import BackendName
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,18 +8,18 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from agent.contract import AgentFault, Task
-from agent.judging.baseline import baseline_event
-from agent.log import Event, ModelSource, RunEnded, RunLog, RunResumed, RunStarted, runs
-from agent.loop import Options
-from agent.repo import RepoState, require_clean
-from agent.session.assignment import Assignment
-from agent.session.copies import disk_faults, make_copy, new_run_id, scratch_of
-from agent.session.options import options_from_json, options_json, options_of
-from agent.session.rehearsal import Rehearsal
-from models.contract import Decoding, ModelIdentity
-from sandbox import BackendName
-from tools.contract import TestReport
+from forklock.agent.contract import AgentFault, Task
+from forklock.agent.judging.baseline import baseline_event
+from forklock.agent.log import Event, ModelSource, RunEnded, RunLog, RunResumed, RunStarted, runs
+from forklock.agent.loop import Options
+from forklock.agent.repo import RepoState, require_clean
+from forklock.agent.session.assignment import Assignment
+from forklock.agent.session.copies import disk_faults, make_copy, new_run_id, scratch_of
+from forklock.agent.session.options import options_from_json, options_json, options_of
+from forklock.agent.session.rehearsal import Rehearsal
+from forklock.models.contract import Decoding, ModelIdentity
+from forklock.sandbox import BackendName
+from forklock.tools.contract import TestReport
 
 _NOTES_CHARS = 2000
 """Characters of `AGENTS.md` that are read."""
@@ -53,7 +53,7 @@ def prepare(
     """Opens the log of a new run on the rehearsed copy, or on a new one.
 
     Args:
-        preset: `weak` or `strong` (`agent.session.options`).
+        preset: `weak` or `strong` (`forklock.agent.session.options`).
         decoding: as the engine takes it (`Engine.fit`); None takes that of the settings.
 
     Raises:

@@ -9,12 +9,12 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent.contract import AgentFault, Task
-from agent.judging.baseline import first_report, require_failing
-from agent.repo import require_clean
-from agent.session.assignment import Assignment
-from agent.session.copies import make_copy, new_run_id, scratch_of, work_in
-from tools.contract import TestReport
+from forklock.agent.contract import AgentFault, Task
+from forklock.agent.judging.baseline import first_report, require_failing
+from forklock.agent.repo import require_clean
+from forklock.agent.session.assignment import Assignment
+from forklock.agent.session.copies import make_copy, new_run_id, scratch_of, work_in
+from forklock.tools.contract import TestReport
 
 
 @dataclass(slots=True)

@@ -11,18 +11,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent.contract import AgentFault
-from sandbox import BackendName, Policy, SandboxFault, open_sandbox
-from sandbox.git.commits import commit_all
-from sandbox.git.repository import is_gits
-from sandbox.history.history import open_history
-from sandbox.interpreters.policy import workspace_policy
-from sandbox.linux.nofollow import read_inside
-from sandbox.linux.private import remove_tree
-from sandbox.workspace.diff import MAX_FILE_BYTES
-from sandbox.workspace.diff import Baseline as Remembered
-from tools.contract import TestStatus, ToolFault
-from tools.testing.run import run_tests
+from forklock.agent.contract import AgentFault
+from forklock.sandbox import BackendName, Policy, SandboxFault, open_sandbox
+from forklock.sandbox.git.commits import commit_all
+from forklock.sandbox.git.repository import is_gits
+from forklock.sandbox.history.history import open_history
+from forklock.sandbox.interpreters.policy import workspace_policy
+from forklock.sandbox.linux.nofollow import read_inside
+from forklock.sandbox.linux.private import remove_tree
+from forklock.sandbox.workspace.diff import MAX_FILE_BYTES
+from forklock.sandbox.workspace.diff import Baseline as Remembered
+from forklock.tools.contract import TestStatus, ToolFault
+from forklock.tools.testing.run import run_tests
 
 _REASON_CHARS = 400
 

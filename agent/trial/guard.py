@@ -2,8 +2,8 @@
 
 Given the paths that an agent changed, the test command and the hidden tests, `RunnerRules` says which paths are left
 out of the agent's answer, and `RunnerState` restores a checkout. Whole classes of files count
-(`tools.frozen.runner_files`): settings, plug-ins, registrations, compiled files, modules in the runner's place, and
-helpers beside the hidden tests.
+(`forklock.tools.frozen.runner_files`): settings, plug-ins, registrations, compiled files, modules in the runner's
+place, and helpers beside the hidden tests.
 
 Not covered, since it cannot be: the code under test shares a process with its tests, and could do the same from any
 module.
@@ -17,8 +17,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from tools.contract import ToolFault
-from tools.frozen.runner_files import (
+from forklock.tools.contract import ToolFault
+from forklock.tools.frozen.runner_files import (
     is_python_runner_file,
     is_runner_file,
     is_settings,
@@ -26,8 +26,8 @@ from tools.frozen.runner_files import (
     settings_that_count,
     shadowed,
 )
-from tools.index.files import is_test_path
-from tools.testing.command import parse_command
+from forklock.tools.index.files import is_test_path
+from forklock.tools.testing.command import parse_command
 
 Content = Callable[[str], bytes | None]
 """Returns a file's content, anything for a folder, and None where there is nothing."""

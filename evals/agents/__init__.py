@@ -1,1 +1,1 @@
-"""Measure whole agents, on problem sets and on repo tasks."""
+"""Measures whole agents, on problem sets and on repo tasks."""

@@ -1,9 +1,8 @@
-"""evals: a whole agent as an engine, so that sets, stores, judging and repairs take it like a model.
+"""evals: a whole agent as an engine, so that sets, stores, judging and repairs treat it like a model.
 
-In: a command line with places to fill in. Out: a completion per request: what the command wrote to
-`{answer_file}`, else its stdout. It runs in an empty folder of its own, on this machine, as you do; its whole process
-group ends with it. Tokens and cost are what it writes to `{usage_file}`, else unknown (0 tokens, cost None); seconds
-are measured.
+Input: a command line with placeholders. Output: a completion per request: what the command wrote to `{answer_file}`,
+else its stdout. It runs in its own empty folder, on this machine, with the user's rights; its whole process group ends
+with it. Tokens and cost are what it writes to `{usage_file}`, else unknown (0 tokens, cost None). Seconds are measured.
 """
 
 from __future__ import annotations
@@ -15,9 +14,9 @@ from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from evals.agents.process import refuse_crash, run_agent, words_of
-from evals.contract import EvalFault
-from models.contract import (
+from forklock.evals.agents.process import filled, refuse_crash, run_agent, words_of
+from forklock.evals.contract import EvalFault
+from forklock.models.contract import (
     Completion,
     Decoding,
     Engine,
@@ -27,15 +26,15 @@ from models.contract import (
     OnTokens,
     Request,
 )
-from sandbox import scratch
+from forklock.sandbox import scratch
 
-PLACES = ("{statement}", "{statement_file}", "{answer_file}", "{usage_file}", "{seed}")
+PLACEHOLDERS = ("{statement}", "{statement_file}", "{answer_file}", "{usage_file}", "{seed}")
 MOST_BYTES = 1 << 20
-"""Of an answer; the rest is cut off."""
+"""Bytes of an answer that are kept."""
 
 
 class OneByOne(Engine):
-    """An engine that answers one request with one seed at a time, and counts no tokens beforehand."""
+    """Base of engines that answer one request with one seed at a time, and cannot count tokens."""
 
     context_tokens = 1 << 30
 
@@ -66,7 +65,7 @@ class OneByOne(Engine):
         yield self.complete([request], decoding.model_copy(update={"n": 1}))[0][0].text
 
     def count_tokens(self, request: Request) -> int:  # noqa: ARG002
-        """Unknown: the agent's own affair."""
+        """Return 0: only the agent knows."""
         return 0
 
     def close(self) -> None:
@@ -79,18 +78,19 @@ class AgentEngine(OneByOne):
     def __init__(self, command: str, *, timeout_s: float = 1800.0) -> None:
         """
         Raises:
-            EvalFault: the command cannot be split into words, or is given no statement.
+            EvalFault: the command cannot be split into words, or has no placeholder for the statement.
         """
         self._words = words_of(command)
-        if not any(place in command for place in PLACES[:2]):
+        if not any(place in command for place in PLACEHOLDERS[:2]):
             raise EvalFault(
-                "the agent's command is not given the problem", fix=f"use one of {', '.join(PLACES[:2])}"
+                "the agent's command is not given the problem",
+                fix=f"use one of {', '.join(PLACEHOLDERS[:2])}",
             )
         self.identity = ModelIdentity(name=command, engine="agent")
         self.timeout_s = timeout_s
         self._answered = False
-        """It has ended well, or said something. A command that fails at its very first problem without a word is
-        taken for one that cannot work here; later failures are its own."""
+        """The command has ended well once, or printed something. A command that fails at its first problem without
+        output cannot work here; later failures are its own."""
 
     def _run(self, request: Request, seed: int | None) -> Completion:
         with scratch() as folder:
@@ -99,9 +99,9 @@ class AgentEngine(OneByOne):
             text = statement_of(request)
             statement.write_text(text, encoding="utf-8")
             files = (str(statement), str(folder / "answer"), str(folder / "usage.json"))
-            values = dict(zip(PLACES, (text, *files, str(seed or 0)), strict=True))
+            values = dict(zip(PLACEHOLDERS, (text, *files, str(seed or 0)), strict=True))
             began = time.monotonic()
-            code = self._wait([_filled(word, values) for word in self._words], work, folder / "stdout")
+            code = self._wait([filled(word, values) for word in self._words], work, folder / "stdout")
             answer = next(path for path in (folder / "answer", folder / "stdout") if path.is_file())
             with answer.open("rb") as file:
                 said = file.read(MOST_BYTES).decode("utf-8", errors="replace")
@@ -120,13 +120,13 @@ class AgentEngine(OneByOne):
             )
 
     def _wait(self, words: list[str], work: Path, out: Path) -> int | None:
-        """Its exit code; None where time ran out."""
+        """Return the exit code; None where time ran out."""
         fix = "give --agent a command line"
         return run_agent(words, work, out, self.timeout_s, stderr=subprocess.DEVNULL, fix=fix)
 
 
 def statement_of(request: Request) -> str:
-    """The request as one text; turns of a repair are told apart by headings."""
+    """Return the request as one text; headings separate the turns of a repair."""
     if request.text is not None:
         return request.text
     if len(request.messages) == 1:
@@ -134,21 +134,14 @@ def statement_of(request: Request) -> str:
     return "\n\n".join(f"## {message.role}\n\n{message.content}" for message in request.messages)
 
 
-def _filled(word: str, values: dict[str, str]) -> str:
-    for place, value in values.items():
-        if place in word:  # one place a word: what is filled in is not looked at again
-            return word.replace(place, value)
-    return word
-
-
 def _usage(path: Path) -> tuple[int, int, float | None]:
-    """(prompt tokens, completion tokens, dollars) as the agent told."""
+    """Return (prompt tokens, completion tokens, dollars) as the agent reported them."""
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
-        cost = told.get("cost_usd")
+        reported = json.loads(path.read_text(encoding="utf-8"))
+        cost = reported.get("cost_usd")
         return (
-            int(told.get("prompt_tokens", 0)),
-            int(told.get("completion_tokens", 0)),
+            int(reported.get("prompt_tokens", 0)),
+            int(reported.get("completion_tokens", 0)),
             None if cost is None else float(cost),
         )
     except (OSError, ValueError, TypeError, AttributeError, RecursionError):

@@ -1,15 +1,15 @@
 """evals: a problem as a small repository, for agents that work on repositories. Pure.
 
-In: a problem with public tests. Out: files: `solution.py` to be filled in, a pytest file of the public tests, the
-statement. No hidden test is in them. Not covered: assert problems, whose sets have no public tests.
+Input: a problem with public tests. Output: files: `solution.py` as a stub, a pytest file of the public tests, and the
+statement. They contain no hidden test. Not covered: assert problems, whose sets have no public tests.
 """
 
 from __future__ import annotations
 
 import json
 
-from evals.contract import EvalFault, Problem, TestCase, public_part
-from sandbox.reading import parse_python
+from forklock.evals.contract import EvalFault, Problem, TestCase, public_part
+from forklock.sandbox.reading import parse_python
 
 SOLUTION, TESTS = "solution.py", "test_examples.py"
 TEST_COMMAND = f"python -m pytest -q {TESTS}"
@@ -59,15 +59,15 @@ def test_example_{number}():
 
 
 def files_of(problem: Problem) -> dict[str, str]:
-    """Text by path.
+    """Return the files' texts by path.
 
     Raises:
-        EvalFault: it has no public tests, which are all that an agent may see.
+        EvalFault: the problem has no public tests, and an agent may see no others.
     """
     public = public_part(problem)
     if public is None or public.tests[0].kind == "assert":
         raise EvalFault(
-            f"{problem.question_id} has no public tests, which an agent could work with",
+            f"{problem.question_id} has no public tests for an agent to work with",
             fix="take a LiveCodeBench-style set, or evaluate the model itself (without --agent)",
         )
     stdin = public.tests[0].kind == "stdin"
@@ -79,7 +79,7 @@ def files_of(problem: Problem) -> dict[str, str]:
 
 
 def task_of(problem: Problem) -> str:
-    """What an agent is asked to do."""
+    """Return the task that an agent gets."""
     return f"Implement {SOLUTION} so that it solves this problem.\n\n{problem.prompt.strip()}"
 
 
@@ -113,7 +113,7 @@ def _call_test(number: int, call: str, test: TestCase) -> str:
 
 
 def _stub(problem: Problem) -> str:
-    """The starter code with a body that says that it is none."""
+    """Return the starter code with a body that raises `NotImplementedError`."""
     starter = problem.starter_code.rstrip()
     last = starter.splitlines()[-1] if starter else ""
     indent = " " * (len(last) - len(last.lstrip()) + 4)

@@ -1,4 +1,8 @@
-"""A whole agent's command: started in a group of its own, which ends with it, and with it all that it started."""
+"""evals: runs a whole agent's command.
+
+The command starts in its own process group. When it ends, the group ends with it, and so do processes that it moved to
+other sessions.
+"""
 
 from __future__ import annotations
 
@@ -8,21 +12,21 @@ import shlex
 import signal
 import subprocess
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
-from agent.log import LogFault
-from agent.log.runs import forget
-from evals.contract import EvalFault
-from sandbox.linux.marked import Mark
+from forklock.agent.log import LogFault
+from forklock.agent.log.runs import forget
+from forklock.evals.contract import EvalFault
+from forklock.sandbox.linux.marked import Mark
 
 MOST_OUTPUT_BYTES = 64 << 20
-"""Of what an agent prints, so much is kept."""
+"""Number of bytes kept of what an agent prints."""
 
 
 def words_of(command: str) -> list[str]:
-    """What stands behind `--agent`, or part of it, as a shell would split it; no shell is involved.
+    """Split the value of `--agent`, or part of it, as a shell would; no shell is involved.
 
     Raises:
         EvalFault: it cannot be split into words.
@@ -33,18 +37,27 @@ def words_of(command: str) -> list[str]:
         raise EvalFault(f"--agent {command!r}: {error}", fix="close the quotes") from error
 
 
+def filled(word: str, values: Mapping[str, str]) -> str:
+    """Fill the placeholder in a word of a command; a word has one, and what is filled in is not searched again."""
+    for place, value in values.items():
+        if place in word:
+            return word.replace(place, value)
+    return word
+
+
 def run_agent(
     words: Sequence[str], work: Path, out: Path, timeout_s: float, *, stderr: int, fix: str
 ) -> int | None:
-    """Exit code, None where time ran out.
+    """Run an agent; return its exit code, None where time ran out.
 
     Args:
-        work: where it runs; a folder that is made for this.
-        out: takes what it prints; `stderr` is `subprocess.STDOUT` or `DEVNULL`.
-        fix: what to do where it cannot be started.
+        work: folder where it runs, made for this run.
+        out: file for what it prints.
+        stderr: `subprocess.STDOUT` or `subprocess.DEVNULL`.
+        fix: advice for a command that cannot be started.
 
     Raises:
-        EvalFault: it cannot be started.
+        EvalFault: the command cannot be started.
     """
     mark = Mark("FORKLOCK_EVALUATION")
     with out.open("wb") as output:
@@ -74,45 +87,45 @@ def run_agent(
             mark.end()
             reader.join(5)
             with contextlib.suppress(LogFault):
-                forget(work)  # runs of our own agent would outlive the folder that they are about
+                forget(work)  # removes runs of our own agent on a folder that is gone
 
 
 def _keep(source: IO[bytes], target: IO[bytes]) -> None:
-    """Copy until the end; what is too much is read and forgotten."""
+    """Copy until the end; bytes beyond the limit are read and dropped."""
     left = MOST_OUTPUT_BYTES
     while part := os.read(source.fileno(), 1 << 16):
-        with contextlib.suppress(ValueError):  # closed: somebody whom we do not know still holds the pipe
+        with contextlib.suppress(ValueError):  # closed: an unknown process still holds the pipe
             target.write(part[: max(0, left)])
         left -= len(part)
 
 
 def refuse_crash(code: int | None, said: Path, *, answers: tuple[int, ...] = (0, 1)) -> None:
-    """Refuse to take for an answer what an agent left that could not work.
+    """Raise where an agent could not work, so that what it left is no answer.
 
     Args:
-        code: its exit code; None is out of time, which is its own failure.
-        answers: exit codes with which it has done its work; our own agent says "not solved" with 1.
+        code: its exit code; None is out of time, which counts as the agent's own failure.
         said: file with what it printed.
+        answers: exit codes that mean that it has worked; our own agent returns 1 for "not solved".
 
     Raises:
-        EvalFault: the agent failed; nothing may be said of the problem.
+        EvalFault: the agent failed; the problem gets no verdict.
     """
     if code is None or code in answers:
         return
     fault = EvalFault(
         f"the agent failed (exit code {code}): {last_words(said)}",
-        fix="run the agent alone to see why; then give the same command again: answers that are here are kept",
+        fix="run the agent alone to see why; then give the same command again: stored answers are kept",
     )
     fault.exit_code = AGENT_FAILED
     raise fault
 
 
 AGENT_FAILED = 3
-"""Exit code of our own agent whose model or sandbox failed."""
+"""Exit code of our own agent when its model or sandbox failed."""
 
 
 def last_words(said: Path) -> str:
-    """The last line that is not empty, printable characters only."""
+    """Return the last line that is not empty, printable characters only."""
     with said.open("rb") as file:
         file.seek(max(0, said.stat().st_size - 4096))
         lines = file.read().decode("utf-8", errors="replace").split("\n")

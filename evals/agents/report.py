@@ -9,14 +9,14 @@ from rich.console import Group
 from rich.table import Column, Table
 from rich.text import Text
 
-from evals.agents.results import TaskResult
-from evals.statistics.stats import wilson
+from forklock.evals.agents.results import TaskResult
+from forklock.evals.statistics.stats import wilson
 
 _STYLES = {"resolved": "green", "infrastructure error": "red"}
 
 
 def line(result: TaskResult) -> str:
-    """One task, for the running log."""
+    """Return one task as a line of the running log."""
     return (
         f"{result.task_id}: {result.outcome}, {len(result.fixed)}/{result.to_fix} fixed, "
         f"{len(result.broken)}/{result.to_keep} broken, {result.agent_s:.0f} s"
@@ -24,7 +24,7 @@ def line(result: TaskResult) -> str:
 
 
 def summary(results: Sequence[TaskResult], agent: str) -> Group:
-    """All tasks, and the share that was resolved."""
+    """Return a table of all tasks, and the share that was resolved."""
     table = Table(
         Column("task", overflow="fold"), "difficulty", "outcome", "fixed", "broken", "agent s", "tests s",
         title=f"{len(results)} tasks, agent {agent}", title_justify="left",

@@ -1,8 +1,9 @@
-"""evals: our own agent as an engine, so that sets, stores and judging take it like a model.
+"""evals: our own agent as an engine, so that sets, stores and judging treat it like a model.
 
-In: problems, and how `agent solve` is to be called. Out: a completion per request: `solution.py` as the agent left it
-in a repository made of the problem (`evals.agents.problem_repo`), whose check is the public tests. Each runs
-in a process of its own, in a new folder. Tokens are the agent's own count, prompts included; seconds are measured.
+Input: problems, and the flags of `agent solve`. Output: a completion per request: `solution.py` as the agent left it in
+a repository made from the problem (`forklock.evals.agents.problem_repo`), whose check is the public tests. Each
+request runs in
+a process of its own, in a new folder. Tokens are the agent's own count, prompts included; seconds are measured.
 """
 
 from __future__ import annotations
@@ -14,22 +15,22 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from agent.trial import make_repository
-from evals.agents.command_engine import OneByOne
-from evals.agents.problem_repo import SOLUTION, TEST_COMMAND, files_of, task_of
-from evals.agents.process import refuse_crash, run_agent, words_of
-from evals.contract import Problem
-from evals.runs.prompts import Preset, request_for
-from models.adapters import resolve_adapter
-from models.contract import (
+from forklock.agent.trial import make_repository
+from forklock.evals.agents.command_engine import OneByOne
+from forklock.evals.agents.problem_repo import SOLUTION, TEST_COMMAND, files_of, task_of
+from forklock.evals.agents.process import refuse_crash, run_agent, words_of
+from forklock.evals.contract import Problem
+from forklock.evals.runs.prompts import Preset, request_for
+from forklock.models.adapters import resolve_adapter
+from forklock.models.contract import (
     Completion,
     FinishReason,
     ModelIdentity,
     Request,
 )
-from models.open import is_local
-from sandbox import scratch
-from sandbox.reading import parse_json
+from forklock.models.open import is_local
+from forklock.sandbox import scratch
+from forklock.sandbox.reading import parse_json
 
 
 class SolverEngine(OneByOne):
@@ -48,8 +49,8 @@ class SolverEngine(OneByOne):
     ) -> None:
         """
         Args:
-            flags: of `agent solve`, as on a command line; part of the identity.
-            preset: with which the requests will be made: they are told apart by what they ask.
+            flags: flags of `agent solve`, as on a command line; part of the identity.
+            preset: preset of the requests, which identify their problems.
             sandbox: where the agent runs the public tests.
 
         Raises:
@@ -60,7 +61,7 @@ class SolverEngine(OneByOne):
         self._problems = list(problems)
         self._places = {_asked(request_for(problem, preset)): at for at, problem in enumerate(problems)}
         own = ["--model", model, "--adapter", adapter, "--sandbox", sandbox]
-        self._words = [sys.executable, "-m", "agent.cli", "solve", *own, *words]
+        self._words = [sys.executable, "-m", "forklock.agent.cli", "solve", *own, *words]
         name = shlex.join(["agent", "solve", model, *words])
         self.identity = ModelIdentity(name=name, adapter=_version(adapter, model), engine="agent")
         self.timeout_s = timeout_s
@@ -93,13 +94,13 @@ class SolverEngine(OneByOne):
 
 
 def _version(adapter: str, model: str) -> str | None:
-    """The adapter that will answer, where its name says less: `current` is another one after each promotion."""
+    """Return the adapter that will answer: `current` is another one after each promotion."""
     found = resolve_adapter(model, adapter) if is_local(model) else None
     return f"{found.base}/{found.version}" if found is not None else None
 
 
 def _asked(request: Request) -> str:
-    """What tells requests of different problems apart, and not samples of one."""
+    """Return what is different for requests of different problems, and the same for samples of one."""
     return request.model_copy(update={"seed": None}).model_dump_json()
 
 
@@ -111,9 +112,9 @@ def _write(repo: Path, files: dict[str, str]) -> None:
 
 
 def _tokens(out: Path) -> tuple[int, int]:
-    """(prompt, completion) tokens, as the agent said in its last line."""
+    """Return (prompt, completion) tokens, as the agent's last line reports them."""
     try:
-        told = parse_json(out.read_text(encoding="utf-8").splitlines()[-1])["tokens"]
-        return int(told["prompt"]), int(told["completion"])
+        reported = parse_json(out.read_text(encoding="utf-8").splitlines()[-1])["tokens"]
+        return int(reported["prompt"]), int(reported["completion"])
     except (OSError, ValueError, TypeError, KeyError, IndexError):
         return 0, 0

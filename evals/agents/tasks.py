@@ -1,6 +1,6 @@
-"""evals: repo tasks: records, and where their repositories lie.
+"""evals: repo tasks: their records, and where their repositories are.
 
-In: a JSONL file of SWE-bench-like records. Out: `RepoTask`s. The hidden tests are the test files as of the fix
+Input: a JSONL file of SWE-bench-like records. Output: `RepoTask`s. The hidden tests are the test files as of the fix
 (`fix_commit`, `test_files`), or a `test_patch` as SWE-bench has it.
 """
 
@@ -15,19 +15,20 @@ from typing import Any
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from agent.contract import AgentFault
-from agent.repo import clone
-from evals.contract import EvalFault
-from evals.problems.sets import read_lines
-from models.paths import cache_dir
+from forklock.agent.contract import AgentFault
+from forklock.agent.repo import clone
+from forklock.evals.contract import EvalFault
+from forklock.evals.problems.files import read_lines
+from forklock.models.paths import cache_dir
+from forklock.sandbox.files.atomic import put_in_place
 
 _NAME = r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9_][\w.-]*$"
 _PATCHED = re.compile(r"^diff --git a/(.+) b/(.+)$|^(?:---|\+\+\+) [ab]/(.+)$", re.MULTILINE)
-"""Both names of each file: a test that is moved or removed is a hidden test, too."""
+"""Matches both names of each file: a test that is moved or removed is a hidden test, too."""
 
 
 class RepoTask(BaseModel):
-    """One task. Fields that are not listed are ignored."""
+    """One task. Other fields of the record are ignored."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
 
@@ -37,20 +38,20 @@ class RepoTask(BaseModel):
     base_commit: str = Field(pattern=r"^[0-9a-f]{7,64}$")
     problem_statement: str
     fail_to_pass: tuple[str, ...] = Field(validation_alias="FAIL_TO_PASS", min_length=1)
-    """Test ids that the hidden tests fail with at first and that a solution makes pass."""
+    """Ids of hidden tests that fail at first and that a solution makes pass."""
     pass_to_pass: tuple[str, ...] = Field(validation_alias="PASS_TO_PASS", default=())
     fix_commit: str | None = Field(default=None, pattern=r"^[0-9a-f]{7,64}$")
     test_files: tuple[str, ...] = ()
     test_patch: str = ""
     patch: str = ""
-    """The reference solution, where the record holds it."""
+    """The reference solution, if the record has it."""
     test_command: str = ""
     difficulty: str = "unknown"
 
     @field_validator("fail_to_pass", "pass_to_pass", mode="before")
     @classmethod
     def _listed(cls, value: Any) -> Any:
-        """SWE-bench keeps lists as JSON text."""
+        """Accept lists as JSON text, as SWE-bench has them."""
         try:
             listed = json.loads(value) if isinstance(value, str) else value
         except RecursionError:
@@ -77,18 +78,20 @@ class RepoTask(BaseModel):
 
     @property
     def command(self) -> str:
+        """The command that runs the hidden tests."""
         return self.test_command or shlex.join(["python", "-m", "pytest", "-q", *self.hidden_files])
 
 
 def read_tasks(
     path: Path, *, only: Sequence[str] = (), limit: int | None = None, difficulty: str | None = None
 ) -> list[RepoTask]:
-    """
+    """Read a file of tasks.
+
     Args:
         only: ids, or beginnings of ids, of the tasks that are kept.
 
     Raises:
-        EvalFault: unreadable, a damaged line (by its number), or nothing left.
+        EvalFault: the file cannot be read, a line is damaged, or no task is left.
     """
     tasks: list[RepoTask] = []
     lines: dict[str, int] = {}
@@ -126,10 +129,10 @@ def read_tasks(
 
 
 def find_repository(task: RepoTask, repos: Path | None) -> Path:
-    """The clone or bare repository of a task: `owner+name` in `repos`, else cloned into the user's cache.
+    """Return the clone or bare repository of a task: `owner+name` in `repos`, else a clone in the user's cache.
 
     Raises:
-        EvalFault: it is not there and cannot be cloned.
+        EvalFault: there is none, and it cannot be cloned.
     """
     name = task.repo.replace("/", "+")
     for folder in [repos / name, repos / name / "repo", repos / f"{name}.git"] if repos else []:
@@ -150,7 +153,7 @@ def _clone(url: str, target: Path, repos: Path | None) -> None:
     part = target.with_name(target.name + ".part")
     try:
         clone(url, part)
-        part.rename(target)
+        put_in_place(part, target)
     except (AgentFault, OSError) as error:
         where = f" is not in {repos} and" if repos else ""
         raise EvalFault(

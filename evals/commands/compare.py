@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from evals.commands.options import CutoffOption, JsonOption, check_file, day, write_json
-from models.console import NEGATIVE
-from sandbox.terminal import say
+from forklock.evals.commands.options import CutoffOption, JsonOption, check_file, day, write_json
+from forklock.models.console import NEGATIVE
+from forklock.sandbox.terminal import say
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -34,9 +34,9 @@ def runs() -> None:
     """List past runs, newest first."""
     from rich.table import Column, Table
 
-    from evals.reports.terminal import percent
-    from evals.runs.past import load_result, run_folders
-    from sandbox.terminal import screen
+    from forklock.evals.reports.terminal import percent
+    from forklock.evals.runs.past import load_result, run_folders
+    from forklock.sandbox.terminal import screen
 
     table = Table(Column("run", overflow="fold"), "model", "problems × n", "pass@1")
     for folder in run_folders():
@@ -57,10 +57,10 @@ def show(
     cutoff: CutoffOption = None,
 ) -> None:
     """Show the result of a past run, and with --cutoff its scores by month."""
-    from evals.commands.run import show_result
-    from evals.reports.terminal import by_month
-    from evals.runs.past import find_run
-    from evals.statistics.contamination import contamination
+    from forklock.evals.commands.run import show_result
+    from forklock.evals.reports.terminal import by_month
+    from forklock.evals.runs.past import find_run
+    from forklock.evals.statistics.contamination import contamination
 
     last, result = day(cutoff, "--cutoff"), find_run(run_id).result
     show_result(result)
@@ -78,9 +78,9 @@ def compare(
     json_file: JsonOption = None,
 ) -> None:
     """Compare two runs problem by problem: is B better than A?"""
-    from evals.reports.comparison import comparison_view
-    from evals.runs.past import find_run
-    from evals.statistics.comparison import compare_runs
+    from forklock.evals.reports.comparison import comparison_view
+    from forklock.evals.runs.past import find_run
+    from forklock.evals.statistics.comparison import compare_runs
 
     check_file(json_file, "--json")
     found = compare_runs(find_run(a).result, find_run(b).result, force=force)
@@ -102,9 +102,9 @@ def gate(
 
     The exit code is 0 if a loss of MARGIN points or more is ruled out, else 1.
     """
-    from evals.reports.comparison import gate_view
-    from evals.runs.past import find_run
-    from evals.statistics.gate import decide
+    from forklock.evals.reports.comparison import gate_view
+    from forklock.evals.runs.past import find_run
+    from forklock.evals.statistics.gate import decide
 
     check_file(json_file, "--json")
     verdict = decide(
@@ -129,8 +129,8 @@ def report(
 
     With two runs, the page shows side by side what changed between them.
     """
-    from evals.reports.page import render_page
-    from evals.runs.past import find_run
+    from forklock.evals.reports.page import render_page
+    from forklock.evals.runs.past import find_run
 
     check_file(html, "--html")
     text = render_page(
@@ -141,6 +141,6 @@ def report(
 
 
 def _print(view: RenderableType) -> None:
-    from sandbox.terminal import screen
+    from forklock.sandbox.terminal import screen
 
     screen().print(view)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from evals.commands.options import (
+from forklock.evals.commands.options import (
     DataOption,
     ErrataOption,
     ExecutorOption,
@@ -17,11 +17,11 @@ from evals.commands.options import (
     backend,
     on_ray,
 )
-from models.console import INFRASTRUCTURE
-from sandbox.terminal import say_json
+from forklock.models.console import INFRASTRUCTURE
+from forklock.sandbox.terminal import say_json
 
 if TYPE_CHECKING:
-    from evals.runs.grade import Grade
+    from forklock.evals.runs.grade import Grade
 
 
 def register(app: typer.Typer) -> None:
@@ -59,13 +59,12 @@ def judge(
 
     A verdict comes with the failing test and the reason.
     """
-    from evals.cluster import RayJudge
-    from evals.judging.judge import Judge
-    from evals.judging.limits import JudgeLimits
-    from evals.problems.sets import load_set
-    from evals.reports.terminal import GradeProgress, graded, reading, remarks
-    from evals.runs.grade import GradeFile, grade, read_solutions
-    from sandbox.terminal import screen
+    from forklock.evals.cluster import RayJudge
+    from forklock.evals.judging import Judge, JudgeLimits
+    from forklock.evals.problems import load_set
+    from forklock.evals.reports.terminal import GradeProgress, graded, reading, remarks
+    from forklock.evals.runs.grade import GradeFile, grade, read_solutions
+    from forklock.sandbox.terminal import screen
 
     where = backend(sandbox)
     console = screen(stderr=True)
@@ -116,11 +115,12 @@ def calibrate(
     sandbox: SandboxOption = "auto",
 ) -> None:
     """Scale time limits by the time that reference solutions take here."""
-    from evals.judging.judge import Judge
-    from evals.problems.sets import load_set, write_sidecar
-    from evals.reports.terminal import reading
-    from evals.runs.grade import calibrated, read_solutions
-    from sandbox.terminal import screen
+    from forklock.evals.judging import Judge
+    from forklock.evals.problems import load_set
+    from forklock.evals.problems.files import write_sidecar
+    from forklock.evals.reports.terminal import reading
+    from forklock.evals.runs.grade import calibrated, read_solutions
+    from forklock.sandbox.terminal import screen
 
     where = backend(sandbox)
     with reading(problems):

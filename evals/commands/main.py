@@ -11,9 +11,9 @@ from typing import Annotated, NoReturn, Optional
 
 import typer
 
-from evals.commands import compare, judge, run, sweep, tokens
-from evals.commands.options import DataOption, JsonOption
-from models.console import run_app
+from forklock.evals.commands import compare, judge, run, sweep, tokens
+from forklock.evals.commands.options import DataOption, JsonOption
+from forklock.models.console import run_app
 
 app = typer.Typer(
     name="evals",
@@ -44,10 +44,10 @@ def sets(
     import json
     from dataclasses import asdict
 
-    from evals.contract import EvalFault
-    from evals.problems.catalogue import facts
-    from evals.reports.terminal import months_of, sets_table
-    from sandbox.terminal import screen
+    from forklock.evals.contract import EvalFault
+    from forklock.evals.problems.catalogue import facts
+    from forklock.evals.reports.terminal import months_of, sets_table
+    from forklock.sandbox.terminal import screen
 
     with screen(stderr=True).status("reading the sets"):
         rows = facts(data, name or "")

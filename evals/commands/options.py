@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from sandbox.terminal import say
+from forklock.sandbox.terminal import say
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from models.contract import Decoding
-    from sandbox import BackendName
+    from forklock.models.contract import Decoding
+    from forklock.sandbox import BackendName
 
 SetArgument = Annotated[str, typer.Argument(metavar="SET", help="A name from `evals sets`, or a file.")]
 SetOption = Annotated[str, typer.Option("--set", metavar="SET", help="A name from `evals sets`, or a file.")]
@@ -61,7 +61,7 @@ CutoffOption = Annotated[
 
 def backend(name: str) -> BackendName:
     """Check the value of `--sandbox`."""
-    from sandbox import check_backend
+    from forklock.sandbox import check_backend
 
     try:
         return check_backend(name)
@@ -107,7 +107,7 @@ def decoding_of(**settings: object) -> Decoding:
     """Make a decoding from the values of options."""
     from pydantic import ValidationError
 
-    from models.contract import Decoding
+    from forklock.models.contract import Decoding
 
     try:
         return Decoding.model_validate(settings)
@@ -123,7 +123,7 @@ def write_json(file: Path | None, found: BaseModel) -> None:
 
 def write_pages(write: Callable[[], Sequence[Path]]) -> None:
     """Write a page and its pictures; report the files, or why there are none where matplotlib is missing."""
-    from evals.contract import EvalFault
+    from forklock.evals.contract import EvalFault
 
     try:
         for file in write():

@@ -1,4 +1,4 @@
-"""`evals run repo`: a whole agent on repo tasks; `evals.commands.run` calls this."""
+"""`evals run repo`: a whole agent on repo tasks; `forklock.evals.commands.run` calls this."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from models.console import INFRASTRUCTURE
+from forklock.models.console import INFRASTRUCTURE
 
 if TYPE_CHECKING:
-    from evals.agents.results import TaskResult
-    from evals.agents.run import AgentUnderTest
-    from sandbox import BackendName
+    from forklock.evals.agents.results import TaskResult
+    from forklock.evals.agents.run import AgentUnderTest
+    from forklock.sandbox import BackendName
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +35,8 @@ class RepoCommand:
         Raises:
             EvalFault: there is no agent, or ours has no model.
         """
-        from evals.agents.run import AgentUnderTest, forklock_command
-        from evals.contract import EvalFault
+        from forklock.evals.agents.run import AgentUnderTest, forklock_command
+        from forklock.evals.contract import EvalFault
 
         command = self.agent
         if command.split()[:1] == ["forklock"]:
@@ -61,12 +61,12 @@ def run_repo_tasks(
     Raises:
         EvalFault: bad options, tasks or repositories.
     """
-    from evals.agents.report import line, summary
-    from evals.agents.results import RepoStore
-    from evals.agents.run import TEST_TIMEOUT_S, run_tasks
-    from evals.agents.tasks import read_tasks
-    from evals.contract import EvalFault
-    from sandbox.terminal import screen
+    from forklock.evals.agents.report import line, summary
+    from forklock.evals.agents.results import RepoStore
+    from forklock.evals.agents.run import TEST_TIMEOUT_S, run_tasks
+    from forklock.evals.agents.tasks import read_tasks
+    from forklock.evals.contract import EvalFault
+    from forklock.sandbox.terminal import screen
 
     if command.tasks is None:
         raise EvalFault("which tasks?", fix="evals run repo --tasks FILE.jsonl --repos DIR")

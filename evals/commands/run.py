@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from evals.commands.options import (
+from forklock.evals.commands.options import (
     AdapterOption,
     DataOption,
     DifficultyOption,
@@ -32,14 +32,14 @@ from evals.commands.options import (
     on_ray,
     write_json,
 )
-from evals.commands.repo import RepoCommand, run_repo_tasks
-from models.console import INFRASTRUCTURE
-from sandbox.terminal import say
+from forklock.evals.commands.repo import RepoCommand, run_repo_tasks
+from forklock.models.console import INFRASTRUCTURE
+from forklock.sandbox.terminal import say
 
 if TYPE_CHECKING:
-    from evals.results import EvalResult
-    from evals.runs.run import EvalJob
-    from models.contract import Engine, FirstStage
+    from forklock.evals.results import EvalResult
+    from forklock.evals.runs import EvalJob
+    from forklock.models.contract import Engine, FirstStage
 
 OWN_AGENT = "forklock"
 ONLY_WITH_SETS = (
@@ -134,10 +134,10 @@ def run(
         return
     ray = on_ray(executor)
     asked.check_for_set(repair=repair, ray=ray)
-    from evals.judging.limits import JudgeLimits
-    from evals.problems.sets import load_set
-    from evals.reports.terminal import reading, remarks
-    from evals.runs.run import EvalJob
+    from forklock.evals.judging import JudgeLimits
+    from forklock.evals.problems import load_set
+    from forklock.evals.reports.terminal import reading, remarks
+    from forklock.evals.runs import EvalJob
 
     window = day(start, "--start"), day(end, "--end")
     with reading(problems):
@@ -193,15 +193,15 @@ class _Asked:
 
     @property
     def spec(self) -> dict[str, Any]:
-        """The engine as `evals.cluster.open_spec` takes it."""
+        """The engine as `forklock.evals.cluster.open_spec` takes it."""
         if self.agent is not None:
             return {"agent": self.agent, "timeout_s": self.agent_timeout}
         return {"model": self.model, "engine": self.engine, "adapter": adapter_or_none(self.adapter)}
 
     def opened(self, job: EvalJob, stack: ExitStack) -> Engine:
         """Open the engine until the stack closes."""
-        from evals.agents.solver_engine import SolverEngine
-        from evals.cluster import open_spec
+        from forklock.evals.agents.solver_engine import SolverEngine
+        from forklock.evals.cluster import open_spec
 
         if self.agent is None or not self.ours:
             return stack.enter_context(open_spec(self.spec))
@@ -221,11 +221,11 @@ def _refuse_useless(context: typer.Context, names: tuple[str, ...], problems: st
 
 
 def _evaluated(job: EvalJob, asked: _Asked, *, ray: bool) -> EvalResult:
-    from evals.cluster import RayEngine, RayJudge
-    from evals.judging.judge import Judge
-    from evals.reports.terminal import LiveProgress
-    from evals.runs.run import run_eval
-    from sandbox.terminal import screen
+    from forklock.evals.cluster import RayEngine, RayJudge
+    from forklock.evals.judging import Judge
+    from forklock.evals.reports.terminal import LiveProgress
+    from forklock.evals.runs import run_eval
+    from forklock.sandbox.terminal import screen
 
     job.check()
     Judge(
@@ -245,8 +245,8 @@ def _evaluated(job: EvalJob, asked: _Asked, *, ray: bool) -> EvalResult:
 
 def show_result(result: EvalResult) -> None:
     """Print a result."""
-    from evals.reports.terminal import summary
-    from sandbox.terminal import screen
+    from forklock.evals.reports.terminal import summary
+    from forklock.sandbox.terminal import screen
 
     screen().print(summary(result))
 
@@ -256,7 +256,7 @@ def _default_ks(n: int) -> list[int]:
 
 
 def _first_stage(text: str | None) -> FirstStage | None:
-    from models.contract import FirstStage
+    from forklock.models.contract import FirstStage
 
     try:
         return FirstStage.parse(text) if text else None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from evals.commands.options import (
+from forklock.evals.commands.options import (
     DataOption,
     DifficultyOption,
     EngineOption,
@@ -31,10 +31,10 @@ from evals.commands.options import (
 )
 
 if TYPE_CHECKING:
-    from evals.sweeps.grid import Cell, Plan
-    from evals.sweeps.results import SweepResult
-    from evals.sweeps.sweep import SweepJob
-    from models.contract import Decoding, Engine
+    from forklock.evals.sweeps.grid import Cell, Plan
+    from forklock.evals.sweeps.results import SweepResult
+    from forklock.evals.sweeps.sweep import SweepJob
+    from forklock.models.contract import Decoding, Engine
 
 GRID = "Grid"
 PRESETS = ("ssd-control",)
@@ -125,13 +125,13 @@ def sweep(
     check_folder(out, "--out")
     if k > n:
         raise typer.BadParameter(f"pass@{k} needs at least {k} samples: -n {k}", param_hint="-k")
-    from evals.judging.limits import JudgeLimits
-    from evals.problems.sets import load_set
-    from evals.reports.terminal import reading
-    from evals.runs.prompts import as_preset
-    from evals.sweeps.sweep import SweepJob
-    from models import open_engine
-    from models.contract import Decoding
+    from forklock.evals.judging import JudgeLimits
+    from forklock.evals.problems import load_set
+    from forklock.evals.reports.terminal import reading
+    from forklock.evals.runs.prompts import as_preset
+    from forklock.evals.sweeps.sweep import SweepJob
+    from forklock.models import open_engine
+    from forklock.models.contract import Decoding
 
     if prompts != "auto":
         as_preset(prompts)
@@ -157,7 +157,7 @@ def _grid(texts: tuple[str | None, ...], rest: Decoding, preset: str | None) -> 
     """Return the grid that the flags name; empty where only a preset was asked for."""
     from pydantic import ValidationError
 
-    from evals.sweeps.grid import Axes, grid_of, numbers, stages
+    from forklock.evals.sweeps.grid import Axes, grid_of, numbers, stages
 
     if preset is not None and not any(texts):
         return ()
@@ -184,9 +184,9 @@ def _fixed(
     preset: str | None, family: str | None, model: str, baseline: str | None, rest: Decoding
 ) -> tuple[Cell, tuple[Cell, ...]]:
     """Return the baseline and the controls."""
-    from evals.sweeps.grid import Cell, decoding_from, ssd_controls
-    from models.families import PRESETS as FAMILIES
-    from models.families import family_of
+    from forklock.evals.sweeps.grid import Cell, decoding_from, ssd_controls
+    from forklock.models.families import PRESETS as FAMILIES
+    from forklock.models.families import family_of
 
     if preset is not None and preset not in PRESETS:
         raise typer.BadParameter(
@@ -207,8 +207,8 @@ def _fixed(
 def _plan(
     base: Cell, grid: tuple[Cell, ...], controls: tuple[Cell, ...], n: int, k: int, development: float | None
 ) -> Plan:
-    from evals.sweeps.grid import Plan
-    from evals.sweeps.sweep import DEVELOPMENT_SHARE
+    from forklock.evals.sweeps.grid import Plan
+    from forklock.evals.sweeps.sweep import DEVELOPMENT_SHARE
 
     if not grid and development is not None:
         raise typer.BadParameter("nothing is tuned without a grid", param_hint="--development")
@@ -218,9 +218,9 @@ def _plan(
 
 def _announce(job: SweepJob, model: str) -> None:
     """Print what will be measured; fail before the model is loaded where the sweep cannot work."""
-    from evals.judging.judge import Judge
-    from evals.sweeps.sweep import parts
-    from sandbox.terminal import screen
+    from forklock.evals.judging import Judge
+    from forklock.evals.sweeps.sweep import parts
+    from forklock.sandbox.terminal import screen
 
     tuned, held_out = parts(job.problems, job.plan)
     Judge(job.sandbox, limits=job.limits).close()
@@ -236,10 +236,10 @@ def _announce(job: SweepJob, model: str) -> None:
 
 
 def _swept(engine: Engine, job: SweepJob) -> SweepResult:
-    from evals.reports.terminal import LiveProgress
-    from evals.sweeps.report import SweepProgress
-    from evals.sweeps.sweep import run_sweep, samples_planned
-    from sandbox.terminal import screen
+    from forklock.evals.reports.terminal import LiveProgress
+    from forklock.evals.sweeps.report import SweepProgress
+    from forklock.evals.sweeps.sweep import run_sweep, samples_planned
+    from forklock.sandbox.terminal import screen
 
     console = screen(stderr=True)
     with LiveProgress(console) as live:
@@ -248,9 +248,9 @@ def _swept(engine: Engine, job: SweepJob) -> SweepResult:
 
 
 def _finish(result: SweepResult, out: Path | None, json_file: Path | None) -> None:
-    from evals.sweeps.page import write_files
-    from evals.sweeps.report import sweep_view
-    from sandbox.terminal import screen
+    from forklock.evals.sweeps.page import write_files
+    from forklock.evals.sweeps.report import sweep_view
+    from forklock.sandbox.terminal import screen
 
     screen().print(sweep_view(result))
     write_json(json_file, result)

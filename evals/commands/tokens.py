@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from evals.commands.options import (
+from forklock.evals.commands.options import (
     AdapterOption,
     DataOption,
     JsonOption,
@@ -24,15 +24,16 @@ from evals.commands.options import (
     write_json,
     write_pages,
 )
-from sandbox.terminal import say
+from forklock.sandbox.terminal import say
 
 if TYPE_CHECKING:
-    from evals.contract import ProblemSet
-    from evals.runs.prompts import Preset
-    from evals.tokens.gauges import Answer, TokenTable
-    from evals.tokens.map import Map
-    from evals.tokens.stats import TokensResult
-    from models.contract import Decoding, Engine, FirstStage, ModelIdentity
+    from forklock.evals.contract import ProblemSet
+    from forklock.evals.runs.prompts import Preset
+    from forklock.evals.tokens.gauges import Answer
+    from forklock.evals.tokens.map import Map
+    from forklock.evals.tokens.stats import TokensResult
+    from forklock.evals.tokens.tables import TokenTable
+    from forklock.models.contract import Decoding, Engine, FirstStage, ModelIdentity
 
 COMPARE, SAMPLES = "Two models", "Sampling"
 
@@ -81,9 +82,9 @@ def tokens(
 
     The same command continues an interrupted measurement.
     """
-    from evals.problems.sets import load_set
-    from evals.reports.terminal import reading
-    from evals.runs.prompts import preset_for
+    from forklock.evals.problems import load_set
+    from forklock.evals.reports.terminal import reading
+    from forklock.evals.runs.prompts import preset_for
 
     if part not in ("all", "code"):
         raise typer.BadParameter("all or code", param_hint="--part")
@@ -137,9 +138,9 @@ def _measure(
 
     The first makes or reads the answers; the second scores the same tokens.
     """
-    from evals.contract import EvalFault
-    from evals.tokens.gauges import vocabulary_digest, words_of
-    from evals.tokens.map import map_of
+    from forklock.evals.contract import EvalFault
+    from forklock.evals.tokens.gauges import vocabulary_digest, words_of
+    from forklock.evals.tokens.map import map_of
 
     with _open(*first) as engine:
         answers = _answers(job, engine)
@@ -165,8 +166,8 @@ def _measure(
 
 def _second(job: _Job, named: tuple[str, str], answers: Sequence[Answer], ours: _Scored) -> _Scored:
     """Score the first model's answers with the second model."""
-    from evals.contract import EvalFault
-    from evals.tokens.gauges import vocabulary_digest
+    from forklock.evals.contract import EvalFault
+    from forklock.evals.tokens.gauges import vocabulary_digest
 
     with _open(*named) as engine:
         if engine.identity == ours.model:
@@ -184,7 +185,7 @@ def _second(job: _Job, named: tuple[str, str], answers: Sequence[Answer], ours: 
 def _result(
     job: _Job, answers: Sequence[Answer], ours: _Scored, theirs: _Scored | None, words: dict[int, str]
 ) -> TokensResult:
-    from evals.tokens.stats import TokensResult, differences, side, widest_forks
+    from forklock.evals.tokens.stats import TokensResult, differences, side, widest_forks
 
     return TokensResult(
         set_name=job.problems.name,
@@ -204,22 +205,22 @@ def _result(
 
 
 def _open(model: str, adapter: str) -> Engine:
-    from models import open_engine
+    from forklock.models import open_engine
 
     say(f"opening {model}{'' if adapter in ('none', 'current') else f' with {adapter}'}", err=True)
     return open_engine(model, engine="transformers", adapter=adapter_or_none(adapter))
 
 
 def _answers(job: _Job, engine: Engine) -> list[Answer]:
-    from evals.runs.grade import read_solutions
-    from evals.tokens.gauges import given_answers, sampled_answers
-    from sandbox.terminal.progress import open_progress
+    from forklock.evals.runs.grade import read_solutions
+    from forklock.evals.tokens.gauges import given_answers, sampled_answers
+    from forklock.sandbox.terminal.progress import Progress
 
     if job.solutions is not None:
         rows = read_solutions(job.solutions, job.whole)
         return given_answers(engine, job.problems, rows, prompts=job.prompts)
     total = len(job.problems.problems) * job.n
-    with open_progress().task("sampling", total, unit="answers") as advance:
+    with Progress().task("sampling", total, unit="answers") as advance:
         return sampled_answers(
             engine, job.problems, job.decoding, prompts=job.prompts, n=job.n, part=job.part, on_sample=advance
         )
@@ -228,17 +229,17 @@ def _answers(job: _Job, engine: Engine) -> list[Answer]:
 def _score(
     job: _Job, engine: Engine, answers: Sequence[Answer], ours: Sequence[TokenTable] | None
 ) -> list[TokenTable]:
-    from evals.tokens.gauges import score_answers, supports_are_listed
-    from sandbox.terminal.progress import open_progress
+    from forklock.evals.tokens.gauges import score_answers, supports_are_listed
+    from forklock.sandbox.terminal.progress import Progress
 
     supports = ours if supports_are_listed(job.cut) else None
-    with open_progress().task("scoring", sum(len(a.ids) for a in answers), unit="tokens") as advance:
+    with Progress().task("scoring", sum(len(a.ids) for a in answers), unit="tokens") as advance:
         return score_answers(engine, answers, job.cut, supports_of=supports, on_tokens=advance)
 
 
 def _stage(text: str | None, model: str) -> FirstStage:
-    from models.contract import FirstStage
-    from models.families import preset_of
+    from forklock.models.contract import FirstStage
+    from forklock.models.families import preset_of
 
     try:
         return FirstStage.parse(text) if text else preset_of(model).stage
@@ -247,7 +248,7 @@ def _stage(text: str | None, model: str) -> FirstStage:
 
 
 def _source(job: _Job) -> str:
-    from evals.sweeps.grid import settings_text
+    from forklock.evals.sweeps.grid import settings_text
 
     if job.solutions is not None:
         return f"programs of {job.solutions.name}"
@@ -257,10 +258,10 @@ def _source(job: _Job) -> str:
 def _finish(result: TokensResult, maps: list[Map], out: Path | None, json_file: Path | None) -> None:
     import hashlib
 
-    from evals.runs.store import results_dir
-    from evals.tokens.page import write_files
-    from evals.tokens.report import tokens_view
-    from sandbox.terminal import screen
+    from forklock.evals.runs.store import results_dir
+    from forklock.evals.tokens.page import write_files
+    from forklock.evals.tokens.report import tokens_view
+    from forklock.sandbox.terminal import screen
 
     screen().print(tokens_view(result))
     write_json(json_file, result)

@@ -1,10 +1,10 @@
-"""evals: the judge's side of the protocol with one driver (`evals.judging.driver.main`).
+"""evals: the judge's side of the protocol with one driver (`forklock.evals.judging.driver.main`).
 
 Input: a source of programs, and the bytes that the driver writes. Output: the bytes that the driver reads, and each
 program's judgement. The two exchange frames of JSON, each after its length. A driver holds two programs at most: the
 one that it runs and, while many are queued, the next one, so that it never waits. What it has not answered when it ends
 stays in `pending`; the first of these is the program that it ended under. Not covered: what a reply means
-(`evals.judging.procedure`).
+(`forklock.evals.judging.procedure`).
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeGuard
 
-from evals.contract import Attempt, Judgement
-from evals.judging.limits import JudgeLimits
-from evals.judging.procedure import Died, Judging, Ran, RunRequest, is_wrong, judging
+from forklock.evals.contract import Attempt, Judgement
+from forklock.evals.judging.limits import JudgeLimits
+from forklock.evals.judging.procedure import Died, Judging, Ran, RunRequest, is_wrong, judging
 
 _START_S = 60.0
 """Seconds that a driver may take to start, and to end when its work is done."""
@@ -106,7 +106,7 @@ class Work:
 
 
 class DriverSession:
-    """The dialogue with one driver (a `sandbox.Talk`)."""
+    """The dialogue with one driver (a `forklock.sandbox.Talk`)."""
 
     def __init__(
         self,

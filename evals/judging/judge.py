@@ -1,6 +1,7 @@
 """evals: judges programs in the sandbox: a problem and a program in, a `Judgement` out.
 
-Programs run under `evals.judging.driver.main`, which gets the tests' inputs only; outputs are compared here, outside
+Programs run under `forklock.evals.judging.driver.main`, which gets the tests' inputs only; outputs are compared
+here, outside
 the sandbox. Several programs share one sandboxed driver, one after the other, each in processes and a folder of its
 own. Drivers that work at the same time have a sandbox each. When a driver dies under a program, that program is run
 once more alone, so that a neighbour is never blamed. A problem's checker program runs in the sandbox as one more
@@ -18,13 +19,13 @@ from contextlib import ExitStack, contextmanager
 from queue import SimpleQueue
 from typing import Self
 
-from evals.contract import Attempt, EvalFault, Judgement, OnResult, Problem, Verdict
-from evals.judging.driver.supervisor import UNEXPLAINED
-from evals.judging.driver_session import DriverSession, Work
-from evals.judging.launch import ISOLATED, driver_command, gathered_libraries, judge_policy
-from evals.judging.limits import JudgeLimits, judge_stamp
-from evals.judging.procedure import Died
-from sandbox import BackendName, ExecResult, Limits, Sandbox, SandboxFault, open_sandbox, scratch
+from forklock.evals.contract import Attempt, EvalFault, Judgement, OnResult, Problem, Verdict
+from forklock.evals.judging.driver.supervisor import UNEXPLAINED
+from forklock.evals.judging.driver_session import DriverSession, Work
+from forklock.evals.judging.launch import ISOLATED, driver_command, gathered_libraries, judge_policy
+from forklock.evals.judging.limits import JudgeLimits, judge_stamp
+from forklock.evals.judging.procedure import Died
+from forklock.sandbox import BackendName, ExecResult, Limits, Sandbox, SandboxFault, open_sandbox, scratch
 
 _PREFETCH = 4
 """Prefetch while at least this many programs per worker are queued; the last ones go to whoever is free first."""

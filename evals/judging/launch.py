@@ -19,7 +19,7 @@ from functools import cache
 from importlib import resources
 from pathlib import Path
 
-from sandbox import Policy, scratch
+from forklock.sandbox import Policy, scratch
 
 LIBRARIES = ("numpy", "sortedcontainers")
 """Import names; the folder `NAME.libs` beside a package holds its shared libraries."""
@@ -29,7 +29,7 @@ _DRIVER = (
     *("wire", "seccomp", "child", "cleanup", "program", "host"),
     *("supervisor", "main"),
 )
-"""Modules of `evals.judging.driver`, in the order in which they import each other."""
+"""Modules of `forklock.evals.judging.driver`, in the order in which they import each other."""
 _BOOT = """\
 import base64, marshal, os, site, sys, types, zlib
 hook, os.register_at_fork = os.register_at_fork, lambda **_: None
@@ -38,8 +38,8 @@ os.register_at_fork = hook
 random.seed(0)
 site.setquit(); site.setcopyright(); site.sethelper()
 sys.path += [*site.getsitepackages(), *sys.argv[1:2]]
-here = "evals.judging.driver"
-modules = {name: types.ModuleType(name) for name in ("evals", "evals.judging", here)}
+here = "forklock.evals.judging.driver"
+modules = {name: types.ModuleType(name) for name in ("forklock", "forklock.evals", "forklock.evals.judging", here)}
 sys.modules.update(modules)
 for name, code in marshal.loads(zlib.decompress(base64.b64decode("PACKED"))).items():
     module = sys.modules[f"{here}.{name}"] = modules[f"{here}.{name}"] = types.ModuleType(f"{here}.{name}")
@@ -105,7 +105,7 @@ def driver_command() -> tuple[str, ...]:
     """
     compiled = {}
     for name in _DRIVER:
-        text = resources.files("evals.judging.driver").joinpath(f"{name}.py").read_text("utf-8")
+        text = resources.files("forklock.evals.judging.driver").joinpath(f"{name}.py").read_text("utf-8")
         compiled[name] = compile(text, f"{name}.py", "exec", optimize=2)
     packed = base64.b64encode(
         zlib.compress(marshal.dumps(compiled))

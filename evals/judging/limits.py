@@ -9,7 +9,7 @@ import hashlib
 import sys
 from dataclasses import dataclass
 
-from evals.contract import Problem
+from forklock.evals.contract import Problem
 
 JUDGE_VERSION = "4"
 """Changes whenever a verdict can change: stored judgements of another version are made again."""

@@ -1,9 +1,9 @@
-"""evals: is this output the right one? Pure; runs outside the sandbox.
+"""evals: compares outputs with the expected ones. Pure; this runs outside the sandbox.
 
-In: what a program gave, and what was expected. Out: None, or the reason why not. LiveCodeBench's rules
-where they are sound, and looser or stricter where its own runner errs: numbers have a tolerance, tuples
-count as lists, `True` is not 1. Several right answers: `checked_mismatch`, by the problem's checker. Not covered:
-checkers that are programs (`evals.judging.judge` runs them).
+Input: what a program gave, and what was expected. Output: None, or the reason why it is wrong. The rules are
+LiveCodeBench's where they are sound, and looser or stricter where its own runner errs: numbers have a tolerance, tuples
+count as lists, `True` is not 1. `checked_mismatch` handles problems with several right answers, by the problem's
+checker. Not covered: checkers that are programs (`forklock.evals.judging.judge` runs them).
 """
 
 from __future__ import annotations
@@ -15,28 +15,28 @@ from collections import Counter
 from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
 
-from evals.contract import Checker, TestCase
+from forklock.evals.contract import Checker, TestCase
 
 STDIN_TOLERANCE = 1e-6
-"""Absolute or relative, of numbers that are written with a point or an exponent; contests' usual bound."""
+"""Absolute or relative, for numbers written with a point or an exponent; the usual bound of contests."""
 FUNCTIONAL_TOLERANCE = 1e-5
-"""Absolute or relative, of floats; LeetCode's own bound."""
+"""Absolute or relative, for floats; LeetCode's own bound."""
 EXACT_TOLERANCE = 1e-9
-"""Absolute, of a float that is returned where a whole number is expected."""
+"""Absolute, for a float where a whole number is expected."""
 
 
 def usual_mismatch(test: TestCase, given: str) -> str | None:
-    """The comparison of a problem without a checker. Assert tests compare for themselves."""
+    """Compare as for a problem without a checker. Assert tests compare their outputs themselves."""
     if test.kind == "stdin":
         return stdout_mismatch(given, test.output)
     return json_mismatch(given, test.output) if test.kind == "functional" else None
 
 
 def checked_mismatch(checker: Checker, test: TestCase, number: int, given: str) -> str | None:
-    """The comparison that a problem's checker asks for.
+    """Compare by a problem's checker.
 
     Args:
-        number: of the test, from 0, public tests first.
+        number: index of the test, from 0, public tests first.
     """
     if checker.kind == "any":
         others = checker.answers[number] if number < len(checker.answers) else ()
@@ -55,16 +55,17 @@ def checked_mismatch(checker: Checker, test: TestCase, number: int, given: str) 
 
 
 def _value(text: str) -> object:
-    """
+    """Parse JSON.
+
     Raises:
-        ValueError, RecursionError: no JSON, or nested too deeply.
+        ValueError, RecursionError: this is no JSON, or nested too deeply.
     """
     value: object = json.loads(text, parse_int=_integer)
     return value
 
 
 def _value_or_text(text: str) -> object:
-    """JSON as what it stands for, other text as itself."""
+    """Return the value of JSON text, and other text as it is."""
     try:
         return _value(text)
     except (ValueError, RecursionError):
@@ -72,7 +73,7 @@ def _value_or_text(text: str) -> object:
 
 
 def _exact(_: Checker, given: object, expected: object) -> bool:
-    """Text but for white space at its end; values without tolerance."""
+    """Compare text without white space at its end, and values without tolerance."""
     if isinstance(given, str) and isinstance(expected, str):
         return given.rstrip() == expected.rstrip()
     return type(given) is type(expected) and json.dumps(given, default=str) == json.dumps(
@@ -81,14 +82,14 @@ def _exact(_: Checker, given: object, expected: object) -> bool:
 
 
 def _tokens(_: Checker, given: object, expected: object) -> bool:
-    """Text by its words, wherever the lines break."""
+    """Compare text by words; line breaks do not matter."""
     if isinstance(given, str) and isinstance(expected, str):
         return given.split() == expected.split()
     return _same_value(given, expected)
 
 
 def _floats(checker: Checker, given: object, expected: object) -> bool:
-    """Numbers within either tolerance; all else as it is."""
+    """Compare numbers within either tolerance, everything else exactly."""
     if isinstance(given, str) and isinstance(expected, str):
         words, right = given.split(), expected.split()
         return len(words) == len(right) and all(
@@ -125,7 +126,7 @@ def _number(word: str) -> float | None:
 
 
 def _lines(_: Checker, given: object, expected: object) -> bool:
-    """Lines of text, or values of a list, in any order."""
+    """Compare lines of text, or values of a list, in any order."""
     if isinstance(given, str) and isinstance(expected, str):
         sides = [
             Counter(tuple(line.split()) for line in text.splitlines() if line.split())
@@ -151,7 +152,7 @@ _SAME: dict[str, Callable[[Checker, object, object], bool]] = {
 def stdout_mismatch(given: str, expected: str) -> str | None:
     """Compare printed text line by line, white space at both ends and between tokens ignored."""
     given, expected = given.strip(), expected.strip()
-    if given == expected:  # of nearly all right programs, and megabytes take seconds line by line
+    if given == expected:  # true for nearly all right programs; megabytes take seconds line by line
         return None
     given_lines, expected_lines = given.split("\n"), expected.split("\n")
     if len(given_lines) != len(expected_lines):
@@ -169,8 +170,10 @@ def _same_tokens(given: list[str], expected: list[str]) -> bool:
 
 
 def json_mismatch(given: str, expected: str) -> str | None:
-    """Compare a JSON result with the expected JSON (or, where that is none, Python-free plain text)."""
-    if given == expected and "NaN" not in given:  # which is not itself; else reading both would say no more
+    """Compare a JSON result with the expected JSON, or with plain text where the expected output is no JSON."""
+    if (
+        given == expected and "NaN" not in given
+    ):  # NaN is not equal to itself; otherwise parsing would add nothing
         return None
     try:
         same = _same_value(_value(given), _value_or_text(expected))
@@ -180,12 +183,12 @@ def json_mismatch(given: str, expected: str) -> str | None:
 
 
 def _integer(text: str) -> int | Decimal:
-    """Python refuses to read integers of more than 4,300 digits; they are compared as decimals."""
+    """Parse an integer; Python rejects those of more than 4,300 digits, which become decimals."""
     return int(text) if len(text) < 4000 else Decimal(text)
 
 
 _PADDED = re.compile(r"[+-]?0\d+")
-"""A word of digits rather than a number: a string of bits, a time, a code."""
+"""Matches a word of digits that is no number: a string of bits, a time, a code."""
 
 
 def _same_token(given: str, expected: str) -> bool:
@@ -223,7 +226,7 @@ def _same_number(given: float, expected: float) -> bool:
     if given == expected:
         return True
     try:
-        if isinstance(expected, int):  # a whole number has no tolerance; 2.0 and 0.1 * 10 are as good as one
+        if isinstance(expected, int):  # a whole number has no tolerance; 2.0 and 0.1 * 10 count as one
             return isinstance(given, float) and abs(given - expected) <= EXACT_TOLERANCE
         return math.isclose(given, expected, rel_tol=FUNCTIONAL_TOLERANCE, abs_tol=FUNCTIONAL_TOLERANCE)
     except OverflowError:

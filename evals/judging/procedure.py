@@ -12,8 +12,8 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from evals.contract import Checker, Judgement, Problem, TestCase, Verdict
-from evals.judging.outputs import checked_mismatch, usual_mismatch
+from forklock.evals.contract import Checker, Judgement, Problem, TestCase, Verdict
+from forklock.evals.judging.outputs import checked_mismatch, usual_mismatch
 
 Attempt = tuple[Problem, str | None]
 

@@ -1,1 +1,5 @@
-"""Problem sets: records, the catalogue of sets, and corrections of records that are wrong."""
+"""Problem sets: their records, where they are, and corrections of records that are wrong."""
+
+from forklock.evals.problems.sets import load_set
+
+__all__ = ["load_set"]

@@ -1,7 +1,7 @@
-"""evals: what is known of problem sets: what is on this machine, and where the others are to be had.
+"""evals: what is known of problem sets: which are on this machine, and where to get the others.
 
-In: the data folder. Out: rows for `evals sets`. A file of the folder is read whole for its counts and dates.
-Not covered: downloads (licences are the reader's to accept).
+Input: the data folder. Output: rows for `evals sets`. Each file of the folder is read whole for its counts and dates.
+Not covered: downloads, because the reader has to accept the licences.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from evals.contract import EvalFault, Problem
-from evals.problems.sets import available_sets, iterate_problems
+from forklock.evals.contract import EvalFault, Problem
+from forklock.evals.problems.sets import available_sets, iterate_problems
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Known:
 
     name: str
     prefixes: tuple[str, ...]
-    """How its usual files' names begin."""
+    """Beginnings of its usual file names."""
     licence: str
     get: str
 
@@ -52,7 +52,7 @@ KNOWN = (
 
 @dataclass(frozen=True, slots=True)
 class SetFacts:
-    """One set as it is here."""
+    """Facts about one set as it is here."""
 
     name: str
     path: Path | None
@@ -66,19 +66,19 @@ class SetFacts:
     months: tuple[tuple[str, int], ...] = ()
     """Problems by YYYY-MM of their contest."""
     unsupported: int = 0
-    """Interactive problems."""
+    """Number of interactive problems."""
     licence: str = "not known"
-    """Of the published set that the file's name tells of."""
+    """Licence of the published set that the file's name points to."""
     get: str = ""
     fault: str = ""
-    """Why it cannot be read, if it cannot."""
+    """Why the file cannot be read; empty if it can."""
 
 
 def facts(data: Path | None = None, begins: str = "") -> list[SetFacts]:
-    """All sets that can be named here, then the known ones that are not here.
+    """Return all sets that can be named here, then the known ones that are not here.
 
     Args:
-        begins: only those whose name begins so, in any case; no other is read.
+        begins: beginning of a set's name, in any case; other sets are not read.
 
     Raises:
         EvalFault: the data folder does not exist.
@@ -101,7 +101,7 @@ def _known(name: str) -> Known | None:
 
 def _facts(name: str, path: Path, known: Known | None) -> SetFacts:
     licence, get = (known.licence, known.get) if known else ("not known", "")
-    try:  # one by one: the tests of a release are gigabytes
+    try:  # one problem at a time: the tests of a release are gigabytes
         problems = [_glance(problem) for problem in iterate_problems(path)]
     except EvalFault as fault:
         return SetFacts(name, path, licence=licence, get=get, fault=fault.message)
@@ -125,7 +125,7 @@ def _facts(name: str, path: Path, known: Known | None) -> SetFacts:
 
 @dataclass(frozen=True, slots=True)
 class _Glance:
-    """What is told of a problem."""
+    """The facts that are kept of a problem."""
 
     day: date | None
     tests: int

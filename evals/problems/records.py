@@ -1,8 +1,8 @@
-"""evals: from one raw record of a known file format to a `Problem`.
+"""evals: makes a `Problem` from one raw record of a known file format.
 
-In: a decoded JSON object of LiveCodeBench, HumanEval/MBPP (`test` holds `check(candidate)`), or
-LeetCodeDataset. Out: a `Problem`. A record that is none of these, or lacks a field, raises `ValueError`
-with the reason. Not covered: reading files (`evals.problems.sets`).
+Input: a decoded JSON object of LiveCodeBench, HumanEval/MBPP (`test` holds `check(candidate)`), or LeetCodeDataset.
+Output: a `Problem`. A record of another format or without a needed field raises `ValueError` with the reason. Not
+covered: reading files (`forklock.evals.problems.sets`).
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from evals.contract import Checker, Problem, TestCase
-from evals.problems.unpickle import packed_text
-from sandbox.reading import parse_python
+from forklock.evals.contract import Checker, Problem, TestCase
+from forklock.evals.problems.unpickle import packed_text
+from forklock.sandbox.reading import parse_python
 
 Record = Mapping[str, Any]
 _CHECK = "_forklock_check"
 _LATEST_S = 1e10
-"""Seconds since 1970 that are no milliseconds: the year 2286."""
+"""Larger numbers of seconds since 1970 are milliseconds; this is the year 2286."""
 EXTRA_FIELDS = ("checker", "interactive", "time_limit_s", "test_time_limits_s")
-"""Fields that any record may have beside those of its format, or get from a sidecar file."""
+"""Fields that any record may have besides those of its format, or get from a sidecar file."""
 
 
 def problem_from_record(record: object) -> Problem:
-    """The problem in one record, whichever known format it has.
+    """Return the problem in one record of any known format.
 
     Raises:
         ValueError: unknown format, missing field, or damaged tests.
@@ -57,13 +57,17 @@ def problem_from_record(record: object) -> Problem:
 
 
 def first_fault(error: ValidationError) -> str:
-    """The first thing that is wrong, after the name of its field."""
+    """Return the first error, after the name of its field."""
     first = error.errors(include_url=False, include_input=False)[0]
     return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"[:300]
 
 
 def _refuse_surrogates(problem: Problem) -> None:
-    """Half a character cannot be written to any file, so neither could what is made from it."""
+    """Reject lone surrogates: no file can hold them, nor anything that is made from them.
+
+    Raises:
+        ValueError: a text of the problem holds one.
+    """
     texts = {name: value for name, value in problem if isinstance(value, str)}
     for number, test in enumerate(problem.tests):
         texts |= {f"test {number}, input": test.input, f"test {number}, output": test.output}
@@ -78,7 +82,7 @@ def _refuse_surrogates(problem: Problem) -> None:
 
 
 def _with_extra(problem: Problem, record: Record) -> Problem:
-    """The problem with its checker and its limits, if the record has any."""
+    """Return the problem with the checker and the limits of the record, if it has any."""
     extra = {name: record[name] for name in ("interactive", "time_limit_s") if name in record}
     checker = record.get("checker")
     if checker == "interactive":
@@ -136,7 +140,7 @@ def _from_livecodebench(record: Record) -> Problem:
 
 
 def _lcb_tests(field: object, *, public: bool) -> list[TestCase]:
-    """Tests as a list, as JSON text, or as LiveCodeBench's packed pickle of JSON text."""
+    """Read tests that are a list, JSON text, or LiveCodeBench's packed pickle of JSON text."""
     if isinstance(field, str):
         text = field if field.lstrip()[:1] in ("[", "") else packed_text(field)
         field = json.loads(text) if text.strip() else []
@@ -156,12 +160,12 @@ def _lcb_test(item: object, *, public: bool) -> TestCase:
 
 
 def _as_text(field: object) -> str:
-    """Text as it is; a value that was not made into text, as JSON."""
+    """Return text as it is, and any other value as JSON."""
     return field if isinstance(field, str) else json.dumps(field)
 
 
 def _from_checked(record: Record) -> Problem:
-    """HumanEval and MBPP: a `check(candidate)` with asserts, and the code to continue in `prompt`."""
+    """Read a HumanEval or MBPP record: `check(candidate)` with asserts, and the code to continue in `prompt`."""
     starter, test = str(record["prompt"]), str(record["test"])
     entry_point = _tested_name(test, str(record["entry_point"]).strip())
     prelude = given_code(starter, entry_point)
@@ -180,13 +184,13 @@ def _from_checked(record: Record) -> Problem:
 
 
 def _check_program(prelude: str, test: str) -> TestCase:
-    """`check` under another name: a solution may be called `check` too (MBPP/56)."""
+    """Return the test with `check` renamed, because a solution may be called `check` too (MBPP/56)."""
     renamed = test.replace("def check(candidate)", f"def {_CHECK}(candidate)", 1)
     return TestCase(kind="assert", input=f"{prelude}\n\n{renamed}\n\n{_CHECK}(candidate)\n", output="")
 
 
 def _tested_name(test: str, entry_point: str) -> str:
-    """The function that the test really calls: nine MBPP records name a helper as their entry point."""
+    """Return the function that the test really calls: nine MBPP records name a helper as their entry point."""
     try:
         tree = parse_python(test)
     except SyntaxError:
@@ -203,7 +207,7 @@ def _tested_name(test: str, entry_point: str) -> str:
 
 
 def _stated(starter: str, test: str, platform: str) -> str:
-    """MBPP's one-line statements do not fix the interface, so its first test is part of the statement."""
+    """Return the statement. MBPP's one-line statements do not fix the interface, so its first test is added."""
     if not platform.startswith("mbpp"):
         return starter
     first = next((line.strip() for line in test.splitlines() if line.strip().startswith("assert")), "")
@@ -227,8 +231,10 @@ def _from_leetcode(record: Record) -> Problem:
 
 
 def given_code(starter: str, entry_point: str) -> str:
-    """The part of `starter` that is given and not asked for: all top-level statements before the entry
-    point's own definition (imports, constants, helpers). "" where it does not parse."""
+    """Return the part of `starter` that is given and not asked for; "" where it does not parse.
+
+    These are the top-level statements except the entry point's definition: imports, constants, helpers.
+    """
     try:
         tree = parse_python(starter)
     except SyntaxError:
@@ -247,7 +253,7 @@ def _mapping(field: object) -> Mapping[str, Any]:
 
 
 def _day(field: object) -> date | None:
-    """From ISO text, or from seconds or milliseconds since 1970 (what pandas makes of a time), UTC."""
+    """Read a date from ISO text, or from seconds or milliseconds since 1970 in UTC (pandas writes times so)."""
     if isinstance(field, int | float) and not isinstance(field, bool):
         try:
             seconds = field / 1000 if abs(field) > _LATEST_S else field

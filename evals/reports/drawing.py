@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evals.contract import EvalFault
+from forklock.evals.contract import EvalFault
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -110,16 +110,9 @@ class Picture:
 
 def rendered(template: str, **values: Any) -> str:
     """Return the text of a page: a template of `evals/reports/templates` with these values, escaped."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from forklock.sandbox.pages import environment
 
-    environment = Environment(
-        loader=PackageLoader("evals.reports"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template(template).render(**values)
+    return environment("forklock.evals.reports").get_template(template).render(**values)
 
 
 def write_page(folder: Path, name: str, text: str, images: Mapping[str, bytes]) -> list[Path]:

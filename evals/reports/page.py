@@ -1,8 +1,8 @@
 """evals: one self-contained HTML page about runs.
 
-In: finished runs, a training cutoff. Out: HTML text without scripts and without anything loaded from elsewhere.
-Everything that a model wrote is escaped by the template; a content policy forbids scripts besides. With exactly
-two runs, problems that changed are shown with a program of each side, read from the runs' stores.
+Input: finished runs, a training cutoff. Output: HTML text without scripts that loads nothing. The template escapes
+everything that a model wrote, and a content policy forbids scripts as well. With exactly two runs, each problem that
+changed is shown with a program of either side, read from the runs' stores.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from datetime import date
 from difflib import SequenceMatcher
 
-from evals.contract import EvalFault, Sample, Verdict
-from evals.reports.drawing import rendered
-from evals.reports.plots import (
+from forklock.evals.contract import EvalFault, Sample, Verdict
+from forklock.evals.reports.drawing import rendered
+from forklock.evals.reports.plots import (
     COLOURS,
     LETTERS,
     difficulty_bars,
@@ -22,14 +22,14 @@ from evals.reports.plots import (
     pass_at_k_curve,
     verdict_shares,
 )
-from evals.results import EvalResult, PassAtK, ProblemResult
-from evals.runs.past import PastRun, read_samples
-from evals.statistics.comparison import Comparison, Flip, compare_runs
-from evals.statistics.contamination import contamination, told
-from evals.statistics.stats import pass_at
+from forklock.evals.results import EvalResult, PassAtK, ProblemResult
+from forklock.evals.runs.past import PastRun, read_samples
+from forklock.evals.statistics.comparison import Comparison, Flip, compare_runs
+from forklock.evals.statistics.contamination import contamination, sentence
+from forklock.evals.statistics.stats import pass_at
 
 MOST_CHARACTERS, MOST_LINES = 20_000, 300
-"""Of a program; the rest is cut off and said."""
+"""Limits of a shown program; the rest is cut off, and the page says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +40,14 @@ class Program:
     reason: str
     index: int
     lines: tuple[tuple[str, bool], ...]
-    """Text, and whether the other side lacks this line."""
+    """Each line's text, and whether the other side lacks it."""
     cut: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
+    """A changed problem with a program of each side."""
+
     flip: Flip
     a: Program | None
     b: Program | None
@@ -53,7 +55,7 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One problem over all runs, in the set's order; None where a run has no verdict on it."""
+    """One problem in all runs; a cell is None where a run has no verdict on it."""
 
     problem: ProblemResult
     cells: tuple[ProblemResult | None, ...]
@@ -62,14 +64,15 @@ class Row:
 def render_page(
     runs: Sequence[PastRun], *, cutoff: date | None = None, flips: int = 40, force: bool = False
 ) -> str:
-    """
+    """Return the page's text.
+
     Args:
-        cutoff: training cutoff of the model, marked among the contests.
-        flips: changed problems shown at most.
+        cutoff: training cutoff of the model, which the page marks among the contests.
+        flips: largest number of changed problems that are shown.
         force: as for `compare_runs`.
 
     Raises:
-        EvalFault: too many runs, matplotlib is missing, or two runs that cannot be compared.
+        EvalFault: there are too many runs, matplotlib is missing, or the two runs cannot be compared.
     """
     if len(runs) > len(LETTERS):
         raise EvalFault(f"{len(runs)} runs on one page", fix=f"{len(LETTERS)} at most")
@@ -82,7 +85,7 @@ def render_page(
         plots=_plots(results, cutoff),
         cutoff=cutoff,
         halves=[_halves(result, cutoff) for result in results] if cutoff else [],
-        falls=[told(contamination(result, cutoff)) for result in results] if cutoff else [],
+        falls=[sentence(contamination(result, cutoff)) for result in results] if cutoff else [],
         rows=_rows(results),
         decodings=[_decoding(result) for result in results],
         verdicts=list(Verdict),
@@ -111,7 +114,7 @@ def _decoding(result: EvalResult) -> str:
 
 
 def _halves(result: EvalResult, cutoff: date | None) -> tuple[PassAtK, PassAtK]:
-    """pass@1 over contests up to the cutoff, and after it."""
+    """Return pass@1 over contests up to the cutoff, and after it."""
     dated = [(p, p.contest_date) for p in result.problems if p.contest_date and cutoff]
     before = [p for p, day in dated if cutoff and day <= cutoff]
     after = [p for p, day in dated if cutoff and day > cutoff]
@@ -134,7 +137,7 @@ def _pairs(runs: Sequence[PastRun], comparison: Comparison, most: int) -> list[P
 
 
 def _pair(flip: Flip, ours: Sequence[Sample], theirs: Sequence[Sample]) -> Pair:
-    """A passing sample of the side that is better, and a failing one of the other."""
+    """Pair a passing sample of the better side with a failing one of the other."""
     a = _choose(ours, passed=flip.change < 0)
     b = _choose(theirs, passed=flip.change > 0)
     a_lines, b_lines = _lines(a), _lines(b)
@@ -150,7 +153,7 @@ def _choose(samples: Sequence[Sample], *, passed: bool) -> Sample | None:
 
 
 def _lines(sample: Sample | None) -> list[str]:
-    """The program, or the answer where no program was found in it."""
+    """Return the program's lines, or those of the answer where no program was found in it."""
     if sample is None:
         return []
     text = sample.code if sample.code is not None else sample.completion.text

@@ -1,7 +1,7 @@
 """evals: plots of runs as inline SVG.
 
-In: results, in the order of their letters. Out: SVG text (see `evals.reports.drawing`), or None where there is nothing
-to draw.
+Input: results, in the order of their letters. Output: SVG text (see `forklock.evals.reports.drawing`), or None
+where there is nothing to draw.
 """
 
 from __future__ import annotations
@@ -10,18 +10,18 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from typing import TYPE_CHECKING
 
-from evals.contract import Verdict
-from evals.reports.drawing import INK, percent_tick, svg
-from evals.results import EvalResult, PassAtK, ProblemResult
-from evals.statistics.comparison import by_difficulty
-from evals.statistics.stats import pass_at
+from forklock.evals.contract import Verdict
+from forklock.evals.reports.drawing import INK, percent_tick, svg
+from forklock.evals.results import EvalResult, PassAtK, ProblemResult
+from forklock.evals.statistics.comparison import by_difficulty
+from forklock.evals.statistics.stats import pass_at
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 COLOURS = ("#3b82f6", "#f97316", "#10b981", "#a855f7", "#ef4444", "#eab308")
-"""One a run, in turn; readable on black and on white."""
+"""Colours of the runs in turn; readable on black and on white."""
 VERDICT_COLOURS = {
     Verdict.PASSED: "#10b981",
     Verdict.WRONG_ANSWER: "#ef4444",
@@ -34,7 +34,7 @@ VERDICT_COLOURS = {
 
 
 def pass_at_k_curve(runs: Sequence[EvalResult]) -> str | None:
-    """pass@k against k with 95 % bands; None where no run has two samples a problem."""
+    """Draw pass@k against k with 95 % bands; None where no run has two samples per problem."""
     curves = [_curve(run) for run in runs]
     if all(len(curve) < 2 for curve in curves):
         return None
@@ -59,7 +59,7 @@ def pass_at_k_curve(runs: Sequence[EvalResult]) -> str | None:
 
 
 def difficulty_bars(runs: Sequence[EvalResult]) -> str | None:
-    """pass@1 by difficulty; None where there is only one."""
+    """Draw pass@1 by difficulty; None where there is only one difficulty."""
     names = list(by_difficulty([problem for run in runs for problem in run.problems]))
     if len(names) < 2:
         return None
@@ -76,7 +76,7 @@ def difficulty_bars(runs: Sequence[EvalResult]) -> str | None:
 
 
 def month_series(runs: Sequence[EvalResult], cutoff: date | None) -> str | None:
-    """pass@1 by month of the contest, the training cutoff marked; None without two months."""
+    """Draw pass@1 by month of the contest with the training cutoff marked; None for fewer than two months."""
     months = sorted({_month(p.contest_date) for run in runs for p in run.problems if p.contest_date})
     if len(months) < 2:
         return None
@@ -98,7 +98,7 @@ def month_series(runs: Sequence[EvalResult], cutoff: date | None) -> str | None:
 
 
 def verdict_shares(runs: Sequence[EvalResult]) -> str:
-    """Stacked shares of verdicts, one bar a run."""
+    """Draw stacked shares of verdicts, one bar per run."""
 
     def draw(axes: Axes) -> None:
         lefts = [0.0] * len(runs)
@@ -117,7 +117,7 @@ def verdict_shares(runs: Sequence[EvalResult]) -> str:
 
 
 def _curve(run: EvalResult) -> list[PassAtK]:
-    """Powers of two and the whole, up to what every problem with a verdict has."""
+    """Return pass@k at powers of two and at the largest k that every problem with a verdict has."""
     most = min((problem.judged for problem in run.problems if problem.judged), default=0)
     ks = sorted({*(2**power for power in range(most.bit_length())), most} - {0})
     return [pass_at(run.problems, k) for k in ks]
@@ -154,7 +154,7 @@ def _points(
 
 
 def _mark(axes: Axes, months: Sequence[date], cutoff: date) -> None:
-    """A line where the cutoff lies among the months, and what is before it shaded."""
+    """Draw a line where the cutoff lies among the months, and shade the months before it."""
     before = sum(month <= cutoff for month in months)
     inside = before and months[before - 1] == _month(cutoff)
     place = before - 0.5 - (1 - cutoff.day / 31 if inside else 0)

@@ -1,88 +1,64 @@
-"""evals: a result on the terminal.
+"""evals: results on the terminal: tables, and progress.
 
-In: an `EvalResult`, or live progress. Out: tables and one line of progress (a bar on a terminal, plain
-lines elsewhere). Not covered: HTML (`evals.reports.page`).
+Input: an `EvalResult`, grades, or live progress. Output: tables, and one line of progress (a bar on a terminal, plain
+lines elsewhere). Not covered: HTML (`forklock.evals.reports.page`).
 """
 
 from __future__ import annotations
 
-import threading
-import time
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from types import TracebackType
 from typing import Self
 
 from rich.console import Group
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
-from evals.contract import ProblemSet, Verdict
-from evals.problems.catalogue import SetFacts
-from evals.results import EvalResult, PassAtK
-from evals.runs.grade import Grade, scores
-from evals.statistics.comparison import by_difficulty
-from evals.statistics.contamination import Contamination, told
-from evals.statistics.stats import pass_at
-from sandbox.terminal import screen, words_column
-from sandbox.terminal.screen import Screen
+from forklock.evals.contract import ProblemSet, Verdict
+from forklock.evals.problems.catalogue import SetFacts
+from forklock.evals.results import EvalResult, PassAtK
+from forklock.evals.runs.grade import Grade, scores
+from forklock.evals.statistics.comparison import by_difficulty
+from forklock.evals.statistics.contamination import Contamination, sentence
+from forklock.evals.statistics.stats import pass_at
+from forklock.sandbox.terminal import screen
+from forklock.sandbox.terminal.console import Screen
+from forklock.sandbox.terminal.progress import Meter
 
 PLAIN_EVERY_S = 10.0
-"""Seconds between two lines where there is no terminal, while something happens."""
+"""Seconds between two lines of progress where there is no terminal."""
 ALIVE_EVERY_S = 60.0
-"""Likewise, while nothing does: an agent may take many minutes for one problem."""
+"""The same while there is no progress: an agent may take many minutes for one problem."""
 
 
 class LiveProgress:
-    """Samples, tokens a second, time left and what has passed so far. A context manager."""
+    """Shows samples, tokens per second, the time left and what has passed so far. A context manager."""
 
     def __init__(self, console: Screen) -> None:
         self._console = console
-        self._bar: Progress | None = None
-        self._task = TaskID(0)
-        self._began = self._said = time.monotonic()
-        self._total = self._made = self._tokens = self._judged = self._passed = 0
-        self._over = threading.Event()
+        self._open = ExitStack()
+        self._meter: Meter | None = None
+        self._made = self._judged = self._passed = 0
 
     def __enter__(self) -> Self:
-        if not self._console.is_terminal:
-            threading.Thread(target=self._tell_alive, name="progress", daemon=True).start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._over.set()
-        if self._bar is not None:
-            self._bar.stop()
+        self._open.close()
 
     def begin(self, total: int, stored: int) -> None:
-        self._total = total
-        self._began = self._said = time.monotonic()
         if stored:
             self._console.print(f"{stored} samples of this configuration are stored already")
-        if self._console.is_terminal:
-            columns = (
-                words_column("judged"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                words_column("{task.fields[state]}"),
-                TimeRemainingColumn(),
-            )
-            self._bar = Progress(*columns, console=self._console)
-            self._task = self._bar.add_task("", total=total, state="")
-            self._bar.start()
-
-    def _tell_alive(self) -> None:
-        while not self._over.wait(max(0.1, self._said + ALIVE_EVERY_S - time.monotonic())):
-            if self._total and time.monotonic() - self._said >= ALIVE_EVERY_S:
-                self._say()
+        meter = Meter(self._console, "", total, unit="judged", every_s=PLAIN_EVERY_S, alive_s=ALIVE_EVERY_S)
+        meter.note = self._note()
+        self._meter = self._open.enter_context(meter)
 
     def tokens(self, count: int) -> None:
-        self._tokens += count
-        self._show()
+        self._show(tokens=count)
 
     def sampled(self) -> None:
         self._made += 1
@@ -91,39 +67,33 @@ class LiveProgress:
     def judged(self, verdict: Verdict) -> None:
         self._judged += 1
         self._passed += verdict is Verdict.PASSED
-        self._show()
+        self._show(1)
 
-    def _show(self) -> None:
-        if self._bar is not None:
-            self._bar.update(self._task, completed=self._judged, state=self._state())
-        elif time.monotonic() - self._said >= PLAIN_EVERY_S:
-            self._say()
+    def _show(self, count: int = 0, *, tokens: int = 0) -> None:
+        if self._meter is not None:
+            self._meter.advance(count, tokens=tokens, note=self._note())
 
-    def _say(self) -> None:
-        self._said = time.monotonic()
-        minutes = (self._said - self._began) / 60
-        self._console.print(f"{self._judged}/{self._total} judged; {self._state()}; {minutes:.1f} min")
-
-    def _state(self) -> str:
-        rate = self._tokens / max(0.1, time.monotonic() - self._began)
-        return f"{self._made} made, {rate:.0f} tok/s, {self._passed}/{self._judged} passed"
+    def _note(self) -> str:
+        return f"{self._made} made, {self._passed}/{self._judged} passed"
 
 
 def summary(result: EvalResult) -> Group:
-    """Everything worth knowing of a result."""
+    """Return the whole report of a result."""
     return Group(_scores(result), _by_difficulty(result), _verdicts(result), _facts(result))
 
 
 def reading(name: str) -> AbstractContextManager[object]:
-    """Shown on a terminal while a set is read: one of hidden tests by the gigabyte takes a minute."""
+    """Show on a terminal that a set is being read: one with gigabytes of hidden tests takes a minute."""
     return screen(stderr=True).status(f"reading {name}")
 
 
 def remarks(chosen: ProblemSet) -> list[str]:
-    """What is judged otherwise than a reader of the set would think, a line each."""
+    """Return a line for each thing that is judged differently from what the set's reader would expect."""
     lines = []
     if chosen.left_out:
-        lines.append(f"left out, since interactive problems are not supported: {', '.join(chosen.left_out)}")
+        lines.append(
+            f"left out, because interactive problems are not supported: {', '.join(chosen.left_out)}"
+        )
     several = [problem.question_id for problem in chosen.problems if problem.checker is not None]
     if several:
         named = ", ".join(several[:12]) + (" …" if len(several) > 12 else "")
@@ -131,40 +101,21 @@ def remarks(chosen: ProblemSet) -> list[str]:
     return lines
 
 
-class GradeProgress:
-    """Programs judged and passed so far: a bar on a terminal, a line now and then elsewhere."""
+class GradeProgress(Meter):
+    """Shows the programs judged and passed so far."""
 
     def __init__(self, console: Screen, total: int) -> None:
-        self._console = console
-        self._total = total
-        self._counts: Counter[Verdict] = Counter()
-        self._said = time.monotonic()
-        self._bar = Progress(
-            words_column("judged"), BarColumn(), MofNCompleteColumn(), words_column("{task.fields[state]}"),
-            TimeRemainingColumn(), console=console, disable=not console.is_terminal,
-        )  # fmt: skip
-        self._task = self._bar.add_task("", total=total, state="")
-
-    def __enter__(self) -> Self:
-        self._bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._bar.stop()
+        super().__init__(console, "", total, unit="judged", every_s=PLAIN_EVERY_S)
+        self._passed = 0
 
     def add(self, one: Grade) -> None:
-        self._counts[one.verdict] += 1
-        done, state = self._counts.total(), f"{self._counts[Verdict.PASSED]} passed"
-        self._bar.update(self._task, completed=done, state=state)
-        if not self._console.is_terminal and time.monotonic() - self._said >= PLAIN_EVERY_S:
-            self._said = time.monotonic()
-            self._console.print(f"{done}/{self._total} judged; {state}")
+        """Count one grade."""
+        self._passed += one.verdict is Verdict.PASSED
+        self.advance(1, note=f"{self._passed} passed")
 
 
 def graded(problems: ProblemSet, grades: Sequence[Grade]) -> Group:
-    """Scores and verdicts of programs that existed already."""
+    """Return scores and verdicts of programs that existed already."""
     results, at = scores(problems, grades)
     missing = sum(one.verdict is Verdict.INFRASTRUCTURE for one in grades)
     state = f" (incomplete: {missing} have no verdict)" if missing else ""
@@ -182,6 +133,7 @@ def warned(text: str) -> Text:
 
 
 def percent(score: PassAtK) -> str:
+    """Format a score with its interval."""
     if not score.problems:
         return "no verdict"
     return f"{score.value:6.1%}  [{score.low:.1%}, {score.high:.1%}]"
@@ -239,7 +191,7 @@ def _more_facts(result: EvalResult) -> list[str]:
     lines = []
     if result.repair:
         lines.append(
-            f"up to {result.repair} repair turns: {result.repaired} samples were asked again; tokens are of all turns"
+            f"up to {result.repair} repair turns: {result.repaired} samples were asked again; tokens count all turns"
         )
     if result.cost_usd:
         lines.append(f"cost ${result.cost_usd:.4f}")
@@ -247,7 +199,7 @@ def _more_facts(result: EvalResult) -> list[str]:
 
 
 def sets_table(rows: Sequence[SetFacts]) -> str:
-    """What is here, and where to get what is not; a paragraph each, since names and paths are long."""
+    """Return a paragraph for each set: what is here, and where to get what is not. Names and paths are long."""
     return "\n".join("\n  ".join(line for line in _set_lines(row) if line) for row in rows)
 
 
@@ -266,12 +218,12 @@ def _listed(counts: Sequence[tuple[str, int]]) -> str:
 
 
 def months_of(row: SetFacts) -> str:
-    """The windows that --start and --end can cut."""
+    """Return the number of problems by month, for --start and --end."""
     return f"{row.name} by month: " + ", ".join(f"{month} {count}" for month, count in row.months)
 
 
 def by_month(found: Contamination) -> Group:
-    """Scores by month against the training cutoff."""
+    """Return scores by month, before and after the training cutoff."""
     table = Table("contests of", "problems", "pass@1  [95 % interval]", f"before {found.cutoff}")
     for month in found.months:
         side = {True: "yes", False: "no", None: "partly"}[month.seen]
@@ -279,4 +231,4 @@ def by_month(found: Contamination) -> Group:
     for name, score in (("up to the cutoff", found.before), ("after it", found.after)):
         table.add_row(name, str(score.problems), percent(score) if score.problems else "", "")
     undated = f"{found.undated} problems have no date and are on neither side" if found.undated else ""
-    return Group(table, told(found), undated)
+    return Group(table, sentence(found), undated)

@@ -1,1 +1,5 @@
-"""One evaluation: ask the model, keep the answers, have them judged, count."""
+"""Runs one evaluation: asks the model, stores the answers, has them judged, counts."""
+
+from forklock.evals.runs.run import EvalJob, run_eval
+
+__all__ = ["EvalJob", "run_eval"]

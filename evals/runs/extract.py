@@ -1,7 +1,7 @@
-"""evals: the program in an answer. Pure.
+"""evals: finds the program in an answer. Pure.
 
-In: a completion's text, the preset that asked for it, the problem. Out: a program that the judge can run,
-or None where the answer holds none. Not covered: languages other than Python.
+Input: a completion's text, the preset that asked for it, the problem. Output: a program that the judge can run, or None
+where the answer holds none. Not covered: languages other than Python.
 """
 
 from __future__ import annotations
@@ -11,23 +11,23 @@ import re
 import textwrap
 from typing import Literal
 
-from evals.contract import Problem
-from sandbox.reading import parse_python
+from forklock.evals.contract import Problem
+from forklock.sandbox.reading import parse_python
 
 Preset = Literal["coder-chat", "humaneval-chat", "official-lcb", "official-qwen-coder"]
 OPENING = "```python"
-"""Begins a block of code; what `official-qwen-coder` opens an answer with."""
+"""First line of a code block; `official-qwen-coder` starts answers with it."""
 _FENCE = re.compile(r"^[ \t]*(`{3,}|~{3,})[ \t]*([\w+.-]*)[^\n]*$", re.MULTILINE)
 _PYTHON = {"", "python", "python3", "py", "py3"}
 
 
 def extract_code(text: str, preset: Preset, problem: Problem) -> str | None:
-    """The program in `text`.
+    """Return the program in `text`.
 
-    `official-lcb` takes the last fenced block, closed or not, and nothing else, as LiveCodeBench does;
-    `official-qwen-coder`, whose answers begin inside a block, takes all up to its end, as that script does. The
-    other presets take the last Python block that defines the entry point, else the longest one; text without a
-    fence counts when it is a program as it stands, or goes on where the starter code stops.
+    `official-lcb` takes the last fenced block, closed or not, and nothing else, as LiveCodeBench does. With
+    `official-qwen-coder` an answer starts inside a block; everything up to the block's end is taken, as in that script.
+    The other presets take the last Python block that defines the entry point, else the longest one. Text without a
+    fence counts if it is a program as it stands, or continues the starter code.
     """
     if preset == "official-qwen-coder":
         code = text.replace("\t", "    ").split("```")[0].strip("\n")
@@ -44,8 +44,10 @@ def extract_code(text: str, preset: Preset, problem: Problem) -> str | None:
 
 
 def fenced_blocks(text: str) -> list[tuple[str, str]]:
-    """(language, content) of each fenced block; one that the length limit cut is taken to the end. A block
-    that only wraps another (```markdown around ```python, as small models write it) is opened up."""
+    """Return (language, content) of each fenced block; a block that the length limit cut reaches to the end.
+
+    A block that only wraps another (```markdown around ```python, as small models write it) is skipped.
+    """
     blocks, at = [], 0
     while (opening := _FENCE.search(text, at)) is not None:
         inner = _FENCE.search(text, opening.end())
@@ -61,7 +63,7 @@ def fenced_blocks(text: str) -> list[tuple[str, str]]:
 
 
 def completed(code: str, problem: Problem) -> str:
-    """`code` as a whole program: a bare function body is put under the starter code's signature."""
+    """Return `code` as a whole program: a bare function body is put under the starter code's signature."""
     starter, name = problem.starter_code, problem.entry_point
     if not starter or not name or _defines(code, name):
         return code
@@ -89,12 +91,12 @@ def _is_program(text: str, problem: Problem) -> bool:
 
 
 def _does_something(tree: ast.Module) -> bool:
-    """Prose of one word parses too; a program defines, imports, assigns, calls or branches."""
+    """Return whether it defines, imports, assigns, calls or branches: a single word of prose parses, too."""
     return any(not (isinstance(n, ast.Expr) and not isinstance(n.value, ast.Call)) for n in tree.body)
 
 
 def _defines(code: str, name: str) -> bool:
-    """Whether a function of that name begins in `code`; works on code that was cut off, too."""
+    """Return whether `code` defines a function of that name; `code` may be cut off."""
     return re.search(rf"^[ \t]*(?:async[ \t]+)?def[ \t]+{re.escape(name)}\b", code, re.MULTILINE) is not None
 
 
@@ -108,7 +110,7 @@ def _indented(text: str) -> bool:
 
 
 def _body_indent(starter: str) -> str:
-    """Indentation of the body that the last `def` of the starter code wants."""
+    """Return the indentation of the body of the starter code's last `def`."""
     heads = re.findall(r"^([ \t]*)(?:async[ \t]+)?def\b", starter, re.MULTILINE)
     return (heads[-1] if heads else "") + "    "
 

@@ -11,10 +11,10 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from evals.contract import Problem, Sample, sample_key
-from evals.runs.prompts import Preset, extract_code, request_for
-from evals.runs.store import Store
-from models.contract import Completion, Engine, OnTokens, Request
+from forklock.evals.contract import Problem, Sample, sample_key
+from forklock.evals.runs.prompts import Preset, extract_code, request_for
+from forklock.evals.runs.store import Store
+from forklock.models.contract import Completion, Engine, OnTokens, Request
 
 OnSample = Callable[[Sample], None]
 

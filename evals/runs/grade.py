@@ -2,7 +2,7 @@
 
 Input: a problem set and a JSONL file of `{question_id, code}` (several lines of one problem are its samples). Output:
 a `Grade` per line, in the file's order. Nothing is stored between calls; a file of grades that was begun is continued.
-Not covered: making programs (`evals.runs.run`).
+Not covered: making programs (`forklock.evals.runs.run`).
 """
 
 from __future__ import annotations
@@ -16,14 +16,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from evals.contract import EvalFault, Frozen, Judgement, ProblemSet, ProgramJudge, Verdict
-from evals.judging.judge import Judge
-from evals.problems.sets import read_lines
-from evals.results import PassAtK, ProblemResult
-from evals.runs.store import write_atomically
-from evals.statistics.stats import pass_at
+from forklock.evals.contract import EvalFault, Frozen, Judgement, ProblemSet, ProgramJudge, Verdict
+from forklock.evals.judging import Judge
+from forklock.evals.problems.files import read_lines
+from forklock.evals.results import PassAtK, ProblemResult
+from forklock.evals.statistics.stats import pass_at
+from forklock.sandbox.files.atomic import write_atomic
+from forklock.sandbox.files.jsonl import append_line, as_json, parser, scan
 
 
 class Grade(Frozen):
@@ -173,33 +174,27 @@ class GradeFile:
         )  # cuts off a torn end, and fails early where the path cannot be written
 
     def add(self, grade: Grade) -> None:
-        """Append one grade."""
-        with self._faults(), self.path.open("a", encoding="utf-8") as file:
-            file.write(grade.model_dump_json() + "\n")
+        with self._faults():
+            append_line(self.path, as_json(grade))
 
     def finish(self, grades: Sequence[Grade]) -> None:
         """Replace the file's content by these grades, in their order."""
         self._rewrite(grades)
 
     def _read(self) -> list[Grade]:
-        grades: list[Grade] = []
         with self._faults("read"):
-            lines = self.path.read_bytes().splitlines(keepends=True)
-        for number, line in enumerate(lines, start=1):
-            try:
-                grades.append(Grade.model_validate_json(line))
-            except ValidationError as error:
-                if number == len(lines) and not line.endswith(b"\n"):
-                    break
-                raise EvalFault(
-                    f"{self.path}, line {number} is no grade; the file is left as it is",
-                    fix="give --out another name, or remove the file",
-                ) from error
-        return grades
+            raw = self.path.read_bytes()
+        found = scan(raw, parser(Grade))
+        if found.end < raw.rfind(b"\n") + 1:
+            raise EvalFault(
+                f"{self.path}, line {len(found.rows) + 1} is no grade: the file is not overwritten",
+                fix="give --out another name, or remove the file",
+            )
+        return found.rows
 
     def _rewrite(self, grades: Sequence[Grade]) -> None:
         with self._faults():
-            write_atomically(self.path, "".join(g.model_dump_json() + "\n" for g in grades))
+            write_atomic(self.path, b"".join(as_json(g) + b"\n" for g in grades))
 
     @contextmanager
     def _faults(self, what: str = "write") -> Iterator[None]:

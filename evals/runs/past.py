@@ -1,11 +1,12 @@
-"""evals: finished runs: finding one, and reading its samples without touching it.
+"""evals: finds finished runs and reads their samples without changing them.
 
-In: a run's id, the beginning of one, or a path to a `result.json` (or its folder). Out: a `PastRun`, and its
-samples with their verdicts. Read-only, no lock: a run that is being extended meanwhile may show a part.
+Input: a run's id, the beginning of one, or a path to a `result.json` (or its folder). Output: a `PastRun`, and its
+samples with their verdicts. This takes no lock: of a run that is being extended it may show a part.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,30 +14,33 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
-from evals.contract import EvalFault, Sample
-from evals.results import EvalResult
-from evals.runs.store import Judged, runs_dir
-from models.paths import user_path
+from forklock.evals.contract import EvalFault, Sample
+from forklock.evals.results import EvalResult
+from forklock.evals.runs.store import Judged, runs_dir
+from forklock.models.paths import user_path
+from forklock.sandbox.files.jsonl import parser, whole_lines
 
 Row = TypeVar("Row", Sample, Judged)
 
 
 @dataclass(frozen=True, slots=True)
 class PastRun:
+    """A finished run."""
+
     result: EvalResult
     folder: Path
-    """Where its samples lie, if they are still there: beside the result, else where it was made."""
+    """Folder of its samples, if they still exist: beside the result, else where the run was made."""
 
 
 def run_folders() -> list[Path]:
-    """Folders of the user's runs, finished or not, newest first."""
+    """Return the folders of the user's runs, finished or not, newest first."""
     root = runs_dir()
     folders = [path.parent for path in root.glob("*/run.json")] if root.is_dir() else []
     return sorted(folders, key=lambda folder: folder.stat().st_mtime, reverse=True)
 
 
 def load_result(folder: Path) -> EvalResult | None:
-    """The run's result, or None where it has none that can be read."""
+    """Return the run's result, or None where it has none that can be read."""
     try:
         return EvalResult.model_validate_json((folder / "result.json").read_text(encoding="utf-8"))
     except (OSError, ValidationError, UnicodeDecodeError):
@@ -44,9 +48,10 @@ def load_result(folder: Path) -> EvalResult | None:
 
 
 def find_run(text: str) -> PastRun:
-    """
+    """Find a run by its id, the beginning of its id, or a path.
+
     Raises:
-        EvalFault: nothing or several runs fit, or the result is missing or cannot be read.
+        EvalFault: no run or several runs fit, or the result is missing or cannot be read.
     """
     path = user_path(text)
     if path.is_file():
@@ -67,18 +72,16 @@ def find_run(text: str) -> PastRun:
 
 
 def read_samples(folder: Path, questions: Container[str]) -> dict[str, list[Sample]]:
-    """Samples of these problems by question_id, in order of their index, with their latest verdicts.
+    """Return the samples of these problems by question_id, in order of their index, with their latest verdicts.
 
-    Rows that are damaged are left out; without a `samples.jsonl` there are none.
+    Damaged rows are left out; without a `samples.jsonl` the result is empty.
     """
     rows: dict[str, Sample] = {}
-    for line in _lines(folder / "samples.jsonl"):
-        sample = _parsed(line, Sample)
-        if sample is not None and sample.question_id in questions:
+    for sample in _rows(folder / "samples.jsonl", Sample):
+        if sample.question_id in questions:
             rows[sample.key] = sample
-    for line in _lines(folder / "verdicts.jsonl"):
-        judged = _parsed(line, Judged)
-        if judged is not None and judged.key in rows:
+    for judged in _rows(folder / "verdicts.jsonl", Judged):
+        if judged.key in rows:
             rows[judged.key] = rows[judged.key].model_copy(update={"judgement": judged.judgement})
     grouped: dict[str, list[Sample]] = {}
     for sample in sorted(rows.values(), key=lambda sample: sample.index):
@@ -98,16 +101,6 @@ def _from_file(path: Path) -> PastRun:
     return PastRun(result, beside if (beside / "samples.jsonl").is_file() else result.folder)
 
 
-def _lines(path: Path) -> Iterator[bytes]:
-    try:
-        with path.open("rb") as file:
-            yield from file
-    except OSError:
-        return
-
-
-def _parsed(line: bytes, kind: type[Row]) -> Row | None:
-    try:
-        return kind.model_validate_json(line)
-    except ValidationError:
-        return None
+def _rows(path: Path, kind: type[Row]) -> Iterator[Row]:
+    with contextlib.suppress(OSError):
+        yield from filter(None, map(parser(kind), whole_lines(path)))

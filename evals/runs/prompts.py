@@ -1,18 +1,18 @@
-"""evals: how a problem is put to a model. Pure.
+"""evals: how a model is asked to solve a problem. Pure.
 
-In: a problem and a preset. Out: a `Request`. `coder-chat` is ours, for instruct models and every kind of
-set; `humaneval-chat` is EvalPlus's instruction without its opening of the answer; `official-lcb` is LiveCodeBench's own
-wording, `official-qwen-coder` that of Qwen2.5-Coder's evaluation scripts for HumanEval and MBPP. What comes back is
-read by `evals.runs.extract`. Not covered: base models' few-shot.
+Input: a problem and a preset. Output: a `Request`. `coder-chat` is our own preset, for instruct models and every kind
+of set. `humaneval-chat` is EvalPlus's instruction without its opening of the answer. `official-lcb` is LiveCodeBench's
+own wording, `official-qwen-coder` that of Qwen2.5-Coder's evaluation scripts for HumanEval and MBPP.
+`forklock.evals.runs.extract` reads the answers. Not covered: few-shot prompts for base models.
 """
 
 from __future__ import annotations
 
 from typing import Literal, get_args
 
-from evals.contract import EvalFault, Problem, ProblemSet
-from evals.runs.extract import OPENING, Preset, extract_code
-from models.contract import Request
+from forklock.evals.contract import EvalFault, Problem, ProblemSet
+from forklock.evals.runs.extract import OPENING, Preset, extract_code
+from forklock.models.contract import Request
 
 __all__ = ["PRESETS", "Preset", "as_preset", "default_preset", "extract_code", "preset_for", "request_for"]
 
@@ -37,7 +37,7 @@ _CODER_SYSTEM = "You are a careful Python programmer. Answer with one complete p
 
 
 def request_for(problem: Problem, preset: Preset = "coder-chat") -> Request:
-    """The chat that asks for a solution of `problem`."""
+    """Return the chat that asks for a solution of `problem`."""
     if preset == "official-lcb":
         return Request.chat(_official(problem), system=_LCB_SYSTEM)
     if preset == "humaneval-chat":
@@ -49,7 +49,8 @@ def request_for(problem: Problem, preset: Preset = "coder-chat") -> Request:
 
 
 def as_preset(name: str) -> Preset:
-    """
+    """Return the preset of that name.
+
     Raises:
         EvalFault: there is no such preset.
     """
@@ -60,12 +61,12 @@ def as_preset(name: str) -> Preset:
 
 
 def default_preset(kind: Literal["stdin", "functional", "assert"]) -> Preset:
-    """What `--preset auto` takes for tests of this kind."""
+    """Return the preset that `--preset auto` takes for tests of this kind."""
     return "humaneval-chat" if kind == "assert" else "coder-chat"
 
 
 def preset_for(problems: ProblemSet, name: str) -> Preset:
-    """The preset of that name; `auto` looks at the set.
+    """Return the preset of that name; `auto` chooses by the set.
 
     Raises:
         EvalFault: there is no such preset.

@@ -3,7 +3,7 @@
 Input: samples of some problems. Output: the same samples, a failed one replaced by its last repair, and the replaced
 ones. The model sees only what is computed from the public tests, so no hidden test can leak; problems without public
 tests are not repaired. Verdicts on public tests are stored, so that a resumed run asks the same. Not covered: the
-verdict that counts (`evals.runs.run`).
+verdict that counts (`forklock.evals.runs.run`).
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from evals.contract import Judgement, Problem, ProgramJudge, Sample, Verdict, public_part
-from evals.runs.generate import Sampler
-from evals.runs.prompts import request_for
-from evals.runs.store import judged_as
-from models.contract import Message, Request
+from forklock.evals.contract import Judgement, Problem, ProgramJudge, Sample, Verdict, public_part
+from forklock.evals.runs.generate import Sampler
+from forklock.evals.runs.prompts import request_for
+from forklock.evals.runs.store import judged_as
+from forklock.models.contract import Message, Request
 
 SHOWN = 1_500
 """Characters of a test's input or output, or of a reason, that a model is shown."""

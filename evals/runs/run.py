@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from evals.contract import (
+from forklock.evals.contract import (
     EvalFault,
     Judgement,
     Problem,
@@ -25,16 +25,16 @@ from evals.contract import (
     Verdict,
     public_part,
 )
-from evals.judging.judge import Judge
-from evals.judging.limits import JudgeLimits
-from evals.results import EvalResult, ProblemResult
-from evals.runs.generate import Sampler
-from evals.runs.prompts import Preset, preset_for
-from evals.runs.repair import repaired
-from evals.runs.store import RunConfig, Store, judged_as, write_atomically
-from evals.statistics.stats import pass_at
-from models.contract import Decoding, Engine
-from sandbox import BackendName
+from forklock.evals.judging import Judge, JudgeLimits
+from forklock.evals.results import EvalResult, ProblemResult
+from forklock.evals.runs.generate import Sampler
+from forklock.evals.runs.prompts import Preset, preset_for
+from forklock.evals.runs.repair import repaired
+from forklock.evals.runs.store import RunConfig, Store, judged_as
+from forklock.evals.statistics.stats import pass_at
+from forklock.models.contract import Decoding, Engine
+from forklock.sandbox import BackendName
+from forklock.sandbox.files.atomic import write_atomic
 
 BATCH_SAMPLES = 64
 """Samples that the engine is asked for at once, before they are judged."""
@@ -165,7 +165,7 @@ def run_eval(
             rows += batch
         result = _result(job, store, rows, counts, opened.stamp)
         if replace_result or not (store.folder / "result.json").exists():
-            write_atomically(store.folder / "result.json", result.model_dump_json(indent=1))
+            write_atomic(store.folder / "result.json", result.model_dump_json(indent=1))
     return result
 
 

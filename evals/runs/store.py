@@ -15,15 +15,17 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
-from typing import IO, Literal, Self, TypeVar
+from typing import Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
-from evals.contract import EvalFault, Judgement, Sample
-from models.contract import Decoding, ModelIdentity
-from models.paths import cache_dir, data_dir
+from forklock.evals.contract import EvalFault, Judgement, Sample
+from forklock.models.contract import Decoding, ModelIdentity
+from forklock.models.paths import cache_dir, data_dir
+from forklock.sandbox.files.atomic import put_in_place, write_atomic
+from forklock.sandbox.files.jsonl import DamagedLine, JsonLines, as_json, parser
 
 Row = TypeVar("Row", bound=BaseModel)
 ResultKind = Literal["evals", "sweeps", "tokens", "repo-evals"]
@@ -73,25 +75,17 @@ class Store:
             EvalFault: the folder cannot be written, holds a damaged line that is not the last, or
                 another process is using it.
         """
-        from filelock import FileLock, Timeout
-
         self.config = config
         self.folder = (root or runs_dir()) / config.run_id
         self.notes: list[str] = []
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self._lock = FileLock(self.folder / "lock")
-            self._lock.acquire(timeout=0)
-            try:
-                write_atomically(self.folder / "run.json", config.model_dump_json(indent=1))
-                self.samples = {row.key: row for row in self._rows("samples.jsonl", Sample)}
-                self._judged = {row.key: row for row in self._rows("verdicts.jsonl", Judged)}
-                self._samples_file = (self.folder / "samples.jsonl").open("a", encoding="utf-8")
-                self._verdicts_file = (self.folder / "verdicts.jsonl").open("a", encoding="utf-8")
-            except BaseException:
-                self._lock.release()
-                raise
-        except Timeout as error:
+            with ExitStack() as opened:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                self._samples_file = opened.enter_context(self._open("samples.jsonl", Sample))
+                self._verdicts_file = opened.enter_context(self._open("verdicts.jsonl", Judged))
+                write_atomic(self.folder / "run.json", config.model_dump_json(indent=1))
+                self._opened = opened.pop_all()
+        except BlockingIOError as error:
             raise EvalFault(
                 f"another process is working on {config.run_id}", fix="wait for it, or end it"
             ) from error
@@ -99,6 +93,8 @@ class Store:
             raise EvalFault(
                 f"cannot write {self.folder}: {error.strerror}", fix="free some space or allow writing there"
             ) from error
+        self.samples = {row.key: row for row in self._samples_file.rows}
+        self._judged = {row.key: row for row in self._verdicts_file.rows}
 
     def __enter__(self) -> Self:
         return self
@@ -107,9 +103,7 @@ class Store:
         self.close()
 
     def close(self) -> None:
-        self._samples_file.close()
-        self._verdicts_file.close()
-        self._lock.release()
+        self._opened.close()
 
     def add_sample(self, sample: Sample) -> None:
         """Store a sample without its judgement, unless there is one with its key."""
@@ -128,27 +122,18 @@ class Store:
         row = self._judged.get(key)
         return row.judgement if row is not None and row.judge == judge else None
 
-    def _rows(self, name: str, kind: type[Row]) -> Iterator[Row]:
-        """Yield all rows; a torn last line is cut off the file."""
+    def _open(self, name: str, kind: type[Row]) -> JsonLines[Row]:
         path = self.folder / name
-        if not path.exists():
-            return
-        data = path.read_bytes()
-        lines = data.splitlines(keepends=True)
-        for number, line in enumerate(lines, start=1):
-            try:
-                if not line.endswith(b"\n"):
-                    raise ValueError("torn")
-                yield kind.model_validate_json(line)
-            except (ValidationError, ValueError) as error:
-                if number < len(lines):
-                    raise EvalFault(
-                        f"{path}, line {number} is damaged",
-                        fix=f"remove that line, or the folder {self.folder}; missing samples are made again",
-                    ) from error
-                self.notes.append(f"{name}: the torn last line was dropped")
-                with path.open("r+b") as file:
-                    file.truncate(len(data) - len(line))
+        try:
+            lines = JsonLines(path, parser(kind))
+        except DamagedLine as error:
+            raise EvalFault(
+                error.args[0],
+                fix=f"remove that line, or the folder {self.folder}; what is missing is made again",
+            ) from error
+        if lines.torn_bytes:
+            self.notes.append(f"{name}: the torn last line was dropped")
+        return lines
 
 
 def judged_as(sample: Sample, stamp: str) -> str:
@@ -198,7 +183,7 @@ def _move_results(old: Path, folder: Path) -> None:
 def _move_whole(source: Path, target: Path) -> None:
     """Move a file or folder whole or not at all, also between file systems."""
     try:
-        source.rename(target)
+        put_in_place(source, target)
     except FileNotFoundError:
         return  # another process was first
     except OSError as error:
@@ -210,22 +195,14 @@ def _move_whole(source: Path, target: Path) -> None:
             shutil.copytree(source, part, symlinks=True)
         else:
             shutil.copy2(source, part, follow_symlinks=False)
-        part.rename(target)
+        put_in_place(part, target)
         shutil.rmtree(source) if source.is_dir() else source.unlink()
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Replace the content of `path` whole or not at all."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
-
-
-def _append(file: IO[str], row: BaseModel) -> None:
+def _append(file: JsonLines[Row], row: BaseModel) -> None:
     try:
-        file.write(row.model_dump_json() + "\n")
-        file.flush()
+        file.append(as_json(row))
     except OSError as error:
         raise EvalFault(
-            f"cannot write {file.name}: {error.strerror}", fix="free some space, run again"
+            f"cannot write {file.path}: {error.strerror}", fix="free some space, run again"
         ) from error

@@ -1,1 +1,1 @@
-"""Pure statistics: intervals, paired tests, margins, contamination, and the rule of the CI gate."""
+"""Statistics: intervals, paired tests, margins, contamination, and the rule of the CI gate. Pure."""

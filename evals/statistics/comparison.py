@@ -1,43 +1,39 @@
-"""evals: two runs, problem by problem.
+"""evals: compares two runs problem by problem. Pure.
 
-In: two `EvalResult`s. Out: a `Comparison`, frozen and ready for JSON. Pure. Only problems that both runs judged
-count; the effect is always second run (B) minus first (A), in pass rate (0.02 is two points).
+Input: two `EvalResult`s. Output: a `Comparison`, frozen and ready for JSON. Only problems that both runs judged count.
+The effect is always second run (B) minus first (A), in pass rate (0.02 is two points).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from pydantic import BaseModel, ConfigDict
-
-from evals.contract import EvalFault
-from evals.results import EvalResult, PassAtK, ProblemResult
-from evals.statistics.margin import problems_needed, smallest_effect
-from evals.statistics.stats import flips, holm, paired_test, pass_at
+from forklock.evals.contract import EvalFault, Frozen
+from forklock.evals.results import EvalResult, PassAtK, ProblemResult
+from forklock.evals.statistics.margin import problems_needed, smallest_effect
+from forklock.evals.statistics.stats import flips, holm, paired_test, pass_at
 
 AIM = 0.02
-"""Difference that the power statement is about: two points."""
+"""Difference that the statement on power is about: two points."""
 DIFFICULTIES = {"easy": 0, "medium": 1, "hard": 2}
-"""Order of the usual names; others follow."""
+"""Order of the usual names; other names follow."""
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class Side(Frozen):
+    """One of the two runs."""
 
-
-class Side(_Frozen):
     run_id: str
     model: str
     score: PassAtK
     """pass@1 over the shared problems."""
     left_out: int
-    """Problems that only this run has, or that the other one has no verdict on."""
+    """Number of problems that only this run has, or on which the other one has no verdict."""
     infrastructure: int
-    """Samples without a verdict."""
+    """Number of samples without a verdict."""
 
 
-class Effect(_Frozen):
-    """B minus A over some problems."""
+class Effect(Frozen):
+    """The difference B minus A over some problems."""
 
     problems: int
     a: float
@@ -52,14 +48,16 @@ class Effect(_Frozen):
     """Standard deviation of the per-problem differences."""
 
 
-class GroupEffect(_Frozen):
+class GroupEffect(Frozen):
+    """The effect on problems of one difficulty."""
+
     name: str
     effect: Effect
     p_holm: float
-    """Corrected for the number of groups."""
+    """p-value, corrected for the number of groups."""
 
 
-class Flip(_Frozen):
+class Flip(Frozen):
     """A problem whose pass rate changed."""
 
     question_id: str
@@ -71,37 +69,41 @@ class Flip(_Frozen):
 
     @property
     def change(self) -> float:
+        """The change of the pass rate, B minus A."""
         return self.b_passed / self.b_judged - self.a_passed / self.a_judged
 
 
-class Power(_Frozen):
-    """At two-sided 5 % and 80 % power; None where no problem changed, so that the spread is unknown."""
+class Power(Frozen):
+    """Power at two-sided 5 % and 80 %; None where no problem changed, because the spread is unknown then."""
 
     aim: float
     needed: int | None
-    """Problems at which a true difference of `aim` would show."""
+    """Number of problems at which a true difference of `aim` shows."""
     smallest: float | None
-    """True difference that the shared problems would show."""
+    """True difference that the shared problems show."""
 
 
-class Comparison(_Frozen):
+class Comparison(Frozen):
+    """Two runs compared."""
+
     a: Side
     b: Side
     effect: Effect
     test: str
-    """Which test the p-values come from."""
+    """Name of the test that the p-values come from."""
     power: Power
     groups: tuple[GroupEffect, ...]
-    """By difficulty; empty where there is only one."""
+    """Effects by difficulty; empty where there is only one."""
     flips: tuple[Flip, ...]
     """Largest change first."""
     changed: tuple[str, ...]
-    """What differs between the configurations."""
+    """Settings that differ between the configurations."""
     warnings: tuple[str, ...]
 
 
 def compare_runs(a: EvalResult, b: EvalResult, *, force: bool = False) -> Comparison:
-    """
+    """Compare two runs.
+
     Args:
         force: compare problems of the same name even where their content may differ.
 
@@ -132,7 +134,7 @@ def compare_runs(a: EvalResult, b: EvalResult, *, force: bool = False) -> Compar
 
 
 def changed_settings(a: EvalResult, b: EvalResult) -> tuple[str, ...]:
-    """What differs between two configurations, one entry a setting. A seed is none."""
+    """Return the settings that differ between two configurations; the seed does not count."""
     pairs = {
         "set version": (a.set_version, b.set_version),
         "model": (f"{a.model.name} {a.model.revision[:12]}".strip(), f"{b.model.name} {b.model.revision[:12]}".strip()),
@@ -151,7 +153,7 @@ def changed_settings(a: EvalResult, b: EvalResult) -> tuple[str, ...]:
 
 
 def by_difficulty(problems: Sequence[ProblemResult]) -> dict[str, list[ProblemResult]]:
-    """Groups from easy to hard."""
+    """Group problems from easy to hard."""
     groups: dict[str, list[ProblemResult]] = {}
     for problem in sorted(problems, key=lambda p: (DIFFICULTIES.get(p.difficulty, 3), p.difficulty)):
         groups.setdefault(problem.difficulty, []).append(problem)
@@ -167,8 +169,8 @@ def _refuse_versions(a: EvalResult, b: EvalResult, force: bool) -> None:
     if a.judge != b.judge and not force:
         raise EvalFault(
             f"two judges gave the verdicts: {a.judge or 'an earlier one'} and {b.judge or 'an earlier one'}",
-            fix="give both `evals run` commands again, with the same --memory: stored answers are judged anew, none is "
-            "made; or --force to compare all the same",
+            fix="give both `evals run` commands again, with the same --memory: stored answers are judged again and "
+            "none is made; or --force to compare them anyway",
         )
 
 
@@ -183,7 +185,7 @@ def _side(run: EvalResult, shared: Sequence[ProblemResult]) -> Side:
 
 
 def paired_effect(a: Mapping[str, float], b: Mapping[str, float]) -> Effect:
-    """B minus A over the problems that both have a number for; the number may be any in 0..1."""
+    """Return B minus A over the problems for which both have a number between 0 and 1."""
     found = paired_test(a, b)
     return Effect(
         problems=found.n,
@@ -203,7 +205,7 @@ def _test_name(problems: Sequence[ProblemResult]) -> str:
 
 
 def power_of(effect: Effect) -> Power:
-    """What these problems could show, from the spread of the differences seen."""
+    """Return what these problems can show, from the spread of the observed differences."""
     if effect.spread == 0:
         return Power(aim=AIM, needed=None, smallest=None)
     needed = problems_needed(AIM, effect.spread, sides=2)

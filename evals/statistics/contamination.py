@@ -1,9 +1,9 @@
-"""evals: may a model have seen the problems? Pure.
+"""evals: tests whether a model may have seen the problems. Pure.
 
-In: a finished run, the model's training cutoff. Out: pass@1 by month of contest, and before against after the cutoff.
-The difference is taken within each difficulty and averaged with the weight of the smaller side, since later contests
-may simply hold more hard problems; its p-value is a permutation of the dates within each difficulty. A fall hints at
-contamination and does not prove it: contests may have become harder in ways that the label does not show.
+Input: a finished run, the model's training cutoff. Output: pass@1 by month of contest, and before against after the
+cutoff. The difference is computed within each difficulty and averaged with the size of the smaller side as weight,
+because later contests may simply hold more hard problems. Its p-value permutes the dates within each difficulty. A fall
+suggests contamination and does not prove it: contests may have become harder in ways that the label does not show.
 """
 
 from __future__ import annotations
@@ -14,39 +14,41 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from evals.results import EvalResult, PassAtK, ProblemResult
-from evals.statistics.stats import pass_at
+from forklock.evals.results import EvalResult, PassAtK, ProblemResult
+from forklock.evals.statistics.stats import pass_at
 
 PERMUTATIONS = 5_000
-"""Drawn for the p-value."""
+"""Number of permutations for the p-value."""
 
 
 @dataclass(frozen=True, slots=True)
 class Month:
-    """Contests of one month."""
+    """The contests of one month."""
 
     first: date
     score: PassAtK
     seen: bool | None
-    """Whether all of it lies before the cutoff; None where that falls into the month."""
+    """Whether the whole month lies before the cutoff; None where the cutoff falls into it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Contamination:
+    """Scores before and after the cutoff."""
+
     cutoff: date
     months: tuple[Month, ...]
     before: PassAtK
     after: PassAtK
     undated: int
-    """Problems without a date: on neither side."""
+    """Number of problems without a date, which are on neither side."""
     difference: float | None
     """Before minus after, within difficulties; None where no difficulty has problems on both sides."""
     p_value: float | None
-    """One-sided: how often dates without meaning give as large a fall."""
+    """One-sided: share of random dates that give a fall at least as large."""
 
 
 def contamination(result: EvalResult, cutoff: date) -> Contamination:
-    """The run's score by month, against the cutoff (its day counts as seen)."""
+    """Return the run's score by month, before and after the cutoff (its day counts as before)."""
     judged = [problem for problem in result.problems if problem.judged]
     dated = [(problem, problem.contest_date) for problem in judged if problem.contest_date]
     months: dict[date, list[ProblemResult]] = defaultdict(list)
@@ -102,12 +104,12 @@ def _p_value(sides: Sides, seen: float) -> float:
     return (hits + 1) / (PERMUTATIONS + 1)
 
 
-def told(found: Contamination) -> str:
-    """One sentence."""
+def sentence(found: Contamination) -> str:
+    """Return the finding as one sentence."""
     if found.difference is None:
         return f"no difficulty has problems on both sides of {found.cutoff}: nothing can be said of contamination"
     word = "fell" if found.difference > 0 else "rose"
     return (
         f"after {found.cutoff} pass@1 {word} by {abs(found.difference):.1%} within difficulties "
-        f"(p = {found.p_value:.3f} that dates without meaning show such a fall)"
+        f"(p = {found.p_value:.3f} that random dates show such a fall)"
     )

@@ -1,45 +1,43 @@
-"""evals: a gate for continuous integration: the candidate is not worse than the base by a margin.
+"""evals: a gate for continuous integration: the candidate is not worse than the base by a margin. Pure.
 
-In: two results, a margin, a level. Out: a `GateVerdict`. Pure. The rule: pass when "worse by the margin or more"
-is rejected at one-sided `alpha`. Else the candidate is *shown worse* when "not worse at all" is rejected at
-`alpha` (sign-flip test), and otherwise there is *not enough evidence*.
+Input: two results, a margin, a level. Output: a `GateVerdict`. The gate passes if "worse by the margin or more" is
+rejected at one-sided `alpha`. Otherwise the candidate is *shown worse* if "not worse at all" is rejected at `alpha`
+(sign-flip test), and else there is *not enough evidence*.
 """
 
 from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
-
-from evals.contract import EvalFault
-from evals.results import EvalResult
-from evals.statistics.comparison import Comparison, compare_runs
-from evals.statistics.margin import ALPHA, p_not_inferior, problems_for_margin
-from evals.statistics.stats import paired_test
+from forklock.evals.contract import EvalFault, Frozen
+from forklock.evals.results import EvalResult
+from forklock.evals.statistics.comparison import Comparison, compare_runs
+from forklock.evals.statistics.margin import ALPHA, p_not_inferior, problems_for_margin
+from forklock.evals.statistics.stats import paired_test
 
 Outcome = Literal["not worse", "shown worse", "not enough evidence"]
 
 
 class UnjudgedFault(EvalFault):
-    """Samples without a verdict: the runs cannot be gated."""
+    """Samples have no verdict, so the runs cannot be gated."""
 
     exit_code = 3
 
 
-class GateVerdict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class GateVerdict(Frozen):
+    """The decision and what it rests on."""
 
     outcome: Outcome
     reason: str
     margin: float
-    """In pass rate: 0.02 is two points."""
+    """As a pass rate: 0.02 is two points."""
     alpha: float
     p_not_inferior: float
     """One-sided p of "worse by the margin or more"."""
     p_worse: float
     """One-sided p of "not worse at all"."""
     problems_needed: int | None
-    """At which runs that are equally good pass with 80 % power; None for a margin of 0."""
+    """Number of problems at which equally good runs pass with 80 % power; None for a margin of 0."""
     comparison: Comparison
 
     @property

@@ -1,8 +1,8 @@
-"""evals: is a run at least not worse by more than a margin, and how many problems does a question need?
+"""evals: tests that a run is not worse by more than a margin, and how many problems a question needs. Pure.
 
-In: per-problem differences of pass rates (second run minus first, each in -1..1), margins and effects in the
-same unit (0.02 is two points). Out: p-values, numbers of problems. Pure. Not covered: sequential looks at
-growing runs; the level holds for one look.
+Input: per-problem differences of pass rates (second run minus first, each in -1..1), margins and effects in the same
+unit (0.02 is two points). Output: p-values and numbers of problems. Not covered: sequential looks at growing runs; the
+level holds for one look.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ ALPHA, POWER = 0.05, 0.80
 
 @dataclass(frozen=True, slots=True)
 class Tilted:
-    """The likeliest distribution of differences that has a given mean."""
+    """The most likely distribution of differences that has a given mean."""
 
     values: tuple[float, ...]
     weights: tuple[float, ...]
@@ -30,11 +30,13 @@ class Tilted:
 
 
 def tilt(differences: Sequence[float], mean: float) -> Tilted:
-    """Nonparametric maximum likelihood under a given mean, over the values seen and the bounds -1 and 1.
+    """Return the nonparametric maximum-likelihood distribution with a given mean.
 
-    The weights are 1 / (n (1 + t (d - mean))) (Owen 1988, empirical likelihood). The bounds are possible
-    whether they were seen or not: without them, runs that never differed would prove any margin. With one
-    sample a problem it is the restricted likelihood of Tango 1998 for paired proportions.
+    Its support is the observed values and the bounds -1 and 1.
+
+    The weights are 1 / (n (1 + t (d - mean))) (Owen 1988, empirical likelihood). The bounds are possible even if they
+    were not observed: without them, runs that never differed would prove any margin. With one sample a problem this is
+    the restricted likelihood of Tango 1998 for paired proportions.
 
     Args:
         mean: strictly between -1 and 1.
@@ -65,11 +67,11 @@ def tilt(differences: Sequence[float], mean: float) -> Tilted:
 def p_not_inferior(
     differences: Sequence[float], margin: float, *, resamples: int = 50_000, seed: int = 0
 ) -> float:
-    """One-sided p of "the second run is worse by `margin` or more".
+    """Return the one-sided p of "the second run is worse by `margin` or more".
 
-    A bootstrap under the null hypothesis: P(a mean at least as large as the one seen), for as many
-    differences drawn from the likeliest distribution whose mean is -margin (Efron 1981, nonparametric
-    tilting; Storer and Kim 1990 for counts). Seeded Monte Carlo with the +1 correction.
+    This is a bootstrap under the null hypothesis: the probability of a mean at least as large as the observed one, for
+    as many differences drawn from the most likely distribution whose mean is -margin (Efron 1981, nonparametric
+    tilting; Storer and Kim 1990 for counts). It is seeded Monte Carlo with the +1 correction.
 
     Args:
         margin: 0 <= margin < 1.
@@ -86,13 +88,13 @@ def p_not_inferior(
 def problems_needed(
     effect: float, spread: float, *, sides: int = 1, alpha: float = ALPHA, power: float = POWER
 ) -> int | None:
-    """Problems at which a true mean difference of `effect` shows with `power`; None where there is none.
+    """Return the number of problems at which a true mean difference of `effect` shows with `power`, or None.
 
-    The normal approximation ((z_alpha + z_power) spread / effect)^2.
+    This is the normal approximation ((z_alpha + z_power) spread / effect)^2; None if `effect` is not positive.
 
     Args:
         spread: standard deviation of the per-problem differences.
-        sides: 1 looks for a gain only, 2 for any difference.
+        sides: 1 tests for a gain only, 2 for any difference.
     """
     if effect <= 0:
         return None
@@ -102,16 +104,17 @@ def problems_needed(
 def smallest_effect(
     n: int, spread: float, *, sides: int = 2, alpha: float = ALPHA, power: float = POWER
 ) -> float:
-    """The true mean difference that `n` problems show with `power`; the inverse of `problems_needed`."""
+    """Return the true mean difference that `n` problems show with `power`; the inverse of `problems_needed`."""
     return _quantiles(sides, alpha, power) * spread / math.sqrt(n)
 
 
 def problems_for_margin(
     differences: Sequence[float], margin: float, *, alpha: float = ALPHA, power: float = POWER
 ) -> int | None:
-    """Problems at which runs that are equally good pass a gate with `power`; None for a margin of 0.
+    """Return the number of problems at which equally good runs pass a gate with `power`; None for a margin of 0.
 
-    ((z_alpha s0 + z_power s1) / margin)^2, with s0 the spread under the null hypothesis and s1 the one seen.
+    This is ((z_alpha s0 + z_power s1) / margin)^2, with s0 the spread under the null hypothesis and s1 the observed
+    one.
     """
     from statistics import pstdev
 

@@ -1,8 +1,8 @@
-"""evals: pass@k, intervals, and paired comparison of two runs. Pure numbers in, numbers out.
+"""evals: pass@k, intervals, and paired comparison of two runs. Pure.
 
-Problems are the unit everywhere: samples of one problem are not independent. Sources: Chen et al. 2021
-(arXiv 2107.03374, unbiased pass@k), Wilson 1927, Efron's bootstrap, Fisher 1935 (sign-flip test), McNemar
-1947, Holm 1979. Not covered: how many problems are needed, and tests against a margin (`evals.statistics.margin`).
+Problems are the unit everywhere, because samples of one problem are not independent. Sources: Chen et al. 2021 (arXiv
+2107.03374, unbiased pass@k), Wilson 1927, Efron's bootstrap, Fisher 1935 (sign-flip test), McNemar 1947, Holm 1979. Not
+covered: how many problems are needed, and tests against a margin (`forklock.evals.statistics.margin`).
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING
 
-from evals.results import PassAtK, ProblemResult
+from forklock.evals.results import PassAtK, ProblemResult
 
 if TYPE_CHECKING:
     import numpy as np
 
 EXACT_UP_TO = 12
-"""Non-zero differences up to which the sign-flip test enumerates every flip."""
+"""Number of non-zero differences up to which the sign-flip test enumerates every flip."""
 SLACK = 1e-9
-"""Sums of pass rates that are nearer than this are equal."""
+"""Sums of pass rates that differ by less are equal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class PairedResult:
-    """Second run minus first, over the problems that both have."""
+    """The second run minus the first, over the problems that both have."""
 
     first: float
     second: float
@@ -58,12 +58,12 @@ class PairedResult:
 
 
 def pass_at_k(n: int, passed: int, k: int) -> float:
-    """Chance that at least one of `k` samples drawn without replacement from `n` passes.
+    """Return the chance that at least one of `k` samples drawn without replacement from `n` passes.
 
-    1 - C(n-c, k) / C(n, k), as a product, so that nothing overflows (Chen et al. 2021, section 2.1).
+    This is 1 - C(n-c, k) / C(n, k), computed as a product so that nothing overflows (Chen et al. 2021, section 2.1).
 
     Raises:
-        ValueError: not 0 <= passed <= n and 1 <= k <= n.
+        ValueError: unless 0 <= passed <= n and 1 <= k <= n.
     """
     if not (0 <= passed <= n and 1 <= k <= n):
         raise ValueError(f"pass@{k} of {passed} passed among {n} is undefined")
@@ -73,7 +73,7 @@ def pass_at_k(n: int, passed: int, k: int) -> float:
 
 
 def wilson(passed: int, n: int, confidence: float = 0.95) -> Interval:
-    """Wilson score interval of a proportion of *independent* trials."""
+    """Return the Wilson score interval of a proportion of *independent* trials."""
     from scipy.stats import norm
 
     if n == 0:
@@ -90,10 +90,10 @@ def wilson(passed: int, n: int, confidence: float = 0.95) -> Interval:
 def mean_interval(
     values: Sequence[float], *, confidence: float = 0.95, resamples: int = 5_000, seed: int = 0
 ) -> Interval:
-    """Mean of one number per problem with a bootstrap interval over problems (BCa, seeded).
+    """Return the mean of one number per problem with a bootstrap interval over problems (BCa, seeded).
 
-    Where all values are equal the bootstrap says nothing: for values that are all 0 or all 1 Wilson's interval is
-    given, for others what the problems' number rules out (as in `difference_interval`); a lone value gets (0, 1).
+    Where all values are equal, the bootstrap gives no interval. Values that are all 0 or all 1 get Wilson's interval,
+    others what the number of problems rules out (as in `difference_interval`), and a single value gets (0, 1).
     """
     import numpy as np
     from scipy.stats import bootstrap
@@ -161,11 +161,11 @@ def paired_test(
 def difference_interval(
     differences: Sequence[float], *, confidence: float = 0.95, resamples: int = 20_000, seed: int = 0
 ) -> tuple[float, float]:
-    """Two-sided percentile-bootstrap interval of the mean of differences in -1..1, over problems (seeded).
+    """Return the two-sided percentile-bootstrap interval of the mean of differences in -1..1, over problems (seeded).
 
-    Where all are equal the bootstrap says nothing. Then up to a share s of problems may behave otherwise
-    and have stayed unseen, (1 - s)^n = (1 - confidence) / 2 (Clopper and Pearson 1934), each at worst by
-    going to -1 or 1.
+    Where all differences are equal, the bootstrap gives no interval. Then a share s of problems may behave otherwise
+    and have stayed unseen, (1 - s)^n = (1 - confidence) / 2 (Clopper and Pearson 1934), each at worst by going to -1 or
+    1.
     """
     import numpy as np
 
@@ -180,8 +180,10 @@ def difference_interval(
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjusted p-values, in the given order: rejecting those <= alpha keeps the chance of any false rejection
-    among all of them at alpha, whatever their dependence (Holm 1979)."""
+    """Return adjusted p-values in the given order (Holm 1979).
+
+    Rejecting those <= alpha keeps the chance of any false rejection at alpha, whatever their dependence.
+    """
     adjusted = [0.0] * len(p_values)
     largest = 0.0
     for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
@@ -206,7 +208,7 @@ def flips(a: Mapping[str, float], b: Mapping[str, float]) -> list[tuple[str, flo
 def _sign_flip(
     differences: Sequence[float], resamples: int, rng: np.random.Generator
 ) -> tuple[float, float, float]:
-    """P(sum at most, at least, at least as far from 0 as the one seen) over random signs."""
+    """Return P(sum at most, at least, at least as far from 0 as the observed one) over random signs."""
     import numpy as np
     from scipy.stats import binomtest
 

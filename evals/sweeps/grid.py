@@ -1,7 +1,7 @@
-"""evals: the decodings of a sweep: the grid that is tuned over, the baseline, and fixed controls. Pure.
+"""evals: the decodings of a sweep: the grid that is tuned, the baseline, and fixed controls. Pure.
 
-In: the values of each axis. Out: a `Plan`, frozen before the first sample is drawn: what is tried, and the rule
-by which one cell is chosen. Not covered: running it (`evals.sweeps.sweep`).
+Input: the values of each axis. Output: a `Plan`, frozen before the first sample is drawn. It says what is tried, and by
+which rule one cell is chosen. Not covered: running it (`forklock.evals.sweeps.sweep`).
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ import hashlib
 from itertools import product
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from models.contract import Decoding, FirstStage
-from models.families import EVAL_TOP_K, EVAL_TOP_P, PRESETS
+from forklock.evals.contract import Frozen
+from forklock.models.contract import Decoding, FirstStage
+from forklock.models.families import EVAL_TOP_K, EVAL_TOP_P, PRESETS
 
 Role = Literal["baseline", "grid", "control"]
 RULE = (
@@ -22,32 +23,29 @@ RULE = (
 )
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Cell(_Frozen):
-    """One decoding, and why it is in the sweep."""
+class Cell(Frozen):
+    """One decoding and its role in the sweep."""
 
     role: Role
     decoding: Decoding
     label: str = ""
-    """What a control or the baseline is called, beside its settings."""
+    """Name of a control or of the baseline, shown before its settings."""
 
     @property
     def name(self) -> str:
+        """The label, if there is one, and the settings."""
         settings = settings_text(self.decoding)
         return f"{self.label}: {settings}" if self.label else settings
 
 
-class Plan(_Frozen):
-    """Everything that is fixed beforehand."""
+class Plan(Frozen):
+    """Everything that is fixed before the sweep."""
 
     baseline: Cell
     grid: tuple[Cell, ...]
-    """In the order of its axes, temperature outermost. Empty: nothing is tuned."""
+    """Cells in the order of the axes, temperature outermost; empty where nothing is tuned."""
     controls: tuple[Cell, ...]
-    """Measured on the test problems whatever comes out."""
+    """Cells that are measured on the test problems in any case."""
     n: Annotated[int, Field(ge=1)]
     """Samples per problem."""
     k: Annotated[int, Field(ge=1)]
@@ -57,14 +55,16 @@ class Plan(_Frozen):
 
     @property
     def rule(self) -> str:
+        """The rule in words."""
         return RULE.format(k=self.k) if self.grid else "nothing is chosen: all cells are fixed beforehand"
 
     def digest(self) -> str:
+        """Return a digest of the whole plan."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
 
 
-class Axes(_Frozen):
-    """Values of each axis, in the order in which they were named."""
+class Axes(Frozen):
+    """The values of each axis, in the order in which they were given."""
 
     temperature: tuple[float, ...]
     top_k: tuple[int, ...] = (0,)
@@ -74,10 +74,10 @@ class Axes(_Frozen):
 
 
 def grid_of(axes: Axes, base: Decoding) -> tuple[Cell, ...]:
-    """Every combination, each distribution once: what truncates makes no difference to greedy decoding.
+    """Return every combination; each distribution occurs once, because truncation does not change greedy decoding.
 
     Args:
-        base: gives what no axis names: `max_tokens`, `stop`, `seed`.
+        base: has the settings that are no axis: `max_tokens`, `stop`, `seed`.
     """
     cells: dict[str, Cell] = {}
     for temperature, top_k, top_p, min_p, stage in product(
@@ -90,15 +90,18 @@ def grid_of(axes: Axes, base: Decoding) -> tuple[Cell, ...]:
 
 
 def canonical(decoding: Decoding) -> Decoding:
-    """Greedy decoding without the settings that cannot matter to it."""
+    """Reset the settings that do not change greedy decoding; other decodings stay as they are."""
     if decoding.temperature:
         return decoding
     return decoding.model_copy(update={"top_k": 0, "top_p": 1.0, "min_p": 0.0, "virtual_ssd": None})
 
 
 def ssd_controls(family: str, base: Decoding) -> tuple[Cell, tuple[Cell, ...]]:
-    """What self-distillation must beat: (base at its eval decoding, (base at the train-time decoding, virtual
-    SSD)), with the paper's settings for this family. The paper reports the first alone."""
+    """Return what self-distillation must beat, with the paper's settings for this family.
+
+    The baseline is the base model at its eval decoding, which is all that the paper reports. The controls are the base
+    model at the train-time decoding, and virtual SSD.
+    """
     paper = PRESETS[family]
     ours = {"temperature": paper.eval_temperature, "top_k": EVAL_TOP_K, "top_p": EVAL_TOP_P}
     train = {"temperature": paper.temperature, "top_k": paper.top_k, "top_p": paper.top_p}
@@ -121,7 +124,7 @@ def ssd_controls(family: str, base: Decoding) -> tuple[Cell, tuple[Cell, ...]]:
 
 
 def settings_text(decoding: Decoding) -> str:
-    """A decoding in few words: what is off is not named."""
+    """Describe a decoding in few words; settings that are off are left out."""
     if not decoding.temperature:
         return "greedy"
     stage = f"{decoding.virtual_ssd} → " if decoding.virtual_ssd else ""
@@ -129,15 +132,15 @@ def settings_text(decoding: Decoding) -> str:
 
 
 def truncation_text(decoding: Decoding, joint: str = ", ") -> str:
-    """What is cut off at eval time, `all tokens` for nothing."""
+    """Describe the truncation at eval time; `all tokens` where there is none."""
     return _cuts(decoding, joint).removeprefix(joint) or "all tokens"
 
 
 def numbers(text: str, kind: type[float] | type[int]) -> tuple[float, ...]:
-    """The values of an axis from a comma-separated list.
+    """Parse the values of an axis, a comma-separated list.
 
     Raises:
-        ValueError: not numbers, or none.
+        ValueError: a part is no number, or there is none.
     """
     parts = [part.strip() for part in text.split(",") if part.strip()]
     try:
@@ -150,7 +153,7 @@ def numbers(text: str, kind: type[float] | type[int]) -> tuple[float, ...]:
 
 
 def stages(text: str) -> tuple[FirstStage | None, ...]:
-    """`none,1.6/20/0.8`: first stages, `none` for plain decoding.
+    """Parse first stages such as `none,1.6/20/0.8`; `none` is plain decoding.
 
     Raises:
         ValueError: see `FirstStage.parse`.
@@ -162,10 +165,10 @@ def stages(text: str) -> tuple[FirstStage | None, ...]:
 
 
 def decoding_from(text: str, base: Decoding) -> Decoding:
-    """A baseline from `T/top_k/top_p`, or `greedy`; the rest from `base`.
+    """Parse a baseline, `T/top_k/top_p` or `greedy`; `base` has the other settings.
 
     Raises:
-        ValueError: another form.
+        ValueError: the text has another form.
     """
     if text.strip() in ("greedy", "0"):
         return canonical(base.model_copy(update={"temperature": 0.0, "virtual_ssd": None}))

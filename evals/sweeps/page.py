@@ -11,18 +11,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from evals.reports.drawing import INK, Picture, percent_tick, rendered, write_page
-from evals.reports.plots import COLOURS
-from evals.sweeps.grid import Cell, canonical, truncation_text
-from evals.sweeps.report import conclusions
-from evals.sweeps.results import CellScore, SweepResult, same
+from forklock.evals.reports.drawing import INK, Picture, percent_tick, rendered, write_page
+from forklock.evals.reports.plots import COLOURS
+from forklock.evals.sweeps.grid import Cell, canonical, truncation_text
+from forklock.evals.sweeps.report import conclusions
+from forklock.evals.sweeps.results import CellScore, SweepResult, same
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.colors import Colormap, Normalize
     from matplotlib.figure import Figure
 
-    from models.contract import Decoding, FirstStage
+    from forklock.models.contract import Decoding, FirstStage
 
 T = TypeVar("T")
 

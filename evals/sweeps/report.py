@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from rich.console import Group
 from rich.table import Column, Table
 
-from evals.contract import Verdict
-from evals.reports.comparison import p_text, points
-from evals.reports.terminal import LiveProgress, percent, warned
-from evals.results import EvalResult
-from evals.sweeps.grid import Cell
-from evals.sweeps.results import CellScore, SweepResult, same
-from sandbox.terminal.screen import Screen
+from forklock.evals.contract import Verdict
+from forklock.evals.reports.comparison import p_text, points
+from forklock.evals.reports.terminal import LiveProgress, percent, warned
+from forklock.evals.results import EvalResult
+from forklock.evals.sweeps.grid import Cell
+from forklock.evals.sweeps.results import CellScore, SweepResult, same
+from forklock.sandbox.terminal.console import Screen
 
 
 class SweepProgress:

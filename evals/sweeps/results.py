@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from evals.contract import Frozen
-from evals.results import EvalResult, PassAtK
-from evals.statistics.comparison import Effect, Power, paired_effect
-from evals.statistics.stats import holm, pass_at, pass_at_k
-from evals.sweeps.grid import Cell, Plan
-from models.contract import ModelIdentity
+from forklock.evals.contract import Frozen
+from forklock.evals.results import EvalResult, PassAtK
+from forklock.evals.statistics.comparison import Effect, Power, paired_effect
+from forklock.evals.statistics.stats import holm, pass_at, pass_at_k
+from forklock.evals.sweeps.grid import Cell, Plan
+from forklock.models.contract import ModelIdentity
 
 
 def same(one: Cell, two: Cell) -> bool:

@@ -3,12 +3,13 @@
 Input: an open engine and a `SweepJob`. Output: a `SweepResult`. The set is split by a hash of each question id. Grid
 and baseline are measured on the development part, and the plan's rule chooses a cell. Only then is the test part
 measured: for the baseline, the chosen cell and the fixed controls. Every cell is an evaluation of its own
-(`evals.runs.run`), so samples are shared with `evals run`, and a killed sweep continues where it stopped. Not covered:
-search strategies that skip cells.
+(`forklock.evals.runs.run`), so samples are shared with `evals run`, and a killed sweep continues where it stopped.
+Not covered: search strategies that skip cells.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Callable, Sequence
@@ -16,20 +17,23 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from evals.contract import EvalFault, ProblemSet
-from evals.judging.limits import JudgeLimits
-from evals.problems.sets import split
-from evals.results import EvalResult
-from evals.runs.prompts import Preset, preset_for
-from evals.runs.run import EvalJob, Progress, run_eval
-from evals.runs.store import results_dir, write_atomically
-from evals.statistics.comparison import power_of
-from evals.sweeps.grid import Cell, Plan
-from evals.sweeps.results import CellScore, SweepResult, same, scored
-from models.console import INFRASTRUCTURE
-from models.contract import Engine
-from sandbox import BackendName
-from sandbox.reading import parse_json
+from forklock.evals.contract import EvalFault, ProblemSet
+from forklock.evals.judging import JudgeLimits
+from forklock.evals.problems.sets import split
+from forklock.evals.results import EvalResult
+from forklock.evals.runs import EvalJob, run_eval
+from forklock.evals.runs.prompts import Preset, preset_for
+from forklock.evals.runs.run import Progress
+from forklock.evals.runs.store import results_dir
+from forklock.evals.statistics.comparison import power_of
+from forklock.evals.sweeps.grid import Cell, Plan
+from forklock.evals.sweeps.results import CellScore, SweepResult, same, scored
+from forklock.models.console import INFRASTRUCTURE
+from forklock.models.contract import Engine
+from forklock.sandbox import BackendName
+from forklock.sandbox.files.atomic import write_atomic
+from forklock.sandbox.files.jsonl import append_line, whole_lines
+from forklock.sandbox.reading import parse_json
 
 SPLIT = "development"
 """Name of the split. Self-distillation's gate uses the same, so nothing was tuned there on what is test here."""
@@ -94,7 +98,7 @@ class _Bench:
             )
             kept = self.folder / part / f"{found.run_id}.json"
             kept.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(kept, found.model_dump_json(indent=1))
+            write_atomic(kept, found.model_dump_json(indent=1))
             results.append(found)
             if self.on_cell is not None:
                 self.on_cell(part, cell, found)
@@ -158,7 +162,7 @@ def run_sweep(
         power=power_of(first) if first else None,
         warnings=tuple(_warnings(plan, chosen, earlier)),
     )
-    write_atomically(bench.folder / "sweep.json", result.model_dump_json(indent=1))
+    write_atomic(bench.folder / "sweep.json", result.model_dump_json(indent=1))
     return result
 
 
@@ -217,19 +221,15 @@ def open_test(sweeps: Path, sweep_id: str, engine: Engine, held_out: ProblemSet,
     key = _hash(engine.identity.model_dump_json(), held_out.version, prompts, *_ids(held_out))
     ledger = sweeps / "opened.jsonl"
     known: set[str] = set()
-    if ledger.exists():
-        for line in ledger.read_text(encoding="utf-8").splitlines():
-            try:
-                row = parse_json(line)
-            except ValueError:
-                continue  # a line that a kill has torn
+    for line in whole_lines(ledger):
+        with contextlib.suppress(ValueError):  # torn by a kill
+            row = parse_json(line)
             if isinstance(row, dict) and row.get("test") == key:
                 known.add(str(row.get("sweep")))
     if sweep_id not in known:
         row = {"test": key, "sweep": sweep_id, "at": datetime.now(UTC).isoformat(timespec="seconds")}
         ledger.parent.mkdir(parents=True, exist_ok=True)
-        with ledger.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+        append_line(ledger, json.dumps(row).encode())
     return len(known - {sweep_id})
 
 

@@ -1,7 +1,7 @@
-"""evals: the lock/fork map of a solution: each token with what the model could have said instead.
+"""evals: the lock/fork map of a solution: each token with what the model could have written instead.
 
-In: an answer and its table. Out: a `Map` for the page, and a picture as PNG: background by entropy, an underline
-that grows with the number of survivors; a lock has none. Not covered: the page (`evals.tokens.page`).
+Input: an answer and its table. Output: a `Map` for the page, and a picture as PNG. The background shows the entropy, an
+underline grows with the number of survivors; a lock has none. Not covered: the page (`forklock.evals.tokens.page`).
 """
 
 from __future__ import annotations
@@ -11,31 +11,32 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from evals.reports.drawing import INK, png
-from evals.tokens.gauges import Answer, TokenTable
+from forklock.evals.reports.drawing import INK, png
+from forklock.evals.tokens.gauges import Answer
+from forklock.evals.tokens.tables import TokenTable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 MOST_TOKENS = 1500
-"""Of a map; the rest is cut off and said."""
+"""Largest number of tokens of a map; the rest is cut off, and the map says so."""
 ALTERNATIVES = 6
 FULL_ENTROPY = 2.5
-"""Nats at which the colour is full."""
+"""Entropy in nats at which the colour is full."""
 FULL_SURVIVORS = 20
 COLUMNS, MOST_ROWS = 100, 110
 ENTROPY_COLOUR, SURVIVOR_COLOUR = "#f97316", "#3b82f6"
 _FONT = 8.0
 _COLUMN = _FONT * 0.602 / 72
-"""Inches of a character of DejaVu Sans Mono."""
+"""Width in inches of a character of DejaVu Sans Mono."""
 _ROW = 0.165
 _HEAD_ROWS = 4
 
 
 @dataclass(frozen=True)
 class Choice:
-    """One token that the model could have said."""
+    """One token that the model could have written."""
 
     text: str
     probability: float
@@ -45,6 +46,8 @@ class Choice:
 
 @dataclass(frozen=True)
 class MapToken:
+    """One token of the map."""
+
     text: str
     entropy: float
     survivors: int
@@ -58,17 +61,19 @@ class MapToken:
 
     @property
     def warmth(self) -> float:
-        """Entropy as 0..1."""
+        """The entropy, scaled to 0..1."""
         return min(1.0, self.entropy / FULL_ENTROPY)
 
     @property
     def width(self) -> float:
-        """Survivors as 0..1; 0 for a lock."""
+        """The number of survivors, scaled to 0..1; 0 for a lock."""
         return min(1.0, math.log(max(1, self.survivors)) / math.log(FULL_SURVIVORS))
 
 
 @dataclass(frozen=True)
 class Map:
+    """The map of one answer."""
+
     title: str
     model: str
     tokens: tuple[MapToken, ...]
@@ -76,6 +81,7 @@ class Map:
 
     @property
     def forks(self) -> int:
+        """Number of tokens with several survivors."""
         return sum(token.survivors > 1 for token in self.tokens)
 
 
@@ -86,10 +92,11 @@ def map_of(
     words: Callable[[int], str],
     other: TokenTable | None = None,
 ) -> Map:
-    """
+    """Make the map of an answer.
+
     Args:
-        words: the text of a token by its id.
-        other: the same answer under the other model.
+        words: returns the text of a token by its id.
+        other: table of the same answer under the other model.
     """
     count = min(len(answer.ids), MOST_TOKENS)
     tokens = []
@@ -117,7 +124,7 @@ def _choices(said: int, table: TokenTable, place: int, words: Callable[[int], st
 
 
 def map_png(one: Map) -> bytes:
-    """The picture, on white.
+    """Draw the picture, on white.
 
     Raises:
         EvalFault: matplotlib is not installed.
@@ -143,7 +150,7 @@ def map_png(one: Map) -> bytes:
 
 
 def _runs(tokens: Sequence[MapToken]) -> Iterator[tuple[int, int, str, MapToken]]:
-    """(row, column, text, token): tokens cut at line ends and at the picture's edge."""
+    """Yield (row, column, text, token), with tokens cut at line ends and at the picture's edge."""
     row = column = 0
     for token in tokens:
         for number, part in enumerate(token.text.expandtabs(4).split("\n")):
@@ -201,5 +208,5 @@ def _head(axes: Axes, one: Map, cut: bool) -> None:
 
 
 def _plain(text: str) -> str:
-    """Only what the font has."""
+    """Replace characters that the font does not have."""
     return "".join(c if c.isprintable() and ord(c) < 0x2000 else "□" for c in text)

@@ -10,11 +10,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from evals.reports.drawing import INK, Picture, percent_tick, rendered, write_page
-from evals.reports.plots import COLOURS
-from evals.tokens.map import ENTROPY_COLOUR, FULL_ENTROPY, FULL_SURVIVORS, SURVIVOR_COLOUR, Map, map_png
-from evals.tokens.report import few_problems, number, signed, spoken
-from evals.tokens.stats import Side, TokensResult
+from forklock.evals.reports.drawing import INK, Picture, percent_tick, rendered, write_page
+from forklock.evals.reports.plots import COLOURS
+from forklock.evals.tokens.map import (
+    ENTROPY_COLOUR,
+    FULL_ENTROPY,
+    FULL_SURVIVORS,
+    SURVIVOR_COLOUR,
+    Map,
+    map_png,
+)
+from forklock.evals.tokens.report import few_problems, number, signed, spoken
+from forklock.evals.tokens.stats import Side, TokensResult
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

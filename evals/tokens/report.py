@@ -1,4 +1,4 @@
-"""evals: token gauges on the terminal. In: a `TokensResult`. Out: tables."""
+"""evals: token gauges on the terminal: a `TokensResult` in, tables out."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import math
 from rich.console import Group
 from rich.table import Column, Table
 
-from evals.tokens.stats import Difference, Gauge, Place, Side, TokensResult
+from forklock.evals.tokens.stats import Difference, Gauge, Place, Side, TokensResult
 
 FEW_PROBLEMS = 10
 
 
 def tokens_view(result: TokensResult) -> Group:
-    """Everything worth knowing."""
+    """Return the whole report."""
     parts = (
         f"{result.set_name}, {result.source}: {result.answers} answers to {result.problems} problems, "
         f"{result.tokens} tokens ({result.counted})",
@@ -27,28 +27,28 @@ def tokens_view(result: TokensResult) -> Group:
 
 
 def few_problems(result: TokensResult) -> str:
-    """A caution where the bootstrap has little to resample."""
+    """Return a caution where the bootstrap has few problems to resample, else an empty text."""
     if result.problems >= FEW_PROBLEMS:
         return ""
     return f"only {result.problems} problems: the intervals are too narrow"
 
 
 def number(value: float, unit: str) -> str:
-    """A gauge in its unit."""
+    """Format a gauge in its unit."""
     if math.isnan(value):
         return "?"
     return f"{100 * value:.2f} %" if unit == "share" else f"{value:.3f}"
 
 
 def signed(value: float, unit: str) -> str:
-    """A difference of gauges; shares in points."""
+    """Format a difference of gauges; shares are in points."""
     if math.isnan(value):
         return "?"
     return f"{100 * value:+.2f}" if unit == "share" else f"{value:+.3f}"
 
 
 def spoken(text: str) -> str:
-    """A token's text with its white space visible."""
+    """Return a token's text with its white space visible."""
     return text.replace("\n", "⏎").replace("\t", "⇥").replace(" ", "␣") or "∅"
 
 

@@ -1,8 +1,8 @@
 """evals: numbers over tokens, with intervals over problems. Pure.
 
-In: answers with their tables. Out: `Gauge`s of one model, and paired differences of two models on the same tokens.
-Tokens of one problem are not independent, so problems are resampled (cluster bootstrap of a ratio, percentile);
-the p-value of a difference is a sign-flip test over the problems' mean differences.
+Input: answers with their tables. Output: `Gauge`s of one model, and paired differences of two models on the same
+tokens. Tokens of one problem are not independent, so problems are resampled (cluster bootstrap of a ratio, percentile).
+The p-value of a difference is a sign-flip test over the problems' mean differences.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from pydantic import BaseModel, ConfigDict
-
-from evals.statistics.stats import holm, paired_test
-from evals.tokens.gauges import LISTED, Answer, TokenTable
+from forklock.evals.contract import Frozen
+from forklock.evals.statistics.stats import holm, paired_test
+from forklock.evals.tokens.gauges import Answer
+from forklock.evals.tokens.tables import LISTED, TokenTable
 
 RESAMPLES = 10_000
 SURVIVOR_BINS = ((1, 1), (2, 2), (3, 5), (6, 10), (11, 20), (21, None))
@@ -21,11 +21,7 @@ SURVIVOR_BINS = ((1, 1), (2, 2), (3, 5), (6, 10), (11, 20), (21, None))
 Values = Callable[[TokenTable], Sequence[float]]
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Gauge(_Frozen):
+class Gauge(Frozen):
     """The mean of a number over all counted tokens, with a 95 % interval over problems."""
 
     name: str
@@ -35,7 +31,7 @@ class Gauge(_Frozen):
     high: float
 
 
-class Difference(_Frozen):
+class Difference(Frozen):
     """The other model minus this one, on the same tokens."""
 
     name: str
@@ -47,25 +43,25 @@ class Difference(_Frozen):
     high: float
     p_value: float
     p_holm: float
-    """Corrected for the number of gauges."""
+    """p-value, corrected for the number of gauges."""
 
 
-class Place(_Frozen):
+class Place(Frozen):
     """One token of an answer."""
 
     answer: str
     place: int
-    """From 0."""
+    """Index of the token, from 0."""
     before: str
-    """The text that leads to it."""
+    """The text before it."""
     token: str
     entropy: float
     survivors: int
     likeliest: tuple[tuple[str, float], ...]
-    """Tokens and their probabilities."""
+    """The likeliest tokens with their probabilities."""
 
 
-class Curve(_Frozen):
+class Curve(Frozen):
     """Numbers along an axis, with 95 % intervals over problems."""
 
     labels: tuple[str, ...]
@@ -74,7 +70,7 @@ class Curve(_Frozen):
     highs: tuple[float, ...]
 
 
-class Side(_Frozen):
+class Side(Frozen):
     """One model on all tokens."""
 
     model: str
@@ -85,16 +81,18 @@ class Side(_Frozen):
     """Share of tokens by how many the cut keeps there."""
 
 
-class TokensResult(_Frozen):
+class TokensResult(Frozen):
+    """The result of `evals tokens`."""
+
     set_name: str
     set_version: str
     prompts: str
     source: str
-    """Where the solutions came from."""
+    """Origin of the solutions."""
     cut: str
-    """T/top-k/top-p, which decides what survives."""
+    """T/top-k/top-p, which decides which tokens survive."""
     counted: str
-    """Which tokens enter the numbers."""
+    """Which tokens the numbers include."""
     problems: int
     answers: int
     tokens: int
@@ -103,7 +101,7 @@ class TokensResult(_Frozen):
     differences: tuple[Difference, ...]
     """`versus` minus `model`, paired by token; empty without it."""
     forks: tuple[Place, ...]
-    """Where the first model is least certain, at most one from each answer."""
+    """Places where the first model is least certain, at most one from each answer."""
 
 
 GAUGES: tuple[tuple[str, str, Values], ...] = (
@@ -126,12 +124,12 @@ GAUGES: tuple[tuple[str, str, Values], ...] = (
 
 
 def mass_to_rank(table: TokenTable, rank: int) -> list[float]:
-    """Probability of the `rank` likeliest tokens together, at each place."""
+    """Return the joint probability of the `rank` likeliest tokens at each place."""
     return [min(1.0, sum(math.exp(value) for value in row[:rank])) for row in table.top_logprobs]
 
 
 def gauges(answers: Sequence[Answer], tables: Sequence[TokenTable]) -> list[Gauge]:
-    """All gauges of one model."""
+    """Compute all gauges of one model."""
     found = []
     for name, unit, values in GAUGES:
         mean, low, high = clustered_mean(_by_problem(answers, tables, values))
@@ -142,7 +140,7 @@ def gauges(answers: Sequence[Answer], tables: Sequence[TokenTable]) -> list[Gaug
 def differences(
     answers: Sequence[Answer], ours: Sequence[TokenTable], theirs: Sequence[TokenTable]
 ) -> list[Difference]:
-    """Their gauges minus ours; with listed supports also their mass on what the cut keeps of ours."""
+    """Return their gauges minus ours; with listed supports also their mass on the tokens that survive under ours."""
     rows = [
         _difference(name, unit, _by_problem(answers, ours, values), _by_problem(answers, theirs, values))
         for name, unit, values in GAUGES
@@ -156,7 +154,7 @@ def differences(
 
 
 def side(model: str, answers: Sequence[Answer], tables: Sequence[TokenTable]) -> Side:
-    """Everything about one model."""
+    """Compute everything about one model."""
     return Side(
         model=model,
         gauges=tuple(gauges(answers, tables)),
@@ -168,7 +166,7 @@ def side(model: str, answers: Sequence[Answer], tables: Sequence[TokenTable]) ->
 def widest_forks(
     answers: Sequence[Answer], tables: Sequence[TokenTable], words: Callable[[int], str], most: int = 8
 ) -> list[Place]:
-    """The counted token of highest entropy of each answer, highest first."""
+    """Return the counted token of highest entropy of each answer, highest first."""
     found = []
     for answer, table in zip(answers, tables, strict=True):
         inside = [place for place, yes in enumerate(answer.counted) if yes]
@@ -230,7 +228,7 @@ def clustered_mean(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> tuple[float, float, float]:
-    """Mean over all numbers, and its interval by resampling groups; NaN bounds for fewer than two groups."""
+    """Return the mean over all numbers, and its interval by resampling groups (NaN for fewer than two groups)."""
     import numpy as np
 
     filled = [group for group in groups if len(group)]
@@ -262,7 +260,7 @@ def _difference(
 
 
 def _by_problem(answers: Sequence[Answer], tables: Sequence[TokenTable], values: Values) -> list[list[float]]:
-    """The numbers of all counted tokens, a list for each problem."""
+    """Return the numbers of all counted tokens, one list per problem."""
     groups: dict[str, list[float]] = {}
     for answer, table in zip(answers, tables, strict=True):
         counted = zip(values(table), answer.counted, strict=True)

@@ -1,7 +1,7 @@
 """LoRA adapters: what is recorded about them, the registry, their history, and which of them serves."""
 
-from models.adapters.manifest import AdapterManifest, AdapterRef, AdapterState
-from models.adapters.registry import AdapterRegistry
-from models.adapters.resolve import resolve_adapter
+from forklock.models.adapters.manifest import AdapterManifest, AdapterRef, AdapterState
+from forklock.models.adapters.registry import AdapterRegistry
+from forklock.models.adapters.resolve import resolve_adapter
 
 __all__ = ["AdapterManifest", "AdapterRef", "AdapterRegistry", "AdapterState", "resolve_adapter"]

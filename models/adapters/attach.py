@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from models.adapters.lora import check_fits, read_config
-from models.catalogue.strict_loading import loader_faults
-from models.catalogue.weights import base_tensors
-from models.contract import ModelFault
+from forklock.models.adapters.lora import check_fits, read_config
+from forklock.models.catalogue.strict_loading import loader_faults
+from forklock.models.catalogue.weights import base_tensors
+from forklock.models.contract import ModelFault
 
 
 def attach_adapter(model: Any, folder: Path, *, base: Path | None, merge: bool) -> Any:

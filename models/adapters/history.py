@@ -6,12 +6,13 @@ that a promotion or roll-back killed halfway is finished, not guessed.
 
 from __future__ import annotations
 
-import os
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
+
+from forklock.sandbox.files.jsonl import append_line, as_json, parser, whole_lines
 
 EventKind = Literal["reserved", "promoted", "rolled back", "deleted"]
 
@@ -31,23 +32,12 @@ class History:
 
     def events(self) -> list[Event]:
         """Oldest first. A line torn by a crash is dropped: what it meant never took effect."""
-        found = []
-        for line in self.path.read_bytes().splitlines() if self.path.is_file() else []:
-            try:
-                found.append(Event.model_validate_json(line))
-            except ValidationError:
-                continue
-        return found
+        return [event for event in map(parser(Event), whole_lines(self.path)) if event is not None]
 
     def append(self, kind: EventKind, version: str | None) -> None:
         """On disk when this returns."""
         event = Event(at=datetime.now(UTC), kind=kind, version=version)
-        with self.path.open("ab+") as file:
-            if _is_torn(file):
-                file.write(b"\n")
-            file.write(event.model_dump_json().encode() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
+        append_line(self.path, as_json(event), durable=True)
 
     def served(self) -> list[str | None]:
         """What has served, the present one last; roll-backs have taken off what they undid."""
@@ -65,10 +55,3 @@ class History:
         """The latest promotion or roll-back."""
         moves = [event.kind for event in self.events() if event.kind in ("promoted", "rolled back")]
         return moves[-1] if moves else None
-
-
-def _is_torn(file: BinaryIO) -> bool:
-    if file.seek(0, os.SEEK_END) == 0:
-        return False
-    file.seek(-1, os.SEEK_END)
-    return file.read(1) != b"\n"

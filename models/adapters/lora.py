@@ -14,9 +14,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from models.catalogue.safetensors_header import TensorInfo, read_tensors, require_finite, require_floats
-from models.catalogue.weights import hash_file, read_json
-from models.contract import ModelFault
+from forklock.models.catalogue.safetensors_header import (
+    TensorInfo,
+    read_tensors,
+    require_finite,
+    require_floats,
+)
+from forklock.models.catalogue.weights import hash_file, read_json
+from forklock.models.contract import ModelFault
 
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 MOST_RANK, MOST_SCALE = 4096, 1e6

@@ -11,9 +11,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from models.adapters.lora import CONFIG, WEIGHTS
-from models.catalogue.weights import FileRecord
-from models.contract import Decoding
+from forklock.models.adapters.lora import CONFIG, WEIGHTS
+from forklock.models.catalogue.weights import FileRecord
+from forklock.models.contract import Decoding
 
 MANIFEST = "manifest.json"
 TAKEN_IN = (WEIGHTS, CONFIG, "README.md")

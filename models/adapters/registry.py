@@ -8,7 +8,6 @@ folder are never reused: servers cache by name. Only `adapter_model.safetensors`
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,9 +15,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from models.adapters.history import History
-from models.adapters.lora import WEIGHTS, check_folder
-from models.adapters.manifest import (
+from forklock.models.adapters.history import History
+from forklock.models.adapters.lora import WEIGHTS, check_folder
+from forklock.models.adapters.manifest import (
     MANIFEST,
     TAKEN_IN,
     VERSION_FORMAT,
@@ -27,13 +26,14 @@ from models.adapters.manifest import (
     AdapterRef,
     AdapterState,
 )
-from models.catalogue.weights import FileRecord, hash_file
-from models.contract import ModelFault
-from models.paths import adapters_dir
+from forklock.models.catalogue.weights import FileRecord, hash_file
+from forklock.models.contract import ModelFault
+from forklock.models.paths import adapters_dir
+from forklock.sandbox.files import atomic
 
 
 class AdapterRegistry:
-    """Adapters under `root` (default: `models.paths.adapters_dir()`). Safe for several processes."""
+    """Adapters under `root` (default: `forklock.models.paths.adapters_dir()`). Safe for several processes."""
 
     def __init__(self, root: Path | None = None) -> None:
         self.root = root or adapters_dir()
@@ -248,20 +248,15 @@ class AdapterRegistry:
             shutil.copyfile(folder / name, incoming / name)
         (incoming / MANIFEST).write_text(manifest.model_dump_json(indent=2), encoding="utf-8")
         for path in (*incoming.iterdir(), incoming):
-            _sync(path)
-        incoming.rename(place)
-        _sync(place.parent)
+            atomic.sync(path)
+        atomic.put_in_place(incoming, place)
 
     def _set_state(
         self, base: str, version: str, state: AdapterState, gate: dict[str, Any] | None = None
     ) -> AdapterManifest:
         update: dict[str, Any] = {"state": state} | ({} if gate is None else {"gate": gate})
         manifest = self.get(base, version).model_copy(update=update)
-        path = self.folder(base, version) / MANIFEST
-        fresh = path.with_name(f".{MANIFEST}.new")
-        fresh.write_text(manifest.model_dump_json(indent=2), encoding="utf-8")
-        _sync(fresh)
-        fresh.replace(path)
+        atomic.write_atomic(self.folder(base, version) / MANIFEST, manifest.model_dump_json(indent=2))
         return manifest
 
     def _retire(self, base: str, version: str | None) -> None:
@@ -287,12 +282,9 @@ class AdapterRegistry:
         pointer = self._base(base) / "current"
         if version is None:
             pointer.unlink(missing_ok=True)
+            atomic.sync(pointer.parent)
         else:
-            fresh = pointer.with_name(".current.new")
-            fresh.unlink(missing_ok=True)
-            fresh.symlink_to(version)
-            fresh.replace(pointer)
-        _sync(pointer.parent)
+            atomic.replace_link(pointer, version)
 
     def _settle(self, base: str) -> str | None:
         """Finish a promotion or roll-back that was logged but killed before the pointer moved."""
@@ -311,11 +303,3 @@ class AdapterRegistry:
         else:
             fix = "Use another version (`selfdistill status`), or `--adapter none`."
         return ModelFault(f"Adapter {base}/{version} is damaged: {what}.", fix=fix)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from models.adapters.lora import adapter_digest, check_folder
-from models.adapters.manifest import VERSION_PATTERN, AdapterManifest, AdapterRef
-from models.adapters.registry import AdapterRegistry
-from models.contract import ModelFault
-from models.paths import is_folder, names_folder, user_path
+from forklock.models.adapters.lora import adapter_digest, check_folder
+from forklock.models.adapters.manifest import VERSION_PATTERN, AdapterManifest, AdapterRef
+from forklock.models.adapters.registry import AdapterRegistry
+from forklock.models.contract import ModelFault
+from forklock.models.paths import is_folder, names_folder, user_path
 
 
 def resolve_adapter(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from models.catalogue.weights import (
+from forklock.models.catalogue.weights import (
     check_against_record,
     check_weights,
     folder_revision,
@@ -20,12 +20,12 @@ from models.catalogue.weights import (
     read_record,
     verify_hashes,
 )
-from models.contract import ModelFault
-from models.families import CATALOGUE, ModelCard
-from models.paths import is_folder, models_dir, names_folder, user_path
+from forklock.models.contract import ModelFault
+from forklock.models.families import CATALOGUE, ModelCard
+from forklock.models.paths import is_folder, models_dir, names_folder, user_path
 
 if TYPE_CHECKING:
-    from sandbox.terminal.progress import Progress
+    from forklock.sandbox.terminal.progress import Progress
 
 
 class NoSuchModel(ModelFault):
@@ -141,13 +141,13 @@ def verify(name: str, *, progress: Progress | None = None) -> None:
     Raises:
         ModelFault: not pulled, or damaged.
     """
-    from sandbox.terminal.progress import open_progress
+    from forklock.sandbox.terminal.progress import Progress
 
     card = find_card(name)
     resolved = _resolve_pulled(card)
     record = read_record(resolved.folder)
     total = sum(file.bytes for file in record.files.values())
-    with (progress or open_progress()).task(f"Verifying {card.name}", total) as advance:
+    with (progress or Progress()).task(f"Verifying {card.name}", total) as advance:
         try:
             verify_hashes(resolved.folder, record, advance)
         except ModelFault as fault:

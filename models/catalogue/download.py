@@ -7,7 +7,6 @@ the next call goes on from, after kill -9 too. Network errors are retried while 
 from __future__ import annotations
 
 import errno
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,9 +15,10 @@ from pathlib import Path
 import httpx
 import tenacity
 
-from models.catalogue.weights import hash_file
-from models.contract import ModelFault
-from sandbox.terminal.progress import Advance
+from forklock.models.catalogue.weights import hash_file
+from forklock.models.contract import ModelFault
+from forklock.sandbox.files.atomic import put_in_place
+from forklock.sandbox.terminal.progress import Advance
 
 FRUITLESS_TRIES = 5
 CONNECT_S, READ_S = 10.0, 30.0
@@ -66,9 +66,8 @@ def download(remote: Remote, folder: Path, client: httpx.Client, advance: Advanc
     for attempt in (1, 2):
         _fetch_with_retries(remote, part, client, advance)
         if remote.sha256 is None or hash_file(part) == remote.sha256:
-            with space_guard(folder), part.open("rb+") as file:
-                os.fsync(file.fileno())
-            part.replace(done)
+            with space_guard(folder):
+                put_in_place(part, done)
             return done
         advance(-part.stat().st_size)
         part.unlink()

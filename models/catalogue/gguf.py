@@ -8,15 +8,15 @@ stays: these are a Q4 file's values in bf16, not the original weights.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from models.catalogue.strict_loading import require_exact, require_finite_model
-from models.contract import ModelFault
-from models.families import END_OF_TURN, restore_tokenizer
+from forklock.models.catalogue.strict_loading import require_exact, require_finite_model
+from forklock.models.contract import ModelFault
+from forklock.models.families import END_OF_TURN, restore_tokenizer
+from forklock.sandbox.files.atomic import sync
 
 CONVERSION = 1
 """Version of this code; a change that alters the weights or the tokens raises it."""
@@ -73,8 +73,7 @@ def convert(
         tokenizer.save_pretrained(folder)
     for path in folder.iterdir():
         path.chmod(0o644)
-        with path.open("rb+") as file:
-            os.fsync(file.fileno())
+        sync(path)
     return str(transformers.__version__)
 
 

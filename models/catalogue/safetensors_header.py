@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from models.contract import ModelFault
+from forklock.models.contract import ModelFault
 
 MAX_HEADER_BYTES = 100_000_000
 """The safetensors library's own bound on a header."""

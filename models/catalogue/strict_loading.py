@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from models.catalogue.weights import check_weights, safetensors_files
-from models.contract import ModelFault
+from forklock.models.catalogue.weights import check_weights, safetensors_files
+from forklock.models.contract import ModelFault
 
 FIX = "Remove it and get it again: `agent models remove NAME`, `agent models pull NAME`."
 
@@ -86,7 +86,7 @@ def check_loads(folder: Path) -> None:
     Raises:
         ModelFault: as `load_causal_lm`; models that transformers does not know are left to the server.
     """
-    from models.catalogue.safetensors_header import read_tensors, require_finite
+    from forklock.models.catalogue.safetensors_header import read_tensors, require_finite
 
     check_weights(folder)
     for path in safetensors_files(folder):

@@ -17,9 +17,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from models.catalogue.safetensors_header import TensorInfo, read_header, read_tensors, require_floats
-from models.contract import ModelFault
-from models.paths import cache_dir
+from forklock.models.catalogue.safetensors_header import TensorInfo, read_header, read_tensors, require_floats
+from forklock.models.contract import ModelFault
+from forklock.models.paths import cache_dir
+from forklock.sandbox.files.atomic import write_atomic
 
 RECORD_NAME = "forklock.json"
 SAMPLED_BLOCKS, BLOCK_BYTES = 64, 4096
@@ -226,9 +227,7 @@ def remembered_hash(path: Path) -> str:
     found = hash_file(path)
     with suppress(OSError):  # A cache that cannot be written costs time only.
         note.parent.mkdir(parents=True, exist_ok=True)
-        fresh = note.with_name(f"{note.name}.{os.getpid()}")
-        fresh.write_text(f"{key}\n{found}", encoding="ascii")
-        fresh.replace(note)
+        write_atomic(note, f"{key}\n{found}", durable=False)
     return found
 
 

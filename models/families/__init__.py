@@ -1,7 +1,7 @@
 """Families of models: one file each (names, decodings, gap marks, tokenizer, cards), and the list of them."""
 
-from models.families.family import Decodings, Family, HubMirror, Mirror, ModelCard, PackageMirror
-from models.families.known import (
+from forklock.models.families.family import Decodings, Family, HubMirror, Mirror, ModelCard, PackageMirror
+from forklock.models.families.known import (
     CATALOGUE,
     END_OF_TURN,
     EVAL_TOP_K,

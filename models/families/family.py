@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from models.contract import FirstStage, InfillTokens
+from forklock.models.contract import FirstStage, InfillTokens
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from models.contract import InfillTokens
-from models.families.family import Decodings, Family, ModelCard
-from models.families.llama import LLAMA
-from models.families.qwen import QWEN
-from models.families.smollm import SMOLLM
-from models.families.thinking import THINKING
+from forklock.models.contract import InfillTokens
+from forklock.models.families.family import Decodings, Family, ModelCard
+from forklock.models.families.llama import LLAMA
+from forklock.models.families.qwen import QWEN
+from forklock.models.families.smollm import SMOLLM
+from forklock.models.families.thinking import THINKING
 
 FAMILIES: tuple[Family, ...] = (THINKING, QWEN, SMOLLM, LLAMA)
 """Every family. The first whose words are in a model's name wins."""

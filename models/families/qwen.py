@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from models.contract import InfillTokens
-from models.families.family import Decodings, Family, HubMirror, ModelCard, PackageMirror
+from forklock.models.contract import InfillTokens
+from forklock.models.families.family import Decodings, Family, HubMirror, ModelCard, PackageMirror
 
 
 def _normalise(tokenizer: Any) -> None:

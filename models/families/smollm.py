@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from models.families.family import Family, HubMirror, ModelCard, PackageMirror
+from forklock.models.families.family import Family, HubMirror, ModelCard, PackageMirror
 
 
 def _split_digits(tokenizer: Any) -> None:

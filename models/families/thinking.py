@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from models.families.family import Decodings, Family
+from forklock.models.families.family import Decodings, Family
 
 THINKING = Family(
     name="thinking",

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from models.contract import FinishReason, ModelFault, Request
+from forklock.models.contract import FinishReason, ModelFault, Request
 
 BYTES_PER_TOKEN = 3.5
 """Of code and English, about; fewer bytes a token overestimate the count."""

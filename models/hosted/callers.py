@@ -1,7 +1,7 @@
 """How a hosted model is called: OpenAI's wire over our own client, or LiteLLM for providers with wires of their own.
 
 In: a request and the body of OpenAI's API for it. Out: the decoded answer (or its stream), or `Refused`, which says
-whether trying again may help. Both speak through `models.web`, so deadlines and sizes bind both.
+whether trying again may help. Both speak through `forklock.models.web`, so deadlines and sizes bind both.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from typing import Any, Protocol
 
 import httpx
 
-from models.contract import ModelFault, Request
-from models.hosted.refusals import Refused
-from models.hosted.wire import Server, chat_wire, message_of, plain
-from models.web import clients as web
+from forklock.models.contract import ModelFault, Request
+from forklock.models.hosted.refusals import Refused
+from forklock.models.hosted.wire import Server, chat_wire, message_of, plain
+from forklock.models.web import clients as web
 
 ERROR_BYTES = 64 << 10
 """Read of an error's body."""

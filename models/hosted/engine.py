@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from models.contract import (
+from forklock.models.contract import (
     Completion,
     Decoding,
     Engine,
@@ -26,14 +26,14 @@ from models.contract import (
     OnTokens,
     Request,
 )
-from models.hosted.answers import Piece, cut_at_stops, estimated_prompt, pieces_of, until_stop
-from models.hosted.fitting import cannot, fit
-from models.hosted.refusals import Refused, fault_of
-from models.hosted.routes import Route
-from models.hosted.wire import CONTINUE_LAST, tokenize_on_server
-from models.web import clients as web
-from models.web.deadline import Until
-from models.web.fan_out import Emit, Sample, Tokens, fan_out
+from forklock.models.hosted.answers import Piece, cut_at_stops, estimated_prompt, pieces_of, until_stop
+from forklock.models.hosted.fitting import cannot, fit
+from forklock.models.hosted.refusals import Refused
+from forklock.models.hosted.routes import Route, fault_of
+from forklock.models.hosted.wire import CONTINUE_LAST, tokenize_on_server
+from forklock.models.web import clients as web
+from forklock.models.web.deadline import Until
+from forklock.models.web.fan_out import Emit, Sample, Tokens, fan_out
 
 REQUESTS_AT_ONCE = 16
 ATTEMPTS = 5
@@ -59,7 +59,7 @@ class _Call:
 
 
 class HostedEngine(Engine):
-    """See the module; made by `models.hosted.opening`."""
+    """See the module; made by `forklock.models.hosted.opening`."""
 
     def __init__(self, route: Route, timeout_s: float, attempts: int) -> None:
         self.identity = ModelIdentity(name=route.name, revision=route.revision, engine="hosted")

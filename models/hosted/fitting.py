@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import Any
 
-from models.contract import Decoding, Fitted, ModelFault
+from forklock.models.contract import Decoding, Fitted, ModelFault
 
 NEUTRAL: dict[str, Any] = {"top_k": 0, "min_p": 0.0, "top_p": 1.0, "seed": None}
 """Values that ask for nothing. A temperature has none: it is left out of the request instead."""

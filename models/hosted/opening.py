@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
 
-from models.contract import Engine, EngineKind, ModelFault, Wish
-from models.hosted.engine import ATTEMPTS, TIMEOUT_S, HostedEngine
-from models.hosted.routes import route_to
+from forklock.models.contract import Engine, EngineKind, ModelFault, Wish
+from forklock.models.hosted.engine import ATTEMPTS, TIMEOUT_S, HostedEngine
+from forklock.models.hosted.routes import route_to
 
 
 def open_hosted(model: str, *, timeout_s: float = TIMEOUT_S, attempts: int = ATTEMPTS) -> Engine:

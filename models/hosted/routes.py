@@ -11,11 +11,12 @@ import os
 from dataclasses import dataclass, replace
 from typing import Any
 
-from models.contract import ModelFault
-from models.hosted.callers import Caller, LitellmCaller, WireCaller, import_litellm
-from models.hosted.wire import KEY_VARIABLE, Server, find_server, is_url, server_headers
-from models.web import clients as web
-from models.web.endpoints import endpoint_of_provider, endpoint_of_url
+from forklock.models.contract import ModelFault
+from forklock.models.hosted.callers import Caller, LitellmCaller, WireCaller, import_litellm
+from forklock.models.hosted.refusals import Refused
+from forklock.models.hosted.wire import KEY_VARIABLE, Server, find_server, is_url, server_headers
+from forklock.models.web import clients as web
+from forklock.models.web.endpoints import endpoint_of_provider, endpoint_of_url
 
 UNKNOWN_CONTEXT = 8192
 """Tokens assumed where nobody says how long the context is."""
@@ -75,7 +76,7 @@ class Route:
     prefill: bool
     context_tokens: int
     endpoint: str
-    """To compare with another route's (`models.web.endpoints`)."""
+    """To compare with another route's (`forklock.models.web.endpoints`)."""
     revision: str = ""
     server: Server | None = None
     """None where LiteLLM speaks to a provider."""
@@ -86,6 +87,28 @@ class Route:
     def key_variable(self) -> str:
         """What to correct where a key is refused."""
         return KEY_VARIABLE if self.server is not None and self.key is None else "the provider's key variable"
+
+
+def fault_of(refused: Refused, route: Route, attempts: int) -> ModelFault:
+    """Return the fault for a refusal, without keys in its text."""
+    name, where, status = route.name, route.where, refused.status
+    message = refused.message or f"status {status}"
+    if refused.too_long:
+        return ModelFault(f"Prompt and answer do not fit {name}: {message}", fix="Shorten the prompt.")
+    if status in (401, 403):
+        return ModelFault(f"{where} refuses the API key: {message}", fix=f"Check {route.key_variable}.")
+    if status == 404:
+        return ModelFault(f"{where} has no model {name}: {message}", fix="Check the model's name.")
+    if refused.timed_out:
+        return ModelFault(f"{name} did not answer: {message}", fix="Is the server overloaded?")
+    if status == 429:
+        return ModelFault(f"{where} limits the rate: {message}", fix="Wait, or ask for fewer samples.")
+    if refused.passes:
+        return ModelFault(
+            f"{where} failed {attempts} times: {message}", fix="Is the server up? Try again later."
+        )
+    fix = f"Leave {refused.param} at its default." if refused.param else ""
+    return ModelFault(f"{where} refused the request: {message}", fix=fix)
 
 
 def route_to(model: str) -> Route:

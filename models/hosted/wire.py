@@ -16,9 +16,9 @@ from typing import Any
 
 import httpx
 
-from models.contract import ModelFault, Request
-from models.web import clients as web
-from models.web import deadline
+from forklock.models.contract import ModelFault, Request
+from forklock.models.web import clients as web
+from forklock.models.web import deadline
 
 TOKENS_BYTES = 16 << 20
 """Of a prompt's ids as JSON, at most."""

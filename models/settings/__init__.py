@@ -1,8 +1,14 @@
 """Settings: where they are read from, which of them a repository may choose, and the section `[models]`."""
 
-from models.settings.files import BadSettings, FaultClass, SettingsFile, find_settings_file, find_user_file
-from models.settings.models import ModelSettings
-from models.settings.room import Origin, RepositoryMay, RoomSettings
+from forklock.models.settings.files import (
+    BadSettings,
+    FaultClass,
+    SettingsFile,
+    find_settings_file,
+    find_user_file,
+)
+from forklock.models.settings.models import ModelSettings
+from forklock.models.settings.room import Origin, RepositoryMay, RoomSettings
 
 __all__ = [
     "BadSettings",

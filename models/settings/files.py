@@ -2,8 +2,8 @@
 
 A repository's file is `forklock.toml` with one `[section]` per room, or `[tool.forklock.section]` in `pyproject.toml`;
 it is looked for in the start folder and its parents up to the repository's root, and never through a link that leaves
-it. The user's file is `forklock.toml` in the user's configuration folder (`models.paths.settings_file`). Which of a
-repository's settings count is decided in `models.settings.room`.
+it. The user's file is `forklock.toml` in the user's configuration folder (`forklock.models.paths.settings_file`).
+Which of a repository's settings count is decided in `forklock.models.settings.room`.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from models.contract import ModelFault
-from models.paths import HOME_VARIABLE, lies_in_repository, settings_file
-from sandbox.reading import MEGABYTE, Unreadable, parse_toml, read_regular
+from forklock.models.contract import ModelFault
+from forklock.models.paths import HOME_VARIABLE, lies_in_repository, settings_file
+from forklock.sandbox.reading import MEGABYTE, Unreadable, parse_toml, read_regular
 
 SECTIONS = ("agent", "models", "selfdistill")
 """Sections that a settings file may have: the rooms that read settings."""

@@ -1,10 +1,11 @@
 """Settings: defaults, then the files, then the environment, then flags; each value knows where it is from.
 
-The user's own file and the repository's (`models.settings.files`) have one table per room. The environment says
+The user's own file and the repository's (`forklock.models.settings.files`) have one table per room. The
+environment says
 `FORKLOCK_<SECTION>__<KEY>` (`FORKLOCK_MODELS__MODEL=smollm2-135m`). Unknown keys are errors, with the near
 miss named. A repository's file is not the user's word: each setting says what such a file may do with it
 (`repository_may`), and a setting that does not say so is the user's alone. `RoomSettings` is for any room above this
-one; `ModelSettings` (`models.settings.models`) is this room's own section.
+one; `ModelSettings` (`forklock.models.settings.models`) is this room's own section.
 Not covered: merging inside nested tables (a table is taken whole from the highest source that has it).
 """
 
@@ -27,8 +28,14 @@ from pydantic_settings import (
     SettingsError,
 )
 
-from models.paths import settings_file
-from models.settings.files import BadSettings, FaultClass, SettingsFile, find_settings_file, find_user_file
+from forklock.models.paths import settings_file
+from forklock.models.settings.files import (
+    BadSettings,
+    FaultClass,
+    SettingsFile,
+    find_settings_file,
+    find_user_file,
+)
 
 
 @dataclass(frozen=True, slots=True)

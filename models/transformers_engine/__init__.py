@@ -2,7 +2,7 @@
 
 `attention` and `prefixes` hold keys and values, `batch` is the decode loop, `engine` the contract's face,
 `scoring` looks at given tokens, `loading` gets weights and adapters ready, `packed` speeds up CPUs. Needs
-the `local` extra; import it through `models.open_engine`, which says so where it is missing.
+the `local` extra; import it through `forklock.models.open_engine`, which says so where it is missing.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from models.transformers_engine.engine import TransformersEngine
-    from models.transformers_engine.scoring import TokenScores
+    from forklock.models.transformers_engine.engine import TransformersEngine
+    from forklock.models.transformers_engine.scoring import TokenScores
 
 __all__ = ["TokenScores", "TransformersEngine"]
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from transformers import AttentionInterface
 from transformers.cache_utils import Cache
 
-from models.contract import ModelFault
+from forklock.models.contract import ModelFault
 
 NAME = "forklock_shared_prefix"
 

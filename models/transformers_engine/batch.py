@@ -15,11 +15,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models.contract import Decoding, FinishReason
-from models.transformers_engine.attention import DecodePlan, Prefix, StepCache, cache_word
-from models.transformers_engine.prefixes import Prefixes
-from models.transformers_engine.sampling import LIKELIEST, row_uniforms, sample
-from models.transformers_engine.text import TextTail
+from forklock.models.contract import Decoding, FinishReason
+from forklock.models.transformers_engine.attention import DecodePlan, Prefix, StepCache, cache_word
+from forklock.models.transformers_engine.prefixes import Prefixes
+from forklock.models.transformers_engine.sampling import LIKELIEST, row_uniforms, sample
+from forklock.models.transformers_engine.text import TextTail
 
 FIRST_COLUMNS = 128
 """Tokens of room per row at first; doubled when a row outgrows it."""

@@ -15,9 +15,9 @@ from typing import Any
 import psutil
 import torch
 
-from models.adapters.lora import adapter_digest
-from models.catalogue.weights import folder_revision
-from models.contract import (
+from forklock.models.adapters.lora import adapter_digest
+from forklock.models.catalogue.weights import folder_revision
+from forklock.models.contract import (
     Alternative,
     Completion,
     Decoding,
@@ -31,13 +31,13 @@ from models.contract import (
     OnTokens,
     Request,
 )
-from models.families import infill_of
-from models.tokens import alternatives_of, prompt_ids
-from models.transformers_engine.batch import Batch, Prompt, Sample
-from models.transformers_engine.loading import Loaded, load
-from models.transformers_engine.prefixes import Prefixes
-from models.transformers_engine.scoring import Look, TokenScores, score_answer
-from models.web import deadline
+from forklock.models.families import infill_of
+from forklock.models.tokens import alternatives_of, prompt_ids
+from forklock.models.transformers_engine.batch import Batch, Prompt, Sample
+from forklock.models.transformers_engine.loading import Loaded, load
+from forklock.models.transformers_engine.prefixes import Prefixes
+from forklock.models.transformers_engine.scoring import Look, TokenScores, score_answer
+from forklock.models.web import deadline
 
 MOST_ROWS = {"cpu": 64, "cuda": 256}
 """Rows beyond which a step only gets slower."""
@@ -46,7 +46,7 @@ MEMORY_SHARE = 0.5
 
 
 class TransformersEngine(Engine):
-    """See the module; made by `TransformersEngine.open` or `models.open_engine`."""
+    """See the module; made by `TransformersEngine.open` or `forklock.models.open_engine`."""
 
     supports_virtual_ssd = True
     supports_alternatives = True

@@ -12,12 +12,12 @@ from typing import Any
 
 import torch
 
-from models.adapters.attach import attach_adapter
-from models.catalogue.strict_loading import load_causal_lm
-from models.contract import ModelFault
-from models.tokens import turn_end_ids
-from models.transformers_engine.attention import NAME
-from models.transformers_engine.packed import pack_linears, packing_helps
+from forklock.models.adapters.attach import attach_adapter
+from forklock.models.catalogue.strict_loading import load_causal_lm
+from forklock.models.contract import ModelFault
+from forklock.models.tokens import turn_end_ids
+from forklock.models.transformers_engine.attention import NAME
+from forklock.models.transformers_engine.packed import pack_linears, packing_helps
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
 
-from models.adapters import resolve_adapter
-from models.catalogue.catalogue import resolve_model
-from models.contract import Engine, EngineKind, ModelFault, Wish
+from forklock.models.adapters import resolve_adapter
+from forklock.models.catalogue.catalogue import resolve_model
+from forklock.models.contract import Engine, EngineKind, ModelFault, Wish
 
 
 def open_transformers(model: str, wish: Wish) -> Engine:
@@ -23,7 +23,7 @@ def open_transformers(model: str, wish: Wish) -> Engine:
         former_revision=resolved.former_revision,
     )
     try:
-        from models.transformers_engine.engine import TransformersEngine
+        from forklock.models.transformers_engine.engine import TransformersEngine
     except ImportError as error:
         raise ModelFault(
             f"the in-process engine needs the `local` extra ({error.name} is missing)",

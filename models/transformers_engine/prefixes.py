@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models.transformers_engine.attention import PrefillCache, PrefillPlan, Prefix, cache_word
+from forklock.models.transformers_engine.attention import PrefillCache, PrefillPlan, Prefix, cache_word
 
 CHUNK = 1024
 """Prompt tokens per forward pass: bounds the activations."""

@@ -15,7 +15,7 @@ import secrets
 import torch
 from torch import Tensor
 
-from models.contract import Decoding, FirstStage
+from forklock.models.contract import Decoding, FirstStage
 
 LIKELIEST = -1.0
 """In the place of a uniform number: no draw, the likeliest token."""

@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from models.contract import FirstStage
-from models.transformers_engine.prefixes import Prefixes
-from models.transformers_engine.sampling import survivors, top_values
+from forklock.models.contract import FirstStage
+from forklock.models.transformers_engine.prefixes import Prefixes
+from forklock.models.transformers_engine.sampling import survivors, top_values
 
 CUT_ROWS = 32
 """Tokens whose whole vocabulary may have to be sorted at once."""

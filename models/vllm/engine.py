@@ -17,7 +17,7 @@ from typing import Any
 
 import httpx
 
-from models.contract import (
+from forklock.models.contract import (
     Alternative,
     Completion,
     Decoding,
@@ -29,21 +29,21 @@ from models.contract import (
     OnTokens,
     Request,
 )
-from models.hosted.wire import (
+from forklock.models.hosted.wire import (
     Server,
     message_of,
     plain,
     server_headers,
     tokenize_on_server,
 )
-from models.tokens import alternatives_of
-from models.vllm.lora import VllmLora
-from models.vllm.prompts import LocalPrompts
-from models.vllm.server import VllmServer, death_fault
-from models.vllm.stream import GrowingSample, choices_of, likeliest, request_seed, strange
-from models.web import clients as web
-from models.web import deadline
-from models.web.fan_out import Emit, Sample, Tokens, fan_out
+from forklock.models.tokens import alternatives_of
+from forklock.models.vllm.lora import VllmLora
+from forklock.models.vllm.prompts import LocalPrompts
+from forklock.models.vllm.server import VllmServer, death_fault
+from forklock.models.vllm.stream import GrowingSample, choices_of, likeliest, request_seed, strange
+from forklock.models.web import clients as web
+from forklock.models.web import deadline
+from forklock.models.web.fan_out import Emit, Sample, Tokens, fan_out
 
 REQUESTS_AT_ONCE = 64
 SILENCE_S = 900.0
@@ -55,7 +55,7 @@ TOKEN_BYTES, SLACK_BYTES = 4096, 4 << 20
 
 
 class VllmEngine(Engine):
-    """See the module; made by `models.vllm.opening`."""
+    """See the module; made by `forklock.models.vllm.opening`."""
 
     def __init__(
         self,

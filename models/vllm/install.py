@@ -21,9 +21,10 @@ from typing import Literal
 
 from filelock import FileLock, Timeout
 
-from models.contract import ModelFault
-from models.paths import engines_dir
-from sandbox.reading import parse_json
+from forklock.models.contract import ModelFault
+from forklock.models.paths import engines_dir
+from forklock.sandbox.files.atomic import write_atomic
+from forklock.sandbox.reading import parse_json
 
 PYTHON_VARIABLE = "FORKLOCK_VLLM_PYTHON"
 VERSION = "0.32.0"
@@ -261,9 +262,7 @@ def _check_imports(python: Path) -> None:
 
 
 def _write_marker(folder: Path, environment: Environment) -> None:
-    fresh = folder / (MARKER + ".new")
-    fresh.write_text(json.dumps(asdict(environment), default=str), encoding="utf-8")
-    fresh.replace(folder / MARKER)
+    write_atomic(folder / MARKER, json.dumps(asdict(environment), default=str))
 
 
 def _last_line(text: str) -> str:

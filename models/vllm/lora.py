@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from models.contract import ModelFault
+from forklock.models.contract import ModelFault
 
 if TYPE_CHECKING:
-    from models.catalogue.catalogue import ResolvedModel
-    from models.catalogue.safetensors_header import TensorInfo
+    from forklock.models.catalogue.catalogue import ResolvedModel
+    from forklock.models.catalogue.safetensors_header import TensorInfo
 
 LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """What `--max-lora-rank` accepts."""
@@ -38,8 +38,8 @@ class VllmLora:
         Raises:
             ModelFault: no such adapter, damaged, of another base, or not what vLLM can serve.
         """
-        from models.adapters import resolve_adapter
-        from models.catalogue.weights import base_tensors
+        from forklock.models.adapters import resolve_adapter
+        from forklock.models.catalogue.weights import base_tensors
 
         revision, former = (weights.revision, weights.former_revision) if weights else ("", "")
         found = resolve_adapter(base, adapter, base_revision=revision, former_revision=former)
@@ -50,7 +50,7 @@ class VllmLora:
 
     @classmethod
     def _of(cls, folder: Path, name: str, base: Mapping[str, TensorInfo] | None = None) -> VllmLora:
-        from models.adapters.lora import adapter_digest, check_fits, refuse_for_vllm
+        from forklock.models.adapters.lora import adapter_digest, check_fits, refuse_for_vllm
 
         folder = folder.expanduser().resolve()
         config = check_fits(folder, base)

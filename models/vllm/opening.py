@@ -7,16 +7,16 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from models.catalogue.catalogue import resolve_model
-from models.catalogue.strict_loading import check_loads
-from models.contract import Engine, EngineKind, ModelFault, ModelIdentity
-from models.hosted.wire import find_server, is_url
-from models.vllm import install
-from models.vllm.engine import VllmEngine
-from models.vllm.lora import VllmLora
-from models.vllm.prompts import LocalPrompts
-from models.vllm.server import OnWait, ServerPlan, start_server
-from models.web.endpoints import endpoint_of_url
+from forklock.models.catalogue.catalogue import resolve_model
+from forklock.models.catalogue.strict_loading import check_loads
+from forklock.models.contract import Engine, EngineKind, ModelFault, ModelIdentity
+from forklock.models.hosted.wire import find_server, is_url
+from forklock.models.vllm import install
+from forklock.models.vllm.engine import VllmEngine
+from forklock.models.vllm.lora import VllmLora
+from forklock.models.vllm.prompts import LocalPrompts
+from forklock.models.vllm.server import OnWait, ServerPlan, start_server
+from forklock.models.web.endpoints import endpoint_of_url
 
 
 def open_vllm(
@@ -97,7 +97,7 @@ def _shown(on_wait: OnWait | None, name: str) -> Iterator[OnWait]:
     if on_wait is not None:
         yield on_wait
         return
-    from sandbox.terminal.progress import spinner
+    from forklock.sandbox.terminal.progress import spinner
 
     title = f"Starting a vLLM server for {name}"
     with spinner(f"{title} ...", lines=False) as step:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from models.contract import ModelFault, Request
+from forklock.models.contract import ModelFault, Request
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class LocalPrompts:
             from transformers import AutoTokenizer
         except ImportError:
             return None
-        from models.tokens import turn_end_ids
+        from forklock.models.tokens import turn_end_ids
 
         try:
             tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
@@ -33,6 +33,6 @@ class LocalPrompts:
         return cls(tokenizer, tuple(sorted(turn_end_ids(tokenizer))))
 
     def ids(self, request: Request) -> list[int]:
-        from models.tokens import prompt_ids
+        from forklock.models.tokens import prompt_ids
 
         return prompt_ids(self.tokenizer, request)

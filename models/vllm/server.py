@@ -23,12 +23,12 @@ from pathlib import Path
 import httpx
 import psutil
 
-from models.catalogue.weights import read_json
-from models.contract import ModelFault
-from models.hosted.wire import plain
-from models.paths import cache_dir
-from models.vllm.install import Environment
-from models.web import clients as web
+from forklock.models.catalogue.weights import read_json
+from forklock.models.contract import ModelFault
+from forklock.models.hosted.wire import plain
+from forklock.models.paths import cache_dir
+from forklock.models.vllm.install import Environment
+from forklock.models.web import clients as web
 
 HOST = "127.0.0.1"
 CONTEXT_CAP = {"cpu": 16_384, "cuda": 32_768}

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from models.contract import ModelFault
+from forklock.models.contract import ModelFault
 
 
 @dataclass(slots=True)

@@ -24,8 +24,8 @@ import httpcore
 import httpx
 from httpcore._backends.sync import SyncBackend
 
-from models.contract import ModelFault
-from models.web.proxies import proxy_for
+from forklock.models.contract import ModelFault
+from forklock.models.web.proxies import proxy_for
 
 SMALL_ANSWER = 4 << 20
 """Bytes of an answer whose size does not depend on what was asked: lists of models, errors."""

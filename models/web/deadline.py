@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
-from models.contract import ModelFault
+from forklock.models.contract import ModelFault
 
 _END: ContextVar[float | None] = ContextVar("forklock_deadline", default=None)
 """On `time.monotonic`'s clock."""

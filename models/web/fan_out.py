@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from models.contract import Completion, OnCompletion, OnTokens
-from models.web import deadline
+from forklock.models.contract import Completion, OnCompletion, OnTokens
+from forklock.models.web import deadline
 
 T = TypeVar("T")
 

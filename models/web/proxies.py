@@ -12,7 +12,7 @@ from urllib.request import getproxies_environment
 
 import httpx
 
-from models.contract import ModelFault
+from forklock.models.contract import ModelFault
 
 SCHEMES = ("http", "https", "socks5", "socks5h")
 _LOCAL_SUFFIXES = (".localhost", ".local")

@@ -19,13 +19,13 @@ from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
-from sandbox.backend import Backend, Command, Outcome, Problem, refuse
-from sandbox.bubblewrap.inside import SHELL, Inside, Place
-from sandbox.bubblewrap.view import git_read_only, uid_inside, view
-from sandbox.contract import Policy, SandboxFault
-from sandbox.linux.cgroups import writable_parents
-from sandbox.linux.limits import DiskWatcher, TreeWatcher, write_accounts
-from sandbox.workspace.workspace import Workspace
+from forklock.sandbox.backend import Backend, Command, Outcome, Problem, refuse
+from forklock.sandbox.bubblewrap.inside import SHELL, Inside, Place
+from forklock.sandbox.bubblewrap.view import git_read_only, uid_inside, view
+from forklock.sandbox.contract import Policy, SandboxFault
+from forklock.sandbox.linux.cgroups import writable_parents
+from forklock.sandbox.linux.limits import DiskWatcher, TreeWatcher, write_accounts
+from forklock.sandbox.workspace.workspace import Workspace
 
 _SEVERAL = 2
 """From this many commands on, the next one's name spaces are made ahead."""

@@ -13,11 +13,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from sandbox.bubblewrap.backend import owner_of, why_not
-from sandbox.bubblewrap.inside import bwrap_program
-from sandbox.bubblewrap.view import environment, view_read_only
-from sandbox.contract import Policy
-from sandbox.linux.seccomp import filter_descriptor
+from forklock.sandbox.bubblewrap.backend import owner_of, why_not
+from forklock.sandbox.bubblewrap.inside import bwrap_program
+from forklock.sandbox.bubblewrap.view import environment, view_read_only
+from forklock.sandbox.contract import Policy
+from forklock.sandbox.linux.seccomp import filter_descriptor
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,12 +17,12 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sandbox.contract import Limits
-from sandbox.linux.accounted import ACCOUNTANT, start_accounted
-from sandbox.linux.cgroups import Group, make_group
-from sandbox.linux.limits import command_with_limits, rlimits
-from sandbox.linux.orphans import end_holders
-from sandbox.linux.seccomp import filter_descriptor
+from forklock.sandbox.contract import Limits
+from forklock.sandbox.linux.accounted import ACCOUNTANT, start_accounted
+from forklock.sandbox.linux.cgroups import Group, make_group
+from forklock.sandbox.linux.limits import command_with_limits, rlimits
+from forklock.sandbox.linux.orphans import end_holders
+from forklock.sandbox.linux.seccomp import filter_descriptor
 
 SHELL = "/bin/bash"
 """It alone of the common shells reads words that end in NUL: nothing of a command is ever parsed."""

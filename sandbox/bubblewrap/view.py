@@ -13,10 +13,10 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
-from sandbox.contract import Policy, SandboxFault
-from sandbox.linux.limits import write_accounts
-from sandbox.linux.private import make_private, remove_tree
-from sandbox.workspace.workspace import Workspace
+from forklock.sandbox.contract import Policy, SandboxFault
+from forklock.sandbox.linux.limits import write_accounts
+from forklock.sandbox.linux.private import make_private, remove_tree
+from forklock.sandbox.workspace.workspace import Workspace
 
 _ETC = (
     "alternatives", "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime", "mime.types", "python3",

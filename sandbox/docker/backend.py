@@ -23,15 +23,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
-from sandbox.backend import Backend, Command, Outcome, Problem, refuse
-from sandbox.contract import Limits, Policy, SandboxFault
-from sandbox.docker.container import Bind, Container, ContainerGone, start_container
-from sandbox.images import engine
-from sandbox.images.engine import DEFAULT_IMAGE, has_image, sees_our_mounts
-from sandbox.linux.limits import DiskWatcher, rlimits
-from sandbox.linux.pump import Ended, Pump, Streams
-from sandbox.linux.seccomp import filter_program
-from sandbox.workspace.workspace import Workspace
+from forklock.sandbox.backend import Backend, Command, Outcome, Problem, refuse
+from forklock.sandbox.contract import Limits, Policy, SandboxFault
+from forklock.sandbox.docker.container import Bind, Container, ContainerGone, start_container
+from forklock.sandbox.images import engine
+from forklock.sandbox.images.engine import DEFAULT_IMAGE, has_image, sees_our_mounts
+from forklock.sandbox.linux.limits import DiskWatcher, rlimits
+from forklock.sandbox.linux.pump import Ended, Pump, Streams
+from forklock.sandbox.linux.seccomp import filter_program
+from forklock.sandbox.workspace.workspace import Workspace
 
 _PATIENCE_S = 2.0
 _MEMORY_EVENTS = ("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control")
@@ -76,7 +76,7 @@ class DockerSandbox(Backend):
     @classmethod
     def opened(cls, workspace: Workspace, policy: Policy) -> Self:
         """Open it in the image that was built for the repo, if there is one and the policy names no other."""
-        from sandbox.images.build import image_policy, repo_image
+        from forklock.sandbox.images.build import image_policy, repo_image
 
         image = repo_image(workspace.root) if policy.image is None and engine.why_not() is None else None
         return cls(workspace, image_policy(image, policy, workspace.workdir) if image else policy)

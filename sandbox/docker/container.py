@@ -1,7 +1,7 @@
 """Containers for the docker backend, that take commands over a socket of their own.
 
 In: mounts and limits. Out: a `Container`. A container ends by itself when its owner's end of the socket closes; it
-also carries its owner's label, by which `sandbox.images.engine` removes what an engine restart may have left.
+also carries its owner's label, by which `forklock.sandbox.images.engine` removes what an engine restart may have left.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sandbox.contract import Limits, SandboxFault
-from sandbox.images.engine import client, owner_label
-from sandbox.linux.limits import write_accounts
-from sandbox.linux.private import make_private, remove_tree
+from forklock.sandbox.contract import Limits, SandboxFault
+from forklock.sandbox.images.engine import client, owner_label
+from forklock.sandbox.linux.limits import write_accounts
+from forklock.sandbox.linux.private import make_private, remove_tree
 
 _SOCKET = "/run/forklock.sock"
 _SUPERVISOR = "/run/forklock.py"

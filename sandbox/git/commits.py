@@ -10,11 +10,11 @@ import os
 import stat
 from pathlib import Path
 
-from sandbox.contract import SandboxFault
-from sandbox.git.objects import git_mode, write_loose, write_trees
-from sandbox.git.repository import is_gits
-from sandbox.git.run import run_git
-from sandbox.linux.nofollow import Walk, open_regular, read_all
+from forklock.sandbox.contract import SandboxFault
+from forklock.sandbox.git.objects import git_mode, write_loose, write_trees
+from forklock.sandbox.git.repository import is_gits
+from forklock.sandbox.git.run import run_git
+from forklock.sandbox.linux.nofollow import Walk, open_regular, read_all
 
 _MOST_BYTES = 1 << 30
 _WHO = "Forklock <forklock@localhost> 946684800 +0000"

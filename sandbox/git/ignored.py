@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sandbox.git.wildmatch import Wildmatch
+from forklock.sandbox.git.wildmatch import Wildmatch
 
 MAX_RULES_BYTES = 1 << 20
 """Of one file with rules."""

@@ -9,12 +9,13 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import secrets
 import stat
 import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal
+
+from forklock.sandbox.files.atomic import write_atomic
 
 Kind = Literal["blob", "tree", "commit"]
 
@@ -42,9 +43,7 @@ def write_loose(objects: Path, kind: Kind, data: bytes) -> str:
     place = objects / oid[:2] / oid[2:]
     if not place.exists():
         place.parent.mkdir(exist_ok=True)
-        part = place.with_name(f"part-{secrets.token_hex(8)}")
-        part.write_bytes(zlib.compress(b"%s %d\0" % (kind.encode(), len(data)) + data, 1))
-        part.rename(place)
+        write_atomic(place, zlib.compress(b"%s %d\0" % (kind.encode(), len(data)) + data, 1), durable=False)
     return oid
 
 

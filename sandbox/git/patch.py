@@ -17,13 +17,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from sandbox.contract import SandboxFault
-from sandbox.git.objects import LINK, git_mode
-from sandbox.git.repository import is_gits
-from sandbox.git.run import apply_in, make_git_dir
-from sandbox.git.tree import OURS
-from sandbox.linux.nofollow import folder_of, open_regular, read_all, steps_of
-from sandbox.linux.private import scratch
+from forklock.sandbox.contract import SandboxFault
+from forklock.sandbox.git.objects import LINK, git_mode
+from forklock.sandbox.git.repository import is_gits
+from forklock.sandbox.git.run import apply_in, make_git_dir
+from forklock.sandbox.git.tree import OURS
+from forklock.sandbox.linux.nofollow import folder_of, open_regular, read_all, steps_of
+from forklock.sandbox.linux.private import scratch
 
 _MOST_BYTES = 256 << 20
 """Of one file."""

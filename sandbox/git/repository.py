@@ -2,7 +2,7 @@
 
 In: a folder. Out: the work tree's top, the commit that is checked out, which files are tracked, which are ignored.
 All of it is a repo's word: names are checked, links are not followed, and a `.git` file leads only to a folder that
-leads back. Objects (what a commit holds) are read elsewhere, in a sandbox (`sandbox.history.history`).
+leads back. Objects (what a commit holds) are read elsewhere, in a sandbox (`forklock.sandbox.history.history`).
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from sandbox.contract import SandboxFault
-from sandbox.git.ignored import MAX_RULES_BYTES, Ignore
-from sandbox.git.index import MAX_BYTES, Entry, IndexNotRead, read_index
-from sandbox.git.run import user_excludes
-from sandbox.linux.nofollow import read_inside, steps_of
+from forklock.sandbox.contract import SandboxFault
+from forklock.sandbox.git.ignored import MAX_RULES_BYTES, Ignore
+from forklock.sandbox.git.index import MAX_BYTES, Entry, IndexNotRead, read_index
+from forklock.sandbox.git.run import user_excludes
+from forklock.sandbox.linux.nofollow import read_inside, steps_of
 
 _OID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _SMALL = 1 << 16

@@ -1,9 +1,10 @@
 """The one module that runs git on the host.
 
 In: words for git, and a git folder that we made. Out: what git said. git never sees a work tree, configuration,
-attributes, index or ref that a repo or a program wrote: those are read as plain files (`sandbox.git.repository`,
-`sandbox.git.tree`). Objects that a repo wrote are read by a git that runs in a sandbox
-(`sandbox.history.history`). Each call is bounded in time.
+attributes, index or ref that a repo or a program wrote: those are read as plain files
+(`forklock.sandbox.git.repository`,
+`forklock.sandbox.git.tree`). Objects that a repo wrote are read by a git that runs in a sandbox
+(`forklock.sandbox.history.history`). Each call is bounded in time.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
-from sandbox.contract import SandboxFault
+from forklock.sandbox.contract import SandboxFault
 
 TIMEOUT_S = 60.0
 """Seconds (wall clock) for one call."""

@@ -13,10 +13,10 @@ import time
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from sandbox.contract import SandboxFault
-from sandbox.git.ignored import MAX_RULES_BYTES, Ignore, Rules
-from sandbox.git.repository import is_gits, rules_at_top, tracked_names
-from sandbox.linux.nofollow import Walk, open_regular, read_all
+from forklock.sandbox.contract import SandboxFault
+from forklock.sandbox.git.ignored import MAX_RULES_BYTES, Ignore, Rules
+from forklock.sandbox.git.repository import is_gits, rules_at_top, tracked_names
+from forklock.sandbox.linux.nofollow import Walk, open_regular, read_all
 
 SCAN_S = 60.0
 """Seconds (wall clock) in which all files are found and read."""

@@ -15,15 +15,15 @@ import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from sandbox.contract import SandboxFault
-from sandbox.git.ignored import parse
-from sandbox.git.index import GITLINK, Entry
-from sandbox.git.objects import LINK, git_mode, object_id
-from sandbox.git.repository import Repository, open_repository
-from sandbox.git.run import user_filters
-from sandbox.git.tree import Deadline
-from sandbox.history.history import open_history
-from sandbox.linux.nofollow import folder_of, open_regular, read_inside
+from forklock.sandbox.contract import SandboxFault
+from forklock.sandbox.git.ignored import parse
+from forklock.sandbox.git.index import GITLINK, Entry
+from forklock.sandbox.git.objects import LINK, git_mode, object_id
+from forklock.sandbox.git.repository import Repository, open_repository
+from forklock.sandbox.git.run import user_filters
+from forklock.sandbox.git.tree import Deadline
+from forklock.sandbox.history.history import open_history
+from forklock.sandbox.linux.nofollow import folder_of, open_regular, read_inside
 
 _MOST_BYTES = 1 << 30
 """Of a file that is read."""

@@ -14,10 +14,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from sandbox.contract import Limits, Policy, Sandbox, SandboxFault
-from sandbox.git.repository import Repository, open_repository
-from sandbox.git.run import ENV, SAFE, make_git_dir
-from sandbox.linux.private import scratch
+from forklock.sandbox.contract import Limits, Policy, Sandbox, SandboxFault
+from forklock.sandbox.git.repository import Repository, open_repository
+from forklock.sandbox.git.run import ENV, SAFE, make_git_dir
+from forklock.sandbox.linux.private import scratch
 
 _LIMITS = Limits(wall_s=20.0, memory_mb=4096, output_bytes=512 << 20, file_mb=16 << 10)
 _WHOLE_S = 300.0
@@ -122,7 +122,7 @@ def open_history(root: Path) -> Iterator[History]:
             f"{root} borrows its objects from another repository, which is not read",
             fix="make it stand alone: `git repack -a -d && rm .git/objects/info/alternates`",
         )
-    from sandbox.open import open_sandbox
+    from forklock.sandbox.open import open_sandbox
 
     with scratch(objects.stat().st_uid) as folder:
         place = folder / "history"

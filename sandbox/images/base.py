@@ -6,9 +6,9 @@ import contextlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from sandbox.contract import SandboxFault
-from sandbox.images.engine import DEFAULT_IMAGE, client, has_image, owner_label
-from sandbox.images.recipe import SYSTEM_PATH, Recipe
+from forklock.sandbox.contract import SandboxFault
+from forklock.sandbox.images.engine import DEFAULT_IMAGE, client, has_image, owner_label
+from forklock.sandbox.images.recipe import SYSTEM_PATH, Recipe
 
 _ANSWER_S = 20.0
 _PYTHONS = ("3.14", "3.13", "3.12", "3.11", "3.10", "3.9")

@@ -1,7 +1,8 @@
 """Images with what a repo depends on: built once per state of its dependency files, taken by every sandbox after.
 
 In: a repo and its `Recipe`. Out: an image `forklock-repo:<key>`, and the policy to run commands in it. A build runs as
-root in containers of the engine and reaches the allowed hosts alone (`sandbox.images.egress`), or nothing at all when
+root in containers of the engine and reaches the allowed hosts alone (`forklock.sandbox.images.egress`), or nothing
+at all when
 it is offline; base images are fetched by the engine itself. The repo's code is not part of an image of ours: it is
 mounted, and found by PYTHONPATH. Not covered: credentials for an index, build secrets.
 """
@@ -17,11 +18,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sandbox.contract import Policy, SandboxFault
-from sandbox.images.base import Progress, base_image, config_of, path_of, run_in
-from sandbox.images.engine import client, has_image, why_not
-from sandbox.images.network import Network, open_network
-from sandbox.images.recipe import REPOSITORY, SETTINGS, SYSTEM_PATH, Recipe, Source, find_recipe
+from forklock.sandbox.contract import Policy, SandboxFault
+from forklock.sandbox.images.base import Progress, base_image, config_of, path_of, run_in
+from forklock.sandbox.images.engine import client, has_image, why_not
+from forklock.sandbox.images.network import Network, open_network
+from forklock.sandbox.images.recipe import REPOSITORY, SETTINGS, SYSTEM_PATH, Recipe, Source, find_recipe
 
 BUILD_MEMORY_MB = 4096
 _LABEL = "forklock.repo"

@@ -1,7 +1,7 @@
 """The default image of the docker backend: Debian with Python, pytest and git.
 
 In: a registry that answers, or a Debian mirror and root. Out: `forklock-sandbox:<version>` in the engine.
-Not covered: a repo's own dependencies (`sandbox.images.build`).
+Not covered: a repo's own dependencies (`forklock.sandbox.images.build`).
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from sandbox.contract import SandboxFault
-from sandbox.images.engine import DEFAULT_IMAGE, client, has_image, why_not
-from sandbox.linux.private import remove_tree
+from forklock.sandbox.contract import SandboxFault
+from forklock.sandbox.images.engine import DEFAULT_IMAGE, client, has_image, why_not
+from forklock.sandbox.linux.private import remove_tree
 
 BASE = "python:3.11-slim"
 _DOCKERFILE = f"""\

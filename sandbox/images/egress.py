@@ -1,6 +1,6 @@
 """The only way out of a build: an HTTP proxy on a unix socket that connects to allowed hosts and to no others.
 
-In: host names. Out: a socket to mount into a container that has no network of its own; `sandbox.images.relay`
+In: host names. Out: a socket to mount into a container that has no network of its own; `forklock.sandbox.images.relay`
 in there makes
 a port of it. `CONNECT` (what HTTPS uses) reaches port 443 alone, `http://` requests port 80 alone, both by the name
 that was asked for, so an allowed name is all that a build can reach. Each connection carries one request. Refusals are
@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
 
-from sandbox.images.relay import pipe
+from forklock.sandbox.images.relay import pipe
 
 _HEAD_BYTES = 1 << 16
 _CONNECT_S, _IDLE_S = 20.0, 120.0

@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from sandbox.linux.private import start_ticks
+from forklock.sandbox.linux.private import start_ticks
 
 VERSION = "0.1"
 DEFAULT_IMAGE = f"forklock-sandbox:{VERSION}"

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sandbox.contract import SandboxFault
-from sandbox.reading import Unreadable, parse_toml
+from forklock.sandbox.contract import SandboxFault
+from forklock.sandbox.reading import Unreadable, parse_toml
 
 
 def read_file(repo: Path, name: str) -> bytes | None:

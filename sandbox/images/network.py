@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from sandbox.contract import SandboxFault
-from sandbox.images.base import Progress, run_in
-from sandbox.images.egress import Egress
-from sandbox.images.engine import DEFAULT_IMAGE, client, owner_label
-from sandbox.images.recipe import SETTINGS
-from sandbox.linux.private import make_private, remove_tree
+from forklock.sandbox.contract import SandboxFault
+from forklock.sandbox.images.base import Progress, run_in
+from forklock.sandbox.images.egress import Egress
+from forklock.sandbox.images.engine import DEFAULT_IMAGE, client, owner_label
+from forklock.sandbox.images.recipe import SETTINGS
+from forklock.sandbox.linux.private import make_private, remove_tree
 
 _PORT = 3128
 _PROXY = f"http://127.0.0.1:{_PORT}"

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from sandbox.contract import SandboxFault
-from sandbox.images.manifests import read_file, read_toml, strings, table
+from forklock.sandbox.contract import SandboxFault
+from forklock.sandbox.images.manifests import read_file, read_toml, strings, table
 
 _TEST_GROUPS = ("test", "tests", "testing", "dev", "develop", "development")
 _REQUIREMENTS = re.compile(r"[\w.-]*(requirements|constraints)[\w.-]*\.(txt|in)")

@@ -15,9 +15,15 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from sandbox.contract import SandboxFault
-from sandbox.images.manifests import inside, read_file, read_json, table
-from sandbox.images.python import PythonPart, declared_python, locked_python, python_files, python_part
+from forklock.sandbox.contract import SandboxFault
+from forklock.sandbox.images.manifests import inside, read_file, read_json, table
+from forklock.sandbox.images.python import (
+    PythonPart,
+    declared_python,
+    locked_python,
+    python_files,
+    python_part,
+)
 
 VERSION = "2"
 """Part of every key: changes when the same files make another image."""

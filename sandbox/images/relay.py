@@ -2,7 +2,7 @@
 
     python3 -I -S relay.py SOCKET PORT
 
-What connects to 127.0.0.1:PORT talks to whoever listens on SOCKET (`sandbox.images.egress`). Says "ready" on
+What connects to 127.0.0.1:PORT talks to whoever listens on SOCKET (`forklock.sandbox.images.egress`). Says "ready" on
 stdout, and runs until it is killed. Standard library only: it runs on the image's Python (3.9 or later).
 """
 

@@ -13,9 +13,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sandbox.contract import Policy
-from sandbox.interpreters.grants import may_grant, outermost
-from sandbox.interpreters.looks import is_file, is_folder, plain_name, read_small, real, user_home
+from forklock.sandbox.contract import Policy
+from forklock.sandbox.interpreters.grants import may_grant, outermost
+from forklock.sandbox.interpreters.looks import is_file, is_folder, plain_name, read_small, real, user_home
 
 
 def compilers_policy(policy: Policy, root: Path) -> Policy:

@@ -3,10 +3,11 @@
 In: a workspace, and the folder in it where the user stands. Out: a `Found`: an environment of the repo's own; else one
 that the user's tools keep for it elsewhere (Poetry, Pipenv, Hatch, PDM, pyenv); else the active one; else a Python on
 the user's PATH that has pytest; else nothing, and the managed environment steps in
-(`sandbox.interpreters.managed`). The environment that Forklock lives in is taken only where it is the repo's own.
+(`forklock.sandbox.interpreters.managed`). The environment that Forklock lives in is taken only where it is the
+repo's own.
 
 A repo's files can name a folder outside of it. That folder is taken only if it has the shape of an environment; what of
-it is then granted decides `sandbox.interpreters.grants`.
+it is then granted decides `forklock.sandbox.interpreters.grants`.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from sandbox.interpreters.looks import (
+from forklock.sandbox.interpreters.looks import (
     exists,
     is_file,
     is_real_file,
@@ -47,7 +48,7 @@ class Found:
     prefix: Path
     """Holds `bin/python`. Links are resolved where they lead out of the workspace."""
     is_installation: bool = False
-    """It is no environment but a Python as it was installed: `sandbox.interpreters.managed` makes an
+    """It is no environment but a Python as it was installed: `forklock.sandbox.interpreters.managed` makes an
     environment from it."""
 
 

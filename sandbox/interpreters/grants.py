@@ -17,8 +17,8 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 
-from sandbox.interpreters.environments import looks_like_environment, standard_libraries
-from sandbox.interpreters.looks import exists, is_folder, is_real_file, read_small, real, user_home
+from forklock.sandbox.interpreters.environments import looks_like_environment, standard_libraries
+from forklock.sandbox.interpreters.looks import exists, is_folder, is_real_file, read_small, real, user_home
 
 _SYSTEM = (Path("/usr"), Path("/bin"), Path("/lib"))
 """Visible in every sandbox without being granted."""

@@ -23,9 +23,9 @@ import platformdirs
 from filelock import FileLock
 from packaging.requirements import InvalidRequirement, Requirement
 
-from sandbox.contract import SandboxFault
-from sandbox.interpreters.environments import find_environment, has_pytest, standard_libraries
-from sandbox.interpreters.looks import exists, is_file, real
+from forklock.sandbox.contract import SandboxFault
+from forklock.sandbox.interpreters.environments import find_environment, has_pytest, standard_libraries
+from forklock.sandbox.interpreters.looks import exists, is_file, real
 
 _LAYOUT = "1"
 """Of what is made here: a change makes new ones."""
@@ -34,7 +34,7 @@ _SCRIPT = "#!{python}\nimport runpy\n\nrunpy.run_module('pytest', run_name='__ma
 
 
 def environments_dir() -> Path:
-    """Where managed environments lie. The rule is that of `models.paths`, which this room may not import."""
+    """Where managed environments lie. The rule is that of `forklock.models.paths`, which this room may not import."""
     home = os.environ.get("FORKLOCK_HOME", "").strip()
     data = (
         Path(home).expanduser().absolute()

@@ -1,8 +1,8 @@
 """The policy that lets a sandbox run a repo's tests: which Python, which compilers.
 
 In: a workspace, and the folder in it where the user stands. Out: a policy whose `readable` holds what the environment
-needs (`sandbox.interpreters.grants`), at its own paths, and whose PATH begins with it; for Rust, Go and node what
-`sandbox.interpreters.compilers` says. Nothing of the repo is executed.
+needs (`forklock.sandbox.interpreters.grants`), at its own paths, and whose PATH begins with it; for Rust, Go and
+node what `forklock.sandbox.interpreters.compilers` says. Nothing of the repo is executed.
 
 Docker: the mounted interpreter runs inside only where the image's libc fits; the docker backend tries it
 once and else takes the image's own `python` (see docs/sandbox.md).
@@ -13,12 +13,12 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from sandbox.contract import Policy, SandboxFault
-from sandbox.interpreters.compilers import compilers_policy
-from sandbox.interpreters.environments import find_environment
-from sandbox.interpreters.grants import grants, outermost
-from sandbox.interpreters.looks import is_real_file
-from sandbox.interpreters.managed import managed_environment
+from forklock.sandbox.contract import Policy, SandboxFault
+from forklock.sandbox.interpreters.compilers import compilers_policy
+from forklock.sandbox.interpreters.environments import find_environment
+from forklock.sandbox.interpreters.grants import grants, outermost
+from forklock.sandbox.interpreters.looks import is_real_file
+from forklock.sandbox.interpreters.managed import managed_environment
 
 
 def workspace_policy(workspace: Path, base: Policy | None = None, *, cwd: str = ".") -> Policy:
@@ -27,7 +27,7 @@ def workspace_policy(workspace: Path, base: Policy | None = None, *, cwd: str = 
 
 
 def python_policy(workspace: Path, base: Policy | None = None, *, cwd: str = ".") -> Policy:
-    """`base` plus the environment of `workspace` (`sandbox.interpreters.environments` has the order), else a
+    """`base` plus the environment of `workspace` (`forklock.sandbox.interpreters.environments` has the order), else a
     managed one. Never raises: where even that cannot be made, the system's own programs are left.
 
     Args:

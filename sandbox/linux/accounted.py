@@ -21,9 +21,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sandbox.contract import SandboxFault
-from sandbox.linux.process import Running
-from sandbox.linux.pump import Ended, Streams
+from forklock.sandbox.contract import SandboxFault
+from forklock.sandbox.linux.process import Running
+from forklock.sandbox.linux.pump import Ended, Streams
 
 ACCOUNTANT = Path(__file__).with_name("accountant.py")
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from sandbox.linux.private import start_ticks
+from forklock.sandbox.linux.private import start_ticks
 
 _PREFIX = "forklock-"
 _counter = itertools.count()

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from sandbox.contract import Limits, Policy
+from forklock.sandbox.contract import Limits, Policy
 
 _PRLIMIT = "/usr/bin/prlimit"
 _OPEN_FILES = (1024, 4096)

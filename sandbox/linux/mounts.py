@@ -16,7 +16,7 @@ import os
 import re
 from pathlib import Path
 
-from sandbox.contract import SandboxFault
+from forklock.sandbox.contract import SandboxFault
 
 _NOSUID, _NODEV, _DETACH = 2, 4, 2
 # Renaming a directory of the lower layer works; data is always copied up whole; nothing is flushed to disk, of

@@ -15,7 +15,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from sandbox.contract import SandboxFault
+from forklock.sandbox.contract import SandboxFault
 
 MAX_DEPTH = 250
 """Levels of folders. Each takes a descriptor while its tree is walked."""

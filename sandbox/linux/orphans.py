@@ -1,8 +1,9 @@
-"""Processes of ours whose parent was killed in the instant in which it could not take them along.
+"""Kills processes of ours that have lost their parent or left their session.
 
-bubblewrap's inner process waits without end for an outer one that is gone. A control group's removal ends it; this is
-for where there are no control groups. In: what such a process still has: an open file that nobody else has, or the name
-of a folder among its words. Out: it is dead. Each looks at all processes: to be used where something went wrong.
+In: what such a process still has: an open file that nobody else has, or the name of a folder
+among its words. Out: it is dead. Each function looks at all processes of the machine.
+bubblewrap's inner process waits without end for an outer one that is gone. A control group's removal ends it; the
+functions that look for files and words are for machines without control groups.
 """
 
 from __future__ import annotations

@@ -20,10 +20,10 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from sandbox.contract import SandboxFault
-from sandbox.linux import mounts
-from sandbox.linux.nofollow import remove_inside
-from sandbox.linux.orphans import end_bubblewraps_of
+from forklock.sandbox.contract import SandboxFault
+from forklock.sandbox.linux import mounts
+from forklock.sandbox.linux.nofollow import remove_inside
+from forklock.sandbox.linux.orphans import end_bubblewraps_of
 
 _PREFIX = "forklock-"
 _NAME = re.compile(rf"{_PREFIX}(\d+)-(\d+)-.+")

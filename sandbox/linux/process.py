@@ -1,6 +1,7 @@
 """Starts one host process in a session of its own, and waits for it.
 
-In: an argv that a backend prepared (already isolated, or the host's own). Out: a `Finished` (`sandbox.linux.pump`).
+In: an argv that a backend prepared (already isolated, or the host's own). Out: a `Finished`
+(`forklock.sandbox.linux.pump`).
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from sandbox.contract import SandboxFault, Talk
-from sandbox.linux.pump import KILL_GRACE_S, Ended, Finished, Pump, Streams
+from forklock.sandbox.contract import SandboxFault, Talk
+from forklock.sandbox.linux.pump import KILL_GRACE_S, Ended, Finished, Pump, Streams
 
 _DEADLY = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
 

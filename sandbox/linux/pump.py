@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from sandbox.contract import SandboxFault, Talk
+from forklock.sandbox.contract import SandboxFault, Talk
 
 _CHUNK = 1 << 16
 KILL_GRACE_S = 10.0

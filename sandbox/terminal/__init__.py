@@ -1,6 +1,6 @@
 """Everything that is written to the terminal: text, tables, faults and progress, with foreign text made safe."""
 
-from sandbox.terminal.output import (
+from forklock.sandbox.terminal.output import (
     guard,
     row,
     say,
@@ -11,7 +11,7 @@ from sandbox.terminal.output import (
     show_usage_fault,
     words_column,
 )
-from sandbox.terminal.printable import escape, is_drawn, printable
+from forklock.sandbox.terminal.safe_text import escape, is_drawn, printable
 
 __all__ = [
     "escape",

@@ -1,4 +1,5 @@
-"""All that Forklock writes to stdout and stderr leaves through this module, or through `sandbox.terminal.screen`.
+"""All that Forklock writes to stdout and stderr leaves through this module, or through
+`forklock.sandbox.terminal.console`.
 
 Text of a repository, a log, a program or a server is foreign: it may hold escape sequences that set the clipboard,
 move the cursor over what was written before, or reverse the reading direction. `printable` makes such characters
@@ -18,12 +19,12 @@ import traceback
 import warnings
 from typing import TYPE_CHECKING, Any, TextIO
 
-from sandbox.terminal.printable import printable
+from forklock.sandbox.terminal.safe_text import printable
 
 if TYPE_CHECKING:
     from rich.progress import ProgressColumn
 
-    from sandbox.terminal.screen import Screen
+    from forklock.sandbox.terminal.console import Screen
 
 
 def say(text: str = "", *, err: bool = False) -> None:
@@ -85,7 +86,7 @@ def _write(stream: TextIO, text: str) -> None:
 
 def screen(*, stderr: bool = False, quiet: bool = False) -> Screen:
     """Return a Rich console for styled text, tables and progress; foreign text is safe in all of them."""
-    from sandbox.terminal.screen import Screen
+    from forklock.sandbox.terminal.console import Screen
 
     return Screen(stderr=stderr, quiet=quiet)
 

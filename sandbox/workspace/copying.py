@@ -14,15 +14,15 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from sandbox.contract import SandboxFault
-from sandbox.git.index import MAX_BYTES
-from sandbox.git.repository import Repository, open_repository
-from sandbox.git.run import make_git_dir
-from sandbox.git.tree import OURS
-from sandbox.interpreters.environments import environment_names
-from sandbox.interpreters.looks import is_real_folder
-from sandbox.linux.nofollow import MAX_DEPTH, read_inside
-from sandbox.linux.private import remove_tree
+from forklock.sandbox.contract import SandboxFault
+from forklock.sandbox.git.index import MAX_BYTES
+from forklock.sandbox.git.repository import Repository, open_repository
+from forklock.sandbox.git.run import make_git_dir
+from forklock.sandbox.git.tree import OURS
+from forklock.sandbox.interpreters.environments import environment_names
+from forklock.sandbox.interpreters.looks import is_real_folder
+from forklock.sandbox.linux.nofollow import MAX_DEPTH, read_inside
+from forklock.sandbox.linux.private import remove_tree
 
 _COPY_S = 900.0
 _FICLONE = 0x40049409

@@ -17,13 +17,21 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sandbox.contract import SandboxFault
-from sandbox.git.objects import LINK, Contents, git_mode, large_id, object_id, write_loose, write_trees
-from sandbox.git.repository import rules_at_top, tracked_names
-from sandbox.git.run import BYTES, TEXT, make_git_dir, run_git
-from sandbox.git.tree import Always, Deadline, Scan
-from sandbox.linux.nofollow import folder_of, open_regular, read_all, read_inside
-from sandbox.linux.private import Shared
+from forklock.sandbox.contract import SandboxFault
+from forklock.sandbox.git.objects import (
+    LINK,
+    Contents,
+    git_mode,
+    large_id,
+    object_id,
+    write_loose,
+    write_trees,
+)
+from forklock.sandbox.git.repository import rules_at_top, tracked_names
+from forklock.sandbox.git.run import BYTES, TEXT, make_git_dir, run_git
+from forklock.sandbox.git.tree import Always, Deadline, Scan
+from forklock.sandbox.linux.nofollow import folder_of, open_regular, read_all, read_inside
+from forklock.sandbox.linux.private import Shared
 
 MAX_FILE_BYTES = 64 << 20
 """Of a file that can be part of a diff. Of a larger one it is known whether it changed."""

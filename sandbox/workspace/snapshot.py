@@ -18,10 +18,10 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
-from sandbox.linux import mounts
-from sandbox.linux.private import Shared, make_private, remove_tree
-from sandbox.workspace.copying import copy_tree, like, make_mount_points
-from sandbox.workspace.diff import Seen
+from forklock.sandbox.linux import mounts
+from forklock.sandbox.linux.private import Shared, make_private, remove_tree
+from forklock.sandbox.workspace.copying import copy_tree, like, make_mount_points
+from forklock.sandbox.workspace.diff import Seen
 
 _TICK_NS = 12_000_000
 """Change times are as coarse as the kernel's clock tick (10 ms at most): a file that changed less than this

@@ -15,13 +15,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from sandbox.contract import SandboxFault
-from sandbox.interpreters.environments import environment_links, environment_names
-from sandbox.linux import mounts
-from sandbox.linux.private import make_private, reap_orphans, remove_tree
-from sandbox.workspace.copying import copy_changes, copy_tree, make_mount_points
-from sandbox.workspace.diff import Baseline, Seen
-from sandbox.workspace.snapshot import Latest, Snapshot, layers_work
+from forklock.sandbox.contract import SandboxFault
+from forklock.sandbox.interpreters.environments import environment_links, environment_names
+from forklock.sandbox.linux import mounts
+from forklock.sandbox.linux.private import make_private, reap_orphans, remove_tree
+from forklock.sandbox.workspace.copying import copy_changes, copy_tree, make_mount_points
+from forklock.sandbox.workspace.diff import Baseline, Seen
+from forklock.sandbox.workspace.snapshot import Latest, Snapshot, layers_work
 
 _T = TypeVar("_T")
 _SYSTEM = frozenset(

@@ -8,10 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from evals.contract import ProblemSet
-from selfdistill.contract import Prompt, Recipe, RoundFault
-from selfdistill.data import prompts as prompt_pool
-from selfdistill.data.arms import ARMS
+from forklock.evals.contract import ProblemSet
+from forklock.selfdistill.contract import Prompt, Recipe, RoundFault
+from forklock.selfdistill.data import prompts as prompt_pool
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +20,12 @@ class Choice:
     gate: ProblemSet
 
 
-def choose_prompts(recipe: Recipe, cwd: Path) -> Choice:
-    """Choose what to sample from and what to be judged on.
+def choose_prompts(recipe: Recipe, cwd: Path, *, tests_needed: bool) -> Choice:
+    """Choose the prompts to sample from and the problems of the gate.
+
+    Args:
+        cwd: where `runs` without a repository looks.
+        tests_needed: refuse prompts that have no tests.
 
     Raises:
         RoundFault: nothing is found, a prompt is a gate problem, or the arm needs tests and a prompt has none.
@@ -31,7 +34,7 @@ def choose_prompts(recipe: Recipe, cwd: Path) -> Choice:
     gate = prompt_pool.gate_problems(recipe.gate_set, recipe.gate_limit, seed=recipe.seed)
     chosen = prompt_pool.collect(recipe.prompts, recipe.limit, seed=recipe.seed, cwd=cwd, gate=gate)
     prompt_pool.refuse_overlap(chosen, gate)
-    if ARMS[recipe.arm].tests_needed and not all(prompt.problem_id for prompt in chosen):
+    if tests_needed and not all(prompt.problem_id for prompt in chosen):
         raise RoundFault(
             f"arm {recipe.arm} needs tests, and prompts from past runs have none",
             fix="name problem sets only, for example --prompts humaneval",

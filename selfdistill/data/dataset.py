@@ -13,9 +13,9 @@ from collections.abc import Iterator, Sequence
 
 from pydantic import BaseModel, ConfigDict
 
-from models.contract import FinishReason
-from selfdistill.contract import RoundFault, TrainConfig
-from selfdistill.data.samples import SampleRow
+from forklock.models.contract import FinishReason
+from forklock.selfdistill.contract import RoundFault, TrainConfig
+from forklock.selfdistill.data.samples import SampleRow
 
 
 class Example(BaseModel):

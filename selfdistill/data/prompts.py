@@ -17,14 +17,14 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from agent.log import LogFault, ModelAsked, RunLog
-from agent.log.runs import iter_runs, top_of
-from evals.contract import Problem, ProblemSet
-from evals.problems.sets import load_set, split
-from evals.runs.prompts import Preset, default_preset, request_for
-from models.contract import Message, Request
-from models.paths import user_path
-from selfdistill.contract import Prompt, RoundFault
+from forklock.agent.log import LogFault, ModelAsked, RunLog
+from forklock.agent.log.runs import iter_runs, top_of
+from forklock.evals.contract import Problem, ProblemSet
+from forklock.evals.problems.sets import load_set, split
+from forklock.evals.runs.prompts import Preset, default_preset, request_for
+from forklock.models.contract import Message, Request
+from forklock.models.paths import user_path
+from forklock.selfdistill.contract import Prompt, RoundFault
 
 PROMPTS_SHARE = 0.5
 """Of a set's problems, those that training may see."""

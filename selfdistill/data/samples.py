@@ -16,9 +16,9 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from models.contract import Completion, Decoding, Engine, FinishReason, OnTokens, Request
-from selfdistill.contract import EXIT_INFRASTRUCTURE, Prompt, RoundFault
-from selfdistill.store import Appender
+from forklock.models.contract import Completion, Decoding, Engine, FinishReason, OnTokens, Request
+from forklock.sandbox.files.jsonl import JsonLines, as_json, parser
+from forklock.selfdistill.contract import EXIT_INFRASTRUCTURE, Prompt, RoundFault
 
 PromptIds = Callable[[Request], Sequence[int]]
 """The engine's own rendering of a request as token ids."""
@@ -63,6 +63,7 @@ def sample_all(
     path: Path,
     *,
     seed: int,
+    shown: Callable[[Prompt], Request] = lambda prompt: prompt.request,
     prompt_ids: PromptIds,
     on_start: Callable[[int, int], None] | None = None,
     on_tokens: OnTokens | None = None,
@@ -71,6 +72,7 @@ def sample_all(
     """Fill `path` with one sample per prompt that fits the context, and return them in the prompts' order.
 
     Args:
+        shown: what the base is shown; rows hold the ids of the prompt's own request, which is trained on.
         on_start: called once with (samples already there, samples in all).
 
     Raises:
@@ -79,23 +81,26 @@ def sample_all(
         ModelFault: from the engine.
     """
     require_frozen_base(engine)
-    with Appender(path) as lines:
-        rows = {row.index: row for row in map(SampleRow.model_validate, lines.rows)}
+    with JsonLines(path, parser(SampleRow), cut_damage=True) as lines:
+        rows = {row.index: row for row in lines.rows}
         _same_base(rows.values(), engine)
         room = engine.context_tokens - decoding.max_tokens
         ids = {index: tuple(prompt_ids(prompt.request)) for index, prompt in enumerate(prompts)}
-        fitting = [index for index in range(len(prompts)) if len(ids[index]) <= room]
+        asked = [shown(prompt) for prompt in prompts]
+        lengths = [
+            len(ids[index]) if asked[index] == prompts[index].request else len(prompt_ids(asked[index]))
+            for index in range(len(prompts))
+        ]
+        fitting = [index for index in range(len(prompts)) if lengths[index] <= room]
         missing = [index for index in fitting if index not in rows]
         if on_start:
             on_start(len(rows), len(fitting))
-        requests = [
-            prompts[index].request.model_copy(update={"seed": sample_seed(seed, index)}) for index in missing
-        ]
+        requests = [asked[index].model_copy(update={"seed": sample_seed(seed, index)}) for index in missing]
 
         def keep(request: int, _: int, completion: Completion) -> None:
             index = missing[request]
-            row = _row(index, prompts[index], ids[index], completion)
-            lines.append(row)
+            row = _row(index, prompts[index], ids[index], completion, asked_tokens=lengths[index])
+            lines.append(as_json(row))
             rows[index] = row
             if on_sample:
                 on_sample(row)
@@ -122,16 +127,18 @@ def _same_base(rows: Iterable[SampleRow], engine: Engine) -> None:
             )
 
 
-def _row(index: int, prompt: Prompt, ids: tuple[int, ...], completion: Completion) -> SampleRow:
+def _row(
+    index: int, prompt: Prompt, ids: tuple[int, ...], completion: Completion, *, asked_tokens: int
+) -> SampleRow:
     if completion.token_ids is None:
         raise RoundFault(
             f"{completion.model.engine} gives no token ids, and text must not be tokenised again",
             fix="sample with the transformers or the vllm engine",
         )
-    if completion.prompt_tokens != len(ids):
+    if completion.prompt_tokens != asked_tokens:
         raise RoundFault(
             f"prompt {prompt.prompt_id}: the engine counts {completion.prompt_tokens} tokens, "
-            f"we render {len(ids)}",
+            f"we render {asked_tokens}",
             fix="this is a bug: please report it with the model's name",
             exit_code=EXIT_INFRASTRUCTURE,
         )

@@ -3,8 +3,8 @@
 The paper's loss contains -log KeptMass(S): the probability mass inside the support that the train-time
 truncation S = (T, k, p) keeps (arXiv 2604.01193, section 4). Here the support is cut from the model that
 serves, on its own answers to gate problems; a candidate that folded puts more mass into that support. In: an open
-in-process engine, requests and answers. Out: exact scores (`models.transformers_engine.scoring`), and their means.
-`evals tokens` shows the same numbers with intervals.
+in-process engine, requests and answers. Out: exact scores (`forklock.models.transformers_engine.scoring`), and
+their means. `evals tokens` shows the same numbers with intervals.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from models.contract import Decoding, FirstStage, Request
+from forklock.models.contract import Decoding, FirstStage, Request
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from models.transformers_engine import TokenScores, TransformersEngine
+    from forklock.models.transformers_engine import TokenScores, TransformersEngine
 
 DIGITS = 6
 TOP = 20

@@ -12,36 +12,49 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from evals.contract import Judgement, ProblemSet, Sample, Verdict
-from evals.judging.judge import Judge
-from evals.problems.sets import load_set
-from evals.results import EvalResult
-from evals.runs.extract import extract_code
-from evals.runs.prompts import request_for
-from evals.runs.run import EvalJob, run_eval
-from evals.runs.store import RunConfig, Store
-from evals.statistics.stats import paired_test
-from evals.tokens.gauges import in_process
-from models import open_engine
-from models.adapters import AdapterRegistry
-from models.catalogue.catalogue import ResolvedModel
-from models.contract import FinishReason
-from selfdistill.contract import EXIT_INFRASTRUCTURE, Prompt, Recipe, RoundFault
-from selfdistill.data.arms import ARMS
-from selfdistill.data.prompts import preset_for
-from selfdistill.data.samples import SampleRow
-from selfdistill.gate.gauges import Gauged, cut_of, gauges_of, score, supports_of
-from selfdistill.gate.probes import PROBES, parses, run_probes
-from selfdistill.gate.rule import Health, Paired
-from selfdistill.show import Meter, Show
+from forklock.evals.contract import Judgement, ProblemSet, Sample, Verdict
+from forklock.evals.judging.judge import Judge
+from forklock.evals.problems.sets import load_set
+from forklock.evals.results import EvalResult
+from forklock.evals.runs.extract import extract_code
+from forklock.evals.runs.prompts import request_for
+from forklock.evals.runs.run import EvalJob, run_eval
+from forklock.evals.runs.store import RunConfig, Store
+from forklock.evals.statistics.stats import paired_test
+from forklock.evals.tokens.gauges import in_process
+from forklock.models import open_engine
+from forklock.models.adapters import AdapterRegistry
+from forklock.models.catalogue.catalogue import ResolvedModel
+from forklock.models.contract import FinishReason, FirstStage
+from forklock.sandbox.terminal.progress import Meter, Progress
+from forklock.selfdistill.contract import EXIT_INFRASTRUCTURE, Prompt, Recipe, RoundFault
+from forklock.selfdistill.data.prompts import preset_for
+from forklock.selfdistill.data.samples import SampleRow
+from forklock.selfdistill.gate.gauges import Gauged, gauges_of, score, supports_of
+from forklock.selfdistill.gate.probes import PROBES, parses, run_probes
+from forklock.selfdistill.gate.rule import Health, Paired
 
 if TYPE_CHECKING:
-    from models.transformers_engine import TokenScores
+    from forklock.models.transformers_engine import TokenScores
 
 BASE = "base"
 """Stands for the bare base where an adapter's version could stand."""
 GAUGED = 8
 """Answers that the gauges look at."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What both sides of the gate are measured with."""
+
+    recipe: Recipe
+    base: ResolvedModel
+    gate: ProblemSet
+    folder: Path
+    """Where each side's answers and verdicts are kept."""
+    cut: FirstStage
+    """The truncation whose KeptMass is gauged."""
+    show: Progress
 
 
 @dataclass(frozen=True)
@@ -63,24 +76,25 @@ class Side:
     """Of the gauged answers' tokens, under this side's model."""
 
 
-def compare_sides(
-    recipe: Recipe, base: ResolvedModel, gate: ProblemSet, version: str, folder: Path, show: Show
-) -> Comparison:
+def compare_sides(trial: Trial, version: str) -> Comparison:
     """Measure what serves, then the candidate, on the same problems with the same seeds.
 
     Args:
-        folder: where each side's answers and verdicts are kept.
+        version: the candidate's.
+
+    Raises:
+        RoundFault: the candidate serves already, or the judge failed.
     """
-    serving_version = AdapterRegistry().current_version(base.name)
+    serving_version = AdapterRegistry().current_version(trial.base.name)
     if serving_version == version:
         raise RoundFault(
-            f"{base.name}/{version} serves already; it cannot be compared with itself",
+            f"{trial.base.name}/{version} serves already; it cannot be compared with itself",
             fix="run `selfdistill rollback` first",
         )
-    serving = _measure(recipe, gate, serving_version, folder, show, other=None)
-    candidate = _measure(recipe, gate, version, folder, show, other=serving)
+    serving = _measure(trial, serving_version, other=None)
+    candidate = _measure(trial, version, other=serving)
     return Comparison(
-        paired=paired(serving.result.rates(), candidate.result.rates(), samples=recipe.gate_n),
+        paired=paired(serving.result.rates(), candidate.result.rates(), samples=trial.recipe.gate_n),
         serving=serving.health.model_copy(update=gauges_of(serving.scores)),
         candidate=candidate.health.model_copy(update=gauges_of(candidate.scores)),
         against=serving_version or BASE,
@@ -103,30 +117,30 @@ def paired(serving: Mapping[str, float], candidate: Mapping[str, float], *, samp
     )
 
 
-def _measure(
-    recipe: Recipe, gate: ProblemSet, version: str | None, folder: Path, show: Show, *, other: Side | None
-) -> Side:
-    """
+def _measure(trial: Trial, version: str | None, *, other: Side | None) -> Side:
+    """Measure one side.
+
     Args:
-        other: the serving side, whose answers and supports the candidate is gauged on.
+        version: the adapter's; None is the bare base.
+        other: the serving side, on whose answers and supports the candidate is gauged.
     """
+    recipe, gate = trial.recipe, trial.gate
     decoding = recipe.gate_decoding.model_copy(update={"seed": recipe.seed})
     total = len(gate.problems) * recipe.gate_n
     with open_engine(recipe.model, engine="transformers", adapter=version, device=recipe.device) as engine:
-        with show.meter(f"gate, {version or BASE}", total) as meter:
+        with trial.show.meter(f"gate, {version or BASE}", total, unit="answers") as meter:
             result = run_eval(
                 engine,
                 EvalJob(problems=gate, decoding=decoding, n=recipe.gate_n),
-                root=folder,
+                root=trial.folder,
                 progress=_Watch(meter),
             )
         _refuse_infrastructure(result.infrastructure, "see `agent sandbox status`")
-        samples = _samples(result, folder)
+        samples = _samples(result, trial.folder)
         followed = run_probes(engine)
         gauged = _gauged(gate, samples if other is None else other.samples)
         supports = None if other is None else supports_of(other.scores)
-        cut = cut_of(ARMS["ssd"].decoding(recipe))
-        scores = score(in_process(engine), gauged, cut, supports)
+        scores = score(in_process(engine), gauged, trial.cut, supports)
     return Side(result=result, samples=samples, health=health(samples, followed), scores=scores)
 
 

@@ -13,8 +13,8 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from models.contract import Decoding, Engine, Request
-from sandbox.reading import parse_python
+from forklock.models.contract import Decoding, Engine, Request
+from forklock.sandbox.reading import parse_python
 
 GREEDY = Decoding(temperature=0.0, max_tokens=96)
 

@@ -18,7 +18,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from evals.statistics.margin import problems_needed
+from forklock.evals.statistics.margin import problems_needed
 
 ALPHA = 0.05
 LENGTH_MARGIN = 0.10

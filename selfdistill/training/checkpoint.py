@@ -17,8 +17,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from sandbox.reading import parse_json
-from selfdistill.store import file_digest, write_atomic
+from forklock.sandbox.files.atomic import put_folder_in_place, write_atomic
+from forklock.sandbox.reading import parse_json
+from forklock.selfdistill.store import file_digest
 
 
 @dataclass
@@ -58,8 +59,7 @@ def save_checkpoint(
         "position": asdict(position),
     }
     write_atomic(temporary / "state.json", json.dumps(state_json))
-    shutil.rmtree(target, ignore_errors=True)
-    temporary.rename(target)
+    put_folder_in_place(temporary, target)
     for old in folder.iterdir():
         if old != target:
             shutil.rmtree(old, ignore_errors=True)

@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import shutil
 import time
 import warnings
@@ -22,11 +21,12 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from models.catalogue.strict_loading import load_causal_lm
-from models.contract import ModelFault
-from selfdistill.contract import EXIT_INFRASTRUCTURE, RoundFault, TrainConfig
-from selfdistill.data.dataset import Example, count_steps, plan_steps
-from selfdistill.training.checkpoint import Position, load_checkpoint, save_checkpoint
+from forklock.models.catalogue.strict_loading import load_causal_lm
+from forklock.models.contract import ModelFault
+from forklock.sandbox.files.atomic import put_folder_in_place
+from forklock.selfdistill.contract import EXIT_INFRASTRUCTURE, RoundFault, TrainConfig
+from forklock.selfdistill.data.dataset import Example, count_steps, plan_steps
+from forklock.selfdistill.training.checkpoint import Position, load_checkpoint, save_checkpoint
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 LR_FLOOR = 0.2
 """The last step's learning rate as a share of the peak (the paper: 5e-6 to 1e-6)."""
 
+Loss = Callable[["nn.Module", Sequence[Example], str], "Tensor"]
 OnStep = Callable[[Position, int], None]
 """Called after each optimiser step with (position, total steps)."""
 OnTokens = Callable[[int], None]
@@ -54,6 +55,8 @@ class Job:
     checkpoints: Path
     out: Path
     """Folder to make; replaced if it is there."""
+    loss: Loss
+    """The arm's: the sum over the labels of some rows, given the model and the device."""
     resumed: Callable[[int], None] | None = None
     """Called with the step that a checkpoint was found at."""
 
@@ -119,7 +122,7 @@ def _step(
     optimizer.zero_grad(set_to_none=True)
     total = 0.0
     for micro in batch:
-        loss = loss_sum(model, micro, job.device)
+        loss = job.loss(model, micro, job.device)
         (loss / labels).backward()
         total += loss.item()
         if on_tokens:
@@ -138,7 +141,7 @@ def _step(
 
 def loss_sum(model: nn.Module, micro: Sequence[Example], device: str) -> Tensor:
     """Summed negative log-likelihood of the labels of right-padded rows, in nats."""
-    from selfdistill.training.loss import cross_entropy_sum
+    from forklock.selfdistill.training.loss import cross_entropy_sum
 
     input_ids, attention, targets = collate(micro, device)
     base = model.get_base_model()  # type: ignore[operator]
@@ -210,7 +213,7 @@ def _refuse_unknown_head(config: Any) -> None:
 def _save(model: nn.Module, job: Job) -> None:
     """PEFT's files, written aside and moved into place, the same bytes for the same weights."""
     temporary = job.out.with_name(f".{job.out.name}.tmp")
-    _remove(temporary)
+    shutil.rmtree(temporary, ignore_errors=True)
     model.save_pretrained(temporary, safe_serialization=True)  # type: ignore[operator]
     (temporary / "README.md").unlink(missing_ok=True)
     config_path = temporary / "adapter_config.json"
@@ -218,12 +221,7 @@ def _save(model: nn.Module, job: Job) -> None:
     config["base_model_name_or_path"] = job.model_name
     config["target_modules"] = sorted(config["target_modules"])
     config_path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    _remove(job.out)
-    os.replace(temporary, job.out)  # noqa: PTH105 - a folder, moved in one step
-
-
-def _remove(folder: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
+    put_folder_in_place(temporary, job.out)
 
 
 def _key(job: Job) -> str:

@@ -6,13 +6,13 @@ from pathlib import Path
 
 from scripted import ScriptedEngine
 
-from agent.asking.material import Material
-from agent.asking.protocol import Protocol
-from agent.asking.way import Question
-from agent.asking.ways import WAYS
-from agent.contract import Place
-from models.contract import Request
-from tools.contract import Symbol, TestFailure, TestReport, TestStatus
+from forklock.agent.asking.material import Material
+from forklock.agent.asking.protocol import Protocol
+from forklock.agent.asking.way import Question
+from forklock.agent.asking.ways import WAYS
+from forklock.agent.contract import Place
+from forklock.models.contract import Request
+from forklock.tools.contract import Symbol, TestFailure, TestReport, TestStatus
 
 PLACE = Place("shop.py", Symbol("shop.py", "total", "function", 1, 3))
 CODE = 'def total(prices):\n    """Sum."""\n    return 0\n'

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from shop import QUICK
 
-from agent.repo import inspect_repo
-from agent.session import Assignment, Prepared, prepare
-from agent.settings import AgentSettings
-from models.contract import (
+from forklock.agent.repo import inspect_repo
+from forklock.agent.session import Assignment, Prepared, prepare
+from forklock.agent.settings import AgentSettings
+from forklock.models.contract import (
     Completion,
     Decoding,
     Engine,

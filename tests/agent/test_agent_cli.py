@@ -12,8 +12,8 @@ import pytest
 from scripted import ScriptedEngine, begin
 from shop import RIGHT, TEST
 
-from agent.log.runs import new_run
-from agent.session import execute
+from forklock.agent.log.runs import new_run
+from forklock.agent.session import execute
 
 
 def agent(*args: str, cwd: Path) -> subprocess.CompletedProcess[str]:

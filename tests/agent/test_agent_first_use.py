@@ -22,8 +22,8 @@ import pytest
 from openai_server import serve
 from scripted import ScriptedEngine
 
-from sandbox.bubblewrap import backend as bubblewrap
-from sandbox.open import why_not
+from forklock.sandbox.bubblewrap import backend as bubblewrap
+from forklock.sandbox.open import why_not
 
 ROOT = Path(__file__).parents[2]
 BUG = '''"""Prices."""
@@ -375,6 +375,6 @@ def install_for(folder: Path, become: tuple[str, ...]) -> str:
     site = folder / "forklock" / "lib" / version / "site-packages"
     (site / "forklock.pth").write_text(f"{ROOT}\n{sysconfig.get_path('purelib')}\n")
     script = folder / "forklock" / "bin" / "agent"
-    script.write_text(f"#!{folder}/forklock/bin/python\nfrom agent.cli import main\n\nmain()\n")
+    script.write_text(f"#!{folder}/forklock/bin/python\nfrom forklock.agent.cli import main\n\nmain()\n")
     script.chmod(0o755)
     return str(folder / "forklock" / "bin" / "python")

@@ -15,13 +15,13 @@ import pytest
 from scripted import Script, ScriptedEngine, begin
 from shop import QUICK, RIGHT, TEST, WRONG
 
-from agent.contract import AgentFault, Hop, Outcome
-from agent.log import CandidateRuled, ModelAnswered, NoteMade, RunEnded, RunLog, StepEnded
-from agent.log.runs import find
-from agent.loop import Report
-from agent.repo import apply_diff, inspect_repo
-from agent.session import execute, reopen
-from models.contract import Request
+from forklock.agent.contract import AgentFault, Hop, Outcome
+from forklock.agent.log import CandidateRuled, ModelAnswered, NoteMade, RunEnded, RunLog, StepEnded
+from forklock.agent.log.runs import find
+from forklock.agent.loop import Report
+from forklock.agent.repo import apply_diff, inspect_repo
+from forklock.agent.session import execute, reopen
+from forklock.models.contract import Request
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -177,7 +177,7 @@ KILLED = """
     from pathlib import Path
     from shop import WRONG
     from scripted import ScriptedEngine, begin
-    from agent.session import execute
+    from forklock.agent.session import execute
 
     def script(_request, number):
         time.sleep(0.3)

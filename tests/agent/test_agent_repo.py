@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from agent.contract import AgentFault
-from agent.repo import copy_workspace, inspect_repo, require_clean
-from sandbox import open_sandbox
-from sandbox.git import repository
-from sandbox.git import run as host_git
-from sandbox.git.repository import find_root
+from forklock.agent.contract import AgentFault
+from forklock.agent.repo import copy_workspace, inspect_repo, require_clean
+from forklock.sandbox import open_sandbox
+from forklock.sandbox.git import repository
+from forklock.sandbox.git import run as host_git
+from forklock.sandbox.git.repository import find_root
 
 CONFIG = """\
 [user]

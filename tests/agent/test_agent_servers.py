@@ -16,7 +16,7 @@ from evil_model_server import evil_server
 from shop import QUICK
 from small_server import said, small_server
 
-from agent.contract import Outcome
+from forklock.agent.contract import Outcome
 
 ANSWER = """shop.py
 <<<<<<< SEARCH

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 
-from evals.contract import Judgement, Sample, Verdict
-from evals.results import EvalResult, ProblemResult
-from evals.runs.store import RunConfig, Store
-from evals.statistics.stats import pass_at
-from models.contract import Completion, Decoding, FinishReason, ModelIdentity
+from forklock.evals.contract import Judgement, Sample, Verdict
+from forklock.evals.results import EvalResult, ProblemResult
+from forklock.evals.runs.store import RunConfig, Store
+from forklock.evals.statistics.stats import pass_at
+from forklock.models.contract import Completion, Decoding, FinishReason, ModelIdentity
 
 FAILURES = (Verdict.WRONG_ANSWER, Verdict.EXCEPTION, Verdict.TIMED_OUT, Verdict.NO_CODE)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import sys
 
-from sandbox import Sandbox
+from forklock.sandbox import Sandbox
 
 _GET_PUT: dict[str, tuple[str, str]] = {
     # objects of the interpreter and of its library: an expression that reads, a statement that writes

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Sequence
 
-from models.contract import (
+from forklock.models.contract import (
     Completion,
     Decoding,
     Engine,

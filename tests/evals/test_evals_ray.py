@@ -14,13 +14,13 @@ from typing import Any
 import psutil
 import pytest
 
-from evals.agents.command_engine import AgentEngine
-from evals.cluster import RayEngine, RayJudge
-from evals.contract import Problem, ProblemSet, TestCase, Verdict
-from evals.judging.judge import Judge
-from evals.runs.run import EvalJob, run_eval
-from models.contract import Decoding
-from sandbox import SandboxUnavailable
+from forklock.evals.agents.command_engine import AgentEngine
+from forklock.evals.cluster import RayEngine, RayJudge
+from forklock.evals.contract import Problem, ProblemSet, TestCase, Verdict
+from forklock.evals.judging.judge import Judge
+from forklock.evals.runs.run import EvalJob, run_eval
+from forklock.models.contract import Decoding
+from forklock.sandbox import SandboxUnavailable
 
 ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'forklock[ray]'")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
@@ -34,7 +34,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         Judge().close()
     except SandboxUnavailable as fault:
         pytest.skip(f"no sandbox on this machine: {fault.message}")
-    root = str(Path(__file__).resolve().parents[2])
+    root = str(Path(__file__).resolve().parents[2] / "src")
     os.environ["PYTHONPATH"] = os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])
     made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "object_store_memory": 100 << 20})
     made.add_node(num_cpus=1, object_store_memory=100 << 20)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import get_args
 
 import pytest
 
-from evals.contract import EvalFault
-from evals.runs.past import find_run, run_folders
-from evals.runs.store import ResultKind, RunConfig, Store, results_dir, runs_dir
-from models.contract import Decoding, ModelIdentity
-from models.paths import cache_dir, data_dir
+from forklock.evals.contract import EvalFault
+from forklock.evals.runs.past import find_run, run_folders
+from forklock.evals.runs.store import ResultKind, RunConfig, Store, results_dir, runs_dir
+from forklock.models.contract import Decoding, ModelIdentity
+from forklock.models.paths import cache_dir, data_dir
 
 
 @pytest.fixture(autouse=True)
@@ -41,14 +42,14 @@ def test_results_of_the_first_version_are_moved_on_first_use(
     (old / "one" / "logs" / "a.txt").write_text("a")
     (old / "opened.jsonl").write_text("b")
     if disk == "other":
-        real = Path.rename
+        real = os.replace
 
-        def rename(self: Path, target: Path) -> Path:
-            if self.parent == old:
+        def replace(source: Path, target: Path) -> None:
+            if source.parent == old:
                 raise OSError(errno.EXDEV, "another disk")
-            return real(self, target)
+            real(source, target)
 
-        monkeypatch.setattr(Path, "rename", rename)
+        monkeypatch.setattr(os, "replace", replace)
     folder = results_dir(kind)
     assert (folder / "one" / "logs" / "a.txt").read_text() == "a" and (
         folder / "opened.jsonl"

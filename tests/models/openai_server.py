@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from models import Completion, Decoding, Engine, Message, ModelFault, Request
+from forklock.models import Completion, Decoding, Engine, Message, ModelFault, Request
 
 
 class OpenAIServer(ThreadingHTTPServer):

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from models.families import ModelCard, PackageMirror
+from forklock.models.families import ModelCard, PackageMirror
 
 TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 from openai_server import serve
 
-from models import Completion, Decoding, Engine, FinishReason, FirstStage, ModelFault, Request
+from forklock.models import Completion, Decoding, Engine, FinishReason, FirstStage, ModelFault, Request
+from forklock.models.open import ENGINES
 
 FAST = ("transformers", "hosted-plain", "hosted-extended")
 REAL = tuple(
@@ -29,7 +30,7 @@ DRAWN = Decoding(temperature=1.0, max_tokens=12, n=3, seed=7)
 
 @pytest.fixture(scope="module")
 def in_process(tiny_model_dir: Path) -> Iterator[Engine]:
-    from models.transformers_engine import TransformersEngine
+    from forklock.models.transformers_engine import TransformersEngine
 
     with TransformersEngine.open(tiny_model_dir, threads=1) as engine:
         yield engine
@@ -38,8 +39,8 @@ def in_process(tiny_model_dir: Path) -> Iterator[Engine]:
 @pytest.fixture(scope="module")
 def vllm_server_engine() -> Iterator[Engine]:
     """FORKLOCK_TEST_SMOLLM2 may name the folder; else the pulled model is taken."""
-    from models.vllm import install as vllm_install
-    from models.vllm.opening import open_vllm
+    from forklock.models.vllm import install as vllm_install
+    from forklock.models.vllm.opening import open_vllm
 
     if vllm_install.find() is None:
         pytest.skip(f"no vLLM environment: run {vllm_install.INSTALL_COMMAND}")
@@ -57,7 +58,7 @@ def vllm_server_engine() -> Iterator[Engine]:
 
 @pytest.fixture(scope="module", params=[*FAST, *REAL])
 def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
-    from models.hosted.opening import open_hosted
+    from forklock.models.hosted.opening import open_hosted
 
     if request.param == "transformers":
         yield request.getfixturevalue("in_process")
@@ -75,7 +76,7 @@ def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
 
 def gives_ids(engine: Engine) -> bool:
     """All but LiteLLM on a server without vLLM's extensions."""
-    from models.hosted.engine import HostedEngine
+    from forklock.models.hosted.engine import HostedEngine
 
     return not isinstance(engine, HostedEngine) or engine._route.extended
 
@@ -198,6 +199,11 @@ def test_a_tiny_nucleus_is_greedy(engine: Engine) -> None:
     [[greedy]] = engine.complete([CHAT], GREEDY)
     [[drawn]] = engine.complete([CHAT], GREEDY.model_copy(update={"temperature": 1.0, "top_p": 1e-6}))
     alike(drawn, greedy)
+
+
+def test_every_engine_of_the_list_is_in_this_suite() -> None:
+    names = [str(value) for name in (*FAST, *REAL) for value in getattr(name, "values", [name])]
+    assert {name.partition("-")[0] for name in names} == set(ENGINES)
 
 
 def test_what_else_might_have_been_written(engine: Engine) -> None:

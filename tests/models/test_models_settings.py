@@ -10,9 +10,16 @@ from typing import ClassVar
 
 import pytest
 
-from models.contract import ModelFault
-from models.open import ENGINES, check_engine
-from models.settings import FaultClass, ModelSettings, Origin, RepositoryMay, RoomSettings, find_settings_file
+from forklock.models.contract import ModelFault
+from forklock.models.open import ENGINES, check_engine
+from forklock.models.settings import (
+    FaultClass,
+    ModelSettings,
+    Origin,
+    RepositoryMay,
+    RoomSettings,
+    find_settings_file,
+)
 
 
 @pytest.fixture(autouse=True)

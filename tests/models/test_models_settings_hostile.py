@@ -16,17 +16,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import agent
-import evals
-import models
-import sandbox
-import selfdistill
-import tools
-from agent.contract import AgentFault
-from agent.settings import AgentSettings
-from models.contract import ModelFault
-from models.open import open_engine
-from models.settings import ModelSettings, RoomSettings, find_settings_file
+from forklock import agent, evals, models, sandbox, selfdistill, tools
+from forklock.agent.contract import AgentFault
+from forklock.agent.settings import AgentSettings
+from forklock.models.contract import ModelFault
+from forklock.models.open import open_engine
+from forklock.models.settings import ModelSettings, RoomSettings, find_settings_file
 
 
 @pytest.fixture(autouse=True)
@@ -52,8 +47,7 @@ def rooms_of_settings() -> list[type[RoomSettings]]:
         for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             if found.name.rpartition(".")[2].startswith("settings"):
                 importlib.import_module(found.name)
-    kept = [cls for cls in RoomSettings.__subclasses__() if cls.__module__.split(".")[0] in
-            {"agent", "evals", "models", "sandbox", "selfdistill", "tools"}]  # fmt: skip
+    kept = [cls for cls in RoomSettings.__subclasses__() if cls.__module__.startswith("forklock.")]
     assert len(kept) >= 3
     return kept
 
@@ -84,8 +78,8 @@ def test_every_field_says_what_a_repository_may_do_with_it(tried: Callable[[int]
 def test_flags_that_a_fix_names_exist(room: type[RoomSettings]) -> None:
     import typer.main
 
-    from agent.cli import app as agent_app
-    from selfdistill.cli import app as selfdistill_app
+    from forklock.agent.cli import app as agent_app
+    from forklock.selfdistill.cli import app as selfdistill_app
 
     app, command = (selfdistill_app, "refresh") if room.section == "selfdistill" else (agent_app, "solve")
     known = {
@@ -370,7 +364,7 @@ def test_a_folder_here_is_never_taken_for_a_model_by_its_bare_name(
 def test_a_folder_here_is_never_taken_for_an_adapter_by_its_bare_name(
     repo: Path, spec: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from models.adapters import resolve_adapter
+    from forklock.models.adapters import resolve_adapter
 
     monkeypatch.chdir(repo)
     (repo / spec).mkdir(parents=True)

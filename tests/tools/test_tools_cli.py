@@ -34,7 +34,7 @@ def repo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def tools(*args: str, repo: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "tools.cli", *args, "--repo", str(repo)]
+    command = [sys.executable, "-m", "forklock.tools.cli", *args, "--repo", str(repo)]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
 
 

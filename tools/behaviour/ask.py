@@ -15,15 +15,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from sandbox import Sandbox
-from tools.contract import Symbol
-from tools.index.files import is_test_path
-from tools.languages.symbols import symbols
-from tools.testing.command import parse_command
-from tools.testing.environment import command_environment
-from tools.testing.run import read_report, report_folder, with_plugin
+from forklock.sandbox import Sandbox
+from forklock.tools.contract import Symbol
+from forklock.tools.index.files import is_test_path
+from forklock.tools.languages.symbols import symbols
+from forklock.tools.testing.command import parse_command
+from forklock.tools.testing.environment import command_environment
+from forklock.tools.testing.run import read_report, report_folder, with_plugin
 
-_PLUGIN = Path(__file__).parents[1] / "testing" / "inside" / "behaviour_plugin.py"
+_INSIDE = Path(__file__).parents[1] / "testing" / "inside"
+_PLUGIN, _INPUTS = _INSIDE / "behaviour_plugin.py", _INSIDE / "behaviour_inputs.py"
 Ending = Literal["returned", "refused", "failed", "timed out"]
 
 
@@ -208,7 +209,7 @@ def _run(
         }  # fmt: skip
         (folder / "job").write_text(json.dumps(job), "utf-8")
         env = {**command_environment(sandbox, parsed.env, what.cwd), "FORKLOCK_BEHAVIOUR": f"{inner}/job"}
-        command, env = with_plugin(parsed, env, _PLUGIN, folder, inner)
+        command, env = with_plugin(parsed, env, _PLUGIN, folder, inner, _INPUTS)
         argv = [*command.argv[: command.at], "-p", "no:cacheprovider", *command.argv[command.at :]]
         sandbox.exec(argv, env=env, timeout_s=timeout_s, cwd=what.cwd)
         text = read_report(folder / "behaviour.out")

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from tools.behaviour.ask import Answer, Behaviour
+from forklock.tools.behaviour.ask import Answer, Behaviour
 
 
 @dataclass(frozen=True, slots=True)

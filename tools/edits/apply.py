@@ -14,14 +14,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tools.contract import Edit, EditRefused, ReplaceFile, SearchReplace
-from tools.edits.braced import replace_braced
-from tools.edits.definition import replace_symbol
-from tools.edits.files import is_python, read_document, resolve, restore_style, to_lf, write_document
-from tools.edits.search_replace import search_replace
-from tools.languages.pyversion import Target, target_python
-from tools.languages.syntax import SyntaxProblem, check_syntax, newer_syntax
-from tools.languages.treesitter import is_braced
+from forklock.tools.contract import Edit, EditRefused, ReplaceFile, SearchReplace
+from forklock.tools.edits.braced import replace_braced
+from forklock.tools.edits.definition import replace_symbol
+from forklock.tools.edits.files import is_python, read_document, resolve, restore_style, to_lf, write_document
+from forklock.tools.edits.search_replace import search_replace
+from forklock.tools.languages.pyversion import Target, target_python
+from forklock.tools.languages.syntax import SyntaxProblem, check_syntax, newer_syntax
+from forklock.tools.languages.treesitter import is_braced
 
 CONTEXT_LINES = 3
 

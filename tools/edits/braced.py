@@ -1,4 +1,4 @@
-"""Replace one definition by new source in languages with braces, as `tools.edits.definition` does for Python.
+"""Replace one definition by new source in languages with braces, as `forklock.tools.edits.definition` does for Python.
 
 The source may come at any indentation, in its class's header, with imports (hoisted if used and missing) and with
 helper definitions (put before it). Comments and attributes above, decorators, `export`, `template <…>` and `pub` that
@@ -17,15 +17,15 @@ from itertools import pairwise
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from tools.contract import EditRefused
-from tools.edits.braced_family import pairs
-from tools.edits.braced_splices import File, Splice, above_lines, apply, holds, moved, tail_of
-from tools.edits.companions import inserted
-from tools.edits.reindent import STEPS, Passage, indent_of
-from tools.edits.source import Unreadable, Written, read_source, string_rows
-from tools.languages.named import the_definition
-from tools.languages.outline import Braced, outline
-from tools.languages.treesitter import Parsed, parse_tree
+from forklock.tools.contract import EditRefused
+from forklock.tools.edits.braced_family import pairs
+from forklock.tools.edits.braced_splices import File, Splice, above_lines, apply, holds, moved, tail_of
+from forklock.tools.edits.companions import inserted
+from forklock.tools.edits.reindent import STEPS, Passage, indent_of
+from forklock.tools.edits.source import Unreadable, Written, read_source, string_rows
+from forklock.tools.languages.named import the_definition
+from forklock.tools.languages.outline import Braced, outline
+from forklock.tools.languages.treesitter import Parsed, parse_tree
 
 if TYPE_CHECKING:
     from tree_sitter import Node

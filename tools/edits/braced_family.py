@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tools.contract import EditRefused
-from tools.languages.outline import Braced
-from tools.languages.treesitter import Parsed
+from forklock.tools.contract import EditRefused
+from forklock.tools.languages.outline import Braced
+from forklock.tools.languages.treesitter import Parsed
 
 if TYPE_CHECKING:
     from tree_sitter import Node

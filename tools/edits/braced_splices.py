@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tools.edits.source import Written
-from tools.languages.outline import Braced, last_row
-from tools.languages.treesitter import Parsed
+from forklock.tools.edits.source import Written
+from forklock.tools.languages.outline import Braced, last_row
+from forklock.tools.languages.treesitter import Parsed
 
 if TYPE_CHECKING:
     from tree_sitter import Node

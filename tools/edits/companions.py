@@ -10,12 +10,12 @@ import re
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
-from tools.contract import EditRefused
-from tools.edits.braced_splices import File, Splice, holds, moved, tail_of
-from tools.edits.reindent import indent_of
-from tools.edits.source import Import, Written, file_imports
-from tools.languages.outline import Braced, last_row
-from tools.languages.treesitter import Parsed
+from forklock.tools.contract import EditRefused
+from forklock.tools.edits.braced_splices import File, Splice, holds, moved, tail_of
+from forklock.tools.edits.reindent import indent_of
+from forklock.tools.edits.source import Import, Written, file_imports
+from forklock.tools.languages.outline import Braced, last_row
+from forklock.tools.languages.treesitter import Parsed
 
 _FIRST = {
     "comment",

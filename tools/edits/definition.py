@@ -4,8 +4,9 @@ The source may come at any indentation, with extra imports before it (hoisted if
 helper definitions (inserted before it), inside its class header, and without the decorators that the
 original has (kept). Anything else that it would change is refused, never dropped in silence; code after the
 definition that defines nothing (a usage example) is not part of it and is left out. At the end all statements that
-the edit does not name are compared with what they were (`tools.edits.rest`). Which of several definitions of one
-name is meant is decided by `tools.edits.family`, and what imports may be added by `tools.edits.imports`.
+the edit does not name are compared with what they were (`forklock.tools.edits.rest`). Which of several definitions
+of one name is meant is decided by `forklock.tools.edits.family`, and what imports may be added by
+`forklock.tools.edits.imports`.
 
 Re-indenting never changes a string's content, docstrings aside: their lines move with the code (PEP 257).
 Texts here have LF line ends.
@@ -17,16 +18,16 @@ import ast
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from tools.contract import EditRefused
-from tools.edits.family import accessor_of, family_of, pairs, require_single
-from tools.edits.imports import import_lines, wanted_guards, wanted_imports
-from tools.edits.lines import replace_lines
-from tools.edits.reindent import Block, indent_of, indent_step, read_block
-from tools.edits.rest import bound, require_rest_same, require_targets_kept, require_unbound
-from tools.languages.named import meant, the_definition
-from tools.languages.pyversion import OURS, Target
-from tools.languages.symbols import Definition, Function, assigned_names, definitions
-from tools.languages.syntax import SyntaxProblem, parse
+from forklock.tools.contract import EditRefused
+from forklock.tools.edits.family import accessor_of, family_of, pairs, require_single
+from forklock.tools.edits.imports import import_lines, wanted_guards, wanted_imports
+from forklock.tools.edits.lines import replace_lines
+from forklock.tools.edits.reindent import Block, indent_of, indent_step, read_block
+from forklock.tools.edits.rest import bound, require_rest_same, require_targets_kept, require_unbound
+from forklock.tools.languages.named import meant, the_definition
+from forklock.tools.languages.pyversion import OURS, Target
+from forklock.tools.languages.symbols import Definition, Function, assigned_names, definitions
+from forklock.tools.languages.syntax import SyntaxProblem, parse
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,8 @@ import ast
 import re
 from collections.abc import Sequence
 
-from tools.contract import EditRefused
-from tools.languages.symbols import Definition, Function
+from forklock.tools.contract import EditRefused
+from forklock.tools.languages.symbols import Definition, Function
 
 _ACCESSORS = ("setter", "deleter", "getter")
 _GETTERS = re.compile(r"(\w+\.)*\w*property(\(.*\))?")

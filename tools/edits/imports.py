@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Literal
 
-from sandbox.reading import parse_python
-from tools.contract import EditRefused
-from tools.languages.symbols import Function
+from forklock.sandbox.reading import parse_python
+from forklock.tools.contract import EditRefused
+from forklock.tools.languages.symbols import Function
 
 Import = ast.Import | ast.ImportFrom
 Guard = Literal["", "guarded", "types"]

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import re
 
-from tools.contract import EditRefused
-from tools.edits.reindent import indent_of, trimmed
-from tools.languages.pyversion import OURS, Target, said, verdict
-from tools.languages.symbols import Definition, scanned
+from forklock.tools.contract import EditRefused
+from forklock.tools.edits.reindent import indent_of, trimmed
+from forklock.tools.languages.pyversion import OURS, Target, said, verdict
+from forklock.tools.languages.symbols import Definition, scanned
 
 _STRING = re.compile(r"\"\"\"|'''")
 

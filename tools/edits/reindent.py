@@ -14,7 +14,7 @@ import token
 import tokenize
 from dataclasses import dataclass
 
-from tools.languages.syntax import SyntaxProblem, parse_afresh
+from forklock.tools.languages.syntax import SyntaxProblem, parse_afresh
 
 _OPEN = {getattr(token, name, -1) for name in ("FSTRING_START", "TSTRING_START")}
 _CLOSE = {getattr(token, name, -1) for name in ("FSTRING_END", "TSTRING_END")}

@@ -10,10 +10,10 @@ import ast
 import builtins
 from collections.abc import Iterable, Sequence
 
-from tools.contract import EditRefused
-from tools.edits.imports import bindings, stored
-from tools.languages.symbols import Definition, Function
-from tools.languages.syntax import SyntaxProblem, parse_afresh
+from forklock.tools.contract import EditRefused
+from forklock.tools.edits.imports import bindings, stored
+from forklock.tools.languages.symbols import Definition, Function
+from forklock.tools.languages.syntax import SyntaxProblem, parse_afresh
 
 Range = tuple[int, int]
 """Lines from the first to the last, from 1."""

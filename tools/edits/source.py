@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tools.edits.reindent import Passage, trimmed
-from tools.languages.outline import Braced, last_row, outline
-from tools.languages.treesitter import Flaw, Parsed, first_flaw, parse_tree
+from forklock.tools.edits.reindent import Passage, trimmed
+from forklock.tools.languages.outline import Braced, last_row, outline
+from forklock.tools.languages.treesitter import Flaw, Parsed, first_flaw, parse_tree
 
 if TYPE_CHECKING:
     from tree_sitter import Node

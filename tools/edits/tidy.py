@@ -18,9 +18,9 @@ import sys
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
-from sandbox.reading import MEGABYTE, Unreadable, parse_toml, read_regular
-from tools.contract import ToolFault
-from tools.edits.files import is_python
+from forklock.sandbox.reading import MEGABYTE, Unreadable, parse_toml, read_regular
+from forklock.tools.contract import ToolFault
+from forklock.tools.edits.files import is_python
 
 TIMEOUT_S = 20.0
 DEFAULT_RULES = "F401,F811,F841"

@@ -15,16 +15,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tools.contract import Diagnostic, EditRefused, Freshness, Symbol
-from tools.edits.files import code_language, is_python, read_document, split_lines, to_lf
-from tools.frame.scope import Surroundings, survey
-from tools.frame.uses import uses
-from tools.languages.symbols import doc, signature, symbols
-from tools.languages.syntax import parse
-from tools.languages.treesitter import is_braced
+from forklock.tools.contract import Diagnostic, EditRefused, Freshness, Symbol
+from forklock.tools.edits.files import code_language, is_python, read_document, split_lines, to_lf
+from forklock.tools.frame.scope import Surroundings, survey
+from forklock.tools.languages.symbols import doc, signature, symbols
+from forklock.tools.languages.syntax import parse
+from forklock.tools.languages.treesitter import is_braced
+from forklock.tools.languages.uses import uses
 
 if TYPE_CHECKING:
-    from tools.lsp.intel import Intel
+    from forklock.tools.lsp.intel import Intel
 
 CountTokens = Callable[[str], int]
 

@@ -16,14 +16,14 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from tools.contract import Freshness, Location, LookupAnswer, Symbol
-from tools.edits.files import is_python, split_lines
-from tools.frame.uses import Use, uses
-from tools.languages import cstyle
-from tools.languages.symbols import doc, signature, symbols
+from forklock.tools.contract import Freshness, Location, LookupAnswer, Symbol
+from forklock.tools.edits.files import is_python, split_lines
+from forklock.tools.languages import cstyle
+from forklock.tools.languages.symbols import doc, signature, symbols
+from forklock.tools.languages.uses import Use, uses
 
 if TYPE_CHECKING:
-    from tools.lsp.intel import Intel
+    from forklock.tools.lsp.intel import Intel
 
 MAX_NAMES = 80
 MAX_RECEIVERS = 6

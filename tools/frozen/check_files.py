@@ -4,7 +4,7 @@ Comes in: a workspace, the command, the folder that it runs in. Goes out: paths,
 from it or text is read in it. Words are looked up, never run; scripts are followed as far as their text names files.
 
 Not covered: names that a script puts together, and programs that find their files themselves (they have conventions:
-`tools.frozen.runner_files`, `tools.index.files.is_test_path`).
+`forklock.tools.frozen.runner_files`, `forklock.tools.index.files.is_test_path`).
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from tools.contract import ToolFault
-from tools.edits.files import is_python
-from tools.index.files import is_test_path
-from tools.languages.treesitter import is_braced
-from tools.testing.command import parse_command
+from forklock.tools.contract import ToolFault
+from forklock.tools.edits.files import is_python
+from forklock.tools.index.files import is_test_path
+from forklock.tools.languages.treesitter import is_braced
+from forklock.tools.testing.command import parse_command
 
 MAX_SCRIPT_BYTES = 1_000_000
 MAX_FILES = 2_000

@@ -1,7 +1,7 @@
 """What a candidate may not change: all that judges it.
 
 Comes in: a workspace, and the checks with what they said of it. Goes out: a `Frozen` set that says why a path, or a
-part of a file, is not to be edited. `tools.frozen.seal` compares the state of all that is frozen in two trees.
+part of a file, is not to be edited. `forklock.tools.frozen.seal` compares the state of all that is frozen in two trees.
 
 The set comes from what the checks *run* (files of the reported tests, the command's words and the scripts behind them,
 plug-ins, settings, helpers that only tests import) and from whole classes of names besides. Paths count with links
@@ -19,11 +19,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from tools.contract import TestReport, ToolFault
-from tools.edits.files import is_python
-from tools.frozen.check_files import Named, named_files
-from tools.frozen.patterns import by_settings, data_of_tests
-from tools.frozen.runner_files import (
+from forklock.tools.contract import TestReport, ToolFault
+from forklock.tools.edits.files import is_python
+from forklock.tools.frozen.check_files import Named, named_files
+from forklock.tools.frozen.imports import importers, supports_tests
+from forklock.tools.frozen.patterns import by_settings, data_of_tests
+from forklock.tools.frozen.runner_files import (
     hidden_module,
     is_built,
     is_loaded,
@@ -32,11 +33,10 @@ from tools.frozen.runner_files import (
     settings_that_count,
     shadowed,
 )
-from tools.frozen.test_parts import Judging, parts_that_judge
-from tools.index.files import CodeIndex, is_test_path, load_index
-from tools.languages.treesitter import is_braced
-from tools.testing.command import parse_command
-from tools.testing.imports import importers, supports_tests
+from forklock.tools.frozen.test_parts import Judging, parts_that_judge
+from forklock.tools.index.files import CodeIndex, is_test_path, load_index
+from forklock.tools.languages.treesitter import is_braced
+from forklock.tools.testing.command import parse_command
 
 _DATA_FOLDERS = frozenset({
     "fixtures", "snapshots", "golden", "goldens", "goldenfiles", "expected", "expectations", "test_data", "test-data",

@@ -11,9 +11,9 @@ from collections.abc import Collection, Iterator
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 
-from tools.edits.files import is_python
-from tools.index.files import CodeIndex, all_files
-from tools.languages.treesitter import is_braced
+from forklock.tools.edits.files import is_python
+from forklock.tools.index.files import CodeIndex, all_files
+from forklock.tools.languages.treesitter import is_braced
 
 _SETTINGS = re.compile(
     r"(?:^|/)(?:\.?pytest\.(?:ini|toml)|tox\.ini|setup\.cfg|pyproject\.toml|package\.json|\.mocharc\.\w+"

@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from tools.edits.files import is_python
-from tools.frozen.frozen import Frozen
-from tools.frozen.runner_files import is_built, is_injected, is_settings
+from forklock.tools.edits.files import is_python
+from forklock.tools.frozen.frozen import Frozen
+from forklock.tools.frozen.runner_files import is_built, is_injected, is_settings
 
 MAX_BYTES = 64 * 1024 * 1024
 _Sign = tuple[int, ...]

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import PurePosixPath
 
-from tools.edits.files import is_python, to_lf
-from tools.languages.outline import outline
-from tools.languages.syntax import parse
-from tools.testing.places import SCRIPTS, titled_tests
+from forklock.tools.edits.files import is_python, to_lf
+from forklock.tools.languages.outline import outline
+from forklock.tools.languages.syntax import parse
+from forklock.tools.testing.places import SCRIPTS, titled_tests
 
 _C = frozenset({".c", ".cc", ".cpp", ".cxx", ".h", ".hh", ".hpp", ".m", ".mm"})
 _MACRO = re.compile(

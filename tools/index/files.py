@@ -4,7 +4,8 @@ Comes in: a root folder. Goes out: a `CodeIndex` of texts, definition heads and 
 comments left out. The pass is by regular expressions and linear in the size of the repo (exact trees are
 made later, for the few files that matter). Everything is in sorted order: same repo, same index.
 
-Not covered: other languages (`tools.languages.grammars`), generated names, ignored files, files over `MAX_BYTES`.
+Not covered: other languages (`forklock.tools.languages.grammars`), generated names, ignored files, files over
+`MAX_BYTES`.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ from functools import cached_property, lru_cache
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
-from sandbox.contract import SandboxFault
-from sandbox.git.tree import list_files
-from sandbox.interpreters.environments import environment_names
-from sandbox.linux.nofollow import Walk
-from tools.edits.files import is_python, to_lf
+from forklock.sandbox.contract import SandboxFault
+from forklock.sandbox.git.tree import list_files
+from forklock.sandbox.interpreters.environments import environment_names
+from forklock.sandbox.linux.nofollow import Walk
+from forklock.tools.edits.files import is_python, to_lf
 
 MAX_BYTES = 1_000_000
 MAX_FILES = 20_000

@@ -1,7 +1,7 @@
 """One definition of a repo, by the name that somebody wrote (room `tools/`).
 
 In: a root, a name path or its end, perhaps a file. Out: `Symbol`s, or a fault that names what was meant.
-In the languages that `tools.languages.symbols` reads by the text alone, so that it answers at once; others by
+In the languages that `forklock.tools.languages.symbols` reads by the text alone, so that it answers at once; others by
 their server, where one is given.
 """
 
@@ -10,18 +10,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-from tools.contract import EditRefused, Freshness, LookupAnswer, Symbol, ToolFault
-from tools.edits.files import is_python, read_document, resolve, to_lf
-from tools.index.files import CodeIndex
-from tools.languages.grammars import load_all
-from tools.languages.named import meant
-from tools.languages.symbols import symbols
-from tools.languages.treesitter import is_braced
-
-if TYPE_CHECKING:
-    from tools.lsp import Intel
+from forklock.tools.contract import EditRefused, Freshness, LookupAnswer, Symbol, ToolFault
+from forklock.tools.edits.files import is_python, read_document, resolve, to_lf
+from forklock.tools.index.files import CodeIndex
+from forklock.tools.languages.grammars import load_all
+from forklock.tools.languages.named import meant
+from forklock.tools.languages.symbols import symbols
+from forklock.tools.languages.treesitter import is_braced
 
 _NUMBER = re.compile(r"#\d+$")
 NAMED = 12
@@ -49,7 +46,15 @@ def read_source(root: Path, path: str) -> str:
         raise NoSuchSymbol(refused.message) from refused
 
 
-Servers = Callable[[], "Intel"]
+class Definitions(Protocol):
+    """What language servers say of definitions (`forklock.tools.lsp.Intel`)."""
+
+    def outline(self, path: str) -> list[Symbol] | LookupAnswer: ...
+
+    def named(self, name_path: str, path: str | None = None) -> tuple[Symbol, str] | LookupAnswer: ...
+
+
+Servers = Callable[[], Definitions]
 """Opens the language servers, where they are needed."""
 
 

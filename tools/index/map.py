@@ -1,8 +1,9 @@
 """A map of a repo for a model: the files and definitions that matter most, within a token budget, in all languages of
-`tools.languages.grammars` and Python.
+`forklock.tools.languages.grammars` and Python.
 
 Comes in: a root, a budget and a token counter. Goes out: text, files by path and definitions in source
-order, each as its signature line. What is shown is chosen by references (`tools.index.mentions`): files are ranked by
+order, each as its signature line. What is shown is chosen by references (`forklock.tools.index.mentions`): files
+are ranked by
 PageRank over "refers to a definition of the other", definitions by how often they are referred to. Deterministic, and
 linear in the size of the repo.
 """
@@ -14,9 +15,9 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tools.index.files import CodeIndex, Head, SourceFile
-from tools.index.mentions import References
-from tools.languages.grammars import load_all
+from forklock.tools.index.files import CodeIndex, Head, SourceFile
+from forklock.tools.index.mentions import References
+from forklock.tools.languages.grammars import load_all
 
 ROUNDS = 12
 DAMPING = 0.85

@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from functools import cached_property
 from pathlib import PurePosixPath
 
-from tools.edits.files import is_python
-from tools.index.files import CodeIndex, Head, SourceFile
+from forklock.tools.edits.files import is_python
+from forklock.tools.index.files import CodeIndex, Head, SourceFile
 
 Target = tuple[str, str]
 """(path, name path) of a definition."""

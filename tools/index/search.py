@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from tools.index.files import CodeIndex, Head, SourceFile
-from tools.languages.grammars import load_all
+from forklock.tools.index.files import CodeIndex, Head, SourceFile
+from forklock.tools.languages.grammars import load_all
 
 NAME_WEIGHT, SIGNATURE_WEIGHT, PATH_WEIGHT = 4, 2, 1
 """How often a word counts that stands there; in the text, once each time."""

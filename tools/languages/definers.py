@@ -1,5 +1,5 @@
 """Which nodes of a tree define a name, which name, and where its body is: tables and special cases of TypeScript,
-JavaScript, C, C++, Go and Rust, for `tools.languages.outline`. Names are dotted and relative to what is around
+JavaScript, C, C++, Go and Rust, for `forklock.tools.languages.outline`. Names are dotted and relative to what is around
 the node. Pure.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Literal
 
-from tools.languages.treesitter import Parsed
+from forklock.tools.languages.treesitter import Parsed
 
 if TYPE_CHECKING:
     from tree_sitter import Node

@@ -1,7 +1,7 @@
 """Files of other languages than Python in the index of a repo: TypeScript, JavaScript, C, C++, Go and Rust.
 
 In: a path and a text. Out: heads (name path, kind, line, depth) with their signatures, as
-`tools.languages.outline` finds them, and the words of the code without strings and comments.
+`forklock.tools.languages.outline` finds them, and the words of the code without strings and comments.
 """
 
 from __future__ import annotations
@@ -14,10 +14,18 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from tools.index.files import MAX_FILES, CodeIndex, Head, SourceFile, all_files, index_of, python_files
-from tools.languages.outline import head as told
-from tools.languages.outline import outline
-from tools.languages.treesitter import SUFFIXES, parse_tree
+from forklock.tools.index.files import (
+    MAX_FILES,
+    CodeIndex,
+    Head,
+    SourceFile,
+    all_files,
+    index_of,
+    python_files,
+)
+from forklock.tools.languages.outline import head as told
+from forklock.tools.languages.outline import outline
+from forklock.tools.languages.treesitter import SUFFIXES, parse_tree
 
 if TYPE_CHECKING:
     from tree_sitter import Node

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
-from tools.contract import EditRefused
+from forklock.tools.contract import EditRefused
 
 
 class Named(Protocol):

@@ -1,4 +1,4 @@
-"""Definitions in the trees of `tools.languages.treesitter`, by name path: `Class.method`, `Type.method` for
+"""Definitions in the trees of `forklock.tools.languages.treesitter`, by name path: `Class.method`, `Type.method` for
 Go's receivers and Rust's impls, `ns.Class.method` for namespaces and modules.
 
 Comes in: a suffix and a text with LF line ends. Goes out: `Braced` definitions in source order, of broken files too.
@@ -17,8 +17,8 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
-from tools.languages.definers import body_of, exported_object, name_node, named, plain_name
-from tools.languages.treesitter import Parsed, parse_tree
+from forklock.tools.languages.definers import body_of, exported_object, name_node, named, plain_name
+from forklock.tools.languages.treesitter import Parsed, parse_tree
 
 if TYPE_CHECKING:
     from tree_sitter import Node

@@ -20,9 +20,9 @@ from typing import Any
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
-from sandbox.reading import parse_json, parse_toml
-from tools.contract import EditRefused
-from tools.edits.files import resolve
+from forklock.sandbox.reading import parse_json, parse_toml
+from forklock.tools.contract import EditRefused
+from forklock.tools.edits.files import resolve
 
 Version = tuple[int, int]
 OURS: Version = (sys.version_info[0], sys.version_info[1])
@@ -118,7 +118,7 @@ def _text(root: Path, path: str) -> str:
 @lru_cache(maxsize=512)
 def verdict(text: str, version: Version) -> Verdict | str | None:
     """Ask ruff's parser whether a text is Python of a version. None: it is; a string: ruff cannot be asked."""
-    from tools.edits.tidy import find_ruff
+    from forklock.tools.edits.tidy import find_ruff
 
     program = find_ruff()
     if program is None:

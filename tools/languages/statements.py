@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from sandbox.reading import parse_python
-from tools.edits.files import PYTHON_SUFFIXES
-from tools.languages.outline import last_row
-from tools.languages.treesitter import SUFFIXES, Parsed, first_flaw, parse_tree
+from forklock.sandbox.reading import parse_python
+from forklock.tools.edits.files import PYTHON_SUFFIXES
+from forklock.tools.languages.outline import last_row
+from forklock.tools.languages.treesitter import SUFFIXES, Parsed, first_flaw, parse_tree
 
 if TYPE_CHECKING:
     from tree_sitter import Node

@@ -2,7 +2,7 @@
 
 Comes in: path and text. Goes out: `Symbol`s in source order. Python is exact, by `ast`, where the text parses;
 otherwise a tolerant scan by indentation finds `def` and `class` (no variables, ends approximate). TypeScript,
-JavaScript, C, C++, Go and Rust are read by `tools.languages.outline`.
+JavaScript, C, C++, Go and Rust are read by `forklock.tools.languages.outline`.
 
 Of several definitions of one name in one scope the first is the plain one and the next get `#2`, `#3`;
 but an implementation comes before its `@overload` stubs, and functions and classes before variables, since
@@ -22,15 +22,15 @@ from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import Literal
 
-from tools.contract import Symbol
-from tools.edits.files import is_python, split_lines, to_lf
-from tools.languages import cstyle
-from tools.languages.named import meant
-from tools.languages.outline import Braced, outline
-from tools.languages.outline import head as braced_head
-from tools.languages.pieces import pieces
-from tools.languages.syntax import SyntaxProblem, parse, parse_afresh
-from tools.languages.treesitter import is_braced, parse_tree
+from forklock.tools.contract import Symbol
+from forklock.tools.edits.files import is_python, split_lines, to_lf
+from forklock.tools.languages import cstyle
+from forklock.tools.languages.named import meant
+from forklock.tools.languages.outline import Braced, outline
+from forklock.tools.languages.outline import head as braced_head
+from forklock.tools.languages.pieces import pieces
+from forklock.tools.languages.syntax import SyntaxProblem, parse, parse_afresh
+from forklock.tools.languages.treesitter import is_braced, parse_tree
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 Kind = Literal["class", "function", "method", "variable", "other"]

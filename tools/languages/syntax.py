@@ -2,9 +2,9 @@
 
 Comes in: a path (for its suffix) and text. Goes out: `SyntaxProblem`, or None for "parses" and for kinds of
 file that are not known here. Python is judged by the grammar of the version that the repository runs on
-(`tools.languages.pyversion`): by this interpreter where that is the same one, else by ruff's parser, and the
+(`forklock.tools.languages.pyversion`): by this interpreter where that is the same one, else by ruff's parser, and the
 problem says whose word it is. TypeScript, JavaScript, C, C++, Go and Rust are judged
-by `tools.languages.treesitter`, which accepts more than their compilers do, and in C and C++ refuses macros
+by `forklock.tools.languages.treesitter`, which accepts more than their compilers do, and in C and C++ refuses macros
 that are no syntax.
 
 Not covered: CPython's documented risk of a crash on absurdly deep nesting, beyond what `MAX_DEPTH` stops.
@@ -21,10 +21,10 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import PurePosixPath
 
-from sandbox.reading import parse_python
-from tools.edits.files import is_python, to_lf
-from tools.languages.pyversion import NEWEST, OURS, Target, Version, said, verdict
-from tools.languages.treesitter import first_flaw, is_braced
+from forklock.sandbox.reading import parse_python
+from forklock.tools.edits.files import is_python, to_lf
+from forklock.tools.languages.pyversion import NEWEST, OURS, Target, Version, said, verdict
+from forklock.tools.languages.treesitter import first_flaw, is_braced
 
 MAX_DEPTH = 200
 """Open brackets at one place, counted without regard to strings: CPython's own limit."""

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import PurePosixPath
 
-from tools.index.files import CodeIndex, Head
-from tools.languages.outline import Braced, outline
-from tools.languages.treesitter import Parsed, parse_tree
+from forklock.tools.index.files import CodeIndex, Head
+from forklock.tools.languages.outline import Braced, outline
+from forklock.tools.languages.treesitter import Parsed, parse_tree
 
 MANY = 6
 """A name with more definitions than this says nothing about an unknown receiver."""

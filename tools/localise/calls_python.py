@@ -1,5 +1,5 @@
 """Which definitions a piece of code leads to, by name: Python by its tree, other languages by
-`tools.localise.calls_by_name`.
+`forklock.tools.localise.calls_by_name`.
 
 Comes in: an index and a definition (or any node in a file). Goes out: the definitions that it calls or
 names, with how sure that is. Imports are followed to files, through re-exports; `self.x` to the class and
@@ -16,13 +16,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import PurePosixPath
 
-from tools.edits.files import is_python
-from tools.index.files import CodeIndex
-from tools.languages.outline import outline
-from tools.languages.symbols import Definition, definitions
-from tools.languages.syntax import SyntaxProblem, parse
-from tools.languages.treesitter import is_braced
-from tools.localise.calls_by_name import braced_calls
+from forklock.tools.edits.files import is_python
+from forklock.tools.index.files import CodeIndex
+from forklock.tools.languages.outline import outline
+from forklock.tools.languages.symbols import Definition, definitions
+from forklock.tools.languages.syntax import SyntaxProblem, parse
+from forklock.tools.languages.treesitter import is_braced
+from forklock.tools.localise.calls_by_name import braced_calls
 
 MANY = 6
 """A method name with more definitions than this says nothing about an unknown receiver."""

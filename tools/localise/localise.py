@@ -4,7 +4,7 @@ Comes in: a root, the task's words, a failing test report. Goes out: definitions
 each with its reasons. Evidence, added up: stack frames (the innermost weighs most); names in the task; what
 the failing tests call, less what passing tests call as well (Ochiai's formula, on names instead of lines);
 names that resemble the test's; what those call in turn, one and two hops on; and, where a traced run is given
-(`tools.testing.spectrum`), what failing tests execute and passing ones do not.
+(`forklock.tools.testing.spectrum`), what failing tests execute and passing ones do not.
 
 Deterministic, and linear in the size of the repo. Measured on real fixes by `bench/localise_hits.py`.
 """
@@ -18,14 +18,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tools.contract import Frame, Symbol, TestFailure, TestReport
-from tools.index.files import CodeIndex, is_test_path
-from tools.languages.grammars import load_all
-from tools.languages.symbols import Definition, Function
-from tools.languages.treesitter import is_braced
-from tools.localise.calls_python import Graph, Target
-from tools.testing.places import braced_test, hooks_of
-from tools.testing.spectrum import Spectrum
+from forklock.tools.contract import Frame, Symbol, TestFailure, TestReport
+from forklock.tools.index.files import CodeIndex, is_test_path
+from forklock.tools.languages.grammars import load_all
+from forklock.tools.languages.symbols import Definition, Function
+from forklock.tools.languages.treesitter import is_braced
+from forklock.tools.localise.calls_python import Graph, Target
+from forklock.tools.testing.places import braced_test, hooks_of
+from forklock.tools.testing.spectrum import Spectrum
 
 MAX_FAILURES = 20
 MAX_PASSED = 400

@@ -1,8 +1,8 @@
-"""Who calls a definition, and what it calls (room `tools/`).
+"""Lists who calls a definition, and what it calls.
 
-In: a name path. Out: `LookupAnswer`: for callers the lines of the calls, each with the definition that holds it;
-for callees their definitions. Unlike references: no imports, no mentions, and through methods' overrides as far as
-the server sees them. Not covered: calls through values that no type tells.
+In: a name path. Out: `LookupAnswer`: for callers the lines of the calls, each with the definition around it; for
+callees their definitions. Other than references, it has no imports and no mentions, and follows overrides as far as
+the server sees them. Not covered: calls through values of unknown type.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from typing import Any
 
 from lsprotocol import types as lsp
 
-from tools.contract import Freshness, LookupAnswer, Symbol, Uncovered
-from tools.frame.uses import uses
-from tools.lsp import answers
-from tools.lsp.answers import Told
-from tools.lsp.asker import Asker, Found
-from tools.lsp.names import Names
-from tools.lsp.renames.coverage import Coverage, Place
+from forklock.tools.contract import Freshness, LookupAnswer, Symbol, Uncovered
+from forklock.tools.languages.uses import uses
+from forklock.tools.lsp.asking import answers
+from forklock.tools.lsp.asking.answers import Told
+from forklock.tools.lsp.asking.asker import Asker, Found
+from forklock.tools.lsp.asking.names import Names
+from forklock.tools.lsp.renames.coverage import Coverage, Place
 
 Spot = Callable[[Any, Any], answers.Spot]
 
@@ -35,7 +35,7 @@ class _Place:
 
 
 class Calls:
-    """Reached as `Intel.calls`. `spot` tells the definition around a place of a server."""
+    """Reached as `Intel.calls`. `spot` finds the definition around a position of a server."""
 
     def __init__(self, asker: Asker, names: Names, spot: Spot, max_chars: int) -> None:
         self._asker = asker
@@ -47,7 +47,7 @@ class Calls:
     def incoming(
         self, name_path: str, path: str | None = None, *, cover: bool = False, max_chars: int | None = None
     ) -> LookupAnswer:
-        """The calls of a definition. With `cover` also the places that may be calls: that costs a question for each
+        """The calls of a definition. `cover` adds the places that may be calls, at the cost of a question for each
         place that has the name."""
         answer = self._hop(name_path, path, lsp.CALL_HIERARCHY_INCOMING_CALLS, self._callers, max_chars)
         if not cover or answer.freshness in (Freshness.TIMED_OUT, Freshness.UNAVAILABLE):
@@ -60,7 +60,7 @@ class Calls:
             return replace(answer, uncovered=tuple(self._maybe(*found, known)))
 
     def _maybe(self, symbol: Symbol, text: str, known: list[Place]) -> Iterator[Uncovered]:
-        """Places that may call the definition, and are no calls that the server knows."""
+        """Places that may call the definition, and that the server does not count as calls."""
         survey = self._coverage.survey(symbol, text, known)
         lines = {path: answers.lines_of(content) for path, content in survey.texts.items()}
         for one in survey.same:
@@ -79,8 +79,8 @@ class Calls:
     def outgoing(
         self, name_path: str, path: str | None = None, *, cover: bool = False, max_chars: int | None = None
     ) -> LookupAnswer:
-        """The definitions that a definition calls, libraries included. With `cover` also the calls in it of which no
-        server can tell what they call."""
+        """The definitions that a definition calls, libraries included. `cover` adds the calls in it whose target no
+        server can tell."""
         answer = self._hop(name_path, path, lsp.CALL_HIERARCHY_OUTGOING_CALLS, self._callees, max_chars)
         if not cover or answer.freshness in (Freshness.TIMED_OUT, Freshness.UNAVAILABLE):
             return answer
@@ -91,7 +91,7 @@ class Calls:
             )
 
     def _untold(self, symbol: Symbol, text: str) -> tuple[Uncovered, ...]:
-        """Calls in a definition of which no server can tell what they call."""
+        """Calls in a definition whose target no server can tell."""
         lines, untold = answers.lines_of(text), []
         for use in uses(symbol.path, text, symbol.start_line, symbol.end_line):
             line = lines[use.line - 1]
@@ -154,7 +154,7 @@ _IMPORT = re.compile(r"\s*(?:from|import|use|#\s*include|export\b.*\bfrom)\b")
 
 
 def _in_import(lines: list[str], line: int) -> bool:
-    """Among the names in brackets of an import that began on an earlier line."""
+    """Whether the line is inside the brackets of an import that began on an earlier line."""
     for number in range(line - 1, max(-1, line - 200), -1):
         text = lines[number]
         if _IMPORT.match(text):

@@ -1,8 +1,8 @@
-"""Changes that servers know how to make: renames, quick fixes, organised imports (room `tools/`).
+"""Asks servers for changes: renames, quick fixes, organised imports.
 
-In: a definition or a place. Out: `ChangesAnswer`, whole new texts by path; nothing is written here (`apply_edits` of
-`tools.edits` does that, behind the syntax gate, all or none). A change that reaches out of the workspace, or that
-moves, makes or deletes files, is none. Not covered: actions that are only a command of the server.
+In: a definition or a place. Out: `ChangesAnswer` with whole new texts by path. Nothing is written here: `apply_edits`
+of `forklock.tools.edits` does that, behind the syntax gate, all files or none. Changes that reach out of the
+workspace, or that move, make or delete files, are left out. Not covered: actions that are only a command of the server.
 """
 
 from __future__ import annotations
@@ -13,15 +13,16 @@ from typing import Any
 
 from lsprotocol import types as lsp
 
-from tools.contract import Change, ChangesAnswer, Freshness, LookupAnswer
-from tools.lsp import answers
-from tools.lsp.asker import Asker, PathLike
-from tools.lsp.editing import Edits, Outside
-from tools.lsp.names import Names
-from tools.lsp.renames.rename import Renames
-from tools.lsp.verdicts import why, worth
-from tools.lsp.wire.client import Refused, TimedOut
-from tools.lsp.wire.connection import Connection, Unavailable, uri_of
+from forklock.tools.contract import Change, ChangesAnswer, Freshness, LookupAnswer
+from forklock.tools.lsp.asking import answers
+from forklock.tools.lsp.asking.asker import Asker, PathLike
+from forklock.tools.lsp.asking.editing import Edits, Outside
+from forklock.tools.lsp.asking.names import Names
+from forklock.tools.lsp.asking.verdicts import why, worth
+from forklock.tools.lsp.renames.rename import Renames
+from forklock.tools.lsp.wire.connection import Connection
+from forklock.tools.lsp.wire.documents import uri_of
+from forklock.tools.lsp.wire.faults import Refused, TimedOut, Unavailable
 
 ORGANISE = "source.organizeImports"
 QUICK_FIX = "quickfix"
@@ -38,7 +39,7 @@ class Changes:
         self._renames = Renames(asker, names)
 
     def rename(self, name_path: str, new_name: str, path: str | None = None) -> ChangesAnswer:
-        """One change: the definition and its uses in the whole workspace under the new name, and what it leaves
+        """One change that renames the definition and its uses in the whole workspace, and the places that it leaves
         uncovered. A name that is taken is refused."""
         with self._asker.lock:
             found = self._names.one(name_path, path)
@@ -96,7 +97,7 @@ class Changes:
         return [(action, codec) for action in actions if action.edit is not None]
 
     async def _resolved(self, connection: Connection, action: lsp.CodeAction) -> lsp.CodeAction:
-        """Servers leave out edits that are dear to make until they are asked for."""
+        """Request the edit of an action: servers leave out edits that are expensive to make."""
         if action.edit is not None or action.data is None:
             return action
         try:
@@ -111,7 +112,8 @@ class Changes:
 def _questions(
     text: str, found: Sequence[lsp.Diagnostic], line: int | None
 ) -> list[tuple[lsp.Range, list[lsp.Diagnostic]]]:
-    """Places to ask about: each diagnostic's, for servers fix what the range touches; and the file, or the line."""
+    """The ranges to ask about: that of each diagnostic, since servers fix what the range touches, and the file or the
+    line."""
     here = [d for d in found if line is None or d.range.start.line == line - 1]
     last = len(answers.lines_of(text))
     start, end = (0, last) if line is None else (line - 1, line)

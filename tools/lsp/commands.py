@@ -1,7 +1,7 @@
-"""What servers would change, and who calls what, in words: shared by the command line and the served tools.
+"""Shows changes and calls as text, for the command line and for the served tools.
 
-In: an `Intel`, names, a root. Out: text for a reader; files written only where told to (`write`). Faults say what
-can be done. Not covered: choosing servers.
+In: an `Intel`, names, a root. Out: text for a reader; files are written only on request (`write`). Errors say what to
+do next. Not covered: choosing servers.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tools.contract import Change, ChangesAnswer, Freshness, ReplaceFile, ToolFault, Uncovered
-from tools.edits.apply import apply_edits
-from tools.edits.files import to_lf
-from tools.index.find import NoSuchSymbol
+from forklock.tools.contract import Change, ChangesAnswer, Freshness, ReplaceFile, ToolFault, Uncovered
+from forklock.tools.edits.apply import apply_edits
+from forklock.tools.edits.files import to_lf
+from forklock.tools.index.find import NoSuchSymbol
 
 if TYPE_CHECKING:
-    from tools.lsp import Intel
+    from forklock.tools.lsp import Intel
 
 WHOLE = 10_000_000
 """Characters of an answer that is not to be cut."""
@@ -29,20 +29,20 @@ LISTED = 200
 
 
 class NameTaken(ToolFault):
-    """A new name that cannot be had."""
+    """The new name cannot be used."""
 
     exit_code = 2
 
 
 class Incomplete(ToolFault):
-    """A rename that leaves places uncovered was asked to be written."""
+    """A rename that leaves places uncovered was to be written."""
 
     exit_code = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """An answer in words, and whether it covers every place that has the name."""
+    """An answer as text, and whether it covers every place that has the name."""
 
     text: str
     verdict: str
@@ -59,7 +59,7 @@ def show_rename(
     apply: bool = False,
     partial: bool = False,
 ) -> Shown:
-    """The diff and the verdict. Written with `apply`, and where it is not complete only with `partial`, too.
+    """The diff and the verdict. `apply` writes the change; if it is not complete, only together with `partial`.
 
     Raises:
         Incomplete: it is not complete, and was to be written without `partial`.
@@ -78,11 +78,11 @@ def show_rename(
 
 
 def the_rename(intel: Intel, name: str, new_name: str, path: str | None) -> ChangesAnswer:
-    """An answer with one change.
+    """The answer to a rename; it has exactly one change.
 
     Raises:
         NoSuchSymbol: there is nothing to rename.
-        NameTaken: the new name cannot be had.
+        NameTaken: the new name cannot be used.
         ToolFault: no server answers.
     """
     answer = checked(intel.changes.rename(name, new_name, path))
@@ -94,7 +94,7 @@ def the_rename(intel: Intel, name: str, new_name: str, path: str | None) -> Chan
 
 
 def rename_verdict(answer: ChangesAnswer) -> str:
-    """`complete`, or the places that are not covered; and where prose keeps the old name."""
+    """The word `complete` or the places that are not covered, and the places where prose keeps the old name."""
     parts = [uncovered_words(answer.uncovered, "not complete, these places were not covered:") or "complete"]
     if answer.mentions:
         where = ", ".join(dict.fromkeys(f"{one.path}:{one.line}" for one in answer.mentions[:NAMED]))
@@ -106,6 +106,7 @@ def rename_verdict(answer: ChangesAnswer) -> str:
 
 
 def uncovered_words(places: Sequence[Uncovered], head: str) -> str:
+    """The places as lines below `head`; "" where there are none."""
     rows = [
         f"  {one.path}:{one.line}: {one.why}" + (f": {one.snippet}" if one.snippet else "") for one in places
     ]
@@ -114,7 +115,7 @@ def uncovered_words(places: Sequence[Uncovered], head: str) -> str:
 
 
 def show_calls(intel: Intel, name: str, path: str | None, *, outgoing: bool = False) -> Shown:
-    """The calls that the servers know, and the places that may be calls as well."""
+    """The calls that the servers know, and the places that may be calls."""
     ask = intel.calls.outgoing if outgoing else intel.calls.incoming
     answer = ask(name, path, cover=True, max_chars=WHOLE)
     if answer.freshness in (Freshness.TIMED_OUT, Freshness.UNAVAILABLE):
@@ -139,7 +140,13 @@ def show_calls(intel: Intel, name: str, path: str | None, *, outgoing: bool = Fa
 
 
 def show_actions(intel: Intel, root: Path, path: str, line: int | None, kind: str, *, apply: str = "") -> str:
-    from tools.lsp.changes import KINDS
+    """The diffs that servers offer for a file; the one named by `apply` is written.
+
+    Raises:
+        NoSuchSymbol: no such kind, or no action of that title.
+        ToolFault: no server answers.
+    """
+    from forklock.tools.lsp.changes import KINDS
 
     if kind and kind not in KINDS:
         raise NoSuchSymbol(f"no kind of action {kind!r}", fix=f"one of {', '.join(KINDS)}")
@@ -153,7 +160,7 @@ def show_actions(intel: Intel, root: Path, path: str, line: int | None, kind: st
 
 
 def the_action(answer: ChangesAnswer, title: str) -> Change:
-    """Raises NoSuchSymbol: none of that title."""
+    """The change of that title. Raises NoSuchSymbol where there is none."""
     for change in answer.changes:
         if change.title == title:
             return change
@@ -162,20 +169,20 @@ def the_action(answer: ChangesAnswer, title: str) -> Change:
 
 
 def checked(answer: ChangesAnswer) -> ChangesAnswer:
-    """Raises ToolFault where servers did not answer: silence is not "nothing"."""
+    """The same answer. Raises ToolFault where servers did not answer, which does not mean that there is nothing."""
     if answer.freshness in (Freshness.TIMED_OUT, Freshness.UNAVAILABLE):
         raise ToolFault(f"{answer.freshness.value}: {answer.detail}")
     return answer
 
 
 def write(intel: Intel, root: Path, change: Change) -> None:
-    """All files of the change or none, behind the syntax gate. Raises EditRefused."""
+    """Write all files of the change or none, behind the syntax gate. Raises EditRefused."""
     apply_edits(root, [ReplaceFile(path=path, source=text) for path, text in change.texts.items()])
     intel.sync(change.texts)
 
 
 def diff_of(intel: Intel, change: Change) -> str:
-    """Before `write`."""
+    """The change as a diff. Ask before `write`."""
     return "\n".join(_diff(path, intel.text(path), new) for path, new in change.texts.items())
 
 

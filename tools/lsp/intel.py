@@ -1,15 +1,13 @@
-"""`Intel`: what the language servers know about a workspace, asked from ordinary threads (room `tools/`).
+"""`Intel` answers what language servers know about a workspace, from ordinary threads.
 
-In: a root, server names, paths, 1-based lines and 0-based columns, name paths, unsaved texts. Out:
-`LookupAnswer` and `DiagnosticsAnswer`; no method raises for anything that a server, a file or a name does.
-Safe from several threads; questions are asked one at a time (`asker`). Not covered: changes that commands
-make in files nobody asks about, until `sync` is told.
+In: a root, server names, paths, 1-based lines and 0-based columns, name paths, unsaved texts. Out: `LookupAnswer` and
+`DiagnosticsAnswer`; no method raises because of a server, a file or a name. Safe from several threads; questions are
+asked one at a time (`asker`). Not covered: changes that commands make in files nobody asks about; call `sync` for
+them.
 """
 
 from __future__ import annotations
 
-import atexit
-import weakref
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,17 +15,19 @@ from typing import Any
 
 from lsprotocol import types as lsp
 
-from sandbox.bubblewrap.contained import why_not_contained
-from tools.contract import Diagnostic, DiagnosticsAnswer, Freshness, Location, LookupAnswer, Symbol, ToolFault
-from tools.lsp import answers
-from tools.lsp.asker import Asker, PathLike
-from tools.lsp.calls import Calls
-from tools.lsp.changes import Changes
-from tools.lsp.names import Names
-from tools.lsp.renames.coverage import Coverage
-from tools.lsp.servers.table import DEFAULT, SERVERS, ServerSpec, trusting
-from tools.lsp.verdicts import merge, unknown
-from tools.lsp.wire.connection import START_S, path_of
+from forklock.sandbox.bubblewrap.contained import why_not_contained
+from forklock.tools.contract import DiagnosticsAnswer, Freshness, Location, LookupAnswer, Symbol, ToolFault
+from forklock.tools.lsp.asking import answers
+from forklock.tools.lsp.asking.asker import Asker, PathLike
+from forklock.tools.lsp.asking.names import Names
+from forklock.tools.lsp.calls import Calls
+from forklock.tools.lsp.changes import Changes
+from forklock.tools.lsp.diagnoses import Diagnoses
+from forklock.tools.lsp.renames.coverage import Coverage
+from forklock.tools.lsp.servers.server import Server
+from forklock.tools.lsp.servers.table import DEFAULT, SERVERS, trusting
+from forklock.tools.lsp.wire.documents import path_of
+from forklock.tools.lsp.wire.process import START_S, Launch
 
 ANSWER_S = 10.0
 """Seconds for one question, start of the server included only as far as it fits."""
@@ -38,7 +38,6 @@ FOREIGN = 200_000
 """Characters of a library's file past which it is not outlined: declarations of a browser have millions."""
 LIBRARY = "(library) "
 """Before the name of a file that only a server can see."""
-_open: weakref.WeakSet[Intel] = weakref.WeakSet()
 
 
 def open_intel(
@@ -53,70 +52,61 @@ def open_intel(
     trusted: bool | None = None,
     memory_mb: int | None = None,
 ) -> Intel:
-    """Start the servers in the background and take the present state of the files as the baseline.
+    """Start the servers in the background, and take the present state of the files as the baseline.
 
-    `warm` are those that are started at once (None: all); the others start with the first question to them.
-    `python` is the interpreter whose packages imports resolve to: by default the workspace's own virtual
-    environment, else ours. A server that is missing or does not start raises nothing here: its answers say
-    so.
+    A server that is missing or does not start raises nothing here; its answers say so. Where bubblewrap works,
+    servers run in name spaces of their own: they have no network, write nothing, and see the workspace, their own
+    programs and the interpreter's packages.
 
-    Servers run in name spaces of their own, where bubblewrap can do that: they have no network, write nothing, and see
-    the workspace, their own programs and the interpreter's packages. `trusted` (None: whether FORKLOCK_TRUSTED is
-    set) runs them among our own processes. Each may take `memory_mb` MiB, its children included (None: as
-    `memory.bound_mb` has it), and is ended where it takes more.
+    Args:
+        servers: names of the list (`forklock.tools.lsp.servers.table`).
+        warm: those that are started at once (None: all); the others start with the first question to them.
+        python: the interpreter whose packages imports resolve to; default: the workspace's own virtual environment,
+            or else ours.
+        timeout_s: seconds for one question.
+        start_s: seconds for a start.
+        max_chars: characters of an answer.
+        trusted: run them among our own processes (None: where FORKLOCK_TRUSTED is set).
+        memory_mb: MiB that each server and its children may take (None: see `process.bound_mb`). A server that takes
+            more is ended.
 
     Raises:
-        ToolFault: no such folder, or a server name that is not in the table.
+        ToolFault: no such folder, or a server name that is not in the list.
     """
     unknown = [name for name in servers if name not in SERVERS]
     if unknown:
         raise ToolFault(f"no language server {unknown[0]!r}", fix=f"choose from: {', '.join(SERVERS)}")
     if not root.is_dir():
         raise ToolFault(f"{root} is not a folder", fix="give the root of the workspace")
-    specs = [SERVERS[name] for name in servers]
     root = root.resolve()
-    if trusted is None:
-        trusted = trusting()
-    return Intel(
-        root,
-        specs,
-        python,
-        warm=warm,
-        timeout_s=timeout_s,
-        start_s=start_s,
-        max_chars=max_chars,
-        trusted=trusted or why_not_contained(root) is not None,
-        memory_mb=memory_mb,
-    )
+    trusted = trusting() if trusted is None else trusted
+    launch = Launch(root, python, start_s, trusted or why_not_contained(root) is not None, memory_mb)
+    chosen = [SERVERS[name] for name in servers]
+    return Intel(chosen, launch, warm=warm, timeout_s=timeout_s, max_chars=max_chars)
 
 
 class Intel:
+    """Questions about one workspace. `open_intel` makes one."""
+
     def __init__(
         self,
-        root: Path,
-        specs: Sequence[ServerSpec],
-        python: Path | None,
+        servers: Sequence[Server],
+        launch: Launch,
         *,
         warm: Collection[str] | None = None,
         timeout_s: float = ANSWER_S,
-        start_s: float = START_S,
         max_chars: int = MAX_CHARS,
-        trusted: bool = True,
-        memory_mb: int | None = None,
     ) -> None:
-        self.root = root
+        self.root = launch.root
         self._max_chars = max_chars
-        self._asker = Asker(
-            root, specs, python, timeout_s, start_s, warm, trusted=trusted, memory_mb=memory_mb
-        )
+        self._asker = Asker(servers, launch, timeout_s, warm)
         self._names = Names(self._asker, max_chars)
         self.calls = Calls(self._asker, self._names, self._spot_of, max_chars)
         """Who calls a definition, what it calls."""
         self._coverage = Coverage(self._asker, self._names)
         self.changes = Changes(self._asker, self._names)
         """Renames and code actions, as texts."""
-        self._baselines: dict[Path, list[Diagnostic]] = {}
-        _open.add(self)
+        self._diagnoses = Diagnoses(self._asker)
 
     def __enter__(self) -> Intel:
         return self
@@ -138,14 +128,14 @@ class Intel:
     def definition(
         self, path: PathLike, line: int, column: int, *, text: str | None = None, max_chars: int | None = None
     ) -> LookupAnswer:
-        """The source of what the name there stands for, libraries included."""
+        """The source of what the name at that position stands for, libraries included."""
         told = answers.told_definition
         return self._places(lsp.TEXT_DOCUMENT_DEFINITION, path, line, column, text, max_chars, told)
 
     def references(
         self, path: PathLike, line: int, column: int, *, text: str | None = None, max_chars: int | None = None
     ) -> LookupAnswer:
-        """Every use, the declaration left out, each with its line and the definition that holds it."""
+        """Every use without the declaration, each with its line and the definition around it."""
         return self._places(
             lsp.TEXT_DOCUMENT_REFERENCES, path, line, column, text, max_chars, answers.told_line
         )
@@ -153,7 +143,7 @@ class Intel:
     def hover(
         self, path: PathLike, line: int, column: int, *, text: str | None = None, max_chars: int | None = None
     ) -> LookupAnswer:
-        """Type and documentation of the name there, as text."""
+        """Type and documentation of the name at that position, as text."""
         result = self._asker.at(lsp.TEXT_DOCUMENT_HOVER, path, line, column, text)
         if isinstance(result, LookupAnswer):
             return result
@@ -164,9 +154,9 @@ class Intel:
     def completion(
         self, path: PathLike, line: int, column: int, *, text: str | None = None, max_chars: int | None = None
     ) -> LookupAnswer:
-        """What could be written there, `label: detail` a line, the server's best first.
+        """What can be written at that position, one `label: detail` a line, the server's best first.
 
-        ty answers nothing between a dot and a name that is there already: ask with a `text` without the name.
+        ty answers nothing between a dot and a name that stands there already: ask with a `text` without the name.
         """
         result = self._asker.at(lsp.TEXT_DOCUMENT_COMPLETION, path, line, column, text)
         if isinstance(result, LookupAnswer):
@@ -184,12 +174,11 @@ class Intel:
         return "" if isinstance(found, LookupAnswer) else found[1]
 
     def named(self, name_path: str, path: str | None = None) -> tuple[Symbol, str] | LookupAnswer:
-        """The one definition of that name path and the text of its file; else an answer that says what is wrong."""
+        """The one definition of that name path and the text of its file; or an answer that says what is wrong."""
         return self._names.one(name_path, path)
 
     def outline(self, path: PathLike) -> list[Symbol] | LookupAnswer:
-        """The definitions in a file, in source order; an answer that says why there are none where no server
-        could tell."""
+        """The definitions in a file, in source order; or an answer that says why no server could tell."""
         found = self._asker.file(path)
         return found if isinstance(found, LookupAnswer) else self._asker.symbols(*found)
 
@@ -209,21 +198,6 @@ class Intel:
             told.append((place, (snippet, "")))
         return answers.pack(told, self._max_chars)
 
-    def workspace_symbols(self, query: str) -> LookupAnswer:
-        """Definitions whose name the servers think is like the query, over the whole workspace."""
-        told, silent = [], []
-        for found in self._asker.lookup_all(lsp.WORKSPACE_SYMBOL, lsp.WorkspaceSymbolParams(query)):
-            if isinstance(found, LookupAnswer):
-                silent.append(found)
-                continue
-            for item in found.result or []:
-                spot = self._spot_of(item.location, found.codec)
-                place = replace(spot.location, name_path=spot.location.name_path or item.name)
-                told.append((place, (place.snippet, "")))
-        if silent and not told:
-            return silent[0]
-        return answers.noted(answers.pack(told, self._max_chars), *(s.detail for s in silent))
-
     # --- by name path ----------------------------------------------------------------------------
 
     def definition_of(
@@ -238,8 +212,8 @@ class Intel:
     def references_of(
         self, name_path: str, path: str | None = None, *, max_chars: int | None = None, cover: bool = False
     ) -> LookupAnswer:
-        """As `references`. With `cover` also the places that may be uses: that costs a question for each place that has
-        the name."""
+        """As `references`. `cover` adds the places that may be uses, at the cost of a question for each place that
+        has the name."""
         found = self.named(name_path, path)
         if isinstance(found, LookupAnswer):
             return found
@@ -254,6 +228,7 @@ class Intel:
     def hover_of(
         self, name_path: str, path: str | None = None, *, max_chars: int | None = None
     ) -> LookupAnswer:
+        """As `hover`, by name path."""
         found = self.named(name_path, path)
         if isinstance(found, LookupAnswer):
             return found
@@ -266,77 +241,28 @@ class Intel:
     # --- diagnostics -----------------------------------------------------------------------------
 
     def diagnostics(self, path: PathLike, text: str | None = None) -> DiagnosticsAnswer:
-        """Everything that the servers say about this file: as on disk, or as `text` were in its place."""
-        file = self._asker.inside(path)
-        if file is None:
-            return DiagnosticsAnswer(Freshness.UNAVAILABLE, detail=f"{path} is outside the workspace")
-        with self._asker.lock:
-            content = text if text is not None else self._asker.sources.read(file)
-            if content is None:
-                return DiagnosticsAnswer(Freshness.UNAVAILABLE, detail=f"{path} is not a text file")
-            return self._asker.diagnose(file, {file: content})
+        """Everything that the servers say about this file as it is on disk, or as if it held `text`."""
+        return self._diagnoses.of(path, text)
 
     def new_diagnostics(self, path: PathLike, text: str | None = None) -> DiagnosticsAnswer:
-        """What `text` (default: what is on disk) adds to the baseline's diagnostics of this file."""
-        return self.new_diagnostics_of({path: text})
+        """The diagnostics that `text` (default: what is on disk) adds to the baseline's of this file."""
+        return self._diagnoses.new({path: text})
 
     def new_diagnostics_of(
         self,
         texts: Mapping[PathLike, str | None] | Mapping[str, str | None],
         also: Sequence[PathLike] = (),
     ) -> DiagnosticsAnswer:
-        """What these texts together add, in these files and in `also` (say, their importers)."""
-        with self._asker.lock:
-            overlay: dict[Path, str] = {}
-            for path, text in [*texts.items(), *((p, None) for p in also)]:
-                file = self._asker.inside(path)
-                content = self._asker.sources.read(file) if file is not None and text is None else text
-                if file is None or content is None:
-                    return DiagnosticsAnswer(
-                        Freshness.UNAVAILABLE, detail=f"{path} is not a text file inside"
-                    )
-                overlay[file] = content
-            return merge([self._new_in(file, overlay) for file in overlay])
-
-    def _new_in(self, file: Path, overlay: Mapping[Path, str]) -> DiagnosticsAnswer:
-        gone = [] if file in self._baselines else self._asker.sources.vanished()
-        baseline = self._baseline_of(file) if not gone else []
-        if isinstance(baseline, DiagnosticsAnswer):
-            return baseline
-        now = self._asker.diagnose(file, overlay)
-        new = answers.only_new(now.items, baseline)
-        if now.freshness is Freshness.FOUND and not new:
-            # Partly answered (see `combine`) and nothing new in that part: not the same as clean.
-            fresh = Freshness.CLEAN if not now.detail else Freshness.TIMED_OUT
-            return replace(now, freshness=fresh, items=())
-        if gone and new:
-            path = answers.shown_path(gone[0], self.root)
-            note = f"{path} is gone since the baseline, so old diagnostics may be among these"
-            return replace(now, items=new, detail="; ".join(p for p in (now.detail, note) if p))
-        return replace(now, items=new)
-
-    def _baseline_of(self, file: Path) -> list[Diagnostic] | DiagnosticsAnswer:
-        """Diagnostics of the file at the baseline, in a workspace at the baseline."""
-        if file not in self._baselines:
-            text = self._asker.sources.baseline(file)
-            if text is None:
-                return []
-            answer = self._asker.diagnose(file, self._asker.sources.differing() | {file: text})
-            if answer.freshness not in (Freshness.CLEAN, Freshness.FOUND) or answer.detail:
-                return replace(
-                    answer, items=(), freshness=unknown(answer), detail=f"baseline: {answer.detail}"
-                )
-            self._baselines[file] = list(answer.items)
-        return self._baselines[file]
+        """The diagnostics that these texts together add, in these files and in `also` (such as their importers)."""
+        return self._diagnoses.new(texts, also)
 
     def set_baseline(self) -> None:
-        """From now on, new means: not there at this moment."""
-        with self._asker.lock:
-            self._asker.sources.set_baseline()
-            self._baselines.clear()
+        """Make the present state of the files the baseline of `new_diagnostics`."""
+        self._diagnoses.set_baseline()
 
     def sync(self, paths: Iterable[PathLike] | None = None) -> None:
-        """Commands have changed these files or folders on disk (None: anything may have changed)."""
+        """Tell the servers that commands have changed these files or folders on disk (None: anything may have
+        changed)."""
         with self._asker.lock:
             inside = [file for p in paths if (file := self._asker.inside(p))] if paths is not None else None
             self._asker.sources.sync(inside)
@@ -368,11 +294,11 @@ class Intel:
         return answers.noted(answers.pack(ordered, max_chars or self._max_chars), found.note)
 
     def _spot_of(self, place: Any, codec: Any) -> answers.Spot:
-        """The place that a server means."""
+        """The place that a position of a server means."""
         return answers.spot(self._file_of(place.uri, {}, set()), place, codec)
 
     def _file_of(self, uri: str, overlay: Mapping[Path, str], asked: set[str]) -> answers.File:
-        """`asked`: the files whose outline this answer has cost."""
+        """The file of a URI. `asked` collects the files whose outline this answer has cost."""
         file = path_of(uri)
         held = overlay.get(file)
         found = held if held is not None else self._asker.read(file)
@@ -387,9 +313,3 @@ class Intel:
             asked.add(uri)
             known = self._asker.symbols(file, text)
         return answers.File(shown, text, known if isinstance(known, list) else [])
-
-
-@atexit.register
-def _close_all() -> None:
-    for intel in list(_open):
-        intel.close()

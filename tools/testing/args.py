@@ -2,8 +2,9 @@
 
 In: a parsed command and the file for the report. Out: an argv. pytest, node, vitest and ctest write JUnit files,
 unittest runs under a reporter of ours. go and cargo write none: the test programs that they build are started by a few
-words of shell, which keep libtest's log of outcomes, or Go's verbose output. Read by `tools.testing.reports` and
-`tools.testing.logs`. Not covered: cargo projects that set a `runner` for their target by name; theirs has the
+words of shell, which keep libtest's log of outcomes, or Go's verbose output. Read by
+`forklock.tools.testing.reports` and
+`forklock.tools.testing.logs`. Not covered: cargo projects that set a `runner` for their target by name; theirs has the
 last word.
 """
 
@@ -14,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from tools.testing.command import Command
+from forklock.tools.testing.command import Command
 
 _NO_CACHE = (
     "--lf", "--last-failed", "--ff", "--failed-first", "--nf", "--new-first", "--sw", "--stepwise", "--cache",
@@ -52,8 +53,8 @@ _LIMITS: dict[str, Callable[[float], tuple[str, ...]]] = {
 def with_test_limit(command: Command, seconds: float) -> Command:
     """The command with a time limit for each test, where its runner has an option that the user did not give.
 
-    pytest and unittest have theirs by the environment (`tools.testing.run`); node's is for each file, go's for each
-    package; cargo has none.
+    pytest and unittest have theirs by the environment (`forklock.tools.testing.run`); node's is for each file,
+    go's for each package; cargo has none.
     """
     words = _LIMITS[command.runner](seconds) if command.runner in _LIMITS else ()
     given = {word.partition("=")[0] for word in command.argv}

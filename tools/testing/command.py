@@ -1,7 +1,7 @@
 """Test commands: from the user's words to an argv, and a guess where there are none.
 
 No shell ever runs: `VAR=value` prefixes become the environment, and what only a shell could do is refused
-with the way out. Goes on to `tools.testing.run`.
+with the way out. Goes on to `forklock.tools.testing.run`.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from sandbox.reading import parse_json
-from tools.contract import ToolFault
-from tools.testing.launchers import without_launcher
+from forklock.sandbox.reading import parse_json
+from forklock.tools.contract import ToolFault
+from forklock.tools.testing.launchers import without_launcher
 
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
 _PYTHON = re.compile(r"python(\d+(\.\d+)*)?$")

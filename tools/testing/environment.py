@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
-from sandbox import Sandbox
+from forklock.sandbox import Sandbox
 
 _LOOKED_AT = 200
 

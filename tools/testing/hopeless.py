@@ -17,9 +17,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from tools.contract import TestReport, TestStatus, ToolFault
-from tools.index.files import is_test_path, python_files
-from tools.testing.command import Command, parse_command
+from forklock.tools.contract import TestReport, TestStatus, ToolFault
+from forklock.tools.index.files import is_test_path, python_files
+from forklock.tools.testing.command import Command, parse_command
 
 _WORDS = 700
 _STARTERS = re.compile(r"^(?:python[\d.]*|pypy[\d.]*|sh|bash|dash|zsh|node|deno|ruby|perl|php|lua)$")

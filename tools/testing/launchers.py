@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
-from tools.contract import ToolFault
+from forklock.tools.contract import ToolFault
 
 _RUNNERS = frozenset(
     {"poetry", "uv", "pipenv", "pdm", "hatch", "rye", "pixi", "conda", "mamba", "micromamba"}

@@ -1,6 +1,6 @@
 """The logs that test programs of Rust and Go leave, read as what they are: files that hostile code may have written.
 
-In: the text that the words of shell in `tools.testing.args` kept. Out: `Results`, or None where nothing was
+In: the text that the words of shell in `forklock.tools.testing.args` kept. Out: `Results`, or None where nothing was
 run. Ids are
 `PROGRAM > NAME` for cargo and `DIRECTORY > NAME` for go. What failed and where is told by what the tests printed; it
 decides nothing. Never raises.
@@ -13,8 +13,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
-from tools.contract import Frame, TestFailure
-from tools.testing.reports import MAX_FRAMES, Inside, Results, inside, shorten
+from forklock.tools.contract import Frame, TestFailure
+from forklock.tools.testing.reports import MAX_FRAMES, Inside, Results, inside, shorten
 
 _HASH = re.compile(r"-[0-9a-f]{16}$")
 _CARGO_PART = re.compile(r"^---- (.+) stdout ----$")

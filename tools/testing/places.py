@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import PurePosixPath
 
-from tools.contract import Frame
-from tools.index.files import CodeIndex
-from tools.languages.outline import outline
-from tools.languages.symbols import Definition
-from tools.languages.treesitter import is_braced, parse_tree
+from forklock.tools.contract import Frame
+from forklock.tools.index.files import CodeIndex
+from forklock.tools.languages.outline import outline
+from forklock.tools.languages.symbols import Definition
+from forklock.tools.languages.treesitter import is_braced, parse_tree
 
 _CALLS = {"test", "it", "describe", "suite", "context", "specify"}
 _HOOKS = {"beforeEach", "before", "beforeAll"}

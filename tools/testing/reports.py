@@ -15,7 +15,7 @@ from pathlib import PurePosixPath
 from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
 
-from tools.contract import Frame, TestFailure
+from forklock.tools.contract import Frame, TestFailure
 
 MESSAGE_CHARS = 1_500
 MAX_FRAMES = 50

@@ -1,6 +1,6 @@
 """Run the task's own test command in a sandbox and say truthfully what it said.
 
-Comes in: a sandbox and a command. Goes out: a `TestReport`. All runners that we know (`tools.testing.args`)
+Comes in: a sandbox and a command. Goes out: a `TestReport`. All runners that we know (`forklock.tools.testing.args`)
 also write a
 machine-readable report to a folder whose name is drawn for this run; verdicts rest on that report *and* on the exit
 code, never on printed text: fake summaries, reports written elsewhere and `os._exit(0)` do not pass.
@@ -22,14 +22,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sandbox import ExecResult, Sandbox
-from tools.contract import TestFailure, TestReport, TestStatus, ToolFault
-from tools.frozen.plan import PLUGIN, Watch, read_plan, watched
-from tools.testing.args import with_report, with_test_limit
-from tools.testing.command import Command, detect_test_command, parse_command
-from tools.testing.environment import command_environment
-from tools.testing.logs import read_cargo, read_go
-from tools.testing.reports import Inside, Results, read_junit, read_suites, read_unittest
+from forklock.sandbox import ExecResult, Sandbox
+from forklock.tools.contract import TestFailure, TestReport, TestStatus, ToolFault
+from forklock.tools.testing.args import with_report, with_test_limit
+from forklock.tools.testing.command import Command, detect_test_command, parse_command
+from forklock.tools.testing.environment import command_environment
+from forklock.tools.testing.logs import read_cargo, read_go
+from forklock.tools.testing.plan import PLUGIN, Watch, read_plan, watched
+from forklock.tools.testing.reports import Inside, Results, read_junit, read_suites, read_unittest
 
 MAX_REPORT_BYTES = 30_000_000
 MAX_PARTS = 2_000
@@ -100,11 +100,13 @@ def _limited(
 
 
 def with_plugin(
-    command: Command, env: Mapping[str, str], plugin: Path, folder: Path, inner: str
+    command: Command, env: Mapping[str, str], plugin: Path, folder: Path, inner: str, *beside: Path
 ) -> tuple[Command, dict[str, str]]:
-    """A pytest command and its environment with one of our plug-ins, put into a report's folder (`report_folder`)."""
+    """A pytest command and its environment with one of our plug-ins, which is copied into a report's folder
+    (`report_folder`) with the modules that it imports."""
     module = f"forklock_{plugin.stem}"
-    shutil.copyfile(plugin, folder / f"{module}.py")
+    for file in (plugin, *beside):
+        shutil.copyfile(file, folder / f"forklock_{file.name}")
     before = env.get("PYTHONPATH", "").split(":") if env.get("PYTHONPATH") else []
     paths = [inner, *(path for path in before if path != inner)]
     argv = (*command.argv[: command.at], "-p", module, *command.argv[command.at :])

@@ -1,6 +1,6 @@
 """What each test executes: the check is run once more, traced, and says where its failures can come from.
 
-Comes in: a sandbox and a pytest command. Goes out: a `Spectrum`, for `tools.localise`. A fault makes a test
+Comes in: a sandbox and a pytest command. Goes out: a `Spectrum`, for `forklock.tools.localise`. A fault makes a test
 fail only where it is executed, so what no failing test runs is not at fault, and what only failing tests run
 is most suspect (Ochiai's coefficient: Abreu, Zoeteweij and van Gemund 2006, "An Evaluation of Similarity
 Coefficients for Software Fault Localization").
@@ -18,11 +18,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sandbox import Sandbox
-from tools.index.files import is_test_path
-from tools.testing.command import parse_command
-from tools.testing.environment import command_environment
-from tools.testing.run import read_report, report_folder, with_plugin
+from forklock.sandbox import Sandbox
+from forklock.tools.index.files import is_test_path
+from forklock.tools.testing.command import parse_command
+from forklock.tools.testing.environment import command_environment
+from forklock.tools.testing.run import read_report, report_folder, with_plugin
 
 _PLUGIN = Path(__file__).parent / "inside" / "spectrum_plugin.py"
 

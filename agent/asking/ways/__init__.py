@@ -6,8 +6,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
-from agent.asking.way import Way
-from agent.asking.ways import (
+from forklock.agent.asking.way import Way
+from forklock.agent.asking.ways import (
     bare,
     continuation,
     correct,

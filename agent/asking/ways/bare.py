@@ -5,8 +5,8 @@ What is known can also lead a small model astray (docs/decisions/0007).
 
 from __future__ import annotations
 
-from agent.asking.chat import chat, fenced, header_of, read_chat, rewrite_closing
-from agent.asking.way import Asked, Question, Way
+from forklock.agent.asking.chat import chat, fenced, header_of, read_chat, rewrite_closing
+from forklock.agent.asking.way import Asked, Question, Way
 
 
 def ask(question: Question) -> Asked | None:

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import textwrap
 
-from agent.asking.chat import is_finished
-from agent.asking.material import read_text
-from agent.asking.openings import indent_of
-from agent.asking.protocol import ProtocolError
-from agent.asking.raw_text import continuation_text, outdented, stops
-from agent.asking.way import Asked, Question, Way
-from agent.contract import Reading
-from models.contract import Completion, Request
+from forklock.agent.asking.chat import is_finished
+from forklock.agent.asking.material import read_text
+from forklock.agent.asking.openings import indent_of
+from forklock.agent.asking.protocol import ProtocolError
+from forklock.agent.asking.raw_text import continuation_text, outdented, stops
+from forklock.agent.asking.way import Asked, Question, Way
+from forklock.agent.contract import Reading
+from forklock.models.contract import Completion, Request
 
 
 def ask(question: Question) -> Asked | None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from agent.asking.chat import chat, fenced, header_of, read_chat, rewrite_closing
-from agent.asking.way import Asked, Question, Way
+from forklock.agent.asking.chat import chat, fenced, header_of, read_chat, rewrite_closing
+from forklock.agent.asking.way import Asked, Question, Way
 
 
 def ask(question: Question) -> Asked | None:

@@ -5,8 +5,8 @@ Code that is likely right is kept, and the rest of the body, with its mistake, i
 
 from __future__ import annotations
 
-from agent.asking.chat import chat, fenced, header_of, read_chat, rewrite_closing
-from agent.asking.way import Asked, Question, Way
+from forklock.agent.asking.chat import chat, fenced, header_of, read_chat, rewrite_closing
+from forklock.agent.asking.way import Asked, Question, Way
 
 
 def ask(question: Question) -> Asked | None:

@@ -14,12 +14,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from agent.asking.chat import chat, fenced, read_whole, rewrite_closing
-from agent.asking.protocol import prefilled_code
-from agent.asking.way import Asked, Question, Way
-from agent.contract import Reading
-from agent.log.recorded import text_digest
-from models.contract import Alternative, Completion, Engine, Request
+from forklock.agent.asking.chat import chat, fenced, read_whole, rewrite_closing
+from forklock.agent.asking.protocol import prefilled_code
+from forklock.agent.asking.way import Asked, Question, Way
+from forklock.agent.contract import Reading
+from forklock.agent.log.recorded import text_digest
+from forklock.models.contract import Alternative, Completion, Engine, Request
 
 TOP_K = 8
 """Alternatives that the engine is asked for at each token."""

@@ -1,7 +1,7 @@
 """`gap`: fill-in-the-middle. One statement is taken out, all around it is shown, for models that were trained for it.
 
 The statement with the mistake is out of sight, so the model cannot copy it. What follows is in sight, so the model
-need not write it again. The answer is spliced into the code (`agent.asking.splice`).
+need not write it again. The answer is spliced into the code (`forklock.agent.asking.splice`).
 
 Source: Bavarian et al. 2022 (arXiv 2207.14255), order prefix, suffix, middle; as a repair method, cloze-style
 program repair (Xia and Zhang 2022, AlphaRepair, arXiv 2207.08281).
@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from agent.asking.openings import PYTHON, Language, openings
-from agent.asking.splice import remainders
-from agent.asking.way import Asked, Question, Way
-from agent.contract import Reading
-from models.contract import Completion, InfillTokens, Request
+from forklock.agent.asking.openings import PYTHON, Language, openings
+from forklock.agent.asking.splice import remainders
+from forklock.agent.asking.way import Asked, Question, Way
+from forklock.agent.contract import Reading
+from forklock.models.contract import Completion, InfillTokens, Request
 
 MAX_TOKENS = 64
 """Limit of one answer, in tokens: only its first statement is used."""

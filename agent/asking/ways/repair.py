@@ -5,8 +5,8 @@ It works for every place and every protocol, so the other ways fall back to it.
 
 from __future__ import annotations
 
-from agent.asking.chat import chat, read_chat
-from agent.asking.way import Asked, Question, Way
+from forklock.agent.asking.chat import chat, read_chat
+from forklock.agent.asking.way import Asked, Question, Way
 
 
 def ask(question: Question) -> Asked:

@@ -5,10 +5,10 @@ Commit histories hold many such texts.
 
 from __future__ import annotations
 
-from agent.asking.raw_text import revision_text, stops
-from agent.asking.way import Asked, Question, Way
-from agent.asking.ways.continuation import read
-from models.contract import Request
+from forklock.agent.asking.raw_text import revision_text, stops
+from forklock.agent.asking.way import Asked, Question, Way
+from forklock.agent.asking.ways.continuation import read
+from forklock.models.contract import Request
 
 
 def ask(question: Question) -> Asked | None:

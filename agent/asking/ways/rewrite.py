@@ -5,8 +5,8 @@ The present body is hidden, since a small model copies what it is shown.
 
 from __future__ import annotations
 
-from agent.asking.chat import chat, fenced, header_of, read_chat, rewrite_closing
-from agent.asking.way import Asked, Question, Way
+from forklock.agent.asking.chat import chat, fenced, header_of, read_chat, rewrite_closing
+from forklock.agent.asking.way import Asked, Question, Way
 
 
 def ask(question: Question) -> Asked | None:

@@ -1,1 +1,2 @@
-"""The part of the judge that runs inside the sandbox, sent there as code; it imports nothing of ours but itself."""
+"""The part of the judge that runs inside the sandbox; it is sent there as code and imports nothing of ours but
+itself."""

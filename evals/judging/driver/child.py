@@ -1,6 +1,6 @@
-"""evals: a process of one program, seen by the supervisor: how it is asked for, spoken with, bounded and reaped.
+"""evals: a process of one program as the supervisor uses it: how it is started, addressed, limited and reaped.
 
-In: a socket to the zygote, a job. Out: frames that the process answers, and how it ended. Runs inside the sandbox.
+Input: a socket to the zygote, a job. Output: frames that the process writes, and how it ended. Runs inside the sandbox.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import time
 from dataclasses import dataclass
 from typing import Any, Self
 
-from evals.judging.driver.wire import EXCEPTION, KILLED, OUTPUT, TIMEOUT, write_frame
+from forklock.evals.judging.driver.wire import EXCEPTION, KILLED, OUTPUT, TIMEOUT, write_frame
 
 
 class CandidateEnded(BaseException):
-    """The candidate can answer no more. Not an `Exception`: a check must not catch it."""
+    """The candidate cannot answer any more. This is no `Exception`, because a check must not catch it."""
 
     def __init__(self, status: str, reason: str) -> None:
         super().__init__(reason)
@@ -38,14 +38,14 @@ class Ended:
 
     @classmethod
     def of(cls, status: int, cpu_s: float) -> Self:
-        """From the status that `wait` gives."""
+        """Read the status that `wait` returns."""
         if os.WIFSIGNALED(status):
             return cls(None, os.WTERMSIG(status), cpu_s)
         return cls(os.WEXITSTATUS(status), None, cpu_s)
 
 
 def receive(sock: Any) -> tuple[bytes, list[int]]:
-    """One message and the descriptors that came with it; empty at the end."""
+    """Receive one message and the descriptors that came with it; empty at the end."""
     size = array.array("i").itemsize
     message, extra, _, _ = sock.recvmsg(16, 64)
     fds = array.array("i")
@@ -55,10 +55,10 @@ def receive(sock: Any) -> tuple[bytes, list[int]]:
 
 
 def reply(ask: Any) -> bytes:
-    """What the zygote answers.
+    """Receive the zygote's answer.
 
     Raises:
-        EOFError: it died, or could not clean up: nothing more can be trusted here.
+        EOFError: the zygote died, or could not clean up; this driver must end.
     """
     said: bytes = ask.recv(16)
     if not said:
@@ -72,7 +72,7 @@ class Child:
     def __init__(self, ask: Any, mode: bytes, job: dict[str, Any], *, most_bytes: int) -> None:
         """
         Args:
-            most_bytes: of one frame from it.
+            most_bytes: largest size of a frame from it.
         """
         self.ask, self.deadline = ask, time.monotonic() + job["wall_s"]
         self.cpu_s: float = job["cpu_s"]
@@ -91,7 +91,7 @@ class Child:
             write_frame(self.to, job)
 
     def ended(self, *, now: bool = False) -> bool:
-        """Reap it, with all that it left. False when it had to be ended: after the deadline, or `now`."""
+        """Reap it and everything that it left; return False if it had to be killed: after the deadline, or `now`."""
         in_time = True
         if self.end is None:
             if now:
@@ -109,11 +109,11 @@ class Child:
         with contextlib.suppress(ProcessLookupError):
             try:
                 os.killpg(self.pid, signal.SIGKILL)
-            except (ProcessLookupError, PermissionError):  # it has not made its group yet
+            except (ProcessLookupError, PermissionError):  # it has not created its group yet
                 os.kill(self.pid, signal.SIGKILL)
 
     def close(self) -> None:
-        """End it, whatever it does."""
+        """Kill it and close the pipes."""
         self.ended(now=True)
         self.hang_up()
         if self.back >= 0:
@@ -121,15 +121,16 @@ class Child:
             self.back = -1
 
     def hang_up(self) -> None:
+        """Close the pipe to it."""
         if self.to >= 0:
             os.close(self.to)
             self.to = -1
 
     def answer(self, deadline: float) -> Any:
-        """The next frame from it.
+        """Return the next frame from it.
 
         Raises:
-            CandidateEnded: too late, too large, none, or no such frame.
+            CandidateEnded: the frame is late, too large, missing or malformed.
         """
         size = int.from_bytes(self._bytes(8, deadline), "big")
         if size > self.size:
@@ -162,7 +163,7 @@ class Child:
         return taken
 
     def send_ahead(self, data: bytes) -> None:
-        """What it gets while we wait for its answers."""
+        """Set the bytes that it gets while we wait for its answers."""
         self._ahead = memoryview(data)
         os.set_blocking(self.to, False)
 
@@ -171,11 +172,11 @@ class Child:
             self._ahead = self._ahead[os.write(self.to, self._ahead[: 1 << 16]) :]
         except BlockingIOError:
             pass
-        except BrokenPipeError:  # it has ended, which its end of the other pipe tells
+        except BrokenPipeError:  # it has ended, as the other pipe shows
             self._ahead = self._ahead[:0]
 
     def why(self) -> CandidateEnded:
-        """What to say of a candidate that speaks no more."""
+        """Return the reason why a candidate does not answer any more."""
         if not self.ended():
             return CandidateEnded(TIMEOUT, "wall clock")
         if self.end is not None and self.end.signal is not None:
@@ -183,9 +184,10 @@ class Child:
         return CandidateEnded(EXCEPTION, "the program ended before the check did")
 
     def put(self, value: Any) -> None:
-        """
+        """Send a value.
+
         Raises:
-            CandidateEnded: nobody reads it in time.
+            CandidateEnded: it is not read in time.
         """
         data = json.dumps(value).encode()
         view = memoryview(len(data).to_bytes(8, "big") + data)
@@ -202,11 +204,11 @@ class Child:
 
 
 def by_signal(ended: Ended, cpu_s: float) -> list[str]:
-    """[status, reason] of a process that a signal ended.
+    """Return [status, reason] of a process that a signal ended.
 
-    The kernel ends what exceeds its CPU limit with a signal; by that alone it cannot be told from a signal that the
-    program sent to itself, so the CPU time used decides. `KILLED` stands for a SIGKILL of unknown origin: whether the
-    kernel sent it for memory is known outside, from the control group.
+    The kernel sends a signal to a process that exceeds its CPU limit. A program can send the same signal to itself, so
+    the CPU time used decides. `KILLED` means a SIGKILL of unknown origin: only the control group outside knows whether
+    the kernel sent it for memory.
     """
     if ended.signal in (signal.SIGXCPU, signal.SIGKILL) and ended.cpu_s >= cpu_s:
         return [TIMEOUT, "CPU time"]

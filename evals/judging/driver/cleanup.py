@@ -1,4 +1,4 @@
-"""evals: what programs leave behind, taken away before the next one: files where they can write, and processes.
+"""evals: removes what a program left behind before the next one starts: files and processes.
 
 Runs inside the sandbox.
 """
@@ -29,11 +29,13 @@ class Place:
         return state.st_ino, state.st_mode, state.st_ctime_ns
 
     def tidy(self) -> None:
-        """Remove what was not there at first, however deep and whatever its modes, and restore the folder's own mode,
-        times and attributes. Folders are taken apart level by level, as their paths may be too long to name."""
+        """Remove everything that was not there at first, and restore the folder's own mode, times and attributes.
+
+        Depth and modes do not matter. Folders are emptied level by level, because their paths may be too long to name.
+        """
         if self._state() == self._as_made:
             return
-        if not os.path.isdir(self._path) or os.path.islink(self._path):  # noqa: PTH112, PTH114 - it was put in its place
+        if not os.path.isdir(self._path) or os.path.islink(self._path):  # noqa: PTH112, PTH114 - the program put it there
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self._path)  # noqa: PTH108
             os.mkdir(self._path)  # noqa: PTH102
@@ -49,7 +51,7 @@ class Place:
             os.chmod(path, 0o700)  # noqa: PTH101
             for child in os.listdir(path):  # noqa: PTH208
                 if os.path.isdir(f"{path}/{child}") and not os.path.islink(f"{path}/{child}"):  # noqa: PTH112, PTH114
-                    os.chmod(f"{path}/{child}", 0o700)  # noqa: PTH101 - or it cannot be moved
+                    os.chmod(f"{path}/{child}", 0o700)  # noqa: PTH101 - otherwise it cannot be moved
                 name += 1
                 os.rename(f"{path}/{child}", f"{self._path}/{prefix}-{name}")  # noqa: PTH104
                 left.append(f"{prefix}-{name}")
@@ -65,7 +67,7 @@ class Place:
 
 
 def sweep() -> bool:
-    """Kill what a program left running; True when nothing is left."""
+    """Kill the processes that a program left running; return True when none is left."""
     for _ in range(50):
         try:
             while os.waitpid(-1, os.WNOHANG)[0]:
@@ -82,7 +84,7 @@ def sweep() -> bool:
 
 
 def children() -> list[int]:
-    """Direct children of this process."""
+    """Return the direct children of this process."""
     me, found = str(os.getpid()), []
     for name in filter(str.isdigit, os.listdir("/proc")):  # noqa: PTH208
         try:

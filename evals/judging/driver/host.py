@@ -20,9 +20,9 @@ import time
 import types
 from typing import Any
 
-from evals.judging.driver.child import Ended, by_signal
-from evals.judging.driver.cleanup import Place, sweep
-from evals.judging.driver.program import (
+from forklock.evals.judging.driver.child import Ended, by_signal
+from forklock.evals.judging.driver.cleanup import Place, sweep
+from forklock.evals.judging.driver.program import (
     compiled_program,
     described,
     limit,
@@ -31,8 +31,8 @@ from evals.judging.driver.program import (
     run_stdin,
     status_of,
 )
-from evals.judging.driver.seccomp import protect
-from evals.judging.driver.wire import (
+from forklock.evals.judging.driver.seccomp import protect
+from forklock.evals.judging.driver.wire import (
     EXCEPTION,
     MEMORY,
     OK,
@@ -49,8 +49,8 @@ UNCLEAN = 71
 
 
 def host(job: dict[str, Any], libc: Any, folder: str, places: list[Place]) -> None:
-    """Run the tests of one program as they come, until descriptor 3 ends."""
-    libc.prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER: what a test's process orphans becomes ours
+    """Run the tests of one program as they come, until descriptor 3 is closed."""
+    libc.prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER: orphans of a test's process become our children
     protect(libc)
     limit_always()
     program = _compiled(job)
@@ -72,7 +72,7 @@ def host(job: dict[str, Any], libc: Any, folder: str, places: list[Place]) -> No
 
 
 def _compiled(job: dict[str, Any]) -> types.CodeType | list[str]:
-    """The program, compiled within its memory limit, or `[status, reason]`."""
+    """Return the program, compiled within its memory limit, or `[status, reason]`."""
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (job["memory_mb"] << 20, hard))
     try:
@@ -84,7 +84,7 @@ def _compiled(job: dict[str, Any]) -> types.CodeType | list[str]:
 
 
 def _tested(job: dict[str, Any], program: types.CodeType, text: str, folder: str) -> list[str]:
-    """[status, output or reason] of one test."""
+    """Run one test; return [status, output or reason]."""
     deadline = time.monotonic() + job["wall_s"]
     scripted = job["style"] == "stdin"
     back, its = os.pipe()
@@ -117,9 +117,9 @@ def _tested(job: dict[str, Any], program: types.CodeType, text: str, folder: str
 
 
 def _confine(theirs: list[int], folder: str) -> None:
-    """Give a test's process its own session and descriptors: 4 for what it says, and for a script 0 and 1.
+    """Give a test's process its own session and descriptors: 4 for its result, and for a script 0 and 1.
 
-    `/dev/null` is opened anew: flags and owner of an open file are shared by all who inherited it.
+    `/dev/null` is opened again, because all processes that inherited an open file share its flags and owner.
     """
     os.setsid()
     null = os.open(os.devnull, os.O_RDWR)
@@ -133,7 +133,7 @@ def _confine(theirs: list[int], folder: str) -> None:
 
 
 def _end(pid: int, deadline: float) -> Ended | None:
-    """Wait for a test's process until the deadline, then kill it: how it ended, or None if it was killed here."""
+    """Wait for a test's process until the deadline, then kill it; return how it ended, None if it was killed here."""
     pause, killed = 0.0001, False
     while True:
         found, status, used = os.wait4(pid, 0 if killed else os.WNOHANG)
@@ -149,7 +149,7 @@ def _end(pid: int, deadline: float) -> Ended | None:
 
 
 def gather(fds: list[int], limit: int, deadline: float) -> tuple[dict[int, bytes], str]:
-    """Read all pipes to their ends: what came, and OK, TIMEOUT or OUTPUT."""
+    """Read all pipes to their ends; return their content, and OK, TIMEOUT or OUTPUT."""
     got: dict[int, list[bytes]] = {fd: [] for fd in fds}
     size, poll, status = 0, select.poll(), OK
     for fd in fds:
@@ -173,10 +173,11 @@ def gather(fds: list[int], limit: int, deadline: float) -> tuple[dict[int, bytes
 
 
 def verdict_of(ended: Ended, job: dict[str, Any], out: bytes | None, said: bytes) -> list[str]:
-    """From how a test's process ended and what it said to [status, output or reason].
+    """Return [status, output or reason] from how a test's process ended and what it wrote.
 
     Args:
-        out: what a script printed; None for a functional test.
+        out: output of a script; None for a functional test.
+        said: what the process wrote to descriptor 4.
     """
     if ended.signal is not None:
         return by_signal(ended, job["cpu_s"])

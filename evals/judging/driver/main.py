@@ -1,17 +1,17 @@
-"""evals: the part of the judge that runs inside the sandbox: here, what meets the program itself.
+"""evals: the driver, the part of the judge that runs inside the sandbox: its start, and the zygote.
 
-In: frames on stdin (8-byte big-endian length, JSON), two a program: `job`, then `tests`. Out: one frame a program on
-stdout; of a program that takes long, what its tests said so far, too, and then a frame on stdin may end it. No expected
-output of a `stdin` or `functional` test ever comes in here. `assert` tests hold theirs in the second frame, which is
-read by the supervisor only, in a process whose memory no program's process was ever a copy of; the two speak over
-pipes, in plain values only.
+Input: frames on stdin (8-byte big-endian length, JSON), two per program: `job`, then `tests`. Output: one frame per
+program on stdout. For a program that takes long, frames with the results so far come before it, and a frame on stdin
+may then end the program. No expected output of a `stdin` or `functional` test ever comes in here. `assert` tests hold
+theirs in the second frame. Only the supervisor reads it, in a process whose memory was never copied to a program's
+process; the two exchange plain values over pipes.
 
 Processes: the driver forks a *zygote* before it has read anything, and stays as the *supervisor*
-(`evals.judging.driver.supervisor`). For each program the zygote forks a *host* (`evals.judging.driver.host`),
-which compiles the
-program and forks one process for each test; the zygote's memory holds no program and no test. An assert program has one
-process, which its check calls. Driver processes are not dumpable, so a child of the same user can neither trace them
-nor open their descriptors. Standard library only.
+(`forklock.evals.judging.driver.supervisor`). For each program the zygote forks a *host*
+(`forklock.evals.judging.driver.host`), which
+compiles the program and forks one process for each test; the zygote's memory holds no program and no test. An assert
+program has one process, which its check calls. Driver processes are not dumpable, so a child of the same user can
+neither trace them nor open their descriptors. Standard library only.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ import types
 from collections.abc import Callable
 from typing import Any
 
-from evals.judging.driver.child import receive
-from evals.judging.driver.cleanup import Place, sweep
-from evals.judging.driver.host import host
-from evals.judging.driver.program import described, dress, given_classes, serve
-from evals.judging.driver.seccomp import install
-from evals.judging.driver.supervisor import Supervisor
-from evals.judging.driver.wire import GIVEN, STOCK, read_frame, write_frame
+from forklock.evals.judging.driver.child import receive
+from forklock.evals.judging.driver.cleanup import Place, sweep
+from forklock.evals.judging.driver.host import host
+from forklock.evals.judging.driver.program import described, dress, given_classes, serve
+from forklock.evals.judging.driver.seccomp import install
+from forklock.evals.judging.driver.supervisor import Supervisor
+from forklock.evals.judging.driver.wire import GIVEN, STOCK, read_frame, write_frame
 
 _PREAMBLE_STARS = (
     *("string", "re", "datetime", "collections", "heapq", "bisect", "copy", "math", "random", "statistics"),
     *("itertools", "functools", "operator", "io", "sys", "json", "builtins", "typing"),
 )
 _BOTH = {"bisect": "bisect", "copy": "copy", "random": "random", "datetime": "datetime"}
-"""Modules whose main name is also wanted bare: `bisect.bisect_left` and `bisect(...)` must both work."""
+"""Modules whose main name must also work bare: both `bisect.bisect_left` and `bisect(...)`."""
 
 
 class _ModuleAndName(types.ModuleType):
@@ -59,7 +59,7 @@ class _ModuleAndName(types.ModuleType):
 
 
 def preamble() -> dict[str, Any]:
-    """LiveCodeBench's standard imports as a namespace, with the four shadowed names made to work bare."""
+    """Return LiveCodeBench's standard imports as a namespace in which the four shadowed names also work bare."""
     names: dict[str, Any] = {}
     for module in _PREAMBLE_STARS:
         exec(f"from {module} import *", names)  # noqa: S102
@@ -71,13 +71,11 @@ def preamble() -> dict[str, Any]:
     return names
 
 
-# --- the zygote: where processes for programs come from -------------------------------------------
-
 _SERVE, _HOST = b"a", b"t"
 
 
 def stock() -> None:
-    """Import what takes long, once for all programs: `numpy` in each of 40 processes is seconds."""
+    """Import `numpy` once for all programs: in each of 40 processes it would take seconds."""
     with contextlib.suppress(BaseException):
         import numpy  # noqa: F401
     gc.collect()
@@ -85,7 +83,7 @@ def stock() -> None:
 
 
 def zygote(ask: Any, libc: Any, folder: str, places: list[str]) -> None:
-    """Fork and reap on demand. This process reads no program and no test, so no fork of it can know any."""
+    """Fork and reap on request. This process reads no program and no test, so no fork of it can know any."""
     dress()
     gc.freeze()
     null = os.open(os.devnull, os.O_RDWR)
@@ -116,7 +114,7 @@ def zygote(ask: Any, libc: Any, folder: str, places: list[str]) -> None:
 
 
 def _reap(pid: int) -> bytes:
-    """Wait for a process and end what it left in its group: its status (4 bytes) and CPU microseconds (8 bytes)."""
+    """Wait for a process and kill the rest of its group; return its status (4 bytes) and CPU microseconds (8)."""
     status, cpu_s = 0, 0.0
     with contextlib.suppress(ChildProcessError):  # reaped already
         _, status, used = os.wait4(pid, 0)
@@ -127,7 +125,7 @@ def _reap(pid: int) -> bytes:
 
 
 def _child(mode: bytes, fds: list[int], libc: Any, folder: str, places: list[str]) -> None:
-    """Become a program's host, or hold an assert program; descriptors 3 and 4 come from and go to the supervisor."""
+    """Become a program's host, or hold an assert program; 3 and 4 are pipes from and to the supervisor."""
     os.setsid()
     null = os.open(os.devnull, os.O_RDWR)
     keep = dict(zip((0, 1, 2, 3, 4), (null, null, null, *fds), strict=True))
@@ -140,12 +138,8 @@ def _child(mode: bytes, fds: list[int], libc: Any, folder: str, places: list[str
     serve(job) if mode == _SERVE else host(job, libc, folder, [Place(path) for path in places])
 
 
-# --- the check of assert programs -----------------------------------------------------------------
-
-
 def prepared(job: dict[str, Any], candidate: Any, text: str) -> Callable[[], None]:
-    """Compile the check and run the prelude; the result is called to check the candidate, and raises what that
-    raises."""
+    """Compile the check and run the prelude; return a function that checks the candidate and raises if it is wrong."""
     space: dict[str, Any] = {"__name__": "check", "candidate": candidate, job["entry_point"]: candidate}
     GIVEN.clear()
     program = compile(text, "<check>", "exec", dont_inherit=True)
@@ -156,18 +150,22 @@ def prepared(job: dict[str, Any], candidate: Any, text: str) -> Callable[[], Non
 
 
 def guard() -> ctypes.CDLL:
-    """Not dumpable (no tracing, no /proc/PID/fd for others), and parent of every orphan below."""
+    """Make this process not dumpable (no tracing, no /proc/PID/fd for others) and the parent of all orphans below."""
     libc = ctypes.CDLL(None, use_errno=True)
     libc.prctl(4, 0, 0, 0, 0)  # PR_SET_DUMPABLE
     libc.prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
     if hasattr(libc, "mallopt"):  # glibc
-        libc.mallopt(-8, 1)  # M_ARENA_MAX, or each thread of a program takes 128 MiB of its address space
+        libc.mallopt(
+            -8, 1
+        )  # M_ARENA_MAX; otherwise each thread of a program takes 128 MiB of its address space
     return libc
 
 
 def shared_places() -> list[str]:
-    """Folders where a test could leave something for the next one, beside the programs' own; none where the judge does
-    not say that nobody else is here."""
+    """Return the folders where a test could leave something for the next one, besides the program's own.
+
+    There are none unless the judge says that nobody else uses this sandbox.
+    """
     if sys.argv[2:] != [ISOLATED]:
         return []
     places = {os.environ.get("TMPDIR", "/tmp"), "/tmp", "/dev/shm", "/dev", os.getcwd()}  # noqa: S108, PTH109
@@ -178,20 +176,22 @@ def shared_places() -> list[str]:
 
 
 _KERNELS_OWN = ("proc", "sysfs", "devpts", "cgroup", "cgroup2")
-"""File systems that hold nothing which a program could make."""
+"""File systems in which a program cannot create anything."""
 ISOLATED = "isolated"
+"""Argument of a driver whose folders nobody else can write to."""
 
 
 def main() -> None:
+    """Start the driver: fork the zygote, then run as the supervisor."""
     guard()
-    vars(builtins).update(preamble())  # found by every program, and copied for none
-    compile("", "<warm>", "exec")  # makes the syntax tree's types, which each fork would make for itself
+    vars(builtins).update(preamble())  # every program finds these, and none gets a copy
+    compile("", "<warm>", "exec")  # creates the types of syntax trees, which each fork would otherwise create
     out = os.dup(1)
     write_frame(out, "ready")
     mine, its = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
     supervisor = Supervisor(mine, out, prepared, described, shared_places())
     gc.collect()
-    gc.freeze()  # a collection in a fork would copy every page of this
+    gc.freeze()  # a collection in a fork would copy every page
     if os.fork() == 0:
         mine.close()
         os.close(out)

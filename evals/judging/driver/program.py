@@ -1,8 +1,8 @@
-"""evals: a judged program in its process: limits, streams, how it is loaded and called, what its failure is called.
+"""evals: a judged program in its process: its limits and streams, how it is loaded and called, and its failures.
 
 Input: a job, and for functional tests the arguments. Output: frames on descriptor 4; a script prints to descriptor 1.
-Every function here runs in the process that the program itself runs in, so nothing of it is trusted. Runs inside the
-sandbox; standard library only.
+Every function here runs in the process of the program itself, so nothing of it is trusted. Runs inside the sandbox;
+standard library only.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import threading
 import types
 from typing import Any
 
-from evals.judging.driver.wire import (
+from forklock.evals.judging.driver.wire import (
     EXCEPTION,
     GIVEN,
     MEMORY,
@@ -33,14 +33,14 @@ from evals.judging.driver.wire import (
 )
 
 DEPTH = {"stdin": 50_000, "functional": 550_000, "assert": 50_000}
-"""Frames: what LiveCodeBench sets, and LeetCode for its own problems."""
+"""Recursion limits: those of LiveCodeBench, and of LeetCode for its own problems."""
 _dumps = json.dumps
 
 
 def cpu_bound(cpu_s: float) -> int:
-    """Whole CPU seconds after which the kernel kills a process that may use `cpu_s`.
+    """Return the whole CPU seconds after which the kernel kills a process that may use `cpu_s`.
 
-    The kernel counts ticks here, which on a busy machine is wrong by some percent; the exact time decides afterwards.
+    The kernel counts ticks, which is wrong by some percent on a busy machine; the exact time decides afterwards.
     """
     return int(cpu_s) + 2
 
@@ -65,11 +65,14 @@ def limit_always() -> None:
 
 
 def dress() -> None:
-    """Make arguments and streams as a program's interpreter has them: once, for all that are forked."""
+    """Set arguments and streams as a program's interpreter has them, once for all forks."""
     sys.argv = ["solution.py"]
     sys.stdin = io.TextIOWrapper(io.BufferedReader(io.FileIO(0, closefd=False)), encoding="utf-8")
     sys.stdout = io.TextIOWrapper(io.BufferedWriter(io.FileIO(1, "w", closefd=False)), encoding="utf-8")
-    vars(sys.stdin)["mode"], vars(sys.stdout)["mode"] = "r", "w"  # as python has them: fast readers look
+    vars(sys.stdin)["mode"], vars(sys.stdout)["mode"] = (
+        "r",
+        "w",
+    )  # as Python sets them; fast readers look at them
     sys.stderr = io.TextIOWrapper(
         io.BufferedWriter(io.FileIO(2, "w", closefd=False)), encoding="utf-8", errors="backslashreplace",
         write_through=True,
@@ -97,6 +100,7 @@ def load(job: dict[str, Any], program: types.CodeType, module_name: str) -> dict
 
 
 def given_classes(space: dict[str, Any]) -> dict[str, type]:
+    """Return the classes that the prelude defines, by name."""
     return {
         name: value
         for name, value in space.items()
@@ -105,7 +109,7 @@ def given_classes(space: dict[str, Any]) -> dict[str, type]:
 
 
 def resolve(space: dict[str, Any], entry_point: str) -> Any:
-    """The function asked for: a method of a fresh `Solution`, else a top-level function."""
+    """Return the entry point: a method of a new `Solution`, else a top-level function."""
     solution = space.get("Solution")
     if isinstance(solution, type) and hasattr(solution, entry_point):
         return getattr(solution(), entry_point)
@@ -115,6 +119,7 @@ def resolve(space: dict[str, Any], entry_point: str) -> Any:
 
 
 def described(error: BaseException) -> str:
+    """Return the exception as text, with the line of the program."""
     line = ""
     trace = error.__traceback__
     while trace is not None:
@@ -127,17 +132,18 @@ def described(error: BaseException) -> str:
 
 
 def status_of(error: BaseException) -> str:
+    """Return the status that an exception means."""
     if isinstance(error, Unplain):
         return WRONG
     return MEMORY if isinstance(error, MemoryError) else EXCEPTION
 
 
 def run_stdin(job: dict[str, Any], program: types.CodeType) -> None:
-    """Run the program as a script: its verdict rests on what it prints and how it exits."""
+    """Run the program as a script; its output and its exit status decide."""
     code = 0
     try:
         load(job, program, "__main__")
-        threading._shutdown()  # type: ignore[attr-defined]  # join what the program started, as python does
+        threading._shutdown()  # type: ignore[attr-defined]  # joins the program's threads, as Python does
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else int(error.code is not None)
         if code:
@@ -153,7 +159,7 @@ def run_stdin(job: dict[str, Any], program: types.CodeType) -> None:
 
 
 def run_functional(job: dict[str, Any], program: types.CodeType, text: str) -> None:
-    """Call the function once; the result is written as JSON to descriptor 4."""
+    """Call the function once; write its result as JSON to descriptor 4."""
     try:
         write_frame(4, [OK, _answer(job, load(job, program, "solution"), text)])
     except BaseException as error:
@@ -164,7 +170,7 @@ def run_functional(job: dict[str, Any], program: types.CodeType, text: str) -> N
 def _answer(job: dict[str, Any], space: dict[str, Any], text: str) -> str:
     arguments = [json.loads(line) for line in text.split("\n") if line.strip()]
     result = resolve(space, job["entry_point"])(*arguments)
-    sys.setrecursionlimit(DEPTH["stdin"])  # a result that holds itself is found out sooner
+    sys.setrecursionlimit(DEPTH["stdin"])  # finds a result that holds itself sooner
     return _dumps(jsonable(result))
 
 

@@ -1,9 +1,9 @@
-"""evals: system calls by which a program could harm the judge's driver, or leave something for the next program.
+"""evals: refuses system calls by which a program could harm the driver, or leave something for the next program.
 
-In: the processes above a program. Out: they cannot be signalled, bounded or slowed by it: the kernel says EPERM. Being
-of the same user, it could otherwise stop them, or set their limits (`prlimit`), of which programs after it would die.
-SysV IPC, message queues, keys and ports, which outlive their processes, are refused. Runs inside the sandbox; standard
-library only. Architectures: x86-64 and arm64; elsewhere nothing is refused.
+Input: the processes above a program. Output: a kernel filter: the program cannot signal, limit or slow them (EPERM).
+Programs have the same user as the driver, so they could otherwise stop it, or set its limits (`prlimit`), under which
+later programs would die. SysV IPC, message queues, keys and ports outlive their processes and are refused. Runs inside
+the sandbox; standard library only. Architectures: x86-64 and arm64; elsewhere nothing is refused.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _ALLOW, _EPERM = 0x7FFF0000, 0x00050001
 _X86, _ARM = 0xC000003E, 0xC00000B7
 _MACHINES = {"x86_64": (_X86, 0), "aarch64": (_ARM, 1)}
 _ANY = -1
-"""In place of an argument: the call is refused whatever it says."""
+"""Stands for an argument: the call is refused with any arguments."""
 _CALLS: tuple[tuple[int, int, int], ...] = (
     (62, 129, 0),  # kill
     (200, 130, 0),  # tkill
@@ -41,9 +41,9 @@ _CALLS: tuple[tuple[int, int, int], ...] = (
     (248, 217, _ANY),  # add_key
     (249, 218, _ANY),  # request_key
     (250, 219, _ANY),  # keyctl
-    (425, 425, _ANY),  # io_uring_setup, which makes calls that no filter sees
+    (425, 425, _ANY),  # io_uring_setup: its calls bypass filters
 )
-"""Number on x86-64, on arm64, and which argument names a process."""
+"""Number on x86-64, number on arm64, and the index of the argument that names a process."""
 _BY_USER = (
     (141, 140, 0, 2),
     (251, 30, 0, 3),
@@ -59,7 +59,7 @@ _Line = tuple[int, int, int, int]
 
 
 def ancestors() -> list[int]:
-    """This process and those above it."""
+    """Return this process and those above it."""
     found, pid = [], os.getpid()
     while pid > 0:
         found.append(pid)
@@ -74,7 +74,7 @@ def ancestors() -> list[int]:
 def program(
     machine: str, protected: list[int], *, more: tuple[tuple[int, int, int, int], ...] = _BY_USER
 ) -> bytes:
-    """The kernel's classic BPF, eight bytes a line; empty on an architecture that it does not know.
+    """Return the filter as classic BPF, eight bytes per instruction; empty on an unknown architecture.
 
     Args:
         protected: processes, and groups as negative numbers.
@@ -98,7 +98,7 @@ def program(
 
 
 def _refused(number: int, argument: int, values: list[int], *, more: bool = False) -> list[_Line]:
-    """With the call's number loaded: refuse it where its argument is one of `values`. `more`: another rule follows."""
+    """Refuse a call whose argument is one of `values`; the call's number is loaded. `more`: another rule follows."""
     if argument == _ANY:
         return [(_EQUAL, 0, 1, number), (_RETURN, 0, 0, _EPERM)]
     body: list[_Line] = [(_LOAD, 0, 0, 16 + 8 * argument)]
@@ -109,14 +109,15 @@ def _refused(number: int, argument: int, values: list[int], *, more: bool = Fals
 
 
 def install(libc: Any) -> None:
-    """Filter this process and all that it forks. Where the kernel refuses, nothing is filtered."""
+    """Filter this process and everything that it forks; nothing is filtered where the kernel refuses."""
     pids = ancestors()
-    # -1 is everybody; the groups of those above are theirs.
+    # -1 means all processes; the negative numbers are the groups of the processes above.
     _apply(libc, program(os.uname().machine, [-1, *pids, *{-os.getpgid(pid) for pid in pids[:2]}]))
 
 
 def protect(libc: Any) -> None:
-    """Refuse calls against this process, which leads its group, to itself and all that it forks from now on."""
+    """Refuse calls against this process, which leads its group, from itself and everything that it forks from now
+    on."""
     pid = os.getpid()
     _apply(libc, program(os.uname().machine, [pid, -pid], more=()))
 

@@ -1,9 +1,9 @@
 """evals: the driver's supervisor: it starts programs inside the sandbox, bounds them and reports each test's result.
 
 Input: jobs and tests on stdin, a socket to the zygote. Output: a result frame for each program, and before it how the
-tests of a longer one went so far. Each test has a process of its own, and so has each check of an assert program. Where
-a process was killed and nobody here did it, the driver ends with `UNEXPLAINED`: the sandbox then says whether the
-kernel killed for memory. Not covered: comparing (outside the sandbox).
+tests of a longer one went so far. Each test has a process of its own, and so has each check of an assert program. If a
+process was killed, but not from here, the driver ends with `UNEXPLAINED`; the sandbox then reports whether
+the kernel killed for memory. Not covered: comparing outputs (outside the sandbox).
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from evals.judging.driver.child import CandidateEnded, Child, reply
-from evals.judging.driver.cleanup import Place
-from evals.judging.driver.wire import (
+from forklock.evals.judging.driver.child import CandidateEnded, Child, reply
+from forklock.evals.judging.driver.cleanup import Place
+from forklock.evals.judging.driver.wire import (
     BROKEN,
     EXCEPTION,
     KILLED,
@@ -39,13 +39,12 @@ from evals.judging.driver.wire import (
 )
 
 UNEXPLAINED = 72
-"""Exit status of a driver under whose program something was killed."""
+"""Exit status of a driver when a process of its program was killed, but not from here."""
 LONG_CHECK = "the check itself ran too long"
 _GRACE_S = 5.0
-"""Seconds past a test's own wall clock after which its host counts as stuck."""
-
-TOLD_EARLY_S = 0.01
-"""Seconds of tests after which whoever reads hears how they went so far, and may say that it is enough."""
+"""Seconds after a test's own wall-clock limit when its host counts as stuck."""
+REPORT_AFTER_S = 0.01
+"""Report the results so far after this many seconds; the judge may then end the program."""
 
 
 class Candidate:
@@ -65,7 +64,7 @@ class Candidate:
         return unpack(value)
 
     def loaded(self) -> list[str] | None:
-        """Why the program could not be loaded, or None."""
+        """Return why the program could not be loaded, or None."""
         try:
             status, reason = self.child.answer(self.child.deadline)
         except CandidateEnded as ended:
@@ -74,18 +73,18 @@ class Candidate:
 
 
 def mirrored(text: str) -> Exception:
-    """The candidate's exception again, so that a check which expects a ValueError meets one."""
+    """Return the candidate's exception as an exception here, so that a check which expects a ValueError gets one."""
     kind = getattr(builtins, text.split(":", maxsplit=1)[0], None)
     if isinstance(kind, type) and issubclass(kind, Exception):
         try:
             return kind(text)
-        except TypeError:  # UnicodeDecodeError and the like want more
+        except TypeError:  # such as UnicodeDecodeError, which needs more arguments
             return RuntimeError(text)
     return RuntimeError(text)
 
 
 class Mail:
-    """Frames from outside. One that says `enough` of the program at work may overtake those of later programs."""
+    """Frames from the judge. A frame that cancels the running program may overtake those of later programs."""
 
     def __init__(self, source: int) -> None:
         self._source = source
@@ -102,12 +101,12 @@ class Mail:
             while not self._waiting:
                 self._read()
             frame = self._waiting.popleft()
-            if "enough" not in frame:  # else of a program that is done already
+            if "enough" not in frame:  # otherwise it cancels a program that is done already
                 return frame
 
     def enough(self, nonce: str) -> bool:
-        """Whether somebody said so, as far as it has come."""
-        with contextlib.suppress(EOFError):  # which `next` will meet again
+        """Return whether the judge has cancelled this program so far."""
+        with contextlib.suppress(EOFError):  # `next` meets it again
             while select.select([self._source], [], [], 0)[0]:
                 self._read()
         return any(frame.get("enough") == nonce for frame in self._waiting)
@@ -123,11 +122,11 @@ class Mail:
 
 
 Prepared = Callable[[dict[str, Any], Candidate, str], Callable[[], None]]
-"""Gets a job, its candidate and its check's text: runs the prelude, and returns the check that is to be run."""
+"""Called with a job, its candidate and its check's text: runs the prelude and returns the check."""
 
 
 class Supervisor:
-    """Reads programs with their tests, and says how each test went."""
+    """Reads programs with their tests, and reports each test's result."""
 
     def __init__(
         self,
@@ -139,7 +138,7 @@ class Supervisor:
     ) -> None:
         """
         Args:
-            shared_places: folders that all programs can write to, and nobody else: emptied of what they leave.
+            shared_places: folders that only the programs can write to, and all of them; they are emptied after each.
         """
         self.ask, self.out = ask, out
         self.prepared, self.described = prepared, described
@@ -152,11 +151,11 @@ class Supervisor:
         self._places = [Place(path) for path in self.paths]
 
     def run(self) -> None:
-        """All programs of this driver. Whoever reads sees which has no result, and starts afresh."""
+        """Run all programs of this driver. The judge sees which one has no result, and starts a new driver."""
         signal.signal(signal.SIGALRM, _alarm)
         self.mail = Mail(os.dup(0))
         null = os.open(os.devnull, os.O_RDWR)
-        for fd in (0, 1):  # a check that reads or prints must not meet the channels
+        for fd in (0, 1):  # a check that reads or prints must not use the channels
             os.dup2(null, fd)
         while True:
             try:
@@ -170,7 +169,7 @@ class Supervisor:
             self._tidy()
         os.rmdir(self.folder)  # noqa: PTH106
         self.ask.close()
-        os.wait()  # the zygote, which has no more to do
+        os.wait()  # for the zygote to end
 
     def _program(self, job: dict[str, Any]) -> None:
         self._seconds = []
@@ -187,7 +186,7 @@ class Supervisor:
         write_frame(self.out, found)
 
     def _tests(self, job: dict[str, Any], tests: dict[str, Any]) -> list[list[str]]:
-        """[status, output or reason] of each test that ran: all up to the first that failed."""
+        """Run the tests up to the first that fails; return [status, output or reason] of each."""
         results: list[list[str]] = []
         early, left, told = 0, job["outputs_bytes"], time.monotonic()
         host = Child(self.ask, b"t", job, most_bytes=1 << 40)
@@ -207,7 +206,7 @@ class Supervisor:
                 results.append(result)
                 if result[0] != OK:
                     break
-                if time.monotonic() - told > TOLD_EARLY_S:
+                if time.monotonic() - told > REPORT_AFTER_S:
                     if self.mail.enough(tests["nonce"]):
                         break
                     write_frame(self.out, {"nonce": tests["nonce"], "so_far": results[early:]})
@@ -217,13 +216,13 @@ class Supervisor:
         return results
 
     def _give_up(self, nonce: str, passed: list[list[str]]) -> NoReturn:
-        """End the driver, after saying which tests were answered before the one that was killed."""
+        """End the driver, after reporting the results of the tests before the one that was killed."""
         if passed:
             write_frame(self.out, {"nonce": nonce, "so_far": passed})
         os._exit(UNEXPLAINED)
 
     def _asserts(self, job: dict[str, Any]) -> tuple[str, list[list[str]]]:
-        """(nonce, [[status, reason]]) of a program that is called by its check."""
+        """Run a program that its check calls; return (nonce, [[status, reason]])."""
         child = Child(self.ask, b"a", job, most_bytes=job["output_bytes"])
         try:
             tests = self.mail.next()
@@ -233,13 +232,14 @@ class Supervisor:
                 self._give_up(tests["nonce"], [])
             child.close()
             if result[0] in (OK, WRONG, EXCEPTION) and child.end and child.end.cpu_s > job["cpu_s"]:
-                result = [TIMEOUT, "CPU time"]  # with its children's, which have a limit each
+                result = [TIMEOUT, "CPU time"]  # includes its children, each of which has a limit of its own
             return tests["nonce"], [result]
         finally:
             child.close()
 
     def _checked(self, job: dict[str, Any], candidate: Candidate, text: str) -> list[str]:
-        """[status, reason] of the check, which runs in a process of its own: it leaves nothing for the next one."""
+        """Run the check in a process of its own, so that it leaves nothing for the next one; return [status,
+        reason]."""
         back, its = os.pipe()
         pid = os.fork()
         if pid == 0:
@@ -260,7 +260,7 @@ class Supervisor:
         return result
 
     def _check(self, job: dict[str, Any], candidate: Candidate, text: str) -> list[str]:
-        """Load the candidate, then check it. What fails before it has any part in it is the set's own fault."""
+        """Load the candidate, then check it. A failure before the candidate is called is the problem's own fault."""
         candidate.child.deadline = max(candidate.child.deadline, time.monotonic() + 0.001)
         signal.setitimer(signal.ITIMER_REAL, candidate.child.deadline - time.monotonic())
         try:
@@ -278,7 +278,7 @@ class Supervisor:
         return failed or [OK, ""]
 
     def _tidy(self) -> None:
-        """Empty folders for the next one."""
+        """Empty the folders for the next program."""
         for place in self._places:
             place.tidy()
 
@@ -288,10 +288,10 @@ def _alarm(*_: object) -> None:
 
 
 def _said(host: Child, wait_s: float) -> list[str]:
-    """The host's next result, or what the signal that ended it says.
+    """Return the host's next result, or what the signal that ended it means.
 
     Raises:
-        EOFError: the host gave up. It never runs the program, so nothing can be said of that here.
+        EOFError: the host gave up. It never runs the program, so this says nothing about the program.
     """
     try:
         status, text = host.answer(time.monotonic() + wait_s)

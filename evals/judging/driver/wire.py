@@ -1,7 +1,8 @@
-"""evals: how the parts of the judge's driver talk: frames, and plain values.
+"""evals: the format in which the parts of the driver exchange frames and plain values.
 
-In: values. Out: length-prefixed JSON on descriptors (8 bytes, big-endian, then JSON), and back. Runs inside the
-sandbox; standard library only. Nothing that arrives can become code: only built-in types and given classes.
+Input: values. Output: length-prefixed JSON on descriptors (8 bytes, big-endian, then JSON), and back. Nothing that
+arrives can become code: only built-in types and given classes are built. Runs inside the sandbox; standard library
+only.
 """
 
 from __future__ import annotations
@@ -16,15 +17,19 @@ from typing import Any
 
 OK, WRONG, EXCEPTION, TIMEOUT, MEMORY, OUTPUT = "ok", "wrong", "exception", "timeout", "memory", "output"
 KILLED = "killed"
-"""Ended by SIGKILL within its CPU time, which nobody here sent: by the program itself, or by the kernel for memory."""
+"""Ended by a SIGKILL within its CPU time that the driver did not send: by the program, or by the kernel for memory."""
 BROKEN = "broken"
-"""The problem's own check fails without the program: no verdict on that."""
+"""The problem's own check fails without the program, so there is no verdict."""
 STOCK = b"s"
-"""To the zygote: a program that comes may import the libraries which take long; back from it: they are imported."""
+"""Asks the zygote to import the slow libraries for a program that may need them; it sends the same when done."""
 
 
 def read_exactly(fd: int, count: int) -> bytes:
-    """Exactly `count` bytes and not one more: what follows is for another process."""
+    """Read exactly `count` bytes and not one more: the rest is for another process.
+
+    Raises:
+        EOFError: the descriptor ended before.
+    """
     parts, left = [], count
     while left:
         part = os.read(fd, min(left, 1 << 20))
@@ -36,21 +41,25 @@ def read_exactly(fd: int, count: int) -> bytes:
 
 
 def read_frame(fd: int) -> Any:
+    """Read one frame."""
     return json.loads(read_exactly(fd, int.from_bytes(read_exactly(fd, 8), "big")))
 
 
 def write_all(fd: int, data: bytes) -> None:
+    """Write all bytes."""
     view = memoryview(data)
     while view:
         view = view[os.write(fd, view) :]
 
 
 def framed(value: Any) -> bytes:
+    """Encode a value as one frame."""
     data = json.dumps(value).encode()
     return len(data).to_bytes(8, "big") + data
 
 
 def write_frame(fd: int, value: Any) -> None:
+    """Write a value as one frame."""
     write_all(fd, framed(value))
 
 
@@ -63,8 +72,10 @@ _MAKERS = {"l": list, "t": tuple, "s": set, "f": frozenset, "q": collections.deq
 
 
 def pack(value: Any) -> list[Any]:
-    """A value as a flat list of cells that refer to each other by index (shared and cyclic parts allowed).
-    Instances of given classes travel as class name and attributes; everything else must be plain."""
+    """Flatten a value to a list of cells that refer to each other by index; parts may be shared or cyclic.
+
+    Instances of given classes become class name and attributes; everything else must be plain.
+    """
     cells: list[Any] = []
     seen: dict[int, int] = {}
     keep: list[Any] = []
@@ -112,7 +123,7 @@ def _pack_one(item: Any, cell: Any) -> list[Any]:  # noqa: C901 - one line per t
 
 
 class Opaque:
-    """What stands for a value that is not plain data: true or false as it was, and equal to nothing."""
+    """Stands for a value that is not plain data: it is as true or false as that value, and equal to nothing."""
 
     def __init__(self, kind: str, truth: bool) -> None:
         self.kind, self.truth = kind, truth
@@ -125,14 +136,14 @@ class Opaque:
 
 
 GIVEN: dict[str, Any] = {}
-"""Classes of the problem's prelude, by name, in this process."""
+"""Classes of the problem's prelude in this process, by name."""
 
 
 def unpack(cells: list[Any]) -> Any:
-    """The value that `pack` flattened. Builds built-in types and given classes only."""
+    """Return the value that `pack` flattened; only built-in types and given classes are built."""
     built: dict[int, Any] = {}
     most = sum(map(len, cells))
-    for index, entry in enumerate(cells):  # containers that can be empty first, so cycles find them
+    for index, entry in enumerate(cells):  # containers that can be empty come first, for cycles
         if entry[0] in "lqd":
             built[index] = {"l": [], "q": collections.deque(), "d": {}}[entry[0]]
         elif entry[0] == "o":
@@ -189,7 +200,7 @@ def _fill(index: int, entry: list[Any], built: dict[int, Any]) -> None:
 
 
 def jsonable(value: Any) -> Any:
-    """A functional result as JSON data; tuples become lists, the exact types of scalars stay."""
+    """Return a functional result as JSON data; tuples become lists, scalars keep their exact types."""
     if hasattr(value, "tolist") and type(value).__module__ == "numpy":
         value = value.tolist()
     if value is None or isinstance(value, bool):
@@ -197,7 +208,7 @@ def jsonable(value: Any) -> Any:
     for kind in (int, float, str):
         if isinstance(value, kind):
             return kind(value)
-    if type(value).__name__ in ("Decimal", "Fraction"):  # as LiveCodeBench's `==` has them
+    if type(value).__name__ in ("Decimal", "Fraction"):  # as LiveCodeBench's `==` treats them
         return int(value) if value == int(value) else float(value)
     if isinstance(value, (list, tuple, collections.deque)):
         return [jsonable(item) for item in value]

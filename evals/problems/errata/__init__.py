@@ -1,11 +1,12 @@
-"""evals: what is known to be wrong with records of public sets, and how to judge them right.
+"""evals: corrections of public sets' records that are known to be wrong.
 
-In: a raw record. Out: fields to put under it (`evals.problems.records.EXTRA_FIELDS`): a checker where a
-problem has several
-right answers and its record holds one of them, `interactive` where a program would have to talk with a judge. Known
-are the problems of LiveCodeBench's own ERRATA.md that can be judged right at all; from their statements we wrote a
-checker each (`NAME.py` beside this file, text for the sandbox and never imported here). LeetCode's problems whose
-statement allows any order are recognised by its standing phrase. What a record or a sidecar file says goes first.
+Input: a raw record. Output: fields to add to it (`forklock.evals.problems.records.EXTRA_FIELDS`): a checker where
+a problem has
+several right answers and its record holds one of them, or `interactive` where a program would have to talk with a
+judge. The known problems are those of LiveCodeBench's own ERRATA.md that can be judged at all. We wrote a checker for
+each from its statement (`NAME.py` beside this file; it is text for the sandbox and never imported here). LeetCode's
+problems whose statement allows any order are recognised by its standing phrase. Fields of a record or a sidecar file
+take precedence.
 """
 
 from __future__ import annotations
@@ -39,18 +40,18 @@ _ANY_ORDER = frozenset(
 _INTERACTIVE = frozenset({"abc337_e", "abc355_e"})
 
 STATEMENT_CHARS = 200_000
-"""Of a statement, so much is looked through: no real one is so long, and each place costs time."""
+"""Characters of a statement that are searched; no real statement is longer, and each place costs time."""
 _GAP = r"(?:(?!\b(?:if|may|can|after|by|when|such)\b)[^.,;:]){0,80}"
 _PHRASE = re.compile(
     rf"\breturn\b{_GAP}\b(?:answer|output|result|array|list|indices|strings|elements|numbers|integers|pairs|words|them)\b"
     rf"{_GAP}\bin any order\s*\.",
     re.IGNORECASE,
 )
-"""As LeetCode says it of what is returned, and not of what may be done on the way."""
+"""Matches LeetCode's phrase about what is returned, and not about what may be done on the way."""
 
 
 def known_errata(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields that a record lacks to be judged right; none for most."""
+    """Return the fields that a record needs to be judged right; most need none."""
     names = {str(record.get("question_id", "")), str(record.get("question_title", ""))}
     if names & _INTERACTIVE:
         return {"interactive": True}
@@ -62,7 +63,7 @@ def known_errata(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def allows_any_order(record: Mapping[str, Any]) -> bool:
-    """Whether the statement takes what is returned in any order."""
+    """Return whether the statement accepts the result in any order."""
     statement = str(record.get("question_content", ""))[:STATEMENT_CHARS]
     return _PHRASE.search(" ".join(statement.split())) is not None
 
@@ -70,5 +71,7 @@ def allows_any_order(record: Mapping[str, Any]) -> bool:
 @cache
 def _program(name: str) -> str:
     return (
-        resources.files("evals.problems.errata").joinpath(f"{name.replace('-', '_')}.py").read_text("utf-8")
+        resources.files("forklock.evals.problems.errata")
+        .joinpath(f"{name.replace('-', '_')}.py")
+        .read_text("utf-8")
     )

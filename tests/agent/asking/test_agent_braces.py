@@ -13,21 +13,21 @@ from hypothesis import strategies as st
 from questions import asked
 from scripted import Script, ScriptedEngine, begin
 
-from agent.asking.openings import function_header, language_of, openings
-from agent.asking.protocol import Protocol
-from agent.asking.raw_text import continued, stops
-from agent.asking.splice import splice
-from agent.asking.ways.gap import hole
-from agent.contract import Hop, Outcome, Place
-from agent.judging.hops import program_key
-from agent.log import CandidateRuled, PlacesRanked, RunLog
-from agent.loop import Report
-from agent.repo import apply_diff
-from agent.session import execute
-from sandbox import SandboxUnavailable
-from tools.contract import Symbol
-from tools.edits.apply import AppliedEdit
-from tools.languages.statements import shape
+from forklock.agent.asking.openings import function_header, language_of, openings
+from forklock.agent.asking.protocol import Protocol
+from forklock.agent.asking.raw_text import continued, stops
+from forklock.agent.asking.splice import splice
+from forklock.agent.asking.ways.gap import hole
+from forklock.agent.contract import Hop, Outcome, Place
+from forklock.agent.judging.hops import program_key
+from forklock.agent.log import CandidateRuled, PlacesRanked, RunLog
+from forklock.agent.loop import Report
+from forklock.agent.repo import apply_diff
+from forklock.agent.session import execute
+from forklock.sandbox import SandboxUnavailable
+from forklock.tools.contract import Symbol
+from forklock.tools.edits.apply import AppliedEdit
+from forklock.tools.languages.statements import shape
 
 
 def needs(program: str, *words: str) -> pytest.MarkDecorator:

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scripted import ScriptedEngine, begin
 
-from agent.asking.raw_text import continuation_text, continued, outdented, revision_text, stops
-from agent.log import ModelAsked
-from agent.session import execute
-from models.contract import Decoding, Request
+from forklock.agent.asking.raw_text import continuation_text, continued, outdented, revision_text, stops
+from forklock.agent.log import ModelAsked
+from forklock.agent.session import execute
+from forklock.models.contract import Decoding, Request
 
 HEADER = 'def f(xs):\n    """Sum."""\n   '
 BODY = " n = 0\n    for x in xs:\n\n        n += x\n    return n\n"

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from scripted import ScriptedEngine, begin
 
-from agent.asking.ways.fork import MOST, PER_PLACE, forks
-from agent.log import CandidateRuled, ForksFound, ModelAsked
-from agent.repo import inspect_repo
-from agent.session import Prepared, execute, reopen
-from models.contract import Alternative, Decoding, ModelFault, Request
+from forklock.agent.asking.ways.fork import MOST, PER_PLACE, forks
+from forklock.agent.log import CandidateRuled, ForksFound, ModelAsked
+from forklock.agent.repo import inspect_repo
+from forklock.agent.session import Prepared, execute, reopen
+from forklock.models.contract import Alternative, Decoding, ModelFault, Request
 
 OPENING = 'def total(prices):\n    """Sum of the prices."""\n   '
 REST = " result = 0\n    for price in prices[1:]:\n        result += price\n    return result"

@@ -7,10 +7,10 @@ from pathlib import Path
 from scripted import ScriptedEngine, begin
 from shop import WRONG
 
-from agent.asking.ways.gap import MAX_TOKENS, hole, infill_text
-from agent.log import ModelAnswered, ModelAsked
-from agent.session import execute
-from models.contract import Decoding, InfillTokens, Request
+from forklock.agent.asking.ways.gap import MAX_TOKENS, hole, infill_text
+from forklock.agent.log import ModelAnswered, ModelAsked
+from forklock.agent.session import execute
+from forklock.models.contract import Decoding, InfillTokens, Request
 
 MARKS = InfillTokens(prefix="<P>", suffix="<S>", middle="<M>")
 CODE = "def f(xs):\n    n = 0\n    for x in xs[1:]:\n        n += x\n    return n\n"

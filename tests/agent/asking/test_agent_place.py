@@ -11,12 +11,12 @@ import pytest
 from scripted import ScriptedEngine
 from shop import QUICK, RIGHT, SOURCE, TEST, TESTS, commit_all
 
-from agent.contract import AgentFault, Outcome
-from agent.log import BaselineTaken, PlacesRanked, RunStarted
-from agent.repo import apply_diff, inspect_repo
-from agent.session import Assignment, execute, prepare, rehearse, suggested_command
-from agent.settings import AgentSettings
-from models.paths import cache_dir
+from forklock.agent.contract import AgentFault, Outcome
+from forklock.agent.log import BaselineTaken, PlacesRanked, RunStarted
+from forklock.agent.repo import apply_diff, inspect_repo
+from forklock.agent.session import Assignment, execute, prepare, rehearse, suggested_command
+from forklock.agent.settings import AgentSettings
+from forklock.models.paths import cache_dir
 
 pytestmark = pytest.mark.timeout(240)
 

@@ -5,11 +5,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from questions import CODE, PLACE, REPORT, asked
 
-from agent.asking.openings import function_header, openings
-from agent.asking.prompts import View, build_request, failure_text, pack
-from agent.asking.protocol import Protocol, ProtocolError
-from agent.contract import Place
-from tools.contract import (
+from forklock.agent.asking.openings import function_header, openings
+from forklock.agent.asking.prompts import View, build_request, failure_text, pack
+from forklock.agent.asking.protocol import Protocol, ProtocolError
+from forklock.agent.contract import Place
+from forklock.tools.contract import (
     ReplaceFile,
     ReplaceSymbol,
     SearchReplace,

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.asking.openings import openings
-from agent.asking.splice import splice
+from forklock.agent.asking.openings import openings
+from forklock.agent.asking.splice import splice
 
 CODE = '''\
 def merge(periods):

@@ -11,11 +11,11 @@ import pytest
 from scripted import ScriptedEngine, begin
 from shop import RIGHT
 
-from agent.asking.ways import WAYS
-from agent.contract import AgentFault, Outcome
-from agent.log import ModelAsked
-from agent.session import execute
-from agent.settings import AgentSettings
+from forklock.agent.asking.ways import WAYS
+from forklock.agent.contract import AgentFault, Outcome
+from forklock.agent.log import ModelAsked
+from forklock.agent.session import execute
+from forklock.agent.settings import AgentSettings
 
 PAGE = Path(__file__).parents[3] / "docs" / "design.md"
 

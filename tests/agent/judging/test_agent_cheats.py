@@ -16,12 +16,12 @@ from pathlib import Path
 import pytest
 from shop import commit_all
 
-from agent.contract import Action, Hop, Place, Ruling
-from agent.judging.guard import Check
-from agent.judging.hops import Gauntlet
-from sandbox import Policy, Sandbox, open_sandbox, workspace_policy
-from tools.contract import Edit, ReplaceFile, SearchReplace, TestStatus
-from tools.testing.run import run_tests
+from forklock.agent.contract import Action, Hop, Place, Ruling
+from forklock.agent.judging.guard import Check
+from forklock.agent.judging.hops import Gauntlet
+from forklock.sandbox import Policy, Sandbox, open_sandbox, workspace_policy
+from forklock.tools.contract import Edit, ReplaceFile, SearchReplace, TestStatus
+from forklock.tools.testing.run import run_tests
 
 pytestmark = [pytest.mark.timeout(300), pytest.mark.hostile("judge")]
 

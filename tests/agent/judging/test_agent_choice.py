@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.judging.choice import Passing, choose
-from tools.behaviour.ask import Answer, Behaviour
-from tools.behaviour.compare import compare_behaviour
+from forklock.agent.judging.choice import Passing, choose
+from forklock.tools.behaviour.ask import Answer, Behaviour
+from forklock.tools.behaviour.compare import compare_behaviour
 
 FAILING = {"t::fails"}
 

@@ -9,11 +9,11 @@ import pytest
 from scripted import ScriptedEngine, begin
 from shop import TEST, commit_all
 
-from agent.contract import AgentFault, Outcome
-from agent.judging.evidence import compare_run
-from agent.log import RunLog
-from agent.repo import apply_diff
-from agent.session import execute
+from forklock.agent.contract import AgentFault, Outcome
+from forklock.agent.judging.evidence import compare_run
+from forklock.agent.log import RunLog
+from forklock.agent.repo import apply_diff
+from forklock.agent.session import execute
 
 CODE = """
 def discount(price, code):

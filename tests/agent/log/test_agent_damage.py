@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from agent.contract import AgentFault
-from agent.log import (
+from forklock.agent.contract import AgentFault
+from forklock.agent.log import (
     BaselineTaken,
     CandidateRuled,
     Event,
@@ -32,12 +32,12 @@ from agent.log import (
     StepEnded,
     StepStarted,
 )
-from agent.log.recorded import Recorded
-from agent.log.runs import new_run, require_tested
-from agent.log.view import candidate_story, describe, run_row, story, summary
-from agent.repo import inspect_repo
-from agent.session import elapsed, options_from_json, reopen, spent
-from models.contract import ModelIdentity
+from forklock.agent.log.recorded import Recorded
+from forklock.agent.log.runs import new_run, require_tested
+from forklock.agent.log.view import candidate_story, describe, run_row, story, summary
+from forklock.agent.repo import inspect_repo
+from forklock.agent.session import elapsed, options_from_json, reopen, spent
+from forklock.models.contract import ModelIdentity
 
 OPTIONS = {
     "width": 1, "limits": {}, "decoding": {}, "protocol": "symbol", "styles": ["bare"], "prompt_tokens": 500,

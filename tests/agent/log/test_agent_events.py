@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.log import SCHEMA, LogFault, NoteMade, RunLog, RunStarted, read_events
-from agent.log.redact import redact
+from forklock.agent.log import SCHEMA, LogFault, NoteMade, RunLog, RunStarted, read_events
+from forklock.agent.log.redact import redact
 
 
 def started(**changes: object) -> RunStarted:
@@ -135,7 +135,7 @@ def test_secrets_do_not_reach_the_disk(tmp_path: Path, secret: str) -> None:
 def test_a_kill_in_the_middle_of_writing_loses_no_whole_event(tmp_path: Path) -> None:
     script = textwrap.dedent(
         f"""
-        from agent.log import NoteMade, RunLog
+        from forklock.agent.log import NoteMade, RunLog
         from pathlib import Path
         log = RunLog(Path({str(tmp_path / "run")!r}))
         log.open_for_append()

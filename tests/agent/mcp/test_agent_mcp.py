@@ -30,11 +30,11 @@ pytest.importorskip("mcp", reason="the `mcp` extra is not installed")
 from mcp import Client, StdioServerParameters
 from mcp.types import CallToolResult
 
-from agent.mcp.server import build
-from agent.mcp.workbench import ServeOptions, Workbench
-from sandbox import BackendName, Policy, SandboxUnavailable
-from sandbox.bubblewrap import backend as bubblewrap
-from sandbox.open import choose, why_not
+from forklock.agent.mcp.server import build
+from forklock.agent.mcp.workbench import ServeOptions, Workbench
+from forklock.sandbox import BackendName, Policy, SandboxUnavailable
+from forklock.sandbox.bubblewrap import backend as bubblewrap
+from forklock.sandbox.open import choose, why_not
 
 ROOT = Path(__file__).parents[3]
 EDITS = {"replace_symbol", "search_replace", "replace_file", "rename", "apply_action"}
@@ -45,7 +45,9 @@ Call = Callable[..., Awaitable[CallToolResult]]
 async def process(repo: Path, *flags: str) -> AsyncIterator[tuple[Client, Call]]:
     """A session with a server that the command has started."""
     command = StdioServerParameters(
-        command=sys.executable, args=["-m", "agent.cli", "mcp", "--repo", str(repo), *flags], cwd=ROOT
+        command=sys.executable,
+        args=["-m", "forklock.agent.cli", "mcp", "--repo", str(repo), *flags],
+        cwd=ROOT,
     )
     async with Client(command) as client:
         yield client, partial(_call, client)
@@ -388,7 +390,7 @@ class Raw:
     """The server as a bare process, to see how it ends and that stdout carries only the protocol."""
 
     def __init__(self, repo: Path, *flags: str) -> None:
-        command = [sys.executable, "-m", "agent.cli", "mcp", "--repo", str(repo), *flags]
+        command = [sys.executable, "-m", "forklock.agent.cli", "mcp", "--repo", str(repo), *flags]
         self.process = subprocess.Popen(
             command,
             cwd=ROOT,
@@ -519,7 +521,7 @@ def test_a_signal_ends_it_too(repo: Path) -> None:
 
 def test_the_missing_extra_is_named(repo: Path) -> None:
     code = (
-        "import sys; sys.modules['mcp'] = None; from agent.cli import main; "
+        "import sys; sys.modules['mcp'] = None; from forklock.agent.cli import main; "
         f"sys.argv = ['agent', 'mcp', '--repo', {str(repo)!r}]; main()"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,12 +13,13 @@ from typing import Any
 
 import pytest
 
-from agent.trial import TrialReport, changes_of_the_runner, check_out
-from evals.agents.results import RepoStore, TaskResult
-from evals.agents.run import AgentUnderTest, _passes, forklock_command, run_tasks
-from evals.agents.tasks import RepoTask, find_repository, read_tasks
-from evals.contract import EvalFault
-from sandbox import SandboxFault, open_sandbox
+from forklock.agent.trial import TrialReport, changes_of_the_runner, check_out
+from forklock.evals.agents.results import RepoStore, TaskResult
+from forklock.evals.agents.run import AgentUnderTest, forklock_command, run_tasks
+from forklock.evals.agents.tasks import RepoTask, find_repository, read_tasks
+from forklock.evals.agents.verdicts import passes
+from forklock.evals.contract import EvalFault
+from forklock.evals.judging.judge import Judge
 
 Command = Callable[..., tuple[int, str]]
 
@@ -28,11 +30,8 @@ NEW_TEST = OLD_TEST + "\n\ndef test_total():\n    assert total([1, 2]) == 3\n"
 
 
 @pytest.fixture(autouse=True)
-def _sandbox(tmp_path: Path) -> None:
-    try:
-        open_sandbox(tmp_path).close()
-    except SandboxFault as fault:
-        pytest.skip(f"no sandbox on this machine: {fault.message}")
+def _sandbox(shared_judge: Judge) -> None:
+    """Skips where no sandbox is."""
 
 
 def git(repo: Path, *words: str) -> str:
@@ -41,17 +40,24 @@ def git(repo: Path, *words: str) -> str:
     return done.stdout.strip()
 
 
-@pytest.fixture
-def repos(tmp_path: Path) -> Path:
-    repo = tmp_path / "repos" / "some+shop"
-    repo.mkdir(parents=True)
+@pytest.fixture(scope="session")
+def made_repo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    repo = tmp_path_factory.mktemp("shop") / "some+shop"
+    repo.mkdir()
     git(repo, "init", "-q")
     for number, (source, test) in enumerate([(WRONG, OLD_TEST), (RIGHT, NEW_TEST)]):
         (repo / "shop.py").write_text(source)
         (repo / "test_shop.py").write_text(test)
         git(repo, "add", "-A")
         git(repo, "commit", "-qm", f"step {number}")
-    return repo.parent
+    return repo
+
+
+@pytest.fixture
+def repos(made_repo: Path, tmp_path: Path) -> Path:
+    """A folder with a copy of the repository."""
+    shutil.copytree(made_repo, tmp_path / "repos" / "some+shop")
+    return tmp_path / "repos"
 
 
 @pytest.fixture
@@ -156,7 +162,7 @@ def test_an_agent_that_hangs_is_ended_with_its_children(
 def test_what_an_agent_leaves_running_is_ended_and_its_noise_is_cut(
     record: dict[str, Any], repos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("evals.agents.process.MOST_OUTPUT_BYTES", 1000)
+    monkeypatch.setattr("forklock.evals.agents.process.MOST_OUTPUT_BYTES", 1000)
     pid = tmp_path / "pid"
     code = (
         "import os, subprocess; child = subprocess.Popen(['sleep', '300'], start_new_session=True); "
@@ -177,10 +183,10 @@ NAME = "'-c', 'user.name=a', '-c', 'user.email=a@b', '-c', 'core.hooksPath=/dev/
     "code",
     [
         f"s.run(['git', {NAME}, 'commit', '-qa', '--amend', '-m', 'x'], check=True)",
-        "shutil.rmtree('.git')",
+        pytest.param("shutil.rmtree('.git')", marks=pytest.mark.slow),
         "shutil.rmtree('.git'); s.run(['git', 'init', '-q'], check=True)",
         "os.mkdir('sub'); s.run(['git', 'init', '-q', 'sub'], check=True)",
-        "open('notes.txt', 'wb').write(b'caf\\xe9\\n')",
+        pytest.param("open('notes.txt', 'wb').write(b'caf\\xe9\\n')", marks=pytest.mark.slow),
         "open('.gitattributes', 'w').write('* filter=x\\n'); s.run(['git', 'config', 'filter.x.clean', 'false'])",
     ],
     ids=["amends", "no git", "git anew", "a repository inside", "no utf-8", "a filter"],
@@ -205,10 +211,19 @@ def pytest_runtest_makereport(item, call):
 @pytest.mark.parametrize(
     "files",
     [
-        {"conftest.py": CALLS_ALL_PASSED},
+        pytest.param({"conftest.py": CALLS_ALL_PASSED}, marks=pytest.mark.slow),
         {"cheat.py": CALLS_ALL_PASSED, "pytest.ini": "[pytest]\naddopts = -p cheat\n"},
-        {"cheat.py": CALLS_ALL_PASSED, "pyproject.toml": "[tool.pytest.ini_options]\naddopts = '-p cheat'\n"},
-        {"cheat.py": CALLS_ALL_PASSED, "setup.cfg": "[tool:pytest]\naddopts = -p cheat\n"},
+        pytest.param(
+            {
+                "cheat.py": CALLS_ALL_PASSED,
+                "pyproject.toml": "[tool.pytest.ini_options]\naddopts = '-p cheat'\n",
+            },
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            {"cheat.py": CALLS_ALL_PASSED, "setup.cfg": "[tool:pytest]\naddopts = -p cheat\n"},
+            marks=pytest.mark.slow,
+        ),
         {"pytest/__main__.py": "", "pytest/__init__.py": "raise SystemExit(0)\n"},
     ],
     ids=["conftest", "pytest.ini", "pyproject", "setup.cfg", "pytest itself"],
@@ -287,7 +302,7 @@ def test_missing_repositories_are_known_before_any_work(
     record: dict[str, Any], repos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "evals.agents.tasks._clone", lambda *_: (_ for _ in ()).throw(EvalFault("cannot be cloned"))
+        "forklock.evals.agents.tasks._clone", lambda *_: (_ for _ in ()).throw(EvalFault("cannot be cloned"))
     )
     monkeypatch.setenv("FORKLOCK_HOME", str(tmp_path / "home"))
     store = RepoStore("none", tmp_path / "runs")
@@ -363,7 +378,7 @@ def test_an_id_that_was_cut_stands_for_all_that_begin_so(
     passed: set[str], failed: set[str], holds: bool
 ) -> None:
     report = TrialReport("passed", frozenset(passed), dict.fromkeys(failed, "no"), "", 0.0)
-    assert _passes("t.py::t[a", report) is holds
+    assert passes("t.py::t[a", report) is holds
 
 
 @pytest.mark.hostile("answers")
@@ -371,10 +386,12 @@ def test_an_id_that_was_cut_stands_for_all_that_begin_so(
     "code",
     [
         "open('shop.py', 'w').write('import os; os._exit(127)')",
-        "open('shop.py', 'w').write('import os; os._exit(126)')",
-        "open('shop.py', 'w').write('raise SystemExit(5)')",
-        "open('shop.py', 'w').write('import nothing_like_it')",
-        "open('shop.py', 'w').write('import os; os.kill(os.getpid(), 9)')",
+        pytest.param("open('shop.py', 'w').write('import os; os._exit(126)')", marks=pytest.mark.slow),
+        pytest.param("open('shop.py', 'w').write('raise SystemExit(5)')", marks=pytest.mark.slow),
+        pytest.param("open('shop.py', 'w').write('import nothing_like_it')", marks=pytest.mark.slow),
+        pytest.param(
+            "open('shop.py', 'w').write('import os; os.kill(os.getpid(), 9)')", marks=pytest.mark.slow
+        ),
         "import os; os.remove('test_shop.py'); os.mkdir('test_shop.py'); open('test_shop.py/x', 'w').write('x')",
     ],
 )
@@ -422,7 +439,7 @@ def test_the_command(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    from evals.commands.main import main
+    from forklock.evals.commands.main import main
 
     monkeypatch.setenv("FORKLOCK_HOME", str(tmp_path / "home"))
     path = tmp_path / "tasks.jsonl"

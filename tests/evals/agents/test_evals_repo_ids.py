@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evals.agents.ids import stands_for
-from evals.agents.tasks import RepoTask, read_tasks
-from evals.contract import EvalFault
-from tools.testing.reports import read_junit
+from forklock.evals.agents.tasks import RepoTask, read_tasks
+from forklock.evals.agents.verdicts import stands_for
+from forklock.evals.contract import EvalFault
+from forklock.tools.testing.reports import read_junit
 
 RECORD = {
     "task_id": "t-1", "repo": "a/b", "base_commit": "0" * 40, "problem_statement": "p", "fix_commit": "1" * 40,

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from evals.agents.problem_repo import SOLUTION, TESTS, files_of
-from evals.agents.solver_engine import SolverEngine
-from evals.commands.main import app
-from evals.contract import EvalFault, Problem, TestCase
-from evals.runs.extract import extract_code
-from evals.runs.prompts import request_for
-from models.contract import Decoding, FinishReason
+from forklock.evals.agents.problem_repo import SOLUTION, TESTS, files_of
+from forklock.evals.agents.solver_engine import SolverEngine
+from forklock.evals.commands.main import app
+from forklock.evals.contract import EvalFault, Problem, TestCase
+from forklock.evals.runs.extract import extract_code
+from forklock.evals.runs.prompts import request_for
+from forklock.models.contract import Decoding, FinishReason
 
 STARTER = "class Solution:\n    def double(self, n: int, names: List[str]) -> List[int]:\n        "
 

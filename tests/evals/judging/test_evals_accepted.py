@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
-from evals.contract import Problem, TestCase, Verdict
-from evals.judging.judge import Judge
-from sandbox import SandboxUnavailable
+from forklock.evals.contract import Problem, TestCase, Verdict
+from forklock.evals.judging.judge import Judge
 
 
-@pytest.fixture(scope="module")
-def judge() -> Iterator[Judge]:
-    try:
-        opened = Judge()
-    except SandboxUnavailable as fault:
-        pytest.skip(f"no sandbox on this machine: {fault.message}")
-    with opened:
-        yield opened
+@pytest.fixture
+def judge(shared_judge: Judge) -> Judge:
+    return shared_judge
 
 
 def stdin_problem(*pairs: tuple[str, str]) -> Problem:

@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from evals.contract import EvalFault, Verdict
-from evals.judging.judge import Judge
-from evals.problems.sets import load_set, write_sidecar
-from evals.runs.grade import Solution, calibrated
-from sandbox import SandboxUnavailable
+from forklock.evals.contract import EvalFault, Verdict
+from forklock.evals.judging.judge import Judge
+from forklock.evals.problems.files import write_sidecar
+from forklock.evals.problems.sets import load_set
+from forklock.evals.runs.grade import Solution, calibrated
 
 
-@pytest.fixture(scope="module")
-def judge() -> Iterator[Judge]:
-    try:
-        opened = Judge()
-    except SandboxUnavailable as fault:
-        pytest.skip(f"no sandbox on this machine: {fault.message}")
-    with opened:
-        yield opened
+@pytest.fixture
+def judge(shared_judge: Judge) -> Judge:
+    return shared_judge
 
 
 def record(

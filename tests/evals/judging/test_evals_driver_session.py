@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evals.contract import Problem, TestCase, Verdict
-from evals.judging.driver_session import DriverSession, Work, frame, whole_frames
-from evals.judging.limits import JudgeLimits
+from forklock.evals.contract import Problem, TestCase, Verdict
+from forklock.evals.judging.driver_session import DriverSession, Work, frame, whole_frames
+from forklock.evals.judging.limits import JudgeLimits
 
 
 def works(count: int, tests: int = 2) -> deque[Work]:

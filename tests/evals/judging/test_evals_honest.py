@@ -16,24 +16,24 @@ from made_up import made_up_run
 from rich.console import Console
 from scripted_answers import ScriptedAnswers
 
-from evals.agents.command_engine import AgentEngine
-from evals.agents.process import last_words, refuse_crash
-from evals.agents.report import summary as repo_summary
-from evals.agents.results import TaskResult
-from evals.contract import EvalFault, Problem, ProblemSet, TestCase, Verdict
-from evals.judging.judge import Judge
-from evals.judging.limits import JudgeLimits, judge_stamp
-from evals.reports.page import render_page
-from evals.reports.terminal import summary
-from evals.results import EvalResult
-from evals.runs.past import PastRun, load_result
-from evals.runs.run import EvalJob, run_eval
-from evals.statistics.comparison import changed_settings, compare_runs
-from evals.statistics.gate import UnjudgedFault, decide
-from models.contract import Decoding
-from sandbox import SandboxFault
-from selfdistill.gate.rule import Health, Paired
-from selfdistill.gate.rule import decide as decide_round
+from forklock.evals.agents.command_engine import AgentEngine
+from forklock.evals.agents.process import last_words, refuse_crash
+from forklock.evals.agents.report import summary as repo_summary
+from forklock.evals.agents.results import TaskResult
+from forklock.evals.contract import EvalFault, Problem, ProblemSet, TestCase, Verdict
+from forklock.evals.judging.judge import Judge
+from forklock.evals.judging.limits import JudgeLimits, judge_stamp
+from forklock.evals.reports.page import render_page
+from forklock.evals.reports.terminal import summary
+from forklock.evals.results import EvalResult
+from forklock.evals.runs.past import PastRun, load_result
+from forklock.evals.runs.run import EvalJob, run_eval
+from forklock.evals.statistics.comparison import changed_settings, compare_runs
+from forklock.evals.statistics.gate import UnjudgedFault, decide
+from forklock.models.contract import Decoding
+from forklock.sandbox import SandboxFault
+from forklock.selfdistill.gate.rule import Health, Paired
+from forklock.selfdistill.gate.rule import decide as decide_round
 
 pytestmark = pytest.mark.hostile("answers")
 LOST, PASSED, WRONG = Verdict.INFRASTRUCTURE, Verdict.PASSED, Verdict.WRONG_ANSWER

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evals.contract import Checker, Problem, TestCase, Verdict
-from evals.judging.outputs import checked_mismatch, usual_mismatch
-from evals.judging.procedure import verdict_from
+from forklock.evals.contract import Checker, Problem, TestCase, Verdict
+from forklock.evals.judging.outputs import checked_mismatch, usual_mismatch
+from forklock.evals.judging.procedure import verdict_from
 
 NUMBERS = st.sampled_from(
     [

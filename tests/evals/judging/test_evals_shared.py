@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from evals.contract import Problem, TestCase, Verdict
-from evals.judging.judge import Judge
-from evals.judging.limits import JudgeLimits
-from sandbox import SandboxUnavailable
+from forklock.evals.contract import Problem, TestCase, Verdict
+from forklock.evals.judging.judge import Judge
+from forklock.evals.judging.limits import JudgeLimits
+from forklock.sandbox import SandboxUnavailable
 
 
 @pytest.fixture(scope="module")

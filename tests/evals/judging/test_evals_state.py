@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from places_for_state import at_call, at_load, keeping, places, script
 
-from evals.contract import Problem, TestCase, Verdict
-from evals.judging.judge import Judge
-from evals.judging.limits import JudgeLimits
-from sandbox import BackendName, Policy, SandboxFault, open_sandbox
+from forklock.evals.contract import Problem, TestCase, Verdict
+from forklock.evals.judging.judge import Judge
+from forklock.evals.judging.limits import JudgeLimits
+from forklock.sandbox import BackendName, Policy, SandboxFault, open_sandbox
 
 
-@pytest.fixture(scope="module", params=["bubblewrap", "docker"])
+@pytest.fixture(scope="module", params=["bubblewrap", pytest.param("docker", marks=pytest.mark.slow)])
 def judge(request: pytest.FixtureRequest) -> Iterator[Judge]:
     backend: BackendName = request.param
     try:

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evals.contract import EvalFault, Problem, TestCase
-from evals.judging.outputs import json_mismatch, stdout_mismatch
-from evals.runs.extract import Preset, extract_code, fenced_blocks
-from evals.runs.prompts import PRESETS, as_preset, request_for
+from forklock.evals.contract import EvalFault, Problem, TestCase
+from forklock.evals.judging.outputs import json_mismatch, stdout_mismatch
+from forklock.evals.runs.extract import Preset, extract_code, fenced_blocks
+from forklock.evals.runs.prompts import PRESETS, as_preset, request_for
 
 STARTER = 'def add(a: int, b: int) -> int:\n    """Sum."""\n'
 PROBLEM = Problem(

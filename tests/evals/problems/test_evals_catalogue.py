@@ -10,11 +10,11 @@ from pathlib import Path
 from made_up import made_up_run
 from typer.testing import CliRunner
 
-from evals.commands.main import app
-from evals.contract import Verdict
-from evals.problems.catalogue import facts
-from evals.results import EvalResult
-from evals.statistics.contamination import contamination, told
+from forklock.evals.commands.main import app
+from forklock.evals.contract import Verdict
+from forklock.evals.problems.catalogue import facts
+from forklock.evals.results import EvalResult
+from forklock.evals.statistics.contamination import contamination, told
 
 PASS, WRONG = Verdict.PASSED, Verdict.WRONG_ANSWER
 

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from evals.contract import Problem, Verdict
-from evals.judging.judge import Judge
-from evals.problems.errata import allows_any_order, known_errata
-from evals.problems.sets import load_set
-from sandbox import SandboxUnavailable
+from forklock.evals.contract import Problem, Verdict
+from forklock.evals.judging.judge import Judge
+from forklock.evals.problems.errata import allows_any_order, known_errata
+from forklock.evals.problems.sets import load_set
 
 CASES: dict[str, tuple[str, str, list[str], list[str]]] = {
     "abc311_c": ("4\n2 3 2 1\n", "2\n2 3", ["2\n3 2"], ["2\n1 2", "3\n2 3 2", "1\n2", "2\n2 9", ""]),
@@ -59,14 +57,9 @@ CASES["find-the-last-marked-nodes-in-tree"] = (
 )
 
 
-@pytest.fixture(scope="module")
-def judge() -> Iterator[Judge]:
-    try:
-        opened = Judge()
-    except SandboxUnavailable as fault:
-        pytest.skip(f"no sandbox on this machine: {fault.message}")
-    with opened:
-        yield opened
+@pytest.fixture
+def judge(shared_judge: Judge) -> Judge:
+    return shared_judge
 
 
 def record(name: str, given: str, expected: str, **more: Any) -> dict[str, Any]:

@@ -19,11 +19,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from evals.agents.tasks import read_tasks
-from evals.contract import EvalFault
-from evals.problems.sets import load_set
-from evals.problems.unpickle import packed_text
-from evals.runs.grade import read_solutions
+from forklock.evals.agents.tasks import read_tasks
+from forklock.evals.contract import EvalFault
+from forklock.evals.problems.sets import load_set
+from forklock.evals.problems.unpickle import packed_text
+from forklock.evals.runs.grade import read_solutions
 
 TESTS = json.dumps([{"input": "1", "output": "2", "testtype": "stdin"}])
 
@@ -149,8 +149,8 @@ def test_a_bomb_is_refused_before_it_is_unpacked(
 ) -> None:
     import tracemalloc
 
-    monkeypatch.setattr("evals.problems.unpickle.MAX_BYTES", 1 << 22)
-    monkeypatch.setattr("evals.problems.sets.MAX_LINE_BYTES", 1 << 22)
+    monkeypatch.setattr("forklock.evals.problems.unpickle.MAX_BYTES", 1 << 22)
+    monkeypatch.setattr("forklock.evals.problems.files.MAX_LINE_BYTES", 1 << 22)
     zeros = base64.b64encode(zlib.compress(b"\0" * (1 << 27), 9)).decode()
     text = base64.b64encode(zlib.compress(pickle.dumps("[" + "1," * (1 << 25)), 9)).decode()
     nested = base64.b64encode(zlib.compress(zlib.compress(b"\0" * (1 << 27)))).decode()

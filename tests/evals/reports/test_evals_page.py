@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from made_up import made_up_run, random_rows, rows
 
-from evals.contract import EvalFault, Verdict
-from evals.reports.page import MOST_LINES, render_page
-from evals.results import EvalResult
-from evals.runs.past import PastRun
+from forklock.evals.contract import EvalFault, Verdict
+from forklock.evals.reports.page import MOST_LINES, render_page
+from forklock.evals.results import EvalResult
+from forklock.evals.runs.past import PastRun
 
 pytest.importorskip("matplotlib", reason="the `evals` extra is not installed")
 
@@ -127,7 +127,7 @@ def test_runs_of_all_kinds(tmp_path: Path) -> None:
 def test_the_command_writes_the_page(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    from evals.commands.main import main
+    from forklock.evals.commands.main import main
 
     run = made_up_run(tmp_path, rows([1, 0], 1))
 

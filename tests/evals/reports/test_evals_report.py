@@ -8,9 +8,9 @@ import time
 import pytest
 from rich.console import Console
 
-from evals.contract import Verdict
-from evals.reports import terminal as report
-from evals.reports.terminal import LiveProgress
+from forklock.evals.contract import Verdict
+from forklock.evals.reports import terminal as report
+from forklock.evals.reports.terminal import LiveProgress
 
 
 def plain() -> tuple[Console, io.StringIO]:

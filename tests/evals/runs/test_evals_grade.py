@@ -9,11 +9,10 @@ from typing import Any
 
 import pytest
 
-from evals.contract import ProblemSet
-from evals.judging.judge import Judge
-from evals.problems.sets import load_set
-from evals.runs.grade import GradeFile, grade, read_solutions
-from sandbox import SandboxFault, open_sandbox
+from forklock.evals.contract import ProblemSet
+from forklock.evals.judging.judge import Judge
+from forklock.evals.problems.sets import load_set
+from forklock.evals.runs.grade import GradeFile, grade, read_solutions
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -37,11 +36,8 @@ def lines(path: Path, rows: list[Any]) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def _sandbox(tmp_path: Path) -> None:
-    try:
-        open_sandbox(tmp_path).close()
-    except SandboxFault as fault:
-        pytest.skip(f"no sandbox on this machine: {fault.message}")
+def _sandbox(shared_judge: Judge) -> None:
+    """Skips where no sandbox is."""
 
 
 @pytest.fixture
@@ -56,7 +52,7 @@ def problems(set_file: Path) -> ProblemSet:
 
 @pytest.fixture
 def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Command:
-    from evals.commands.main import main
+    from forklock.evals.commands.main import main
 
     def run(*arguments: object) -> tuple[int, str, str]:
         monkeypatch.setattr("sys.argv", ["evals", *map(str, arguments)])
@@ -91,21 +87,23 @@ def test_a_verdict_a_line_in_the_files_order(command: Command, tmp_path: Path, s
     assert "pass@1" in err and "25.0%" in err
 
 
-def test_a_file_that_was_begun_is_gone_on_with(problems: ProblemSet, tmp_path: Path) -> None:
+def test_a_file_that_was_begun_is_gone_on_with(
+    shared_judge: Judge, problems: ProblemSet, tmp_path: Path
+) -> None:
     rows = [{"question_id": "a", "code": RIGHT}, {"question_id": "b", "code": WRONG}]
     solutions = read_solutions(lines(tmp_path / "s.jsonl", rows), problems)
     out = tmp_path / "grades.jsonl"
-    with Judge() as judge:
-        first = grade(judge, problems, solutions, on_grade=GradeFile(out).add)
-        torn = out.read_bytes()[:-20]
-        out.write_bytes(torn)
-        file, asked = GradeFile(out), []
-        again = grade(judge, problems, solutions, held=file.held, on_grade=asked.append)
-        file.finish(again)
-        assert len(asked) == 1 and [g.verdict for g in again] == [g.verdict for g in first]
-        changed = [*rows[:1], {"question_id": "b", "code": RIGHT}]
-        other = read_solutions(lines(tmp_path / "s.jsonl", changed), problems)
-        third = grade(judge, problems, other, held=GradeFile(out).held)
+    judge = shared_judge
+    first = grade(judge, problems, solutions, on_grade=GradeFile(out).add)
+    torn = out.read_bytes()[:-20]
+    out.write_bytes(torn)
+    file, asked = GradeFile(out), []
+    again = grade(judge, problems, solutions, held=file.held, on_grade=asked.append)
+    file.finish(again)
+    assert len(asked) == 1 and [g.verdict for g in again] == [g.verdict for g in first]
+    changed = [*rows[:1], {"question_id": "b", "code": RIGHT}]
+    other = read_solutions(lines(tmp_path / "s.jsonl", changed), problems)
+    third = grade(judge, problems, other, held=GradeFile(out).held)
     assert [g.passed for g in third] == [True, True]
     assert [json.loads(line)["line"] for line in out.read_text().splitlines()] == [1, 2]
 

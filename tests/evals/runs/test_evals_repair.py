@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 import random
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 from scripted_answers import ScriptedAnswers
 
-from evals.agents.command_engine import AgentEngine
-from evals.contract import EvalFault, Problem, ProblemSet, TestCase, Verdict
-from evals.runs.run import EvalJob, run_eval
-from models.contract import Completion as Done
-from models.contract import Decoding, OnCompletion, OnTokens, Request
-from sandbox import SandboxUnavailable, open_sandbox
+from forklock.evals.agents.command_engine import AgentEngine
+from forklock.evals.contract import EvalFault, Problem, ProblemSet, TestCase, Verdict
+from forklock.evals.judging.judge import Judge
+from forklock.evals.runs.run import EvalJob, run_eval
+from forklock.models.contract import Completion as Done
+from forklock.models.contract import Decoding, OnCompletion, OnTokens, Request
 
 HIDDEN = ("717171", "828282")
 DECODING = Decoding(temperature=0.5, seed=1)
@@ -36,11 +37,9 @@ def problems(*names: str) -> ProblemSet:
 
 
 @pytest.fixture(autouse=True)
-def _sandboxed(tmp_path: Path) -> None:
-    try:
-        open_sandbox(tmp_path).close()
-    except SandboxUnavailable as fault:
-        pytest.skip(f"no sandbox on this machine: {fault.message}")
+def _judge(shared_judge: Judge, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An evaluation that opens its own judge gets the shared one."""
+    monkeypatch.setattr("forklock.evals.runs.run.Judge", lambda *_, **__: nullcontext(shared_judge))
 
 
 class Watched(ScriptedAnswers):

@@ -4,28 +4,27 @@ from __future__ import annotations
 
 import json
 import random
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 from scripted_answers import ScriptedAnswers
 
-from evals.contract import EvalFault, ProblemSet, Verdict
-from evals.problems.sets import load_set
-from evals.runs.run import EvalJob, run_eval
-from evals.runs.store import Store
-from models.contract import Decoding, FirstStage
-from sandbox import SandboxFault, open_sandbox
+from forklock.evals.contract import EvalFault, ProblemSet, Verdict
+from forklock.evals.judging.judge import Judge
+from forklock.evals.problems.sets import load_set
+from forklock.evals.runs.run import EvalJob, run_eval
+from forklock.evals.runs.store import Store
+from forklock.models.contract import Decoding, FirstStage
 
 STAGE = FirstStage.parse("1.6/20/0.8")
 DECODING = Decoding(temperature=0.8, seed=3)
 
 
 @pytest.fixture(autouse=True)
-def _sandbox(tmp_path: Path) -> None:
-    try:
-        open_sandbox(tmp_path).close()
-    except SandboxFault as fault:
-        pytest.skip(f"no sandbox on this machine: {fault.message}")
+def _judge(shared_judge: Judge, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An evaluation that opens its own judge gets the shared one."""
+    monkeypatch.setattr("forklock.evals.runs.run.Judge", lambda *_, **__: nullcontext(shared_judge))
 
 
 @pytest.fixture
@@ -133,7 +132,7 @@ def test_two_at_once_are_refused(tmp_path: Path, problems: ProblemSet) -> None:
     result = run_eval(
         ScriptedAnswers(sometimes), EvalJob(problems=problems, decoding=DECODING, n=1), root=tmp_path
     )
-    from evals.runs.store import RunConfig
+    from forklock.evals.runs.store import RunConfig
 
     config = RunConfig.model_validate_json((result.folder / "run.json").read_text())
     with Store(config, tmp_path), pytest.raises(EvalFault, match="another process"):
@@ -145,7 +144,9 @@ def test_two_at_once_are_refused(tmp_path: Path, problems: ProblemSet) -> None:
 def test_a_broken_judge_is_no_wrong_answer(
     tmp_path: Path, problems: ProblemSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("evals.judging.judge.driver_command", lambda: ("-c", "raise SystemExit('boom')"))
+    monkeypatch.setattr(
+        "forklock.evals.judging.judge.driver_command", lambda: ("-c", "raise SystemExit('boom')")
+    )
     broken = run_eval(
         ScriptedAnswers(sometimes), EvalJob(problems=problems, decoding=DECODING, n=2), root=tmp_path
     )
@@ -195,7 +196,7 @@ def test_the_command_speaks_in_words(
     code: int,
     says: str,
 ) -> None:
-    from evals.commands.main import main
+    from forklock.evals.commands.main import main
 
     monkeypatch.setenv("FORKLOCK_HOME", str(tmp_path))
     monkeypatch.setattr("sys.argv", ["evals", *arguments])
@@ -209,10 +210,10 @@ def test_the_command_speaks_in_words(
 def test_the_command_runs_and_shows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    from evals.commands.main import main
+    from forklock.evals.commands.main import main
 
     monkeypatch.setenv("FORKLOCK_HOME", str(tmp_path))
-    monkeypatch.setattr("models.open_engine", lambda *_, **__: ScriptedAnswers(sometimes))
+    monkeypatch.setattr("forklock.models.open_engine", lambda *_, **__: ScriptedAnswers(sometimes))
     arguments = [
         "run",
         "humaneval",

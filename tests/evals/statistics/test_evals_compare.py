@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from made_up import made_up_run, random_rows, rows
 
-from evals.contract import EvalFault, Verdict
-from evals.results import EvalResult
-from evals.runs.past import find_run, read_samples
-from evals.statistics.comparison import Comparison, compare_runs
-from evals.statistics.gate import decide
+from forklock.evals.contract import EvalFault, Verdict
+from forklock.evals.results import EvalResult
+from forklock.evals.runs.past import find_run, read_samples
+from forklock.evals.statistics.comparison import Comparison, compare_runs
+from forklock.evals.statistics.gate import decide
 
 Command = Callable[..., tuple[int, str]]
 
@@ -26,7 +26,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Command:
-    from evals.commands.main import main
+    from forklock.evals.commands.main import main
 
     def run(*arguments: object) -> tuple[int, str]:
         monkeypatch.setattr("sys.argv", ["evals", *map(str, arguments)])

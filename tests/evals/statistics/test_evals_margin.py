@@ -11,14 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from evals.statistics.margin import (
+from forklock.evals.statistics.margin import (
     p_not_inferior,
     problems_for_margin,
     problems_needed,
     smallest_effect,
     tilt,
 )
-from evals.statistics.stats import difference_interval, holm, mean_interval, paired_test
+from forklock.evals.statistics.stats import difference_interval, holm, mean_interval, paired_test
 
 TRIALS = 300
 Differences = Callable[[np.random.Generator, int], list[float]]

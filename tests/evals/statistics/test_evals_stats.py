@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evals.statistics.stats import mean_interval, paired_test, pass_at_k, wilson
+from forklock.evals.statistics.stats import mean_interval, paired_test, pass_at_k, wilson
 
 
 @given(st.integers(1, 12), st.data())

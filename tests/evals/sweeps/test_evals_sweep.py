@@ -13,11 +13,11 @@ from scripted_answers import ScriptedAnswers
 from test_evals_page import parsed
 from test_evals_run import SOLUTIONS
 
-from evals.contract import EvalFault, ProblemSet
-from evals.problems.sets import load_set
-from evals.runs.run import EvalJob, run_eval
-from evals.statistics.stats import holm
-from evals.sweeps.grid import (
+from forklock.evals.contract import EvalFault, ProblemSet
+from forklock.evals.problems.sets import load_set
+from forklock.evals.runs.run import EvalJob, run_eval
+from forklock.evals.statistics.stats import holm
+from forklock.evals.sweeps.grid import (
     Axes,
     Cell,
     Plan,
@@ -29,11 +29,11 @@ from evals.sweeps.grid import (
     ssd_controls,
     stages,
 )
-from evals.sweeps.results import SweepResult
-from evals.sweeps.sweep import SweepJob, parts, run_sweep, samples_planned
-from models.contract import Completion, Decoding, FirstStage, ModelFault, Request
-from sandbox import BackendName, SandboxFault, open_sandbox
-from sandbox.bubblewrap import backend as bubblewrap
+from forklock.evals.sweeps.results import SweepResult
+from forklock.evals.sweeps.sweep import SweepJob, parts, run_sweep, samples_planned
+from forklock.models.contract import Completion, Decoding, FirstStage, ModelFault, Request
+from forklock.sandbox import BackendName, SandboxFault, open_sandbox
+from forklock.sandbox.bubblewrap import backend as bubblewrap
 
 SANDBOX: BackendName = "auto" if bubblewrap.why_not() else "bubblewrap"
 """bubblewrap where it works: a judge in it starts three times as fast as in a container."""
@@ -199,7 +199,9 @@ def test_killed_in_the_middle_the_numbers_are_the_same(
 def test_a_broken_judge_chooses_nothing(
     tmp_path: Path, home: Path, problems: ProblemSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("evals.judging.judge.driver_command", lambda: ("-c", "raise SystemExit('boom')"))
+    monkeypatch.setattr(
+        "forklock.evals.judging.judge.driver_command", lambda: ("-c", "raise SystemExit('boom')")
+    )
     engine = Tempered()
     with pytest.raises(EvalFault, match="no verdict") as caught:
         swept_by(engine, problems, plan(grid=GRID[:1], n=1), tmp_path)
@@ -250,7 +252,7 @@ def test_too_few_problems_to_split(problems: ProblemSet) -> None:
 
 def test_page_and_pictures(tmp_path: Path, swept: tuple[SweepResult, Tempered]) -> None:
     pytest.importorskip("matplotlib", reason="the `evals` extra is not installed")
-    from evals.sweeps.page import write_files
+    from forklock.evals.sweeps.page import write_files
 
     bad = "<script>alert(1)</script> $\\frac{1}$"
     hostile = swept[0].model_copy(update={"model": swept[0].model.model_copy(update={"name": bad})})
@@ -268,7 +270,7 @@ def test_page_and_pictures(tmp_path: Path, swept: tuple[SweepResult, Tempered]) 
 def test_pictures_of_odd_grids(swept: tuple[SweepResult, Tempered]) -> None:
     """Panels for first stages, a greedy row over all columns, one cell alone, controls alone."""
     pytest.importorskip("matplotlib", reason="the `evals` extra is not installed")
-    from evals.sweeps.page import heat_map, pictures
+    from forklock.evals.sweeps.page import heat_map, pictures
 
     result = swept[0]
     axes = Axes(temperature=(0, 0.9), top_k=(0, 5), virtual_ssd=stages("none,1.6/20/0.8"))
@@ -346,7 +348,7 @@ def test_the_command_on_a_real_engine(
 def command(
     home: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], *arguments: object
 ) -> tuple[int, str]:
-    from evals.commands.main import main
+    from forklock.evals.commands.main import main
 
     monkeypatch.setenv("FORKLOCK_HOME", str(home))
     monkeypatch.setenv("COLUMNS", "160")

@@ -18,12 +18,11 @@ torch = pytest.importorskip("torch", reason="the `local` extra is not installed"
 from scripted_answers import ScriptedAnswers
 from test_evals_page import parsed
 
-from evals.contract import ProblemSet
-from evals.problems.sets import load_set
-from evals.runs.grade import Solution
-from evals.tokens.gauges import (
+from forklock.evals.contract import ProblemSet
+from forklock.evals.problems.sets import load_set
+from forklock.evals.runs.grade import Solution
+from forklock.evals.tokens.gauges import (
     Answer,
-    TokenTable,
     given_answers,
     pieces_of,
     sampled_answers,
@@ -31,8 +30,8 @@ from evals.tokens.gauges import (
     supports_are_listed,
     words_of,
 )
-from evals.tokens.map import map_of, map_png
-from evals.tokens.stats import (
+from forklock.evals.tokens.map import map_of, map_png
+from forklock.evals.tokens.stats import (
     GAUGES,
     TokensResult,
     clustered_mean,
@@ -42,8 +41,9 @@ from evals.tokens.stats import (
     side,
     widest_forks,
 )
-from models.contract import Decoding, FirstStage, ModelFault
-from models.transformers_engine import TransformersEngine
+from forklock.evals.tokens.tables import TokenTable
+from forklock.models.contract import Decoding, FirstStage, ModelFault
+from forklock.models.transformers_engine import TransformersEngine
 
 CUT = FirstStage.parse("1.6/20/0.8")
 CODE = "def f(x):\n    return 'é' * x  # ✓\n"
@@ -107,7 +107,7 @@ def test_tables_say_what_the_model_says(
     engine: TransformersEngine, answers: list[Answer], tables: list[TokenTable]
 ) -> None:
     """Entropy, ranks and masses against logits of the whole text, computed apart."""
-    from models.tokens import prompt_ids
+    from forklock.models.tokens import prompt_ids
 
     answer, table = answers[0], tables[0]
     prompt = prompt_ids(engine.tokenizer, answer.request)
@@ -242,7 +242,7 @@ def test_page_and_maps_are_deaf(
     engine: TransformersEngine, answers: list[Answer], tables: list[TokenTable], tmp_path: Path
 ) -> None:
     pytest.importorskip("matplotlib", reason="the `evals` extra is not installed")
-    from evals.tokens.page import write_files
+    from forklock.evals.tokens.page import write_files
 
     bad = "</pre><script>alert(1)</script>$\\frac{1}$\x00"
     hostile = [Answer(bad, 0, a.request, a.ids, (bad,) * len(a.ids), a.counted) for a in answers]
@@ -363,7 +363,7 @@ def _other_words(model: Path, folder: Path) -> Path:
 def command(
     home: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], *arguments: object
 ) -> tuple[int, str]:
-    from evals.commands.main import main
+    from forklock.evals.commands.main import main
 
     monkeypatch.setenv("FORKLOCK_HOME", str(home))
     monkeypatch.setenv("COLUMNS", "160")

@@ -16,9 +16,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
-from models.adapters import AdapterManifest, AdapterRegistry, AdapterState, resolve_adapter
-from models.adapters.history import History
-from models.contract import ModelFault
+from forklock.models.adapters import AdapterManifest, AdapterRegistry, AdapterState, resolve_adapter
+from forklock.models.adapters.history import History
+from forklock.models.contract import ModelFault
 
 BASE = "tiny"
 
@@ -224,7 +224,7 @@ def test_a_move_killed_before_the_pointer_moved_is_finished(
 
 CHILD = """
 import itertools, pathlib, sys
-from models.adapters import AdapterManifest, AdapterRegistry
+from forklock.models.adapters import AdapterManifest, AdapterRegistry
 registry, source = AdapterRegistry(pathlib.Path(sys.argv[1])), pathlib.Path(sys.argv[2])
 for i in itertools.count():
     version = registry.new_version("tiny")

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from package_index import write_tiny_gguf
 
-from models.catalogue import gguf
-from models.contract import ModelFault
+from forklock.models.catalogue import gguf
+from forklock.models.contract import ModelFault
 
 torch = pytest.importorskip("torch", reason="conversion needs the `local` extra")
 transformers = pytest.importorskip("transformers", reason="conversion needs the `local` extra")

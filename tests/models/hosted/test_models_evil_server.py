@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from evil_model_server import BEHAVIOURS, evil_server
 
-from models import Decoding, ModelFault, Request
-from models.hosted.opening import open_hosted
-from models.vllm.opening import open_vllm
-from models.web.deadline import OutOfTime, within
+from forklock.models import Decoding, ModelFault, Request
+from forklock.models.hosted.opening import open_hosted
+from forklock.models.vllm.opening import open_vllm
+from forklock.models.web.deadline import OutOfTime, within
 
 ROOT = Path(__file__).parents[3]
 CHAT, TEXT = Request.chat("hello"), Request(text="def f(")

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from openai_server import OpenAIServer, serve
 
-from models import Decoding, Engine, ModelFault, Request
-from models.hosted.opening import open_hosted
-from models.hosted.wire import redact, split_url
+from forklock.models import Decoding, Engine, ModelFault, Request
+from forklock.models.hosted.opening import open_hosted
+from forklock.models.hosted.wire import redact, split_url
 
 CHAT = Request.chat("hello")
 SHORT = Decoding(temperature=0, max_tokens=4)
@@ -19,7 +19,7 @@ SHORT = Decoding(temperature=0, max_tokens=4)
 
 @pytest.fixture(scope="module")
 def tiny(tiny_model_dir: Path) -> Iterator[Engine]:
-    from models.transformers_engine import TransformersEngine
+    from forklock.models.transformers_engine import TransformersEngine
 
     with TransformersEngine.open(tiny_model_dir, threads=1) as engine:
         yield engine

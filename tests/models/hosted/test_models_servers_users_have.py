@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_server import said, small_server, socks_proxy
 
-from models import Completion, Decoding, ModelFault, Request
-from models.hosted.opening import open_hosted
-from models.hosted.routes import LOCAL
-from models.web import clients as web
-from models.web.proxies import proxy_for
+from forklock.models import Completion, Decoding, ModelFault, Request
+from forklock.models.hosted.opening import open_hosted
+from forklock.models.hosted.routes import LOCAL
+from forklock.models.web import clients as web
+from forklock.models.web.proxies import proxy_for
 
 CHAT = Request.chat("hello")
 DEFAULTS = Decoding(temperature=0.8, top_k=20, top_p=0.95, min_p=0.05, max_tokens=64, seed=0)

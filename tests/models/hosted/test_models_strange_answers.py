@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_server import SmallServer, said, small_server
 
-from models import Completion, Decoding, Engine, ModelFault, Request
-from models.hosted.opening import open_hosted
-from models.vllm.opening import open_vllm
+from forklock.models import Completion, Decoding, Engine, ModelFault, Request
+from forklock.models.hosted.opening import open_hosted
+from forklock.models.vllm.opening import open_vllm
 
 CHAT = Request.chat("hello")
 TWO = Decoding(temperature=1.0, max_tokens=8, n=2)

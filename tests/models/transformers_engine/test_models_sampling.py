@@ -13,8 +13,14 @@ torch = pytest.importorskip("torch", reason="the `local` extra is not installed"
 
 from scipy.stats import chisquare  # noqa: E402
 
-from models.contract import Decoding, FirstStage, Request  # noqa: E402
-from models.transformers_engine.sampling import row_uniforms, sample, survivors, top_values, truncated  # noqa: E402
+from forklock.models.contract import Decoding, FirstStage, Request  # noqa: E402
+from forklock.models.transformers_engine.sampling import (  # noqa: E402
+    row_uniforms,
+    sample,
+    survivors,
+    top_values,
+    truncated,
+)
 
 DRAWS = 40_000
 SETTINGS = [

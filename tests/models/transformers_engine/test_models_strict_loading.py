@@ -23,15 +23,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-from models import Decoding, ModelFault, Request
-from models.adapters import resolve_adapter
-from models.adapters.lora import adapter_digest
-from models.catalogue.catalogue import ResolvedModel, resolve_model
-from models.catalogue.safetensors_header import read_tensors
-from models.catalogue.strict_loading import check_loads, load_causal_lm
-from models.catalogue.weights import folder_revision
-from models.transformers_engine import TransformersEngine
-from models.vllm.lora import VllmLora
+from forklock.models import Decoding, ModelFault, Request
+from forklock.models.adapters import resolve_adapter
+from forklock.models.adapters.lora import adapter_digest
+from forklock.models.catalogue.catalogue import ResolvedModel, resolve_model
+from forklock.models.catalogue.safetensors_header import read_tensors
+from forklock.models.catalogue.strict_loading import check_loads, load_causal_lm
+from forklock.models.catalogue.weights import folder_revision
+from forklock.models.transformers_engine import TransformersEngine
+from forklock.models.vllm.lora import VllmLora
 
 Tensors = dict[str, torch.Tensor]
 Damage = Callable[[Tensors, str], None]
@@ -487,7 +487,7 @@ def test_garbled_settings_are_faults(
     ["a\0b", "./a\0b", "/\0", "~nobody-here/x", "~\0", "a/" * 3000, "x" * 5000, "/dev/null", "\udcff/x"],
 )
 def test_strange_names_are_faults(name: str) -> None:
-    from models import open_engine
+    from forklock.models import open_engine
 
     with pytest.raises(ModelFault):
         open_engine(name, engine="transformers")

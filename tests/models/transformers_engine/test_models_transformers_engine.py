@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 torch = pytest.importorskip("torch", reason="the `local` extra is not installed")
 transformers = pytest.importorskip("transformers", reason="the `local` extra is not installed")
 
-from models.contract import Decoding, FinishReason, FirstStage, Message, ModelFault, Request  # noqa: E402
-from models.tokens import prompt_ids  # noqa: E402
-from models.transformers_engine import TransformersEngine  # noqa: E402
-from models.transformers_engine.attention import attend_part, attend_part_plainly  # noqa: E402
-from models.transformers_engine.prefixes import Prefixes  # noqa: E402
-from models.transformers_engine.text import TextTail  # noqa: E402
+from forklock.models.contract import Decoding, FinishReason, FirstStage, Message, ModelFault, Request  # noqa: E402
+from forklock.models.tokens import prompt_ids  # noqa: E402
+from forklock.models.transformers_engine import TransformersEngine  # noqa: E402
+from forklock.models.transformers_engine.attention import attend_part, attend_part_plainly  # noqa: E402
+from forklock.models.transformers_engine.prefixes import Prefixes  # noqa: E402
+from forklock.models.transformers_engine.text import TextTail  # noqa: E402
 
 REQUESTS = [
     Request.chat("hi"),
@@ -224,7 +224,7 @@ def test_score_agrees_with_sampling(engine, peer) -> None:
 @pytest.mark.parametrize("text", ["1.6/20/0.8", "0.7/0/0.9", "3/0/0.9999", "1/5/1", "1/0/1"])
 def test_scores_of_a_cut_are_those_of_the_dense_distribution(engine, peer, text: str) -> None:
     """Survivors, kept and watched mass, and ranks against transformers' own logits and the sampler's definition."""
-    from models.transformers_engine.sampling import truncated
+    from forklock.models.transformers_engine.sampling import truncated
 
     cut = FirstStage.parse(text)
     answers = engine.complete(REQUESTS, Decoding(temperature=1.5, seed=1, max_tokens=300))

@@ -14,10 +14,10 @@ import psutil
 import pytest
 from typer.testing import CliRunner
 
-from models import Decoding, ModelFault, Request
-from models.vllm import install as vllm_install
-from models.vllm.install import Environment
-from models.vllm.server import PLUGIN, ServerPlan, VllmServer, start_server
+from forklock.models import Decoding, ModelFault, Request
+from forklock.models.vllm import install as vllm_install
+from forklock.models.vllm.install import Environment
+from forklock.models.vllm.server import PLUGIN, ServerPlan, VllmServer, start_server
 
 WATCHDOG = Path(vllm_install.__file__).with_name("watchdog.py")
 
@@ -146,7 +146,7 @@ def test_an_unfinished_environment_does_not_count(tmp_path: Path, monkeypatch: p
 
 
 def test_engines_cli_exit_codes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from models.cli import engines_app as app
+    from forklock.models.cli import engines_app as app
 
     monkeypatch.setenv("FORKLOCK_HOME", str(tmp_path))
     run = CliRunner().invoke
@@ -159,7 +159,7 @@ def test_engines_cli_exit_codes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.vllm
 @pytest.mark.timeout(300)
 def test_a_bad_flag_ends_the_start_with_the_log(tiny_model_dir: Path) -> None:
-    from models.vllm.opening import open_vllm
+    from forklock.models.vllm.opening import open_vllm
 
     _python()
     with pytest.raises(ModelFault, match="no-such-flag"):
@@ -173,9 +173,9 @@ def test_an_adapter_changes_the_words_and_the_identity(tmp_path: Path) -> None:
     """One server with an adapter, attached to as the base and as the adapter; then it is killed."""
     from tiny import make_tiny_adapter
 
-    from models.catalogue.catalogue import resolve_model
-    from models.vllm.engine import VllmEngine
-    from models.vllm.opening import open_vllm
+    from forklock.models.catalogue.catalogue import resolve_model
+    from forklock.models.vllm.engine import VllmEngine
+    from forklock.models.vllm.opening import open_vllm
 
     _python()
     try:

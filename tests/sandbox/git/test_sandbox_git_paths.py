@@ -13,14 +13,14 @@ from hostile_trees import crafted_index, git, plain_repo
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from agent.contract import AgentFault
-from agent.repo import apply_diff, copy_workspace
-from sandbox.git.index import IndexNotRead, read_index
-from sandbox.git.repository import open_repository, tracked_names
-from sandbox.git.tree import list_files
-from sandbox.linux.nofollow import read_inside
-from sandbox.linux.private import remove_tree
-from sandbox.workspace.workspace import open_workspace
+from forklock.agent.contract import AgentFault
+from forklock.agent.repo import apply_diff, copy_workspace
+from forklock.sandbox.git.index import IndexNotRead, read_index
+from forklock.sandbox.git.repository import open_repository, tracked_names
+from forklock.sandbox.git.tree import list_files
+from forklock.sandbox.linux.nofollow import read_inside
+from forklock.sandbox.linux.private import remove_tree
+from forklock.sandbox.workspace.workspace import open_workspace
 
 Tried = Callable[[int], None]
 NEW = (

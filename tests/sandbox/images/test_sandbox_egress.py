@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.images import egress, relay
-from sandbox.images.egress import Egress
+from forklock.sandbox.images import egress, relay
+from forklock.sandbox.images.egress import Egress
 
 pytestmark = pytest.mark.hostile("sandbox")
 

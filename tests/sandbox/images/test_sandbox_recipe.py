@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sandbox import SandboxFault
-from sandbox.images.recipe import Recipe, find_recipe
+from forklock.sandbox import SandboxFault
+from forklock.sandbox.images.recipe import Recipe, find_recipe
 
 
 def made(root: Path, **files: str) -> Recipe:

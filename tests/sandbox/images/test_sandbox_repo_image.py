@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from sandbox import Policy, SandboxFault, open_sandbox
-from sandbox.images import engine as docker_engine
-from sandbox.images.build import (
+from forklock.sandbox import Policy, SandboxFault, open_sandbox
+from forklock.sandbox.images import engine as docker_engine
+from forklock.sandbox.images.build import (
     Build,
     build_repo_image,
     images,
@@ -22,9 +22,9 @@ from sandbox.images.build import (
     remove_image,
     repo_image,
 )
-from sandbox.images.engine import DEFAULT_IMAGE, client
-from sandbox.images.network import registry_hosts
-from sandbox.open import why_not
+from forklock.sandbox.images.engine import DEFAULT_IMAGE, client
+from forklock.sandbox.images.network import registry_hosts
+from forklock.sandbox.open import why_not
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(240)]
 

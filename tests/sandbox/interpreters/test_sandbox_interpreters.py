@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from sandbox import BackendName, Policy, open_sandbox, python_policy, workspace_policy
-from sandbox.interpreters.environments import environment_names, find_environment
-from sandbox.interpreters.managed import install_words
-from sandbox.interpreters.policy import environment_for
+from forklock.sandbox import BackendName, Policy, open_sandbox, python_policy, workspace_policy
+from forklock.sandbox.interpreters.environments import environment_names, find_environment
+from forklock.sandbox.interpreters.managed import install_words
+from forklock.sandbox.interpreters.policy import environment_for
 
 WHERE = ["python", "-c", "import only_here, sys; print(only_here.ANSWER, sys.prefix)"]
 
@@ -71,9 +71,8 @@ def test_ours_is_never_taken(repo: Path, tmp_path: Path, monkeypatch: pytest.Mon
     found = environment_for(repo)
     assert found and found.resolve() != Path(sys.prefix).resolve()
     with open_sandbox(repo, python_policy(repo), backend="host") as sandbox:
-        code = (
-            "import importlib.util as u; print([n for n in ('agent', 'tools', 'sandbox') if u.find_spec(n)])"
-        )
+        names = ("forklock", "agent", "tools", "sandbox")
+        code = f"import importlib.util as u; print([n for n in {names} if u.find_spec(n)])"
         assert sandbox.exec(["python", "-c", code]).stdout == b"[]\n"
         assert b"pytest" in sandbox.exec(["python", "-m", "pytest", "--version"]).stdout
         assert b"pytest" in sandbox.exec(["pytest", "--version"]).stdout
@@ -156,8 +155,17 @@ def test_environments_that_tools_keep_elsewhere(
             )
 
 
-@pytest.mark.parametrize("words", [(), ("--copies",), ("--symlinks",)])
-@pytest.mark.parametrize("name", [".venv", "venv", "env", "my-env"])
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        (".venv", ()), (".venv", ("--copies",)), (".venv", ("--symlinks",)), ("venv", ()), ("env", ()), ("my-env", ()),
+        *(
+            pytest.param(name, words, marks=pytest.mark.slow)
+            for name in ("venv", "env", "my-env")
+            for words in (("--copies",), ("--symlinks",))
+        ),
+    ],
+)  # fmt: skip
 def test_it_runs_inside_and_in_forks(
     isolated: BackendName, repo: Path, name: str, words: tuple[str, ...], open_here
 ) -> None:

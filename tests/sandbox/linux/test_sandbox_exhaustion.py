@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import psutil
 import pytest
 
-from sandbox import ExecResult, Limits, Sandbox
+from forklock.sandbox import ExecResult, Limits, Sandbox
 
 pytestmark = [
     pytest.mark.alone,

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from hostile_trees import ENDLESS, plain_repo
 
-from sandbox import SandboxFault
-from sandbox.linux.private import make_private, reap_orphans, remove_tree
-from sandbox.workspace.workspace import open_workspace
+from forklock.sandbox import SandboxFault
+from forklock.sandbox.linux.private import make_private, reap_orphans, remove_tree
+from forklock.sandbox.workspace.workspace import open_workspace
 
 ROOT = Path(__file__).parents[3]
 Tried = Callable[[int], None]
@@ -30,7 +30,7 @@ def test_the_living_of_another_pid_space_are_left_alone(tmp_path: Path) -> None:
     """Its process ids mean nothing here: the lock tells."""
     parent = tmp_path / "p"
     code = (
-        "import sys, time; from pathlib import Path; from sandbox.linux.private import make_private; "
+        "import sys, time; from pathlib import Path; from forklock.sandbox.linux.private import make_private; "
         f"print(make_private(Path({str(parent)!r})), flush=True); time.sleep(60)"
     )
     argv = [
@@ -43,7 +43,7 @@ def test_the_living_of_another_pid_space_are_left_alone(tmp_path: Path) -> None:
         "-c",
         code,
     ]
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, os.sys.path)])}
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), *filter(None, os.sys.path)])}
     with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env, text=True) as other:
         assert other.stdout and other.stderr
         said = other.stdout.readline().strip()

@@ -8,7 +8,7 @@ import struct
 
 import pytest
 
-from sandbox.linux import seccomp
+from forklock.sandbox.linux import seccomp
 
 pytestmark = pytest.mark.hostile("sandbox")
 

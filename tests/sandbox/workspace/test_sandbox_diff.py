@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sandbox import SandboxFault
-from sandbox.workspace.copying import copy_tree
-from sandbox.workspace.workspace import open_workspace
+from forklock.sandbox import SandboxFault
+from forklock.sandbox.workspace.copying import copy_tree
+from forklock.sandbox.workspace.workspace import open_workspace
 
 GIT = {"GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_NOSYSTEM": "1", "PATH": os.environ["PATH"]}
 

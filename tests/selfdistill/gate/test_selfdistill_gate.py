@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.contract import Decoding
-from selfdistill.gate.gauges import cut_of, gauges_of, supports_of
-from selfdistill.gate.probes import PROBES, parses
-from selfdistill.gate.rule import Health, Paired, decide
+from forklock.models.contract import Decoding
+from forklock.selfdistill.gate.gauges import cut_of, gauges_of, supports_of
+from forklock.selfdistill.gate.probes import PROBES, parses
+from forklock.selfdistill.gate.rule import Health, Paired, decide
 
 GOOD = Health(no_end=0.1, code=0.9, followed=6, probes=8)
 
@@ -80,7 +80,7 @@ def test_a_support_is_never_longer_than_what_is_listed(decoding: Decoding, cut: 
 def test_kept_mass_is_of_the_serving_sides_support() -> None:
     """Two answers of two and one tokens: means are over tokens, and the candidate's mass is the watched one."""
     torch = pytest.importorskip("torch", reason="scores are tensors")
-    from models.transformers_engine import TokenScores
+    from forklock.models.transformers_engine import TokenScores
 
     def scores(entropy: list[float], kept: list[float], watched: list[float] | None) -> TokenScores:
         count = len(entropy)

@@ -9,7 +9,7 @@ torch = pytest.importorskip("torch", reason="the loss needs torch: install the `
 from hypothesis import given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
-from selfdistill.training.loss import cross_entropy_sum  # noqa: E402
+from forklock.selfdistill.training.loss import cross_entropy_sum  # noqa: E402
 
 
 @settings(max_examples=40)

@@ -12,9 +12,9 @@ torch = pytest.importorskip("torch", reason="training needs the `local` extra")
 
 from safetensors.torch import load_file  # noqa: E402
 
-from selfdistill.contract import RoundFault, TrainConfig  # noqa: E402
-from selfdistill.data.dataset import Example, count_steps, plan_steps  # noqa: E402
-from selfdistill.training.train import IGNORED, Job, _load, collate, learning_rate, loss_sum, train  # noqa: E402
+from forklock.selfdistill.contract import RoundFault, TrainConfig  # noqa: E402
+from forklock.selfdistill.data.dataset import Example, count_steps, plan_steps  # noqa: E402
+from forklock.selfdistill.training.train import IGNORED, Job, _load, collate, learning_rate, loss_sum, train  # noqa: E402
 
 CONFIG = TrainConfig(rank=4, alpha=8, lr=5e-3, batch_size=4, micro_tokens=64, epochs=2, checkpoint_every=2)
 
@@ -41,6 +41,7 @@ def job(tiny_weights: Path, folder: Path) -> Job:
         device="cpu",
         checkpoints=folder / "checkpoints",
         out=folder / "adapter",
+        loss=loss_sum,
     )
 
 
@@ -169,9 +170,9 @@ def test_a_checkpoint_with_a_wrong_tensor_is_not_resumed(
 
     from safetensors.torch import save_file
 
-    from selfdistill.store import file_digest
-    from selfdistill.training.checkpoint import load_checkpoint
-    from selfdistill.training.train import _key
+    from forklock.selfdistill.store import file_digest
+    from forklock.selfdistill.training.checkpoint import load_checkpoint
+    from forklock.selfdistill.training.train import _key
 
     work = job(tiny_weights, tmp_path)
     train(work)

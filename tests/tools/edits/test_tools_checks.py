@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-import tools.edits.tidy
-from tools.contract import ToolFault
-from tools.edits.tidy import format_text, lint_fix
+import forklock.tools.edits.tidy
+from forklock.tools.contract import ToolFault
+from forklock.tools.edits.tidy import format_text, lint_fix
 
 
 def test_formats_only_what_was_formatted() -> None:
@@ -42,7 +42,7 @@ def test_the_repos_own_rules_apply(tmp_path: Path) -> None:
 
 
 def test_a_missing_ruff_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tools.edits.tidy, "find_ruff", lambda: None)
+    monkeypatch.setattr(forklock.tools.edits.tidy, "find_ruff", lambda: None)
     with pytest.raises(ToolFault) as caught:
         format_text("a.py", "y = 2\n", "x=1\n")
     assert "pip install ruff" in caught.value.fix

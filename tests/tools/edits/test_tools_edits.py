@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 from real_files import real_files
 
-from tools.contract import Edit, EditRefused, ReplaceFile, ReplaceSymbol, SearchReplace
-from tools.edits.apply import apply_edit, preview
-from tools.edits.files import to_lf
-from tools.languages.symbols import symbol_source, symbols
-from tools.languages.syntax import check_syntax
+from forklock.tools.contract import Edit, EditRefused, ReplaceFile, ReplaceSymbol, SearchReplace
+from forklock.tools.edits.apply import apply_edit, preview
+from forklock.tools.edits.files import to_lf
+from forklock.tools.languages.symbols import symbol_source, symbols
+from forklock.tools.languages.syntax import check_syntax
 
 CASES = sorted(folder for folder in (Path(__file__).parent / "edit_cases").iterdir())
 EDIT: TypeAdapter[Edit] = TypeAdapter(Edit)

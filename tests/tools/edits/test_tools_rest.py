@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tools.contract import EditRefused, ReplaceSymbol
-from tools.edits.apply import preview
-from tools.languages.symbols import symbol_source, symbols
+from forklock.tools.contract import EditRefused, ReplaceSymbol
+from forklock.tools.edits.apply import preview
+from forklock.tools.languages.symbols import symbol_source, symbols
 
 _HEAD = '''"""Doc."""
 import os

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tools.edits import tidy
-from tools.edits.tidy import format_text, lint_fix
+from forklock.tools.edits import tidy
+from forklock.tools.edits.tidy import format_text, lint_fix
 
 pytestmark = [pytest.mark.hostile("sandbox"), pytest.mark.timeout(60)]
 BEFORE = "X = 1\n"

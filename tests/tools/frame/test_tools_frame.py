@@ -9,12 +9,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tools.contract import Symbol
-from tools.frame.frame import intellisense_frame
-from tools.frame.uses import uses
-from tools.languages.symbols import find_symbol
-from tools.lsp import Intel, open_intel
-from tools.lsp.servers.table import ServerSpec
+from forklock.tools.contract import Symbol
+from forklock.tools.frame.frame import intellisense_frame
+from forklock.tools.languages.symbols import find_symbol
+from forklock.tools.languages.uses import uses
+from forklock.tools.lsp import Intel, open_intel
+from forklock.tools.lsp.servers.server import Server
+from forklock.tools.lsp.wire.process import Launch
 
 STORE = '''\
 """A store."""
@@ -69,11 +70,21 @@ def discount(price: float) -> float:
     """
     return price * 0.9
 '''
+ITS_LANGUAGES = {".py": "python"}
 SHOP = "from store import Store\n\n\ndef bill(s: Store) -> float:\n    return s.total(s.items[0], None)\n"
 
 
 def count(text: str) -> int:
     return len(text) // 4 + 1
+
+
+class Ghost(Server):
+    """A server whose program is not installed."""
+
+    name = "ghost"
+    argv = ("no-such-language-server",)
+    languages = ITS_LANGUAGES
+    fix = "install the ghost"
 
 
 @pytest.fixture(scope="module")
@@ -154,8 +165,7 @@ def test_never_over_budget_with_a_server(intel: Intel, root: Path, total: Symbol
 
 
 def test_without_a_server_the_text_is_told_and_one_line_says_so(root: Path, total: Symbol) -> None:
-    ghost = ServerSpec("ghost", ("no-such-language-server",), {".py": "python"}, "install the ghost")
-    with Intel(root, [ghost], None) as intel:
+    with Intel([Ghost()], Launch(root)) as intel:
         frame = intellisense_frame(intel, root, total, budget_tokens=2000, count_tokens=count)
     silent = section(frame, "No language server")
     assert "install the ghost" in silent and len(silent.strip().split("\n")) == 4

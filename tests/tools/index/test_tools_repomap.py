@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tools.index.files import load_index, python_files
-from tools.index.map import repo_map
-from tools.index.mentions import References
+from forklock.tools.index.files import load_index, python_files
+from forklock.tools.index.map import repo_map
+from forklock.tools.index.mentions import References
 
 
 def words(text: str) -> int:

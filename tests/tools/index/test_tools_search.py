@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tools.index.search import Search, search, stems
-from tools.languages.grammars import load_all
+from forklock.tools.index.search import Search, search, stems
+from forklock.tools.languages.grammars import load_all
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def test_the_command(repo: Path) -> None:
     words = [
         sys.executable,
         "-m",
-        "tools.cli",
+        "forklock.tools.cli",
         "search",
         "evict",
         "pages",

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tools.index.map import repo_map
-from tools.languages.grammars import SUFFIXES, OtherFile, load_all
+from forklock.tools.index.map import repo_map
+from forklock.tools.languages.grammars import SUFFIXES, OtherFile, load_all
 
 TS = """
 // class Comment {}

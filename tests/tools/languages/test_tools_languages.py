@@ -12,29 +12,33 @@ import pytest
 from lsp_samples import CPP, GO, RUST, TYPESCRIPT, Sample
 from lsprotocol import types as lsp
 
-from sandbox.bubblewrap.contained import why_not_contained
-from tools.contract import EditRefused, ReplaceFile, ToolFault
-from tools.edits.apply import apply_edits
-from tools.frame.frame import intellisense_frame
-from tools.frame.uses import uses
-from tools.index.budget import estimate_tokens
-from tools.index.find import NoSuchSymbol, the_symbol
-from tools.lsp import open_intel
-from tools.lsp.commands import NameTaken, show_actions, show_calls, show_rename
-from tools.lsp.outlines import outlined
-from tools.lsp.servers import debian, install
-from tools.lsp.servers.places import servers_dir
-from tools.lsp.servers.table import SERVERS, find_server, servers_for, servers_for_file
+from forklock.sandbox.bubblewrap.contained import why_not_contained
+from forklock.tools.contract import EditRefused, ReplaceFile, ToolFault
+from forklock.tools.edits.apply import apply_edits
+from forklock.tools.frame.frame import intellisense_frame
+from forklock.tools.index.budget import estimate_tokens
+from forklock.tools.index.find import NoSuchSymbol, the_symbol
+from forklock.tools.languages.uses import uses
+from forklock.tools.lsp import open_intel
+from forklock.tools.lsp.asking.outlines import outlined
+from forklock.tools.lsp.commands import NameTaken, show_actions, show_calls, show_rename
+from forklock.tools.lsp.servers import debian, install
+from forklock.tools.lsp.servers.places import servers_dir
+from forklock.tools.lsp.servers.table import SERVERS, servers_for, servers_for_file
 
 
 def missing(name: str) -> pytest.MarkDecorator:
-    absent = find_server(SERVERS[name]) is None
+    absent = SERVERS[name].program() is None
     return pytest.mark.skipif(absent, reason=f"{name} is not installed: {SERVERS[name].fix}")
 
 
 def run(*words: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-m", "tools.cli", *words], capture_output=True, text=True, timeout=90, check=False
+        [sys.executable, "-m", "forklock.tools.cli", *words],
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -249,7 +253,7 @@ def test_a_server_from_debian_s_packages(tmp_path: Path, monkeypatch: pytest.Mon
     )
 
     program = install.install("gopls")
-    assert program == servers_dir() / "bin" / "gopls" == find_server(SERVERS["gopls"])
+    assert program == servers_dir() / "bin" / "gopls" == SERVERS["gopls"].program()
     said = subprocess.run([program, "version"], capture_output=True, text=True, check=False).stdout
     assert said.startswith("gopls\ngolang-go\n")  # with its own Go on PATH
     assert sorted(p.name for p in servers_dir().iterdir()) == ["bin", "gopls"]
@@ -257,7 +261,7 @@ def test_a_server_from_debian_s_packages(tmp_path: Path, monkeypatch: pytest.Mon
     (tmp_path / "mirror" / "pool" / "gopls.deb").write_bytes(b"torn")
     with pytest.raises(ToolFault, match="apt-get failed"):
         install.install("gopls")
-    assert find_server(SERVERS["gopls"]) == program  # what was there before still is
+    assert SERVERS["gopls"].program() == program  # what was there before still is
 
 
 def mirror(root: Path, packages: dict[str, dict[str, str]]) -> None:

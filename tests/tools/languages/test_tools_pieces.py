@@ -10,10 +10,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tools.edits.files import to_lf
-from tools.languages import symbols as module
-from tools.languages.pieces import pieces
-from tools.languages.symbols import definitions, symbols
+from forklock.tools.edits.files import to_lf
+from forklock.tools.languages import symbols as module
+from forklock.tools.languages.pieces import pieces
+from forklock.tools.languages.symbols import definitions, symbols
 
 LINES = st.sampled_from(
     [

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from real_files import real_files
 
-from tools.edits.files import to_lf
-from tools.languages.symbols import doc, enclosing, find_symbol, signature, symbol_source, symbols
-from tools.languages.treesitter import SUFFIXES
+from forklock.tools.edits.files import to_lf
+from forklock.tools.languages.symbols import doc, enclosing, find_symbol, signature, symbol_source, symbols
+from forklock.tools.languages.treesitter import SUFFIXES
 
 TEXT = '''import x
 A: int = 1

@@ -16,12 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from real_files import real_files
 
-from tools.contract import EditRefused, ReplaceFile, ReplaceSymbol
-from tools.edits.apply import apply_edit
-from tools.edits.files import to_lf
-from tools.languages.pyversion import OURS, Target, target_python
-from tools.languages.symbols import symbols
-from tools.languages.syntax import check_syntax, parse_afresh
+from forklock.tools.contract import EditRefused, ReplaceFile, ReplaceSymbol
+from forklock.tools.edits.apply import apply_edit
+from forklock.tools.edits.files import to_lf
+from forklock.tools.languages.pyversion import OURS, Target, target_python
+from forklock.tools.languages.symbols import symbols
+from forklock.tools.languages.syntax import check_syntax, parse_afresh
 
 
 @pytest.mark.parametrize(

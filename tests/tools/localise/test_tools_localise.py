@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tools.contract import Frame, TestFailure, TestReport, TestStatus
-from tools.localise.localise import Suspect, localise
+from forklock.tools.contract import Frame, TestFailure, TestReport, TestStatus
+from forklock.tools.localise.localise import Suspect, localise
 
 FILES = {
     "shop/__init__.py": "from .cart import Cart, total_price\nfrom .money import *\n",

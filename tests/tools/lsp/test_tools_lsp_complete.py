@@ -14,12 +14,23 @@ from pathlib import Path
 import pytest
 from lsp_constructs import Called, Construct, called, constructs
 
-from tools.contract import ChangesAnswer
-from tools.lsp import open_intel
-from tools.lsp.commands import write
+from forklock.tools.contract import ChangesAnswer
+from forklock.tools.lsp import open_intel
+from forklock.tools.lsp.commands import write
 
 TRIED = constructs()
-GROUPS = sorted({one.name.partition("_")[0] for one in TRIED})
+FEW = 2
+"""Constructs of each group that are tried in the fast suite; the slow one tries the others."""
+
+
+def groups() -> dict[str, list[Construct]]:
+    found: dict[str, list[Construct]] = {}
+    for one in TRIED:
+        found.setdefault(one.name.partition("_")[0], []).append(one)
+    return found
+
+
+GROUPS = groups()
 
 
 def written(root: Path, one: Construct | Called) -> Path:
@@ -73,11 +84,21 @@ def verdict(one: Construct, root: Path) -> str:
 
 @pytest.mark.hostile("answers")
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("group", GROUPS)
+@pytest.mark.parametrize(
+    ("group", "part"),
+    [
+        *(pytest.param(name, slice(FEW), id=name) for name in sorted(GROUPS)),
+        *(
+            pytest.param(name, slice(FEW, None), id=f"{name}, the others", marks=pytest.mark.slow)
+            for name in sorted(GROUPS)
+            if len(GROUPS[name]) > FEW
+        ),
+    ],
+)
 def test_a_rename_is_complete_or_says_that_it_is_not(
-    group: str, tmp_path: Path, tried: Callable[[int], None]
+    group: str, part: slice, tmp_path: Path, tried: Callable[[int], None]
 ) -> None:
-    mine = [one for one in TRIED if one.name.partition("_")[0] == group]
+    mine = GROUPS[group][part]
     wrong = {}
     for one in mine:
         (tmp_path / one.name).mkdir()
@@ -89,11 +110,17 @@ def test_a_rename_is_complete_or_says_that_it_is_not(
 
 @pytest.mark.hostile("answers")
 @pytest.mark.timeout(300)
+@pytest.mark.parametrize(
+    "part",
+    [slice(2 * FEW), pytest.param(slice(2 * FEW, None), marks=pytest.mark.slow)],
+    ids=["some", "others"],
+)
 def test_calls_that_no_server_knows_are_named_as_possible(
-    tmp_path: Path, tried: Callable[[int], None]
+    part: slice, tmp_path: Path, tried: Callable[[int], None]
 ) -> None:
+    mine = list(called())[part]
     wrong = {}
-    for one in called():
+    for one in mine:
         root = tmp_path / one.name
         root.mkdir()
         written(root, one)
@@ -107,5 +134,5 @@ def test_calls_that_no_server_knows_are_named_as_possible(
         }  # where the name came from counts for an alias
         if one.place not in known and not (one.name in ("alias", "assigned") and near & known):
             wrong[one.name] = answer
-    tried(len(called()))
+    tried(len(mine))
     assert not wrong, wrong

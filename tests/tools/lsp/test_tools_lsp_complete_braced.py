@@ -9,16 +9,21 @@ from pathlib import Path
 import pytest
 from lsp_constructs_braced import TAKEN, TRIED, Braced
 
-from tools.contract import ChangesAnswer
-from tools.lsp import open_intel
-from tools.lsp.commands import write
-from tools.lsp.servers.table import SERVERS, find_node, find_server
+from forklock.tools.contract import ChangesAnswer
+from forklock.tools.lsp import open_intel
+from forklock.tools.lsp.commands import write
+from forklock.tools.lsp.servers.programs import find_node
+from forklock.tools.lsp.servers.table import SERVERS
 
-SERVED = sorted({one.server for one in TRIED})
+SERVED = {
+    server: [one for one in TRIED if one.server == server] for server in sorted({o.server for o in TRIED})
+}
+FEW = 3
+"""Programs of each server that are tried in the fast suite; the slow one tries the others."""
 
 
 def require(server: str) -> None:
-    if find_server(SERVERS[server]) is None:
+    if SERVERS[server].program() is None:
         pytest.skip(f"{server} is not installed: {SERVERS[server].fix}")
 
 
@@ -59,10 +64,22 @@ def verdict(root: Path, one: Braced) -> str:
 
 @pytest.mark.hostile("answers")
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("server", SERVED)
-def test_a_use_is_renamed_or_named(server: str, tmp_path: Path, tried: Callable[[int], None]) -> None:
+@pytest.mark.parametrize(
+    ("server", "part"),
+    [
+        *(pytest.param(name, slice(FEW), id=name) for name in SERVED),
+        *(
+            pytest.param(name, slice(FEW, None), id=f"{name}, the others", marks=pytest.mark.slow)
+            for name in SERVED
+            if len(SERVED[name]) > FEW
+        ),
+    ],
+)
+def test_a_use_is_renamed_or_named(
+    server: str, part: slice, tmp_path: Path, tried: Callable[[int], None]
+) -> None:
     require(server)
-    mine = [one for one in TRIED if one.server == server]
+    mine = SERVED[server][part]
     wrong = {}
     for one in mine:
         (tmp_path / one.name).mkdir()
@@ -74,7 +91,15 @@ def test_a_use_is_renamed_or_named(server: str, tmp_path: Path, tried: Callable[
 
 @pytest.mark.hostile("answers")
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("one", TAKEN, ids=lambda one: one.name)
+@pytest.mark.parametrize(
+    "one",
+    [
+        pytest.param(
+            one, id=one.name, marks=[] if one.name in ("js", "js_keyword", "c") else pytest.mark.slow
+        )
+        for one in TAKEN
+    ],
+)
 def test_a_taken_name_is_refused(one: Braced, tmp_path: Path) -> None:
     require(one.server)
     answer = renamed(tmp_path, one)

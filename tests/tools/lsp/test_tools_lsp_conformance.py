@@ -13,24 +13,24 @@ import psutil
 import pytest
 from lsp_samples import PYTHON, SAMPLES, Sample
 
-from sandbox.bubblewrap.contained import why_not_contained
-from tools.contract import DiagnosticsAnswer, Freshness, LookupAnswer, ReplaceFile
-from tools.edits.apply import apply_edits
-from tools.lsp import Intel, open_intel
-from tools.lsp.servers.table import SERVERS, find_server
+from forklock.sandbox.bubblewrap.contained import why_not_contained
+from forklock.tools.contract import DiagnosticsAnswer, Freshness, LookupAnswer, ReplaceFile
+from forklock.tools.edits.apply import apply_edits
+from forklock.tools.lsp import Intel, open_intel
+from forklock.tools.lsp.servers.table import SERVERS
 
 
 def missing(name: str) -> pytest.MarkDecorator:
-    absent = find_server(SERVERS[name]) is None
+    absent = SERVERS[name].program() is None
     return pytest.mark.skipif(absent, reason=f"{name} is not installed: {SERVERS[name].fix}")
 
 
-BUILDING = {"gopls", "rust-analyzer"}
-"""They start by building what they need, which takes them many seconds."""
+LATE = {"gopls", "rust-analyzer", "basedpyright"}
+"""They take many seconds to start: the first two by building what they need."""
 
 
 def marks(server: str) -> list[pytest.MarkDecorator]:
-    return [missing(server), *([pytest.mark.slow] if server in BUILDING else [])]
+    return [missing(server), *([pytest.mark.slow] if server in LATE else [])]
 
 
 @pytest.fixture(scope="module", params=[pytest.param(name, marks=marks(name)) for name in SAMPLES])
@@ -43,15 +43,9 @@ def sample(server: str) -> Sample:
     return SAMPLES[server]
 
 
-@pytest.fixture
-def root(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
-    one = SAMPLES[request.getfixturevalue("server")] if "server" in request.fixturenames else PYTHON
-    one.write(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture
-def intel(root: Path, server: str) -> Iterator[Intel]:
+@contextlib.contextmanager
+def opened(root: Path, server: str) -> Iterator[Intel]:
+    """The servers of a workspace; at the end no process of theirs is left."""
     servers = (server, "ruff") if SAMPLES[server] is PYTHON else (server,)
     with open_intel(root, servers=servers, timeout_s=30.0, start_s=120.0) as one:
         yield one
@@ -59,6 +53,41 @@ def intel(root: Path, server: str) -> Iterator[Intel]:
         family += [child for p in family for child in p.children(recursive=True)]
     _, alive = psutil.wait_procs(family, timeout=3)
     assert not alive
+
+
+@pytest.fixture
+def root(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    """A workspace of its own."""
+    one = SAMPLES[request.getfixturevalue("server")] if "server" in request.fixturenames else PYTHON
+    one.write(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def intel(root: Path, server: str) -> Iterator[Intel]:
+    """Servers of their own, which know nothing yet."""
+    with opened(root, server) as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory, server: str) -> Iterator[Intel]:
+    root = tmp_path_factory.mktemp("kept")
+    SAMPLES[server].write(root)
+    with opened(root, server) as one:
+        yield one
+
+
+@pytest.fixture
+def shared(kept: Intel, sample: Sample) -> Intel:
+    """Servers that answered other tests before; the workspace is as at the beginning."""
+    for file in kept.root.rglob("*"):
+        if file.is_file() and file.relative_to(kept.root).as_posix() not in sample.files:
+            file.unlink()
+    sample.write(kept.root)
+    kept.sync()
+    kept.set_baseline()
+    return kept
 
 
 def names(answer: LookupAnswer) -> list[str]:
@@ -69,34 +98,33 @@ def messages(answer: DiagnosticsAnswer) -> str:
     return " | ".join(d.message for d in answer.items)
 
 
-def test_look_ups(intel: Intel, sample: Sample) -> None:
+def test_look_ups(shared: Intel, sample: Sample) -> None:
     """One server start for all of them: each is a line of the contract."""
-    found = intel.definition(sample.use, *sample.call)  # after letters of several bytes and UTF-16 units
+    found = shared.definition(sample.use, *sample.call)  # after letters of several bytes and UTF-16 units
     assert found.freshness is Freshness.FOUND
     assert (found.locations[0].path, found.locations[0].name_path) == (sample.shapes, "scale")
     assert found.locations[0].snippet.startswith(sample.head) and "by" in found.locations[0].snippet
 
-    uses = intel.references_of("Shape.area")
+    uses = shared.references_of("Shape.area")
     assert (sample.shapes, "scale") in [(p.path, p.name_path) for p in uses.locations]
     assert "area() " in uses.locations[-1].snippet
 
     assert {"float", "number", "double", "float64", "f64"} & set(
-        re.findall(r"\w+", intel.hover_of("scale").text)
+        re.findall(r"\w+", shared.hover_of("scale").text)
     )
     line, asked = asking_for_members(sample)
     column = asked.split("\n")[line - 1].index("shape.") + 6
-    members = intel.completion(sample.use, line, column, text=asked).text
+    members = shared.completion(sample.use, line, column, text=asked).text
     assert {"area", "name"} <= {re.split(r"[:(]", m.strip())[0] for m in members.split("\n")}
 
-    defined = intel.outline(sample.shapes)
+    defined = shared.outline(sample.shapes)
     assert isinstance(defined, list)
     assert {("Shape", "class"), ("Shape.area", "method"), ("scale", "function")} <= {
         (s.name_path, s.kind) for s in defined
     }
-    assert {"Shape", "Shape.area", "scale"} <= set(names(intel.document_symbols(sample.shapes)))
-    assert "scale" in names(intel.workspace_symbols("scale"))
+    assert {"Shape", "Shape.area", "scale"} <= set(names(shared.document_symbols(sample.shapes)))
 
-    nothing = intel.definition(sample.shapes, sample.blank, 0)
+    nothing = shared.definition(sample.shapes, sample.blank, 0)
     assert (nothing.freshness, nothing.locations) == (Freshness.CLEAN, ())
 
 
@@ -144,19 +172,19 @@ def test_rename_reaches_every_use_and_is_written_at_once(intel: Intel, root: Pat
     assert nobody.freshness is Freshness.CLEAN and "no definition" in nobody.detail
 
 
-def test_calls_both_ways(intel: Intel, sample: Sample, server: str) -> None:
-    into = intel.calls.incoming("scale")
+def test_calls_both_ways(shared: Intel, sample: Sample, server: str) -> None:
+    into = shared.calls.incoming("scale")
     assert (sample.use, sample.call[0], "report") in [(p.path, p.line, p.name_path) for p in into.locations]
     assert len(into.locations) == 1  # the import is no call
-    out = intel.calls.outgoing("scale")
+    out = shared.calls.outgoing("scale")
     assert (sample.shapes, "Shape.area") in [(p.path, p.name_path) for p in out.locations]
-    assert intel.calls.incoming("report").freshness is Freshness.CLEAN
+    assert shared.calls.incoming("report").freshness is Freshness.CLEAN
 
 
-def test_quick_fix(intel: Intel, root: Path, sample: Sample) -> None:
-    (root / sample.use).write_text(sample.mistaken(sample.use_text))
-    intel.sync([sample.use])
-    offered = intel.changes.actions(sample.use, kinds=("fix",))
+def test_quick_fix(shared: Intel, sample: Sample) -> None:
+    (shared.root / sample.use).write_text(sample.mistaken(sample.use_text))
+    shared.sync([sample.use])
+    offered = shared.changes.actions(sample.use, kinds=("fix",))
     assert offered.freshness is Freshness.FOUND, offered.detail
     assert sample.use_text in [change.texts.get(sample.use) for change in offered.changes]
     assert all(change.kind.startswith("quickfix") for change in offered.changes)
@@ -167,64 +195,62 @@ def test_references_reach_files_that_nobody_opened(intel: Intel, sample: Sample)
     assert (sample.use, sample.call[0], "report") in [(p.path, p.line, p.name_path) for p in uses.locations]
 
 
-def test_diagnostics_are_of_exactly_this_content(intel: Intel, root: Path, sample: Sample) -> None:
-    assert intel.diagnostics(sample.use).freshness is Freshness.CLEAN
+def test_diagnostics_are_of_exactly_this_content(shared: Intel, sample: Sample) -> None:
+    assert shared.diagnostics(sample.use).freshness is Freshness.CLEAN
     wrong = sample.use_text.replace("2.0", sample.wrong("twice"))
     for _ in range(3):  # dirty, clean, dirty: never the answer before
-        assert "twice" in messages(intel.diagnostics(sample.use, wrong))
-        assert intel.diagnostics(sample.use, sample.use_text).freshness is Freshness.CLEAN
-    assert (root / sample.use).read_text() == sample.use_text
-    assert "scale" in names(intel.definition(sample.use, *sample.call))
+        assert "twice" in messages(shared.diagnostics(sample.use, wrong))
+        assert shared.diagnostics(sample.use, sample.use_text).freshness is Freshness.CLEAN
+    assert (shared.root / sample.use).read_text() == sample.use_text
+    assert "scale" in names(shared.definition(sample.use, *sample.call))
 
 
-def test_look_ups_are_of_what_is_on_disk(intel: Intel, root: Path, sample: Sample) -> None:
+def test_look_ups_are_of_what_is_on_disk(shared: Intel, sample: Sample) -> None:
     """The second question of a kind is asked without the loop: it must see each change that one with it would see."""
     line, column = sample.call
     for _ in range(2):
-        before = intel.definition(sample.use, line, column).locations[0]
+        before = shared.definition(sample.use, line, column).locations[0]
     assert before.name_path == "scale"
-    (root / sample.use).write_text("\n" + sample.use_text)  # nobody says so
+    (shared.root / sample.use).write_text("\n" + sample.use_text)  # nobody says so
     for _ in range(2):
-        assert intel.definition(sample.use, line + 1, column).locations == (before,)
-    (root / sample.shapes).write_text("\n\n" + sample.shapes_text)
-    intel.sync([sample.shapes])
+        assert shared.definition(sample.use, line + 1, column).locations == (before,)
+    (shared.root / sample.shapes).write_text("\n\n" + sample.shapes_text)
+    shared.sync([sample.shapes])
     for _ in range(2):
-        (after,) = intel.definition(sample.use, line + 1, column).locations
+        (after,) = shared.definition(sample.use, line + 1, column).locations
         assert (after.line, after.snippet) == (before.line + 2, before.snippet)
 
 
-def test_only_new_diagnostics_for_many_candidates_of_one_file(
-    intel: Intel, root: Path, sample: Sample
-) -> None:
+def test_only_new_diagnostics_for_many_candidates_of_one_file(shared: Intel, sample: Sample) -> None:
     old = sample.use_text + sample.spoilt
-    (root / sample.use).write_text(old)
-    intel.sync([sample.use])
-    intel.set_baseline()
-    assert intel.diagnostics(sample.use).freshness is Freshness.FOUND
-    assert intel.new_diagnostics(sample.use, "\n\n" + old).freshness is Freshness.CLEAN  # moved
+    (shared.root / sample.use).write_text(old)
+    shared.sync([sample.use])
+    shared.set_baseline()
+    assert shared.diagnostics(sample.use).freshness is Freshness.FOUND
+    assert shared.new_diagnostics(sample.use, "\n\n" + old).freshness is Freshness.CLEAN  # moved
     for n in range(8):
-        bad = intel.new_diagnostics(sample.use, old.replace("2.0", sample.wrong(f"v{n}")))
+        bad = shared.new_diagnostics(sample.use, old.replace("2.0", sample.wrong(f"v{n}")))
         assert bad.freshness is Freshness.FOUND and f"v{n}" in messages(bad) and len(bad.items) == 1
         assert bad.items[0].symbol == "report"
-        assert intel.new_diagnostics(sample.use, old).freshness is Freshness.CLEAN
+        assert shared.new_diagnostics(sample.use, old).freshness is Freshness.CLEAN
 
 
-def test_change_in_a_dependency_shows_in_its_importer(intel: Intel, root: Path, sample: Sample) -> None:
-    assert intel.new_diagnostics(sample.use).freshness is Freshness.CLEAN
-    shapes = root / sample.shapes
+def test_change_in_a_dependency_shows_in_its_importer(shared: Intel, sample: Sample) -> None:
+    assert shared.new_diagnostics(sample.use).freshness is Freshness.CLEAN
+    shapes = shared.root / sample.shapes
 
     shapes.write_text(sample.broken_shapes)  # what a command did, in a file never opened
-    intel.sync([sample.shapes])
-    assert intel.new_diagnostics(sample.use).freshness is Freshness.FOUND
+    shared.sync([sample.shapes])
+    assert shared.new_diagnostics(sample.use).freshness is Freshness.FOUND
 
     shapes.write_text(sample.shapes_text)
-    intel.sync()
-    assert intel.new_diagnostics(sample.use).freshness is Freshness.CLEAN
+    shared.sync()
+    assert shared.new_diagnostics(sample.use).freshness is Freshness.CLEAN
 
     unsaved = {sample.shapes: sample.broken_shapes}
-    both = intel.new_diagnostics_of(unsaved, also=[sample.use])
+    both = shared.new_diagnostics_of(unsaved, also=[sample.use])
     assert {d.path for d in both.items} >= {sample.use}
-    assert intel.new_diagnostics(sample.use).freshness is Freshness.CLEAN  # the overlay is gone
+    assert shared.new_diagnostics(sample.use).freshness is Freshness.CLEAN  # the overlay is gone
 
 
 def test_baseline_is_of_the_whole_workspace(intel: Intel, root: Path, sample: Sample) -> None:
@@ -236,21 +262,21 @@ def test_baseline_is_of_the_whole_workspace(intel: Intel, root: Path, sample: Sa
     assert intel.new_diagnostics(sample.use).freshness is Freshness.CLEAN
 
 
-def test_new_and_deleted_files(intel: Intel, root: Path, sample: Sample) -> None:
-    fresh = intel.new_diagnostics(*sample.extra)
+def test_new_and_deleted_files(shared: Intel, sample: Sample) -> None:
+    fresh = shared.new_diagnostics(*sample.extra)
     assert fresh.freshness is Freshness.FOUND
-    assert not (root / sample.extra[0]).exists()
-    (root / sample.shapes).unlink()
-    intel.sync([sample.shapes])
-    broken = intel.new_diagnostics(sample.use)
+    assert not (shared.root / sample.extra[0]).exists()
+    (shared.root / sample.shapes).unlink()
+    shared.sync([sample.shapes])
+    broken = shared.new_diagnostics(sample.use)
     assert broken.freshness is Freshness.FOUND and "gone since the baseline" in broken.detail
 
 
-def test_deleted_dependency_of_a_file_asked_about_before(intel: Intel, root: Path, sample: Sample) -> None:
-    assert intel.new_diagnostics(sample.use).freshness is Freshness.CLEAN
-    (root / sample.shapes).unlink()
-    intel.sync()
-    broken = intel.new_diagnostics(sample.use)
+def test_deleted_dependency_of_a_file_asked_about_before(shared: Intel, sample: Sample) -> None:
+    assert shared.new_diagnostics(sample.use).freshness is Freshness.CLEAN
+    (shared.root / sample.shapes).unlink()
+    shared.sync()
+    broken = shared.new_diagnostics(sample.use)
     assert broken.freshness is Freshness.FOUND and not broken.detail
 
 

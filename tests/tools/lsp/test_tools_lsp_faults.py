@@ -14,19 +14,21 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
-from sandbox.bubblewrap.contained import why_not_contained
-from sandbox.linux.cgroups import writable_parents
-from tools.contract import Freshness, ToolFault
-from tools.lsp import Intel, open_intel
-from tools.lsp.servers.table import ServerSpec
-from tools.lsp.wire import client, memory
-from tools.lsp.wire.connection import Connection
+from forklock.sandbox.bubblewrap.contained import why_not_contained
+from forklock.sandbox.linux.cgroups import writable_parents
+from forklock.tools.contract import Freshness, ToolFault
+from forklock.tools.lsp import Intel, open_intel
+from forklock.tools.lsp.servers import table
+from forklock.tools.lsp.servers.server import Server, Settings
+from forklock.tools.lsp.wire import process
+from forklock.tools.lsp.wire.connection import Connection
+from forklock.tools.lsp.wire.process import Launch
 
 pytestmark = pytest.mark.hostile("servers")
 
@@ -34,9 +36,39 @@ EVIL = Path(__file__).parents[1].joinpath("evil_server.py")
 TEXT = "def f(): ...\nx = f()\n"
 
 
-def evil(mode: str, arg: str = "", quiet: float | None = None) -> ServerSpec:
-    argv = (sys.executable, str(EVIL), mode, arg)
-    return ServerSpec("evil", argv, {".py": "python"}, "be good", push_quiet_s=quiet)
+LANGUAGES = {".py": "python"}
+
+
+class Evil(Server):
+    """`evil_server.py`, told to misbehave in one way."""
+
+    name = "evil"
+    languages = LANGUAGES
+    fix = "be good"
+
+    def __init__(
+        self,
+        mode: str,
+        arg: str = "",
+        quiet: float | None = None,
+        script: Path = EVIL,
+        settings: Settings | None = None,
+    ) -> None:
+        self.argv = (sys.executable, str(script), mode, arg)
+        self.settles_after_s = quiet
+        self._settings = settings or {}
+
+    def settings(self, root: Path, python: Path | None) -> Settings:
+        return self._settings
+
+
+class Ghost(Server):
+    """A server whose program is not installed."""
+
+    name = "ghost"
+    argv = ("no-such-language-server",)
+    languages = LANGUAGES
+    fix = "install the ghost"
 
 
 @pytest.fixture
@@ -44,8 +76,8 @@ def intel(tmp_path: Path) -> Iterator[Callable[..., Intel]]:
     (tmp_path / "m.py").write_text(TEXT)
     opened: list[Intel] = []
 
-    def start(*specs: ServerSpec, timeout_s: float = 5.0, start_s: float = 5.0) -> Intel:
-        opened.append(Intel(tmp_path, list(specs), None, timeout_s=timeout_s, start_s=start_s))
+    def start(*servers: Server, timeout_s: float = 5.0, start_s: float = 5.0) -> Intel:
+        opened.append(Intel(servers, Launch(tmp_path, start_s=start_s), timeout_s=timeout_s))
         return opened[-1]
 
     before = {p.pid for p in psutil.Process().children(recursive=True)}
@@ -63,7 +95,7 @@ def within(seconds: float) -> Iterator[None]:
 
 
 def test_behaves_when_told_to(intel: Callable[..., Intel]) -> None:
-    one = intel(evil("good"))
+    one = intel(Evil("good"))
     found = one.definition("m.py", 2, 4)
     assert (found.freshness, found.locations[0].name_path) == (Freshness.FOUND, "f")
     assert one.diagnostics("m.py").freshness is Freshness.CLEAN
@@ -72,7 +104,7 @@ def test_behaves_when_told_to(intel: Callable[..., Intel]) -> None:
 
 
 def test_hanging_start_is_unavailable_with_a_reason(intel: Callable[..., Intel]) -> None:
-    one = intel(evil("hang-initialize"), start_s=0.7)
+    one = intel(Evil("hang-initialize"), start_s=0.7)
     with within(4):
         answer = one.definition("m.py", 2, 4)
     assert answer.freshness is Freshness.UNAVAILABLE
@@ -84,18 +116,18 @@ def test_hanging_start_is_unavailable_with_a_reason(intel: Callable[..., Intel])
 def test_question_shorter_than_the_start_times_out(intel: Callable[..., Intel]) -> None:
     with within(4):
         assert (
-            intel(evil("hang-initialize"), timeout_s=0.4).definition("m.py", 2, 4).freshness
+            intel(Evil("hang-initialize"), timeout_s=0.4).definition("m.py", 2, 4).freshness
             is Freshness.TIMED_OUT
         )
 
 
 def test_initialize_that_cannot_be_read_is_unavailable(intel: Callable[..., Intel]) -> None:
     with within(5):
-        assert intel(evil("bad-initialize")).definition("m.py", 2, 4).freshness is Freshness.UNAVAILABLE
+        assert intel(Evil("bad-initialize")).definition("m.py", 2, 4).freshness is Freshness.UNAVAILABLE
 
 
 def test_hanging_request_times_out_and_the_next_document_still_works(intel: Callable[..., Intel]) -> None:
-    one = intel(evil("hang-request"), timeout_s=1.0)
+    one = intel(Evil("hang-request"), timeout_s=1.0)
     assert one.diagnostics("m.py").freshness is Freshness.CLEAN  # started
     with within(3):
         assert one.definition("m.py", 2, 4).freshness is Freshness.TIMED_OUT
@@ -103,7 +135,7 @@ def test_hanging_request_times_out_and_the_next_document_still_works(intel: Call
 
 
 def test_hanging_again_and_again_ends_in_one_restart(intel: Callable[..., Intel]) -> None:
-    one = intel(evil("hang-request"), timeout_s=1.0)
+    one = intel(Evil("hang-request"), timeout_s=1.0)
     assert one.diagnostics("m.py").freshness is Freshness.CLEAN
     first = one.pids["evil"]
     for _ in range(3):
@@ -113,7 +145,7 @@ def test_hanging_again_and_again_ends_in_one_restart(intel: Callable[..., Intel]
 
 
 def test_late_answer_to_a_cancelled_request_reaches_nobody(intel: Callable[..., Intel]) -> None:
-    one = intel(evil("late"), timeout_s=1.0)
+    one = intel(Evil("late"), timeout_s=1.0)
     assert one.diagnostics("m.py").freshness is Freshness.CLEAN
     assert one.definition("m.py", 2, 4).freshness is Freshness.TIMED_OUT
     found = one.definition("m.py", 2, 4)
@@ -121,7 +153,7 @@ def test_late_answer_to_a_cancelled_request_reaches_nobody(intel: Callable[..., 
 
 
 def test_one_crash_is_repaired_with_documents_reopened(intel: Callable[..., Intel], tmp_path: Path) -> None:
-    one = intel(evil("crash-once", f"2:{tmp_path / 'crashed'}"))
+    one = intel(Evil("crash-once", f"2:{tmp_path / 'crashed'}"))
     assert one.diagnostics("m.py", "bad\n").freshness is Freshness.FOUND
     found = one.definition("m.py", 2, 4)
     assert (tmp_path / "crashed").exists()
@@ -130,7 +162,7 @@ def test_one_crash_is_repaired_with_documents_reopened(intel: Callable[..., Inte
 
 
 def test_crash_while_idle_is_noticed(intel: Callable[..., Intel]) -> None:
-    one = intel(evil("good"))
+    one = intel(Evil("good"))
     assert one.definition("m.py", 2, 4).freshness is Freshness.FOUND
     os.kill(one.pids["evil"], signal.SIGKILL)
     assert one.definition("m.py", 2, 4).freshness is Freshness.FOUND
@@ -141,7 +173,7 @@ def test_crash_while_idle_is_noticed(intel: Callable[..., Intel]) -> None:
 
 
 def test_second_crash_is_final_and_quotes_the_server(intel: Callable[..., Intel]) -> None:
-    one = intel(evil("crash", "2"))
+    one = intel(Evil("crash", "2"))
     with within(5):
         answer = one.definition("m.py", 2, 4)
     assert answer.freshness is Freshness.UNAVAILABLE
@@ -149,7 +181,7 @@ def test_second_crash_is_final_and_quotes_the_server(intel: Callable[..., Intel]
 
 
 def test_crash_while_waiting_for_a_publish(intel: Callable[..., Intel]) -> None:
-    one = intel(evil("silent"), timeout_s=3.0)
+    one = intel(Evil("silent"), timeout_s=3.0)
     assert one.definition("m.py", 2, 4).freshness is Freshness.FOUND
     os.kill(one.pids["evil"], signal.SIGKILL)
     with within(5):
@@ -159,18 +191,18 @@ def test_crash_while_waiting_for_a_publish(intel: Callable[..., Intel]) -> None:
 @pytest.mark.parametrize("mode", ["flood-stderr", "garbage"])
 def test_noise_does_not_block_an_answer(intel: Callable[..., Intel], mode: str) -> None:
     with within(10):
-        assert intel(evil(mode)).definition("m.py", 2, 4).freshness is Freshness.FOUND
+        assert intel(Evil(mode)).definition("m.py", 2, 4).freshness is Freshness.FOUND
 
 
 def test_stream_that_cannot_be_read_counts_as_a_crash(intel: Callable[..., Intel]) -> None:
     with within(8):
-        answer = intel(evil("garbage-stream")).definition("m.py", 2, 4)
+        answer = intel(Evil("garbage-stream")).definition("m.py", 2, 4)
     assert answer.freshness is Freshness.UNAVAILABLE
 
 
 @pytest.mark.parametrize("mode", ["bad-answer", "error"])
 def test_answer_that_is_none_is_unavailable_at_once(intel: Callable[..., Intel], mode: str) -> None:
-    one = intel(evil(mode))
+    one = intel(Evil(mode))
     assert one.diagnostics("m.py").freshness is Freshness.CLEAN
     with within(2):
         answer = one.definition("m.py", 2, 4)
@@ -178,7 +210,7 @@ def test_answer_that_is_none_is_unavailable_at_once(intel: Callable[..., Intel],
 
 
 def test_server_that_cancels_is_asked_again(intel: Callable[..., Intel]) -> None:
-    assert intel(evil("cancelled-twice")).definition("m.py", 2, 4).freshness is Freshness.FOUND
+    assert intel(Evil("cancelled-twice")).definition("m.py", 2, 4).freshness is Freshness.FOUND
 
 
 # --- memory ------------------------------------------------------------------------------------------
@@ -190,14 +222,13 @@ def test_a_server_that_eats_memory_is_ended(
 ) -> None:
     """By the kernel, or where no control group can be made by us; no second one is started to eat as much."""
     if not group:
-        monkeypatch.setattr(client, "make_group", lambda **_limits: None)
+        monkeypatch.setattr(process, "make_group", lambda **_limits: None)
     elif writable_parents() is None:
         pytest.skip("NO CONTROL GROUP CAN BE MADE HERE")
     (tmp_path / "m.py").write_text(TEXT)
     trusted = why_not_contained(tmp_path) is not None
-    inside = shutil.copy(EVIL, tmp_path)
-    spec = replace(evil("eat"), argv=(sys.executable, inside, "eat", f"4000:{where}"))
-    with Intel(tmp_path, [spec], None, timeout_s=60.0, trusted=trusted, memory_mb=300) as one:
+    server = Evil("eat", f"4000:{where}", script=Path(shutil.copy(EVIL, tmp_path)))
+    with Intel([server], Launch(tmp_path, trusted=trusted, memory_mb=300), timeout_s=60.0) as one:
         assert one.diagnostics("m.py").freshness is Freshness.CLEAN
         family = psutil.Process(one.pids["evil"])
         with PeakOf(family) as peak:
@@ -212,15 +243,15 @@ def test_a_server_that_eats_memory_is_ended(
 
 def test_memory_within_the_bound_is_nobody_s_business(tmp_path: Path) -> None:
     (tmp_path / "m.py").write_text(TEXT)
-    with Intel(tmp_path, [evil("eat", "100")], None, memory_mb=400) as one:
+    with Intel([Evil("eat", "100")], Launch(tmp_path, memory_mb=400)) as one:
         assert one.definition("m.py", 2, 4).freshness is Freshness.FOUND
 
 
 def test_the_bound_is_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FORKLOCK_SERVER_MB", "1234")
-    assert memory.bound_mb() == 1234
+    assert process.bound_mb() == 1234
     monkeypatch.delenv("FORKLOCK_SERVER_MB")
-    assert memory.bound_mb() == min(8192, psutil.virtual_memory().total // 2**21)
+    assert process.bound_mb() == min(8192, psutil.virtual_memory().total // 2**21)
 
 
 class PeakOf:
@@ -251,28 +282,28 @@ class PeakOf:
 
 
 def test_publish_of_an_older_version_is_no_answer(intel: Callable[..., Intel]) -> None:
-    one = intel(evil("stale-only"), timeout_s=1.5)
+    one = intel(Evil("stale-only"), timeout_s=1.5)
     with within(4):
         answer = one.diagnostics("m.py")
     assert (answer.freshness, answer.items) == (Freshness.TIMED_OUT, ())
 
 
 def test_publish_of_the_right_version_is_waited_for(intel: Callable[..., Intel]) -> None:
-    answer = intel(evil("stale-then-right")).diagnostics("m.py", "ok\nbad\n")
+    answer = intel(Evil("stale-then-right")).diagnostics("m.py", "ok\nbad\n")
     assert [d.message for d in answer.items] == ["bad line: bad"]
 
 
 def test_unversioned_publish_is_not_trusted_unless_the_table_says_how(intel: Callable[..., Intel]) -> None:
     assert (
-        intel(evil("unversioned"), timeout_s=1.0).diagnostics("m.py", "ok\n").freshness is Freshness.TIMED_OUT
+        intel(Evil("unversioned"), timeout_s=1.0).diagnostics("m.py", "ok\n").freshness is Freshness.TIMED_OUT
     )
-    patient = intel(evil("unversioned", quiet=0.4))
+    patient = intel(Evil("unversioned", quiet=0.4))
     assert patient.diagnostics("m.py", "ok\n").freshness is Freshness.CLEAN
     assert patient.diagnostics("m.py", "ok\n").freshness is Freshness.CLEAN  # same version, nothing published
 
 
 def test_publish_before_a_change_elsewhere_is_not_reused(intel: Callable[..., Intel], tmp_path: Path) -> None:
-    one = intel(evil("good"))
+    one = intel(Evil("good"))
     (tmp_path / "other.py").write_text("")
     before = one.diagnostics("m.py").version
     one.sync([tmp_path / "other.py"])
@@ -282,15 +313,40 @@ def test_publish_before_a_change_elsewhere_is_not_reused(intel: Callable[..., In
 
 
 def test_silent_server_times_out_and_never_reads_as_clean(intel: Callable[..., Intel]) -> None:
-    answer = intel(evil("silent"), timeout_s=0.8).new_diagnostics("m.py", "bad\n")
+    answer = intel(Evil("silent"), timeout_s=0.8).new_diagnostics("m.py", "bad\n")
     assert answer.freshness is Freshness.TIMED_OUT and "baseline" in answer.detail
 
 
 def test_what_one_server_found_counts_when_another_is_dead(intel: Callable[..., Intel]) -> None:
-    one = intel(evil("good"), evil("crash", "1"))
+    one = intel(Evil("good"), Evil("crash", "1"))
     found = one.diagnostics("m.py", "bad\n")
     assert found.freshness is Freshness.FOUND and "crashed" in found.detail
     assert one.diagnostics("m.py", "fine\n").freshness is Freshness.UNAVAILABLE  # half an all-clear is none
+
+
+# --- another server ------------------------------------------------------------------------------------
+
+
+def test_a_server_that_is_added_as_the_docs_say_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (EVIL.parents[2] / "docs" / "language-servers.md").read_text()
+    code = textwrap.dedent(page.partition("## How to add")[2].split("```")[1].removeprefix("python\n"))
+    made: dict[str, Any] = {"__name__": "zls"}
+    exec(code, made)
+    server: Server = made["Zls"]()
+    monkeypatch.setitem(table.SERVERS, server.name, server)
+    monkeypatch.setattr(table, "_LIST", (*table._LIST, server))
+    assert table.servers_for_file("m.zig", tmp_path) == ("zls",)
+    (tmp_path / "m.zig").write_text("fn f() void {}\n")
+    with open_intel(tmp_path, servers=("zls",)) as one:
+        absent = one.diagnostics("m.zig")
+    assert absent.freshness is Freshness.UNAVAILABLE and server.fix in absent.detail
+    monkeypatch.setattr(type(server), "argv", (sys.executable, str(EVIL), "good"))
+    with open_intel(tmp_path, servers=("zls",), trusted=True) as one:
+        assert one.diagnostics("m.zig").freshness is Freshness.CLEAN
+        assert one.diagnostics("m.zig", "bad\n").freshness is Freshness.FOUND
+        assert one.definition("m.zig", 1, 3).freshness is Freshness.FOUND
 
 
 # --- requests of the server --------------------------------------------------------------------------
@@ -298,10 +354,8 @@ def test_what_one_server_found_counts_when_another_is_dead(intel: Callable[..., 
 
 def test_requests_of_the_server_are_answered(tmp_path: Path, intel: Callable[..., Intel]) -> None:
     heard = tmp_path / "heard.json"
-    base = evil("asks", str(heard))
     settings = {"python": {"analysis": {"mode": "strict"}}}
-    spec = ServerSpec(base.name, base.argv, base.languages, base.fix, settings=lambda _r, _p: settings)
-    one = intel(spec)
+    one = intel(Evil("asks", str(heard), settings=settings))
     assert one.definition("m.py", 2, 4).freshness is Freshness.FOUND
     end = time.monotonic() + 5
     while not heard.exists() and time.monotonic() < end:
@@ -323,7 +377,7 @@ def test_requests_of_the_server_are_answered(tmp_path: Path, intel: Callable[...
 def test_missing_program(
     tmp_path: Path, intel: Callable[..., Intel], caplog: pytest.LogCaptureFixture
 ) -> None:
-    one = intel(ServerSpec("ghost", ("no-such-language-server",), {".py": "python"}, "install the ghost"))
+    one = intel(Ghost())
     for answer in (
         one.definition("m.py", 2, 4),
         one.diagnostics("m.py"),
@@ -335,7 +389,7 @@ def test_missing_program(
 
 
 def test_shutdown_that_is_ignored_is_enforced_on_the_whole_group(intel: Callable[..., Intel]) -> None:
-    one = intel(evil("ignore-shutdown"))
+    one = intel(Evil("ignore-shutdown"))
     assert one.definition("m.py", 2, 4).freshness is Freshness.FOUND
     server = psutil.Process(one.pids["evil"])
     family = [server, *server.children(recursive=True)]
@@ -354,10 +408,13 @@ def test_server_dies_with_a_killed_parent(tmp_path: Path) -> None:
         import sys, time
         sys.path.insert(0, {str(EVIL.parents[2])!r})
         from pathlib import Path
-        from tools.lsp import Intel
-        from tools.lsp.servers.table import ServerSpec
-        spec = ServerSpec("evil", (sys.executable, {str(EVIL)!r}, "ignore-shutdown"), {{".py": "python"}}, "")
-        one = Intel(Path({str(tmp_path)!r}), [spec], None)
+        from forklock.tools.lsp import Intel
+        from forklock.tools.lsp.servers.server import Server
+        from forklock.tools.lsp.wire.process import Launch
+        class Evil(Server):
+            name, languages, fix = "evil", {{".py": "python"}}, ""
+            argv = (sys.executable, {str(EVIL)!r}, "ignore-shutdown")
+        one = Intel([Evil()], Launch(Path({str(tmp_path)!r})))
         one.definition("m.py", 2, 4)
         print(one.pids["evil"], flush=True)
         time.sleep(60)
@@ -378,12 +435,91 @@ def test_server_dies_with_a_killed_parent(tmp_path: Path) -> None:
     assert not alive
 
 
+CLOSED = """
+def at_once():
+    open_one("hang-initialize").close()
+
+def while_it_starts():
+    one = open_one("hang-initialize")
+    started()
+    one.close()
+
+def too_slowly():
+    one = open_one("ignore-shutdown")
+    started()
+    one.close(within=0.0)
+
+def before_the_end_could_begin():
+    open_one("hang-initialize").close(within=0.0)
+
+def interrupted():
+    one = open_one("ignore-shutdown")
+    one.definition("m.py", 2, 4)
+    background.Background.run = interrupt
+    with contextlib.suppress(KeyboardInterrupt):
+        one.close()
+
+for way in (at_once, while_it_starts, too_slowly, before_the_end_could_begin, interrupted):
+    way()
+    assert "forklock-lsp" not in [thread.name for thread in threading.enumerate()], way
+    assert not psutil.Process().children(), (way, psutil.Process().children())
+"""
+NEVER_CLOSED = 'one = open_one("hang-initialize"); started()'
+FORGOTTEN = 'open_one("hang-initialize"); started(); gc.collect()'
+
+
+@pytest.mark.parametrize(
+    "ending", [CLOSED, NEVER_CLOSED, FORGOTTEN], ids=["closed", "never closed", "forgotten"]
+)
+def test_no_task_and_no_process_is_left_at_the_end(tmp_path: Path, ending: str) -> None:
+    """However the servers and the interpreter end. Of a task that is left asyncio says that it was destroyed."""
+    (tmp_path / "m.py").write_text(TEXT)
+    program = f"""
+import contextlib, gc, sys, threading, time
+sys.path.insert(0, {str(EVIL.parents[2])!r})
+from pathlib import Path
+import psutil
+from forklock.tools.lsp import Intel
+from forklock.tools.lsp.asking import asker
+from forklock.tools.lsp.servers.server import Server
+from forklock.tools.lsp.wire import background
+from forklock.tools.lsp.wire.process import Launch
+
+class Evil(Server):
+    name, languages, fix = "evil", {{".py": "python"}}, ""
+
+    def __init__(self, mode):
+        self.argv = (sys.executable, {str(EVIL)!r}, mode)
+
+class One(Intel):
+    def close(self, within=10.0):
+        asker.CLOSE_S = within
+        super().close()
+
+def open_one(mode):
+    return One([Evil(mode)], Launch(Path({str(tmp_path)!r})), timeout_s=20.0)
+
+def started():
+    while not psutil.Process().children():
+        time.sleep(0.01)
+
+def interrupt(self, work, *_):
+    work.close()
+    raise KeyboardInterrupt
+
+{ending}
+print("ended", flush=True)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    assert (done.stdout, done.stderr) == ("ended\n", "")
+
+
 def test_threads_and_descriptors_do_not_pile_up(tmp_path: Path) -> None:
     (tmp_path / "m.py").write_text(TEXT)
     me = psutil.Process()
 
     def once() -> None:
-        with Intel(tmp_path, [evil("good")], None) as one:
+        with Intel([Evil("good")], Launch(tmp_path)) as one:
             assert one.definition("m.py", 2, 4).freshness is Freshness.FOUND
 
     once()
@@ -404,7 +540,7 @@ def test_bad_names_are_the_caller_s_fault(tmp_path: Path) -> None:
 
 
 def test_paths_outside_are_refused(intel: Callable[..., Intel], tmp_path: Path) -> None:
-    one = intel(evil("good"))
+    one = intel(Evil("good"))
     (tmp_path / "link.py").symlink_to("/etc/hosts")
     for path in ("../x.py", "/etc/hosts", "link.py", "absent.py", "a\0b.py"):
         assert one.definition(path, 1, 0).freshness is Freshness.UNAVAILABLE
@@ -412,10 +548,10 @@ def test_paths_outside_are_refused(intel: Callable[..., Intel], tmp_path: Path) 
 
 
 def test_connection_keeps_few_documents_open(tmp_path: Path) -> None:
-    connection = Connection(evil("good"), tmp_path, None)
+    connection = Connection(Evil("good"), Launch(tmp_path))
     for n in range(100):
-        connection.settle({tmp_path / f"{n}.py": "x"}, lambda _p: "x")
-    assert len(connection._documents) <= 49
+        connection.documents.settle({tmp_path / f"{n}.py": "x"}, lambda _p: "x")
+    assert len(connection.documents) <= 49
 
 
 @pytest.mark.parametrize("way", ["plain", "link", "up", "link inside"])
@@ -433,6 +569,6 @@ def test_a_server_cannot_have_the_user_s_other_files_read(
         named.symlink_to(secret)
     if way == "up":
         named = tmp_path / ".." / os.path.relpath(secret, tmp_path.parent)
-    answer = intel(evil("elsewhere", named.as_uri())).definition("m.py", 2, 4)
+    answer = intel(Evil("elsewhere", named.as_uri())).definition("m.py", 2, 4)
     assert "secret" not in str(answer), answer
     assert all(place.path.startswith("(library) ") for place in answer.locations)

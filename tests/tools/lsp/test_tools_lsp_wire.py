@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tools.lsp.wire.frames import Frames, Wire
+from forklock.tools.lsp.wire.frames import Frames, Wire
 
 
 class Below:

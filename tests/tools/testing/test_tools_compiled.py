@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from programs import needs
 
-from sandbox import Sandbox, SandboxUnavailable, open_sandbox, workspace_policy
-from tools.contract import TestStatus
-from tools.testing.command import parse_command
-from tools.testing.logs import read_cargo, read_go
-from tools.testing.run import is_solved, run_tests
+from forklock.sandbox import Sandbox, SandboxUnavailable, open_sandbox, workspace_policy
+from forklock.tools.contract import TestStatus
+from forklock.tools.testing.command import parse_command
+from forklock.tools.testing.logs import read_cargo, read_go
+from forklock.tools.testing.run import is_solved, run_tests
 
 
 @contextmanager

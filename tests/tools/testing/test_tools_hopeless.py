@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from sandbox import Policy, Sandbox, open_sandbox, workspace_policy
-from tools.testing.hopeless import Hopeless, why_hopeless
-from tools.testing.run import run_tests
+from forklock.sandbox import Policy, Sandbox, open_sandbox, workspace_policy
+from forklock.tools.testing.hopeless import Hopeless, why_hopeless
+from forklock.tools.testing.run import run_tests
 
 pytestmark = [pytest.mark.timeout(300), pytest.mark.hostile("setup")]
 

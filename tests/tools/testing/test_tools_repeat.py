@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from programs import needs
 
-from sandbox import SandboxUnavailable, open_sandbox, workspace_policy
-from tools.contract import TestReport, TestStatus
-from tools.testing.args import with_test_limit
-from tools.testing.command import parse_command
-from tools.testing.repeat import Repeated, run_repeatedly
-from tools.testing.run import run_tests
+from forklock.sandbox import SandboxUnavailable, open_sandbox, workspace_policy
+from forklock.tools.contract import TestReport, TestStatus
+from forklock.tools.testing.args import with_test_limit
+from forklock.tools.testing.command import parse_command
+from forklock.tools.testing.repeat import Repeated, run_repeatedly
+from forklock.tools.testing.run import run_tests
 
 
 def run(root: Path, command: str, limit: float) -> TestReport:
@@ -118,7 +118,7 @@ def test_flaky_tests_are_told_from_failing_ones(tmp_path: Path) -> None:
 
 def test_the_command(tmp_path: Path) -> None:
     (tmp_path / "test_a.py").write_text("def test_fine(): pass\ndef test_bad():\n    assert 1 == 2\n")
-    words = [sys.executable, "-m", "tools.cli", "test", "--repo", str(tmp_path), "--repeat", "2"]
+    words = [sys.executable, "-m", "forklock.tools.cli", "test", "--repo", str(tmp_path), "--repeat", "2"]
     done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 1, done.stderr
     assert "python -m pytest -q: failed; 1 passed, 1 failed" in done.stdout

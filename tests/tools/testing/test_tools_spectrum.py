@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from sandbox import Limits, Policy, Sandbox, open_sandbox
-from sandbox.bubblewrap import backend as bubblewrap
-from sandbox.interpreters.policy import python_policy
-from tools.localise.localise import localise
-from tools.testing.run import run_tests
-from tools.testing.spectrum import Spectrum, TestTrace, trace_tests
+from forklock.sandbox import Limits, Policy, Sandbox, open_sandbox
+from forklock.sandbox.bubblewrap import backend as bubblewrap
+from forklock.sandbox.interpreters.policy import python_policy
+from forklock.tools.localise.localise import localise
+from forklock.tools.testing.run import run_tests
+from forklock.tools.testing.spectrum import Spectrum, TestTrace, trace_tests
 
 COMMAND = ["python", "-m", "pytest", "-q"]
 LIBRARY = """\

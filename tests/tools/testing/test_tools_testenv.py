@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from sandbox import BackendName, Sandbox, open_sandbox, workspace_policy
-from sandbox.bubblewrap import backend as bubblewrap
-from tools.contract import TestStatus, ToolFault
-from tools.testing.command import detect_test_command, parse_command
-from tools.testing.environment import command_environment, import_roots
-from tools.testing.launchers import without_launcher
-from tools.testing.run import run_tests
+from forklock.sandbox import BackendName, Sandbox, open_sandbox, workspace_policy
+from forklock.sandbox.bubblewrap import backend as bubblewrap
+from forklock.tools.contract import TestStatus, ToolFault
+from forklock.tools.testing.command import detect_test_command, parse_command
+from forklock.tools.testing.environment import command_environment, import_roots
+from forklock.tools.testing.launchers import without_launcher
+from forklock.tools.testing.run import run_tests
 
 TEST = "import subprocess, sys\nfrom {name} import ANSWER\n\n\ndef test_answer():\n    assert ANSWER == 42\n"
 CHILD = """

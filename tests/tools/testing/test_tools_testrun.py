@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from programs import needs
 
-from sandbox import Policy, Sandbox, SandboxUnavailable, open_sandbox
-from tools.contract import TestFailure, TestReport, TestStatus, ToolFault
-from tools.testing.command import detect_test_command, parse_command
-from tools.testing.reports import frames, read_junit, read_suites, read_unittest
-from tools.testing.run import compare, is_solved, run_tests
+from forklock.sandbox import Policy, Sandbox, SandboxUnavailable, open_sandbox
+from forklock.tools.contract import TestFailure, TestReport, TestStatus, ToolFault
+from forklock.tools.testing.command import detect_test_command, parse_command
+from forklock.tools.testing.reports import frames, read_junit, read_suites, read_unittest
+from forklock.tools.testing.run import compare, is_solved, run_tests
 
 PYTEST = f"{sys.executable} -m pytest -q"
 UNITTEST = f"{sys.executable} -m unittest"

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from programs import needs
 
-from sandbox import ExecResult, Policy, Sandbox, SandboxUnavailable, open_sandbox
-from tools.contract import TestReport, TestStatus
-from tools.testing.logs import read_cargo, read_go
-from tools.testing.reports import read_junit, read_suites, read_unittest
-from tools.testing.run import _output, run_tests
+from forklock.sandbox import ExecResult, Policy, Sandbox, SandboxUnavailable, open_sandbox
+from forklock.tools.contract import TestReport, TestStatus
+from forklock.tools.testing.logs import read_cargo, read_go
+from forklock.tools.testing.reports import read_junit, read_suites, read_unittest
+from forklock.tools.testing.run import _output, run_tests
 
 pytestmark = pytest.mark.hostile("judge")
 

@@ -17,17 +17,16 @@ from typing import Any
 
 from lsprotocol import types as lsp
 
-from tools.contract import LookupAnswer, Symbol, Uncovered
-from tools.edits.files import is_python
-from tools.lsp import answers
-from tools.lsp.asker import Asker, Found
-from tools.lsp.names import Names
-from tools.lsp.outlines import holder
-from tools.lsp.renames.composed import composed
-from tools.lsp.renames.families import Classes, bare, owner, reachable, relation
-from tools.lsp.renames.occurrences import Occurrence, occurrences
-from tools.lsp.renames.scanning import texts_with
-from tools.lsp.wire.connection import path_of, uri_of
+from forklock.tools.contract import LookupAnswer, Symbol, Uncovered
+from forklock.tools.edits.files import is_python
+from forklock.tools.lsp.asking import answers
+from forklock.tools.lsp.asking.asker import Asker, Found
+from forklock.tools.lsp.asking.names import Names
+from forklock.tools.lsp.asking.outlines import holder
+from forklock.tools.lsp.renames.families import Classes, bare, owner, reachable, relation
+from forklock.tools.lsp.renames.occurrences import Occurrence, occurrences
+from forklock.tools.lsp.renames.scanning import composed, texts_with
+from forklock.tools.lsp.wire.documents import path_of, uri_of
 
 Place = tuple[str, int, int]
 """(path, line, column) of a name."""

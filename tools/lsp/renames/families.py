@@ -12,8 +12,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 
-from tools.contract import Symbol
-from tools.edits.files import is_python
+from forklock.tools.contract import Symbol
+from forklock.tools.edits.files import is_python
 
 _CLASS = re.compile(r"^[ \t]*class[ \t]+(\w+)[ \t]*(?:\[[^\]]*\])?[ \t]*(?:\(([^)]*)\))?", re.MULTILINE)
 _BASE = re.compile(r"(?:[\w]+\.)*(\w+)(?:\[.*\])?")

@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Literal
 
-from sandbox.reading import parse_python
-from tools.edits.files import is_python
-from tools.languages.treesitter import is_braced, parse_tree
-from tools.lsp.answers import lines_of
+from forklock.sandbox.reading import parse_python
+from forklock.tools.edits.files import is_python
+from forklock.tools.languages.treesitter import is_braced, parse_tree
+from forklock.tools.lsp.asking.answers import lines_of
 
 if TYPE_CHECKING:
     from tree_sitter import Node

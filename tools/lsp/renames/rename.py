@@ -16,19 +16,27 @@ from typing import Any
 
 from lsprotocol import types as lsp
 
-from sandbox.reading import parse_python
-from tools.contract import Change, ChangesAnswer, Diagnostic, Freshness, LookupAnswer, Symbol, Uncovered
-from tools.edits.files import is_python
-from tools.lsp import answers
-from tools.lsp.asker import Asker, Found
-from tools.lsp.editing import Edits, Outside
-from tools.lsp.names import Names
-from tools.lsp.renames.coverage import Coverage, Survey
-from tools.lsp.renames.families import bare
-from tools.lsp.renames.occurrences import word
-from tools.lsp.renames.scopes import half_renamed
-from tools.lsp.renames.taken import Taken
-from tools.lsp.wire.connection import uri_of
+from forklock.sandbox.reading import parse_python
+from forklock.tools.contract import (
+    Change,
+    ChangesAnswer,
+    Diagnostic,
+    Freshness,
+    LookupAnswer,
+    Symbol,
+    Uncovered,
+)
+from forklock.tools.edits.files import is_python
+from forklock.tools.lsp.asking import answers
+from forklock.tools.lsp.asking.asker import Asker, Found
+from forklock.tools.lsp.asking.editing import Edits, Outside
+from forklock.tools.lsp.asking.names import Names
+from forklock.tools.lsp.renames.coverage import Coverage, Survey
+from forklock.tools.lsp.renames.families import bare
+from forklock.tools.lsp.renames.occurrences import word
+from forklock.tools.lsp.renames.scopes import half_renamed
+from forklock.tools.lsp.renames.taken import Taken
+from forklock.tools.lsp.wire.documents import uri_of
 
 CHECK_S = 30.0
 """Seconds for the diagnostics of files that hold neither name."""
@@ -186,7 +194,7 @@ def _renamed_in_module(
     """Whether the module's own binding of the name is renamed by these edits, with none of the old name left."""
     import symtable
 
-    from tools.lsp.editing import edited
+    from forklock.tools.lsp.asking.editing import edited
 
     try:
         after = edited(asker.sources.read(asker.root / path) or "", edits.by_path[path], codec)

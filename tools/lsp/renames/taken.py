@@ -15,17 +15,17 @@ from pathlib import Path, PurePosixPath
 
 from lsprotocol import types as lsp
 
-from tools.contract import LookupAnswer, Symbol, Uncovered
-from tools.edits.files import is_python
-from tools.frame.words import RESERVED
-from tools.lsp import answers
-from tools.lsp.asker import Asker
-from tools.lsp.names import Names
-from tools.lsp.outlines import holder
-from tools.lsp.renames.coverage import Coverage
-from tools.lsp.renames.families import bare, owner
-from tools.lsp.renames.occurrences import occurrences
-from tools.lsp.renames.scopes import changed_meaning
+from forklock.tools.contract import LookupAnswer, Symbol, Uncovered
+from forklock.tools.edits.files import is_python
+from forklock.tools.languages.words import RESERVED
+from forklock.tools.lsp.asking import answers
+from forklock.tools.lsp.asking.asker import Asker
+from forklock.tools.lsp.asking.names import Names
+from forklock.tools.lsp.asking.outlines import holder
+from forklock.tools.lsp.renames.coverage import Coverage
+from forklock.tools.lsp.renames.families import bare, owner
+from forklock.tools.lsp.renames.occurrences import occurrences
+from forklock.tools.lsp.renames.scopes import changed_meaning
 
 MOST_PLACES = 500
 

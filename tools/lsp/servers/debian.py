@@ -13,12 +13,13 @@ import shlex
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
-from tools.contract import ToolFault
-from tools.lsp.servers.places import servers_dir
+from forklock.sandbox.files.atomic import put_folder_in_place
+from forklock.tools.contract import ToolFault
+from forklock.tools.lsp.servers.places import servers_dir
+from forklock.tools.lsp.servers.server import Server
 
 SUITE = "trixie"
 """The conformance tests have seen its versions."""
@@ -34,52 +35,25 @@ _LEFT_OUT = (
     "usr/share/doc",
     "usr/share/man",
 )
-"""400 MB that no server reads."""
+"""400 MB that no server reads are not unpacked."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Recipe:
-    packages: tuple[str, ...]
-    asks_version: str
-    script: Callable[[Path], str]
-    """(folder that the packages lie in) → a shell script that becomes the server."""
-
-
-def _gopls(folder: Path) -> str:
-    go = shlex.quote(str(_one(folder, "usr/lib/go-*/bin")))
-    return f'PATH={go}:"$PATH" exec {shlex.quote(str(folder / "usr/bin/gopls"))} "$@"'
-
-
-def _rust_analyzer(folder: Path) -> str:
-    """By its own loader: it is linked to a newer C library than older systems have."""
-    loader, libraries = _one(folder, "usr/lib*/ld-linux-*.so.*"), _one(folder, "usr/lib/*-linux-gnu*")
-    source = shlex.quote(str(_one(folder, "usr/src/rustc-*/library")))
-    words = (str(loader), "--library-path", str(libraries), str(folder / "usr/bin/rust-analyzer"))
-    return (
-        f'[ -d "$(rustc --print sysroot)/lib/rustlib/src/rust/library" ] || export RUST_SRC_PATH={source}\n'
-        f'exec {shlex.join(words)} "$@"'
-    )
-
-
-RECIPES = {
-    "gopls": _Recipe(("gopls", "golang-go"), "version", _gopls),
-    "rust-analyzer": _Recipe(("rust-analyzer", "rust-src"), "--version", _rust_analyzer),
-}
-
-
-def offers(name: str) -> bool:
-    """Whether this machine can get the server so."""
+def offers(server: Server) -> bool:
+    """Whether this machine can install the server from Debian's packages."""
     tools = all(shutil.which(program) for program in ("apt-get", "dpkg-deb"))
-    return name in RECIPES and tools and _mirror() is not None
+    return server.debian is not None and tools and _mirror() is not None
 
 
-def install(name: str) -> Path:
-    """Fetch, unpack, try.
+def install(server: Server) -> Path:
+    """Fetch the packages, unpack them, and run the program once.
 
     Raises:
-        ToolFault: a step failed; what was there before is still there.
+        ToolFault: a step failed; what was installed before is still there.
     """
-    recipe, folder = RECIPES[name], servers_dir() / name
+    recipe, name = server.debian, server.name
+    if recipe is None:
+        raise ToolFault(f"Debian has no package for {name}", fix=f"run: {server.fix}")
+    folder = servers_dir() / name
     servers_dir().mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=servers_dir()) as scratch:
         fetched = _fetch(recipe.packages, Path(scratch))
@@ -87,14 +61,13 @@ def install(name: str) -> Path:
         unpacked.mkdir()
         for package in fetched:
             _run(["sh", "-c", _UNPACK, str(package), str(unpacked), *(f"--exclude=./{p}" for p in _LEFT_OUT)])
-        recipe.script(unpacked)  # all is there
-        shutil.rmtree(folder, ignore_errors=True)
-        unpacked.rename(folder)
+        recipe.script(unpacked)  # raises where a part is missing
+        put_folder_in_place(unpacked, folder)
     program = servers_dir() / "bin" / name
     program.parent.mkdir(exist_ok=True)
     program.write_text(f"#!/bin/sh\n{recipe.script(folder)}\n")
     program.chmod(0o755)
-    _run([str(program), recipe.asks_version])
+    _run([str(program), recipe.version_argument])
     return program
 
 
@@ -143,10 +116,3 @@ def _run(words: list[str]) -> None:
     if done.returncode != 0:
         said = (done.stderr or done.stdout).strip().splitlines()[-1:] or ["no message"]
         raise ToolFault(f"{words[0]} failed: {said[0][:300]}", fix=f"see what this says: {shlex.join(words)}")
-
-
-def _one(folder: Path, pattern: str) -> Path:
-    found = sorted(folder.glob(pattern))
-    if not found:
-        raise ToolFault(f"the packages hold no {pattern}", fix="report this, with your system's name")
-    return found[0]

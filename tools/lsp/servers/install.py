@@ -1,9 +1,8 @@
-"""Getting language servers (room `tools/`).
+"""Installs language servers.
 
-In: a row of the table. Out: the command that installs it, or it done: Python wheels into our own environment, npm
-packages and Debian's (`debian`) into a folder of our own, never into a repo and never globally. Not covered: gopls and
-rust-analyzer where there is no apt with a Debian mirror: the command of their language's tool chain is told, and is the
-user's to run.
+Python wheels go into our own environment; npm's and Debian's packages (`debian`) go into a folder of our own, never
+into a repository and never into the system. Not covered: gopls and rust-analyzer where apt has no Debian mirror; the
+error then names the command of their tool chain, which the user runs.
 """
 
 from __future__ import annotations
@@ -13,45 +12,46 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from tools.contract import ToolFault
-from tools.lsp.servers import debian
-from tools.lsp.servers.places import servers_dir
-from tools.lsp.servers.table import SERVERS, ServerSpec, find_node, find_server
+from forklock.tools.contract import ToolFault
+from forklock.tools.lsp.servers import debian
+from forklock.tools.lsp.servers.places import servers_dir
+from forklock.tools.lsp.servers.programs import find_node
+from forklock.tools.lsp.servers.server import Server
+from forklock.tools.lsp.servers.table import SERVERS
 
-NPM_PACKAGES = {"typescript": ("typescript@5", "typescript-language-server@5")}
-"""Majors that the conformance tests have seen: TypeScript 7 has no tsserver."""
 TIMEOUT_S = 600.0
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One server as it is here."""
+    """One server, and where it is installed."""
 
-    spec: ServerSpec
+    server: Server
     program: Path | None
-    """None: absent."""
+    """None: it is not installed."""
 
     @property
     def suffixes(self) -> str:
-        return " ".join(self.spec.languages)
+        """The suffixes of the files that it reads."""
+        return " ".join(self.server.languages)
 
 
 def rows() -> list[Row]:
-    return [Row(spec, find_server(spec)) for spec in SERVERS.values()]
+    """All servers of the list."""
+    return [Row(server, server.program()) for server in SERVERS.values()]
 
 
 def install_command(name: str) -> list[str]:
-    """What installs the server.
+    """The command that installs the server.
 
     Raises:
-        ToolFault: no such row; it is not ours to install; or there is no npm.
+        ToolFault: no such server; the user has to install it; or there is no npm.
     """
-    if name not in SERVERS:
-        raise ToolFault(f"no language server {name!r}", fix=f"choose from: {', '.join(SERVERS)}")
-    if name in NPM_PACKAGES:
+    server = _named(name)
+    if server.npm:
         words = ("install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", str(servers_dir()))
-        return [*_npm(), *words, *NPM_PACKAGES[name]]
-    fix = SERVERS[name].fix
+        return [*_npm(), *words, *server.npm]
+    fix = server.fix
     if not fix.startswith("pip install "):
         raise ToolFault(f"{name} comes with the tools of its language", fix=f"run: {fix}")
     return [sys.executable, "-m", "pip", "install", fix.removeprefix("pip install ")]
@@ -63,22 +63,29 @@ def install(name: str) -> Path:
     Raises:
         ToolFault: as `install_command`, or the command failed.
     """
-    if debian.offers(name):
-        return debian.install(name)
+    server = _named(name)
+    if debian.offers(server):
+        return debian.install(server)
     command = install_command(name)
     servers_dir().mkdir(parents=True, exist_ok=True)
     try:
         done = subprocess.run(command, timeout=TIMEOUT_S, check=False, stdin=subprocess.DEVNULL)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ToolFault(f"{command[0]} cannot be run: {error}", fix=" ".join(command)) from error
-    program = find_server(SERVERS[name])
+    program = server.program()
     if done.returncode != 0 or program is None:
         raise ToolFault(f"{name} could not be installed", fix=f"see what this says: {' '.join(command)}")
     return program
 
 
+def _named(name: str) -> Server:
+    if name not in SERVERS:
+        raise ToolFault(f"no language server {name!r}", fix=f"choose from: {', '.join(SERVERS)}")
+    return SERVERS[name]
+
+
 def _npm() -> list[str]:
-    """npm on PATH beside its node, else that of the wheel, which its own node has to run."""
+    """npm on PATH where its node is there too, else npm of the wheel, run by the node of the wheel."""
     import shutil
 
     found = shutil.which("npm")

@@ -1,10 +1,8 @@
-"""What is particular about tsserver behind `typescript-language-server` (room `tools/`).
+"""typescript-language-server, a front to TypeScript's own tsserver.
 
-In: a workspace; answers of tsserver's own protocol. Out: initialization options; `Diagnostic`s. The front
-publishes without a version, and nothing at all for a file that stays clean: so tsserver is asked, in the
-order of the edits, which makes every answer one about exactly that text.
-
-The TypeScript that runs is ours: the front would run the repo's own `node_modules/typescript`.
+It publishes diagnostics without a version, and none at all for a file that stays clean. So tsserver itself is asked
+through a command of the front, in the order of the edits: every answer is about exactly that text. The TypeScript that
+runs is ours; the front would run the one in the repository's `node_modules`.
 """
 
 from __future__ import annotations
@@ -16,51 +14,73 @@ from typing import Any
 
 from lsprotocol import types as lsp
 
-from tools.lsp.roots import script_projects
+from forklock.tools.lsp.servers.roots import script_projects
+from forklock.tools.lsp.servers.server import Ask, PullingServer, Settings
 
-COMMAND = "typescript.tsserverRequest"
-BESIDE = "../../../typescript/lib/tsserver.js"
+_BESIDE = "../../../typescript/lib/tsserver.js"
 """From the front's script to the TypeScript that npm put beside its package."""
-ASKED = ("syntacticDiagnosticsSync", "semanticDiagnosticsSync")
+_COMMAND = "typescript.tsserverRequest"
+_REQUESTS = ("syntacticDiagnosticsSync", "semanticDiagnosticsSync")
 _SEVERITY = {
     "error": lsp.DiagnosticSeverity.Error,
     "warning": lsp.DiagnosticSeverity.Warning,
     "suggestion": lsp.DiagnosticSeverity.Hint,
     "message": lsp.DiagnosticSeverity.Information,
 }
+_LANGUAGES = {
+    ".ts": "typescript", ".tsx": "typescriptreact", ".mts": "typescript", ".cts": "typescript",
+    ".js": "javascript", ".jsx": "javascriptreact", ".mjs": "javascript", ".cjs": "javascript",
+}  # fmt: skip
 
 
-def options(_root: Path, _python: Path | None) -> Mapping[str, Any]:
-    from tools.lsp.servers.table import find_program
+class TypeScript(PullingServer):
+    name = "typescript"
+    argv = ("typescript-language-server", "--stdio")
+    languages = _LANGUAGES
+    fix = "tools servers --install typescript"
+    npm = ("typescript@5", "typescript-language-server@5")
+    """The majors that the conformance tests cover. TypeScript 7 has no tsserver."""
+    tested = True
 
-    front = find_program("typescript-language-server")
-    server: dict[str, Any] = {"useClientFileWatcher": True, "useSyntaxServer": "never"}
-    if front is not None:
-        server["path"] = os.path.normpath(front.resolve() / BESIDE)
-    return {
-        "tsserver": server,
-        "disableAutomaticTypingAcquisition": True,  # it would download
-        "hostInfo": "forklock",
-        "preferences": {
-            "includeCompletionsForModuleExports": False,
-            "includeCompletionsWithSnippetText": False,
-        },
-    }
+    def program(self) -> Path | None:
+        found = super().program()
+        return found if found is not None and Path(_tsserver(found)).is_file() else None
+
+    def options(self, root: Path, python: Path | None) -> Settings:
+        front = super().program()
+        server: dict[str, Any] = {"useClientFileWatcher": True, "useSyntaxServer": "never"}
+        if front is not None:
+            server["path"] = _tsserver(front)
+        return {
+            "tsserver": server,
+            "disableAutomaticTypingAcquisition": True,  # it would download
+            "hostInfo": "forklock",
+            "preferences": {
+                "includeCompletionsForModuleExports": False,
+                "includeCompletionsWithSnippetText": False,
+            },
+        }
+
+    def knows_all(self, root: Path) -> bool:
+        """True where the root has the only project file. Otherwise tsserver knows the opened files, what they import,
+        and the projects that hold them."""
+        found = script_projects(root)
+        return len(found) == 1 and found[0].parent == root
+
+    async def pull(self, ask: Ask, uri: str) -> list[lsp.Diagnostic]:
+        found: list[lsp.Diagnostic] = []
+        for request in _REQUESTS:
+            params = lsp.ExecuteCommandParams(_COMMAND, [request, {"file": uri}])
+            found += _diagnostics(await ask(lsp.WORKSPACE_EXECUTE_COMMAND, params))
+        return found
 
 
-def knows_all(root: Path) -> bool:
-    """The only project file says which files there are. Where there is none, or one for each package, tsserver knows
-    the opened files, what they import, and the projects that hold them."""
-    found = script_projects(root)
-    return len(found) == 1 and found[0].parent == root
+def _tsserver(front: Path) -> str:
+    return os.path.normpath(front.resolve() / _BESIDE)
 
 
-def request(command: str, uri: str) -> lsp.ExecuteCommandParams:
-    return lsp.ExecuteCommandParams(COMMAND, [command, {"file": uri}])
-
-
-def diagnostics(answer: Any) -> list[lsp.Diagnostic]:
-    """Raises ValueError where tsserver did not answer the question."""
+def _diagnostics(answer: Any) -> list[lsp.Diagnostic]:
+    """Read a response of tsserver. Raises ValueError where it holds none."""
     if _get(answer, "type") != "response" or not _get(answer, "success"):
         raise ValueError(str(_get(answer, "message") or "tsserver did not answer"))
     body: Iterable[Any] = _get(answer, "body") or ()
@@ -85,5 +105,5 @@ def _position(place: Any) -> lsp.Position:
 
 
 def _get(thing: Any, name: str) -> Any:
-    """pygls makes objects of results that it has no type for."""
+    """A field of an untyped result: pygls may return it as a dict or as an object."""
     return thing.get(name) if isinstance(thing, Mapping) else getattr(thing, name, None)

@@ -7,226 +7,37 @@ digest, what came of it, the lines' digest, and short texts for people. Variants
 versions of the code are asked the same questions. In the mode `callers` nothing is called again: the plug-in writes
 which functions of the repository lead to those that are looked at.
 
-Stands alone: any Python from 3.8 on, pytest and the standard library only.
+Any Python from 3.8 on; pytest, the standard library and `behaviour_inputs` only.
 """
 
 import contextlib
 import copy
 import gc
-import hashlib
 import inspect
 import io
-import itertools
 import json
 import linecache
 import os
-import random
-import re
 import signal
-import string
 import sys
 import threading
 import time
 import types
 from pathlib import Path
-from typing import Any, Callable, Dict, FrozenSet, Iterator, List, Optional, Set, Tuple
+from typing import Any, Dict, FrozenSet, Iterator, List, Optional, Set, Tuple
 
 import pytest
+from forklock_behaviour_inputs import Input, canon, digest, parameters  # lies beside it
 
 _LEAVE = {".venv", "venv", "env", "site-packages", "node_modules"}
-_ADDRESS = re.compile(r"0x[0-9a-fA-F]{4,}")
 _CALL_S = 0.25
 """Seconds for one call, at most."""
 _SHOWN = 400
-_WHOLE = 200_000
-_ITEMS = 200
-_MARKS = " \t\n'\",.;:-_+*/()[]{}<>=!|&0a1Z"
+"""Characters of a value that people are shown."""
 
 
 class _TooLong(BaseException):
     """A call took more than `_CALL_S`."""
-
-
-# -- what a value is -----------------------------------------------------------------------------------------------
-
-
-def canon(value: Any, depth: int = 0, seen: Tuple[int, ...] = ()) -> str:
-    """A text that is equal for equal values, without addresses; objects by their attributes."""
-    if value is None or isinstance(value, (bool, int, float, complex, str, bytes)):
-        return repr(value)
-    if depth > 8 or id(value) in seen:
-        return "..."
-    seen = (*seen, id(value))
-
-    def within(one: Any) -> str:
-        return canon(one, depth + 1, seen)
-
-    known = _container(value, within) or _named(value, within)
-    if known is not None:
-        return known
-    held = getattr(value, "__dict__", None)
-    if held:
-        return f"{type(value).__qualname__}({within(dict(held))})"
-    return _ADDRESS.sub("0x", repr(value))
-
-
-def _container(value: Any, within: Callable[[Any], str]) -> Optional[str]:
-    kind = type(value).__name__
-    if isinstance(value, dict):
-        items = sorted((within(k), within(v)) for k, v in itertools.islice(value.items(), _ITEMS))
-        return kind + "{" + ",".join(f"{k}:{v}" for k, v in items) + "}"
-    if isinstance(value, (set, frozenset)):
-        return kind + "{" + ",".join(sorted(map(within, value))) + "}"
-    if isinstance(value, (list, tuple)):
-        return kind + "[" + ",".join(map(within, value[:_ITEMS])) + "]"
-    return None
-
-
-def _named(value: Any, within: Callable[[Any], str]) -> Optional[str]:
-    if isinstance(value, BaseException):
-        return f"{type(value).__qualname__}({','.join(map(within, value.args))})"
-    if isinstance(value, types.FunctionType) and value.__closure__:
-        cells = [within(cell.cell_contents) for cell in value.__closure__ if cell != types.CellType()]
-        return f"<{value.__module__}.{value.__qualname__}>({','.join(cells)})"
-    if isinstance(value, (type, types.FunctionType, types.BuiltinFunctionType, types.ModuleType)):
-        return f"<{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', value)}>"
-    return None
-
-
-def digest(text: str) -> str:
-    return hashlib.sha256(text[:_WHOLE].encode("utf-8", "surrogatepass")).hexdigest()[:20]
-
-
-# -- variants ------------------------------------------------------------------------------------------------------
-
-
-def _vary_text(text: str, draw: random.Random) -> str:
-    at = draw.randrange(len(text) + 1)
-    words = text.split(" ")
-    first, last = sorted((draw.randrange(len(words) + 1), draw.randrange(len(words) + 1)))
-    changes: List[Callable[[], str]] = [
-        lambda: text[:at] + draw.choice(_MARKS) + text[at:],
-        lambda: text[:at] + text[at + 1 :],
-        lambda: text[:at] + text[at : at + 1] * 2 + text[at + 1 :],
-        lambda: text[:at] + text[at : at + 2][::-1] + text[at + 2 :],
-        lambda: text[:at] + text[at : at + 1].swapcase() + text[at + 1 :],
-        lambda: text[:at] + draw.choice(string.ascii_letters + string.digits) + text[at + 1 :],
-        lambda: " ".join(draw.sample(words, len(words))),
-        lambda: " ".join([*words, draw.choice(words)]),
-        lambda: " ".join(words[:first] + words[last:]),
-        lambda: " ".join(words[first:last]),
-        lambda: " ".join([*words[:first], draw.choice(words), *words[first + 1 :]]),
-        lambda: text[: len(text) // 2],
-        lambda: "",
-    ]
-    return draw.choice(changes)()
-
-
-def _vary_number(number: Any, draw: random.Random) -> Any:
-    return draw.choice([number + 1, number - 1, -number, type(number)(0), number * 2, number * 10 + 1])
-
-
-def _vary_list(items: List[Any], draw: random.Random) -> List[Any]:
-    if not items:
-        return items
-    at = draw.randrange(len(items))
-    kind = draw.randrange(8)
-    if kind == 0:
-        return items[:at] + items[at + 1 :]
-    if kind == 1:
-        return items[: at + 1] + items[at:]
-    if kind == 2:
-        return items[::-1]
-    if kind == 3:
-        other = draw.randrange(len(items))
-        items[at], items[other] = items[other], items[at]
-        return items
-    return [*items[:at], vary(items[at], draw), *items[at + 1 :]]
-
-
-def _vary_dict(items: Dict[Any, Any], draw: random.Random) -> None:
-    if not items:
-        return
-    key = draw.choice(list(items))
-    if draw.randrange(5) == 0:
-        del items[key]
-    else:
-        items[key] = vary(items[key], draw)
-
-
-def vary(value: Any, draw: random.Random, depth: int = 0) -> Any:
-    """A value of the same type that differs a little, or the value itself where nothing is known of its type."""
-    if isinstance(value, bool):
-        return not value
-    if isinstance(value, str):
-        return _vary_text(str(value), draw) if type(value) is str else value
-    if isinstance(value, bytes):
-        return _vary_text(value.decode("latin-1"), draw).encode("latin-1", "replace")
-    if type(value) in (int, float):
-        return _vary_number(value, draw)
-    if type(value) is list:
-        return _vary_list(value, draw)
-    if type(value) is tuple:
-        return tuple(_vary_list(list(value), draw))
-    if type(value) is dict:
-        _vary_dict(value, draw)
-        return value
-    held = getattr(value, "__dict__", None)
-    if isinstance(held, dict) and held and depth < 2 and not callable(value):
-        key = draw.choice(sorted(held))
-        held[key] = vary(held[key], draw, depth + 1)
-    return value
-
-
-class Input:
-    """The arguments of one call, by name."""
-
-    def __init__(self, code: Any, values: Dict[str, Any], function: Any = None) -> None:
-        self.code, self.values, self.function = code, values, function
-        self.key = digest(self.text())
-
-    def text(self) -> str:
-        return ", ".join(f"{name}={canon(value)}" for name, value in self.values.items())
-
-    def copied(self) -> "Input":
-        return Input(self.code, copy.deepcopy(self.values), self.function)
-
-    def varied(self, number: int) -> Optional["Input"]:
-        """Variant `number` of it: one or two changes that depend on the input alone. None where it is the same."""
-        draw = random.Random(f"{self.key}:{number}")  # noqa: S311  (the same questions each time)
-        values = copy.deepcopy(self.values)
-        names = [name for name in values if name != "self"] or list(values)
-        if not names:
-            return None
-        if "self" in values and draw.randrange(5) == 0:
-            names = ["self"]
-        for _ in range(draw.choice((1, 1, 2))):
-            name = draw.choice(names)
-            values[name] = vary(values[name], draw)
-        made = Input(self.code, values, self.function)
-        return made if made.key != self.key else None
-
-    def call(self) -> Any:
-        code, values = self.code, self.values
-        count = code.co_argcount
-        names = code.co_varnames
-        args = [values[name] for name in names[:count]]
-        total = count + code.co_kwonlyargcount
-        words = {name: values[name] for name in names[count:total]}
-        if code.co_flags & inspect.CO_VARARGS:
-            args += list(values[names[total]])
-            total += 1
-        if code.co_flags & inspect.CO_VARKEYWORDS:
-            words.update(values[names[total]])
-        result = self.function(*args, **words)
-        if code.co_flags & inspect.CO_GENERATOR:
-            return list(itertools.islice(result, _ITEMS))
-        return result
-
-
-def parameters(code: Any) -> Tuple[str, ...]:
-    extra = bool(code.co_flags & inspect.CO_VARARGS) + bool(code.co_flags & inspect.CO_VARKEYWORDS)
-    return tuple(code.co_varnames[: code.co_argcount + code.co_kwonlyargcount + extra])
 
 
 # -- one call, watched -----------------------------------------------------------------------------------------------

@@ -1,0 +1,1 @@
+"""Files that survive a kill: whole or unchanged (`atomic`), or readable up to the last whole line (`jsonl`)."""
