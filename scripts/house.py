@@ -26,7 +26,15 @@ MOST_FUNCTION_LINES = 60
 MOST_COMMAND_LINES = 40
 """Of a command, below its signature: most of a signature is help text."""
 
-ALLOWED: frozenset[str] = frozenset()
+ALLOWED = frozenset(
+    """
+    circle of modules: tools.lsp.wire.client tools.lsp.wire.features
+    circle of wings: tools.edits tools.index tools.languages
+    sandbox: more than 14 entries
+    tools.edits: more than 14 entries
+    tools/localise/localise.py: more than 400 lines
+    """.strip().splitlines()
+)
 """Findings that are known, as `--check` prints them. The aim is an empty list."""
 
 Graph = Mapping[str, set[str]]
