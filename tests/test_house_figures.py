@@ -44,4 +44,3 @@ def test_a_function_is_as_long_as_its_body_and_commands_are_known(tmp_path: Path
     )
     found = {one.place: (one.lines, one.is_command) for one in house.functions(file)}
     assert found == {"m.py:1 plain": (3, False), "m.py:10 command": (1, True)}
-

@@ -112,6 +112,7 @@ def test_forks_of_an_earlier_sitting_are_taken_and_not_looked_for_again(repo: Pa
         execute(run, dying)
     found = [event for event in run.log.read().events if isinstance(event, ForksFound)]
     assert found and dying.scored == len(found)
+    run.log.close()
 
     other = Doubtful({(" 0", " 7"): -1.0}, {"[2": ":]:\n```", "= 1": "\n```", "": " pass\n```"})
     again = reopen(run.log, inspect_repo(repo))
