@@ -15,15 +15,16 @@ from forklock.agent.commands.config import config, mcp
 from forklock.agent.commands.runs import apply, runs, show
 from forklock.agent.commands.solve import solve
 from forklock.models.console import run_app
+from forklock.sandbox import version
 
 app = typer.Typer(
     name="agent",
     help="Make a local model solve tasks in your repositories, in a sandbox, with proof.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # drawn by Rich, a help text takes twice as long to come
 )
+app.callback()(version.root)
 for command in (solve, show, compare, apply, runs, config, mcp):  # in the order of --help
     app.command()(command)
 

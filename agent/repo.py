@@ -20,8 +20,7 @@ from forklock.sandbox.git.index import IndexNotRead
 from forklock.sandbox.git.patch import apply_diff as apply_patch
 from forklock.sandbox.git.repository import find_root, open_repository
 from forklock.sandbox.git.run import clone_bare
-from forklock.sandbox.history.changed import changed_files
-from forklock.sandbox.history.history import open_history
+from forklock.sandbox.history import changed_files, open_history
 from forklock.sandbox.linux.private import remove_tree
 from forklock.sandbox.workspace.copying import copy_workspace as copy_all
 

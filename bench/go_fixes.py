@@ -21,7 +21,7 @@ from localise_hits import changed, checkout, git
 
 from forklock.sandbox import open_sandbox, workspace_policy
 from forklock.tools.contract import TestReport
-from forklock.tools.testing.run import run_tests
+from forklock.tools.testing import run_tests
 
 COMMAND = "go test ./..."
 _TRIED = 60

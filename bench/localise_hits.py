@@ -32,8 +32,7 @@ from forklock.tools.index.files import is_test_path
 from forklock.tools.languages.symbols import symbols
 from forklock.tools.languages.treesitter import is_braced
 from forklock.tools.localise.localise import localise
-from forklock.tools.testing.run import run_tests
-from forklock.tools.testing.spectrum import Spectrum, trace_tests
+from forklock.tools.testing import Spectrum, run_tests, trace_tests
 
 _HUNK = re.compile(r"^@@ -(\d+)(?:,(\d+))? \+(\d+)(?:,(\d+))? @@", re.MULTILINE)
 

@@ -26,6 +26,7 @@ from forklock.models.contract import (
     OnTokens,
     Request,
 )
+from forklock.models.extras import install_hint
 from forklock.sandbox import BackendName
 
 RETRIES = 4
@@ -46,7 +47,7 @@ def connect(address: str | None = None) -> Any:
     try:
         import ray
     except ImportError as error:
-        raise EvalFault("Ray is not installed", fix="pip install 'forklock[ray]'") from error
+        raise EvalFault("Ray is not installed", fix=install_hint("ray")) from error
     if not ray.is_initialized():
         try:
             ray.init(address=address, log_to_driver=False, include_dashboard=False, logging_level="error")

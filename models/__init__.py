@@ -1,8 +1,7 @@
 """Where tokens come from: engines, decoding, adapters and the model catalogue.
 
-The seam is `contract.py` (`Engine`, `Request`, `Decoding`, `Completion`). Three engines implement it:
-`transformers` (in-process, the embedded default), `hosted` (LiteLLM) and `vllm` (a server). Heavy
-libraries are imported inside functions, so that importing this room stays cheap.
+The interface is `contract.py` (`Engine`, `Request`, `Decoding`, `Completion`); `open.py` has the list of engines.
+Heavy libraries are imported inside functions, so that importing this room stays cheap.
 """
 
 from __future__ import annotations

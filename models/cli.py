@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from forklock.models.extras import install_hint
 from forklock.sandbox.terminal import say, say_fault
 
 app = typer.Typer(help="Models on this machine: list, pull, remove, verify.", no_args_is_help=True)
@@ -68,7 +69,7 @@ def _state(name: str) -> str:
 
 @app.command("pull")
 def pull_model(name: Name) -> None:
-    """Download a model, check it, and convert it. Goes on where an earlier pull stopped."""
+    """Download a model, check it, and convert it. Resumes an earlier pull."""
     from forklock.models.catalogue.pull import pull
 
     say(str(pull(name)))
@@ -154,7 +155,7 @@ def _only_vllm(engine: str) -> None:
         extra = {"transformers": "local"}.get(engine, engine)
         hint = f"Engines: {', '.join(ENGINES)}."
         if engine in ENGINES:
-            hint = f"It comes with: pip install 'forklock[{extra}]'"
+            hint = f"It comes with: {install_hint(extra)}"
         _end(f"{engine!r} has no environment to install or remove.", hint, code=2)
 
 

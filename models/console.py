@@ -1,9 +1,9 @@
-"""How the three commands end: a fault becomes a sentence, what to do next, and an exit code.
+"""Runs the three commands: a fault becomes a message, what to do next, and an exit code.
 
 A fault is a `forklock.sandbox.fault.Fault` (ModelFault, SandboxFault, ToolFault, AgentFault, …). Anything else is
 a bug and keeps its traceback, written to a file that is named.
 
-Exit codes: 0 done, 1 an honest negative, 2 bad input, 3 infrastructure, 130 interrupted.
+Exit codes: 0 done, 1 a negative result, 2 bad input, 3 infrastructure, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -58,6 +58,8 @@ def _interrupt(_signal: int, _frame: object) -> NoReturn:
 def _report(error: Exception) -> int:
     from typer.exceptions import Abort, TyperException
 
+    from forklock.models.extras import MODULES, install_hint
+
     if isinstance(error, Abort):
         return INTERRUPTED
     if isinstance(error, TyperException):
@@ -66,6 +68,9 @@ def _report(error: Exception) -> int:
     if isinstance(error, Fault):
         say_fault(error.message, error.fix)
         return error.exit_code
+    if isinstance(error, ModuleNotFoundError) and (module := (error.name or "").split(".")[0]) in MODULES:
+        say_fault(f"this needs {module}, which is not installed", install_hint(MODULES[module]))
+        return INFRASTRUCTURE
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         say_fault(
             f"no space left on the disk of {error.filename or 'the working files'}", "free some, then go on"

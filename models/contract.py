@@ -1,4 +1,4 @@
-"""The seam of the room: requests in, completions out, the same for every engine.
+"""The interface of every engine: requests in, completions out.
 
 Truncation order is fixed: temperature, then top-k, then top-p (over the top-k survivors, renormalised),
 then min-p. It is vLLM's order and that of the SSD paper (arXiv 2604.01193, section 3).
@@ -21,7 +21,7 @@ from forklock.sandbox.fault import Fault
 
 
 class ModelFault(Fault):
-    """No answer can be had from a model or an engine. `fix` says what the user can do next."""
+    """A model or an engine cannot answer. `fix` says what the user can do next."""
 
 
 class _Frozen(BaseModel):
@@ -39,7 +39,7 @@ class Request(_Frozen):
     messages: tuple[Message, ...] = ()
     text: str | None = None
     prefill: str = ""
-    """Opening words of the answer, put into the assistant's mouth (chat only). They are not part of
+    """Opening words of the answer, given as the assistant's own (chat only). They are not part of
     `Completion.text`. Engines that cannot prefill raise `ModelFault`."""
     seed: int | None = None
     """Takes the place of `Decoding.seed` for this request: its samples then depend on this number and not
@@ -49,11 +49,11 @@ class Request(_Frozen):
     stop: tuple[str, ...] = ()
     """Strings that end this request's samples, beside those of `Decoding.stop`."""
     greedy: bool = False
-    """Takes the likeliest token each time, whatever `Decoding` says of temperature and truncation."""
+    """Take the likeliest token each time, whatever `Decoding` says about temperature and truncation."""
 
     @model_serializer(mode="wrap")
     def _without_defaults(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Later fields are left out where they say nothing: keys of samples stored before them stay valid."""
+        """Leave later fields out if they hold their default, so that keys of older samples stay valid."""
         fields: dict[str, Any] = handler(self)
         for name in ("stop", "greedy"):
             if not fields.get(name, True):
@@ -61,17 +61,17 @@ class Request(_Frozen):
         return fields
 
     def own(self, decoding: Decoding) -> Decoding:
-        """`decoding` as it holds for this request."""
+        """Return `decoding` as it applies to this request."""
         if not self.greedy:
             return decoding
         return decoding.model_copy(update={"temperature": 0.0, "virtual_ssd": None})
 
     def stops(self, decoding: Decoding) -> tuple[str, ...]:
-        """Strings that end a sample of this request."""
+        """Return the strings that end a sample of this request."""
         return tuple(dict.fromkeys((*decoding.stop, *self.stop)))
 
     def bound(self, decoding: Decoding) -> int:
-        """New tokens per sample of this request."""
+        """Return the most new tokens per sample of this request."""
         return min(decoding.max_tokens, self.max_tokens or decoding.max_tokens)
 
     def model_post_init(self, _: object, /) -> None:
@@ -94,7 +94,7 @@ class FirstStage(_Frozen):
 
     @classmethod
     def parse(cls, text: str) -> FirstStage:
-        """From `T/top_k/top_p`, as the paper writes it: `1.6/20/0.8`.
+        """Parse `T/top_k/top_p`, as the paper writes it: `1.6/20/0.8`.
 
         Raises:
             ValueError: another form, or a number out of its range; the message says which.
@@ -140,19 +140,19 @@ class Decoding(_Frozen):
 
     @property
     def effective_temperature(self) -> float:
-        """T_train times T_eval; plain decoding has T_train = 1."""
+        """Return T_train times T_eval; plain decoding has T_train = 1."""
         return self.temperature * (self.virtual_ssd.temperature if self.virtual_ssd else 1.0)
 
     @model_serializer(mode="wrap")
     def _without_absent_stage(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Decodings without a first stage are written as before there was one: digests and logs stay valid."""
+        """Leave an absent first stage out, so that older digests and logs stay valid."""
         fields: dict[str, Any] = handler(self)
         if fields.get("virtual_ssd", self) is None:
             del fields["virtual_ssd"]
         return fields
 
     def digest(self) -> str:
-        """Hash of what shapes one sample's distribution: everything but `n` and `seed`."""
+        """Return a hash of what shapes one sample's distribution: everything but `n` and `seed`."""
         text = self.model_dump_json(exclude={"n", "seed"})
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -173,12 +173,12 @@ class FinishReason(StrEnum):
 
 
 class ModelIdentity(_Frozen):
-    """Exactly which weights answer. Part of every cache key."""
+    """The exact weights that answer. Part of every cache key."""
 
     name: str
     """Catalogue name, folder, or the provider's id."""
     revision: str = ""
-    """Digest of the weights, or "" where a provider hides it."""
+    """Digest of the weights, or "" if a provider does not tell."""
     adapter: str | None = None
     """`<base>/<version>` of the LoRA adapter, or None for the base."""
     engine: str
@@ -204,12 +204,12 @@ class Completion(_Frozen):
     seconds: float
     """Wall-clock from the batch's start to this sample's end."""
     cost_usd: float | None = None
-    """None where the price is unknown; 0.0 for local engines."""
+    """None if the price is unknown; 0.0 for local engines."""
     model: ModelIdentity
 
 
 OnTokens = Callable[[int], None]
-"""Called now and then with the number of tokens made since the last call, over the whole batch."""
+"""Called repeatedly with the number of tokens made since the last call, over the whole batch."""
 OnCompletion = Callable[[int, int, Completion], None]
 """Called as each sample ends, with (request index, sample index, completion), in any order."""
 
@@ -248,7 +248,7 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class EngineKind:
-    """One line of the list of engines (`forklock.models.open.ENGINES`): what can be said of an engine before it is
+    """One line of the list of engines (`forklock.models.open.ENGINES`): what is known about an engine before it is
     open."""
 
     open: Callable[[str, Wish], Engine]
@@ -268,8 +268,7 @@ class Engine(ABC):
     context_tokens: int
     """Prompt and answer together, in tokens."""
     endpoint: str = ""
-    """Which server answers (`forklock.models.web.endpoints`); "" where this process does, or a server that it
-    started."""
+    """The server that answers (`forklock.models.web.endpoints`); "" for this process, or a server that it started."""
     supports_prefill: bool = True
     """Whether `Request.prefill` works here."""
     continues_text: bool = True
@@ -291,7 +290,7 @@ class Engine(ABC):
             )
 
     def fit(self, decoding: Decoding, *, asked: Collection[str] = ()) -> Fitted:  # noqa: ARG002
-        """`decoding` as this engine can do it: defaults that it does not know are left out, with a note.
+        """Return `decoding` as this engine supports it: defaults that it does not know are left out, with a note.
 
         Args:
             asked: fields that the user asked for; they are never left out.
@@ -303,7 +302,7 @@ class Engine(ABC):
 
     @property
     def infill(self) -> InfillTokens | None:
-        """For raw-text requests: the model's marks of a gap, None where it has none or they are not known."""
+        """Return the model's marks of a gap, for raw-text requests; None if it has none or they are not known."""
         return None
 
     @abstractmethod
@@ -315,10 +314,10 @@ class Engine(ABC):
         on_tokens: OnTokens | None = None,
         on_completion: OnCompletion | None = None,
     ) -> list[list[Completion]]:
-        """`decoding.n` samples of each request: `result[request][sample]`. Batched as the engine can.
+        """Return `decoding.n` samples of each request: `result[request][sample]`, in batches if the engine can.
 
-        A callback may raise: generation is abandoned, the exception propagates, and the engine stays
-        usable. It is how a caller stops as soon as one sample is good enough.
+        A callback may raise: generation stops, the exception propagates, and the engine stays usable. A caller stops
+        in this way as soon as one sample is good enough.
 
         Raises:
             ModelFault: the prompt does not fit, the engine died, the provider refused, an option is
@@ -326,30 +325,30 @@ class Engine(ABC):
         """
 
     def alternatives(self, request: Request, text: str, *, top_k: int = 8) -> list[Alternative]:  # noqa: ARG002
-        """Where the model would have gone another way, had `text` been its answer to `request`.
+        """Return what else the model might have written, had `text` been its answer to `request`.
 
-        Of each token of `text`, those of the `top_k` likeliest at its place that are not it, in order of place,
-        likelier first. One pass over the text; nothing is sampled.
+        For each token of `text`: those of the `top_k` likeliest tokens in its place that differ from it, in order of
+        place, the likelier first. It takes one pass over the text; nothing is sampled.
 
         Raises:
             ModelFault: the engine cannot (`supports_alternatives`), or request and text do not fit the context.
         """
         raise ModelFault(
-            f"the {self.identity.engine} engine does not tell what else a model might have written",
+            f"the {self.identity.engine} engine cannot tell what else a model might have written",
             fix="take --engine transformers",
         )
 
     @abstractmethod
     def stream(self, request: Request, decoding: Decoding) -> Iterator[str]:
-        """Text of one sample piece by piece (`decoding.n` is taken as 1)."""
+        """Yield the text of one sample piece by piece (`decoding.n` counts as 1)."""
 
     @abstractmethod
     def count_tokens(self, request: Request) -> int:
-        """Tokens of the rendered prompt: exact where the tokenizer is at hand, an upper estimate else."""
+        """Return the tokens of the rendered prompt: exact if the tokenizer is available, else an upper estimate."""
 
     @abstractmethod
     def close(self) -> None:
-        """Idempotent."""
+        """Free memory, servers and sockets. Idempotent."""
 
     def __enter__(self) -> Self:
         return self

@@ -1,8 +1,8 @@
-"""From a model's name to an engine that serves it.
+"""Opens the engine that serves a model, and holds the list of engines.
 
 In: what the user wrote after `--model`, and which engine and adapter. Out: an open `Engine`. Names are
 looked up in this order: URL, catalogue, provider's id; a folder begins with `./`, `../`, `/` or `~`. Heavy
-libraries load only for the engine that is taken.
+libraries load only for the engine that is opened.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import TypeAlias
 
 from forklock.models.contract import Engine, EngineKind, ModelFault, Wish
+from forklock.models.extras import install_hint
 
 ENGINES: Mapping[str, str] = MappingProxyType({
     "transformers": "transformers_engine.opening:KIND",
@@ -77,7 +78,7 @@ def engine_kind(name: str) -> EngineKind:
 
 
 def require_there(model: str, engine: EngineName) -> None:
-    """Say what can be said of a model without loading it.
+    """Check what can be checked without loading the model.
 
     Raises:
         ModelFault: no such engine; or, of local weights, no such model, not pulled, damaged, or no library for it.
@@ -92,12 +93,12 @@ def require_there(model: str, engine: EngineName) -> None:
     if missing:
         raise ModelFault(
             f"the in-process engine needs the `local` extra ({missing[0]} is missing)",
-            fix="pip install 'forklock[local]'",
+            fix=install_hint("local"),
         )
 
 
 def opens_at_once(model: str, engine: EngineName) -> bool:
-    """Whether opening the engine loads no weights, so that its faults can come before all else."""
+    """Return whether opening the engine loads no weights, so that it can be opened first."""
     return not engine_kind(_chosen(model, engine)).loads_weights
 
 
@@ -113,7 +114,7 @@ def _require_known(engine: EngineName) -> None:
 
 
 def is_local(model: str) -> bool:
-    """Whether weights on this machine (or in the catalogue) are meant, rather than a provider."""
+    """Return whether the name means weights on this machine (or in the catalogue), and not a provider."""
     from forklock.models.catalogue.catalogue import is_catalogue_name
     from forklock.models.paths import names_folder
 

@@ -1,4 +1,4 @@
-"""Where this user's models, adapters, engines and caches lie. Paths only: nothing is created here.
+"""Names the folders of this user's models, adapters, engines and caches. Nothing is created here.
 
 `FORKLOCK_HOME` moves all of it under one folder; without it the platform's own places are taken
 (`~/.local/share/forklock`, `~/.local/state/forklock`, `~/.config/forklock` and `~/.cache/forklock` on Linux, XDG
@@ -21,46 +21,46 @@ def _home() -> Path | None:
 
 
 def data_dir() -> Path:
-    """What is dear to make again: models, adapters, engine environments, rounds, results of evaluations."""
+    """Return the folder of what is expensive to make again: models, adapters, environments, rounds, results."""
     return _home() or platformdirs.user_data_path("forklock", appauthor=False)
 
 
 def state_dir() -> Path:
-    """What this user's work left behind: the runs of `agent solve`, by repository."""
+    """Return the folder of the runs of `agent solve`, by repository."""
     home = _home()
     return home / "state" if home else platformdirs.user_state_path("forklock", appauthor=False)
 
 
 def settings_file() -> Path:
-    """The user's own settings, for all repositories."""
+    """Return the user's own settings file, for all repositories."""
     home = _home()
     folder = home if home else platformdirs.user_config_path("forklock", appauthor=False)
     return folder / "forklock.toml"
 
 
 def cache_dir() -> Path:
-    """What may be deleted at any time: half-done downloads, clones, scratch copies."""
+    """Return the folder of what may be deleted at any time: unfinished downloads, clones, scratch copies."""
     home = _home()
     return home / "cache" if home else platformdirs.user_cache_path("forklock", appauthor=False)
 
 
 def models_dir() -> Path:
-    """Pulled models, one transformers folder each, by catalogue name."""
+    """Return the folder of pulled models, one transformers folder each, by catalogue name."""
     return data_dir() / "models"
 
 
 def adapters_dir() -> Path:
-    """Root of the adapter registry (`models/adapters/registry.py` has the layout)."""
+    """Return the root of the adapter registry (`models/adapters/registry.py` has the layout)."""
     return data_dir() / "adapters"
 
 
 def engines_dir() -> Path:
-    """Python environments of engines that must not share ours (vLLM)."""
+    """Return the folder of Python environments for engines that must not share ours (vLLM)."""
     return data_dir() / "engines"
 
 
 def lies_in_repository(path: Path, top: Path) -> bool:
-    """Whether a path of the user's lies in the work tree `top`, so that its content is the repository's word.
+    """Return whether a path of the user's lies in the work tree `top`, so that the repository may have written it.
 
     A repository that holds the whole home folder is the user's own.
     """
@@ -69,13 +69,13 @@ def lies_in_repository(path: Path, top: Path) -> bool:
 
 
 def names_folder(text: str) -> bool:
-    """Whether what the user wrote is meant as a path. A bare relative path is not: a folder of the repository that the
-    user stands in would pass for a model or for a provider."""
+    """Return whether the user's words mean a path. A bare relative path does not: otherwise a folder of the current
+    repository could pass for a model or a provider."""
     return text in (".", "..") or text.startswith(("./", "../", "/", "~"))
 
 
 def user_path(text: str) -> Path:
-    """The path that the user wrote, `~` expanded where it can be."""
+    """Return the path that the user wrote, with `~` expanded if possible."""
     try:
         return Path(text).expanduser()
     except (RuntimeError, ValueError):  # no such user, or no name at all
@@ -83,7 +83,7 @@ def user_path(text: str) -> Path:
 
 
 def is_folder(path: Path) -> bool:
-    """Whether there is such a folder; of a name that no file system takes, False."""
+    """Return whether there is such a folder; False for a name that no file system takes."""
     try:
         return path.is_dir()
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""Token ids of a prompt by the tokenizer's own chat template, and text of the likeliest rivals of an answer's tokens.
+"""Renders prompts to token ids by the tokenizer's own chat template, and likely other tokens to text.
 
 In: `Request` and a transformers tokenizer. Out: ids, rendered once and tokenised once, so that no BOS is
 doubled. Words of users and repos never become control tokens: where a message holds a string such as
@@ -20,7 +20,7 @@ _HALF = "\ufffd"
 
 
 def prompt_ids(tokenizer: Any, request: Request) -> list[int]:
-    """Token ids of the whole prompt.
+    """Return the token ids of the whole prompt.
 
     Raises:
         ModelFault: a chat for a tokenizer without a template, or one that its template refuses.
@@ -51,7 +51,7 @@ def prompt_ids(tokenizer: Any, request: Request) -> list[int]:
 
 
 def turn_end_ids(tokenizer: Any) -> set[int]:
-    """Control tokens that the chat template puts right after an assistant's words."""
+    """Return the control tokens that the chat template puts right after an assistant's words."""
     if not tokenizer.chat_template:
         return set()
     talk = [{"role": "user", "content": "?"}, {"role": "assistant", "content": "forklock"}]

@@ -92,7 +92,7 @@ def image_build(
     ] = None,
     ca: Annotated[
         Path | None,
-        typer.Option(help="Certificates to trust besides (default: those of PIP_CERT and the like)."),
+        typer.Option(help="More certificates to trust (default: those of PIP_CERT and the like)."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Build again although the image is there.")] = False,
     show: Annotated[bool, typer.Option("--print", help="Print the Dockerfile, and build nothing.")] = False,

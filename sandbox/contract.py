@@ -1,8 +1,8 @@
-"""The seam of the room: what a sandbox is asked, what it answers, and how it fails.
+"""The interface of a sandbox: what it is asked to do, what it returns, and how it fails.
 
-Two kinds of failure never mix. The *program's* own failure (exit code, signal, time-out, out of memory)
-is data in an `ExecResult`, and may be shown to a model. A failure of the *infrastructure* raises
-`SandboxFault`: the user or the operator must act on it, and no verdict may be drawn from it.
+Two kinds of failure are kept apart. A failure of the *program* (exit code, signal, timeout, out of memory) is data
+in an `ExecResult`, and may be shown to a model. A failure of the *infrastructure* raises `SandboxFault`: the user or
+the operator must act on it, and it says nothing about the program.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ class Limits:
     processes: int = 256
     """Processes and threads alive at once."""
     output_bytes: int = 1_000_000
-    """Bytes kept of stdout and of stderr, each: the first and last halves; the middle is dropped."""
+    """Bytes kept of stdout and of stderr, each: the first and the last half; the middle is dropped."""
     file_mb: int = 256
     """MiB that one file may grow to."""
     disk_mb: int = 4096
-    """MiB that all changes in a fork may take on disk together, looked at twice a second. Holds where forks are
+    """MiB that all changes in a fork may take on disk together, checked twice a second. It applies to forks that are
     layers (see docs/sandbox.md); what is opened in place, and copies, are bounded by `file_mb` alone."""
 
 
@@ -77,9 +77,9 @@ class ExecResult:
     """True when stdout or stderr lost its middle."""
     wall_s: float
     cpu_s: float | None
-    """User plus system seconds of the tree; None where the backend cannot tell."""
+    """User plus system seconds of the tree; None if the backend cannot measure them."""
     max_rss_mb: float | None
-    """Largest resident set of a single process, MiB; None where the backend cannot tell."""
+    """Largest resident set of a single process, MiB; None if the backend cannot measure it."""
     disk_full: bool = False
     """True when it was killed because the workspace's changes outgrew `Limits.disk_mb`."""
 
@@ -89,14 +89,14 @@ class ExecResult:
 
 
 class Talk(Protocol):
-    """The other side of a command that is spoken with while it runs."""
+    """The other end of a command's stdin and stdout, for a dialogue while the command runs."""
 
     deadline: float
-    """When the command is killed and timed out unless this has changed by then (monotonic clock)."""
+    """The command times out at this moment (monotonic clock), unless the value has changed by then."""
 
     def answer(self, said: bytes) -> bytes | None:
-        """What goes to its stdin next. Called with nothing at the start, then with each piece of stdout as it comes.
-        `b""` says nothing for now; None closes stdin, and is the last word."""
+        """Return what to write to the command's stdin next. It is called with `b""` at the start, then with each piece
+        of stdout as it comes. `b""` writes nothing for now; None closes stdin for good."""
 
 
 class Sandbox(ABC):
@@ -129,7 +129,8 @@ class Sandbox(ABC):
     ) -> ExecResult:
         """Run `argv` (never a shell string) in `cwd`, relative to the workspace, and wait for its end.
 
-        `stdin` is all that it reads, or somebody to talk with, in this thread; what that raises ends the command.
+        `stdin` is everything that it reads, or a `Talk`, which is called in this thread; what that raises ends the
+        command.
 
         `timeout_s` overrides `limits.wall_s`, and `limits` the policy's. A program that cannot be
         started (not found, not executable) is data: exit code 127 or 126 with the reason on stderr.
@@ -141,16 +142,17 @@ class Sandbox(ABC):
 
     @abstractmethod
     def fork(self) -> Sandbox:
-        """A new sandbox under the same policy on a private copy of the workspace as it is now."""
+        """Return a new sandbox under the same policy, on a private copy of the workspace as it is now."""
 
     @abstractmethod
     def diff(self) -> str:
-        """A unified git diff (`a/`, `b/` prefixes, binary files included) of the workspace against what it
-        was when the sandbox was opened, or forked from an opened one. Ignores what git ignores."""
+        """Return a unified git diff (`a/`, `b/` prefixes, binary files included) of the workspace against its state
+        when the sandbox was opened; for a fork, when the sandbox that it descends from was opened. Ignored files are
+        left out."""
 
     @abstractmethod
     def close(self) -> None:
-        """Kill what still runs and remove what this sandbox made (a fork's copy; never the opened
+        """Kill what still runs and remove what this sandbox made (a fork's copy, but never the opened
         workspace). Idempotent; never raises on a second call."""
 
     def __enter__(self) -> Self:

@@ -1,4 +1,4 @@
-"""`selfdistill refresh | status | show | rollback`: the command line of the room.
+"""The command line: `selfdistill refresh | arms | status | show | rollback`.
 
 In: flags, and `[selfdistill]` of the settings. Out: tables on stdout, progress on stderr, and an exit code:
 0 promoted (or done), 1 rejected by the gate, 2 bad input, 3 infrastructure, 130 interrupted.
@@ -13,14 +13,15 @@ from typing import Annotated
 import typer
 
 from forklock.models.console import run_app, say
+from forklock.sandbox import version
 
 app = typer.Typer(
     help="Train a model on its own raw samples, and let it serve only if it is proven better.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # drawn by Rich, a help text takes twice as long to come
 )
+app.callback()(version.root)
 
 Model = Annotated[str | None, typer.Option(help="Catalogue name, or a folder of transformers weights.")]
 
@@ -46,27 +47,32 @@ def refresh(
     gate_limit: Annotated[int | None, typer.Option(min=1, help="Gate problems at most.")] = None,
     gate_n: Annotated[int | None, typer.Option(min=1, help="Samples per gate problem and side.")] = None,
     gate_max_tokens: Annotated[int | None, typer.Option(min=1, help="New tokens per gate answer.")] = None,
-    arm: Annotated[str | None, typer.Option(help="ssd, rft or placebo.")] = None,
-    temperature: Annotated[float | None, typer.Option(help="Of the training samples.")] = None,
-    top_k: Annotated[int | None, typer.Option(help="Of the training samples.")] = None,
-    top_p: Annotated[float | None, typer.Option(help="Of the training samples.")] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps; beats --epochs.")] = None,
-    epochs: Annotated[int | None, typer.Option(min=1)] = None,
+    arm: Annotated[
+        str | None, typer.Option(help="Way to make and learn from practice: see `selfdistill arms`.")
+    ] = None,
+    temperature: Annotated[float | None, typer.Option(help="Temperature of the training samples.")] = None,
+    top_k: Annotated[int | None, typer.Option(help="Top-k of the training samples.")] = None,
+    top_p: Annotated[float | None, typer.Option(help="Top-p of the training samples.")] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Optimiser steps; --epochs is ignored then.")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the training samples.")] = None,
     lr: Annotated[float | None, typer.Option(help="Peak learning rate of the LoRA.")] = None,
     rank: Annotated[int | None, typer.Option(min=1, help="LoRA rank; alpha is twice that.")] = None,
     max_tokens: Annotated[int | None, typer.Option(min=1, help="New tokens per sample.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, …; CUDA where there is one.")] = None,
     seed: Annotated[
-        int | None, typer.Option(help="Fixes the draw; each new round of a recipe takes a fresh one.")
+        int | None,
+        typer.Option(help="Seed of the round; without it, each new round of a recipe takes a new one."),
     ] = None,
-    resume: Annotated[str | None, typer.Option(metavar="ROUND", help="Go on with this round.")] = None,
+    resume: Annotated[str | None, typer.Option(metavar="ROUND", help="Resume this round.")] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the recipe and the estimate only.")
     ] = False,
 ) -> None:
-    """Run one round of self-distillation. Unfinished rounds are resumed.
+    """Run one round of self-distillation, or resume the unfinished one.
 
-    Prompts, samples, dataset, adapter, gate, promote.
+    The stages: prompts, samples, dataset, adapter, gate, promote.
     """
     from forklock.models.catalogue.catalogue import resolve_model
     from forklock.sandbox.terminal.progress import Progress
@@ -93,10 +99,19 @@ def refresh(
         try:
             verdict = run_round(work)
         except KeyboardInterrupt:
-            show.say(f"interrupted; `selfdistill refresh --resume {work.dir.id}` goes on where it was")
+            show.say(f"interrupted; `selfdistill refresh --resume {work.dir.id}` resumes it")
             raise
     print_verdict(work.dir, verdict)
     raise typer.Exit(0 if verdict.promoted else 1)
+
+
+@app.command()
+def arms() -> None:
+    """List the arms: the ways to make practice and to learn from it."""
+    from forklock.selfdistill.arms.known import ARMS
+
+    for arm in ARMS.values():
+        say(f"{arm.name:10}{arm.about}")
 
 
 @app.command()
@@ -120,7 +135,7 @@ def show(round_id: Annotated[str, typer.Argument(metavar="ROUND", help="A round'
 
 @app.command()
 def rollback(model: Model = None) -> None:
-    """Let what served before serve again. Nothing is deleted."""
+    """Serve what served before. Nothing is deleted."""
     from forklock.models.adapters import AdapterRegistry
     from forklock.models.catalogue.catalogue import resolve_model
     from forklock.selfdistill.settings import SelfdistillSettings

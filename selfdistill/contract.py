@@ -1,8 +1,8 @@
-"""The seam of the room: what a round is made of, and how it fails.
+"""The types that all of selfdistill/ uses: recipes, prompts, and the fault.
 
-A `Recipe` holds everything that shapes a round's outcome and nothing else; its digest names the round. The
-decodings are those of the SSD paper (`forklock.models.families`). The learning rate is ours: the paper trains
-all weights at 5e-6, a LoRA of rank 16 needs about twenty times that.
+A `Recipe` holds everything that shapes a round's outcome, and nothing else; its digest is in the name of the round. The
+decodings are those of the SSD paper (`forklock.models.families`). The learning rate is our own: the paper
+trains all weights at 5e-6, and a LoRA of rank 16 needs about twenty times that.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ class _Frozen(BaseModel):
 
 
 class TrainConfig(_Frozen):
-    """LoRA training. Everything here changes the weights that come out."""
+    """Settings of the LoRA training. Each of them changes the weights that come out."""
 
     rank: Annotated[int, Field(ge=1, le=1024)] = 16
     alpha: Annotated[int, Field(ge=1)] = 32
     lr: Annotated[float, Field(gt=0, lt=1)] = 1e-4
-    """Peak learning rate; falls along a cosine to a fifth of it (the paper: 5e-6 to 1e-6)."""
+    """Peak learning rate. It falls along a cosine to a fifth of that (the paper: 5e-6 to 1e-6)."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.1
     beta1: float = 0.9
     beta2: float = 0.95
@@ -49,31 +49,31 @@ class TrainConfig(_Frozen):
     """Largest norm of the gradient over all adapter weights."""
     epochs: Annotated[int, Field(ge=1)] = 1
     steps: Annotated[int, Field(ge=1)] | None = None
-    """Optimiser steps; None takes what `epochs` passes over the data need."""
+    """Optimiser steps; None: as many as `epochs` passes over the data take."""
     batch_size: Annotated[int, Field(ge=1)] = 32
     """Samples per optimiser step."""
     micro_tokens: Annotated[int, Field(ge=16)] = 2048
-    """Padded tokens per forward pass: bounds memory, and decides how a batch is cut up."""
+    """Padded tokens per forward pass. Bounds memory, and decides how a batch is split."""
     max_length: Annotated[int, Field(ge=16)] = 4096
-    """Prompt and completion together, in tokens; longer examples are dropped and counted, never cut."""
+    """Tokens of prompt and completion together. Longer examples are dropped and counted, never cut."""
     checkpoint_every: Annotated[int, Field(ge=1)] = 5
     """Optimiser steps between checkpoints."""
 
 
 class Recipe(_Frozen):
-    """Everything that shapes a round."""
+    """Everything that shapes a round's outcome."""
 
     model: str
     """Catalogue name or a folder of transformers weights."""
     arm: str = "ssd"
     """Name of an arm (`forklock.selfdistill.arms.known`)."""
     prompts: str = "auto"
-    """`runs` or `runs:REPO`, a set's name or file, several joined by `+`; `auto` takes past runs if any
-    and HumanEval's prompts split."""
+    """`runs`, `runs:REPO`, a set's name or file, or several joined by `+`. `auto` takes past runs, if there are any,
+    and the prompts part of HumanEval."""
     limit: Annotated[int, Field(ge=1)] = 48
     """Prompts at most."""
     sampling: Decoding
-    """How the frozen base is sampled for training data; n is 1."""
+    """How the frozen base is sampled for training data. `n` is 1."""
     training: TrainConfig = TrainConfig()
     gate_set: str = "humaneval"
     gate_limit: Annotated[int, Field(ge=1)] = 24
@@ -85,7 +85,7 @@ class Recipe(_Frozen):
     seed: int = 0
 
     def digest(self, *, but_seed: bool = False) -> str:
-        """Hash of the whole recipe; `but_seed` asks for all of it except the seed."""
+        """Return the hash of the recipe; with `but_seed`, of all of it except the seed."""
         fields = self.model_dump_json(exclude={"seed"} if but_seed else None)
         return hashlib.sha256(fields.encode()).hexdigest()
 
@@ -97,11 +97,11 @@ class Prompt(_Frozen):
     """`<set>/<question id>` or `run/<run id>/<request>`: unique in a round."""
     request: Request
     statement: str
-    """What is compared with the gate's problems for overlap: the task's own words."""
+    """The task's own words. They are compared with the gate's problems to find overlap."""
     source: str
     """The set's name or file, or `runs`."""
     problem_id: str | None = None
-    """Id in its problem set, where it has one; only those can be judged (arm `rft`)."""
+    """Id in its problem set, where it has one. Only prompts with an id can be judged (arm `rft`)."""
 
 
 __all__ = [

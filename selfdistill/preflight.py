@@ -1,8 +1,8 @@
-"""What a round needs, looked at before its folder is made: a round that cannot end is not begun.
+"""Checks what a round needs before its folder is made, so that no round starts that cannot end.
 
-In: a recipe. Out: the chosen prompts, or a fault that says what is missing; nothing is left behind. The model's
+In: a recipe. Out: the chosen prompts, or a fault that says what is missing. Nothing is written. The model's
 weights are checked where they are resolved (`forklock.models.catalogue.catalogue.resolve_model`).
-Not covered: what goes away while the round runs; its stages say so themselves, and it can be resumed.
+Not covered: what disappears while the round runs. Its stages report that, and the round can be resumed.
 """
 
 from __future__ import annotations
@@ -13,28 +13,29 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from forklock.evals.judging.judge import Judge
+from forklock.models.extras import install_hint
 from forklock.models.paths import adapters_dir
 from forklock.selfdistill.arms.known import find_arm
 from forklock.selfdistill.contract import EXIT_INFRASTRUCTURE, Recipe, RoundFault
 from forklock.selfdistill.data.choice import Choice, choose_prompts
 
-MODULES = ("torch", "transformers", "peft", "safetensors", "accelerate")
+MODULES = ("torch", "transformers", "peft", "safetensors", "scipy")
 FREE_BYTES = 512 * 1024 * 1024
-"""For checkpoints, the adapter and answers."""
+"""Disk space that a round takes for checkpoints, the adapter and answers."""
 
 
 def check(recipe: Recipe, *, root: Path, cwd: Path) -> Choice:
-    """Look at everything that a round of this recipe needs.
+    """Check everything that a round of this recipe needs, and choose its prompts.
 
     Args:
-        root: where rounds lie.
-        cwd: where `runs` without a repository looks.
+        root: the folder of rounds.
+        cwd: the repository of `runs` where none is named.
 
     Raises:
         RoundFault: modules, a device, disk, or a writable folder are missing; no prompt is found, or one is a gate
             problem.
         EvalFault: a problem set cannot be loaded.
-        SandboxFault: no sandbox works here, in which answers are judged.
+        SandboxFault: no sandbox works on this machine; answers are judged in one.
     """
     _require_modules()
     _require_device(recipe.device)
@@ -53,7 +54,7 @@ def _require_modules() -> None:
     """
     missing = [name for name in MODULES if find_spec(name) is None]
     if missing:
-        raise RoundFault(f"a round needs {', '.join(missing)}", fix="pip install 'forklock[local]'")
+        raise RoundFault(f"a round needs {', '.join(missing)}", fix=install_hint("local"))
 
 
 def _require_device(device: str) -> None:

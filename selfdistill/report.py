@@ -1,4 +1,4 @@
-"""Tables and sentences of the command line. In: rounds and verdicts. Out: text on stdout (plans: stderr)."""
+"""Prints rounds, plans and verdicts. In: a round or a recipe. Out: tables on stdout; a plan on stderr."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ CPU_SAMPLE_RATE, CPU_TRAIN_RATE = 50.0, 65.0
 """Tokens a second for half a billion parameters: batched sampling; forward and backward."""
 REFERENCE_PARAMETERS = 0.5e9
 TYPICAL_PROMPT, TYPICAL_ANSWER = 180, 250
-"""Tokens of a prompt, and of an answer that no limit cuts."""
+"""Tokens of a typical prompt, and of a typical answer that hits no limit."""
 
 
 def print_plan(recipe: Recipe, base: ResolvedModel, show: Progress) -> None:
-    """What is about to happen and about how long it takes."""
+    """Print what a round will do, and an estimate of its time."""
     arm, config = find_arm(recipe.arm), recipe.training
     how = arm.decoding(recipe)
     amount = f"{config.steps} steps" if config.steps else f"{config.epochs} epoch(s)"
@@ -50,7 +50,7 @@ def print_plan(recipe: Recipe, base: ResolvedModel, show: Progress) -> None:
 
 
 def estimate_seconds(recipe: Recipe, parameters: float) -> dict[str, float] | None:
-    """Guessed seconds of the three long stages; None where nothing was measured."""
+    """Return the estimated seconds of the three long stages, or None where no rate was measured."""
     if recipe.device != "cpu":
         return None
     scale = parameters / REFERENCE_PARAMETERS
@@ -107,7 +107,7 @@ def _health(side: Health) -> list[tuple[str, str]]:
 
 
 def print_status(root: Path) -> None:
-    """What serves, and all rounds."""
+    """Print what serves for each base, and all rounds."""
     console, registry = screen(), AdapterRegistry()
     rounds = list_rounds(root)
     manifests = registry.list()
@@ -144,7 +144,7 @@ def _status_row(round_dir: RoundDir) -> tuple[str, ...]:
 
 
 def print_round(round_dir: RoundDir) -> None:
-    """Recipe, stages, verdict of one round."""
+    """Print the recipe, the stages and the verdict of one round."""
     console, recipe = screen(), round_dir.recipe
     console.print(f"round {round_dir.id}, recipe {recipe.digest()[:12]}, seed {recipe.seed}")
     say_json(recipe.model_dump_json(exclude={"seed"}, indent=2))

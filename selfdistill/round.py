@@ -1,9 +1,9 @@
-"""A round: a chain of stages, each content-addressed, each resumable.
+"""Runs a round: a chain of stages, each of which can be resumed.
 
-In: a round's folder with its recipe. Out: the gate's verdict, and perhaps a promoted adapter. A stage's
-inputs are the recipe and the digests of what the stages before it made; it is skipped exactly while its
-record names those inputs and its outputs are intact. Killed anywhere, the chain goes on where it was:
-half-done stages keep their own progress (samples, checkpoints, judged answers).
+In: a round's folder with its recipe. Out: the gate's verdict, and perhaps a promoted adapter. A stage's inputs are the
+recipe and the digests of what the stages before it made. A stage is skipped while its record names those inputs and its
+outputs are intact. A killed round is resumed where it was: unfinished stages keep their own progress (samples,
+checkpoints, judged answers).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from forklock.selfdistill.store import RoundDir, StageRecord, list_rounds, unfin
 
 
 def rounds_dir() -> Path:
-    """Where this user's rounds lie."""
+    """Return the folder of this user's rounds."""
     return data_dir() / "rounds"
 
 
@@ -43,12 +43,12 @@ def begin(
     show: Progress,
     ready: Callable[[Recipe], None] = lambda _recipe: None,
 ) -> RoundDir:
-    """The unfinished round of this recipe if there is one, else a new one.
+    """Return the unfinished round of this recipe if there is one, else a new one.
 
     Args:
-        seed: what the user asked for; None gives each new round of a recipe a seed of its own, so that it
-            draws fresh samples.
-        ready: called with the recipe of a new round before its folder is made; raises where something is missing.
+        seed: the seed that the user named; None gives each new round of a recipe a seed of its own, so that it
+            draws new samples.
+        ready: called with the recipe of a new round before its folder is made. It raises where something is missing.
     """
     found = unfinished(root, recipe, any_seed=seed is None)
     if found is not None:
@@ -65,8 +65,8 @@ def begin(
 def open_work(
     recipe: Recipe, base: ResolvedModel, *, held: RoundDir | None, seed: int | None, show: Progress, cwd: Path
 ) -> Work:
-    """The round that is to run: the one that the user named, an unfinished one, or a new one, for which everything that
-    it needs is there.
+    """Return the round to run: the one that the user named, else an unfinished one, else a new one whose needs are
+    checked.
 
     Raises:
         RoundFault, EvalFault, SandboxFault: something is missing; no round was made.
@@ -99,7 +99,7 @@ def run_round(work: Work) -> Verdict:
     """Run what is left of the round and return the gate's verdict.
 
     Raises:
-        RoundFault, ModelFault, EvalFault: with what to do next; everything finished so far is kept.
+        RoundFault, ModelFault, EvalFault: a stage failed; everything finished so far is kept.
     """
     recipe_digest = work.recipe.digest()
     before = ""
@@ -137,8 +137,7 @@ def _run_stage(stage: Stage, work: Work, inputs: str) -> StageRecord:
 
 
 def _drop_stale(stage: Stage, round_dir: RoundDir, inputs: str) -> None:
-    """Keep a stage's half-done work only if it was made from the same inputs, and never beside a finished
-    record whose outputs turned out damaged."""
+    """Remove a stage's unfinished work if it was made from other inputs, or if its finished outputs are damaged."""
     marker = round_dir.path / f".{stage.name}.inputs"
     same = marker.is_file() and marker.read_bytes() == inputs.encode()
     if not same or round_dir.record(stage.name) is not None:
@@ -163,10 +162,15 @@ def _short(value: object) -> bool:
 
 @contextmanager
 def only_round(root: Path, what: str) -> Iterator[None]:
-    """Hold the lock of `root` while the body runs; the kernel frees it when the process dies.
+    """Hold the lock of `root` while the body runs, since two rounds would compete for the machine and for `current`.
+
+    The kernel frees the lock when the process dies. Not covered: a round does not yield to a running agent.
+
+    Args:
+        what: what is running, for the message of the other process.
 
     Raises:
-        RoundFault: another process holds it; says which.
+        RoundFault: another process holds the lock; the message names it.
     """
     try:
         root.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
-"""Section `[selfdistill]` of the settings, and the recipe that comes of it.
+"""Reads section `[selfdistill]` of the settings, and makes the recipe of a round.
 
-In: settings, flags and a device. Out: a `Recipe`: the device's sizes and the model family's decoding, with what the
-user asked for on top.
+In: settings, flags and a device. Out: a `Recipe`: the device's sizes and the model family's decoding, overridden by
+what the user asked for. A setting that is None leaves the value to the device.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from forklock.selfdistill.contract import Recipe, RoundFault, TrainConfig
 
 
 class SelfdistillSettings(RoomSettings):
-    """What `selfdistill` takes from forklock.toml, the environment and flags."""
+    """Settings of `selfdistill`, from forklock.toml, the environment and flags."""
 
     section: ClassVar[str] = "selfdistill"
     fault: ClassVar[FaultClass] = RoundFault
 
-    # All of it is the user's: what is trained, on what, and what a candidate must pass.
+    # A repository decides none of it: what is trained, on what, and what a candidate must pass.
     repository_may: ClassVar[Mapping[str, RepositoryMay]] = dict.fromkeys(
         ("model", "prompts", "limit", "gate_set", "gate_limit", "gate_n", "gate_max_tokens", "arm", "temperature",
          "top_k", "top_p", "steps", "epochs", "lr", "rank", "max_tokens", "device"), "no",
@@ -33,7 +33,7 @@ class SelfdistillSettings(RoomSettings):
     flags: ClassVar[Mapping[str, str]] = {key: f"--{key.replace('_', '-')}" for key in repository_may}
 
     model: str = ""
-    """Base to distil; "" takes `[models] model`."""
+    """Base model; "" takes `[models] model`."""
     prompts: str = "auto"
     limit: Annotated[int, Field(ge=1)] | None = None
     gate_set: str = "humaneval"
@@ -53,7 +53,7 @@ class SelfdistillSettings(RoomSettings):
 
     @property
     def base(self) -> str:
-        """The model that is meant."""
+        """Name of the base model."""
         return self.model or ModelSettings.load().model
 
     def recipe(self, device: str, *, seed: int) -> Recipe:
@@ -88,7 +88,7 @@ class SelfdistillSettings(RoomSettings):
 
 @dataclass(frozen=True)
 class Sizes:
-    """Defaults of one kind of device."""
+    """Default sizes for one kind of device."""
 
     limit: int
     max_tokens: int
@@ -107,7 +107,7 @@ SIZES = {
 
 
 def pick_device(asked: str | None) -> str:
-    """What the user asked for, else CUDA where there is one. Imports torch only where it must look."""
+    """Return the device that the user asked for, else CUDA where there is one."""
     if asked and asked != "auto":
         return asked
     try:
@@ -135,7 +135,7 @@ def make_recipe(
     top_p: float | None = None,
     training: dict[str, Any] | None = None,
 ) -> Recipe:
-    """The device's sizes and the model family's decoding, with the user's wishes on top (None: no wish)."""
+    """Return the device's sizes and the model family's decoding, overridden by every argument that is not None."""
     sizes = SIZES["cpu" if device == "cpu" else "gpu"]
     preset = preset_of(model)
     train = {

@@ -1,7 +1,7 @@
 """The stages of a round: prompts, samples, dataset, adapter, gate, promote.
 
-Each is a function from `Work` to a summary; it reads and writes files of the round's folder only (and the
-registry, in the last two). `outputs` are digested when a stage ends; `scratch` is half-done work.
+Each is a function that takes a `Work` and returns a summary. It reads and writes files in the round's folder only; the
+last two also write the adapter registry.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ from forklock.selfdistill.store import Json, RoundDir, file_digest, read_lines, 
 
 @dataclass(frozen=True)
 class Work:
-    """What a stage works with."""
+    """What every stage is given."""
 
     dir: RoundDir
     recipe: Recipe
     base: ResolvedModel
     show: Progress
     cwd: Path
-    """Where `runs` without a repo looks."""
+    """The repository of `runs` where none is named."""
     choice: Choice | None = None
-    """The prompts, where they were chosen before the round began."""
+    """The prompts, if they were chosen before the round started."""
 
     def path(self, name: str) -> Path:
         return self.dir.path / name
@@ -65,13 +65,15 @@ class Stage:
     name: str
     run: Callable[[Work], Json]
     outputs: tuple[str, ...]
+    """Files that the stage makes. They are digested when it ends."""
     scratch: tuple[str, ...] = ()
+    """Unfinished work, removed when the stage ends."""
     kept: tuple[str, ...] = ()
-    """Progress that stays to be looked at; not digested, dropped when the inputs change."""
+    """Files that stay for the user to look at. They are not digested, and are removed when the inputs change."""
 
 
 def take_prompts(work: Work) -> Json:
-    """Freeze the prompts and the gate's problems, and prove them disjoint."""
+    """Write the prompts and the gate's problems, which are checked to be disjoint."""
     choice = work.choice
     if choice is None or choice.recipe != work.recipe:
         choice = choose_prompts(work.recipe, work.cwd, tests_needed=work.arm.needs_tests)
@@ -84,7 +86,7 @@ def take_prompts(work: Work) -> Json:
 
 
 def take_samples(work: Work) -> Json:
-    """One raw sample per prompt from the frozen base."""
+    """Draw one raw sample per prompt from the frozen base."""
     prompts = read_prompts(work)
     with open_engine(
         work.recipe.model, engine="transformers", adapter=None, device=work.recipe.device
@@ -114,7 +116,7 @@ def take_samples(work: Work) -> Json:
 
 
 def make_dataset(work: Work) -> Json:
-    """Filter by the arm, mask the prompts."""
+    """Keep the samples that the arm chooses, and mask their prompts."""
     recipe = work.recipe
     rows = read_lines(work.path("samples.jsonl"), SampleRow)
     facts = parse_json(work.path("base.json").read_bytes())
@@ -151,7 +153,7 @@ def make_adapter(work: Work) -> Json:
     with work.show.meter("training", sum(sizes), unit="tokens") as meter:
 
         def resumed(step: int) -> None:
-            work.show.say(f"training: going on from the checkpoint at step {step} of {len(sizes)}")
+            work.show.say(f"training: resuming at the checkpoint of step {step} of {len(sizes)}")
             meter.start_at(sum(sizes[:step]))
 
         position = train(
@@ -170,7 +172,7 @@ def make_adapter(work: Work) -> Json:
 
 
 def pass_gate(work: Work) -> Json:
-    """Register the candidate, measure both sides, decide."""
+    """Register the candidate, measure both sides, and decide."""
     trial = Trial(
         recipe=work.recipe,
         base=work.base,
@@ -186,7 +188,7 @@ def pass_gate(work: Work) -> Json:
 
 
 def candidate_version(work: Work) -> str:
-    """The candidate's version in the registry, reserved and added once."""
+    """Return the candidate's version in the registry. It is reserved and added once."""
     registry, base = AdapterRegistry(), work.base.name
     marker = work.path("version.txt")
     if not marker.exists():
@@ -212,10 +214,10 @@ def candidate_version(work: Work) -> str:
 
 
 def settle(work: Work) -> Json:
-    """Promote or reject in the registry, as the verdict says. Doing it twice changes nothing.
+    """Promote or reject the candidate, as the verdict says. Doing it twice changes nothing.
 
     Raises:
-        RoundFault: another adapter serves by now than the one that the gate compared with.
+        RoundFault: the adapter that serves now is not the one that the gate compared with.
     """
     verdict = read_verdict(work.dir)
     assert verdict is not None, "the gate ran before"
@@ -239,16 +241,16 @@ def settle(work: Work) -> Json:
 
 
 def gate_set(work: Work) -> ProblemSet:
-    """The frozen gate problems.
+    """Return the gate problems that were chosen in the first stage.
 
     Raises:
-        RoundFault: the set changed under the round.
+        RoundFault: the problem set has changed since.
     """
     frozen = parse_json(work.path("gate_problems.json").read_bytes())
     whole = load_set(work.recipe.gate_set)
     if whole.version != frozen["version"]:
         raise RoundFault(
-            f"{work.recipe.gate_set} is not the set that this round began with",
+            f"{work.recipe.gate_set} has changed since this round started",
             fix="restore it, or start a new round",
         )
     by_id = {problem.question_id: problem for problem in whole.problems}
@@ -288,7 +290,7 @@ def _prompt_ids(tokenizer: Any, request: Request) -> list[int]:
 
 
 def _eos_ids(tokenizer: Any) -> list[int]:
-    """The token that ends a turn first, then others that end a text."""
+    """Return the token that ends a turn, then the others that end a text."""
     from forklock.models.tokens import turn_end_ids
 
     turn = sorted(turn_end_ids(tokenizer))

@@ -1,8 +1,8 @@
-"""Files of a round: atomic writes, digests, append-only lines that survive kill -9.
+"""Keeps the files of a round.
 
-`<data>/rounds/<id>/` holds `round.json` (the recipe), one `<stage>.json` per finished stage with the digest
-of what went in and of each file that came out, and the files themselves. A stage counts as done only while
-both still match, so a damaged or edited file is made again, and everything after it too.
+`<data>/rounds/<id>/` holds `round.json` (the recipe), the files that the stages made, and `<stage>.json` for each
+finished stage: the digest of its inputs and of each output. A stage is done only while both still match, so a damaged
+or edited file is made again, and everything after it, too.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Row = TypeVar("Row", bound=BaseModel)
 
 
 class StageRecord(BaseModel):
-    """What a finished stage leaves behind."""
+    """The record of a finished stage."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -42,7 +42,7 @@ class StageRecord(BaseModel):
 
 
 def file_digest(path: Path) -> str:
-    """sha256 of a file; of a folder: of its files' names and digests, sorted."""
+    """Return the sha256 of a file; of a folder, that of its files' names and digests, sorted."""
     if path.is_dir():
         parts = [f"{p.relative_to(path)}\0{file_digest(p)}" for p in sorted(path.rglob("*")) if p.is_file()]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
@@ -79,7 +79,11 @@ class RoundDir:
 
     @classmethod
     def create(cls, root: Path, recipe: Recipe) -> RoundDir:
-        """A fresh folder named by the time and the recipe."""
+        """Make a folder named by the time and the recipe.
+
+        Raises:
+            RoundFault: it cannot be written.
+        """
         stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
         path = root / f"{stamp}-{recipe.digest()[:4]}"
         try:
@@ -124,7 +128,7 @@ class RoundDir:
         write_atomic(self.path / "round.json", json.dumps(content, indent=2) + "\n")
 
     def record(self, stage: str) -> StageRecord | None:
-        """The record of a finished stage, or None; says nothing of whether it still holds."""
+        """Return the record of a finished stage, or None. It is not checked against the files: see `done`."""
         path = self.path / f"{stage}.json"
         try:
             return StageRecord.model_validate_json(path.read_bytes())
@@ -132,7 +136,7 @@ class RoundDir:
             return None
 
     def done(self, stage: str, inputs: str) -> StageRecord | None:
-        """The record if the stage was finished on the same inputs and its outputs are intact."""
+        """Return the record if the stage was finished on the same inputs and its outputs are intact."""
         record = self.record(stage)
         if record is None or record.inputs != inputs:
             return None
@@ -153,11 +157,11 @@ class RoundDir:
         return record
 
     def next_stage(self) -> str | None:
-        """The first stage without a record; None when the round is over."""
+        """Return the first stage without a record; None when the round is finished."""
         return next((stage for stage in STAGES if self.record(stage) is None), None)
 
     def discard(self, *names: str) -> None:
-        """Remove files or folders of a stage that must be made anew."""
+        """Remove files or folders of a stage that is to be run again."""
         for name in names:
             path = self.path / name
             if path.is_dir():
@@ -167,14 +171,18 @@ class RoundDir:
 
 
 def list_rounds(root: Path) -> list[RoundDir]:
-    """All rounds under `root`, oldest first."""
+    """Return all rounds under `root`, oldest first."""
     if not root.is_dir():
         return []
     return [RoundDir(path) for path in sorted(root.iterdir()) if (path / "round.json").exists()]
 
 
 def find_round(root: Path, round_id: str) -> RoundDir:
-    """The one round whose id is, or starts or ends with, `round_id`."""
+    """Return the round whose id is `round_id`, or starts or ends with it.
+
+    Raises:
+        RoundFault: no round matches, or several do.
+    """
     rounds = list_rounds(root)
     exact = [r for r in rounds if r.id == round_id]
     found = exact or [r for r in rounds if r.id.startswith(round_id) or r.id.endswith(round_id)]
@@ -185,7 +193,7 @@ def find_round(root: Path, round_id: str) -> RoundDir:
 
 
 def unfinished(root: Path, recipe: Recipe, *, any_seed: bool) -> RoundDir | None:
-    """The newest unfinished round of this recipe."""
+    """Return the newest unfinished round of this recipe, or None."""
     wanted = recipe.digest(but_seed=any_seed)
     for round_dir in reversed(list_rounds(root)):
         if round_dir.next_stage() is None:

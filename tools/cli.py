@@ -1,10 +1,8 @@
 """The `tools` command: what the deterministic tools say about a repository, for people and scripts.
 
-Exit codes: 0 done, 1 not complete (`rename`, `calls`), 2 bad input, 3 sandbox or tool trouble, 130 interrupted.
-They are made here and not by `forklock.models.console`, which serves the other commands: this room may not import
-`models`,
-and the models' room is no place to look for how tools end. Heavy imports happen inside the commands: `tools --help`
-must be instant.
+Exit codes: 0 done, 1 not complete (`rename`, `calls`), 2 bad input, 3 sandbox or tool trouble, 130 interrupted. They
+are made here and not by `forklock.models.console`, which serves the other commands, because this room may not
+import `models`. Heavy imports happen inside the commands: `tools --help` must be instant.
 """
 
 from __future__ import annotations
@@ -16,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from forklock.sandbox import version
 from forklock.sandbox.terminal import guard, row, say, say_fault, show_usage_fault
 from forklock.tools import runcli
 from forklock.tools.runcli import RepoOption, root_of
@@ -32,10 +31,10 @@ app = typer.Typer(
     name="tools",
     help="Ask about a repository without a model: frames, symbols, the map, suspects.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # drawn by Rich, a help text takes twice as long to come
 )
+app.callback()(version.root)
 
 ServerOption = Annotated[
     str,
@@ -166,7 +165,7 @@ def calls(
 
 
 def _print(shown: Shown, *, accepted: bool = False) -> None:
-    """The answer, and on stderr what it is worth. Raises typer.Exit where it is not complete."""
+    """Print the answer, and the verdict on stderr. Raises typer.Exit where it is not complete."""
     say(shown.text)
     say(shown.verdict, err=True)
     if not shown.complete and not accepted:
@@ -208,7 +207,7 @@ def _parted(symbol: str) -> tuple[str, str]:
 def list_servers(
     install: Annotated[str, typer.Option(metavar="NAME", help="Install this one.")] = "",
 ) -> None:
-    """Print the language servers that are here; install others."""
+    """Print the language servers and whether they are installed; install one with --install."""
     from forklock.tools.lsp.servers.install import install as get
     from forklock.tools.lsp.servers.install import rows
 
@@ -222,8 +221,8 @@ def list_servers(
 
 
 def _servers(root: Path, path: str, server: str) -> tuple[str, ...]:
-    """The servers to ask about a file, or where it is not known about the repository."""
-    from forklock.tools.lsp.servers.table import servers_for, servers_for_file
+    """The servers to ask about a file, or about the repository where no file is known."""
+    from forklock.tools.lsp import servers_for, servers_for_file
 
     return (server,) if server else servers_for_file(path, root) if path else servers_for(root)
 
@@ -234,10 +233,9 @@ COLD_S = 60.0
 
 @contextlib.contextmanager
 def _intel(root: Path, path: str, server: str) -> Iterator[Intel]:
-    """Servers for one command, and on a terminal a sign that they are at work until it has its answer."""
+    """Servers for one command. A terminal shows that they are at work."""
     from forklock.sandbox.terminal import screen
-    from forklock.tools.lsp import open_intel
-    from forklock.tools.lsp.servers.programs import find_python
+    from forklock.tools.lsp import find_python, open_intel
 
     names = _servers(root, path, server)
     waiting = screen(stderr=True).status(f"asking {', '.join(names)}")
@@ -258,7 +256,7 @@ def main() -> NoReturn:
 
 
 def _exit_code() -> int:
-    """Run the command. Faults end in words; anything else is a bug and keeps its traceback."""
+    """Run the command. Known errors become messages; anything else is a bug and keeps its traceback."""
     from typer.exceptions import Abort, TyperException
 
     try:

@@ -1,7 +1,7 @@
-"""The seam of the room: symbols, edits, diagnostics, test reports, and how they fail.
+"""The types that the room's tools take and return: symbols, edits, diagnostics, test reports, errors.
 
-Lines are 1-based and inclusive everywhere in this room's public types; columns are 0-based code points.
-LSP's 0-based UTF-16 positions stay inside `tools/lsp/`.
+Lines are 1-based and inclusive everywhere in this room's public types; columns are 0-based code points. LSP's 0-based
+UTF-16 positions stay inside `tools/lsp/`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class ToolFault(Fault):
 class EditRefused(Exception):
     """An edit was not applied. The message is written for a model: what was wrong, and where.
 
-    `would_be` is the text that the edit would have made, when it got that far.
+    `would_be` is the text that the edit would have made, if it got that far.
     """
 
     def __init__(self, message: str, *, would_be: str | None = None) -> None:
@@ -90,7 +90,7 @@ Edit = Annotated[ReplaceSymbol | ReplaceFile | SearchReplace, Field(discriminato
 
 
 class Freshness(StrEnum):
-    """What an answer about a document version is worth. There is no fifth, silent answer."""
+    """What an answer about a version of a document is worth. There is no other state."""
 
     CLEAN = "clean"
     """For exactly the version asked about: nothing (new)."""
@@ -103,6 +103,8 @@ class Freshness(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Diagnostic:
+    """One message about a place."""
+
     path: str
     line: int
     severity: Literal["error", "warning", "information", "hint"]
@@ -121,6 +123,8 @@ class Diagnostic:
 
 @dataclass(frozen=True, slots=True)
 class DiagnosticsAnswer:
+    """Diagnostics of one or several files."""
+
     freshness: Freshness
     items: tuple[Diagnostic, ...] = ()
     version: int | None = None
@@ -130,6 +134,8 @@ class DiagnosticsAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Location:
+    """A place, and the definition around it."""
+
     path: str
     """Relative to the workspace, or absolute for a file outside it (a library); `(library) name` for one that only a
     server can see."""
@@ -169,7 +175,7 @@ class LookupAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What a server would change. Nothing has been written."""
+    """A change that a server offers. Nothing has been written."""
 
     title: str
     kind: str
@@ -180,6 +186,8 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class ChangesAnswer:
+    """The changes that servers offer, or why there are none."""
+
     freshness: Freshness
     """CLEAN means: answered, and there is nothing to change."""
     changes: tuple[Change, ...] = ()
@@ -201,6 +209,8 @@ class ChangesAnswer:
 
 
 class TestStatus(StrEnum):
+    """How a run ended."""
+
     PASSED = "passed"
     FAILED = "failed"
     NOT_COLLECTED = "not collected"
@@ -224,6 +234,8 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class TestFailure:
+    """A test that failed."""
+
     test_id: str
     message: str
     """The assertion or exception, in a few lines."""
@@ -255,10 +267,10 @@ class TestPlan:
 
 @dataclass(frozen=True, slots=True)
 class TestReport:
-    """What a run of the task's own test command said.
+    """The outcome of one run of a test command.
 
-    `passed` and `failures` are empty where the runner's report is not machine-readable; `status` then
-    rests on the exit code alone, which is what the task's owner would look at.
+    `passed` and `failures` are empty where the runner writes no machine-readable report; `status` then rests on the
+    exit code alone.
     """
 
     status: TestStatus

@@ -1,4 +1,4 @@
-"""`tools test` and `tools localise`: what runs the repo's tests, in a sandbox, on copies. Thin."""
+"""`tools test` and `tools localise`: run the repository's tests in a sandbox, on copies."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from forklock.sandbox.terminal import row, say
 if TYPE_CHECKING:
     from forklock.sandbox import BackendName
     from forklock.tools.contract import TestReport
-    from forklock.tools.testing.spectrum import Spectrum
+    from forklock.tools.testing import Spectrum
 
 RepoOption = Annotated[Path, typer.Option("--repo", help="The root of the repository.")]
 SandboxOption = Annotated[
@@ -27,17 +27,17 @@ def register(app: typer.Typer) -> None:
 
 
 def root_of(repo: Path) -> Path:
-    """Raises typer.BadParameter: no folder."""
+    """The absolute path of a folder. Raises typer.BadParameter where it is none."""
     if not repo.is_dir():
         raise typer.BadParameter(f"{repo} is not a folder", param_hint="--repo")
     return repo.resolve()
 
 
 def place_of(repo: Path) -> tuple[Path, str]:
-    """The top of the repository that a folder belongs to, and where the folder is in it: commands run there.
+    """The top of the repository that a folder belongs to, and the folder's path in it: commands run there.
 
     Raises:
-        typer.BadParameter: no folder.
+        typer.BadParameter: it is no folder.
     """
     folder = root_of(repo)
     top = next((one for one in (folder, *folder.parents) if (one / ".git").exists()), folder)
@@ -58,8 +58,7 @@ def print_tests(
     """Run the tests on a copy, in a sandbox. Exit code 0 only if all passed in every run; else 1."""
     from forklock.sandbox import open_sandbox, workspace_policy
     from forklock.tools.contract import TestStatus
-    from forklock.tools.testing.command import detect_test_command
-    from forklock.tools.testing.hopeless import why_hopeless
+    from forklock.tools.testing import detect_test_command, why_hopeless
     from forklock.tools.testing.repeat import in_words, run_repeatedly
 
     root, cwd = place_of(repo)
@@ -102,18 +101,19 @@ def localise(
         say(row(f"{one.symbol.path}:{one.symbol.start_line}", one.symbol.name_path, "; ".join(one.reasons)))
     if not found:
         more = "" if test.strip() else ", or give a failing test with --test"
-        say(f"nothing points at a definition: say more of what is wrong{more}", err=True)
+        say(f"nothing points at a definition: describe more of what is wrong{more}", err=True)
         raise typer.Exit(1)
 
 
 def _require_failing(test: str, report: TestReport, root: Path, cwd: str) -> None:
-    """
+    """Check that the command says something about the code.
+
     Raises:
-        ToolFault: the command could not be started or can never pass, so it says nothing of the code.
+        ToolFault: it could not be started or can never pass.
     """
     from forklock.sandbox.interpreters.managed import install_words
     from forklock.tools.contract import TestStatus, ToolFault
-    from forklock.tools.testing.hopeless import why_hopeless
+    from forklock.tools.testing import why_hopeless
 
     if report.status is TestStatus.NOT_STARTED:
         raise ToolFault(
@@ -124,7 +124,7 @@ def _require_failing(test: str, report: TestReport, root: Path, cwd: str) -> Non
     if hopeless is not None:
         raise ToolFault(hopeless.message, fix=hopeless.fix)
     if report.status is TestStatus.PASSED:
-        say(f"`{test}` passes: only the words are gone by", err=True)
+        say(f"`{test}` passes, so only the words are used", err=True)
 
 
 def _backend(name: str) -> BackendName:
@@ -137,10 +137,9 @@ def _backend(name: str) -> BackendName:
 
 
 def _runs(root: Path, command: str, backend: str, cwd: str) -> tuple[TestReport, Spectrum | None]:
-    """The tests' report and, where one fails, what they enter; from copies of the repository."""
+    """The tests' report and, where one fails, the functions that they enter; from copies of the repository."""
     from forklock.sandbox import open_sandbox, workspace_policy
-    from forklock.tools.testing.run import run_tests
-    from forklock.tools.testing.spectrum import trace_tests
+    from forklock.tools.testing import run_tests, trace_tests
 
     with open_sandbox(root, workspace_policy(root), backend=_backend(backend)) as here:
         with here.fork() as copy:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from forklock.agent.commands.options import RepoOption, SandboxOption, below
+from forklock.models.extras import install_hint
 
 
 def config(repo: RepoOption = Path()) -> None:
@@ -48,9 +49,7 @@ def mcp(
     try:
         from forklock.agent.mcp.server import serve
     except ImportError as error:
-        raise AgentFault(
-            f"the MCP SDK is missing or too old ({error})", fix="pip install 'forklock[mcp]'"
-        ) from error
+        raise AgentFault(f"the MCP SDK is missing or too old ({error})", fix=install_hint("mcp")) from error
     from forklock.agent.mcp.workbench import ServeOptions
 
     options = ServeOptions(

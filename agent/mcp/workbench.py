@@ -58,9 +58,7 @@ class Workbench:
         Raises:
             ToolFault: the server is shutting down.
         """
-        from forklock.tools.lsp import open_intel
-        from forklock.tools.lsp.servers.programs import find_python
-        from forklock.tools.lsp.servers.table import DEFAULT, servers_for
+        from forklock.tools.lsp import DEFAULT, find_python, open_intel, servers_for
 
         with self._opening:
             if self._intel is None:

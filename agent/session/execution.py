@@ -60,9 +60,7 @@ def _intel(prepared: Prepared, base: Sandbox) -> Iterator[Intel | None]:
     if not prepared.diagnostics:
         yield None
         return
-    from forklock.tools.lsp import open_intel
-    from forklock.tools.lsp.servers.programs import find_python
-    from forklock.tools.lsp.servers.table import DEFAULT, servers_for
+    from forklock.tools.lsp import DEFAULT, find_python, open_intel, servers_for
 
     python = find_python(prepared.task.repo)
     with open_intel(base.root, servers=servers_for(base.root), warm=DEFAULT, python=python) as intel:

@@ -15,7 +15,7 @@ from forklock.agent.contract import AgentFault
 from forklock.sandbox import BackendName, Policy, SandboxFault, open_sandbox
 from forklock.sandbox.git.commits import commit_all
 from forklock.sandbox.git.repository import is_gits
-from forklock.sandbox.history.history import open_history
+from forklock.sandbox.history import open_history
 from forklock.sandbox.interpreters.policy import workspace_policy
 from forklock.sandbox.linux.nofollow import read_inside
 from forklock.sandbox.linux.private import remove_tree

@@ -104,13 +104,13 @@ class AgentEngine(OneByOne):
             code = self._wait([filled(word, values) for word in self._words], work, folder / "stdout")
             answer = next(path for path in (folder / "answer", folder / "stdout") if path.is_file())
             with answer.open("rb") as file:
-                said = file.read(MOST_BYTES).decode("utf-8", errors="replace")
-            if not self._answered and not said.strip():
+                text = file.read(MOST_BYTES).decode("utf-8", errors="replace")
+            if not self._answered and not text.strip():
                 refuse_crash(code, folder / "stdout", answers=(0,))
             self._answered = True
             prompt, made, cost = _usage(folder / "usage.json")
             return Completion(
-                text=said,
+                text=text,
                 finish_reason=FinishReason.STOP if code is not None else FinishReason.LENGTH,
                 prompt_tokens=prompt,
                 completion_tokens=made,

@@ -99,12 +99,12 @@ def _keep(source: IO[bytes], target: IO[bytes]) -> None:
         left -= len(part)
 
 
-def refuse_crash(code: int | None, said: Path, *, answers: tuple[int, ...] = (0, 1)) -> None:
+def refuse_crash(code: int | None, output: Path, *, answers: tuple[int, ...] = (0, 1)) -> None:
     """Raise where an agent could not work, so that what it left is no answer.
 
     Args:
         code: its exit code; None is out of time, which counts as the agent's own failure.
-        said: file with what it printed.
+        output: file with what it printed.
         answers: exit codes that mean that it has worked; our own agent returns 1 for "not solved".
 
     Raises:
@@ -113,7 +113,7 @@ def refuse_crash(code: int | None, said: Path, *, answers: tuple[int, ...] = (0,
     if code is None or code in answers:
         return
     fault = EvalFault(
-        f"the agent failed (exit code {code}): {last_words(said)}",
+        f"the agent failed (exit code {code}): {last_words(output)}",
         fix="run the agent alone to see why; then give the same command again: stored answers are kept",
     )
     fault.exit_code = AGENT_FAILED
@@ -124,10 +124,10 @@ AGENT_FAILED = 3
 """Exit code of our own agent when its model or sandbox failed."""
 
 
-def last_words(said: Path) -> str:
+def last_words(output: Path) -> str:
     """Return the last line that is not empty, printable characters only."""
-    with said.open("rb") as file:
-        file.seek(max(0, said.stat().st_size - 4096))
+    with output.open("rb") as file:
+        file.seek(max(0, output.stat().st_size - 4096))
         lines = file.read().decode("utf-8", errors="replace").split("\n")
     last = next((line.strip() for line in reversed(lines) if line.strip()), "it printed nothing")
     return "".join(one for one in last if one.isprintable())[:300]

@@ -103,8 +103,8 @@ def _reason(task: RepoTask, report: TrialReport, fixed: Sequence[str], broken: S
         return f"{report.status}: {report.output.strip()[-300:]}"
     left = broken or [test for test in task.fail_to_pass if test not in fixed]
     failed = stands_for(left[0], report.reasons)
-    said = report.reasons[failed[0]] if failed else "the runner reported no test of this name"
-    return f"{'broken: ' if broken else ''}{', '.join(left[:3])}: {said}"
+    reason = report.reasons[failed[0]] if failed else "the runner reported no test of this name"
+    return f"{'broken: ' if broken else ''}{', '.join(left[:3])}: {reason}"
 
 
 def result_of(

@@ -56,7 +56,10 @@ def show(
     ],
     cutoff: CutoffOption = None,
 ) -> None:
-    """Show the result of a past run, and with --cutoff its scores by month."""
+    """Show the result of a past run.
+
+    With --cutoff, the scores by month are shown, too.
+    """
     from forklock.evals.commands.run import show_result
     from forklock.evals.reports.terminal import by_month
     from forklock.evals.runs.past import find_run
@@ -98,9 +101,9 @@ def gate(
     force: ForceOption = False,
     json_file: JsonOption = None,
 ) -> None:
-    """Fail (for CI) unless CANDIDATE is shown to be not worse than BASE.
+    """Exit with 1 unless CANDIDATE is shown not worse than BASE.
 
-    The exit code is 0 if a loss of MARGIN points or more is ruled out, else 1.
+    This is for CI. The exit code is 0 if a loss of MARGIN points or more is ruled out, else 1.
     """
     from forklock.evals.reports.comparison import gate_view
     from forklock.evals.runs.past import find_run

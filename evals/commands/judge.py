@@ -18,6 +18,7 @@ from forklock.evals.commands.options import (
     on_ray,
 )
 from forklock.models.console import INFRASTRUCTURE
+from forklock.models.extras import require
 from forklock.sandbox.terminal import say_json
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ def judge(
     from forklock.sandbox.terminal import screen
 
     where = backend(sandbox)
+    require("scipy")  # the statistics come last: do not find out then
     console = screen(stderr=True)
     with reading(problems):
         chosen = load_set(problems, data=data, errata=errata)
@@ -114,7 +116,7 @@ def calibrate(
     data: DataOption = None,
     sandbox: SandboxOption = "auto",
 ) -> None:
-    """Scale time limits by the time that reference solutions take here."""
+    """Set time limits by the times of reference solutions here."""
     from forklock.evals.judging import Judge
     from forklock.evals.problems import load_set
     from forklock.evals.problems.files import write_sidecar
@@ -123,6 +125,7 @@ def calibrate(
     from forklock.sandbox.terminal import screen
 
     where = backend(sandbox)
+    require("scipy")  # the statistics come last: do not find out then
     with reading(problems):
         chosen = load_set(problems, data=data)
     rows = read_solutions(solutions, chosen)

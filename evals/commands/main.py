@@ -14,15 +14,16 @@ import typer
 from forklock.evals.commands import compare, judge, run, sweep, tokens
 from forklock.evals.commands.options import DataOption, JsonOption
 from forklock.models.console import run_app
+from forklock.sandbox import version
 
 app = typer.Typer(
     name="evals",
     help="Measure models, adapters and decodings on coding problems, with honest statistics.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # a help text that Rich draws takes twice as long
 )
+app.callback()(version.root)
 run.register(app)
 
 

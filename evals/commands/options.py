@@ -22,7 +22,7 @@ SetOption = Annotated[str, typer.Option("--set", metavar="SET", help="A name fro
 ModelOption = Annotated[str, typer.Option(help="Catalogue name, folder, provider id or server URL.")]
 EngineOption = Annotated[str, typer.Option(help="auto, transformers, hosted or vllm.")]
 AdapterOption = Annotated[str, typer.Option(help="current, none, a version or a folder.")]
-LimitOption = Annotated[Optional[int], typer.Option(min=1, help="Number of problems at most.")]  # noqa: UP045
+LimitOption = Annotated[Optional[int], typer.Option(min=1, help="Use at most this many problems.")]  # noqa: UP045
 DifficultyOption = Annotated[Optional[str], typer.Option(help="Only problems of this difficulty.")]  # noqa: UP045
 PlatformOption = Annotated[Optional[str], typer.Option(help="Only problems of this platform.")]  # noqa: UP045
 MaxTokensOption = Annotated[int, typer.Option(min=1, help="New tokens per sample.")]

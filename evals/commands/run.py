@@ -34,6 +34,7 @@ from forklock.evals.commands.options import (
 )
 from forklock.evals.commands.repo import RepoCommand, run_repo_tasks
 from forklock.models.console import INFRASTRUCTURE
+from forklock.models.extras import require
 from forklock.sandbox.terminal import say
 
 if TYPE_CHECKING:
@@ -124,6 +125,7 @@ def run(
 ) -> None:
     """Sample, judge, report. The same command continues an interrupted run."""
     where = backend(sandbox)
+    require("scipy")  # the statistics come last: do not find out then
     _refuse_useless(context, ONLY_WITH_SETS if problems == "repo" else ONLY_WITH_REPO_TASKS, problems)
     check_file(json_file, "--json")
     asked = _Asked(model, engine, adapter, agent, agent_timeout)

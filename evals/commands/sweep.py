@@ -29,6 +29,7 @@ from forklock.evals.commands.options import (
     write_json,
     write_pages,
 )
+from forklock.models.extras import require
 
 if TYPE_CHECKING:
     from forklock.evals.sweeps.grid import Cell, Plan
@@ -121,6 +122,7 @@ def sweep(
 ) -> None:
     """Tune the decoding on some problems, report once on others. The same command continues an interrupted sweep."""
     where = backend(sandbox)
+    require("scipy")  # the statistics come last: do not find out then
     check_file(json_file, "--json")
     check_folder(out, "--out")
     if k > n:

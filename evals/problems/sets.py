@@ -23,6 +23,7 @@ from forklock.evals.contract import EvalFault, Problem, ProblemSet
 from forklock.evals.problems.errata import known_errata
 from forklock.evals.problems.files import SIDECAR, first_line, read_lines, read_sidecar, sidecar_path, stem
 from forklock.evals.problems.records import problem_from_record
+from forklock.models.extras import install_hint
 from forklock.models.paths import user_path
 
 DATA_VARIABLE = "FORKLOCK_DATA"
@@ -204,7 +205,7 @@ def _humaneval_path() -> Path:
     for file in files:
         if file.name == "HumanEval.jsonl.gz" and (path := Path(str(file.locate()))).is_file():
             return path
-    raise EvalFault("HumanEval is not installed", fix="pip install 'forklock[evals]'")
+    raise EvalFault("HumanEval is not installed", fix=install_hint("evals"))
 
 
 def _in_window(problem: Problem, start: date | None, end: date | None) -> bool:

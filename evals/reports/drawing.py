@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forklock.evals.contract import EvalFault
+from forklock.models.extras import install_hint
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -82,7 +83,7 @@ def _drawn(name: str, inches: tuple[float, float], draw: Draw) -> Iterator[Figur
         from matplotlib import rc_context
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise EvalFault("plots need matplotlib", fix="pip install 'forklock[evals]'") from error
+        raise EvalFault("plots need matplotlib", fix=install_hint("evals")) from error
     with rc_context({**_STYLE, "svg.hashsalt": name}):
         figure = Figure(figsize=inches, layout="constrained")
         draw(figure)

@@ -1,4 +1,4 @@
-"""LoRA adapters: what is recorded about them, the registry, their history, and which of them serves."""
+"""LoRA adapters: their manifests, the registry, its history, and which adapter serves."""
 
 from forklock.models.adapters.manifest import AdapterManifest, AdapterRef, AdapterState
 from forklock.models.adapters.registry import AdapterRegistry

@@ -9,6 +9,7 @@ from forklock.models.adapters.lora import check_fits, read_config
 from forklock.models.catalogue.strict_loading import loader_faults
 from forklock.models.catalogue.weights import base_tensors
 from forklock.models.contract import ModelFault
+from forklock.models.extras import install_hint
 
 
 def attach_adapter(model: Any, folder: Path, *, base: Path | None, merge: bool) -> Any:
@@ -25,7 +26,7 @@ def attach_adapter(model: Any, folder: Path, *, base: Path | None, merge: bool) 
         import peft
         from peft.tuners.lora import LoraLayer
     except ImportError as error:
-        raise ModelFault("adapters need peft", fix="pip install 'forklock[local]'") from error
+        raise ModelFault("adapters need peft", fix=install_hint("local")) from error
     check_fits(folder, base_tensors(base) if base is not None else None)
     _require_known_settings(folder, read_config(folder), peft.LoraConfig)
     with loader_faults(f"The adapter in {folder} does not fit this model"):
@@ -40,7 +41,7 @@ def attach_adapter(model: Any, folder: Path, *, base: Path | None, merge: bool) 
 
 
 def _require_known_settings(folder: Path, config: dict[str, Any], known: Any) -> None:
-    """PEFT leaves out settings that it does not know, with a warning that nobody sees."""
+    """Refuse settings that PEFT does not know: it would drop them with a hidden warning."""
     for name, value in config.items():
         if value and name not in known.__dataclass_fields__:
             raise ModelFault(
@@ -50,7 +51,7 @@ def _require_known_settings(folder: Path, config: dict[str, Any], known: Any) ->
 
 
 def _require_taken_whole(folder: Path, taken: dict[str, Any]) -> None:
-    """What PEFT took is what the file holds, number by number."""
+    """Check that PEFT took exactly the numbers that the file holds."""
     from safetensors.torch import load_file
 
     held = load_file(folder / "adapter_model.safetensors")

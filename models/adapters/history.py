@@ -1,7 +1,7 @@
-"""The append-only history of one base's adapters: which versions were named, which served, and in what order.
+"""Keeps the append-only history of one base's adapters: which versions were reserved and which served, in order.
 
 In: events. Out: what serves now and what served before. Written ahead of the pointer that servers read, so
-that a promotion or roll-back killed halfway is finished, not guessed.
+that a promotion or rollback that was killed halfway is finished later.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ class History:
         self.path = path
 
     def events(self) -> list[Event]:
-        """Oldest first. A line torn by a crash is dropped: what it meant never took effect."""
+        """Return the events, oldest first. A line torn by a crash is dropped: it never took effect."""
         return [event for event in map(parser(Event), whole_lines(self.path)) if event is not None]
 
     def append(self, kind: EventKind, version: str | None) -> None:
-        """On disk when this returns."""
+        """Append an event; it is on disk when this returns."""
         event = Event(at=datetime.now(UTC), kind=kind, version=version)
         append_line(self.path, as_json(event), durable=True)
 
     def served(self) -> list[str | None]:
-        """What has served, the present one last; roll-backs have taken off what they undid."""
+        """Return the versions that served, the present one last; rollbacks have removed what they undid."""
         served: list[str | None] = [None]
         for event in self.events():
             if event.kind == "promoted":
@@ -52,6 +52,6 @@ class History:
         return served or [None]
 
     def last_move(self) -> EventKind | None:
-        """The latest promotion or roll-back."""
+        """Return the latest promotion or rollback."""
         moves = [event.kind for event in self.events() if event.kind in ("promoted", "rolled back")]
         return moves[-1] if moves else None

@@ -1,4 +1,4 @@
-"""A LoRA adapter's folder: is it whole, does it belong to this base, and what makes its tokens.
+"""Checks whether a LoRA adapter is whole and fits its base, and computes its digest.
 
 In: a folder in PEFT's format and, where it is here, the base's tensors. Out: a fault that names the tensor or the
 setting, or a digest over weights and settings. Checked without torch, so that each engine refuses the same adapters.
@@ -33,11 +33,11 @@ _PROVENANCE = frozenset({"base_model_name_or_path", "inference_mode", "revision"
 """Settings that tell where an adapter comes from or how it was trained, and shape no token."""
 VLLM_IGNORES = ("alpha_pattern", "use_dora", "modules_to_save", "lora_bias", "layer_replication", "fan_in_fan_out",
                 "trainable_token_indices", "target_parameters", "use_qalora", "use_bdlora")  # fmt: skip
-"""Settings that vLLM refuses, or takes for granted without a word."""
+"""Settings that vLLM refuses, or ignores silently."""
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """The adapter's settings.
+    """Return the adapter's settings.
 
     Raises:
         ModelFault: none, damaged, no LoRA, or with sizes that cannot be.
@@ -67,7 +67,7 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def check_folder(folder: Path) -> dict[str, TensorInfo]:
-    """The tensors of an adapter that is whole in itself.
+    """Return the tensors of an adapter that is whole in itself.
 
     Raises:
         ModelFault: what is missing or damaged.
@@ -89,7 +89,7 @@ def check_folder(folder: Path) -> dict[str, TensorInfo]:
 
 
 def check_fits(folder: Path, base: Mapping[str, TensorInfo] | None) -> dict[str, Any]:
-    """That each tensor of an adapter is half of a pair, of the rank that is set, for a weight that the base has.
+    """Check that each tensor is half of a pair, of the right rank, for a weight that the base has.
 
     Args:
         base: tensors of the base, None where they are not here.

@@ -1,1 +1,1 @@
-"""Known models: their cards, how they are pulled, converted and checked."""
+"""Pulls, converts and checks the known models."""

@@ -1,4 +1,4 @@
-"""The catalogue: which models can be pulled by name, and from a name or a folder to checked weights.
+"""Finds a model's card by its name, and its checked weights by a name or a folder.
 
 In: a catalogue name or a folder. Out: a `ModelCard` (facts, sizes, hashes, where to get it) or a
 `ResolvedModel` (a folder that is whole, and a revision for cache keys). Downloading is `models/catalogue/pull.py`.
@@ -36,7 +36,7 @@ class NoSuchModel(ModelFault):
 
 @dataclass(frozen=True, slots=True)
 class ResolvedModel:
-    """Weights that are here and whole, as far as can be seen without reading all of them."""
+    """Weights on this machine that are whole, as far as headers and sizes show."""
 
     name: str
     """Catalogue name, or the folder's own name."""
@@ -49,7 +49,7 @@ class ResolvedModel:
 
 
 def find_card(name: str, catalogue: tuple[ModelCard, ...] = CATALOGUE) -> ModelCard:
-    """The card of a catalogue name (case does not matter).
+    """Return the card of a catalogue name (case does not matter).
 
     Raises:
         ModelFault: no such model; the near miss is named.
@@ -70,7 +70,7 @@ def is_catalogue_name(name: str) -> bool:
 
 
 def resolve_model(name_or_folder: str | Path) -> ResolvedModel:
-    """Checked weights for a catalogue name or a transformers folder. Cheap: reads headers, not tensors.
+    """Return checked weights for a catalogue name or a transformers folder. It reads headers, not tensors.
 
     Args:
         name_or_folder: as text, a folder begins with `./`, `../`, `/` or `~`.
@@ -113,10 +113,10 @@ def _resolve_pulled(card: ModelCard) -> ResolvedModel:
 
 
 def check_pulled(card: ModelCard, folder: Path) -> None:
-    """That a pulled model is whole by sizes and headers.
+    """Check a pulled model by its sizes and headers.
 
     Raises:
-        ModelFault: it is damaged; the fix names the two commands that mend it.
+        ModelFault: it is damaged; the fix names two commands.
     """
     try:
         record = read_record(folder)

@@ -1,7 +1,7 @@
-"""One file over HTTP, resumable at any byte and checked against its hash.
+"""Downloads one file over HTTP; resumes at any byte, and checks the hash.
 
 In: a `Remote` and a folder. Out: the file, whole, under its own name; until then it is `NAME.part`, which
-the next call goes on from, after kill -9 too. Network errors are retried while bytes still come.
+the next call resumes, also after kill -9. Network errors are retried while bytes still come.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ CONNECT_S, READ_S = 10.0, 30.0
 
 
 class DiskFull(ModelFault):
-    """No space left. What is on disk so far stays, and is gone on from."""
+    """No space left. What is on disk so far stays, and is resumed later."""
 
 
 class _Retriable(Exception):
-    """The server said: not now."""
+    """The server asks to retry later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Remote:
 
 
 def download(remote: Remote, folder: Path, client: httpx.Client, advance: Advance = lambda _: None) -> Path:
-    """Fetch `remote` into `folder`, going on from what is there.
+    """Fetch `remote` into `folder`; resume from what is there.
 
     Raises:
         DiskFull: no space left.

@@ -1,7 +1,7 @@
-"""GGUF to bf16 safetensors, once per model, so that training and serving share one set of weights.
+"""Converts GGUF to bf16 safetensors, once per model, so that training and serving share one set of weights.
 
 In: a GGUF file. Out: a transformers folder (weights, config, generation config, tokenizer, chat template).
-Method: transformers' own GGUF loader with `dequantize=True`, then what a GGUF loses is put right: every
+Method: transformers' own GGUF loader with `dequantize=True`, then what a GGUF loses is restored: every
 end-of-turn token, the tokenizer's normaliser and digit splitting, shared embeddings. Quantisation error
 stays: these are a Q4 file's values in bf16, not the original weights.
 """
@@ -15,6 +15,7 @@ from typing import Any
 
 from forklock.models.catalogue.strict_loading import require_exact, require_finite_model
 from forklock.models.contract import ModelFault
+from forklock.models.extras import install_hint
 from forklock.models.families import END_OF_TURN, restore_tokenizer
 from forklock.sandbox.files.atomic import sync
 
@@ -83,9 +84,7 @@ def _libraries() -> tuple[Any, Any]:
         import torch
         import transformers
     except ImportError as error:
-        raise ModelFault(
-            f"Converting weights needs {error.name}.", fix="pip install 'forklock[local]'"
-        ) from None
+        raise ModelFault(f"Converting weights needs {error.name}.", fix=install_hint("local")) from None
     return torch, transformers
 
 

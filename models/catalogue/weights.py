@@ -1,4 +1,4 @@
-"""A transformers folder on disk: is it whole, is it safe to load, and what is its revision.
+"""Checks whether a transformers folder is whole and safe to load, and computes its revision.
 
 In: a folder. Out: a fault that says what is wrong, or a digest. Safetensors only: a folder that has its
 weights in pickle files alone is refused. The cheap checks read headers and sizes; a flipped bit inside a
@@ -25,7 +25,7 @@ from forklock.sandbox.files.atomic import write_atomic
 RECORD_NAME = "forklock.json"
 SAMPLED_BLOCKS, BLOCK_BYTES = 64, 4096
 MOST_JSON_BYTES = 16 << 20
-"""Of a configuration; tokenizers are read by their own library."""
+"""Largest configuration, in bytes; tokenizers are read by their own library."""
 
 
 class _Frozen(BaseModel):
@@ -38,7 +38,7 @@ class FileRecord(_Frozen):
 
 
 class ModelRecord(_Frozen):
-    """What conversion wrote down beside the weights, in `forklock.json`."""
+    """What the conversion recorded beside the weights, in `forklock.json`."""
 
     schema_version: int = 1
     name: str
@@ -68,7 +68,7 @@ def read_record(folder: Path) -> ModelRecord:
 
 
 def check_against_record(folder: Path, record: ModelRecord) -> None:
-    """That each recorded file is there in its recorded size, and small ones as they were."""
+    """Check that each recorded file is there in its recorded size, and that small ones are unchanged."""
     for name, expected in record.files.items():
         path = folder / name
         if Path(name).name != name or not path.is_file():
@@ -109,7 +109,7 @@ def _hash_part(path: Path, start: int, count: int) -> str:
 
 
 def check_weights(folder: Path) -> None:
-    """That `folder` holds a loadable transformers model: config, tokenizer, whole safetensors.
+    """Check that `folder` holds a loadable transformers model: config, tokenizer, whole safetensors.
 
     Raises:
         ModelFault: what is missing or damaged.
@@ -128,7 +128,7 @@ def check_weights(folder: Path) -> None:
 
 
 def base_tensors(folder: Path) -> dict[str, TensorInfo]:
-    """All tensors of a model, by name.
+    """Return all tensors of a model, by name.
 
     Raises:
         ModelFault: a damaged file, a tensor in two files, or an index that says something else than the files.
@@ -150,7 +150,7 @@ def base_tensors(folder: Path) -> dict[str, TensorInfo]:
 
 
 def _refuse_two_heads(folder: Path, config: dict[str, Any], tensors: dict[str, TensorInfo]) -> None:
-    """A model that shares input and output embeddings must not bring two that differ: loaders drop one."""
+    """Refuse a model that shares input and output embeddings but has two that differ: loaders drop one."""
     head = tensors.get("lm_head.weight")
     embedding = tensors.get("model.embed_tokens.weight")
     if not config.get("tie_word_embeddings") or head is None or embedding is None:
@@ -167,7 +167,7 @@ def _refuse_two_heads(folder: Path, config: dict[str, Any], tensors: dict[str, T
 
 
 def safetensors_files(folder: Path) -> list[Path]:
-    """The weight files, by the index where there is one, in name order."""
+    """Return the weight files, by the index if there is one, in name order."""
     index = folder / "model.safetensors.index.json"
     if index.is_file():
         weight_map = read_json(index).get("weight_map")
@@ -193,7 +193,7 @@ def _inside(folder: Path, name: str) -> Path:
 
 
 def folder_revision(folder: Path) -> str:
-    """Digest for cache keys of everything in a folder that shapes tokens.
+    """Return a digest, for cache keys, of everything in a folder that shapes tokens.
 
     That is each weight file, byte by byte, and every small file beside them but notes: configurations, tokenizer,
     templates. Hashes of weight files are remembered as long as the file is not written to.
@@ -214,7 +214,7 @@ _NOTES = frozenset({".md", ".png", ".jpg", ".pdf", ".gitattributes", ".lock"})
 
 
 def remembered_hash(path: Path) -> str:
-    """`hash_file`, kept in the cache folder while size, place and times of the file stay the same."""
+    """Return `hash_file`, cached while size, place and times of the file stay the same."""
     facts = path.stat()
     key = f"{facts.st_dev} {facts.st_ino} {facts.st_size} {facts.st_mtime_ns} {facts.st_ctime_ns}"
     note = cache_dir() / "weight-hashes" / hashlib.sha256(str(path.resolve()).encode()).hexdigest()
@@ -232,7 +232,7 @@ def remembered_hash(path: Path) -> str:
 
 
 def former_revision(folder: Path) -> str:
-    """The digest that `folder_revision` gave before it read everything; manifests of adapters hold it.
+    """Return the digest that `folder_revision` gave before it read everything; manifests of adapters hold it.
 
     It covers configurations, headers, and 64 blocks of 4 KiB spread over each weight file.
     """
@@ -253,7 +253,7 @@ def former_revision(folder: Path) -> str:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object.
+    """Read a JSON object.
 
     Raises:
         ModelFault: missing, unreadable, too large or too deep, not JSON, or no object.

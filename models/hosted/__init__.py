@@ -1,1 +1,1 @@
-"""The engine for providers and OpenAI-compatible servers."""
+"""The engine for providers and for OpenAI-compatible servers."""

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import httpx
 
 from forklock.models.contract import ModelFault, Request
+from forklock.models.extras import install_hint
 from forklock.models.hosted.refusals import Refused
 from forklock.models.hosted.wire import Server, chat_wire, message_of, plain
 from forklock.models.web import clients as web
@@ -142,7 +143,7 @@ def import_litellm() -> Any:
         import litellm
         from litellm.llms.custom_httpx.http_handler import HTTPHandler
     except ImportError:
-        raise ModelFault("Models of providers need litellm.", fix="pip install 'forklock[hosted]'") from None
+        raise ModelFault("Models of providers need litellm.", fix=install_hint("hosted")) from None
     litellm.telemetry = False
     litellm.suppress_debug_info = True
     litellm.drop_params = False

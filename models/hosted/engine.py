@@ -2,7 +2,7 @@
 
 In: requests. Out: completions over HTTP, several at once, with retries for what passes (429, 5xx, broken
 connections) and faults that name the fix for what does not. Each request has a deadline and a size. An option that
-the other side would ignore or refuse is a fault, unless `fit` was told that nobody asked for it; what most callers
+the other side would ignore or refuse is a fault, unless `fit` got no word that the user asked for it; what most callers
 set by default (the seed, several samples in one request, log probabilities) is left out where the server refuses it,
 and that is logged once. Not covered: images, tools, providers' batch APIs.
 """
@@ -27,9 +27,8 @@ from forklock.models.contract import (
     Request,
 )
 from forklock.models.hosted.answers import Piece, cut_at_stops, estimated_prompt, pieces_of, until_stop
-from forklock.models.hosted.fitting import cannot, fit
 from forklock.models.hosted.refusals import Refused
-from forklock.models.hosted.routes import Route, fault_of
+from forklock.models.hosted.routes import Route, cannot, fault_of, fit
 from forklock.models.hosted.wire import CONTINUE_LAST, tokenize_on_server
 from forklock.models.web import clients as web
 from forklock.models.web.deadline import Until
@@ -196,7 +195,7 @@ class HostedEngine(Engine):
         return found
 
     def _asked(self, call: _Call, until: Until) -> list[Piece]:
-        """One request; sent again without what the server refuses, where nobody asked for that."""
+        """Send one request; retry without what the server refuses, unless the user asked for it."""
         while True:
             body = self._body(call)
             try:

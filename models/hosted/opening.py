@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.metadata import PackageNotFoundError, version
 
 from forklock.models.contract import Engine, EngineKind, ModelFault, Wish
+from forklock.models.extras import install_hint
 from forklock.models.hosted.engine import ATTEMPTS, TIMEOUT_S, HostedEngine
 from forklock.models.hosted.routes import route_to
 
@@ -37,7 +38,7 @@ def _state() -> tuple[str, str]:
     try:
         return f"ready (litellm {version('litellm')})", "any provider, any OpenAI-compatible URL"
     except PackageNotFoundError:
-        return "missing: pip install 'forklock[hosted]'", ""
+        return f"missing: {install_hint('hosted')}", ""
 
 
 KIND = EngineKind(_open, _state, loads_weights=False)

@@ -1,17 +1,18 @@
-"""Where a hosted model's requests go, and what may be asked there.
+"""Decides where a hosted model's requests go, and which parameters may be sent there.
 
 In: what the user wrote: a server's URL, `ollama/NAME` and its like, or a provider's id. Out: a `Route`. Programs that
-serve models on the user's own machine (`LOCAL`) are spoken to directly by OpenAI's wire: they need no LiteLLM and no
+serve models on the user's own machine (`LOCAL`) are asked directly in OpenAI's format: they need no LiteLLM and no
 key. A key is asked for only where LiteLLM says that the provider cannot be used without one.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from forklock.models.contract import ModelFault
+from forklock.models.contract import Decoding, Fitted, ModelFault
 from forklock.models.hosted.callers import Caller, LitellmCaller, WireCaller, import_litellm
 from forklock.models.hosted.refusals import Refused
 from forklock.models.hosted.wire import KEY_VARIABLE, Server, find_server, is_url, server_headers
@@ -19,13 +20,17 @@ from forklock.models.web import clients as web
 from forklock.models.web.endpoints import endpoint_of_provider, endpoint_of_url
 
 UNKNOWN_CONTEXT = 8192
-"""Tokens assumed where nobody says how long the context is."""
+"""Context length that is assumed if nobody states it, in tokens."""
 EXTENDED_OWNERS = frozenset({"vllm", "sglang"})
 """`owned_by` of servers that take top_k, min_p, return_token_ids and an unfinished last message."""
 SERVER_TRUNCATION = {owner: {"top_k", "min_p"} for owner in EXTENDED_OWNERS} | {"llamacpp": {"top_k"}}
 """What servers truncate by beyond top_p, by `owned_by`. llama.cpp applies min-p before the temperature."""
 TRUNCATION = {"anthropic": {"top_k"}, "gemini": {"top_k"}, "openrouter": {"top_k", "min_p"}}
 """What providers truncate by beyond top_p. Others refuse it, or worse, ignore it."""
+
+
+NEUTRAL: dict[str, Any] = {"top_k": 0, "min_p": 0.0, "top_p": 1.0, "seed": None}
+"""Values that ask for nothing. A temperature has none: it is left out of the request instead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +67,7 @@ LOCAL["ollama_chat"] = LOCAL["ollama"]
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Where requests go, and what may be asked there."""
+    """Where requests go, and which parameters may be sent there."""
 
     name: str
     caller: Caller
@@ -212,3 +217,33 @@ def _price_entry(litellm: Any, model: str) -> dict[str, Any]:
 
 def _tokens(value: object) -> int:
     return value if isinstance(value, int) and value > 0 else UNKNOWN_CONTEXT
+
+
+def fit(decoding: Decoding, unknown: Iterable[str], asked: Collection[str], *, where: str) -> Fitted:
+    """Leave the fields in `unknown` out of `decoding`.
+
+    Raises:
+        ModelFault: the user asked for one of them.
+    """
+    changes: dict[str, Any] = {}
+    notes = []
+    for name in unknown:
+        value = getattr(decoding, name)
+        if name in NEUTRAL and value == NEUTRAL[name]:
+            continue
+        if name in asked:
+            raise cannot(where, name)
+        if name in NEUTRAL:
+            changes[name] = NEUTRAL[name]
+        notes.append(f"{where} takes no {name}: {name} = {value:g} is left out, and its own default applies.")
+    return Fitted(decoding=decoding.model_copy(update=changes), notes=tuple(notes))
+
+
+def cannot(where: str, name: str) -> ModelFault:
+    """Return the fault for a field that a server does not honour."""
+    verb = "truncate by" if name in ("top_k", "min_p", "top_p") else "take"
+    neutral = NEUTRAL.get(name, "its default")
+    return ModelFault(
+        f"{where} does not {verb} {name}.",
+        fix=f"Leave {name} out (or set it to {neutral}), or serve the model with --engine vllm or transformers.",
+    )

@@ -1,4 +1,4 @@
-"""Shared by the two engines that talk to OpenAI-compatible servers (room `models/`).
+"""Asks OpenAI-compatible servers about themselves, for the two engines that use them.
 
 In: a server's URL. Out: what the server says about itself, exact prompt token counts where it has `/tokenize`, and
 its words fit to be shown. Not covered: the wire format of completions itself (each engine has its own).

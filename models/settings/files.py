@@ -22,7 +22,7 @@ from forklock.sandbox.reading import MEGABYTE, Unreadable, parse_toml, read_regu
 SECTIONS = ("agent", "models", "selfdistill")
 """Sections that a settings file may have: the rooms that read settings."""
 FLAGS_ONLY = ("evals", "sandbox", "tools")
-"""Rooms without settings: what the user wants of them is said by flags."""
+"""Rooms without settings; they take flags only."""
 _MOST_BYTES = MEGABYTE
 
 
@@ -61,7 +61,7 @@ class SettingsFile:
 
 
 def find_user_file(start: Path, *, fault: FaultClass = BadSettings) -> SettingsFile | None:
-    """The user's own settings file, if there is one.
+    """Return the user's own settings file, if there is one.
 
     Raises:
         fault: it is damaged, or lies in the repository that `start` is in.
@@ -79,7 +79,7 @@ def find_user_file(start: Path, *, fault: FaultClass = BadSettings) -> SettingsF
 
 
 def find_settings_file(start: Path, *, fault: FaultClass = BadSettings) -> SettingsFile | None:
-    """The nearest settings file from `start` upwards, not beyond the repository's root.
+    """Return the nearest settings file from `start` upwards, not beyond the repository's root.
 
     In one folder `forklock.toml` and `[tool.forklock]` in `pyproject.toml` exclude each other. Outside repositories
     only files of this user and of root count.

@@ -1,4 +1,4 @@
-"""Settings: defaults, then the files, then the environment, then flags; each value knows where it is from.
+"""Loads settings from defaults, files, the environment and flags, in this order; each value knows its source.
 
 The user's own file and the repository's (`forklock.models.settings.files`) have one table per room. The
 environment says
@@ -122,12 +122,12 @@ class RoomSettings(BaseSettings):
 
     @classmethod
     def _add_repository(
-        cls, file: SettingsFile | None, said: Self, values: dict[str, Any], origins: dict[str, Origin]
+        cls, file: SettingsFile | None, before: Self, values: dict[str, Any], origins: dict[str, Origin]
     ) -> None:
         """Add what the repository's file may say to `values` and `origins`.
 
         Args:
-            said: what is in force without the file.
+            before: what is in force without the file.
 
         Raises:
             cls.fault: it says what only the user may say. Where the user did say something, the file is overruled.
@@ -141,8 +141,8 @@ class RoomSettings(BaseSettings):
             if origins.get(key, Origin("default")).kind in ("environment", "flag"):
                 continue
             wanted = getattr(cls._built({**values, key: value}, {**origins, **there}), key)
-            if not _may(cls.repository_may.get(key, "no"), wanted, getattr(said, key)):
-                raise cls._refuse(key, wanted, getattr(said, key), str(there[key]))
+            if not _may(cls.repository_may.get(key, "no"), wanted, getattr(before, key)):
+                raise cls._refuse(key, wanted, getattr(before, key), str(there[key]))
             values[key], origins[key] = value, there[key]
 
     @classmethod
@@ -211,7 +211,8 @@ class RoomSettings(BaseSettings):
             key = str(problem["loc"][0]) if problem["loc"] else cls.section
             path = ".".join(str(part) for part in problem["loc"][1:])
             where = f"{origins.get(key, key)}{'.' + path if path else ''}"
-            lines.append(f"{where}: {problem['msg']}, got {repr(problem['input'])[:200]}.")
+            what = problem["msg"].removeprefix("Value error, ")
+            lines.append(f"{where}: {what}, got {repr(problem['input'])[:200]}.")
         return cls.fault("\n".join(lines), fix="Correct the value; `agent config` shows what is in force.")
 
 

@@ -1,8 +1,8 @@
 """The in-process engine over transformers: shared prompts, a batch that stays full, exact log probabilities.
 
-`attention` and `prefixes` hold keys and values, `batch` is the decode loop, `engine` the contract's face,
-`scoring` looks at given tokens, `loading` gets weights and adapters ready, `packed` speeds up CPUs. Needs
-the `local` extra; import it through `forklock.models.open_engine`, which says so where it is missing.
+`attention` and `prefixes` hold keys and values, `batch` is the decode loop, `engine` implements the contract,
+`scoring` scores given tokens, `loading` loads weights and adapters, `opening` opens the engine by a model's name. All
+but `opening` need the `local` extra.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ class Prompt:
 
 @dataclass
 class Sample:
-    """One row: what it has said, and how far its own columns are filled."""
+    """One row: its tokens so far, and how far its own columns are filled."""
 
     prompt: Prompt
     index: int

@@ -1,4 +1,4 @@
-"""From a folder of weights (and an adapter's folder) to a model that is ready to serve.
+"""Loads weights, and an adapter, into a model that is ready to serve.
 
 In: transformers folders in safetensors, PEFT LoRA folders. Out: `Loaded`. Pickled weights are refused, and
 code that comes with a model is never run. Adapters are merged in float32: that is the form that ships.
@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from forklock.models.adapters.attach import attach_adapter
 from forklock.models.catalogue.strict_loading import load_causal_lm
 from forklock.models.contract import ModelFault
 from forklock.models.tokens import turn_end_ids
 from forklock.models.transformers_engine.attention import NAME
-from forklock.models.transformers_engine.packed import pack_linears, packing_helps
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -94,7 +94,7 @@ def pick_device(device: str | None) -> torch.device:
 
 
 def serving_dtype(device: torch.device) -> torch.dtype:
-    """bfloat16 where the hardware multiplies it, else float32."""
+    """Return bfloat16 if the hardware multiplies it, else float32."""
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
     if device.type == "cpu":
@@ -143,3 +143,46 @@ class _quiet:
     def __exit__(self, *_: object) -> None:
         if self._was:
             self._logging.enable_progress_bar()
+
+
+class PackedLinear(nn.Module):
+    """Drop-in for `nn.Linear` in inference, with weights packed for oneDNN once, instead of on every call.
+
+    It is 1.2 to 2.4 times faster at the batch sizes of decoding. Packed weights have no gradient.
+    """
+
+    def __init__(self, linear: nn.Linear, rows: int) -> None:
+        super().__init__()
+        self.in_features, self.out_features = linear.in_features, linear.out_features
+        weight = linear.weight.detach()
+        self.dtype = weight.dtype
+        self.packed = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), rows)
+        self.bias = None if linear.bias is None else nn.Parameter(linear.bias.detach(), requires_grad=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = torch.ops.mkldnn._linear_pointwise(x, self.packed, self.bias, "none", [], "")
+        return result
+
+
+def packing_helps(model: nn.Module) -> bool:
+    """Return whether this is a bfloat16 model on a CPU with bfloat16 instructions."""
+    parameter = next(model.parameters())
+    return (
+        parameter.device.type == "cpu"
+        and parameter.dtype == torch.bfloat16
+        and hasattr(torch.ops.mkldnn, "_reorder_linear_weight")
+        and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    )
+
+
+def pack_linears(model: nn.Module, *, rows: int = 16) -> int:
+    """Replace each `nn.Linear` below `model`, free its plain weight, and return how many there were."""
+    found = [
+        (parent, name, child)
+        for parent in model.modules()
+        for name, child in parent.named_children()
+        if type(child) is nn.Linear
+    ]
+    for parent, name, child in found:
+        setattr(parent, name, PackedLinear(child, rows))
+    return len(found)

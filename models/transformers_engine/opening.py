@@ -7,6 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from forklock.models.adapters import resolve_adapter
 from forklock.models.catalogue.catalogue import resolve_model
 from forklock.models.contract import Engine, EngineKind, ModelFault, Wish
+from forklock.models.extras import install_hint
 
 
 def open_transformers(model: str, wish: Wish) -> Engine:
@@ -27,7 +28,7 @@ def open_transformers(model: str, wish: Wish) -> Engine:
     except ImportError as error:
         raise ModelFault(
             f"the in-process engine needs the `local` extra ({error.name} is missing)",
-            fix="pip install 'forklock[local]'",
+            fix=install_hint("local"),
         ) from error
     return TransformersEngine.open(
         resolved.folder,
@@ -44,7 +45,7 @@ def _state() -> tuple[str, str]:
     try:
         return f"ready ({version('transformers')}, torch {version('torch')})", "in this process"
     except PackageNotFoundError:
-        return "missing: pip install 'forklock[local]'", ""
+        return f"missing: {install_hint('local')}", ""
 
 
 KIND = EngineKind(open_transformers, _state, modules=("torch", "transformers"))

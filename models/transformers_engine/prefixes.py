@@ -1,4 +1,4 @@
-"""Prompts to keys and values: each distinct prompt is computed once, and shared beginnings are reused.
+"""Computes keys and values of prompts: each distinct prompt once, with shared beginnings reused.
 
 In: token ids. Out: a `Prefix` and the logits of its last position (or, for scoring, of every position, a
 chunk at a time). The last few prompts are kept between calls, so that an agent's next question, which

@@ -1,4 +1,4 @@
-"""From logits to one token per row: temperature, top-k, top-p over the survivors, min-p; once, or in two stages.
+"""Draws one token per row from logits: temperature, top-k, top-p over the survivors, min-p; in one or two stages.
 
 In: last-position logits `[rows, vocabulary]` and one uniform number per sample. Out: token ids and their
 log probabilities under the model itself (temperature 1, nothing cut off). Inverse-CDF sampling, so that

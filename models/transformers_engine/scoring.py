@@ -1,4 +1,4 @@
-"""What the model thinks of tokens that are already there: log probabilities, entropy, top-k, what a cut keeps.
+"""Scores given tokens: log probabilities, entropy, top-k, and what a truncation keeps.
 
 In: prompts and answers as ids. Out: `TokenScores` per answer, at temperature 1 and untruncated. Used for
 gauges (entropy at forks, kept mass) and for soft targets; the prompt is computed once for all its answers.

@@ -1,4 +1,4 @@
-"""Token ids to text as they come, with stop strings.
+"""Decodes token ids to text as they come, and finds stop strings.
 
 In: one id at a time. Out: text that will not change any more, and whether a stop string was met. A stop
 string may straddle tokens, and a character may straddle tokens too; both are held back until decided.

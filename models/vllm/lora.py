@@ -1,4 +1,4 @@
-"""The adapter that a vLLM server is to serve: checked before it is uploaded, under a name that is its alone."""
+"""Checks an adapter for a vLLM server, and gives it a name that no other adapter ever has."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class VllmLora:
     def read(
         cls, base: str, adapter: str | Path | None, weights: ResolvedModel | None = None
     ) -> VllmLora | None:
-        """None for the bare base.
+        """Read and check an adapter; None for the bare base.
 
         Args:
             weights: of the base where they are here: the adapter must fit them.

@@ -36,7 +36,7 @@ def open_vllm(
             what that server's base really is cannot be checked against the registry.
         port: of the server to start; None picks a free one.
         extra: more flags for the server to start.
-        on_wait: hears of the start's progress; None shows it on stderr.
+        on_wait: called with the start's progress; None shows it on stderr.
 
     Raises:
         ModelFault: no vLLM here, port in use, the server died or does not answer, no such adapter.
@@ -74,8 +74,8 @@ def _start(
     plan = ServerPlan(weights.folder, weights.name, environment, port=port, extra=extra)
     if lora is not None:
         plan = replace(plan, lora=True, lora_rank=lora.server_rank)
-    with _shown(on_wait, weights.name) as heard:
-        owned = start_server(plan, on_wait=heard)
+    with _shown(on_wait, weights.name) as report:
+        owned = start_server(plan, on_wait=report)
     try:
         server = find_server(f"{owned.base_url}#{weights.name}")
         identity = ModelIdentity(

@@ -1,4 +1,4 @@
-"""Prompts of a vLLM server that we started, rendered here, so that every local engine sees the same ids."""
+"""Renders prompts for a vLLM server that we started, so that every local engine sees the same ids."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class LocalPrompts:
 
     @classmethod
     def open(cls, folder: Path) -> LocalPrompts | None:
-        """None where transformers is not installed: the server renders then."""
+        """Load the tokenizer; None if transformers is not installed, and then the server renders."""
         try:
             from transformers import AutoTokenizer
         except ImportError:

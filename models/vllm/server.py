@@ -1,8 +1,8 @@
-"""A vLLM server of our own: started, watched, ended (room `models/`).
+"""Starts, watches and ends a vLLM server.
 
 In: a folder with transformers weights and an interpreter that has vLLM. Out: a base URL that answers, or a
 `ModelFault` with the tail of the server's log. The server dies with this process, even by SIGKILL
-(`vllm_watchdog`). Not covered: sharing one server between processes: start one by hand and name its URL.
+(`watchdog.py`). Not covered: sharing one server between processes: start one by hand and name its URL.
 """
 
 from __future__ import annotations
@@ -160,12 +160,12 @@ def start_server(
 
 
 def death_fault(server: VllmServer, what: str) -> ModelFault:
-    """The fault for a server that is gone, with its log's telling lines."""
+    """Return the fault for a server that is gone, with the important lines of its log."""
     return ModelFault(f"{what}:\n{_telling(server.log_tail(60))}", fix=f"The whole log: {server.log}")
 
 
 def _telling(tail: str) -> str:
-    """The last lines that name an error, or simply the last lines."""
+    """Return the last lines that name an error, or simply the last lines."""
     lines = [plain(line) for line in tail.splitlines()]
     errors = [line for line in lines if "Error" in line or "error:" in line]
     return "\n".join((errors or lines)[-8:])

@@ -1,4 +1,4 @@
-"""What a vLLM server streams: events, put together to samples."""
+"""Puts the events that a vLLM server streams together to samples."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _all(values: object, kind: type | tuple[type, ...]) -> bool:
 
 
 def choices_of(chunk: dict[str, Any], samples: int) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(sample, choice) of an event.
+    """Yield (sample, choice) of an event.
 
     Raises:
         ModelFault: it is not what vLLM sends.
@@ -64,7 +64,7 @@ def strange() -> ModelFault:
 
 
 def request_seed(seed: int, index: int) -> int:
-    """A seed per request: vLLM adds the sample's number itself, and equal prompts must not draw alike."""
+    """Return a seed for a request: vLLM adds the sample's number itself, and equal prompts must differ."""
     digest = hashlib.sha256(f"{seed}/{index}".encode()).digest()
     return int.from_bytes(digest[:6], "big")
 

@@ -1,1 +1,1 @@
-"""The one place that makes HTTP clients: deadlines, sizes, proxies, and which server a request goes to."""
+"""Makes all HTTP clients: deadlines, sizes, proxies, and the server that a request goes to."""

@@ -1,4 +1,4 @@
-"""The one place that makes HTTP clients: each request has a deadline, a size, and the proxy that it should have.
+"""Makes all HTTP clients: each request has a deadline, a size limit, and the right proxy.
 
 In: a `Budget` around the call (`spending`), or the client's own default. Out: httpx clients whose sockets stop at
 the deadline, whatever trickles in (headers and keep-alive lines included), and after so many bytes. Answers come

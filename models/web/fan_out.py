@@ -64,7 +64,7 @@ def fan_out(
 
     Callbacks run in the caller's thread, and the caller's deadline holds.
     The first error (a job's, a callback's, Ctrl-C) cancels the rest:
-    waiting jobs never start, running ones are told at their next `emit`, and nobody waits for them.
+    queued jobs never start, running ones stop at their next `emit`, and are not waited for.
     """
     events: queue.SimpleQueue[Any] = queue.SimpleQueue()
     stopped = threading.Event()

@@ -1,8 +1,8 @@
-"""Programs that stay up and only look at a workspace, such as language servers, in name spaces of their own.
+"""Starts programs that only read a workspace, such as language servers, in name spaces of their own.
 
-In: an argv, a workspace, what it may read and write besides. Out: an argv behind bubblewrap, with the descriptors that
-it needs. The workspace is read-only, there is no network, and nothing else of the host to see. Not covered: how much
-memory it takes, and docker.
+In: an argv, a workspace, and what else it may read and write. Out: an argv behind bubblewrap, with its descriptors.
+The workspace is read-only, there is no network, and nothing else of the host is visible. Not covered: limits on
+memory, and docker.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Contained:
 
 
 def why_not_contained(root: Path) -> str | None:
-    """None where programs can be contained that look at `root`; else the reason."""
+    """Return None if programs that read `root` can be contained, else the reason."""
     problem = why_not()
     if problem:
         return problem[0]
@@ -43,7 +43,7 @@ def contained(
     writable: Sequence[Path] = (),
     env: Mapping[str, str],
 ) -> Iterator[Contained]:
-    """`argv` as it is to be started within the block; `argv[0]` is a path. It ends with the thread that starts it.
+    """Yield the argv to start within the block; `argv[0]` is a path. The program ends with the thread that starts it.
 
     Raises:
         SandboxFault: there is no place for what it is shown of `/etc`.

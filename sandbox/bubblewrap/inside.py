@@ -1,9 +1,9 @@
-"""One bubblewrap with its name spaces: made, perhaps ahead of time, and then given one command.
+"""Makes one bubblewrap with its name spaces, perhaps ahead of time, and then runs one command in it.
 
-In: a `Place`, which says what it is made with; later the command. Out: the started `Running`, and what bubblewrap and
-the control group tell about its end. Inside waits a shell, process 1 of the pid namespace, that runs nothing but the
-command; so what it sees was made for it, touched by no command before, and costs it no time. Not covered: when to make
-one ahead (`bubblewrap.py`).
+In: a `Place`, which says how to make it; later the command. Out: the started `Running`, and what bubblewrap and the
+control group report about its end. Inside waits a shell, process 1 of the pid namespace, that runs nothing but the
+command. So no other command has touched its name spaces, and making them takes none of its time. Not covered: when to
+make one ahead (`backend.py`).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from forklock.sandbox.linux.orphans import end_holders
 from forklock.sandbox.linux.seccomp import filter_descriptor
 
 SHELL = "/bin/bash"
-"""It alone of the common shells reads words that end in NUL: nothing of a command is ever parsed."""
+"""Bash is the only common shell that reads words that end in NUL, so nothing of a command is ever parsed."""
 # $1 becomes readable when the command has been written to $2: its directory, then its words. The shell outlives the
 # command by an instant, so that a signal that the command sends itself has its default effect. What the shell says
 # about the command's death goes behind the words, where we read it, with a dot as its last word.
@@ -45,21 +45,21 @@ _DIES_UNSAID = frozenset({signal.SIGINT, signal.SIGPIPE, signal.SIGTERM})
 """Signals of which the shell says nothing. It is no job control that would have it tell them, too: in that, bash 5.2
 sometimes waits for ever for a command that has ended."""
 _AROUND = 3
-"""Processes beside the command's own: bubblewrap, and two shells."""
+"""Processes that are not the command's own: bubblewrap, and two shells."""
 _BINDS = frozenset({"--bind", "--ro-bind", "--ro-bind-try"})
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What a bubblewrap is made with. Equal places are alike to a command that starts in them now."""
+    """How a bubblewrap is made. A command that starts now sees no difference between equal places."""
 
     options: tuple[str, ...]
     """Mounts, name spaces and ids."""
     limits: Limits
     owner: tuple[int, int] | None
-    """The user and group that commands become, if not ours."""
+    """User and group of the commands, if not ours."""
     shown: tuple[tuple[int, int] | None, ...]
-    """Device and inode of what is mounted: a path may name another directory by now."""
+    """Device and inode of each mounted directory, since a path may name another directory by now."""
 
     @classmethod
     def now(cls, options: Sequence[str], limits: Limits, owner: tuple[int, int] | None) -> Place:
@@ -111,14 +111,14 @@ class Inside:
         self._channel.close_theirs()
 
     def fits(self, place: Place) -> bool:
-        """Whether it waits, and a command of `place` may run here."""
+        """Return whether it still waits, and whether a command of `place` may run in it."""
         if place != self.place or self.pid != os.getpid() or self.running.orphaned():
             return False
         return not self.running.is_over(0)
 
     def begin(self, argv: Sequence[str], env: Mapping[str, str], cwd: str) -> bool:
-        """Give it the command, whose words hold no NUL. Its time begins now. False: it died before it took the command,
-        and is discarded."""
+        """Start the command, whose words hold no NUL; its time begins now. Return False if the shell died before it
+        took the command; it is then discarded."""
         if self.group is None:
             argv = command_with_limits(argv, self.place.limits)
         pairs = [f"{name}={value}" for name, value in {**env, "PWD": cwd}.items()]
@@ -137,8 +137,8 @@ class Inside:
         return not lost
 
     def exit_code(self) -> int | None:
-        """As `subprocess` has it, minus n for signal n; to be asked when the processes are gone. None when the command
-        was never started, or all was killed.
+        """Return the exit code, -n for signal n. Call it when the processes are gone. None if the command was never
+        started, or everything was killed.
 
         bubblewrap passes on 128+n for signal n, which is a program's own code as well.
         """
@@ -149,12 +149,12 @@ class Inside:
         return 128 - code if signalled else code
 
     def discard(self) -> None:
-        """In place of `begin` and `wait`: the shell ends when nobody can speak to it any more."""
+        """End the shell without a command. Call this instead of `begin` and `wait`."""
         self._channel.hang_up()
         self.running.discard()
 
     def remove(self) -> None:
-        """To be called at the end."""
+        """Release what is left. Call it at the end."""
         if self.group is None and self.pid == os.getpid() and self.running.orphaned():
             self._channel.end_holders()
         self._give_back()
@@ -171,7 +171,7 @@ def _not_taken_for_a_pair(argv: Sequence[str]) -> Sequence[str]:
 
 
 class _Channel:
-    """The system-call filter, bubblewrap's status pipe, and our word to the shell inside.
+    """The system-call filter, bubblewrap's status pipe, and the pipe by which the shell inside gets its command.
 
     The command never sees them: bubblewrap and the shell close them before it starts.
     """
@@ -196,7 +196,7 @@ class _Channel:
         return [*self._theirs, self._command]
 
     def close_theirs(self) -> None:
-        """They have been handed over."""
+        """Close the descriptors that the child has inherited."""
         while self._theirs:
             os.close(self._theirs.pop())
 
@@ -215,7 +215,7 @@ class _Channel:
             os.close(self._go)
 
     def first_process(self) -> int | None:
-        """Host id of the namespace's process 1; None when bubblewrap failed before it."""
+        """Return the host id of the namespace's process 1; None if bubblewrap failed before it."""
         while b"\n" not in self._text:
             data = os.read(self._status, 4096)
             if not data:
@@ -225,7 +225,7 @@ class _Channel:
         return pid
 
     def told(self) -> dict[str, int]:
-        """All that bubblewrap has to say, when it is gone."""
+        """Return bubblewrap's status messages, when it has ended."""
         while data := os.read(self._status, 4096):
             self._text += data
         lines = [json.loads(line) for line in self._text.split(b"\n") if line]
@@ -270,5 +270,5 @@ class Tree:
 
 
 def bwrap_program() -> str:
-    """Its path, if it is there."""
+    """Return the path of bubblewrap."""
     return shutil.which("bwrap") or "bwrap"

@@ -1,4 +1,4 @@
-"""What a bubblewrap command sees: the options for its mounts, namespaces, ids and environment.
+"""Makes the options for what a bubblewrap command sees: mounts, namespaces, ids and environment.
 
 In: a workspace, a policy. Out: options for `bwrap`. The root is empty and read-only but for what is named here.
 """
@@ -29,7 +29,7 @@ _SHM, _SHM_MB = "/dev/shm", 64  # noqa: S108
 
 
 def view(workspace: Workspace, policy: Policy, owner: tuple[int, int] | None) -> list[str]:
-    """The same for every command of a sandbox. `owner`: the user and group that commands become, if not ours."""
+    """Return the options of every command of a sandbox. `owner`: user and group of the commands, if not ours."""
     options = _machine(policy, workspace.private, shared=owner is None)
     for path in policy.readable:
         options += _readable(path)
@@ -44,7 +44,7 @@ def view(workspace: Workspace, policy: Policy, owner: tuple[int, int] | None) ->
 
 
 def view_read_only(root: Path, policy: Policy, writable: Sequence[Path]) -> list[str]:
-    """For a program that stays up and only looks: `root` at its own path, and what it may write.
+    """Return the options for a program that only reads `root`, and what else it may write.
 
     Raises:
         SandboxFault: there is no place for what it is shown of `/etc`.
@@ -62,7 +62,7 @@ def view_read_only(root: Path, policy: Policy, writable: Sequence[Path]) -> list
 
 
 def _machine(policy: Policy, private: Path, *, shared: bool) -> list[str]:
-    """Name spaces, the system's own directories, devices, scratch."""
+    """Return the options for name spaces, the system's own directories, devices and scratch."""
     options = [
         "--unshare-user", "--disable-userns", "--unshare-ipc", "--unshare-pid", "--unshare-uts",
         "--unshare-cgroup-try", "--hostname", "sandbox", "--as-pid-1", "--die-with-parent", "--new-session",
@@ -137,7 +137,7 @@ def _readable(path: Path) -> list[str]:
 
 
 def git_read_only(workspace: Workspace) -> list[str]:
-    """Looked at for each command, since a repo can be made after the sandbox was opened."""
+    """Return the options that make `.git` read-only; made for each command, since a repo can appear later."""
     git = workspace.root / ".git"
     if git.is_symlink() or not git.exists():
         return []
@@ -150,5 +150,5 @@ def environment(env: Mapping[str, str]) -> list[str]:
 
 
 def uid_inside() -> int:
-    """The caller's own, so that files look alike inside and outside; never root."""
+    """Return the user id inside: the caller's own, so that owners look alike; never root."""
     return os.getuid() or 1000

@@ -1,10 +1,10 @@
-"""The docker backend: one container per sandbox, started at the first command, that takes many.
+"""The docker backend: one container per sandbox, started at the first command, which runs all commands.
 
 In: commands. Out: results. The container has no network, a read-only root, a private /tmp, no capabilities,
 the workspace owner's uid, and the workspace mounted with `.git` read-only. Inside, `supervisor.py` gives
-each command a warden that kills everything the command started. A container that was soiled (time-out,
-out of memory, a killed warden) takes no further command, is thrown away with the last one in it, and the next
-command gets a new one.
+each command a warden that kills everything the command started. A container after a timeout, out of memory
+or a killed warden takes no further command. It is removed with the last command in it, and the next command gets a
+new one.
 
 Memory and processes are bounded per container: commands that run at once share them. Commands with
 other limits of this kind get a container of their own. Not covered: engines on another machine, where

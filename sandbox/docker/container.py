@@ -1,4 +1,4 @@
-"""Containers for the docker backend, that take commands over a socket of their own.
+"""Starts containers for the docker backend; each takes commands over a socket of its own.
 
 In: mounts and limits. Out: a `Container`. A container ends by itself when its owner's end of the socket closes; it
 also carries its owner's label, by which `forklock.sandbox.images.engine` removes what an engine restart may have left.
@@ -35,7 +35,7 @@ class Bind:
 
 
 class ContainerGone(SandboxFault):
-    """It took no command: somebody removed it, or the engine was restarted."""
+    """The container took no command: somebody removed it, or the engine was restarted."""
 
 
 class Container:
@@ -48,10 +48,10 @@ class Container:
         self.closed = False
 
     def send(self, request: Mapping[str, object], descriptors: Sequence[int]) -> None:
-        """Hand over a command with its five descriptors. The request goes in a file: a message may be too short for it.
+        """Send a command with its five descriptors. The request is sent as a file, since a message may be too short.
 
         Raises:
-            ContainerGone: it is.
+            ContainerGone: it takes no command.
         """
         source = os.memfd_create("request", os.MFD_CLOEXEC)
         try:
@@ -65,7 +65,7 @@ class Container:
             os.close(source)
 
     def oom_killed(self) -> bool:
-        """Whether the engine says that its process 1 was killed for memory. Never raises."""
+        """Return whether the engine reports that process 1 was killed for memory. Never raises."""
         with contextlib.suppress(Exception):
             self._handle.wait(timeout=5)
             self._handle.reload()
@@ -136,7 +136,7 @@ def start_container(
 
 
 def _bind(listener: socket.socket, place: Path) -> None:
-    """Bind by way of the directory's descriptor: a socket's path may have 107 bytes at most."""
+    """Bind through the directory's descriptor, since a socket's path may have 107 bytes at most."""
     folder = os.open(place.parent, os.O_PATH | os.O_DIRECTORY)
     try:
         listener.bind(f"/proc/self/fd/{folder}/{place.name}")

@@ -46,7 +46,7 @@ def main(path: str) -> None:
     control = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     control.connect(path)
     while True:
-        spare = Spare(control)  # forked while nobody waits for it
+        spare = Spare(control)  # forked ahead, while no command waits
         data, descriptors, _, _ = socket.recv_fds(control, 1, DESCRIPTORS)
         reap()
         if not data:  # our owner is gone

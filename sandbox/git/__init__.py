@@ -1,1 +1,1 @@
-"""Git without trust: what a repository holds is read here, and the one module that runs git is here."""
+"""Reads what a repository holds without trusting it; `run` is the only module that runs git on the host."""

@@ -1,4 +1,4 @@
-"""Makes a folder a git repository with one commit, without letting what is in the folder have a say.
+"""Makes a folder a git repository with one commit; nothing in the folder influences how.
 
 In: a folder of ours with anybody's files. Out: the same with a `.git` of ours: all files are committed as they are,
 bytes and all, whatever attributes and ignore rules say.

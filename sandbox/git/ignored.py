@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from forklock.sandbox.git.wildmatch import Wildmatch
 
 MAX_RULES_BYTES = 1 << 20
-"""Of one file with rules."""
+"""Largest file with rules, in bytes."""
 _SPECIAL = frozenset(b"*?[\\")
 
 
@@ -25,7 +25,7 @@ class Rule:
     whole_path: bool
     """Else it is about the last step of a path."""
     match: Wildmatch | None
-    """None where the pattern is a plain name."""
+    """None if the pattern is a plain name."""
     prefix: bytes = b""
     """What a path must begin with, before `match` looks at the rest. Git takes the words before the first wildcard of a
     whole path away, so that `**` behind them counts as if the pattern began with it."""
@@ -52,7 +52,7 @@ class Rules:
         return bool(self._rules)
 
     def verdict(self, path: bytes, name: bytes, *, is_folder: bool) -> bool | None:
-        """True: ignored, False: taken back in, None: no rule is about it. `path` is from the workspace's top."""
+        """Return True if ignored, False if a rule includes it again, None if no rule matches."""
         if self._plain and name not in self._named:
             return None
         path = path[self._base :]
@@ -70,7 +70,7 @@ class Ignore:
 
     @classmethod
     def at_top(cls, *sources: bytes) -> Ignore:
-        """What applies everywhere, the strongest source first."""
+        """Return the rules that apply everywhere, the strongest source first."""
         found: Ignore | None = None
         for source in reversed(sources):
             found = cls(Rules(source), found)
@@ -89,7 +89,7 @@ class Ignore:
 
 
 def parse(line: bytes) -> Rule | None:
-    """Read one line, as git does; None where it says nothing."""
+    """Parse one line, as git does; None if it holds no rule."""
     if line.startswith(b"#"):
         return None
     line = _trimmed(line.removesuffix(b"\r"))
@@ -109,7 +109,7 @@ def parse(line: bytes) -> Rule | None:
 
 
 def _trimmed(line: bytes) -> bytes:
-    """Without spaces at the end, but for one behind a backslash."""
+    """Remove spaces at the end, but not one behind a backslash."""
     end = len(line.rstrip(b" "))
     backslashes = end - len(line[:end].rstrip(b"\\"))
     return line[: end + 1] if backslashes % 2 and end < len(line) else line[:end]

@@ -1,7 +1,7 @@
-"""Reads git's index: which files a repository tracks, and what they were when git last looked.
+"""Reads git's index: which files a repository tracks, and their stats when git last read them.
 
 In: the index's bytes, which are a repo's words. Out: entries; names are not yet known to be paths inside the repo.
-Versions 2, 3 and 4. Not covered: split and sparse indexes, which say so.
+Versions 2, 3 and 4. Not covered: split and sparse indexes, which raise `IndexNotRead`.
 """
 
 from __future__ import annotations

@@ -20,12 +20,11 @@ from forklock.sandbox.files.atomic import write_atomic
 Kind = Literal["blob", "tree", "commit"]
 
 LINK, FILE, PROGRAM, FOLDER = 0o120000, 0o100644, 0o100755, 0o040000
-EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
 _BLOCK = 1 << 16
 
 
 def git_mode(mode: int) -> int:
-    """A file's mode as git keeps it."""
+    """Return a file's mode as git keeps it."""
     if stat.S_ISLNK(mode):
         return LINK
     return PROGRAM if mode & stat.S_IXUSR else FILE
@@ -38,7 +37,7 @@ def object_id(kind: Kind, data: bytes, algorithm: str = "sha1") -> str:
 
 
 def write_loose(objects: Path, kind: Kind, data: bytes) -> str:
-    """Write an object into a git folder's `objects`; its id. One that is there already stays."""
+    """Write an object into a git folder's `objects` and return its id. An existing one is kept."""
     oid = object_id(kind, data)
     place = objects / oid[:2] / oid[2:]
     if not place.exists():
@@ -48,7 +47,7 @@ def write_loose(objects: Path, kind: Kind, data: bytes) -> str:
 
 
 def write_trees(objects: Path, files: Mapping[str, tuple[int, str]]) -> str:
-    """Write the trees for files by path (mode and blob id); the id of the top."""
+    """Write the trees for files by path (mode and blob id), and return the top's id."""
     folders: dict[bytes, dict[bytes, tuple[int, str]]] = {b"": {}}
     for path, entry in files.items():
         folder, _, name = os.fsencode(path).rpartition(b"/")
@@ -70,7 +69,7 @@ def _tree(entries: Mapping[bytes, tuple[int, str]]) -> bytes:
 
 
 class Contents:
-    """One file with the contents of many, each once. Thread-safe for readers."""
+    """Stores the contents of many files in one, each content once. Thread-safe for readers."""
 
     def __init__(self, file: Path) -> None:
         self._fd = os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)

@@ -1,4 +1,4 @@
-"""Applies a diff to a work tree, all of it or nothing, without letting the tree have a say.
+"""Applies a diff to a work tree: all of it or nothing; nothing in the tree influences how.
 
 In: a directory, a git diff. Out: the changed directory. git works on copies of the files that the diff names, in a
 folder of ours; then we write what came of it: beside each file first, then by renames, which are taken back where one
@@ -26,7 +26,7 @@ from forklock.sandbox.linux.nofollow import folder_of, open_regular, read_all, s
 from forklock.sandbox.linux.private import scratch
 
 _MOST_BYTES = 256 << 20
-"""Of one file."""
+"""Largest file, in bytes."""
 _FROM = re.compile(rb"(?m)^(?:rename|copy) from (.+)$")
 _ESCAPES = {
     b"a": b"\a", b"b": b"\b", b"t": b"\t", b"n": b"\n", b"v": b"\v", b"f": b"\f", b"r": b"\r", b'"': b'"', b"\\": b"\\",
@@ -37,7 +37,7 @@ _State = tuple[int, bytes] | None
 
 
 def apply_diff(root: Path, diff: bytes, *, check_only: bool = False, may_lead_out: bool = False) -> list[str]:
-    """Apply a git diff to `root`; gives the paths that it changes.
+    """Apply a git diff to `root` and return the paths that it changes.
 
     Args:
         check_only: find out whether it applies, and write nothing.
@@ -70,7 +70,7 @@ def apply_diff(root: Path, diff: bytes, *, check_only: bool = False, may_lead_ou
 
 
 def _named(diff: bytes, git_dir: Path, copy: Path) -> list[str]:
-    """Every path that a diff is about.
+    """Return every path that a diff is about.
 
     Raises:
         SandboxFault: one is not inside the tree, or is git's or the harness's.
@@ -89,7 +89,7 @@ def _named(diff: bytes, git_dir: Path, copy: Path) -> list[str]:
 
 
 def _unquoted(name: bytes) -> bytes:
-    """A path as git writes it where it holds unusual characters."""
+    """Return a path that git wrote in quotes because of unusual characters."""
     if not (name.startswith(b'"') and name.endswith(b'"') and len(name) > 1):
         return name
 
@@ -114,7 +114,7 @@ def _refuse_link_out(change: _Change) -> None:
 
 
 def _state(root: Path, name: str) -> _State:
-    """What is there. A folder counts as nothing; behind a link there is nothing.
+    """Return what is there. A folder counts as nothing; behind a link there is nothing.
 
     Raises:
         SandboxFault: something that is no file, or cannot be read.
@@ -141,7 +141,7 @@ def _state(root: Path, name: str) -> _State:
 
 
 def _refuse_through_links(root: Path, change: _Change, changes: Iterable[_Change]) -> None:
-    """A folder on the way may be a link only where the diff itself takes that away."""
+    """Refuse a link in place of a folder on the way, unless the diff itself removes it."""
     gone = {one.name for one in changes if one.after is None}
     for way in _upwards(change.name):
         if change.after is not None and way not in gone and (root / way).is_symlink():
@@ -149,7 +149,7 @@ def _refuse_through_links(root: Path, change: _Change, changes: Iterable[_Change
 
 
 def _write_plain(root: Path, name: str, state: _State) -> None:
-    """Into a folder of ours."""
+    """Write into a folder of ours."""
     if state is None:
         return
     place = root / name
@@ -206,7 +206,7 @@ def _write_all(root: Path, changes: Iterable[_Change]) -> None:
 
 
 def _set_aside(root: Path, step: _Step) -> None:
-    """Checks, too, that the file is still what the diff was applied to."""
+    """Move the old file aside, and check that it is still what the diff was applied to."""
     if _state(root, step.change.name) != step.change.before:
         raise OSError("it changed meanwhile")
     kept = f".forklock-{secrets.token_hex(6)}"
@@ -243,7 +243,7 @@ def _place(root: Path, step: _Step) -> None:
 
 
 def _name(folder: int, part: str, last: str) -> None:
-    """Give a file its name, and never over another file."""
+    """Rename a file, but never over another one."""
     try:
         os.link(part, last, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
     except FileExistsError:

@@ -1,4 +1,4 @@
-"""What a git repository says of itself, read as plain files: no git process runs under its configuration.
+"""Reads a git repository as plain files, so that no git process runs under its configuration.
 
 In: a folder. Out: the work tree's top, the commit that is checked out, which files are tracked, which are ignored.
 All of it is a repo's word: names are checked, links are not followed, and a `.git` file leads only to a folder that
@@ -38,7 +38,7 @@ class Repository:
     """Objects, refs and settings: those of the main work tree."""
 
     def head(self) -> str | None:
-        """Commit id, None before the first commit.
+        """Return the commit id, None before the first commit.
 
         Raises:
             SandboxFault: it is kept in a way that is not known here.
@@ -46,7 +46,7 @@ class Repository:
         return self.resolve("HEAD")
 
     def resolve(self, name: str) -> str | None:
-        """The object id that a ref's full name or an id stands for; None where there is none such."""
+        """Return the object id of a ref's full name or of an id; None if there is none."""
         for _ in range(_SYMBOLIC_STEPS):
             if _OID.fullmatch(name):
                 return name
@@ -80,7 +80,7 @@ class Repository:
         return 32 if re.search(rb"(?im)^\s*objectformat\s*=\s*\"?sha256\b", config) else 20
 
     def tracked(self) -> list[Entry]:
-        """What the index names inside the work tree, conflicts once each.
+        """Return the index's entries inside the work tree, a conflict once.
 
         Raises:
             IndexNotRead: it is damaged, or of a kind that is not known here.
@@ -98,7 +98,7 @@ class Repository:
         return read_inside(self.common, "info/exclude", MAX_RULES_BYTES) or b""
 
     def index_time(self) -> tuple[int, int]:
-        """When git wrote the index: seconds, nanoseconds."""
+        """Return when git wrote the index: seconds, nanoseconds."""
         try:
             return divmod((self.git_dir / "index").lstat().st_mtime_ns, 10**9)
         except OSError:
@@ -113,12 +113,12 @@ def _is_inside(name: str) -> bool:
 
 
 def is_gits(name: str) -> bool:
-    """Whether git takes a file or folder of this name for its own, and never tracks it."""
+    """Return whether git takes a file or folder of this name for its own, and never tracks it."""
     return len(name) == 4 and name.lower() == ".git"
 
 
 def find_root(folder: Path) -> Path | None:
-    """The top of the work tree that `folder` is in; None outside of any, and in a repository's `.git`."""
+    """Return the top of the work tree that `folder` is in; None outside of any, and in a repository's `.git`."""
     here = folder.resolve()
     for place in (here, *here.parents):
         if open_repository(place):
@@ -127,8 +127,8 @@ def find_root(folder: Path) -> Path | None:
 
 
 def open_repository(root: Path) -> Repository | None:
-    """The repository whose work tree has its top at `root`; None where there is none, or one that is not this
-    work tree's."""
+    """Return the repository whose work tree has its top at `root`; None if there is none, or if it is another work
+    tree's."""
     place = root / ".git"
     try:
         kind = place.lstat().st_mode
@@ -166,8 +166,8 @@ def _path(base: Path, text: str) -> Path | None:
 
 
 def _leads_back(git_dir: Path, root: Path) -> bool:
-    """A linked work tree's git folder names the work tree in `gitdir`, a submodule's in its `core.worktree`. Else a
-    `.git` file in a downloaded tree could make any repository of the user's its own."""
+    """Return whether a git folder names the work tree: a linked work tree's in `gitdir`, a submodule's in
+    `core.worktree`. Otherwise a `.git` file in a downloaded tree could claim any repository of the user's."""
     back = (read_inside(git_dir, "gitdir", _SMALL) or b"").decode(errors="surrogateescape").strip("\n")
     if back:
         found = _path(git_dir, back)
@@ -179,7 +179,7 @@ def _leads_back(git_dir: Path, root: Path) -> bool:
 
 
 def tracked_names(root: Path) -> frozenset[str]:
-    """Files that git tracks at `root`; none where that cannot be told, which makes all files untracked."""
+    """Return the files that git tracks at `root`; none if the index cannot be read, so that all files are untracked."""
     repository = open_repository(root)
     try:
         return frozenset(entry.name for entry in repository.tracked()) if repository else frozenset()
@@ -188,7 +188,7 @@ def tracked_names(root: Path) -> frozenset[str]:
 
 
 def rules_at_top(root: Path) -> Ignore:
-    """What is ignored in all of a workspace, by the repository's `info/exclude` and by the user's own settings."""
+    """Return the rules for all of a workspace: the repository's `info/exclude` and the user's own settings."""
     repository = open_repository(root)
     return Ignore.at_top(repository.own_excludes() if repository else b"", _users())
 

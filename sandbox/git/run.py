@@ -1,6 +1,6 @@
-"""The one module that runs git on the host.
+"""Runs git on the host. No other module does.
 
-In: words for git, and a git folder that we made. Out: what git said. git never sees a work tree, configuration,
+In: words for git, and a git folder that we made. Out: what git printed. git never sees a work tree, configuration,
 attributes, index or ref that a repo or a program wrote: those are read as plain files
 (`forklock.sandbox.git.repository`,
 `forklock.sandbox.git.tree`). Objects that a repo wrote are read by a git that runs in a sandbox
@@ -19,7 +19,7 @@ from pathlib import Path
 from forklock.sandbox.contract import SandboxFault
 
 TIMEOUT_S = 60.0
-"""Seconds (wall clock) for one call."""
+"""Timeout of one call, in seconds."""
 _MOST_RULES = 1 << 20
 
 
@@ -50,7 +50,7 @@ ENV = {
     "GIT_LITERAL_PATHSPECS": "1",
     "GIT_PAGER": "cat",
 }
-"""Nothing of the user's or the machine's configuration."""
+"""Environment without the user's and the machine's configuration."""
 SAFE = (
     "-c", "core.hooksPath=/dev/null",
     "-c", "core.fsmonitor=false",
@@ -76,7 +76,7 @@ _CONFIG = """\
 \tbigFileThreshold = 128m
 """
 TEXT = "* -text !eol -filter -ident !working-tree-encoding !diff !whitespace !merge -export-ignore -export-subst\n"
-"""Attributes by which bytes stay as they are, and a diff is a diff. They beat every `.gitattributes`."""
+"""Attributes that keep bytes and diffs as they are. They override every `.gitattributes`."""
 BYTES = "* -text !eol -filter -ident !working-tree-encoding -diff\n"
 """The same, with every difference as a binary patch."""
 
@@ -120,7 +120,7 @@ def apply_in(folder: Path, git_dir: Path, words: Sequence[str], diff: bytes) -> 
 
 
 def clone_bare(url: str, target: Path, *, timeout_s: float = 3600.0) -> None:
-    """Fetch a repository over https into the new folder `target`.
+    """Clone a repository over https into the new folder `target`, without a work tree.
 
     Raises:
         SandboxFault: git is missing, or it cannot be fetched.

@@ -1,4 +1,4 @@
-"""The files of a workspace that count: what git would track, found without git.
+"""Finds the files of a workspace that git would track, without git.
 
 In: a folder that a repo or a program filled. Out: each regular file and link with its stats. Links are not followed,
 pipes, sockets and devices are no content, and `.git` at any depth is git's own; what is in a nested repository or a
@@ -49,7 +49,7 @@ class Always:
 
 
 class Scan:
-    """Looks through a folder."""
+    """Walks a folder."""
 
     def __init__(
         self, root: Path, always: Always, top: Ignore, left: Collection[str], deadline: Deadline
@@ -62,7 +62,7 @@ class Scan:
         self._deadline = deadline
 
     def files(self) -> Iterator[tuple[str, int, str, os.stat_result]]:
-        """Each file: its path, the descriptor of its folder (until the next one), its last step, its stats.
+        """Yield each file: its path, the descriptor of its folder (until the next one), its last step, its stats.
 
         Raises:
             SandboxFault: a folder cannot be read, lies too deep, or the time is over.
@@ -87,7 +87,7 @@ class Scan:
     def _rules_of(
         self, path: str, fd: int, has_rules: bool, rules: dict[str, Ignore | None]
     ) -> Ignore | None:
-        """None where all is ignored that is not tracked."""
+        """Return the rules of a folder; None if everything in it that is not tracked is ignored."""
         here = rules.pop(path) if path else self._top
         if here is None or not has_rules:
             return here
@@ -105,7 +105,7 @@ class Scan:
 
 
 def _rules_text(folder: int, path: str) -> bytes:
-    """A `.gitignore` that is no regular file says nothing; git does not follow links there either."""
+    """Return the text of a `.gitignore`; "" if it is no regular file. Git does not follow links there either."""
     try:
         fd = open_regular(folder, ".gitignore")
     except OSError:
@@ -132,7 +132,7 @@ def _folders_of(name: str) -> Iterator[str]:
 
 
 def list_files(root: Path, left: Collection[str] = (), seconds: float = SCAN_S) -> list[str]:
-    """Names of the files that git tracks or does not ignore, sorted. `left`: entries of the top that do not count.
+    """Return the files that git tracks or does not ignore, sorted. `left`: top-level entries that are left out.
 
     Raises:
         SandboxFault: see `Scan.files`.

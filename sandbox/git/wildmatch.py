@@ -1,8 +1,8 @@
 """Matches git's wildcard patterns in time that grows with pattern times text, whatever the pattern.
 
 In: a pattern of an ignore or attributes file, a path; both bytes. Out: whether it matches, as git's `wildmatch` with
-`WM_PATHNAME` has it. Backtracking takes for ever on `*a*a*a*…`; here all positions that a match can be at are
-followed at once, as the bits of one number. Not covered: ignoring case.
+`WM_PATHNAME` has it. Backtracking takes exponential time on `*a*a*a*…`; here all positions that a match can
+be at are followed at once, as the bits of one number. Not covered: ignoring case.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _STAR, _STARS = "star", "stars"
 _ENTER, _UNTIL = "enter", "until"
 """`**/` is both: nothing at all, or any bytes until a slash."""
 _MOST = 4096
-"""Bytes of the longest path."""
+"""Length of the longest path, in bytes."""
 _CLASSES: dict[bytes, Callable[[int], bool]] = {
     b"alnum": lambda c: chr(c).isalnum(),
     b"alpha": lambda c: chr(c).isalpha(),
@@ -113,7 +113,7 @@ def _tokens(pattern: bytes) -> list[_Token] | None:
 
 
 def _star(found: list[_Token], pattern: bytes, at: int, end: int) -> int:
-    """Add the stars from `at` to `end`; where to go on."""
+    """Add the stars from `at` to `end`; return where to go on."""
     whole_step = end - at > 1 and (at == 0 or pattern[at - 1 : at] == b"/")
     rest = pattern[end : end + 2]
     if whole_step and rest == b"":

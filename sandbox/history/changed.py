@@ -26,13 +26,13 @@ from forklock.sandbox.history.history import open_history
 from forklock.sandbox.linux.nofollow import folder_of, open_regular, read_inside
 
 _MOST_BYTES = 1 << 30
-"""Of a file that is read."""
+"""Largest file that is read, in bytes."""
 _ATTRIBUTES_BYTES = 1 << 20
 _IDENT = re.compile(rb"\$Id:[^$\n]*\$")
 
 
 def changed_files(root: Path) -> list[str]:
-    """Tracked files that differ from the last commit, sorted; submodules aside.
+    """Return the tracked files that differ from the last commit, sorted; submodules are left out.
 
     Raises:
         IndexNotRead: git's index is damaged, or of a kind that is not known here.
@@ -83,14 +83,14 @@ def _mode_differs(entry: Entry, found: os.stat_result) -> bool:
 
 
 def _untouched(entry: Entry, found: os.stat_result, written: tuple[int, int]) -> bool:
-    """Whether size and time are still those that git saw, and older than the index."""
+    """Return whether size and time are still those in the index, and older than the index."""
     seconds, nanoseconds = divmod(found.st_mtime_ns, 10**9)
     same_time = seconds & 0xFFFFFFFF == entry.mtime[0] and entry.mtime[1] in (0, nanoseconds)
     return same_time and found.st_size & 0xFFFFFFFF == entry.size and (seconds, nanoseconds) < written
 
 
 def _same(root: Path, entry: Entry, algorithm: str) -> bool:
-    """Whether the content is that of the index, or would be as git stores text."""
+    """Return whether the content is that of the index, or would be after git's conversion of text."""
     data = _content(root, entry)
     if data is None:
         return False
@@ -123,7 +123,7 @@ class _Filtered:
         self._texts: dict[str, bytes] = {}
 
     def stands_for(self, entry: Entry, algorithm: str) -> bool:
-        """Whether the file's content may be what a filter made of the content in the index."""
+        """Return whether the file's content may be what a filter made of the content in the index."""
         name = self._filter_of(entry.name)
         if name != b"lfs":
             return name is not None and (
@@ -136,12 +136,12 @@ class _Filtered:
         return object_id("blob", pointer, algorithm) == entry.oid
 
     def _is_set_up(self, name: bytes) -> bool:
-        """Whether the repository's own settings name the filter, as git-crypt and nbstripout have it."""
+        """Return whether the repository's own settings name the filter, as with git-crypt and nbstripout."""
         config = read_inside(self._common, "config", _ATTRIBUTES_BYTES) or b""
         return b'[filter "' + name + b'"]' in config
 
     def _pointer(self, name: str) -> bytes:
-        """What git LFS stores for a file."""
+        """Return the pointer that git LFS stores for a file."""
         digest, size = hashlib.sha256(), 0
         with folder_of(self._root, name) as (folder, last):
             fd = open_regular(folder, last)
@@ -181,7 +181,7 @@ def _said_of_filter(text: bytes, path: bytes) -> tuple[bytes | None, bool]:
 
 
 def _staged(repository: Repository, entries: Iterable[Entry]) -> set[str]:
-    """What the index has otherwise than the last commit."""
+    """Return what differs between the index and the last commit."""
     now = {entry.name: (entry.mode, entry.oid) for entry in entries}
     head = repository.head()
     if head is None:

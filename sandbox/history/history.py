@@ -1,8 +1,8 @@
-"""What commits of a repository hold, read by a git that runs in a sandbox.
+"""Reads what commits of a repository hold, by a git that runs in a sandbox.
 
-In: a repository, whose objects are anybody's. Out: listings, files, diffs and archives of commits. git works with a
-configuration of ours on objects that are mounted read-only, without network; what it says is data. Not covered:
-repositories that borrow objects of others, and partial clones whose objects are not there: both say so.
+In: a repository, whose objects are anybody's. Out: listings, files, diffs and archives of commits. git works with our
+own configuration on objects that are mounted read-only, without network. Not covered: repositories that borrow
+objects of others, and partial clones whose objects are missing; both raise `SandboxFault`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from forklock.sandbox.linux.private import scratch
 
 _LIMITS = Limits(wall_s=20.0, memory_mb=4096, output_bytes=512 << 20, file_mb=16 << 10)
 _WHOLE_S = 300.0
-"""Seconds (wall clock) to read all files of a commit."""
+"""Timeout for reading all files of a commit, in seconds."""
 _OBJECT_NAME = re.compile(r"[0-9a-fA-F]{4,64}")
 _HIDDEN = frozenset({"PATH", "GIT_CONFIG_GLOBAL"})
 
@@ -35,10 +35,10 @@ class History:
     _repository: Repository
 
     def commit(self, name: str) -> str:
-        """`name` as git may be asked for it: an object's id or its beginning.
+        """Return the object id of a commit, from an id, its beginning, or a ref.
 
         Raises:
-            SandboxFault: a ref that is not there, or no name at all.
+            SandboxFault: there is no such commit.
         """
         if _OBJECT_NAME.fullmatch(name):
             return name.lower()
@@ -51,7 +51,7 @@ class History:
         )
 
     def files(self, commit: str) -> dict[str, tuple[int, str]]:
-        """Mode and object id by path, submodules included."""
+        """Return mode and object id by path, submodules included."""
         found = {}
         raw = self.git("ls-tree", "-r", "-z", "--full-tree", self.commit(commit))
         for line in raw.split(b"\0")[:-1]:
@@ -61,7 +61,7 @@ class History:
         return found
 
     def file(self, commit: str, path: str) -> bytes:
-        """A file's content as of a commit.
+        """Return a file's content as of a commit.
 
         Raises:
             SandboxFault: it is not there.
@@ -69,7 +69,7 @@ class History:
         return self.git("cat-file", "blob", f"{self.commit(commit)}:{path}")
 
     def diff(self, old: str, new: str, *, without: Sequence[str] = ()) -> bytes:
-        """git's diff between two commits, paths `without` left out."""
+        """Return git's diff between two commits; the paths `without` are left out."""
         skip = [f":(exclude,literal){path}" for path in without]
         flags = ("--no-ext-diff", "--no-textconv", "--no-color", "--binary", "--full-index")
         return self.git(
@@ -77,8 +77,8 @@ class History:
         )
 
     def archive(self, commit: str) -> Path:
-        """A tar file of all files as of a commit, those too that its attributes keep out of releases. It goes when the
-        history is closed."""
+        """Make a tar file of all files as of a commit, also those that its attributes exclude from releases. It is
+        removed when the history is closed."""
         self.git("archive", "--format=tar", "--output=archive.tar", self.commit(commit), timeout_s=_WHOLE_S)
         place = self._folder / "archive.tar"
         if place.is_symlink() or not place.is_file():
@@ -86,10 +86,10 @@ class History:
         return place
 
     def git(self, *words: str, literal: bool = True, timeout_s: float | None = None) -> bytes:
-        """Ask git.
+        """Run git on the objects and return its output.
 
         Raises:
-            SandboxFault: it fails, or says too much, or takes too long.
+            SandboxFault: git fails, prints too much, or takes too long.
         """
         env = {name: value for name, value in ENV.items() if name not in _HIDDEN}
         if not literal:
@@ -98,7 +98,7 @@ class History:
         done = self._sandbox.exec(["git", *SAFE, *words], env=env, timeout_s=timeout_s)
         if not done.ok or done.truncated:
             said = done.stderr.decode(errors="replace").strip().splitlines()
-            what = "it took too long" if done.timed_out else "it said too much" if done.truncated else ""
+            what = "it took too long" if done.timed_out else "it printed too much" if done.truncated else ""
             raise SandboxFault(
                 f"`git {words[0]}` failed on {self._repository.root}: {what or (said or [str(done.exit_code)])[-1]}",
                 fix="see `git fsck` there",
@@ -143,7 +143,7 @@ def _bare(root: Path) -> Repository | None:
 
 
 def _give(folder: Path, owner: os.stat_result) -> None:
-    """For root: to whom the objects belong, as whom git then runs."""
+    """For root: give the folder to the owner of the objects; git then runs as that user."""
     if os.geteuid() == 0 and owner.st_uid:
         for place in (folder, *folder.rglob("*")):
             os.chown(place, owner.st_uid, owner.st_gid, follow_symlinks=False)

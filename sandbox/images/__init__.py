@@ -1,1 +1,1 @@
-"""Docker images that hold a repository's interpreter and dependencies."""
+"""Docker images: the engine's, the default one, and images with a repository's interpreter and dependencies."""

@@ -1,4 +1,4 @@
-"""The base image of a build, and what can be learnt about an image without running a sandbox in it."""
+"""Finds the base image of a build, and reads facts about an image."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def base_image(recipe: Recipe, named: str | None, progress: Progress) -> str:
 
 
 def _base_by_version(wanted: str) -> str:
-    """The default image if its Python will do, else an official one that will."""
+    """Return the default image if its Python fits, else an official one that does."""
     from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
     if not has_image(DEFAULT_IMAGE):
@@ -69,7 +69,7 @@ def path_of(image: str) -> str:
 
 
 def run_in(image: str, argv: list[str]) -> str:
-    """What a command prints in `image`, without network; empty where it cannot run."""
+    """Return what a command prints in `image`, without network; "" if it cannot run."""
     import docker
 
     handle = client().containers.create(

@@ -1,9 +1,8 @@
-"""Images with what a repo depends on: built once per state of its dependency files, taken by every sandbox after.
+"""Builds images with a repo's dependencies: once per state of its dependency files, for all later sandboxes.
 
 In: a repo and its `Recipe`. Out: an image `forklock-repo:<key>`, and the policy to run commands in it. A build runs as
 root in containers of the engine and reaches the allowed hosts alone (`forklock.sandbox.images.egress`), or nothing
-at all when
-it is offline; base images are fetched by the engine itself. The repo's code is not part of an image of ours: it is
+at all when it is offline; base images are fetched by the engine itself. The repo's code is not part of the image: it is
 mounted, and found by PYTHONPATH. Not covered: credentials for an index, build secrets.
 """
 
@@ -35,15 +34,15 @@ class Build:
 
     source: Source = "auto"
     base: str | None = None
-    """The image to start from; None takes the default one, or a `python:X.Y-slim` where the repo needs another."""
+    """The image to start from; None takes the default one, or a `python:X.Y-slim` if the repo needs another."""
     registries: bool = True
     """Reach the package registries (`registry_hosts`)."""
     hosts: tuple[str, ...] = ()
-    """Reach these, too."""
+    """Other hosts that the build may reach."""
     wheels: Path | None = None
     """Build without network from the wheels in this directory."""
     ca: Path | None = None
-    """Certificates to trust besides, for a proxy or an index of one's own."""
+    """Additional certificates to trust, for a proxy or an index of your own."""
     force: bool = False
 
 
@@ -58,7 +57,7 @@ class Image:
 
 
 def recipe_for(repo: Path, source: Source = "auto") -> Recipe:
-    """As `find_recipe`.
+    """Return what `find_recipe` does, but never None.
 
     Raises:
         SandboxFault: also where no file says what the repo depends on.
@@ -73,7 +72,7 @@ def recipe_for(repo: Path, source: Source = "auto") -> Recipe:
 
 
 def build_repo_image(repo: Path, progress: Progress, build: Build | None = None) -> str:
-    """Make the image for `repo` unless it is there; its name. `progress` gets a line per step.
+    """Make the image for `repo` unless it is there, and return its name. `progress` gets a line per step.
 
     Raises:
         SandboxFault: no engine, no recipe, no base, a step failed (its last lines are in the message), or the image
@@ -108,7 +107,7 @@ def _network(build: Build, progress: Progress) -> contextlib.AbstractContextMana
 
 
 def repo_image(repo: Path) -> str | None:
-    """The image that was built for `repo` as it is now; None where there is none."""
+    """Return the image that was built for `repo` as it is now; None if there is none."""
     with contextlib.suppress(SandboxFault):
         for source in ("auto", "lock", "manifest", "dockerfile", "devcontainer"):
             recipe = find_recipe(repo, source)
@@ -120,7 +119,7 @@ def repo_image(repo: Path) -> str | None:
 
 
 def image_policy(image: str, policy: Policy, workdir: str) -> Policy:
-    """`policy` in `image`: the image's own environment and interpreter in place of mounted ones."""
+    """Return `policy` for `image`, with the image's own environment and interpreter instead of mounted ones."""
     own = dict(one.partition("=")[::2] for one in config_of(image).get("Env") or [])
     given = {k: v for k, v in policy.env.items() if k not in ("PATH", "VIRTUAL_ENV")}
     paths = [f"{workdir}/src", workdir, *filter(None, [own.get("PYTHONPATH")])]
@@ -129,7 +128,7 @@ def image_policy(image: str, policy: Policy, workdir: str) -> Policy:
 
 
 def images() -> list[Image]:
-    """All images of repos, newest first."""
+    """Return all images of repos, newest first."""
     found = []
     for one in client().images.list(name=REPOSITORY):
         for tag in one.tags:
@@ -192,7 +191,7 @@ def _run_build(
 
 
 def _context(repo: Path, recipe: Recipe, base: str, build: Build) -> tuple[dict[str, Any], dict[str, str]]:
-    """The build's context as the engine takes it, and arguments for the installers."""
+    """Return the build's context for the engine, and arguments for the installers."""
     if recipe.own:
         context = (repo / (recipe.context or ".")).resolve()
         return {"path": str(context), "dockerfile": str((repo / recipe.sources[-1]).resolve())}, {}
@@ -211,7 +210,7 @@ def _failed(reason: str, kept: list[str], refused: list[str]) -> SandboxFault:
 
 
 def _settings(build: Build) -> tuple[dict[str, bytes], dict[str, str]]:
-    """Files and arguments by which our Dockerfile's installers find certificates, indexes and wheels."""
+    """Return files and arguments by which our Dockerfile's installers find certificates, indexes and wheels."""
     settings = {name: os.environ[name] for name in SETTINGS if os.environ.get(name, "").startswith("http")}
     files: dict[str, bytes] = {}
     place = "/opt/forklock/build"
@@ -229,7 +228,7 @@ def _settings(build: Build) -> tuple[dict[str, bytes], dict[str, str]]:
 
 
 def default_ca() -> Path | None:
-    """The certificates that the caller's own installers are told to trust."""
+    """Return the certificates that the caller's own installers trust."""
     for name in ("PIP_CERT", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS"):
         value = os.environ.get(name)
         if value and Path(value).is_file():
@@ -238,7 +237,7 @@ def default_ca() -> Path | None:
 
 
 def _archive(files: Mapping[str, bytes], wheels: Path | None) -> io.BytesIO:
-    """A build context, the same bytes for the same content, so that the engine's cache knows it."""
+    """Pack a build context: the same bytes for the same content, so that the engine's cache recognises it."""
     packed = dict(files)
     if wheels is not None:
         found: Iterable[Path] = sorted(wheels.glob("*.whl")) if wheels.is_dir() else ()
@@ -256,9 +255,9 @@ def _archive(files: Mapping[str, bytes], wheels: Path | None) -> io.BytesIO:
 
 
 def _check(image: str) -> None:
-    """Raises SandboxFault where our supervisor cannot run in it."""
-    said = run_in(image, ["python3", "-c", "import sys; print(sys.version_info >= (3, 9))"])
-    if said.strip() != "True":
+    """Raise SandboxFault if our supervisor cannot run in the image."""
+    printed = run_in(image, ["python3", "-c", "import sys; print(sys.version_info >= (3, 9))"])
+    if printed.strip() != "True":
         raise SandboxFault(
             f"{image} has no `python3` of 3.9 or later, which sandboxes need", fix="install one in it"
         )

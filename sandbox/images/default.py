@@ -1,4 +1,4 @@
-"""The default image of the docker backend: Debian with Python, pytest and git.
+"""Builds the default image of the docker backend: Debian with Python, pytest and git.
 
 In: a registry that answers, or a Debian mirror and root. Out: `forklock-sandbox:<version>` in the engine.
 Not covered: a repo's own dependencies (`forklock.sandbox.images.build`).
@@ -30,7 +30,7 @@ Progress = Callable[[str], None]
 
 
 def build_image(progress: Progress, *, force: bool = False) -> str:
-    """Make the default image unless it is there; its name. `progress` gets a line per step.
+    """Make the default image unless it is there, and return its name. `progress` gets a line per step.
 
     From a registry's Python image where one can be pulled, else by debootstrap, which needs root.
 

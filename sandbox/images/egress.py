@@ -1,4 +1,4 @@
-"""The only way out of a build: an HTTP proxy on a unix socket that connects to allowed hosts and to no others.
+"""Runs the only way out of a build: an HTTP proxy on a unix socket that connects to allowed hosts alone.
 
 In: host names. Out: a socket to mount into a container that has no network of its own; `forklock.sandbox.images.relay`
 in there makes
@@ -58,7 +58,7 @@ class Egress:
         self._listener.close()
 
     def allows(self, host: str) -> bool:
-        """Whether a name is in the list."""
+        """Return whether a host is allowed."""
         return any(
             host.endswith(one[1:]) and host != one[2:] if one.startswith("*.") else host == one
             for one in self.hosts
@@ -101,7 +101,7 @@ class Egress:
 
 
 def _read_head(client: socket.socket) -> tuple[bytes, bytes]:
-    """A request's head, without the empty line, and what came after it."""
+    """Return a request's head, without the empty line, and what came after it."""
     data = b""
     while b"\r\n\r\n" not in data and len(data) < _HEAD_BYTES:
         part = client.recv(1 << 14)

@@ -24,7 +24,7 @@ _CONNECTIONS = 64
 
 @lru_cache(maxsize=1)
 def client() -> Any:
-    """The SDK's client, connected. Raises what the SDK raises."""
+    """Return the SDK's client, connected. Raises what the SDK raises."""
     import docker
 
     environment = docker.utils.kwargs_from_env()
@@ -35,8 +35,8 @@ def client() -> Any:
 
 
 def _share_connections(api: Any) -> None:
-    """Over a unix socket the SDK keeps a pool of connections for every URL that was ever asked, and closes the oldest
-    pools, in use or not: a thread then fails in the middle of its request. One pool serves all."""
+    """Use one pool of connections for all URLs. Over a unix socket the SDK keeps a pool per URL and closes the oldest
+    pools, in use or not, so that a thread fails in the middle of its request."""
     adapter = api.adapters.get("http+docker://")
     if adapter is not None:  # else an engine elsewhere, whose pools are one per host
         of_url = adapter.get_connection
@@ -45,7 +45,7 @@ def _share_connections(api: Any) -> None:
 
 @lru_cache(maxsize=1)
 def why_not() -> tuple[str, str] | None:
-    """None when an engine answers; else what is wrong and the fix. Asked once."""
+    """Return None if an engine answers, else what is wrong and the fix. It is asked once per process."""
     host = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
     try:
         client()
@@ -71,8 +71,8 @@ def why_not() -> tuple[str, str] | None:
 
 @lru_cache(maxsize=1)
 def sees_our_mounts() -> bool:
-    """Whether what we mount is there for the engine to mount into containers: it shares our mount namespace.
-    An engine that was started by a socket unit is known by whoever made the socket."""
+    """Return whether the engine shares our mount namespace, so that it can mount our mounts into containers.
+    An engine that a socket unit started is recognised by the process that made the socket."""
     place = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock").removeprefix("unix://")
     try:
         with socket.socket(socket.AF_UNIX) as probe:
@@ -85,6 +85,7 @@ def sees_our_mounts() -> bool:
 
 
 def has_image(name: str) -> bool:
+    """Return whether the engine has the image."""
     import docker
 
     try:
@@ -95,20 +96,20 @@ def has_image(name: str) -> bool:
 
 
 def owner_label() -> dict[str, str]:
-    """The label that lets others remove a container of ours when we are dead."""
+    """Return the label by which others remove our containers when we are dead."""
     return {_LABEL: owner()}
 
 
 def owner() -> str:
-    """Names this process for good: boot, pid namespace, pid, start."""
+    """Return a unique name of this process: boot, pid namespace, pid, start."""
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     space = os.stat("/proc/self/ns/pid").st_ino  # noqa: PTH116
     return f"{boot}/{space}/{os.getpid()}/{start_ticks(os.getpid())}"
 
 
 def reap_orphans() -> int:
-    """Remove containers whose owner is dead; how many. Owners of other pid namespaces are left alone: we
-    cannot see whether they live."""
+    """Remove containers whose owner is dead; return how many. Containers of other pid namespaces are kept, since we
+    cannot see whether their owner lives."""
     boot, space, _, _ = owner().split("/")
     removed = 0
     for found in client().containers.list(all=True, filters={"label": _LABEL}, ignore_removed=True):

@@ -11,7 +11,7 @@ from forklock.sandbox.reading import Unreadable, parse_toml
 
 
 def read_file(repo: Path, name: str) -> bytes | None:
-    """A regular file of the repo. A link that leads out of it is not followed: its content would go into an image."""
+    """Read a regular file of the repo. A link that leads out is not followed: its content would go into an image."""
     path = repo / name
     try:
         if not path.is_file() or not path.resolve().is_relative_to(repo.resolve()):
@@ -26,7 +26,7 @@ def read_toml(repo: Path, name: str) -> dict[str, Any]:
     try:
         return parse_toml(data) if data is not None else {}
     except Unreadable as error:
-        raise SandboxFault(f"{name} is not valid TOML: {error}", fix=f"mend {name}") from error
+        raise SandboxFault(f"{name} is not valid TOML: {error}", fix=f"correct {name}") from error
 
 
 def read_json(name: str, data: bytes) -> dict[str, Any]:
@@ -35,12 +35,12 @@ def read_json(name: str, data: bytes) -> dict[str, Any]:
     try:
         found = json5.loads(data.decode())
     except (ValueError, RecursionError) as error:
-        raise SandboxFault(f"{name} is not valid JSON: {error}", fix=f"mend {name}") from error
+        raise SandboxFault(f"{name} is not valid JSON: {error}", fix=f"correct {name}") from error
     return found if isinstance(found, dict) else {}
 
 
 def inside(repo: Path, name: str) -> str:
-    """The same path, shortened.
+    """Return the path in its shortest form.
 
     Raises:
         SandboxFault: it leaves the repo.

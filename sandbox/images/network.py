@@ -1,4 +1,4 @@
-"""The network of an image's build: none, or a relay to a proxy that connects to the allowed hosts alone."""
+"""Opens the network of an image's build: a relay to a proxy that connects to the allowed hosts alone."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Network:
 
 @contextlib.contextmanager
 def open_network(hosts: Sequence[str], *, registries: bool, progress: Progress) -> Iterator[Network]:
-    """A network on which a build reaches `hosts`, the indexes of the environment and, if asked for, the registries."""
+    """Open a network on which a build reaches `hosts`, the environment's indexes and, if asked for, the registries."""
     private = make_private(Path(tempfile.gettempdir()))
     try:
         reached = [*(registry_hosts() if registries else ()), *hosts, *_index_hosts()]
@@ -58,7 +58,7 @@ def open_network(hosts: Sequence[str], *, registries: bool, progress: Progress) 
 
 
 def registry_hosts() -> list[str]:
-    """Where Python's and npm's packages and Debian's lie, as their own tools and the default image are told."""
+    """Return the hosts of Python's, npm's and Debian's packages, by the settings of their tools."""
     said = run_in(DEFAULT_IMAGE, ["sh", "-c", "cat /etc/apt/sources.list /etc/apt/sources.list.d/*"])
     if shutil.which("npm"):
         command = ["npm", "config", "get", "registry"]
@@ -67,7 +67,7 @@ def registry_hosts() -> list[str]:
 
 
 def _python_hosts() -> list[str]:
-    """Python's index, and the hosts that its files lie on."""
+    """Return the hosts of Python's index and of its files."""
     from pypi_simple import PYPI_SIMPLE_ENDPOINT, PyPISimple
     from requests import RequestException
 
@@ -78,7 +78,7 @@ def _python_hosts() -> list[str]:
 
 
 def _index_hosts() -> list[str]:
-    """Hosts of the indexes that the caller's environment names.
+    """Return the hosts of the indexes that the caller's environment names.
 
     Raises:
         SandboxFault: one has credentials in it: they would stay in the image's history.
@@ -98,7 +98,7 @@ def _index_hosts() -> list[str]:
 
 @contextlib.contextmanager
 def _relay(place: Path) -> Iterator[str]:
-    """A container without network whose loopback has a port that leads to the socket `place`: its id."""
+    """Start a container without network, with a port on its loopback that leads to the socket `place`; yield its id."""
     import docker
 
     inside = "/run/egress.sock"

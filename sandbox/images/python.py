@@ -1,4 +1,4 @@
-"""What a repo's Python files say it depends on, as commands that install it (uv.lock, poetry.lock, else manifests)."""
+"""Turns a repo's Python manifests (uv.lock, poetry.lock, else others) into commands that install its dependencies."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def declared_python(repo: Path) -> PythonPart | None:
 
 
 def _project_requirements(project: Mapping[str, Any]) -> list[str]:
-    """PEP 621's dependencies, with the extras and PEP 735's groups that are for tests and development."""
+    """Return PEP 621's dependencies, with the extras and PEP 735's groups for tests and development."""
     declared = table(project.get("project"))
     found = strings(declared.get("dependencies"))
     for name, extra in table(declared.get("optional-dependencies")).items():
@@ -100,7 +100,7 @@ def _project_requirements(project: Mapping[str, Any]) -> list[str]:
 
 
 def _group(groups: Mapping[str, Any], name: str, above: tuple[str, ...]) -> list[str]:
-    """A dependency group with those that it includes (PEP 735)."""
+    """Return a dependency group with those that it includes (PEP 735)."""
     found = []
     entries = groups.get(name)
     for entry in entries if isinstance(entries, list) else []:
@@ -113,7 +113,7 @@ def _group(groups: Mapping[str, Any], name: str, above: tuple[str, ...]) -> list
 
 
 def _setup_requirements(repo: Path) -> list[str]:
-    """What a setup.cfg declares."""
+    """Return what a setup.cfg declares."""
     data = read_file(repo, "setup.cfg")
     if data is None:
         return []
@@ -121,7 +121,7 @@ def _setup_requirements(repo: Path) -> list[str]:
     try:
         parser.read_string(data.decode(errors="replace"))
     except configparser.Error as error:
-        raise SandboxFault(f"setup.cfg cannot be read: {error}", fix="mend setup.cfg") from error
+        raise SandboxFault(f"setup.cfg cannot be read: {error}", fix="correct setup.cfg") from error
     texts = [parser.get("options", "install_requires", fallback="")]
     if parser.has_section("options.extras_require"):
         extras = parser["options.extras_require"]
@@ -131,7 +131,7 @@ def _setup_requirements(repo: Path) -> list[str]:
 
 
 def _requirements_files(repo: Path) -> tuple[dict[str, str], list[str]]:
-    """Requirements files by path, without the lines that install the repo itself; and what was left out."""
+    """Return requirements files by path, without the lines that install the repo itself, and notes about those."""
     found: dict[str, str] = {}
     notes = []
     for name in python_files(repo):
@@ -146,7 +146,7 @@ def _requirements_files(repo: Path) -> tuple[dict[str, str], list[str]]:
 
 
 def python_files(repo: Path) -> list[str]:
-    """Files that may name Python dependencies, by path, sorted."""
+    """Return the files that may name Python dependencies, sorted."""
     fixed = ("pyproject.toml", "setup.cfg", "uv.lock", "poetry.lock")
     plain = [path.name for path in repo.glob("*") if _REQUIREMENTS.fullmatch(path.name)]
     nested = [f"requirements/{path.name}" for path in (repo / "requirements").glob("*.txt")]
@@ -154,7 +154,7 @@ def python_files(repo: Path) -> list[str]:
 
 
 def _wanted_python(repo: Path) -> str:
-    """What .python-version pins (its first two numbers), else what the metadata requires, as a specifier."""
+    """Return the version that .python-version pins (its first two numbers), else what the metadata requires."""
     pinned = (read_file(repo, ".python-version") or b"").decode(errors="replace").strip()
     found = re.match(r"(\d+\.\d+)(\.\d+)?$", pinned.splitlines()[0].strip() if pinned else "")
     if found:
@@ -164,5 +164,5 @@ def _wanted_python(repo: Path) -> str:
 
 
 def _normal(name: str) -> str:
-    """A distribution's name as PEP 503 compares it."""
+    """Return a distribution's name as PEP 503 compares it."""
     return re.sub(r"[-_.]+", "-", name).lower()

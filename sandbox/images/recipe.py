@@ -1,7 +1,7 @@
-"""What a repo depends on, by its own files, as a Dockerfile that brings it into an image.
+"""Makes a Dockerfile with a repo's dependencies from the repo's own files.
 
 In: a repo. Out: a `Recipe`: the Dockerfile, the few files that it needs, and a key over their content, which is the
-image's name. Nothing of the repo is executed here. Taken is the first of: a dev container, a Dockerfile, or the
+image's name. Nothing of the repo is executed here. The first of these is used: a dev container, a Dockerfile, or the
 Python files (uv.lock, else poetry.lock, else pyproject.toml and setup.cfg with the requirements files) together with
 package.json. Not covered: dependencies that only running a setup.py tells, dev container features, conda.
 """
@@ -26,7 +26,7 @@ from forklock.sandbox.images.python import (
 )
 
 VERSION = "2"
-"""Part of every key: changes when the same files make another image."""
+"""Part of every key. It changes when the same files make another image."""
 REPOSITORY = "forklock-repo"
 Source = Literal["auto", "devcontainer", "dockerfile", "lock", "manifest"]
 
@@ -50,7 +50,7 @@ class Recipe:
     sources: tuple[str, ...]
     """The files that it comes from, by their path in the repo."""
     dockerfile: str
-    """With `{base}` and `{path}` left open where it is ours."""
+    """If it is ours, `{base}` and `{path}` are filled in later."""
     files: Mapping[str, bytes] = field(default_factory=dict)
     """The build's context, by path in it; unused if `context` is set."""
     context: str | None = None
@@ -64,7 +64,7 @@ class Recipe:
 
     @property
     def own(self) -> bool:
-        """Whether the Dockerfile is the repo's and not ours."""
+        """Return whether the Dockerfile is the repo's own."""
         return self.context is not None
 
     @property
@@ -83,7 +83,7 @@ class Recipe:
 
 
 def find_recipe(repo: Path, source: Source = "auto") -> Recipe | None:
-    """The recipe for `repo` as it is now; None where no file says what it depends on.
+    """Return the recipe for `repo` as it is now; None if no file says what it depends on.
 
     Raises:
         SandboxFault: a file that says it cannot be read.
@@ -150,7 +150,7 @@ def _of_dockerfile(
     name, context = inside(repo, name), inside(repo, context)
     data = read_file(repo, name)
     if data is None:
-        raise SandboxFault(f"{before[0]} names {name}, which is not there", fix=f"mend {before[0]}")
+        raise SandboxFault(f"{before[0]} names {name}, which is not there", fix=f"correct {before[0]}")
     named = [one for one in (*python_files(repo), *_node_files(repo)) if one != name]
     files = {one: data for one in named if (data := read_file(repo, one)) is not None}
     text = data.decode(errors="replace")
@@ -183,7 +183,7 @@ def _recipe(repo: Path, python: PythonPart | None) -> Recipe:
 
 
 def _node_files(repo: Path) -> dict[str, bytes]:
-    """package.json with its lock, if it has dependencies."""
+    """Return package.json and its lock, if it has dependencies."""
     data = read_file(repo, "package.json")
     if data is None:
         return {}
@@ -199,7 +199,7 @@ def _node_files(repo: Path) -> dict[str, bytes]:
 
 
 def _node_part(repo: Path) -> tuple[str, ...]:
-    """Commands that leave the packages in /node_modules, where Node looks from every directory."""
+    """Return commands that put the packages into /node_modules, where Node looks from every directory."""
     files = _node_files(repo)
     if not files:
         return ()
@@ -214,7 +214,7 @@ def _node_part(repo: Path) -> tuple[str, ...]:
 
 
 def _compose(python: PythonPart | None, node: Iterable[str]) -> str:
-    """Our Dockerfile. `{base}` and `{path}` are filled in when it is built."""
+    """Return our Dockerfile. `{base}` and `{path}` are filled in when it is built."""
     lines = ["FROM {base}", "USER root", "ENTRYPOINT []", *(f"ARG {name}" for name in SETTINGS)]
     lines += [f"COPY . {_BUILD}/", f"WORKDIR {_BUILD}"]
     if python:

@@ -1,4 +1,4 @@
-"""Inside a container without network: a port of its loopback that leads to a unix socket of the host.
+"""Connects a port on a container's loopback with a unix socket of the host.
 
     python3 -I -S relay.py SOCKET PORT
 
@@ -13,7 +13,7 @@ import threading
 
 
 def pipe(source: socket.socket, target: socket.socket) -> None:
-    """Copy until `source` ends, then tell `target` so."""
+    """Copy until `source` ends, then shut `target` down for writing."""
     with contextlib.suppress(OSError):
         while data := source.recv(1 << 16):
             target.sendall(data)
@@ -22,7 +22,7 @@ def pipe(source: socket.socket, target: socket.socket) -> None:
 
 
 def serve(client: socket.socket, place: str) -> None:
-    """One connection, both ways."""
+    """Serve one connection, both ways."""
     with client, socket.socket(socket.AF_UNIX) as host:
         try:
             host.connect(place)

@@ -1,1 +1,1 @@
-"""Which interpreter and compilers a repository's commands get, and what of the host a sandbox may read for them."""
+"""Chooses interpreters and compilers for a repository's commands, and what of the host a sandbox may read for them."""

@@ -19,7 +19,7 @@ from forklock.sandbox.interpreters.looks import is_file, is_folder, plain_name, 
 
 
 def compilers_policy(policy: Policy, root: Path) -> Policy:
-    """`policy`, and the compilers that `root` has manifests for. Never raises."""
+    """Return `policy` with the compilers that `root` has manifests for. Never raises."""
     if is_file(root / "Cargo.toml"):
         policy = _with_rust(policy, root)
     if is_file(root / "go.mod"):
@@ -37,7 +37,7 @@ def _granted(policy: Policy, paths: list[Path], env: dict[str, str], programs: P
 
 
 def _with_rust(policy: Policy, root: Path) -> Policy:
-    """rustup's toolchain, and the packages that cargo has fetched; not its credentials."""
+    """Add rustup's toolchain and the packages that cargo has fetched, without its credentials."""
     home = Path(os.environ.get("CARGO_HOME") or user_home() / ".cargo").absolute()
     fetched = [home / name for name in ("registry", "git") if is_folder(home / name)]
     toolchain = rust_toolchain(root)
@@ -47,8 +47,8 @@ def _with_rust(policy: Policy, root: Path) -> Policy:
 
 
 def rust_toolchain(root: Path) -> Path | None:
-    """The toolchain that the repo names, else rustup's default; None where rustup has neither. It is a folder that
-    rustup itself keeps: names with a slash or dots, and links to elsewhere, are nobody's toolchain."""
+    """Return the toolchain that the repo names, else rustup's default; None if rustup has neither. Only a folder that
+    rustup itself keeps counts: names with a slash or dots, and links to elsewhere, are rejected."""
     rustup = Path(os.environ.get("RUSTUP_HOME") or user_home() / ".rustup").absolute()
     manifest = _toml(root / "rust-toolchain.toml") or _toml(root / "rust-toolchain")
     section = manifest.get("toolchain")
@@ -74,7 +74,7 @@ def _toml(file: Path) -> dict[str, Any]:
 
 
 def _with_go(policy: Policy, root: Path) -> Policy:
-    """A Go that is not the system's, and the modules that it has fetched."""
+    """Add a Go that is not the system's, and the modules that it has fetched."""
     program = shutil.which("go", path=_path_outside(root))
     home = program and real(Path(program)).parents[1]
     granted = [home] if home and may_grant(home, root) and is_folder(home / "src" / "runtime") else []
@@ -87,7 +87,7 @@ def _with_go(policy: Policy, root: Path) -> Policy:
 
 
 def _with_node(policy: Policy, root: Path) -> Policy:
-    """A node that is not the system's (nvm and fnm keep one for each version), and the repo's own programs."""
+    """Add a node that is not the system's (nvm and fnm keep one per version), and the repo's own programs."""
     program = shutil.which("node", path=_path_outside(root))
     home = program and real(Path(program)).parents[1]
     shaped = home and is_folder(home / "include" / "node") and is_folder(home / "lib" / "node_modules")
@@ -101,6 +101,6 @@ def _with_node(policy: Policy, root: Path) -> Policy:
 
 
 def _path_outside(root: Path) -> str:
-    """The user's PATH without what lies in the workspace."""
+    """Return the user's PATH without what lies in the workspace."""
     folders = (Path(folder) for folder in os.get_exec_path() if Path(folder).is_absolute())
     return os.pathsep.join(str(f) for f in folders if not real(f).is_relative_to(root))

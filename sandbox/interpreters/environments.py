@@ -33,7 +33,7 @@ from forklock.sandbox.interpreters.looks import (
 )
 
 NAMES = (".venv", "venv", "env", ".env", "virtualenv", ".virtualenv")
-"""What environments are usually called, likeliest first."""
+"""Usual names of environments, most likely first."""
 _PYTHON = re.compile(r"python3\.\d+t?")
 _MAX_FOLDERS = 2_000
 _DEPTH = 3
@@ -43,7 +43,7 @@ _NEVER_PACKAGES = frozenset({"node_modules", "site-packages", "__pycache__", "ta
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Where tests find their Python."""
+    """The Python of a repo's tests."""
 
     prefix: Path
     """Holds `bin/python`. Links are resolved where they lead out of the workspace."""
@@ -53,7 +53,7 @@ class Found:
 
 
 def find_environment(workspace: Path, cwd: str = ".") -> Found | None:
-    """Find the environment for `workspace`'s tests; None where only the managed one is left. Never raises."""
+    """Find the environment for `workspace`'s tests; None if only the managed one is left. Never raises."""
     root = real(workspace.expanduser())
     folders = [*_upwards(root, cwd), *_above(root)]
     for folder in folders:
@@ -83,7 +83,7 @@ def environment_links(root: Path) -> list[str]:
 
 
 def usable(prefix: Path, root: Path) -> Path | None:
-    """The environment at `prefix` if it has an interpreter; resolved where a link leads out of `root`."""
+    """Return the environment at `prefix` if it has an interpreter; resolved if a link leads out of `root`."""
     place = real(prefix)
     if not exists(place / "bin" / "python") or not looks_like_environment(place):
         return None
@@ -91,25 +91,25 @@ def usable(prefix: Path, root: Path) -> Path | None:
 
 
 def looks_like_environment(prefix: Path) -> bool:
-    """Whether a folder is laid out as a virtual environment, or as one of conda."""
+    """Return whether a folder is laid out as a virtual environment, or as one of conda."""
     if not any(_PYTHON.fullmatch(found.name) for found in prefix.glob("lib/python3*")):
         return False
     return is_real_file(prefix / "pyvenv.cfg") or is_real_folder(prefix / "conda-meta")
 
 
 def standard_libraries(prefix: Path) -> list[Path]:
-    """The `lib/pythonX.Y` of an installed Python; none where `prefix` is no installation."""
+    """Return the `lib/pythonX.Y` of an installed Python; none if `prefix` is no installation."""
     found = sorted({*prefix.glob("lib/python3*"), *prefix.glob("lib64/python3*"), *prefix.glob("lib/pypy3*")})
     return [folder for folder in found if is_file(folder / "os.py")]
 
 
 def is_ours(prefix: Path) -> bool:
-    """Whether Forklock itself is installed in this environment."""
+    """Return whether Forklock itself is installed in this environment."""
     return real(prefix) == real(Path(sys.prefix))
 
 
 def has_pytest(prefix: Path) -> bool:
-    """Whether pytest can be imported in an environment or installation, as far as files tell."""
+    """Return whether pytest can be imported there, judging by the files."""
     places = [
         *prefix.glob("lib*/python3*/site-packages/pytest"),
         *prefix.glob("lib/python3*/dist-packages/pytest"),

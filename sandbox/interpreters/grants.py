@@ -1,10 +1,10 @@
-"""What of the host a sandbox may read so that an environment works in it: as little as that takes.
+"""Decides what of the host a sandbox may read for an environment: only what the environment needs.
 
 In: an environment's prefix, the workspace. Out: paths to mount read-only: the environment's own parts, and of the
 Python that it was made from the program, its standard library, its shared library and its headers. A repo can make
-`.venv`, or its `bin/python`, a link to anywhere, and `pyvenv.cfg` say anything. So nothing is granted but what has the
-shape of an environment or of an installed Python, part by part; no home folder, nothing of `/etc` or `/proc`, nothing
-in another user's home.
+`.venv`, or its `bin/python`, a link to anywhere, and `pyvenv.cfg` say anything. So only what has
+the shape of an environment or of an installed Python is granted, part by part; never a home folder, nothing of `/etc`
+or `/proc`, nothing in another user's home.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from forklock.sandbox.interpreters.environments import looks_like_environment, s
 from forklock.sandbox.interpreters.looks import exists, is_folder, is_real_file, read_small, real, user_home
 
 _SYSTEM = (Path("/usr"), Path("/bin"), Path("/lib"))
-"""Visible in every sandbox without being granted."""
+"""Directories that every sandbox shows without a grant."""
 _NEVER = tuple(Path("/", name) for name in ("boot", "dev", "etc", "proc", "run", "sys"))
 _PRIVATE = frozenset({".ssh", ".gnupg", ".aws", ".azure", ".docker", ".kube", ".password-store"})
 _NO_ENVIRONMENTS = frozenset({".local", ".cargo", ".rustup"})
-"""Folders that hold much else, whatever lies in them."""
+"""Folders that hold much else; they are never granted as a whole."""
 _PROGRAM = re.compile(r"(python|pypy)[\d.]*t?")
 _HOME_KEY = re.compile(r"^\s*home\s*=\s*(/\S.*?)\s*$", re.MULTILINE)
 _MAX_LINKS = 40
 
 
 def grants(prefix: Path, workspace: Path) -> list[Path]:
-    """Paths to grant for an environment. What lies in the workspace or in the system's own directories is there
-    already."""
+    """Return the paths to grant for an environment. What lies in the workspace or in the system's own directories is
+    visible already."""
     found = list(_interpreter(prefix / "bin" / "python", workspace))
     if is_real_file(prefix / "pyvenv.cfg") and not (prefix / "bin" / "python").is_symlink():
         found += _homes(prefix)
@@ -42,7 +42,7 @@ def grants(prefix: Path, workspace: Path) -> list[Path]:
 
 
 def _parts(prefix: Path, workspace: Path) -> list[Path]:
-    """What of an environment its interpreter and its programs read."""
+    """Return the parts of an environment that its interpreter and its programs read."""
     place = real(prefix)
     if not looks_like_environment(place) or is_private(place, workspace) or place.name in _NO_ENVIRONMENTS:
         return []
@@ -54,20 +54,20 @@ def _parts(prefix: Path, workspace: Path) -> list[Path]:
 
 
 def outermost(paths: Iterable[Path]) -> list[Path]:
-    """The same without doubles, and without what lies in another one."""
+    """Return the paths without duplicates, and without those that lie in another one."""
     kept = list(dict.fromkeys(paths))
     return [path for path in kept if not any(path != other and path.is_relative_to(other) for other in kept)]
 
 
 def may_grant(path: Path, workspace: Path) -> bool:
-    """Whether a path is neither visible already nor one that is never granted, however it is linked."""
+    """Return whether a path, its links followed, is neither visible already nor private."""
     if any(path.is_relative_to(parent) for parent in (*_SYSTEM, workspace)):
         return False
     return not any(is_private(one, workspace) for one in (path, real(path)))
 
 
 def is_private(path: Path, workspace: Path) -> bool:
-    """Whether a path holds, or lies in, what is nobody's business."""
+    """Return whether a path holds, or lies in, private data of this or another user."""
     if any(path.is_relative_to(folder) for folder in _NEVER) or path in (Path("/"), Path("/home")):
         return True
     own = {user_home(), real(user_home()), *_homes_of(os.getuid(), ours=True)}
@@ -82,7 +82,7 @@ def is_private(path: Path, workspace: Path) -> bool:
 
 @lru_cache(maxsize=4)
 def _homes_of(uid: int, *, ours: bool) -> frozenset[Path]:
-    """Home folders of people: of this user, or of all others."""
+    """Return home folders: of this user, or of all others."""
     people = (entry for entry in pwd.getpwall() if entry.pw_uid == 0 or 1000 <= entry.pw_uid < 65000)
     return frozenset(
         Path(entry.pw_dir) for entry in people
@@ -91,7 +91,7 @@ def _homes_of(uid: int, *, ours: bool) -> frozenset[Path]:
 
 
 def _interpreter(python: Path, workspace: Path) -> Iterator[Path]:
-    """What the links on the way to the real interpreter need (pyenv, uv and asdf chain them)."""
+    """Return what the links on the way to the real interpreter need (pyenv, uv and asdf chain them)."""
     for _ in range(_MAX_LINKS):
         try:
             if not python.is_symlink():
@@ -106,7 +106,7 @@ def _interpreter(python: Path, workspace: Path) -> Iterator[Path]:
 
 
 def _program(python: Path) -> list[Path]:
-    """One interpreter: a link to be shown as a link, or a program with what belongs to it. Nothing if it is neither."""
+    """Return one interpreter: a link, or a program with what belongs to it. Nothing if it is neither."""
     if not _PROGRAM.fullmatch(python.name) or python.parent.name != "bin":
         return []
     home = python.parent.parent

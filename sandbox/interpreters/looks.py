@@ -1,6 +1,6 @@
-"""Looks at paths that a repo may have made: what is there, and small texts. Nothing here raises, blocks or reads much.
+"""Inspects paths that a repo may have made, and reads small texts. Nothing here raises, blocks or reads much.
 
-In: a path. Out: facts. Where a path cannot be looked at (no right to, a loop of links, a NUL in it) nothing is there.
+If a path cannot be inspected (no permission, a loop of links, a NUL in it), it counts as missing.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
 
 
 def real(path: Path) -> Path:
-    """The path without links; as far as that can be told."""
+    """Return the path without links, as far as they can be resolved."""
     try:
         return Path(os.path.realpath(path))
     except (OSError, ValueError):
@@ -23,27 +23,27 @@ def real(path: Path) -> Path:
 
 
 def exists(path: Path) -> bool:
-    """Whether something is there, links followed."""
+    """Return whether something is there, links followed."""
     return _mode(path, follow=True) is not None
 
 
 def is_file(path: Path) -> bool:
-    """Whether a regular file is there, links followed."""
+    """Return whether a regular file is there, links followed."""
     return stat.S_ISREG(_mode(path, follow=True) or 0)
 
 
 def is_folder(path: Path) -> bool:
-    """Whether a folder is there, links followed."""
+    """Return whether a folder is there, links followed."""
     return stat.S_ISDIR(_mode(path, follow=True) or 0)
 
 
 def is_real_file(path: Path) -> bool:
-    """Whether a regular file is there, and no link."""
+    """Return whether a regular file is there that is no link."""
     return stat.S_ISREG(_mode(path, follow=False) or 0)
 
 
 def is_real_folder(path: Path) -> bool:
-    """Whether a folder is there, and no link."""
+    """Return whether a folder is there that is no link."""
     return stat.S_ISDIR(_mode(path, follow=False) or 0)
 
 
@@ -69,11 +69,11 @@ def read_small(file: Path) -> str:
 
 
 def plain_name(text: str) -> str:
-    """A name of an environment or a toolchain that is surely no path; "" for all else."""
+    """Return a name of an environment or a toolchain if it is no path, else ""."""
     found = _NAME.fullmatch(text.strip())
     return found[0] if found and ".." not in found[0] else ""
 
 
 def user_home() -> Path:
-    """The user's home folder; a path that is not there for a user without one."""
+    """Return the user's home folder; for a user without one, a path that does not exist."""
     return Path(os.path.expanduser("~")).absolute()  # noqa: PTH111  (Path.home raises)

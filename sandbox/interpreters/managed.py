@@ -1,5 +1,5 @@
-"""The managed environment: what tests run in where a repo has no environment, none is active, and no Python here has
-pytest.
+"""Makes the managed environment, in which tests run if the repo has no environment, none is active, and no Python here
+has pytest.
 
 In: nothing, or a Python installation that has pytest. Out: the prefix of an environment in the user's data folder, made
 on first use in a fraction of a second, without any network and without running anything: an interpreter by a link, and
@@ -28,13 +28,14 @@ from forklock.sandbox.interpreters.environments import find_environment, has_pyt
 from forklock.sandbox.interpreters.looks import exists, is_file, real
 
 _LAYOUT = "1"
-"""Of what is made here: a change makes new ones."""
+"""Version of what is made here; a change makes new environments."""
 _STAMP = "made-by-forklock"
 _SCRIPT = "#!{python}\nimport runpy\n\nrunpy.run_module('pytest', run_name='__main__', alter_sys=True)\n"
 
 
 def environments_dir() -> Path:
-    """Where managed environments lie. The rule is that of `forklock.models.paths`, which this room may not import."""
+    """Return where managed environments lie. The rule is that of `forklock.models.paths`, which this room may not
+    import."""
     home = os.environ.get("FORKLOCK_HOME", "").strip()
     data = (
         Path(home).expanduser().absolute()
@@ -45,7 +46,7 @@ def environments_dir() -> Path:
 
 
 def managed_environment(installation: Path | None = None) -> Path:
-    """The managed environment, made if it is not there yet.
+    """Return the managed environment; make it if it is not there yet.
 
     Args:
         installation: a Python that has pytest, whose packages the environment then sees; None takes the Python that
@@ -98,7 +99,7 @@ def install_words(root: Path, module: str = "", cwd: str = ".") -> str:
 
 
 def _is_own(root: Path, module: str, cwd: str) -> bool:
-    """Whether a module is the repo's, and only not installed."""
+    """Return whether a module is the repo's own and only not installed."""
     places = (
         root / place / name for place in (cwd, f"{cwd}/src", ".", "src") for name in (module, f"{module}.py")
     )
@@ -111,7 +112,7 @@ def _broken(root: Path) -> Path | None:
 
 
 def _base_python() -> Path:
-    """The interpreter that runs us, outside of any environment."""
+    """Return the interpreter that runs us, outside of any environment."""
     return Path(getattr(sys, "_base_executable", "") or sys.executable).resolve()
 
 
@@ -124,7 +125,7 @@ def _program_of(installation: Path) -> Path:
 
 
 def _with_dependencies(name: str) -> list[Distribution]:
-    """A package of our own environment and all that it needs there.
+    """Return a package of our own environment and everything that it needs there.
 
     Raises:
         SandboxFault: it is not installed.
@@ -161,7 +162,7 @@ def _requirements(package: Distribution) -> list[str]:
 def _make(
     folder: Path, python: Path, version: str, packages: list[Distribution], *, sees_installation: bool
 ) -> None:
-    """Lay out what `python -m venv --without-pip` would, and copy packages into it."""
+    """Make what `python -m venv --without-pip` would make, and copy packages into it."""
     shutil.rmtree(folder, ignore_errors=True)
     programs, site = folder / "bin", folder / "lib" / version / "site-packages"
     programs.mkdir(parents=True)
@@ -184,7 +185,7 @@ def _make(
 
 
 def _copy(package: Distribution, site: Path) -> None:
-    """Its modules and metadata, compiled ones included; not its programs."""
+    """Copy its modules and metadata, compiled ones included; not its programs."""
     for file in package.files or []:
         if ".." in file.parts or file.is_absolute():
             continue

@@ -1,4 +1,4 @@
-"""The policy that lets a sandbox run a repo's tests: which Python, which compilers.
+"""Makes the policy that lets a sandbox run a repo's tests: its Python and its compilers.
 
 In: a workspace, and the folder in it where the user stands. Out: a policy whose `readable` holds what the environment
 needs (`forklock.sandbox.interpreters.grants`), at its own paths, and whose PATH begins with it; for Rust, Go and
@@ -22,13 +22,13 @@ from forklock.sandbox.interpreters.managed import managed_environment
 
 
 def workspace_policy(workspace: Path, base: Policy | None = None, *, cwd: str = ".") -> Policy:
-    """`python_policy`, and the compilers that `workspace` has manifests for. Never raises."""
+    """Return `python_policy` with the compilers that `workspace` has manifests for. Never raises."""
     return compilers_policy(python_policy(workspace, base, cwd=cwd), workspace.expanduser().resolve())
 
 
 def python_policy(workspace: Path, base: Policy | None = None, *, cwd: str = ".") -> Policy:
-    """`base` plus the environment of `workspace` (`forklock.sandbox.interpreters.environments` has the order), else a
-    managed one. Never raises: where even that cannot be made, the system's own programs are left.
+    """Return `base` with the environment of `workspace` (`forklock.sandbox.interpreters.environments` has the
+    order), else with a managed one. Never raises: if even that cannot be made, the system's own programs are left.
 
     Args:
         cwd: where in the workspace commands will run: packages of a monorepo have environments of their own.
@@ -52,8 +52,8 @@ def python_policy(workspace: Path, base: Policy | None = None, *, cwd: str = "."
 
 
 def environment_for(workspace: Path, cwd: str = ".") -> Path | None:
-    """The prefix (the directory that holds `bin/python`) of what `workspace`'s tests run with; a managed environment is
-    made if it is not there yet. None where that cannot be done."""
+    """Return the prefix (the directory that holds `bin/python`) of the environment for `workspace`'s tests. A managed
+    environment is made if needed. None if that cannot be done."""
     found = find_environment(workspace, cwd)
     if found and not found.is_installation:
         return found.prefix

@@ -1,1 +1,1 @@
-"""Kernel primitives: processes, limits, control groups, seccomp, mounts, orphans."""
+"""Linux primitives: processes, limits, control groups, system-call filters, mounts, private directories."""

@@ -1,4 +1,4 @@
-"""Starts commands for its owner, and says of each, when it has ended, how much memory its processes took at most.
+"""Starts commands for its owner, and reports the peak memory of each one when it has ended.
 
     accountant.py CONTROL_FD OWNER_FD      (a SOCK_SEQPACKET socket; a pid descriptor of the owner)
 
@@ -74,7 +74,7 @@ def begin(descriptors: list, reports: dict) -> None:  # type: ignore[type-arg]
 
 
 def report_ended(reports: dict) -> None:  # type: ignore[type-arg]
-    """Collect what has ended, and tell."""
+    """Collect the processes that have ended, and report them."""
     while reports:
         child, status, usage = os.wait4(-1, os.WNOHANG)
         if child == 0:
@@ -85,7 +85,7 @@ def report_ended(reports: dict) -> None:  # type: ignore[type-arg]
 
 
 def tell(report: int, answer: dict) -> None:  # type: ignore[type-arg]
-    with contextlib.suppress(OSError):  # nobody wants to know it
+    with contextlib.suppress(OSError):  # the owner has closed the report pipe
         os.write(report, json.dumps(answer).encode() + b"\n")
     os.close(report)
 

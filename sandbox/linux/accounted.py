@@ -1,6 +1,6 @@
-"""Commands that the accountant starts for us: a small process, of one thread, whose children are small.
+"""Starts commands through the accountant: a small process with one thread, whose children are small.
 
-Such a child's peak memory is the command's own, and it enters a control group of itself, at no cost.
+So a child's peak memory is the command's own, and the child enters a control group by itself, at no cost.
 In: what `process.start` takes. Out: a `Running` whose end, status and peak come by a pipe that the command never
 holds. One accountant per process (`accountant.py`), made at the first command: it saves each one an interpreter's
 start. Not covered: isolating anything.
@@ -30,13 +30,13 @@ ACCOUNTANT = Path(__file__).with_name("accountant.py")
 
 @dataclass(kw_only=True)
 class Accounted(Running):
-    """One that the accountant started."""
+    """A command that the accountant started."""
 
     starter: subprocess.Popen[bytes]
-    """The accountant that did."""
+    """The accountant that started it."""
 
     def orphaned(self) -> bool:
-        """Whether the accountant is gone, and the process with it, or about to be."""
+        """Return whether the accountant has ended. The process then has ended too, or is about to."""
         return self.starter.poll() is not None
 
     def lost(self) -> bool:
@@ -92,10 +92,10 @@ def start_accounted(
 
 
 def _ended(report: int) -> Ended:
-    """What the accountant said; to be asked at the end.
+    """Return what the accountant reported. Call it at the end.
 
     Raises:
-        SandboxFault: nothing, for it was killed; or that it could make no process.
+        SandboxFault: it was killed, or could start no process.
     """
     said = b""
     while data := os.read(report, 4096):

@@ -1,10 +1,10 @@
-"""Control groups: limits on memory and processes of a whole tree, where the machine lets us make any.
+"""Makes control groups, which limit the memory and the processes of a whole process tree.
 
-In: limits. Out: a `Group` that a process can enter, that tells whether the kernel killed for memory,
-and that can be killed as a whole. v1 and v2 are told apart by their mounts. Where neither is writable
-`make_group` returns None, and the backend falls back to rlimits and a watcher.
+In: limits. Out: a `Group` that a process can enter, that reports whether the kernel killed for memory, and that can be
+killed as a whole. v1 and v2 are recognised by their mounts. If neither is writable, `make_group` returns None, and the
+backend falls back to rlimits and a watcher.
 
-v2 is used where some ancestor of our own group is ours to write and hands memory and pids to its children:
+v2 is used if we may write to an ancestor of our own group that passes memory and pids on to its children:
 root on a systemd machine, a user under `systemd-run --user`, a terminal started by the desktop session.
 """
 
@@ -27,7 +27,7 @@ _counter = itertools.count()
 
 @dataclass(frozen=True, slots=True)
 class Parents:
-    """Directories in which groups can be made. On v2 the two are the same."""
+    """The directories in which groups can be made. On v2 the two are the same."""
 
     version: int
     memory: Path
@@ -76,7 +76,7 @@ class Group:
 
 
 def make_group(*, memory_mb: int, processes: int) -> Group | None:
-    """A fresh group with these limits, or None where no control group can be made."""
+    """Make a group with these limits; return None if no control group can be made."""
     parents = writable_parents()
     if parents is None:
         return None
@@ -108,7 +108,7 @@ def _limit(group: Group, memory: int, processes: int) -> None:
 
 @lru_cache(maxsize=1)
 def writable_parents() -> Parents | None:
-    """Where groups can be made, tried for real once per process."""
+    """Return where groups can be made. It is tried for real, once per process."""
     parents = find_parents(Path("/proc/self/mountinfo").read_text(), Path("/proc/self/cgroup").read_text())
     if parents is None:
         return None
@@ -166,7 +166,7 @@ def _within(mount: tuple[str, Path], own: str) -> Path:
 
 
 def _delegated(top: Path, own: Path) -> Path | None:
-    """The nearest group at or above `own` that is ours to write and passes memory and pids on."""
+    """Return the nearest group at or above `own` that we may write to and that passes memory and pids on."""
     for folder in (own, *own.parents):
         handed = folder / "cgroup.subtree_control"
         writable = os.access(folder, os.W_OK) and os.access(folder / "cgroup.procs", os.W_OK)

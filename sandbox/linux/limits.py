@@ -1,7 +1,7 @@
-"""Limits and environment of one command: the parts that all backends share.
+"""Applies the limits and makes the environment of one command, for all backends.
 
-In: `Limits`, `Policy`. Out: rlimits, or the argv that sets them and then becomes the command, the environment, and
-watchers: of a tree's memory where no control group can bound it, and of what a fork's changes take on disk.
+In: `Limits`, `Policy`. Out: rlimits, or an argv that sets them and then becomes the command; the environment; and
+watchers for a tree's memory where no control group bounds it, and for the disk space of a fork's changes.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from forklock.sandbox.contract import Limits, Policy
 _PRLIMIT = "/usr/bin/prlimit"
 _OPEN_FILES = (1024, 4096)
 _PROCESSES_SPARED = 8
-"""Of a tree, besides the command's own."""
+"""Processes of a tree that are not the command's own."""
 
 
 def command_env(policy: Policy, extra: Mapping[str, str] | None) -> dict[str, str]:
-    """A minimal environment, then the policy's, then the call's. Nothing of the caller's."""
+    """Return a minimal environment, overlaid by the policy's and then the call's. Nothing of our own is inherited."""
     base = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/tmp", "LANG": "C.UTF-8", "TMPDIR": "/tmp"}  # noqa: S108
     return {**base, **policy.env, **(extra or {})}
 
 
 def check_words(argv: Sequence[str], env: Mapping[str, str]) -> None:
-    """Refuse what no program can be given, alike in all backends.
+    """Reject what no program can be given, in the same way for all backends.
 
     Raises:
-        ValueError: no argv, a word that holds a NUL or cannot be encoded, a variable whose name is no name.
+        ValueError: argv is empty, a word holds a NUL or cannot be encoded, or a variable's name is invalid.
     """
     if not argv:
         raise ValueError("argv is empty")
@@ -38,11 +38,11 @@ def check_words(argv: Sequence[str], env: Mapping[str, str]) -> None:
             raise ValueError(f"a command's words cannot hold a NUL: {word!r}")
     for name in env:
         if not name or "=" in name:
-            raise ValueError(f"no name of a variable: {name!r}")
+            raise ValueError(f"not a variable's name: {name!r}")
 
 
 def rlimits(limits: Limits) -> dict[str, tuple[int, int]]:
-    """What the kernel bounds for each process, as `resource` names it: (soft, hard)."""
+    """Return the limits that the kernel keeps for each process: (soft, hard), by their names in `resource`."""
     size = limits.file_mb << 20
     found = {"RLIMIT_CORE": (0, 0), "RLIMIT_NOFILE": _OPEN_FILES, "RLIMIT_FSIZE": (size, size)}
     if limits.cpu_s is not None:
@@ -54,11 +54,10 @@ def rlimits(limits: Limits) -> dict[str, tuple[int, int]]:
 def command_with_limits(
     argv: Sequence[str], limits: Limits, *, count: bool = True, prlimit: str = _PRLIMIT
 ) -> list[str]:
-    """`argv` behind util-linux's `prlimit`, which exits with 127 or 126 where it cannot start it.
+    """Return `argv` behind util-linux's `prlimit`, which exits with 127 or 126 if it cannot start the command.
 
-    For where no control group bounds memory and processes: bounds of each process, which are coarser, stand in.
-    `count`: bound the processes too; off where the rlimit would count all processes of the user and not the
-    command's own.
+    It is for machines without control groups: limits for each process are coarser, but better than none.
+    `count`: limit the number of processes too. Turn it off if the rlimit would count all processes of the user.
     """
     options = [
         f"--{name.removeprefix('RLIMIT_').lower()}={soft}:{hard}"
@@ -71,7 +70,7 @@ def command_with_limits(
 
 
 def write_accounts(folder: Path, uid: int, gid: int) -> None:
-    """`passwd`, `group` and `hosts` for the ids inside: programs ask for their user's name and home."""
+    """Write `passwd`, `group` and `hosts` for the ids inside, since programs look up their user's name and home."""
     users = f"agent:x:{uid}:{gid}::/tmp:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n"
     (folder / "passwd").write_text(users)
     (folder / "group").write_text(f"agent:x:{gid}:\nnogroup:x:65534:\n")
@@ -79,11 +78,10 @@ def write_accounts(folder: Path, uid: int, gid: int) -> None:
 
 
 class TreeWatcher:
-    """Bounds the resident memory and the number of a tree's processes by looking at it: the fallback without control
-    groups.
+    """Limits a tree's resident memory and number of processes by polling: the fallback without control groups.
 
-    A fast allocator can overshoot between two looks; `--data` of `command_with_limits` bounds each process. A fast
-    forker can, too; `--nproc` stops it before, but not for the kernel's user 0.
+    A fast allocator can overshoot between two polls; `--data` of `command_with_limits` still bounds each process. So
+    can a fast forker; `--nproc` stops it earlier, but not for the kernel's user 0.
     """
 
     def __init__(self, init: int | None, limits: Limits, kill: Callable[[], None]) -> None:
@@ -106,16 +104,16 @@ class TreeWatcher:
             self._kill()
 
     def verdict(self, peak_mb: float | None, *, failed: bool) -> tuple[bool, float | None]:
-        """(ended for memory, largest resident set of one process). A program that failed at nine tenths
-        of the limit or more met the per-process bound."""
+        """Return (killed for memory, largest resident set of one process). A program that failed at nine tenths of
+        the limit or more counts as one that met the per-process bound."""
         peak = max(self._peak_mb, peak_mb or 0.0)
         return self._over or (failed and peak >= 0.9 * self._limit_mb), peak or None
 
 
 class DiskWatcher:
-    """Bounds what a directory holds on disk by looking at it: a program can overshoot between two looks.
+    """Limits what a directory holds on disk by polling; a program can overshoot between two polls.
 
-    A look may cost a twentieth of the time at most, so that a large directory is looked at less often.
+    Polling takes a twentieth of the time at most, so a large directory is polled less often.
     """
 
     def __init__(self, folder: Path | None, limit_mb: int, kill: Callable[[], None]) -> None:
@@ -136,7 +134,7 @@ class DiskWatcher:
 
 
 def _bytes_on_disk(folder: str, enough: int) -> int:
-    """Of all files below `folder`; counting ends when there are more than `enough`."""
+    """Add up the sizes of all files below `folder`; stop when they are more than `enough`."""
     total, queue = 0, [folder]
     seen: set[int] = set()
     while queue and total <= enough:
@@ -156,7 +154,7 @@ def _bytes_on_disk(folder: str, enough: int) -> int:
 
 
 def _descendants(init: int, enough: int) -> list[int]:
-    """Processes below `init`, and itself; looking ends when there are more than `enough`."""
+    """Return `init` and the processes below it; stop when they are more than `enough`."""
     found: list[int] = []
     queue = [init]
     while queue and len(found) <= enough:
@@ -171,7 +169,7 @@ def _descendants(init: int, enough: int) -> list[int]:
 
 
 def _share_mb(pid: int) -> float:
-    """As `_resident_mb`, but a page that n processes share counts one nth for each. Takes the kernel longer."""
+    """Return what `_resident_mb` does, but split shared pages among their processes. It is slower."""
     try:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
         return next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024

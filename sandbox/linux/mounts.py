@@ -1,4 +1,4 @@
-"""Overlay mounts: a writable layer over a tree that never changes.
+"""Makes overlay mounts: a writable layer over a tree that never changes.
 
 In: directories of ours. Out: a mount that shows `lower` with the changes that `upper` holds. The kernel allows
 it to whoever may administer mounts (root, or the owner of a user and mount namespace); it is tried for real,
@@ -27,7 +27,7 @@ _UNSAFE = re.compile(r"[,:\\]")
 
 
 def overlay(lower: Path, upper: Path, work: Path, target: Path) -> None:
-    """Mount; all four are existing directories, the last three empty or ours.
+    """Mount an overlay. All four are existing directories, the last three empty or ours.
 
     Raises:
         OSError: the kernel refuses (no right, a file system that cannot carry a layer, an old kernel).
@@ -43,10 +43,10 @@ def overlay(lower: Path, upper: Path, work: Path, target: Path) -> None:
 
 
 def release(target: Path) -> None:
-    """Unmount. Where a process still stands in it, it leaves the name space at once and ends with that process.
+    """Unmount. If a process still works in it, the mount leaves our view at once and ends with that process.
 
     Raises:
-        SandboxFault: it stays.
+        SandboxFault: it stays mounted.
     """
     if _unmount(target, 0) in (0, errno.EINVAL, errno.ENOENT) or _unmount(target, _DETACH) == 0:
         return
@@ -60,14 +60,14 @@ def _unmount(target: Path, flags: int) -> int:
 
 
 def below(folder: Path) -> list[Path]:
-    """What is mounted in `folder` as this process sees it, innermost first."""
+    """Return the mount points below `folder` that this process sees, innermost first."""
     real = str(folder.resolve())
     found = [point for point, _, _ in _table() if point.startswith(f"{real}/")]
     return [Path(point) for point in sorted(found, key=len, reverse=True)]
 
 
 def ours() -> list[Path]:
-    """Overlays that processes of this pid namespace mounted: of others we cannot tell whether they live."""
+    """Return the overlays that processes of this pid namespace mounted. Whether others live cannot be seen."""
     return [Path(point) for point, kind, source in _table() if (kind, source) == ("overlay", _source())]
 
 

@@ -24,7 +24,7 @@ _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 
 def steps_of(name: str) -> list[str]:
-    """The parts of a relative path.
+    """Return the parts of a relative path.
 
     Raises:
         ValueError: it is absolute, climbs, or has an empty part.
@@ -37,7 +37,7 @@ def steps_of(name: str) -> list[str]:
 
 @contextlib.contextmanager
 def folder_of(root: Path | int, name: str, *, make: bool = False) -> Iterator[tuple[int, str]]:
-    """Open the folder that holds `name`; gives its descriptor and the last step. `make`: missing folders are made.
+    """Open the folder that holds `name`; return its descriptor and the last step. `make`: create missing folders.
 
     Raises:
         OSError: a step is missing, or is no folder (a link is none).
@@ -74,7 +74,7 @@ def open_regular(folder: int | None, name: str | Path) -> int:
 
 
 def read_all(fd: int, limit: int) -> bytes | None:
-    """The content from the start; None where it is longer than `limit` bytes."""
+    """Return the content from the start; None if it is longer than `limit` bytes."""
     parts, size = [], 0
     while data := os.pread(fd, min(1 << 20, limit + 1 - size), size):
         parts.append(data)
@@ -85,7 +85,7 @@ def read_all(fd: int, limit: int) -> bytes | None:
 
 
 def read_inside(root: Path | int, name: str, limit: int) -> bytes | None:
-    """Content of a regular file below `root`; None where there is none, or a longer one.
+    """Return the content of a regular file below `root`; None if there is none, or if it is longer.
 
     Raises:
         ValueError: the name leaves the folder.
@@ -182,8 +182,8 @@ def _unreadable(path: str, error: OSError) -> SandboxFault:
 
 
 def remove_inside(parent: int | None, name: str | Path) -> None:
-    """Remove a tree, also one whose folders a program made unwritable. No link is followed. Modes are changed of our
-    own folders alone, by their descriptors. What cannot be removed stays."""
+    """Remove a tree, even if a program made its folders unwritable. No link is followed. Only the modes of our own
+    folders are changed, through their descriptors. What cannot be removed stays."""
     with contextlib.suppress(OSError):
         if not stat.S_ISDIR(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode):
             os.unlink(name, dir_fd=parent)
@@ -238,7 +238,7 @@ def _cleared(folder: int) -> list[str]:
 
 
 def _lifted(top: int, name: str) -> bool:
-    """Clear a folder and move the folders in it up to `top`. Whether it is gone."""
+    """Clear a folder and move the folders in it up to `top`. Return whether it is gone."""
     try:
         inner = _entered(top, name)
     except OSError:

@@ -1,9 +1,8 @@
-"""Kills processes of ours that have lost their parent or left their session.
+"""Kills our processes that were orphaned when their parent was killed.
 
-In: what such a process still has: an open file that nobody else has, or the name of a folder
-among its words. Out: it is dead. Each function looks at all processes of the machine.
-bubblewrap's inner process waits without end for an outer one that is gone. A control group's removal ends it; the
-functions that look for files and words are for machines without control groups.
+bubblewrap's inner process waits forever for an outer one that is gone. Removing its control group ends it; this module
+is for machines without control groups. Such a process is found by an open file that nobody else has, or by a folder's
+name among its words. Each function looks at all processes, so it is for the error path only.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from pathlib import Path
 
 _TRIES = 20
 _FIRST = 4
-"""Words among which a script's name is: after the interpreter and its flags."""
+"""A script's name is among this many words, after the interpreter and its flags."""
 
 
 def end_holders(fd: int, *programs: str) -> None:
@@ -46,7 +45,7 @@ def end_bubblewraps_of(folders: Collection[Path]) -> None:
 
 
 def _end(chosen: Callable[[int], bool]) -> None:
-    """Until there are none: one may make another while we look."""
+    """Kill until none is left: one may start another while we look."""
     for _ in range(_TRIES):
         victims = [pid for pid in _others() if chosen(pid)]
         if not victims:
@@ -62,7 +61,7 @@ def _others() -> list[int]:
 
 
 def _words(pid: int) -> list[str]:
-    """Of its command line; at least one."""
+    """Return the words of its command line; at least one."""
     try:
         return os.fsdecode(Path(f"/proc/{pid}/cmdline").read_bytes()).split("\0")
     except OSError:

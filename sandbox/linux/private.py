@@ -1,4 +1,4 @@
-"""Directories of ours outside every workspace, locked and named after the process that made them.
+"""Makes private directories outside every workspace, locked and named after the process that made them.
 
 In: a directory to make them in, which other users may write to. Out: private directories that others can tell to be
 orphans when their maker is dead, their removal, and the count of those who share one. The lock tells, also across
@@ -38,12 +38,12 @@ class Shared:
         self._lock = threading.Lock()
 
     def retain(self) -> None:
-        """One more user."""
+        """Add a user."""
         with self._lock:
             self._users += 1
 
     def release(self) -> None:
-        """One fewer."""
+        """Remove a user."""
         with self._lock:
             self._users -= 1
             if self._users:
@@ -52,14 +52,18 @@ class Shared:
 
 
 def make_private(parent: Path, owner: int = 0) -> Path:
-    """Make a directory that only we (for root: `owner`, too) can enter, and only we can write to. It is named after us,
-    and locked as long as we live, so that others can tell when we are dead."""
+    """Make a directory that only we (for root: also `owner`) can enter, and only we can write to. It is named after
+    us and locked as long as we live, so that others recognise it as an orphan when we are dead."""
     try:
         parent.mkdir(parents=True, exist_ok=True)
         pid = os.getpid()
-        fresh = Path(tempfile.mkdtemp(prefix=f".{_PREFIX}", dir=parent))  # found by nobody until it is locked
+        fresh = Path(
+            tempfile.mkdtemp(prefix=f".{_PREFIX}", dir=parent)
+        )  # a name that reapers do not look for, until it is locked
         lock = os.open(fresh, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        with contextlib.suppress(OSError):  # a file system without locks: then nobody takes it for an orphan
+        with contextlib.suppress(
+            OSError
+        ):  # a file system without locks: a reaper fails to lock it too, and keeps it
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if os.geteuid() == 0 and owner:  # commands will run as the owner
             _let_in(lock, owner)
@@ -92,8 +96,8 @@ def _let_in(folder: int, owner: int) -> None:
 
 @contextlib.contextmanager
 def scratch(owner: int = 0) -> Iterator[Path]:
-    """A temporary directory that goes with the block; where we are killed first, whoever opens a workspace after us
-    removes it. `owner`: who else may go through it, for root.
+    """Make a temporary directory for the block. If we are killed first, the next process that opens a workspace
+    removes it. `owner`: for root, the user who may pass through it too.
 
     Raises:
         SandboxFault: it cannot be made.
@@ -106,8 +110,8 @@ def scratch(owner: int = 0) -> Iterator[Path]:
 
 
 def reap_orphans(parent: Path) -> None:
-    """Remove private directories in `parent` whose maker is dead, and what it had mounted, wherever; and end what was
-    started with them and lives."""
+    """Remove private directories in `parent` whose maker is dead, unmount what it had mounted anywhere, and end
+    the processes that it started there."""
     for point in mounts.ours():
         with _orphan(point.parent) as orphaned:
             if orphaned:
@@ -126,7 +130,7 @@ def reap_orphans(parent: Path) -> None:
 
 @contextlib.contextmanager
 def _orphan(folder: Path) -> Iterator[bool]:
-    """Whether a directory is one of a dead process, which then stays locked for the block: two of us may look."""
+    """Yield whether a directory belongs to a dead process. If so, it is locked for the block."""
     found = _NAME.fullmatch(folder.name)
     if found is None or start_ticks(int(found[1])) == found[2]:
         yield False
@@ -148,7 +152,7 @@ def _orphan(folder: Path) -> Iterator[bool]:
 
 
 def remove_tree(path: Path) -> None:
-    """Remove a tree, also one whose directories a program made unwritable. No link is followed. Never raises."""
+    """Remove a tree, even if a program made its directories unwritable. No link is followed. Never raises."""
     with contextlib.suppress(RecursionError):  # it calls itself for each level
         shutil.rmtree(path, ignore_errors=True)
     if os.path.lexists(path):
@@ -161,7 +165,7 @@ def remove_tree(path: Path) -> None:
 
 
 def start_ticks(pid: int) -> str:
-    """Start time of a process, which with its id names it for good; "" when it is dead."""
+    """Return the start time of a process, which identifies it together with its id; "" if it is dead."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     except (OSError, IndexError):

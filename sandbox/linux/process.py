@@ -66,11 +66,11 @@ class Running:
         return pump.finished(ended, timed_out=timed_out, since=self.started)
 
     def is_over(self, within_s: float = KILL_GRACE_S) -> bool:
-        """Whether it has ended, or does in this time."""
+        """Return whether it has ended, or ends within this time."""
         return bool(select.select([self.end], [], [], within_s)[0])
 
     def discard(self) -> None:
-        """In place of `wait`, for a process that was killed: collect it and keep nothing."""
+        """Collect a process that was killed, and keep nothing. Call this instead of `wait`."""
         self.streams.close()
         if self.is_over():
             with contextlib.suppress(SandboxFault, ChildProcessError):
@@ -116,7 +116,7 @@ def start(
 
 
 def _with_all_signals() -> list[str]:
-    """Words before a command that it may not ignore what we do: under `nohup`, or behind `&` in a script."""
+    """Words before a command that restore signals which we ignore (under `nohup`, or behind `&` in a script)."""
     ignored = [s.name for s in _DEADLY if signal.getsignal(s) == signal.SIG_IGN]
     return ["/usr/bin/env", f"--default-signal={','.join(ignored)}"] if ignored else []
 

@@ -52,7 +52,7 @@ class BoundedCapture:
         return self._dropped > 0 or len(self._tail) > self._half
 
     def value(self) -> bytes:
-        """What was kept, with a line that says how much is missing where the middle was dropped."""
+        """Return what was kept; a line says how much of the middle was dropped."""
         self._trim()
         if not self._dropped:
             return bytes(self._head + self._tail)
@@ -61,7 +61,7 @@ class BoundedCapture:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """How a host process ended."""
+    """What is known about a process that has ended."""
 
     status: int
     """Raw wait status, for `os.WIFEXITED` and friends."""
@@ -71,10 +71,10 @@ class Finished:
     truncated: bool
     wall_s: float
     cpu_s: float | None
-    """User plus system seconds of the process and the children that it waited for; None where nobody can tell."""
+    """User plus system seconds of the process and the children that it waited for; None if it is unknown."""
     max_rss_mb: float | None
-    """Largest resident set of one process, MiB; None where ours was larger: the kernel counts the memory
-    of the forking parent as the child's until it executes a program of its own."""
+    """Largest resident set of one process, MiB. None if our own was larger: until the child executes a program, the
+    kernel counts the parent's memory as the child's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +87,11 @@ class Ended:
 
 
 class Streams:
-    """Pipes for a process's stdin, stdout and stderr."""
+    """The pipes for a process's stdin, stdout and stderr."""
 
     def __init__(self) -> None:
         self.made = time.monotonic()
-        """When (monotonic clock)."""
+        """When they were made (monotonic clock)."""
         stdin, ours_in = os.pipe()
         ours_out, stdout = os.pipe()
         ours_err, stderr = os.pipe()
@@ -108,10 +108,10 @@ class Streams:
 
 
 class Pump:
-    """The three pipes of a process, and a descriptor that becomes readable when it ends, in one selector."""
+    """Multiplexes the three pipes of a process with a descriptor that becomes readable when the process ends."""
 
     def __init__(self, pipes: Sequence[int], end: int, stdin: bytes | Talk, keep: int) -> None:
-        """`pipes`: our ends of stdin, stdout and stderr. All descriptors become ours to close."""
+        """`pipes`: our ends of stdin, stdout and stderr. The pump closes all descriptors."""
         self._all, self._talk = (
             stdin if isinstance(stdin, bytes) else b"",
             None if isinstance(stdin, bytes) else stdin,
@@ -128,7 +128,7 @@ class Pump:
         os.set_blocking(self._stdin, False)
 
     def serve(self, deadline: float, kill: Callable[[], None], tick: Callable[[], None] | None) -> bool:
-        """Until the end; True when the deadline (monotonic clock) came first and `kill` was called.
+        """Serve the process to its end. Return True if the deadline (monotonic clock) came first and `kill` was called.
 
         Raises:
             SandboxFault: the process survived `kill()` for ten seconds.
@@ -156,7 +156,7 @@ class Pump:
         return timed_out
 
     def step(self, timeout_s: float) -> bool:
-        """Move what can be moved; True when the process has ended and its pipes are read out."""
+        """Read and write what is ready. Return True if the process has ended and its pipes are empty."""
         ended = False
         for key, _ in self._selector.select(timeout_s):
             if isinstance(key.data, BoundedCapture):
@@ -170,7 +170,7 @@ class Pump:
         return ended
 
     def _read(self, fd: int, capture: BoundedCapture) -> bool:
-        """Read once; False at the end of the stream or when nothing is there."""
+        """Read once. Return False at the end of the stream, or if nothing is there."""
         try:
             data = os.read(fd, _CHUNK)
         except BlockingIOError:
@@ -184,7 +184,7 @@ class Pump:
         return True
 
     def _say(self, data: bytes | None) -> None:
-        """Send `data` when the program takes it; None closes its stdin after what is still to be sent."""
+        """Queue `data` for the program's stdin. None closes it after what is queued."""
         if data is None:
             self._last_word = True
         elif data:
@@ -210,7 +210,7 @@ class Pump:
             self._writing = False
 
     def _drain(self) -> None:
-        """Take what the dead process left in the pipes; bounded, since a survivor may go on writing."""
+        """Read what the dead process left in the pipes; at most so much, since a survivor may go on writing."""
         for key in list(self._selector.get_map().values()):
             if isinstance(key.data, BoundedCapture):
                 for _ in range(32):  # twice the largest default pipe
@@ -224,7 +224,7 @@ class Pump:
         self._open.discard(fd)
 
     def finished(self, ended: Ended, *, timed_out: bool, since: float) -> Finished:
-        """Put together how the process ended, with what was kept of its output."""
+        """Return how the process ended, with what was kept of its output."""
         return Finished(
             status=ended.status,
             timed_out=timed_out,

@@ -1,4 +1,4 @@
-"""The system-call filter of every isolated command, as the kernel's classic BPF.
+"""Makes the system-call filter of every isolated command, in the kernel's classic BPF.
 
 In: nothing. Out: a program for `bwrap --seccomp` or `prctl(PR_SET_SECCOMP)`. It refuses what namespaces do not
 hold: sockets of families other than unix, internet and netlink (a virtual machine's AF_VSOCK reaches its host
@@ -81,7 +81,7 @@ _ARM = _Numbers(
 
 @lru_cache(maxsize=2)
 def filter_program(*, memory_is_counted: bool = True) -> bytes:
-    """Eight bytes an instruction; empty on an architecture that it does not know."""
+    """Return the filter, eight bytes per instruction; empty on an unknown architecture."""
     machine = platform.machine()
     if machine == "x86_64":
         native = [(_LEAST, 0, 1, _X32), (_RETURN, 0, 0, _ERRNO | _ENOSYS), *_calls(_X86, memory_is_counted)]
@@ -104,7 +104,7 @@ def filter_program(*, memory_is_counted: bool = True) -> bytes:
 
 
 def filter_descriptor(*, memory_is_counted: bool = True) -> int | None:
-    """The filter in a file without a name, as bubblewrap reads it; ours to close. None where there is no filter."""
+    """Return a descriptor of the filter, as bubblewrap reads it; the caller closes it. None if there is no filter."""
     program = filter_program(memory_is_counted=memory_is_counted)
     if not program:
         return None

@@ -74,7 +74,7 @@ def say_fault(message: str, fix: str = "") -> None:
 def _write(stream: TextIO, text: str) -> None:
     """
     Raises:
-        SystemExit: nobody reads any more, as in `tools symbols a.py | head`.
+        SystemExit: the reader has gone, as in `tools symbols a.py | head`.
     """
     try:
         stream.write(text)

@@ -1,4 +1,4 @@
-"""Copies of a tree: modes, times, links and owners kept, git's objects borrowed or linked, none followed.
+"""Copies a tree with modes, times, links and owners. Git's objects are borrowed or hard-linked; no link is followed.
 
 In: a directory. Out: a copy that costs little where the file system shares blocks between files (reflinks).
 Also copies of an overlay's upper layer. Nothing in here runs a command of the repo.
@@ -29,9 +29,9 @@ _FICLONE = 0x40049409
 
 
 def copy_tree(source: Path, target: Path, *, leave: tuple[str, ...] = (), lend: Path | None = None) -> None:
-    """Copy a tree with modes, times and symlinks, without following any. The paths in `leave` stay behind, relative to
-    `source`; git's objects are borrowed from `lend` if given. GNU `cp` does it at the speed of the file system; a
-    Python walk stands in for it.
+    """Copy a tree with modes, times and symlinks, without following any. The paths in `leave`, relative to `source`,
+    are not copied; git's objects are borrowed from `lend` if given. GNU `cp` copies at the speed of the file system; a
+    Python walk is the fallback.
 
     Raises:
         SandboxFault: something could not be copied.
@@ -50,7 +50,7 @@ def copy_tree(source: Path, target: Path, *, leave: tuple[str, ...] = (), lend: 
 
 
 def _below(name: str, leave: tuple[str, ...]) -> tuple[str, ...]:
-    """What is left of the paths in `leave` that lie below an entry of the top."""
+    """Return the paths in `leave` that lie below a top-level entry, relative to it."""
     return tuple(path.removeprefix(f"{name}/") for path in leave if path.startswith(f"{name}/"))
 
 
@@ -61,7 +61,7 @@ def make_mount_points(root: Path, names: list[str]) -> None:
 
 
 CACHES = (".tox", ".nox", ".mypy_cache", ".ruff_cache", ".pytest_cache")
-"""Entries of the top that tools make again, and no test needs."""
+"""Top-level entries that tools can make again and that no test needs."""
 
 
 def copy_workspace(root: Path, target: Path) -> tuple[str, ...]:
@@ -82,7 +82,7 @@ def copy_workspace(root: Path, target: Path) -> tuple[str, ...]:
 
 
 def _own_git(repository: Repository, target: Path) -> None:
-    """A git folder with the commit, the index and the objects of a linked work tree."""
+    """Make a git folder with the commit, the index and the objects of a linked work tree."""
     try:
         sha256 = repository.oid_bytes == 32
         make_git_dir(target, sha256=sha256)
@@ -106,7 +106,7 @@ def _own_git(repository: Repository, target: Path) -> None:
 
 
 def _copy_git(source: Path, target: Path, lend: Path | None) -> None:
-    """Objects never change in place, so borrowing or a hard link is as good as a copy; the rest is copied."""
+    """Copy a git folder. Objects never change in place, so they are borrowed or hard-linked."""
     if source.is_symlink() or not source.is_dir():
         _copy([source], target.parent)
         return
@@ -138,13 +138,13 @@ def _copy_slowly(source: Path, place: Path) -> None:
 
 
 def _special_files(folder: str, names: list[str]) -> set[str]:
-    """Sockets, pipes and devices: not content, and reading a pipe would block."""
+    """Return sockets, pipes and devices, which are not copied: reading a pipe would block."""
     kinds = ((name, (Path(folder) / name).lstat().st_mode) for name in names)
     return {n for n, m in kinds if not (stat.S_ISREG(m) or stat.S_ISDIR(m) or stat.S_ISLNK(m))}
 
 
 def _cp(options: list[str], sources: list[Path], target: Path) -> bool:
-    """False when this machine's `cp` cannot do it, with nothing copied.
+    """Copy by `cp`. Return False if this machine's `cp` cannot do it; nothing is copied then.
 
     Raises:
         SandboxFault: it can, and failed.
@@ -239,7 +239,7 @@ def _copy_entry(source: str, place: str, found: os.stat_result, names: dict[int,
 
 
 def _copy_content(source: str, place: str) -> None:
-    """Shares the blocks where the file system can."""
+    """Copy a file's content; share the blocks if the file system can."""
     with open(source, "rb") as old, open(place, "xb") as new:  # noqa: PTH123
         try:
             while os.copy_file_range(old.fileno(), new.fileno(), 1 << 30):
@@ -249,7 +249,7 @@ def _copy_content(source: str, place: str) -> None:
 
 
 def shares_blocks(place: Path) -> bool:
-    """Whether files in `place` can be copied without their data; tried for real."""
+    """Return whether files in `place` can be copied by sharing their blocks. It is tried for real."""
     with tempfile.TemporaryFile(dir=place) as old, tempfile.TemporaryFile(dir=place) as new:
         old.write(b"x")
         old.flush()

@@ -1,8 +1,8 @@
-"""What a workspace was, and how it differs now: a git diff of a tree that git never sees.
+"""Records a workspace, and makes a git diff of how it differs now. Git never sees the tree.
 
-In: a directory, a git repo or not. Out: a unified diff that `git apply` turns into the present state. We look through
-the tree ourselves, link by link and file by file, and hand git the contents of what differs; so no configuration,
-attribute, filter, hook or nested repository of the tree has a say. Ignore rules are read by us, too. Not covered:
+In: a directory, a git repo or not. Out: a unified diff that `git apply` turns into the present state. We walk the
+tree ourselves, without following links, and give git the contents of what differs; so no configuration, attribute,
+filter, hook or nested repository of the tree has an effect. Ignore rules are read by us, too. Not covered:
 empty directories (git has no name for them), and what lies in a `.git`, at any depth.
 """
 
@@ -34,9 +34,9 @@ from forklock.sandbox.linux.nofollow import folder_of, open_regular, read_all, r
 from forklock.sandbox.linux.private import Shared
 
 MAX_FILE_BYTES = 64 << 20
-"""Of a file that can be part of a diff. Of a larger one it is known whether it changed."""
+"""Largest file that can be part of a diff, in bytes. Of a larger one only whether it changed is known."""
 MAX_CHANGED_BYTES = 256 << 20
-"""Of all old and new contents that one diff is about."""
+"""Bytes of all old and new contents that one diff may hold."""
 _TICK_NS = 12_000_000
 _COARSE_NS = 2_000_000_000
 """A file that changed less than this ago can change again without a trace in its stats."""
@@ -48,7 +48,7 @@ _DIFF = (
 
 Stats = tuple[int, int, int, int, int]
 Files = dict[str, tuple[int, str]]
-"""Path to git's mode, and the id of the content."""
+"""By path: git's mode, and the id of the content."""
 Seen = dict[str, tuple[Stats, str]]
 """Content ids of files by their stats: any change of a file changes those, so that it is read once."""
 
@@ -89,19 +89,19 @@ class Baseline:
         return base
 
     def see(self, tree: Path) -> Seen:
-        """Look at a tree that never changes, for `diff` to start from."""
+        """Read a tree that never changes, so that `diff` can start from it."""
         return self._look(tree, self._seen, settled=True)[1]
 
     def changed(self, root: Path, seen: Seen | None = None) -> list[str]:
-        """Paths that are new, gone or different, sorted. `seen`: what was seen of `root` before; brought up to date."""
+        """Return the paths that are new, gone or different, sorted. `seen`: what was read before; updated."""
         return self._changes(root, seen)[0]
 
     def diff(self, root: Path, seen: Seen | None = None, *, without: Collection[str] = ()) -> str:
-        """Unified diff of `root` as it is now against the baseline. Files that are not UTF-8 appear as git's binary
-        patches, so that the text is always valid.
+        """Return a unified diff of `root` as it is now against the baseline. Files that are not UTF-8 appear as git's
+        binary patches, so that the text is always valid.
 
         Args:
-            seen: what was seen of `root` before; brought up to date.
+            seen: what was read of `root` before; updated.
             without: paths left out.
 
         Raises:
@@ -140,7 +140,7 @@ class Baseline:
     def _look(
         self, root: Path, known: Seen, *, keep: Contents | None = None, settled: bool = False
     ) -> tuple[Files, Seen]:
-        """All files of `root` that count. `keep`: where their contents go. `settled`: they will not change."""
+        """Return the files that are not ignored. `keep`: where contents go. `settled`: the files cannot change."""
         deadline = Deadline()
         files: Files = {}
         seen: Seen = {}
@@ -167,7 +167,7 @@ class Baseline:
         return files, seen
 
     def _contents_of(self, names: Iterable[str], root: Path, files: Files) -> list[_Pair]:
-        """Old and new contents of what changed.
+        """Return the old and new contents of what changed.
 
         Raises:
             SandboxFault: too large.
@@ -193,7 +193,7 @@ class Baseline:
         return pairs
 
     def _told(self, pairs: Iterable[_Pair], view: str) -> str:
-        """git's diff between two trees that hold nothing but what changed."""
+        """Return git's diff between two trees that hold nothing but what changed."""
         git_dir = self.folder / view
         sides: tuple[Files, Files] = ({}, {})
         for pair in pairs:
@@ -212,7 +212,7 @@ class Baseline:
 
 @dataclass(frozen=True, slots=True)
 class _Pair:
-    """A file that changed: mode and content, None where there is none."""
+    """A file that changed: mode and content before and after; None if there is none."""
 
     name: str
     before: tuple[int, bytes] | None
@@ -261,7 +261,7 @@ def _content_id(
 
 
 def _content(root: Path, name: str, mode: int) -> tuple[int, bytes] | None:
-    """What is there now; None where it has gone since it was looked at."""
+    """Return the content as it is now; None if it has vanished meanwhile."""
     if mode != LINK:
         data = read_inside(root, name, MAX_FILE_BYTES)
         return None if data is None else (mode, data)

@@ -1,7 +1,7 @@
-"""One state of a directory, copied once and shared by all forks of it: the lower layer of overlays.
+"""Copies one state of a directory once, as the lower layer of all its forks.
 
-In: a directory. Out: a `Snapshot`, whose tree never changes. A fork then costs a mount, and looking whether
-the directory is still as it was copied: every file's name, inode and change time, which the kernel sets at
+In: a directory. Out: a `Snapshot`, whose tree never changes. A fork then costs a mount, and a check
+whether the directory is still as it was copied: every file's name, inode and change time, which the kernel sets at
 any change of content, mode or owner and no program can set back.
 
 Not covered: a write through a shared memory map that was begun before the copy, until the kernel notices it.
@@ -30,18 +30,18 @@ ago can change again without a trace."""
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What a look at a directory found."""
+    """The files of a directory by their stats."""
 
     digest: bytes
     newest_ns: int
     """The latest change time."""
     linked: bool
-    """Files have several names here. An overlay would part them at the first write."""
+    """Whether files have several names. An overlay would separate them at the first write."""
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A frozen copy: `tree`, which nobody may change."""
+    """A copy, `tree`, which nobody may change."""
 
     shared: Shared
     state: State | None
@@ -82,7 +82,7 @@ class Snapshot:
 
 
 class Latest:
-    """The snapshot of a directory's present state, kept as long as that state lasts. Thread-safe."""
+    """Keeps the snapshot of a directory's present state as long as that state lasts. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -127,7 +127,7 @@ def _take(root: Path, parent: Path, state: State, lend: Path | None, environment
 
 
 def settled(root: Path, environments: list[str]) -> State:
-    """A look at `root`, after a short wait where a file has only just changed."""
+    """Read the state of `root`, after a short wait if a file has just changed."""
     state = look(root, environments)
     wait = state.newest_ns + _TICK_NS - time.time_ns()
     if 0 < wait <= _TICK_NS:
@@ -143,7 +143,7 @@ def _is_settled(state: State) -> bool:
 
 
 def look(root: Path, environments: list[str]) -> State:
-    """Everything that a copy would copy, by its stats; nothing is read or followed."""
+    """Return everything that a copy would copy, by its stats; no file is read and no link followed."""
     leave = {str(root / name) for name in (".forklock", *environments)} | {str(root / ".git" / "objects")}
     seen: list[object] = [root.stat()[:6]]
     newest, linked = 0, False
@@ -185,7 +185,7 @@ def _entries(folder: str) -> Iterator[tuple[str, bool, os.stat_result]]:
 
 @lru_cache(maxsize=64)
 def layers_work(parent: Path) -> bool:
-    """Whether overlays can be made and behave in `parent`; tried for real, once per process."""
+    """Return whether overlays work in `parent`. It is tried for real, once per process."""
     private = make_private(parent)
     shown = private / "shown"
     try:

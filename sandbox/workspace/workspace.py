@@ -33,27 +33,27 @@ _SYSTEM = frozenset(
 
 @dataclass(frozen=True)
 class Workspace:
-    """One directory, and where its private things lie."""
+    """One directory, and where our private files about it lie."""
 
     root: Path
     workdir: str
-    """Where commands see it: the path of the workspace that was opened, for copies too, so that absolute
-    paths in editable installs and build caches keep pointing at the code under test. Its virtual environments
-    serve `root` and the copies, read-only."""
+    """The path at which commands see it: that of the opened workspace, also for copies, so that absolute paths in
+    editable installs and build caches keep pointing at the code under test. Its virtual environments are used by
+    `root` and the copies, read-only."""
     private: Path
-    """Ours, outside the workspace: scratch of the diff, and the fork itself if this is one."""
+    """A directory of ours outside the workspace: scratch of the diff, and the fork itself if this is one."""
     baseline: Baseline
     origin: Path
     """The opened workspace."""
     parent: Path
-    """Directory in which copies are made."""
+    """The directory in which copies are made."""
     environments: list[str]
     """Virtual environments, relative to `workdir`."""
     snapshot: Snapshot | None = None
-    """What lies below `root` where that is a layer: a mount, whose changes are in `private / "upper"`."""
+    """The lower layer, if `root` is a mount; its changes are in `private / "upper"`."""
     _latest: Latest = field(default_factory=Latest)
     _seen: Seen = field(default_factory=dict, compare=False)
-    """Of the files at the last diff, so that the next one reads only what changed since."""
+    """The files at the last diff, so that the next one reads only what changed since."""
 
     @property
     def is_copy(self) -> bool:
@@ -61,13 +61,13 @@ class Workspace:
 
     @property
     def changes(self) -> Path | None:
-        """Where a layer keeps what differs from its snapshot; None for copies and what was opened in place."""
+        """Where a layer keeps its changes; None for copies and what was opened in place."""
         return self.private / "upper" if self.snapshot else None
 
     @property
     def objects(self) -> Path | None:
-        """A name of the origin's git objects outside every workspace, None without any. Copies borrow them
-        by it, so that a repo's history is never copied; inside a sandbox it must lead to the same place."""
+        """A link outside every workspace to the origin's git objects; None if there are none. Copies borrow the objects
+        through it, so that a repo's history is never copied. Inside a sandbox it must lead to the same place."""
         name = self.baseline.folder / "lent-objects"
         return name if name.is_symlink() else None
 
@@ -77,8 +77,8 @@ class Workspace:
         return self.baseline.diff(self.root, self._seen)
 
     def fork(self, *, layered: bool = True) -> Workspace:
-        """A private copy as it is now, with the same baseline. `layered`: it may be a mount, which whoever uses
-        it has to be able to see.
+        """Make a private copy of the present state, with the same baseline. `layered`: it may be a mount, since its
+        user sees our mounts.
 
         Raises:
             SandboxFault: disk full, or a file cannot be read.
@@ -101,7 +101,7 @@ class Workspace:
         )  # fmt: skip
 
     def _layer(self, private: Path, root: Path) -> Snapshot | None:
-        """Mount a fork at `root`; the snapshot below it, retained. None where it has to be a copy."""
+        """Mount a fork at `root`; return the snapshot below it, retained. None if it has to be a copy."""
         if self.snapshot:  # a fork of a fork: the same snapshot, under a copy of the changes so far
             snapshot = self.snapshot
             snapshot.shared.retain()
@@ -126,7 +126,7 @@ class Workspace:
         return snapshot
 
     def resolve(self, cwd: str) -> str:
-        """`cwd` as commands see it.
+        """Return `cwd` as commands see it.
 
         Raises:
             ValueError: it leaves the workspace, or is no directory in it.
@@ -139,7 +139,7 @@ class Workspace:
         return str(Path(self.workdir) / target.relative_to(self.root))
 
     def close(self) -> None:
-        """Remove what is ours. Call once.
+        """Remove what we made. Call it once.
 
         Raises:
             SandboxFault: the fork stays mounted.
@@ -153,7 +153,7 @@ class Workspace:
 
 
 def use(workspace: Workspace, make: Callable[[Workspace], _T]) -> _T:
-    """`make(workspace)`; where that fails the workspace is closed."""
+    """Return `make(workspace)`; close the workspace if that fails."""
     try:
         return make(workspace)
     except BaseException:
@@ -196,8 +196,7 @@ def open_workspace(path: Path, *, parent: Path | None = None, shown_at: Path | N
 
 
 def _stand_in(copy: Path, original: Path, environments: list[str]) -> None:
-    """Make places in a copy for the original's environments: directories to mount them at, and links to those
-    elsewhere."""
+    """Prepare a copy for the original's environments: mount points, and links to environments elsewhere."""
     make_mount_points(copy, environments)
     for name in environment_links(original):
         if not os.path.lexists(copy / name):

@@ -1,1 +1,1 @@
-"""Prompts, samples and datasets of a round, and the arms that make them."""
+"""The prompts, samples and dataset of a round."""

@@ -1,4 +1,4 @@
-"""A round's prompts and gate problems, chosen together and proven disjoint.
+"""Chooses a round's prompts and gate problems together, and checks that they are disjoint.
 
 In: a recipe. Out: a `Choice`; the same recipe gives the same one. Nothing is written.
 """
@@ -24,7 +24,7 @@ def choose_prompts(recipe: Recipe, cwd: Path, *, tests_needed: bool) -> Choice:
     """Choose the prompts to sample from and the problems of the gate.
 
     Args:
-        cwd: where `runs` without a repository looks.
+        cwd: the repository of `runs` where none is named.
         tests_needed: refuse prompts that have no tests.
 
     Raises:

@@ -1,9 +1,9 @@
-"""From samples to training examples, and from examples to batches. Pure functions, no torch.
+"""Makes training examples of samples, and batches of examples. Pure functions, without torch.
 
-Token ids are the ones that the engine sampled: text is never tokenised again. Labels are the completion and
-the end-of-turn token; prompts (and in agent runs the tools' output, which is part of the prompt) are masked.
-A sample that hit the length limit is kept, as raw samples are, but nothing teaches it to end there: it has
-no end-of-turn token. (The paper does not say what it does with these.)
+Token ids are those that the engine sampled: text is never tokenised again. Labels are the completion and the
+end-of-turn token. Prompts are masked; so is, in agent runs, the output of tools, which is part of the prompt. A sample
+that hit the length limit is kept, but gets no end-of-turn token, so that the model does not learn to stop there.
+(The paper does not say what it does with such samples.)
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Example(BaseModel):
     input_ids: tuple[int, ...]
     """Prompt, completion, and the end-of-turn token where the model ended its turn."""
     labels_from: int
-    """Index of the first token that is trained on; all from there on are."""
+    """Index of the first token that is trained on. All tokens from there on are trained on."""
 
     @property
     def labels(self) -> int:
@@ -36,7 +36,7 @@ class Example(BaseModel):
 
 
 class DatasetStats(BaseModel):
-    """What the dataset stage tells."""
+    """Counts that the dataset stage reports."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -45,21 +45,21 @@ class DatasetStats(BaseModel):
     prompt_tokens: int
     longest: int
     without_end: int
-    """Samples that hit the length limit: no end-of-turn token is trained on."""
+    """Samples that hit the length limit, and have no end-of-turn token."""
     too_long: int
-    """Dropped: prompt and completion exceed `max_length`."""
+    """Samples dropped because prompt and completion exceed `max_length`."""
 
 
 def build(
     samples: Sequence[SampleRow], *, eos_ids: Sequence[int], max_length: int
 ) -> tuple[list[Example], DatasetStats]:
-    """Examples in the order of the samples.
+    """Return one example per sample, in their order, and counts.
 
     Args:
-        eos_ids: tokens that end the model's turn; the first is appended where the engine left it out.
+        eos_ids: tokens that end the model's turn. The first is appended where the engine left it out.
 
     Raises:
-        RoundFault: nothing is left to train on.
+        RoundFault: no token is left to train on.
     """
     examples: list[Example] = []
     too_long = without_end = 0
@@ -91,7 +91,7 @@ def build(
 
 
 def completion_ids(sample: SampleRow, eos_ids: Sequence[int]) -> tuple[int, ...]:
-    """The sampled ids, ended by an end-of-turn token exactly where the model ended its turn."""
+    """Return the sampled ids, with an end-of-turn token if and only if the model ended its turn."""
     ids = sample.token_ids
     if sample.finish_reason is FinishReason.STOP and (not ids or ids[-1] not in eos_ids):
         return (*ids, eos_ids[0])
@@ -101,8 +101,10 @@ def completion_ids(sample: SampleRow, eos_ids: Sequence[int]) -> tuple[int, ...]
 def plan_steps(
     examples: Sequence[Example], config: TrainConfig, *, seed: int
 ) -> Iterator[list[list[Example]]]:
-    """The micro-batches of each optimiser step, a pure function of its arguments: resuming needs only the
-    step's number. Each epoch is shuffled anew; a batch is sorted by length, so that padding stays small."""
+    """Yield the micro-batches of each optimiser step.
+
+    They are a function of the arguments alone, so that resuming needs only the step's number. Each epoch is shuffled
+    again. A batch is sorted by length to keep padding small."""
     step = 0
     epoch = 0
     while config.steps is not None or epoch < config.epochs:
@@ -117,12 +119,12 @@ def plan_steps(
 
 
 def count_steps(examples: Sequence[Example], config: TrainConfig) -> int:
-    """Optimiser steps that `plan_steps` yields."""
+    """Return the number of optimiser steps that `plan_steps` yields."""
     return config.steps or config.epochs * -(-len(examples) // config.batch_size)
 
 
 def step_tokens(examples: Sequence[Example], config: TrainConfig, *, seed: int) -> list[int]:
-    """Tokens that each optimiser step reads."""
+    """Return the number of tokens that each optimiser step reads."""
     return [
         sum(len(example.input_ids) for micro in step for example in micro)
         for step in plan_steps(examples, config, seed=seed)
@@ -130,13 +132,15 @@ def step_tokens(examples: Sequence[Example], config: TrainConfig, *, seed: int) 
 
 
 def micro_batches(batch: Sequence[Example], micro_tokens: int) -> list[list[Example]]:
-    """Cut a batch, sorted by length, so that none exceeds `micro_tokens` with padding (or has one row).
+    """Split a batch, sorted by length, into parts of at most `micro_tokens` padded tokens, or of one row.
 
     Raises:
-        RoundFault: the batch holds no label at all; its gradient would be noise over zero.
+        RoundFault: the batch has no label; the mean loss over zero labels is undefined.
     """
     if not any(example.labels for example in batch):
-        raise RoundFault("a batch without a single label", fix="raise --max-tokens or check the samples")
+        raise RoundFault(
+            "training got a batch without a single label", fix="raise --max-tokens, or see samples.jsonl"
+        )
     cut: list[list[Example]] = []
     for example in sorted(batch, key=lambda e: len(e.input_ids)):
         if cut and (len(cut[-1]) + 1) * len(example.input_ids) <= micro_tokens:

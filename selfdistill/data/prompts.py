@@ -1,10 +1,9 @@
-"""Which prompts a round samples from, and the proof that none of them is a gate problem.
+"""Collects the prompts that a round samples from, and checks that none of them is a gate problem.
 
 In: a spec such as `auto`, `runs`, `runs:../repo`, `humaneval`, `pool.jsonl.gz`, or several joined by `+`.
-Out: `Prompt`s, drawn with the round's seed, sources taking turns. Of a set that has a split, training takes
-the `prompts` part, the gate the `development` part, and `test` stays unseen; the split is a hash of each
-problem's id, so it never moves. Overlap is a hard error, by id and by the statement's own words.
-Not covered: paraphrases; translations.
+Out: `Prompt`s, drawn with the round's seed, one from each source in turn. A set is split in three by a hash of each
+problem's id: training takes the `prompts` part, the gate the `development` part, and no part of a round sees `test`.
+Overlap of ids or of the statements' words is an error. Not covered: paraphrases, translations.
 """
 
 from __future__ import annotations
@@ -27,25 +26,25 @@ from forklock.models.paths import user_path
 from forklock.selfdistill.contract import Prompt, RoundFault
 
 PROMPTS_SHARE = 0.5
-"""Of a set's problems, those that training may see."""
+"""Share of a set's problems that training may use."""
 DEVELOPMENT_SHARE = 0.6
-"""Of the rest, those that the gate may see; what remains is `test`."""
+"""Share of the other problems that the gate may use. The rest is `test`."""
 SHINGLE = 8
 """Words per shingle when statements are compared."""
 OVERLAP = 0.5
-"""Share of a gate statement's shingles in a prompt from which on the two count as the same task."""
+"""A prompt with at least this share of a gate statement's shingles counts as the same task."""
 
 
 def collect(spec: str, limit: int, *, seed: int, cwd: Path, gate: ProblemSet | None = None) -> list[Prompt]:
-    """Up to `limit` prompts, sources taking turns.
+    """Return up to `limit` prompts, one from each source in turn.
 
     Args:
-        gate: problems of the gate: `auto` leaves past runs on those tasks out, since nobody chose them;
-            a source that was named is taken as it is, and `refuse_overlap` has the last word.
+        gate: the gate's problems. `auto` leaves out past runs on them, since the user did not choose those runs. A
+            source that the user named is taken whole; `refuse_overlap` then rejects overlap.
 
     Raises:
-        RoundFault: an unknown source, or nothing found.
-        EvalFault: a problem set that cannot be loaded.
+        RoundFault: a source is unknown, or nothing is found.
+        EvalFault: a problem set cannot be loaded.
     """
     names = ["runs", "humaneval"] if spec == "auto" else [part.strip() for part in spec.split("+")]
     pools = [_source(name, cwd, optional=spec == "auto") for name in names]
@@ -61,8 +60,9 @@ def collect(spec: str, limit: int, *, seed: int, cwd: Path, gate: ProblemSet | N
 
 
 def gate_problems(name: str, limit: int, *, seed: int) -> ProblemSet:
-    """The gate's problems, drawn from the set's development part with the round's seed: rounds that were
-    all chosen on the same few problems would come to fit just these."""
+    """Draw the gate's problems from the set's development part with the round's seed.
+
+    Each round gets others, since rounds that are all chosen on the same few problems come to fit just those."""
     _, rest = split(load_set(name), "prompts", PROMPTS_SHARE)
     development, _ = split(rest, "development", DEVELOPMENT_SHARE)
     problems = list(development.problems)
@@ -88,7 +88,7 @@ def _source(name: str, cwd: Path, *, optional: bool) -> list[Prompt]:
 
 
 def problem_prompt(source: str, problem: Problem) -> Prompt:
-    """A problem as evals would ask it, so that training and evaluation speak the same way."""
+    """Return a problem's prompt as evals asks it, so that training and evaluation use the same format."""
     return Prompt(
         prompt_id=f"{source}/{problem.question_id}",
         request=request_for(problem, preset_for(problem)),
@@ -99,7 +99,7 @@ def problem_prompt(source: str, problem: Problem) -> Prompt:
 
 
 def preset_for(problem: Problem) -> Preset:
-    """The prompt preset that evals takes for a problem of this kind."""
+    """Return the prompt preset that evals uses for a problem of this kind."""
     return default_preset(problem.tests[0].kind)
 
 
@@ -146,7 +146,7 @@ def _distinct(prompts: Iterable[Prompt]) -> Iterable[Prompt]:
 
 
 class Overlap:
-    """Finds the gate's problems in prompts."""
+    """Finds prompts that repeat a gate problem."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         self._ids = {problem.question_id: problem.question_id for problem in problems}
@@ -154,7 +154,7 @@ class Overlap:
         self._shingles = {key: _shingles(words) for key, words in self._statements.items()}
 
     def finds(self, prompt: Prompt) -> str | None:
-        """The gate problem that this prompt repeats, or None."""
+        """Return the id of the gate problem that this prompt repeats, or None."""
         if prompt.problem_id in self._ids:
             return prompt.problem_id
         words = _words(prompt.statement)
@@ -166,9 +166,10 @@ class Overlap:
 
 
 def refuse_overlap(prompts: Sequence[Prompt], gate: ProblemSet) -> None:
-    """
+    """Reject prompts that repeat a gate problem.
+
     Raises:
-        RoundFault: a training prompt repeats a gate problem; names the first few.
+        RoundFault: there are some; the message names the first few.
     """
     overlap = Overlap(gate.problems)
     found = [(prompt.prompt_id, key) for prompt in prompts if (key := overlap.finds(prompt))]

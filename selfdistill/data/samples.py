@@ -1,10 +1,9 @@
-"""Raw samples from the frozen base, one per prompt, appended as they end.
+"""Draws raw samples from the frozen base, one per prompt, and appends each to a file when it ends.
 
-In: prompts, an engine without an adapter, the arm's decoding. Out: `samples.jsonl`, a line per sample with
-the prompt's and the completion's own token ids. Kill it at any point: a torn last line is cut off and only
-what is missing is sampled. Each prompt has a seed of its own, made from the round's seed and the prompt's
-index, so the same samples come whatever was in the batch beside them (up to float noise of batch shapes).
-Filter (`drop_reason`): only empty answers and one-line stubs, as in the paper; correctness is not looked at.
+In: prompts, an engine without an adapter, the arm's decoding. Out: `samples.jsonl`, one line per sample, with the token
+ids of the prompt and of the completion. After a kill only the missing samples are drawn. Each prompt has a seed of its
+own, made from the round's seed and the prompt's index, so a sample does not depend on its batch (except for rounding in
+bf16). `drop_reason` is the paper's filter: it drops empty answers and one-line stubs, and ignores correctness.
 """
 
 from __future__ import annotations
@@ -21,9 +20,9 @@ from forklock.sandbox.files.jsonl import JsonLines, as_json, parser
 from forklock.selfdistill.contract import EXIT_INFRASTRUCTURE, Prompt, RoundFault
 
 PromptIds = Callable[[Request], Sequence[int]]
-"""The engine's own rendering of a request as token ids."""
+"""Renders a request as token ids, as the engine does."""
 OnSample = Callable[["SampleRow"], None]
-"""Called after a sample is on disk."""
+"""Called after a sample was written."""
 
 
 class SampleRow(BaseModel):
@@ -32,21 +31,21 @@ class SampleRow(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     index: int
-    """Of the prompt in the round."""
+    """The prompt's index in the round."""
     prompt_id: str
     prompt_ids: tuple[int, ...]
     token_ids: tuple[int, ...]
     text: str
     finish_reason: FinishReason
     model: str
-    """`ModelIdentity`, printed: never one with an adapter."""
+    """The `ModelIdentity` as text. It never has an adapter."""
 
 
 def require_frozen_base(engine: Engine) -> None:
-    """Refuse to sample training data from anything but the bare base.
+    """Reject an engine that serves an adapter: a student that learns from itself drifts.
 
     Raises:
-        RoundFault: the engine serves an adapter; a student that teaches itself drifts.
+        RoundFault: the engine serves an adapter.
     """
     if engine.identity.adapter is not None:
         raise RoundFault(
@@ -69,16 +68,16 @@ def sample_all(
     on_tokens: OnTokens | None = None,
     on_sample: OnSample | None = None,
 ) -> list[SampleRow]:
-    """Fill `path` with one sample per prompt that fits the context, and return them in the prompts' order.
+    """Draw one sample per prompt that fits the context, append each to `path`, and return them in the prompts' order.
 
     Args:
         shown: what the base is shown; rows hold the ids of the prompt's own request, which is trained on.
-        on_start: called once with (samples already there, samples in all).
+        on_start: called once with the number of samples that are there and of all samples.
 
     Raises:
-        RoundFault: the engine serves an adapter, gives no token ids, or renders prompts otherwise than we do;
-            or the base is not the one that earlier samples of this round came from.
-        ModelFault: from the engine.
+        RoundFault: the engine serves an adapter, returns no token ids, or renders prompts differently; or earlier
+            samples of this round came from another base.
+        ModelFault: the engine failed.
     """
     require_frozen_base(engine)
     with JsonLines(path, parser(SampleRow), cut_damage=True) as lines:
@@ -113,7 +112,7 @@ def sample_all(
 
 
 def sample_seed(round_seed: int, index: int) -> int:
-    """Seed of one prompt's sample: the same whichever batch it ends up in."""
+    """Return the seed of one prompt's sample. It does not depend on the batch."""
     digest = hashlib.sha256(f"{round_seed}/samples/{index}".encode()).digest()
     return int.from_bytes(digest[:4], "big") >> 1
 
@@ -132,7 +131,7 @@ def _row(
 ) -> SampleRow:
     if completion.token_ids is None:
         raise RoundFault(
-            f"{completion.model.engine} gives no token ids, and text must not be tokenised again",
+            f"{completion.model.engine} returns no token ids, and text must not be tokenised again",
             fix="sample with the transformers or the vllm engine",
         )
     if completion.prompt_tokens != asked_tokens:
@@ -157,7 +156,7 @@ _FENCE = re.compile(r"^\s*(```|~~~)")
 
 
 def drop_reason(text: str) -> str | None:
-    """Why the paper's filter drops this answer, or None. Fence marks and blank lines do not count."""
+    """Return why the paper's filter drops this answer, or None. Fence marks and blank lines do not count as lines."""
     lines = [line for line in text.splitlines() if line.strip() and not _FENCE.match(line)]
     if not lines:
         return "empty"

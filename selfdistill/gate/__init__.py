@@ -1,1 +1,1 @@
-"""Whether a candidate is promoted: the rule, the measurement, gauges and probes."""
+"""Decides whether a candidate is promoted: the rule, the measurement, gauges and probes."""

@@ -1,10 +1,10 @@
-"""Cheap signs of folding: entropy and KeptMass on answers that are already there.
+"""Computes entropy and KeptMass of answers: cheap signs that the truncation was folded into the weights.
 
 The paper's loss contains -log KeptMass(S): the probability mass inside the support that the train-time
-truncation S = (T, k, p) keeps (arXiv 2604.01193, section 4). Here the support is cut from the model that
-serves, on its own answers to gate problems; a candidate that folded puts more mass into that support. In: an open
-in-process engine, requests and answers. Out: exact scores (`forklock.models.transformers_engine.scoring`), and
-their means. `evals tokens` shows the same numbers with intervals.
+truncation S = (T, k, p) keeps (arXiv 2604.01193, section 4). Here the support is that of the serving model on its own
+answers to gate problems; a candidate that has folded puts more mass into it.
+In: an open in-process engine, requests and answers. Out: exact scores
+(`forklock.models.transformers_engine.scoring`) and their means. `evals tokens` shows the same numbers with intervals.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 DIGITS = 6
 TOP = 20
-"""Tokens of a support at most: it is listed in full, so that the other side can be asked about it."""
+"""Most tokens in a support. It is listed in full, so that its mass can be computed for the other side."""
 
 Gauged = list[tuple[Request, tuple[int, ...]]]
 """Requests, and the answers' token ids."""
 
 
 def cut_of(decoding: Decoding) -> FirstStage:
-    """What `decoding` keeps, at most `TOP` tokens; greedy keeps one."""
+    """Return the truncation of `decoding`, to at most `TOP` tokens; greedy keeps one."""
     if decoding.temperature == 0:
         return FirstStage(temperature=1.0, top_k=1)
     top_k = min(decoding.top_k or TOP, TOP)
@@ -41,10 +41,10 @@ def score(
     cut: FirstStage,
     supports: Sequence[Sequence[Sequence[int]]] | None,
 ) -> list[TokenScores]:
-    """Every answer's tokens under this engine's model.
+    """Score every answer's tokens under this engine's model.
 
     Args:
-        supports: of the other side, `supports[answer][token]`; their mass is in `watched_mass`.
+        supports: the other side's, `supports[answer][token]`. `watched_mass` of the result is their mass.
     """
     if not gauged:
         return []
@@ -54,7 +54,7 @@ def score(
 
 
 def supports_of(scores: Sequence[TokenScores]) -> list[list[list[int]]]:
-    """Ids that the cut keeps at each token of each answer."""
+    """Return the ids that the truncation keeps at each token of each answer."""
     return [
         [ids[:count] for ids, count in zip(one.top_ids.tolist(), _known(one.survivors).tolist(), strict=True)]
         for one in scores
@@ -62,8 +62,9 @@ def supports_of(scores: Sequence[TokenScores]) -> list[list[list[int]]]:
 
 
 def gauges_of(scores: Sequence[TokenScores]) -> dict[str, float]:
-    """Means over all tokens: `entropy` in nats, `kept_mass` of the serving side's support, on either side. Rounded: the
-    last digits of float32 arithmetic depend on where in memory a process has its tensors."""
+    """Return means over all tokens: `entropy` in nats, and `kept_mass` of the serving side's support.
+
+    They are rounded, since the last digits of float32 sums depend on the memory layout of the process."""
     entropy = [value for one in scores for value in one.entropy.tolist()]
     kept = [
         value

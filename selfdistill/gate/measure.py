@@ -1,8 +1,8 @@
-"""Both sides of the gate on real problems: answers, verdicts, health, gauges.
+"""Measures both sides of the gate on problems: answers, verdicts, health, gauges.
 
-In: the recipe, the frozen gate problems, the candidate's version. Out: a `Comparison` for `gate.decide`.
-Answers and verdicts are kept by the evals' own store, in the round's folder, as they come: a killed gate goes
-on where it was. Both sides draw with the same seeds. One engine is open at a time.
+In: the recipe, the gate problems, the candidate's version. Out: a `Comparison` for `rule.decide`. The store of evals
+keeps answers and verdicts in the round's folder as they come, so a killed gate can be resumed. Both sides draw with the
+same seeds. One engine is open at a time.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ if TYPE_CHECKING:
     from forklock.models.transformers_engine import TokenScores
 
 BASE = "base"
-"""Stands for the bare base where an adapter's version could stand."""
+"""Names the bare base where a version of an adapter is expected."""
 GAUGED = 8
-"""Answers that the gauges look at."""
+"""Number of answers that the gauges score."""
 
 
 @dataclass(frozen=True)
@@ -67,13 +67,13 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Side:
-    """One side, measured."""
+    """The measurement of one side."""
 
     result: EvalResult
     samples: list[Sample]
     health: Health
     scores: list[TokenScores]
-    """Of the gauged answers' tokens, under this side's model."""
+    """Scores of the gauged answers' tokens under this side's model."""
 
 
 def compare_sides(trial: Trial, version: str) -> Comparison:
@@ -102,7 +102,7 @@ def compare_sides(trial: Trial, version: str) -> Comparison:
 
 
 def paired(serving: Mapping[str, float], candidate: Mapping[str, float], *, samples: int) -> Paired:
-    """The evals' paired test over problems, as the gate's rule reads it."""
+    """Run the paired test of evals over problems, and return it as the gate's rule takes it."""
     test = paired_test(serving, candidate)
     return Paired(
         problems=test.n,
@@ -146,7 +146,7 @@ def _measure(trial: Trial, version: str | None, *, other: Side | None) -> Side:
 
 @dataclass
 class _Watch:
-    """The evals' progress on our meter."""
+    """Shows the progress of evals on a meter."""
 
     meter: Meter
 
@@ -164,7 +164,7 @@ class _Watch:
 
 
 def _samples(result: EvalResult, folder: Path) -> list[Sample]:
-    """The answers behind a result."""
+    """Return the answers that a result was computed from."""
     config = RunConfig(
         set_name=result.set_name.partition("[")[0],
         set_version=result.set_version,
@@ -180,7 +180,7 @@ def _refuse_infrastructure(count: int, detail: str) -> None:
     if count:
         raise RoundFault(
             f"the judge failed on {count} answers: {detail}",
-            fix="mend the sandbox, then run refresh again; nothing is lost",
+            fix="repair the sandbox, then run `selfdistill refresh` again; nothing is lost",
             exit_code=EXIT_INFRASTRUCTURE,
         )
 
@@ -188,7 +188,7 @@ def _refuse_infrastructure(count: int, detail: str) -> None:
 def judge_samples(
     pairs: Sequence[tuple[Prompt, SampleRow]], *, on_result: Callable[[], None] | None = None
 ) -> list[bool]:
-    """Whether each training sample passes its problem's tests (arm `rft`).
+    """Return whether each training sample passes its problem's tests (arm `rft`).
 
     Raises:
         RoundFault: the judge itself failed.
@@ -209,7 +209,7 @@ def judge_samples(
 
 
 def health(samples: Sequence[Sample], followed: int) -> Health:
-    """What the answers look like, beside right or wrong."""
+    """Compute what the answers look like, apart from right and wrong."""
     count = len(samples)
     return Health(
         no_end=sum(s.completion.finish_reason is FinishReason.LENGTH for s in samples) / count,
@@ -221,7 +221,7 @@ def health(samples: Sequence[Sample], followed: int) -> Health:
 
 
 def _gauged(gate: ProblemSet, samples: Sequence[Sample]) -> Gauged:
-    """The first sample of the first problems: answers that both sides are scored on."""
+    """Return the first answer to each of the first problems. Both sides are scored on these."""
     first = {sample.question_id: sample for sample in samples if sample.index == 0}
     preset = preset_for(gate.problems[0])
     chosen = [

@@ -1,7 +1,7 @@
-"""A few instructions with deterministic checks: does the adapter still do what it is told?
+"""Asks a few instructions with deterministic checks, to see whether an adapter still follows instructions.
 
-In: an engine. Out: how many of `PROBES` it follows, greedily. They stand for what code training is known to
-damage (SSD lowered HumanEval-Shell and AIME of small models): output formats, short answers, JSON, restraint.
+In: an engine. Out: how many of `PROBES` it follows at temperature 0. They cover what training on code is known to
+damage (SSD lowered HumanEval-Shell and AIME of small models): output formats, short answers, JSON, no code.
 Not covered: quality of prose, other languages, long conversations.
 """
 
@@ -26,19 +26,19 @@ class Probe:
 
 
 def run_probes(engine: Engine) -> int:
-    """Number of `PROBES` followed."""
+    """Return the number of `PROBES` that the engine follows."""
     answers = engine.complete([Request.chat(probe.instruction) for probe in PROBES], GREEDY)
     return sum(probe.followed(samples[0].text) for probe, samples in zip(PROBES, answers, strict=True))
 
 
 def fenced(text: str) -> str | None:
-    """The only Python block of a text, or None."""
+    """Return the only Python block of a text, or None."""
     found = re.findall(r"```(?:python|py)?\n(.*?)```", text, re.DOTALL)
     return found[0] if len(found) == 1 else None
 
 
 def parses(code: str | None) -> bool:
-    """Whether it is Python with at least one statement."""
+    """Return whether the code is Python with at least one statement."""
     if not code:
         return False
     try:

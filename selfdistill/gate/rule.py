@@ -1,14 +1,14 @@
-"""The gate's rule: candidate against what serves now, decided before any number was seen. Pure functions.
+"""The gate's rule compares a candidate with what serves now. Pure functions.
 
-**The rule** (pre-registered; change it here, in a commit, never after looking at a round):
-0. A number that is missing (not finite, no problem judged on both sides) rejects.
-1. A health probe out of bounds rejects, whatever the score: more answers without an end, less code that
-   parses, instructions no longer followed.
-2. Promote when the paired difference of per-problem pass rates is above zero at one-sided p <= 0.05.
-3. Else reject: as *worse* when the whole two-sided 95 % interval is below zero, otherwise as *not enough
-   evidence*, with the number of problems at which the seen effect would show with 80 % power.
+**The rule** was written before any number was seen. Change it here, in a commit, never after looking at a round.
+0. Reject if a number is missing (not finite, or no problem judged on both sides).
+1. Reject if the candidate does damage, whatever the score: more answers without an end, less code that parses,
+   instructions no longer followed.
+2. Promote if the paired difference of per-problem pass rates is above zero at one-sided p <= 0.05.
+3. Otherwise reject: as *worse* if the whole two-sided 95 % interval is below zero, else as *not enough evidence*, with
+   the number of problems at which an effect of this size would show with 80 % power.
 Problems are the unit, not samples: samples of one problem are not independent.
-The bounds of 1. are absolute margins, chosen so that a 24-problem gate trips on damage, not on noise.
+The bounds of step 1 are absolute margins, chosen so that a gate of 24 problems reacts to damage, not to noise.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from forklock.evals.statistics.margin import problems_needed
 
 ALPHA = 0.05
 LENGTH_MARGIN = 0.10
-"""Rise of the share of answers that hit the length limit that is still accepted."""
+"""Largest accepted rise of the share of answers that hit the length limit."""
 CODE_MARGIN = 0.10
-"""Fall of the share of answers with parsable code that is still accepted."""
+"""Largest accepted fall of the share of answers with code that parses."""
 FOLLOWED_MARGIN = 1
-"""Instruction probes that the candidate may fail beyond what serving fails."""
+"""Instruction probes that the candidate may fail beyond those that the serving side fails."""
 
 
 class _Frozen(BaseModel):
@@ -38,7 +38,7 @@ class Paired(_Frozen):
 
     problems: int
     samples: int
-    """Per problem and side."""
+    """Samples per problem and side."""
     serving: float
     candidate: float
     """Mean pass rates."""
@@ -53,27 +53,27 @@ class Paired(_Frozen):
 
 
 class Health(_Frozen):
-    """What one side's answers look like, beside right or wrong."""
+    """What one side's answers look like, apart from right and wrong."""
 
     no_end: float
-    """Share that hit the length limit."""
+    """Share of answers that hit the length limit."""
     code: float
-    """Share whose code was found and parses."""
+    """Share of answers whose code was found and parses."""
     followed: int
     """Instruction probes passed."""
     probes: int
     """Instruction probes made."""
     entropy: float | None = None
-    """Mean entropy per answer token at temperature 1, nats. A gauge: reported, not bounded."""
+    """Mean entropy per answer token at temperature 1, in nats. It is reported, and decides nothing."""
     kept_mass: float | None = None
-    """Mean probability inside the train-time truncation, per answer token. A gauge: if folding happened it
-    rises from serving to candidate."""
+    """Mean probability inside the train-time truncation, per answer token. It is reported, and decides nothing: it
+    rises from the serving side to a candidate that has folded."""
     tokens: float = 0.0
-    """Mean answer length."""
+    """Mean tokens of an answer."""
 
 
 class Verdict(_Frozen):
-    """What the gate says, and why."""
+    """The decision of the gate, and its reasons."""
 
     decision: Literal["promote", "reject"]
     reasons: tuple[str, ...]
@@ -89,7 +89,7 @@ class Verdict(_Frozen):
 
 
 def decide(paired: Paired, serving: Health, candidate: Health, *, against: str) -> Verdict:
-    """Apply the rule of the module."""
+    """Apply the rule in the module's docstring."""
     broken = (*missing_numbers(paired, serving, candidate), *health_faults(serving, candidate))
     shown = f"{paired.effect:+.1%} [{paired.low:+.1%}, {paired.high:+.1%}]"
     if broken:
@@ -112,7 +112,7 @@ def decide(paired: Paired, serving: Health, candidate: Health, *, against: str) 
 
 
 def missing_numbers(paired: Paired, serving: Health, candidate: Health) -> tuple[str, ...]:
-    """What was not measured: nothing may be promoted on numbers that are not there."""
+    """Return what was not measured, one sentence each. Nothing is promoted on missing numbers."""
     faults = [
         f"{who}'s {name} is not a number"
         for who, side in (("the comparison", paired), ("serving", serving), ("the candidate", candidate))
@@ -127,7 +127,7 @@ def missing_numbers(paired: Paired, serving: Health, candidate: Health) -> tuple
 
 
 def health_faults(serving: Health, candidate: Health) -> tuple[str, ...]:
-    """What broke, one sentence each."""
+    """Return what the candidate damages, one sentence each."""
     faults = []
     if candidate.no_end > serving.no_end + LENGTH_MARGIN:
         faults.append(f"answers without an end rose from {serving.no_end:.0%} to {candidate.no_end:.0%}")

@@ -1,8 +1,8 @@
-"""Exact training checkpoints without pickle: tensors as safetensors, the rest as JSON.
+"""Writes and reads exact training checkpoints without pickle: tensors as safetensors, the rest as JSON.
 
-A checkpoint is a folder that appears by rename, so it is whole or absent. It holds the adapter, both of
-Adam's moments, the random state and the position; the schedule and the order of the data are functions of
-the position. A run resumed from it takes the same steps, bit for bit on CPU, as one never interrupted.
+A checkpoint is a folder that is renamed into place, so it is whole or absent. It holds the adapter, both of Adam's
+moments, the random state and the position. The schedule and the order of the data are functions of the position. A run
+resumed from a checkpoint takes the same steps as one that was never interrupted, bit for bit on CPU.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ from forklock.selfdistill.store import file_digest
 
 @dataclass
 class Position:
-    """Where training stands."""
+    """How far training has come."""
 
     step: int = 0
-    """Optimiser steps taken."""
+    """Number of optimiser steps taken."""
     losses: list[float] = field(default_factory=list)
     """Mean loss per label token of each step, nats."""
     grad_norms: list[float] = field(default_factory=list)
     label_tokens: int = 0
     seconds: float = 0.0
-    """Wall-clock of training so far, over all sittings."""
+    """Wall-clock seconds of training so far, summed over all resumes."""
 
 
 def save_checkpoint(
     folder: Path, position: Position, weights: dict[str, Tensor], optimizer: torch.optim.Optimizer, key: str
 ) -> None:
-    """Write `folder/<step>`, then remove older ones. `key` ties it to its data and settings."""
+    """Write `folder/<step>`, then remove older checkpoints. `key` names the data and settings that it belongs to."""
     target = folder / f"{position.step:06d}"
     temporary = folder / f".{target.name}.tmp"
     shutil.rmtree(temporary, ignore_errors=True)
@@ -68,10 +68,10 @@ def save_checkpoint(
 def load_checkpoint(
     folder: Path, weights: dict[str, Tensor], optimizer: torch.optim.Optimizer, key: str
 ) -> Position:
-    """Restore the newest intact checkpoint that belongs to `key`; position 0 where there is none."""
+    """Restore the newest intact checkpoint that belongs to `key`. Without one, return position 0."""
     for path in sorted(folder.glob("[0-9]*"), reverse=True):
         try:
-            state = parse_json((path / "state.json").read_bytes(), finite=False)  # a loss may be none
+            state = parse_json((path / "state.json").read_bytes(), finite=False)  # a loss may be NaN
             whole = state["key"] == key and state["tensors"] == file_digest(path / "state.safetensors")
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             continue
@@ -89,7 +89,7 @@ def load_checkpoint(
 
 
 def _fits(tensors: dict[str, Tensor], weights: dict[str, Tensor]) -> bool:
-    """Whether a checkpoint holds each weight and both of its moments in their shapes, all finite, and no others."""
+    """Return whether a checkpoint holds exactly the weights and both of their moments, in their shapes, all finite."""
     wanted = {f"{kind}/{name}" for name in weights for kind in ("weight", "exp_avg", "exp_avg_sq")}
     held = {name for name in tensors if not name.startswith("random/")}
     return (

@@ -1,12 +1,12 @@
-"""Cross-entropy over a wide vocabulary in bounded memory.
+"""Computes cross-entropy over a wide vocabulary in bounded memory.
 
 In: hidden states of the positions that are trained on, the (frozen) output layer, target ids.
 Out: the *sum* of the negative log-likelihoods, differentiable in the hidden states.
 Not covered: training the output layer itself, and heads that reshape logits (soft-capping, scaling).
 
-Full logits of 2,000 tokens over 152k entries are 1.2 GB in fp32, and backward holds them twice. Here each
-chunk's logits live only while its loss *and* its gradient are computed, as in Liger's fused linear
-cross-entropy (arXiv 2410.10989); backward only scales the stored gradient.
+Full logits of 2,000 tokens over 152k entries take 1.2 GB in fp32, and backward holds them twice. Here the logits of a
+chunk exist only while its loss *and* its gradient are computed, as in Liger's fused linear cross-entropy
+(arXiv 2410.10989). Backward only scales the stored gradient.
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
 def cross_entropy_sum(
     hidden: Tensor, weight: Tensor, targets: Tensor, *, bias: Tensor | None = None, chunk: int = CHUNK
 ) -> Tensor:
-    """Sum over positions of -log softmax(hidden @ weight.T + bias)[target], in nats.
+    """Return the sum over positions of -log softmax(hidden @ weight.T + bias)[target], in nats.
 
     Args:
         hidden: (positions, width), already shifted: row i predicts `targets[i]`.
         weight: (vocabulary, width); gets no gradient.
         targets: (positions,), int64.
-        chunk: positions whose logits exist at one time.
+        chunk: number of positions whose logits exist at one time.
     """
     return _ChunkedCrossEntropy.apply(hidden, weight, bias, targets, chunk)

@@ -1,8 +1,8 @@
-"""LoRA training in one file: load, loop, save. Plain supervised fine-tuning on sampled token ids.
+"""Trains a LoRA: load, loop, save, in one file.
 
-In: a folder of transformers weights, examples, a `TrainConfig`. Out: a folder in PEFT's own format.
+In: a folder of transformers weights, examples, a `TrainConfig`, the arm's loss. Out: a folder in PEFT's own format.
 AdamW (0.9, 0.95), weight decay 0.1, cosine from the peak to a fifth of it, clipped gradients; the loss is
-the mean over *label tokens* of the whole batch, however it is cut into micro-batches. Only the hidden states
+the mean over the *label tokens* of the whole batch, however it is split into micro-batches. Only the hidden states
 that predict a label reach the output layer (`loss.py`). Checkpoints: `checkpoint.py`.
 Not covered: more than one device, full fine-tuning, dropout (the paper uses none), gradient checkpointing.
 """
@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from forklock.models.catalogue.strict_loading import load_causal_lm
 from forklock.models.contract import ModelFault
+from forklock.models.extras import install_hint
 from forklock.sandbox.files.atomic import put_folder_in_place
 from forklock.selfdistill.contract import EXIT_INFRASTRUCTURE, RoundFault, TrainConfig
 from forklock.selfdistill.data.dataset import Example, count_steps, plan_steps
@@ -47,22 +48,22 @@ class Job:
 
     weights: Path
     model_name: str
-    """What the adapter's config names as its base."""
+    """The base model that the adapter's config names."""
     examples: Sequence[Example]
     config: TrainConfig
     seed: int
     device: str
     checkpoints: Path
     out: Path
-    """Folder to make; replaced if it is there."""
+    """Folder to write. An older one is replaced."""
     loss: Loss
     """The arm's: the sum over the labels of some rows, given the model and the device."""
     resumed: Callable[[int], None] | None = None
-    """Called with the step that a checkpoint was found at."""
+    """Called with the step of the checkpoint that training resumes from."""
 
 
 def train(job: Job, *, on_step: OnStep | None = None, on_tokens: OnTokens | None = None) -> Position:
-    """Train, or go on from the last checkpoint, and write the adapter.
+    """Train, or resume from the last checkpoint, and write the adapter.
 
     Raises:
         ModelFault: an extra is missing, or the weights cannot be loaded or trained this way.
@@ -103,7 +104,7 @@ def train(job: Job, *, on_step: OnStep | None = None, on_tokens: OnTokens | None
 
 
 def learning_rate(step: int, total: int, peak: float) -> float:
-    """Cosine from `peak` at step 0 to `LR_FLOOR * peak` at the last step."""
+    """Return the learning rate: a cosine from `peak` at step 0 to `LR_FLOOR * peak` at the last step."""
     progress = step / max(total - 1, 1)
     return peak * (LR_FLOOR + (1 - LR_FLOOR) * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0))))
 
@@ -116,7 +117,8 @@ def _step(
     job: Job,
     on_tokens: OnTokens | None,
 ) -> tuple[float, float, int]:
-    """One optimiser step; (mean loss per label token, gradient norm before clipping, label tokens)."""
+    """Take one optimiser step. Return the mean loss per label token, the gradient norm before clipping, and the number
+    of label tokens."""
     torch = _torch()
     labels = sum(example.labels for micro in batch for example in micro)
     optimizer.zero_grad(set_to_none=True)
@@ -140,7 +142,7 @@ def _step(
 
 
 def loss_sum(model: nn.Module, micro: Sequence[Example], device: str) -> Tensor:
-    """Summed negative log-likelihood of the labels of right-padded rows, in nats."""
+    """Return the summed negative log-likelihood of the labels of these rows, in nats: the loss of most arms."""
     from forklock.selfdistill.training.loss import cross_entropy_sum
 
     input_ids, attention, targets = collate(micro, device)
@@ -157,8 +159,9 @@ IGNORED = -100
 
 
 def collate(micro: Sequence[Example], device: str) -> tuple[Tensor, Tensor, Tensor]:
-    """(rows, length) input ids, attention mask and targets; position t's target is token t+1 if that is a
-    label, else `IGNORED`. Padding is on the right."""
+    """Return input ids, attention mask and targets, each of shape (rows, length).
+
+    The target of position t is token t+1 if that is a label, else `IGNORED`. Padding is on the right."""
     torch = _torch()
     rows, length = len(micro), max(len(example.input_ids) for example in micro)
     input_ids = torch.zeros((rows, length), dtype=torch.long)
@@ -174,7 +177,7 @@ def collate(micro: Sequence[Example], device: str) -> tuple[Tensor, Tensor, Tens
 
 
 def _load(job: Job) -> nn.Module:
-    """The frozen base in its own precision, with a fresh fp32 LoRA on every linear layer but the head."""
+    """Load the frozen base in its own precision, with a new fp32 LoRA on every linear layer but the head."""
     torch = _torch()
     try:
         from peft import LoraConfig, get_peft_model
@@ -196,12 +199,12 @@ def _load(job: Job) -> nn.Module:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # PEFT reads a name that transformers renames
         model: nn.Module = get_peft_model(base, lora).to(job.device)
-    # Train mode changes nothing without dropout, and some models drop caches or warn outside it.
+    # Without dropout, train mode changes nothing; outside it, some models warn or drop caches.
     return model.train()
 
 
 def _refuse_unknown_head(config: Any) -> None:
-    """`loss.py` knows a plain linear head; anything that reshapes logits would train something else."""
+    """Reject models whose head reshapes logits: `loss.py` computes the logits of a plain linear head."""
     for name in ("final_logit_softcapping", "logit_scale", "logits_scaling"):
         if getattr(config, name, None) not in (None, 1, 1.0):
             raise ModelFault(
@@ -211,7 +214,7 @@ def _refuse_unknown_head(config: Any) -> None:
 
 
 def _save(model: nn.Module, job: Job) -> None:
-    """PEFT's files, written aside and moved into place, the same bytes for the same weights."""
+    """Write PEFT's files and rename the folder into place. The same weights give the same bytes."""
     temporary = job.out.with_name(f".{job.out.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     model.save_pretrained(temporary, safe_serialization=True)  # type: ignore[operator]
@@ -225,7 +228,7 @@ def _save(model: nn.Module, job: Job) -> None:
 
 
 def _key(job: Job) -> str:
-    """What a checkpoint must match: data, settings, base, seed."""
+    """Return the key of a checkpoint: a digest of data, settings, base and seed."""
     digest = hashlib.sha256()
     digest.update(f"{job.model_name}\0{job.seed}\0{job.config.model_dump_json()}".encode())
     for example in job.examples:
@@ -242,6 +245,4 @@ def _torch() -> Any:
 
 
 def _missing_extra(error: ImportError) -> ModelFault:
-    return ModelFault(
-        f"training needs {error.name}, which is not installed", fix="pip install 'forklock[local]'"
-    )
+    return ModelFault(f"training needs {error.name}, which is not installed", fix=install_hint("local"))

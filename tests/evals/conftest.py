@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from fastest import FASTEST
 
 from forklock.evals.judging.judge import Judge
-from forklock.sandbox import BackendName, SandboxFault
-from forklock.sandbox.bubblewrap import backend as bubblewrap
-
-FASTEST: BackendName = "auto" if bubblewrap.why_not() else "bubblewrap"
-"""bubblewrap where it works: a judge in it starts three times as fast as in a container. `auto` is tested elsewhere."""
+from forklock.sandbox import SandboxFault
 
 
 @pytest.fixture(scope="session")

@@ -109,9 +109,14 @@ KILLS = [
     ("forklock.sandbox.files.jsonl/JsonLines/append", 3),  # sampling
     ("forklock.selfdistill.training.train/save_checkpoint", 2),  # training
     ("forklock.evals.runs.store/Store/add_sample", 2),  # answers of the first side
-    ("forklock.evals.runs.store/Store/add_judgement", 1),  # verdicts of the first side
-    ("forklock.models.adapters.registry/AdapterRegistry/add", 1),  # candidate is in, gate not begun
-    ("forklock.models.adapters.registry/AdapterRegistry/set_state", 1),  # rejected, not recorded
+    *(
+        pytest.param(die_at, times, marks=pytest.mark.slow)
+        for die_at, times in (
+            ("forklock.evals.runs.store/Store/add_judgement", 1),  # verdicts of the first side
+            ("forklock.models.adapters.registry/AdapterRegistry/add", 1),  # candidate is in, gate not begun
+            ("forklock.models.adapters.registry/AdapterRegistry/set_state", 1),  # rejected, not recorded
+        )
+    ),
 ]
 
 

@@ -1,1 +1,1 @@
-"""How code behaves on further inputs: what the tests call it with, and variants of that."""
+"""How code behaves on the inputs of its tests, and on variants of them."""

@@ -1,7 +1,7 @@
-"""Ask code how it behaves on the inputs of a repository's tests and on variants of them.
+"""Asks code how it behaves on the inputs of a repository's tests and on variants of them.
 
-Comes in: a sandbox, a pytest command, and the definitions to look at. Goes out: a `Behaviour`, what came of each input.
-The functions run inside the sandbox, in the tests' own process (`tools/testing/inside/behaviour_plugin.py`). What it
+In: a sandbox, a pytest command, and the definitions to look at. Out: a `Behaviour`: the result of each input. The
+functions run inside the sandbox, in the tests' own process (`tools/testing/inside/behaviour_plugin.py`). What it
 writes is evidence and not a verdict: the code under test could forge it.
 
 Not covered: runners other than pytest, languages other than Python, coroutines, closures, code in other processes.
@@ -30,7 +30,7 @@ Ending = Literal["returned", "refused", "failed", "timed out"]
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A function that is looked at."""
+    """An observed function."""
 
     path: str
     name_path: str
@@ -39,16 +39,18 @@ class Target:
 
     @property
     def label(self) -> str:
+        """`path:name_path`."""
         return f"{self.path}:{self.name_path}"
 
     @classmethod
     def of(cls, symbol: Symbol) -> Target:
+        """The target of a symbol."""
         return cls(symbol.path, symbol.name_path, (symbol.start_line, symbol.end_line))
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came of one input."""
+    """The result of one input."""
 
     function: str
     input: str
@@ -68,7 +70,7 @@ class Answer:
 
     @property
     def behaved(self) -> bool:
-        """The code did what it means to do: it gave a value, or refused the input."""
+        """Whether the code did what it means to do: it returned a value, or refused the input."""
         return self.ending in ("returned", "refused")
 
 
@@ -81,7 +83,7 @@ class Behaviour:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to ask: the functions, and the tests that reach them (none: all)."""
+    """What to ask: the functions, and the tests that reach them (none: all tests)."""
 
     command: str
     targets: tuple[Target, ...]
@@ -93,7 +95,7 @@ class Plan:
 def plan(
     sandbox: Sandbox, command: str, changed: Sequence[Target], *, timeout_s: float, cwd: str = "."
 ) -> Plan | None:
-    """Which tests of a suite reach the changed functions, and through which callers.
+    """Find the tests of a suite that reach the changed functions, and the callers that lead to them.
 
     None where that is not known: no pytest, no time left, or no test reaches them.
 
@@ -126,13 +128,13 @@ def ask(
     calls: int = 40,
     variants: int = 10,
 ) -> Behaviour | None:
-    """The behaviour of the code in `sandbox`, whose files are its own business from then on: use a fork.
+    """Ask the code in `sandbox`, which may change its files: use a fork.
 
     Args:
         timeout_s: wall-clock seconds for the whole run.
-        seconds: of it for asking.
+        seconds: the part of it for asking.
         calls: different inputs taken from tests, for each function.
-        variants: of each of them.
+        variants: variants of each input.
 
     Raises:
         SandboxFault: the sandbox failed.
@@ -160,7 +162,7 @@ def ask(
 
 
 def _located(root: Path, what: Plan) -> Plan:
-    """The same functions where they stand in this version of the code."""
+    """The same functions, where they stand in this version of the code."""
     found = []
     for target in what.targets:
         symbol = next((s for s in _symbols(root, target.path) if s.name_path == target.name_path), None)
@@ -227,7 +229,7 @@ def _rows(text: str) -> Iterator[dict[str, Any]]:
 
 
 def _answer(row: dict[str, Any]) -> Answer | None:
-    """None for what is no answer: the tested code may have written to the file too."""
+    """Read a row; None where it is no answer: the tested code may have written to the file, too."""
     words = [row.get(name, "") for name in ("f", "input", "kind", "value", "output", "path", "test", "key")]
     if not all(isinstance(word, str) for word in words):
         return None

@@ -1,9 +1,9 @@
-"""Compare how two versions of the code behave on the same inputs.
+"""Compares how two versions of the code behave on the same inputs.
 
-A repair must change what the failing test complains of, and nothing else. What it complains of is not written anywhere,
-so it is taken from the original's run: an input is *explained* where the original takes a path through the code that
-an input of a failing test takes, too. On other inputs, where the original gave a value or refused the input by itself,
-a different answer is a change that the task gives no reason for.
+A repair must change what the failing test complains of, and nothing else. What it complains of is written nowhere, so
+it is taken from the original's run: an input is *explained* where the original takes a path through the code that an
+input of a failing test takes, too. On other inputs, where the original returned a value or refused the input, a
+different answer is a change that the task gives no reason for.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Comparison:
 
 
 def compare_behaviour(original: Behaviour, candidate: Behaviour, failing: Collection[str]) -> Comparison:
-    """What `candidate` changes.
+    """Compare a candidate with the original.
 
     Args:
         failing: ids of the tests that fail in the original, as pytest names them.
@@ -80,7 +80,8 @@ def disagreements(one: Behaviour, other: Behaviour) -> list[Difference]:
 
 
 def same_answer(one: Answer, other: Answer) -> bool:
-    """Equal values, or equal exceptions; two that stumbled are the same, however they did."""
+    """Whether values or exceptions are equal. Two calls that failed unintentionally count as equal, however they
+    failed."""
     if "timed out" in (one.ending, other.ending):
         return True  # a busy machine must not make a difference
     if one.ending == other.ending == "failed":

@@ -235,9 +235,6 @@ def _callers(intel: Intel, symbol: Symbol) -> list[Fact]:
     return [_call(place) for _, _, place in sorted(ranked, key=lambda r: r[:2])[:MAX_CALLERS]]
 
 
-_IMPORT = re.compile(r"(from\s+\S+\s+)?import\b|#include\b|export\b.*\bfrom\b")
-
-
 def _is_use(place: Location, symbol: Symbol) -> bool:
     inside = place.path == symbol.path and symbol.start_line <= place.line <= symbol.end_line
     return (

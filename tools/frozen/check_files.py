@@ -1,10 +1,11 @@
-"""Files that a check's command names: its words, the scripts behind them, modules that Python is told to run.
+"""Finds the files that a check's command names: its words, the scripts behind them, modules that Python is told to
+run.
 
-Comes in: a workspace, the command, the folder that it runs in. Goes out: paths, each with whether a program is started
-from it or text is read in it. Words are looked up, never run; scripts are followed as far as their text names files.
+In: a workspace, the command, the folder that it runs in. Out: paths, each with whether a program is started from it
+or text is read in it. Words are looked up, never run; scripts are followed as far as their text names files.
 
-Not covered: names that a script puts together, and programs that find their files themselves (they have conventions:
-`forklock.tools.frozen.runner_files`, `forklock.tools.index.files.is_test_path`).
+Not covered: names that a script puts together, and programs that find their files themselves (their conventions are
+in `forklock.tools.frozen.runner_files` and `forklock.tools.index.files.is_test_path`).
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ class Named:
 
 
 def named_files(root: Path, command: str, cwd: str = ".") -> Named:
-    """What `command`, started in `cwd`, leads to."""
+    """The files that `command`, started in `cwd`, leads to."""
     try:
         parsed = parse_command(command)
     except ToolFault:
@@ -89,7 +90,7 @@ class _Search:
         self.seen: set[str] = set()
 
     def conventional(self, argv: list[str], cwd: str) -> Iterator[str]:
-        """Files that a program reads without being told."""
+        """Files that a program reads by convention."""
         names = _BY_PROGRAM.get(PurePosixPath(argv[0]).name, ())
         folders = [
             cwd,

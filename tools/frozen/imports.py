@@ -1,7 +1,7 @@
-"""Which Python files of a repo import which others: by their text, roughly, and never by running them.
+"""Finds which Python files of a repository import which others, from their text and without running them.
 
-Comes in: an index. Goes out: for each path the paths that import it. A name stands for every file whose path ends so:
-one too many importers is better than one too few.
+In: an index. Out: for each path the paths that import it. A name stands for every file whose path ends in it: one
+importer too many is better than one too few.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _ASSERTING = re.compile(r"^def[ \t]+(?:assert|expect)\w*", re.MULTILINE)
 
 
 def importers(index: CodeIndex) -> dict[str, set[str]]:
-    """By imported path."""
+    """Imported path → importing paths."""
     ends: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for path in index.files:
         place = f"/{_module_path(path)}"
@@ -40,7 +40,7 @@ def importers(index: CodeIndex) -> dict[str, set[str]]:
 
 
 def supports_tests(file: SourceFile) -> bool:
-    """Whether a module's text speaks of testing: it uses a library for it, or defines assertions."""
+    """Whether a module is about testing: it uses a library for it, or defines assertions."""
     known = _TEST_LIBRARY.search(file.text) or _ASSERTING.search(file.text)
     return bool(known) or any(map(_ends_by_asserting, _functions(file.text)))
 
@@ -56,7 +56,7 @@ def _functions(text: str) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
 
 
 def _ends_by_asserting(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
-    """Whether the last thing that a function does is to assert something of what it was given."""
+    """Whether the last statement of a function asserts something about its arguments."""
     last: ast.stmt = function.body[-1]
     while isinstance(last, ast.If | ast.For | ast.With):
         last = last.body[-1]

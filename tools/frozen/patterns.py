@@ -1,7 +1,7 @@
-"""Test files and their data as settings and texts tell, where no runner does.
+"""Finds test files and their data from settings and texts, where no runner reports them.
 
-Comes in: a workspace, its index. Goes out: paths: files that match the patterns of a runner's settings (`python_files`,
-`testMatch`), for runners that are started by a script; and data files that tests name and no other code does.
+In: a workspace, its index. Out: paths: files that match the patterns of a runner's settings (`python_files`,
+`testMatch`), for runners that a script starts; and data files that tests name and no other code does.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def by_settings(root: Path) -> Iterator[str]:
 
 
 def data_of_tests(root: Path, index: CodeIndex, tests: Collection[str]) -> Iterator[str]:
-    """Files that are no code, named by tests alone."""
+    """Files other than code that only tests name."""
     named: set[str] = set()
     elsewhere: set[str] = set()
     for path, file in index.files.items():

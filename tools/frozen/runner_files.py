@@ -1,8 +1,8 @@
-"""Which files say how tests are run, rather than what is tested.
+"""Tells files that say how tests are run from files that are tested.
 
-Comes in: a path, where needed a file's bytes. Goes out: whether the path names settings, plug-ins or programs of a test
+In: a path, and where needed a file's bytes. Out: whether the path names settings, plug-ins or programs of a test
 runner; the part of a settings file that a runner may read; whether a new file takes the place of a module that the
-runner loads. Whole classes of names count, in any folder, and what is not known of a settings file counts: a section is
+runner loads. Whole classes of names count, in any folder. An unknown section of a settings file counts: a section is
 free only where it is known to be harmless. Pure.
 
 Not covered: code under test that changes its runner while both run in one process.
@@ -90,7 +90,7 @@ def is_injected(path: str) -> bool:
 
 
 def is_built(path: str) -> bool:
-    """Whether a path lies among what tools install or build, and may write at any time."""
+    """Whether a path lies in what tools install or build, and may write at any time."""
     return bool(_BUILT & set(PurePosixPath(path).parts))
 
 
@@ -130,7 +130,8 @@ def is_settings(path: str) -> bool:
 
 
 def settings_that_count(path: str, content: bytes | None) -> object:
-    """What a runner may read of a settings file; the whole text where it cannot be read, None if there is nothing."""
+    """The part of a settings file that a runner may read; the whole text where it cannot be parsed, None where there
+    is nothing."""
     if content is None:
         return None
     text = content.decode("utf-8", "replace")
@@ -200,8 +201,8 @@ _HIDES = re.compile(
 
 
 def hidden_module(path: str) -> str | None:
-    """The path, without `.py`, of a module beside this file that Python would not load any more: a package and a
-    compiled module go before one of the same name."""
+    """The path, without `.py`, of the module beside this file that Python would no longer load: a package and a
+    compiled module come before a module of the same name."""
     found = _HIDES.match(path)
     if found is None:
         return None

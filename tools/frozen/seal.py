@@ -1,8 +1,8 @@
-"""The state of all that is frozen in a tree, to compare with a later one.
+"""Records the state of all that is frozen in a tree, to compare with a later one.
 
-Comes in: a root and a `Frozen` set. Goes out: a seal, which is an `Entry` for each path; two of them tell what was
-changed. Links are never followed and only regular files are read. A file of tests that was written while tests ran and
-then put back shows by its inode's change time, which no program sets.
+In: a root and a `Frozen` set. Out: a seal, which is an `Entry` for each path; two seals show what was changed. Links
+are never followed, and only regular files are read. A test file that was written while tests ran and then put back is
+found by its inode's change time, which no program sets.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ _Sign = tuple[int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Entry:
+    """The state of one path."""
+
     kind: Literal["whole", "part"]
     content: str
     """Digest of the frozen bytes or parts; of a link where it leads."""
@@ -110,7 +112,7 @@ class Sealer:
 
 
 def broken_seals(before: dict[str, Entry], after: dict[str, Entry]) -> dict[str, str]:
-    """What an edit changed of all that is frozen: by path, in words."""
+    """What an edit changed of all that is frozen: reasons by path."""
     found = {}
     for path in sorted(before.keys() | after.keys()):
         old, new = before.get(path), after.get(path)
@@ -130,7 +132,7 @@ _NOTHING = frozenset({"()", "None"})
 
 
 def broken_in_use(frozen: Frozen, before: dict[str, Entry], after: dict[str, Entry]) -> dict[str, str]:
-    """What was changed while the tests ran. What they make anew in their own folders is theirs, unless it says how the
+    """What was changed while the tests ran. New files in the tests' own folders are allowed, unless they say how the
     next tests are run."""
     found = {
         path: what

@@ -1,9 +1,9 @@
-"""The parts of a code file that judge it: examples in docstrings, tests among the code, the block of a script.
+"""Extracts the parts of a code file that judge it: examples in docstrings, tests among the code, the block of a
+script.
 
-Comes in: a path and its text. Goes out: the source of those parts, in order; two texts with equal parts are judged
-alike. Tests are known by what runners collect: `test_…` functions and `Test…` classes, subclasses of `TestCase`,
-fixtures, `load_tests`, `__test__`, `#[cfg(test)]`, titled tests of scripts, `TEST_CASE(…)` macros, blocks of Zig and D.
-Pure.
+In: a path and its text. Out: the source of those parts, in order; two texts with equal parts are judged alike. Tests
+are recognised as runners collect them: `test_…` functions and `Test…` classes, subclasses of `TestCase`, fixtures,
+`load_tests`, `__test__`, `#[cfg(test)]`, titled tests of scripts, `TEST_CASE(…)` macros, blocks of Zig and D. Pure.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _RUST_DOC = re.compile(r"^[ \t]*(///|//!)[ \t]?(.*)$")
 
 @dataclass(frozen=True, slots=True)
 class Judging:
-    """Which parts of a Python file judge it. In other languages they are told by their form alone."""
+    """Which parts of a Python file judge it. In other languages the form alone decides."""
 
     tests: bool = True
     examples: bool = True
@@ -66,7 +66,7 @@ def _lines(text: str, places: Iterable[tuple[int, int]]) -> tuple[str, ...]:
 
 
 def _braced(text: str, start: int) -> str:
-    """From `start` to the brace that closes the first one, strings not looked at: equal texts give equal parts."""
+    """From `start` to the brace that closes the first one. Strings are not parsed: equal texts give equal parts."""
     depth = 0
     for match in re.compile(r"[{};]").finditer(text, start):
         depth += {"{": 1, "}": -1}.get(match[0], 0)

@@ -70,7 +70,7 @@ def show_rename(
     told = diff_of(intel, change)
     if apply and not (answer.complete or partial):
         raise Incomplete(
-            f"nothing was written: {verdict}", fix="see to these places first, or write it with --partial"
+            f"nothing was written: {verdict}", fix="change these places first, or write it with --partial"
         )
     if apply:
         write(intel, root, change)

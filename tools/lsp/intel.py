@@ -30,14 +30,14 @@ from forklock.tools.lsp.wire.documents import path_of
 from forklock.tools.lsp.wire.process import START_S, Launch
 
 ANSWER_S = 10.0
-"""Seconds for one question, start of the server included only as far as it fits."""
+"""Seconds for one question. A server that is still starting uses up some of them."""
 MAX_CHARS = 6000
 OUTLINED = 12
-"""Files that one answer may cost an outline: in further ones the enclosing definition is not told."""
+"""Files that are outlined for one answer at most. In further files the enclosing definition is left out."""
 FOREIGN = 200_000
-"""Characters of a library's file past which it is not outlined: declarations of a browser have millions."""
+"""A longer file of a library is not outlined (characters): the declarations of a browser have millions."""
 LIBRARY = "(library) "
-"""Before the name of a file that only a server can see."""
+"""Stands before the name of a file that may not be read."""
 
 
 def open_intel(
@@ -305,7 +305,7 @@ class Intel:
         text = found or ""
         shown = answers.shown_path(file, self.root)
         if found is None:
-            shown = f"{LIBRARY}{file.name}"  # a path that is none here
+            shown = f"{LIBRARY}{file.name}"  # not a path of this machine
         known: Any = self._asker.outlines.known(file, shown, text)
         if known is None and len(text) > FOREIGN and not file.is_relative_to(self.root):
             known = []

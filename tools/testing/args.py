@@ -1,11 +1,10 @@
-"""A test command that also writes a report: per runner, what is added and what of the user's own is dropped.
+"""Adds a report to a test command, for each runner, and drops the user's own options that would contradict it.
 
-In: a parsed command and the file for the report. Out: an argv. pytest, node, vitest and ctest write JUnit files,
-unittest runs under a reporter of ours. go and cargo write none: the test programs that they build are started by a few
-words of shell, which keep libtest's log of outcomes, or Go's verbose output. Read by
-`forklock.tools.testing.reports` and
-`forklock.tools.testing.logs`. Not covered: cargo projects that set a `runner` for their target by name; theirs has the
-last word.
+In: a parsed command and the file for the report. Out: an argv. pytest, node, vitest and ctest write JUnit files;
+unittest runs under a reporter of ours. go and cargo write none: a few words of shell start the test programs that
+they build, and keep libtest's log of outcomes, or Go's verbose output. The reports are read by
+`forklock.tools.testing.reports` and `forklock.tools.testing.logs`. Not covered: cargo projects that set a `runner`
+for their target by name; that runner is used then.
 """
 
 from __future__ import annotations
@@ -51,10 +50,10 @@ _LIMITS: dict[str, Callable[[float], tuple[str, ...]]] = {
 
 
 def with_test_limit(command: Command, seconds: float) -> Command:
-    """The command with a time limit for each test, where its runner has an option that the user did not give.
+    """Add a time limit for each test, where the runner has an option for it that the user did not give.
 
-    pytest and unittest have theirs by the environment (`forklock.tools.testing.run`); node's is for each file,
-    go's for each package; cargo has none.
+    pytest and unittest get theirs by the environment (`forklock.tools.testing.run`). node's limit is for each
+    file, go's for each package. cargo has none.
     """
     words = _LIMITS[command.runner](seconds) if command.runner in _LIMITS else ()
     given = {word.partition("=")[0] for word in command.argv}
@@ -65,7 +64,7 @@ def with_test_limit(command: Command, seconds: float) -> Command:
 
 
 def with_report(command: Command, report: str) -> list[str]:
-    """The user's command, and a report at `report`. The user's own options keep the last word on the rest."""
+    """The user's command, extended to write a report to `report`. All other options stay as the user gave them."""
     argv, at = list(command.argv), command.at
     if command.runner == "pytest":
         return [*argv[:at], *_pytest(argv[at:], report)]
@@ -107,7 +106,7 @@ def _pytest(tail: list[str], report: str) -> list[str]:
 
 
 def _without(words: list[str], options: set[str]) -> list[str]:
-    """The same without some options and their values; `--option.part` is one of them, too."""
+    """Drop some options and their values; `--option.part` counts as such an option, too."""
     kept, skip = [], False
     for word in words:
         name, equals, _ = word.partition("=")

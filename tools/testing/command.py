@@ -1,7 +1,7 @@
-"""Test commands: from the user's words to an argv, and a guess where there are none.
+"""Turns the user's words into a test command, and guesses one where there are none.
 
-No shell ever runs: `VAR=value` prefixes become the environment, and what only a shell could do is refused
-with the way out. Goes on to `forklock.tools.testing.run`.
+No shell ever runs: `VAR=value` prefixes become the environment, and what only a shell could do is refused with
+advice.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ Runner = Literal["pytest", "unittest", "node", "vitest", "ctest", "go", "cargo",
 
 @dataclass(frozen=True, slots=True)
 class Command:
+    """A parsed test command."""
+
     argv: tuple[str, ...]
     env: dict[str, str] = field(default_factory=dict)
     runner: Runner = "other"
@@ -40,10 +42,10 @@ class Command:
 
 
 def parse_command(command: str | Sequence[str]) -> Command:
-    """Split a command and see which runner it starts.
+    """Split a command and recognise the runner that it starts.
 
     Raises:
-        ToolFault: empty, an open quote, or something that only a shell understands.
+        ToolFault: it is empty, has an open quote, or needs a shell.
     """
     if isinstance(command, str):
         _refuse_shell(command)
@@ -128,9 +130,9 @@ def _cargo(words: list[str]) -> tuple[Runner, int]:
 
 
 def detect_test_command(root: Path) -> str | None:
-    """What the repo's own files suggest: pytest where it is configured or a tests folder is there, unittest
-    where only plain unittest files are, node's runner or vitest where package.json says so, ctest where a built
-    folder is there, cargo's and go's where their manifests are, None where nothing looks like tests."""
+    """Guess a command from the repository's files; None where nothing looks like tests. pytest where it is configured
+    or a tests folder exists, unittest where there are only plain unittest files, node's runner or vitest where
+    package.json says so, ctest where a built folder exists, cargo and go where their manifests exist."""
     if _configures_pytest(root) or (root / "conftest.py").is_file():
         return "python -m pytest -q"
     tests = list(islice(_test_files(root), 50))
@@ -159,13 +161,13 @@ _BIN = "node_modules/.bin"
 
 
 def _ctest_command(root: Path) -> str | None:
-    """Tests of a tree that was configured; what has to be compiled first is a script's work."""
+    """ctest, where a tree was configured. What has to be compiled first needs a script."""
     found = next((name for name in ("build", ".") if (root / name / "CTestTestfile.cmake").is_file()), None)
     return f"ctest --test-dir {found} --output-on-failure" if found else None
 
 
 def _manifest_command(root: Path) -> str | None:
-    """Compilers that find the tests themselves."""
+    """The command of compilers that find the tests themselves."""
     known = {"Cargo.toml": "cargo test --offline", "go.mod": "go test ./..."}
     return next((command for name, command in known.items() if (root / name).is_file()), None)
 

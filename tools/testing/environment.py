@@ -1,8 +1,8 @@
-"""The environment variables that tests get, whoever names their command: the user, the guess or a log.
+"""Makes the environment variables for tests, whoever named their command: the user, the guess or a log.
 
-In: a sandbox, what the command itself sets. Out: all variables. A `src/` folder of packages is importable without being
-installed, and on a sandbox whose copies lie elsewhere than their original (`host`) the copy's code comes before what
-the environment has installed from the original. Pure but for a look at the workspace.
+In: a sandbox, what the command itself sets. Out: all variables. A `src/` folder of packages can be imported without
+being installed. On a sandbox whose copies lie elsewhere than the original (`host`), the copy's code comes before what
+the environment has installed from the original. Only reads the workspace.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ def command_environment(sandbox: Sandbox, own: Mapping[str, str], cwd: str = "."
     """The variables for a test command.
 
     Args:
-        own: set by the command itself; a `PYTHONPATH` among them is the user's word, and is not added to.
-        cwd: where in the workspace it runs.
+        own: set by the command itself; a `PYTHONPATH` among them is kept as it is.
+        cwd: the folder of the workspace that it runs in.
     """
     env = {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONHASHSEED": "0", "NO_COLOR": "1", **own}
     if "PYTHONPATH" in own:

@@ -1,10 +1,10 @@
-"""Checks that no change of the code can make pass: the command itself is wrong, or what it needs is not there.
+"""Finds checks that no change of the code can make pass: the command is wrong, or something that it needs is missing.
 
-Comes in: a command, what it said of the untouched workspace, the workspace. Goes out: why it is hopeless, in the
-runner's own last words, and what to do; None where the code may be to blame. A wrong refusal costs the user the run, so
-only what is surely not the code's fault counts: no such file, test or option, nothing selected, everything skipped, a
-module that has to be installed. Broken imports between the repository's own modules, and code that does not compile,
-are tasks.
+In: a command, what it said of the untouched workspace, the workspace. Out: why it is hopeless, in the runner's own
+last words, and what to do; None where the code may be to blame. A wrong refusal costs the user the run, so only what
+is surely not the code's fault counts: no such file, test or option, nothing selected, everything skipped, a module
+that has to be installed. Broken imports between the repository's own modules, and code that does not compile, are
+tasks.
 """
 
 from __future__ import annotations
@@ -59,6 +59,8 @@ _NO_ATTRIBUTE = re.compile(r"has no attribute '(\w+)'")
 
 @dataclass(frozen=True, slots=True)
 class Hopeless:
+    """Why a check can never pass, and what to do."""
+
     message: str
     fix: str
 
@@ -72,12 +74,12 @@ def why_hopeless(
     task: str = "",
     install: Callable[[str], str] | None = None,
 ) -> Hopeless | None:
-    """Why the check can never pass, whatever the code is.
+    """Why the check can never pass, whatever the code is; None where it may.
 
     Args:
         cwd: the folder that it ran in, below `root`.
-        task: what is to be done, in words: modules that it names may have to be written.
-        install: from a module's name to what to do, so that tests in this sandbox find it.
+        task: the task as text: modules that it names may have to be written.
+        install: module name → advice that makes it available to tests in this sandbox.
     """
     if report.status in (TestStatus.PASSED, TestStatus.TIMED_OUT, TestStatus.OUT_OF_MEMORY):
         return None
@@ -136,7 +138,7 @@ def _ran_nothing(report: TestReport) -> bool:
 
 
 def _missing_script(command: Command, folder: Path) -> str | None:
-    """The file that an interpreter is told to run, where there is none."""
+    """The file that an interpreter is told to run, if it does not exist."""
     if command.runner not in ("other", "node") or not _STARTERS.match(PurePosixPath(command.argv[0]).name):
         return None
     for word in command.argv[1:]:
@@ -203,7 +205,8 @@ def _mistyped(command: Command, report: TestReport, folder: Path) -> str | None:
 
 
 def _missing_module(command: Command, report: TestReport, root: Path, task: str) -> str | None:
-    """A module that files of tests need to be read at all, that neither is in reach nor can be the task to write."""
+    """A module without which files of tests cannot be read, that is not installed and that the task cannot mean to
+    write."""
     if command.runner not in ("pytest", "unittest"):
         return None
     said = [*(f.message for f in report.failures if _is_collection(command, f.test_id)), *_startup(report)]
@@ -247,7 +250,7 @@ def _own_module(root: Path, name: str) -> str | None:
 
 
 def _misspelt(name: str, root: Path) -> bool:
-    """Whether it is nearly the name of a module that there is: then the import may be the mistake."""
+    """Whether it is nearly the name of an existing module: then the import may be the mistake."""
     known = {*sys.stdlib_module_names, *(PurePosixPath(path).stem for path in python_files(root))}
     return bool(difflib.get_close_matches(name, known, n=1, cutoff=0.8)) and name not in known
 

@@ -1,7 +1,8 @@
-"""Commands behind a launcher: `uv run pytest` is `pytest` in the repo's environment, which a sandbox has on its PATH.
+"""Finds the command behind a launcher: `uv run pytest` is `pytest` in the repository's environment, which a sandbox
+has on its PATH.
 
-In: words. Out: the words of the command itself; or a refusal, where a launcher would make environments of its own,
-which takes network. Pure.
+In: words. Out: the words of the command itself; or a refusal where the launcher would make environments of its own,
+which needs network. Pure.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""The logs that test programs of Rust and Go leave, read as what they are: files that hostile code may have written.
+"""Reads the logs of test programs of Rust and Go, which hostile code may have written.
 
-In: the text that the words of shell in `forklock.tools.testing.args` kept. Out: `Results`, or None where nothing was
+In: the text that the shell words of `forklock.tools.testing.args` kept. Out: `Results`, or None where nothing was
 run. Ids are
-`PROGRAM > NAME` for cargo and `DIRECTORY > NAME` for go. What failed and where is told by what the tests printed; it
-decides nothing. Never raises.
+`PROGRAM > NAME` for cargo and `DIRECTORY > NAME` for go. What the tests printed only says where and why they failed;
+it decides nothing. Never raises.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ class _Part:
 
 
 def _parts(text: str) -> Iterator[_Part]:
-    """The report's name begins the lines that tests have no part in: `NAME run A B`, `NAME said`, `NAME end CODE`."""
+    """Split at the lines that begin with the report's name, which tests cannot write: `NAME run A B`, `NAME said`,
+    `NAME end CODE`."""
     lines = text.splitlines()
     mark, run, _ = lines[0].partition(" run ") if lines else ("", "", "")
     part, into = None, []
@@ -61,7 +62,8 @@ def _parts(text: str) -> Iterator[_Part]:
 
 
 def read_cargo(text: str, where: Inside | str) -> Results | None:
-    """Per test program: exit code and name; then libtest's log, `ok NAME`, `failed NAME` or `ignored NAME` a line."""
+    """Read, for each test program: exit code and name; then libtest's log, with a line `ok NAME`, `failed NAME` or
+    `ignored NAME` for each test."""
     passed: set[str] = set()
     failures: dict[str, TestFailure] = {}
     skipped = 0
@@ -80,7 +82,7 @@ def read_cargo(text: str, where: Inside | str) -> Results | None:
 
 
 def _cargo_told(output: list[str]) -> dict[str, str]:
-    """What each failed test printed, by its name."""
+    """The output of each failed test, by name."""
     found: dict[str, list[str]] = {}
     name = None
     for line in output:
@@ -99,7 +101,7 @@ def _rust_failure(test: str, told: str, where: Inside | str) -> TestFailure:
 
 
 def _failure(test: str, message: str, places: Iterable[tuple[str, str]], where: Inside | str) -> TestFailure:
-    """`places`: (path, line), innermost first; those outside of the workspace are left out."""
+    """`places` are (path, line), innermost first; those outside of the workspace are left out."""
     frames = [Frame(kept, int(line), "") for path, line in places if (kept := inside(path, where))]
     return TestFailure(
         test, shorten(message) or "failed", tuple(dict.fromkeys(reversed(frames[:MAX_FRAMES])))
@@ -107,7 +109,7 @@ def _failure(test: str, message: str, places: Iterable[tuple[str, str]], where: 
 
 
 class _Program:
-    """What one test program of Go said of its tests."""
+    """The output of one test program of Go."""
 
     def __init__(self, part: _Part, where: Inside | str) -> None:
         mode, folder = part.words
@@ -144,7 +146,7 @@ class _Program:
 
 
 def read_go(text: str, where: Inside | str) -> Results | None:
-    """Per test program: how it marks and its directory; the names of its tests; what it said; its exit code."""
+    """Read, for each test program: its marks and its directory, the names of its tests, its output, its exit code."""
     passed: set[str] = set()
     failures: dict[str, TestFailure] = {}
     skipped = 0

@@ -1,8 +1,8 @@
-"""Where a test stands in the source, by the id that its runner's report gives it, in languages with braces.
+"""Finds a test in the source by the id that its runner reports, in languages with braces.
 
-Comes in: an index and an id (`suite > test` of node, vitest and ctest, `DIRECTORY > TestName` of go, and of cargo
-`PROGRAM > mod::test`), perhaps lines that a failure named. Goes out: a `Definition` of the lines that the test takes,
-without its hooks. Not covered: titles that are computed; there the failing line alone leads to the test.
+In: an index and an id (`suite > test` for node, vitest and ctest, `DIRECTORY > TestName` for go, `PROGRAM >
+mod::test` for cargo), and perhaps lines that a failure named. Out: a `Definition` of the lines that the test takes,
+without its hooks. Not covered: computed titles; there only the failing line leads to the test.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def _definition(one: TitledTest) -> Definition:
 
 
 def _titled(index: CodeIndex, parts: list[str]) -> tuple[str, Definition] | None:
-    """By titles: vitest puts the file before them."""
+    """Find by titles; vitest puts the file before them."""
     for path, file in index.files.items():
         suffix = PurePosixPath(path).suffix
         if suffix not in SCRIPTS or parts[-1] not in file.text:
@@ -86,7 +86,7 @@ def _titled(index: CodeIndex, parts: list[str]) -> tuple[str, Definition] | None
 
 
 def _function(index: CodeIndex, parts: list[str]) -> tuple[str, Definition] | None:
-    """A function of Go, Rust or C++ that is the test, or a program whose name is its file's."""
+    """Find a function of Go, Rust or C++ that is the test, or a program that is named after its file."""
     name = parts[-1].partition("/")[0] if len(parts) > 1 else parts[0]
     wanted = name.replace("::", ".")
     for path, file in index.files.items():

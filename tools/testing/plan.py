@@ -1,8 +1,8 @@
-"""What pytest itself says of a run: what it is made of, and that it came to its own end.
+"""Reads what pytest itself reports of a run: what the run consists of, and that it came to its own end.
 
-Comes in: a pytest command on its way into the sandbox, later the folder of its report. Goes out: the command with
-`testplan_plugin` loaded, a `TestPlan`, and whether the run ended as its report says. A report that was written by the
-code under test, before an `os._exit(0)` or as the process ends, has no such end.
+In: a pytest command before it runs, later the folder of its report. Out: the command with `testplan_plugin` loaded, a
+`TestPlan`, and whether the run ended as its report says. A report that the code under test wrote, before an
+`os._exit(0)` or while the process ends, has no such end.
 
 Not covered: code that reads the plug-in's memory. It shares the process with its judge.
 """
@@ -32,7 +32,8 @@ class Watch:
     word: str
 
     def env(self, inner: str, workdir: str, *, own_plugins: bool) -> dict[str, str]:
-        """
+        """The variables that the plug-in reads.
+
         Args:
             own_plugins: whether folders of the workspace may register plug-ins.
         """
@@ -48,14 +49,14 @@ class Watch:
 
 
 def watched(command: Command) -> Watch | None:
-    """None for other runners, and where Python is told to take no modules from its environment."""
+    """The watch for a run. None for other runners, and where Python is told to take no modules from its environment."""
     if command.runner != "pytest" or any(map(_ISOLATED.match, command.argv[1 : command.at])):
         return None
     return Watch(secrets.token_hex(16))
 
 
 def read_plan(text: str | None) -> TestPlan | None:
-    """The plan, as far as it is one: the tested code may have written it."""
+    """Read the plan, and drop what cannot be part of one: the tested code may have written it."""
     told = _json(text)
     if not told:
         return None

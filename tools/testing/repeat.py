@@ -54,7 +54,7 @@ def run_repeatedly(
     test_timeout_s: float | None = None,
     cwd: str = ".",
 ) -> Repeated:
-    """Run the command `times` times, each in a fork. Limits are those of `run_tests`, for each run.
+    """Run the command `times` times, each in a fork. The limits apply to each run, as in `run_tests`.
 
     Raises:
         ToolFault: the command cannot be understood.
@@ -69,7 +69,7 @@ def run_repeatedly(
 
 
 def in_words(command: str, found: Repeated) -> str:
-    """What happened, each failure with its place, and which tests fail only sometimes."""
+    """The result as text: each failure with its place, and the tests that fail only sometimes."""
     first = found.reports[0]
     counts = (
         f"{len(first.passed)} passed, {len(first.failures)} failed"

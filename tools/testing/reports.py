@@ -1,7 +1,7 @@
-"""Machine-readable test reports, read as what they are: files that hostile code may have written.
+"""Reads machine-readable test reports, which hostile code may have written.
 
-Comes in: the report's text. Goes out: passed ids and failures. XML is read by expat with document types
-refused (no entities, no expansion); anything malformed is no report (None), never an exception.
+In: the report's text. Out: passed ids and failures. XML is read by expat with document types refused (no entities, no
+expansion). A malformed report is no report (None), never an exception.
 """
 
 from __future__ import annotations
@@ -43,6 +43,8 @@ _LIBRARY = frozenset({"site-packages", "dist-packages", ".venv", "venv", ".tox",
 
 @dataclass(frozen=True, slots=True)
 class Results:
+    """The outcomes of a run."""
+
     passed: frozenset[str]
     failures: tuple[TestFailure, ...]
     skipped: int = 0
@@ -51,7 +53,7 @@ class Results:
 
 
 def read_junit(text: str, where: Inside | str) -> Results | None:
-    """pytest's `--junitxml` (family xunit1), ids as pytest writes them: `tests/test_x.py::Class::test[p]`."""
+    """Read pytest's `--junitxml` (family xunit1). Ids are as pytest writes them: `tests/test_x.py::Class::test[p]`."""
     root = _tree(text)
     if root is None:
         return None
@@ -92,8 +94,8 @@ def _bad(case: Element) -> Element | None:
 
 
 def read_suites(text: str, where: Inside | str) -> Results | None:
-    """JUnit files of other runners (node's, vitest's, ctest's): ids are the names of the suites and the test's, with
-    ` > ` between.
+    """Read JUnit files of other runners (node, vitest, ctest). Ids are the names of the suites and the test, with ` >
+    ` between.
 
     Tests with one name count as one, which passed only if all of them did.
     """
@@ -116,7 +118,7 @@ def _other_failure(test_id: str, case: Element, part: Element, where: Inside | s
     text = (part.text or case.findtext("system-out") or "")[:MAX_TRACE_CHARS]
     said = _NODE.match(text.strip())
     kind = _NODE_CAUSE.search(text)
-    if said:  # node prints the whole error object: what was thrown is enough
+    if said:  # node prints the whole error object; the exception is enough
         message = f"{kind[1]}: {said[1]}" if kind else said[1]
         message = message.rstrip()
     else:
@@ -183,7 +185,8 @@ def _failure(test_id: str, part: Element, where: Inside | str) -> TestFailure:
 
 
 def read_unittest(text: str, where: Inside | str) -> Results | None:
-    """The lines that `tools/testing/inside/unittest_report.py` writes. Without its last line the run did not end."""
+    """Read the lines that `tools/testing/inside/unittest_report.py` writes. If the last line is missing, the run did
+    not end."""
     passed: set[str] = set()
     failures: dict[str, TestFailure] = {}
     uncollected = False
@@ -213,7 +216,7 @@ def _exception(trace: str) -> str:
 
 
 def frames(text: str, where: Inside | str) -> tuple[Frame, ...]:
-    """Places in the workspace that a traceback names, outermost first, libraries left out."""
+    """Places in the workspace that a traceback names, outermost first, without libraries."""
     text = text[-MAX_TRACE_CHARS:]
     found = sorted([*_SHORT.finditer(text), *_LONG.finditer(text)], key=lambda match: match.start())
     kept = []
@@ -248,7 +251,7 @@ def inside(path: str, where: Inside | str) -> str | None:
 
 
 def shorten(message: str) -> str:
-    """The head and the tail: the exception, and how a comparison ended."""
+    """Keep the head and the tail: the exception, and how a comparison ended."""
     message = message.strip()
     if len(message) <= MESSAGE_CHARS:
         return message

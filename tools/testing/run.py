@@ -1,13 +1,12 @@
-"""Run the task's own test command in a sandbox and say truthfully what it said.
+"""Runs a test command in a sandbox and reports its outcome truthfully.
 
-Comes in: a sandbox and a command. Goes out: a `TestReport`. All runners that we know (`forklock.tools.testing.args`)
-also write a
-machine-readable report to a folder whose name is drawn for this run; verdicts rest on that report *and* on the exit
+In: a sandbox and a command. Out: a `TestReport`. All known runners (`forklock.tools.testing.args`) also write a
+machine-readable report to a folder whose name is drawn for this run. Verdicts rest on that report *and* on the exit
 code, never on printed text: fake summaries, reports written elsewhere and `os._exit(0)` do not pass.
 
-Not covered: tested code that looks for the very report (in the workspace, or by a command line) and forges it, a
-`conftest.py` that changes outcomes, or, under node's and go's runners, tests that write that runner's own messages to
-their output. They share their judge's sandbox; hidden tests in a fresh process are the answer to that, not parsing.
+Not covered: tested code that looks for this very report (in the workspace, or on a command line) and forges it; a
+`conftest.py` that changes outcomes; under node's and go's runners, tests that write that runner's own messages to
+their output. They share their judge's sandbox; the answer to that is hidden tests in a fresh process, not parsing.
 """
 
 from __future__ import annotations
@@ -80,7 +79,7 @@ def run_tests(
 
 
 def _believed(report: TestReport, watch: Watch | None, end: str | None) -> TestReport:
-    """A run that passed, unless its end says otherwise."""
+    """The status of a run that passed, unless its end contradicts that."""
     if report.status is not TestStatus.PASSED or watch is None or watch.ended_well(end):
         return report
     unfinished = TestFailure(
@@ -102,8 +101,8 @@ def _limited(
 def with_plugin(
     command: Command, env: Mapping[str, str], plugin: Path, folder: Path, inner: str, *beside: Path
 ) -> tuple[Command, dict[str, str]]:
-    """A pytest command and its environment with one of our plug-ins, which is copied into a report's folder
-    (`report_folder`) with the modules that it imports."""
+    """A pytest command and its environment with one of our plug-ins. The plug-in is copied into a report's folder
+    (`report_folder`), with the modules that it imports."""
     module = f"forklock_{plugin.stem}"
     for file in (plugin, *beside):
         shutil.copyfile(file, folder / f"forklock_{file.name}")
@@ -118,7 +117,7 @@ def with_plugin(
 
 @contextmanager
 def report_folder(sandbox: Sandbox) -> Iterator[tuple[Path, str]]:
-    """A fresh folder under a name that cannot be guessed: as the host and as commands see it."""
+    """A fresh folder with a name that cannot be guessed: its path on the host and as commands see it."""
     name = f".forklock-report-{secrets.token_hex(16)}"
     folder = sandbox.root / name
     try:

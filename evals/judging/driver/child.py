@@ -60,10 +60,10 @@ def reply(ask: Any) -> bytes:
     Raises:
         EOFError: the zygote died, or could not clean up; this driver must end.
     """
-    said: bytes = ask.recv(16)
-    if not said:
+    message: bytes = ask.recv(16)
+    if not message:
         raise EOFError
-    return said
+    return message
 
 
 class Child:
@@ -101,8 +101,8 @@ class Child:
             if not select.select([self.ask], [], [], left)[0]:
                 in_time = False
                 self._kill()
-            said = reply(self.ask)
-            self.end = Ended.of(int.from_bytes(said[:4], "big"), int.from_bytes(said[4:], "big") / 1e6)
+            message = reply(self.ask)
+            self.end = Ended.of(int.from_bytes(message[:4], "big"), int.from_bytes(message[4:], "big") / 1e6)
         return in_time and not now
 
     def _kill(self) -> None:

@@ -172,18 +172,18 @@ def gather(fds: list[int], limit: int, deadline: float) -> tuple[dict[int, bytes
     return {fd: b"".join(parts) for fd, parts in got.items()}, status
 
 
-def verdict_of(ended: Ended, job: dict[str, Any], out: bytes | None, said: bytes) -> list[str]:
+def verdict_of(ended: Ended, job: dict[str, Any], out: bytes | None, written: bytes) -> list[str]:
     """Return [status, output or reason] from how a test's process ended and what it wrote.
 
     Args:
         out: output of a script; None for a functional test.
-        said: what the process wrote to descriptor 4.
+        written: what the process wrote to descriptor 4.
     """
     if ended.signal is not None:
         return by_signal(ended, job["cpu_s"])
-    if ended.cpu_s > job["cpu_s"]:  # of its children, too, which have a limit each
+    if ended.cpu_s > job["cpu_s"]:  # includes its children, each of which has a limit of its own
         return [TIMEOUT, "CPU time"]
-    message = _parsed(said)
+    message = _parsed(written)
     if out is None:
         return message or [EXCEPTION, f"the program ended (exit status {ended.exit}) before it answered"]
     if ended.exit:
@@ -191,12 +191,12 @@ def verdict_of(ended: Ended, job: dict[str, Any], out: bytes | None, said: bytes
     return [OK, out.decode("utf-8", errors="replace")]
 
 
-def _parsed(said: bytes) -> list[str] | None:
-    """The process's own last words, if they are well formed."""
+def _parsed(written: bytes) -> list[str] | None:
+    """Parse what the process wrote; None if it is malformed."""
     try:
-        if len(said) < 8 or len(said) != 8 + int.from_bytes(said[:8], "big"):
+        if len(written) < 8 or len(written) != 8 + int.from_bytes(written[:8], "big"):
             return None
-        status, text = json.loads(said[8:])
+        status, text = json.loads(written[8:])
     except (ValueError, TypeError, RecursionError):
         return None
     return [status, text] if status in (OK, WRONG, EXCEPTION, MEMORY) and isinstance(text, str) else None

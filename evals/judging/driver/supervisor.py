@@ -188,15 +188,15 @@ class Supervisor:
     def _tests(self, job: dict[str, Any], tests: dict[str, Any]) -> list[list[str]]:
         """Run the tests up to the first that fails; return [status, output or reason] of each."""
         results: list[list[str]] = []
-        early, left, told = 0, job["outputs_bytes"], time.monotonic()
+        early, left, reported = 0, job["outputs_bytes"], time.monotonic()
         host = Child(self.ask, b"t", job, most_bytes=1 << 40)
         pairs = zip(tests["inputs"], tests["limits"], strict=True)
         host.send_ahead(b"".join(map(framed, pairs)))
         try:
-            compiled = _said(host, job["wall_s"])
+            compiled = _next_result(host, job["wall_s"])
             for limits in tests["limits"]:
                 began = time.monotonic()
-                result = _said(host, limits["wall_s"] + _GRACE_S) if compiled[0] == OK else compiled
+                result = _next_result(host, limits["wall_s"] + _GRACE_S) if compiled[0] == OK else compiled
                 self._seconds.append(round(time.monotonic() - began, 4))
                 left -= len(result[1])
                 if result[0] == OK and left < 0:
@@ -206,11 +206,11 @@ class Supervisor:
                 results.append(result)
                 if result[0] != OK:
                     break
-                if time.monotonic() - told > REPORT_AFTER_S:
+                if time.monotonic() - reported > REPORT_AFTER_S:
                     if self.mail.enough(tests["nonce"]):
                         break
                     write_frame(self.out, {"nonce": tests["nonce"], "so_far": results[early:]})
-                    told, early = time.monotonic(), len(results)
+                    reported, early = time.monotonic(), len(results)
         finally:
             host.close()
         return results
@@ -287,7 +287,7 @@ def _alarm(*_: object) -> None:
     raise CandidateEnded(TIMEOUT, LONG_CHECK)
 
 
-def _said(host: Child, wait_s: float) -> list[str]:
+def _next_result(host: Child, wait_s: float) -> list[str]:
     """Return the host's next result, or what the signal that ended it means.
 
     Raises:

@@ -525,4 +525,4 @@ def test_the_missing_extra_is_named(repo: Path) -> None:
         f"sys.argv = ['agent', 'mcp', '--repo', {str(repo)!r}]; main()"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 2 and "forklock[mcp]" in done.stderr and not done.stdout
+    assert done.returncode == 2 and "[mcp]" in done.stderr and not done.stdout

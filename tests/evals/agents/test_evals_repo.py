@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fastest import FASTEST
 
 from forklock.agent.trial import TrialReport, changes_of_the_runner, check_out
 from forklock.evals.agents.results import RepoStore, TaskResult
@@ -81,7 +82,8 @@ def python_agent(code: str) -> str:
 
 def run(record: dict[str, Any], repos: Path, tmp_path: Path, agent: str, **more: float) -> TaskResult:
     tested = AgentUnderTest(agent, **more)
-    (result,) = run_tasks([task_of(record)], tested, RepoStore(agent, tmp_path / "runs"), repos=repos)
+    store = RepoStore(agent, tmp_path / "runs")
+    (result,) = run_tasks([task_of(record)], tested, store, repos=repos, backend=FASTEST)
     return result
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from fastest import FASTEST
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from made_up import made_up_run
@@ -155,7 +156,7 @@ def test_a_stored_verdict_of_other_limits_is_made_again(tmp_path: Path) -> None:
     def run(memory_mb: int) -> tuple[EvalResult, int]:
         engine = ScriptedAnswers(answered)
         try:
-            with Judge(limits=JudgeLimits(memory_mb=memory_mb)) as judge:
+            with Judge(FASTEST, limits=JudgeLimits(memory_mb=memory_mb)) as judge:
                 return run_eval(
                     engine, EvalJob(problems=problems, decoding=Decoding(seed=1)), root=tmp_path, judge=judge
                 ), engine.made

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from fastest import FASTEST
 
 from forklock.evals.contract import Problem, TestCase, Verdict
 from forklock.evals.judging.judge import Judge
@@ -247,7 +248,7 @@ def test_a_candidate_can_open_nothing_of_the_process_that_holds_the_tests(judge:
     assert judge.judge(problem, SPY).verdict == Verdict.PASSED
 
 
-def test_what_is_drawn_is_drawn_again(shared_judge: Judge) -> None:
+def test_what_is_drawn_is_drawn_again() -> None:
     """Verdicts on programs that use chance are the same twice."""
     problem = stdin_problem(("1", "x"))
     codes = [
@@ -257,7 +258,7 @@ def test_what_is_drawn_is_drawn_again(shared_judge: Judge) -> None:
     ]
     said = []
     for batch in (1, 8):
-        with Judge(shared_judge.backend, batch=batch) as judge:  # type: ignore[arg-type]
+        with Judge(FASTEST, batch=batch) as judge:
             said.append([one.reason for one in judge.judge_many([(problem, code) for code in codes])])
     assert said[0] == said[1] and all("expected 'x'" in reason for reason in said[0])
 
@@ -369,9 +370,7 @@ def test_libraries_of_contest_sites_are_there(judge: Judge) -> None:
     assert found.verdict is Verdict.PASSED, found
 
 
-def test_a_library_is_shown_without_its_neighbours(
-    shared_judge: Judge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_library_is_shown_without_its_neighbours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("contest_library", "contest_library.libs", "answers_to_everything"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "__init__.py").write_text("")
@@ -383,7 +382,7 @@ def f(n):
     there = os.listdir(os.path.dirname(os.path.realpath(os.path.dirname(contest_library.__file__))))
     return sorted(there), importlib.util.find_spec("answers_to_everything") is None
 """
-    with Judge(shared_judge.backend) as judge:  # type: ignore[arg-type]
+    with Judge(FASTEST) as judge:
         seen = '["contest_library", "contest_library.libs"]'
         found = judge.judge(functional_problem(("1", f"[{seen}, true]")), code)
     assert found.verdict is Verdict.PASSED, found

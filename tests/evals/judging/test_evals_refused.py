@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from fastest import FASTEST
 
 from forklock.evals.contract import Problem, TestCase, Verdict
 from forklock.evals.judging.driver.seccomp import program
@@ -18,7 +19,7 @@ from forklock.sandbox import SandboxUnavailable
 @pytest.fixture(scope="module")
 def judge() -> Iterator[Judge]:
     try:
-        opened = Judge(limits=JudgeLimits(time_scale=0.1))
+        opened = Judge(FASTEST, limits=JudgeLimits(time_scale=0.1))
     except SandboxUnavailable as fault:
         pytest.skip(f"no sandbox on this machine: {fault.message}")
     with opened:

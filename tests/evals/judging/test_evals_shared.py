@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from fastest import FASTEST
 
 from forklock.evals.contract import Problem, TestCase, Verdict
 from forklock.evals.judging.judge import Judge
@@ -16,7 +17,7 @@ from forklock.sandbox import SandboxUnavailable
 @pytest.fixture(scope="module")
 def judge() -> Iterator[Judge]:
     try:
-        opened = Judge(limits=JudgeLimits(time_scale=0.2, memory_mb=512))
+        opened = Judge(FASTEST, limits=JudgeLimits(time_scale=0.2, memory_mb=512))
     except SandboxUnavailable as fault:
         pytest.skip(f"no sandbox on this machine: {fault.message}")
     with opened:
@@ -94,7 +95,9 @@ def test_drivers_at_once_do_not_meet(judge: Judge) -> None:
 def test_a_program_may_take_its_time_on_each_of_many_tests() -> None:
     """Limits are each test's: slow on all of twenty is as right as slow on one."""
     slow = "import time\ndef f(n):\n    time.sleep(0.2)\n    return 1"
-    with Judge(limits=JudgeLimits(time_scale=0.03)) as judge:  # 0.3 s of processor time, 0.9 s by the clock
+    with Judge(
+        FASTEST, limits=JudgeLimits(time_scale=0.03)
+    ) as judge:  # 0.3 s of processor time, 0.9 s by the clock
         assert judge.judge(problem(*["1"] * 20), slow).verdict is Verdict.PASSED
         stuck = judge.judge(problem("1", "1"), slow.replace("0.2", "2"))
     assert (stuck.verdict, stuck.failing_test) == (Verdict.TIMED_OUT, 0)

@@ -14,7 +14,7 @@ from forklock.evals.commands.main import app
 from forklock.evals.contract import Verdict
 from forklock.evals.problems.catalogue import facts
 from forklock.evals.results import EvalResult
-from forklock.evals.statistics.contamination import contamination, told
+from forklock.evals.statistics.contamination import contamination, sentence
 
 PASS, WRONG = Verdict.PASSED, Verdict.WRONG_ANSWER
 
@@ -71,7 +71,7 @@ def test_a_fall_after_the_cutoff_shows(tmp_path: Path) -> None:
     days = [date(2024, 1 + i // 5, 3) for i in range(40)]
     found = contamination(dated(run, days, ["easy"] * 40), date(2024, 4, 30))
     assert (found.before.value, found.after.value, found.difference) == (1.0, 0.0, 1.0)
-    assert found.p_value is not None and found.p_value < 0.001 and "fell by 100.0%" in told(found)
+    assert found.p_value is not None and found.p_value < 0.001 and "fell by 100.0%" in sentence(found)
     assert [month.seen for month in found.months] == [True] * 3 + [None] + [False] * 4
 
 
@@ -90,4 +90,4 @@ def test_harder_contests_alone_are_no_contamination(tmp_path: Path) -> None:
 def test_nothing_on_one_side_says_nothing(tmp_path: Path) -> None:
     run = made_up_run(tmp_path, [[PASS]] * 3)
     found = contamination(run, date(2030, 1, 1))
-    assert found.difference is None and "nothing can be said" in told(found)
+    assert found.difference is None and "nothing can be said" in sentence(found)

@@ -144,4 +144,4 @@ def test_the_command_writes_the_page(
     assert code == 2 and "YYYY-MM-DD" in said
     monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
     code, said = call("--html", tmp_path / "page.html")
-    assert code == 2 and "forklock[evals]" in said
+    assert code == 2 and "[evals]" in said

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from fastest import FASTEST
 from scripted_answers import ScriptedAnswers
 from test_evals_page import parsed
 from test_evals_run import SOLUTIONS
@@ -32,11 +33,8 @@ from forklock.evals.sweeps.grid import (
 from forklock.evals.sweeps.results import SweepResult
 from forklock.evals.sweeps.sweep import SweepJob, parts, run_sweep, samples_planned
 from forklock.models.contract import Completion, Decoding, FirstStage, ModelFault, Request
-from forklock.sandbox import BackendName, SandboxFault, open_sandbox
-from forklock.sandbox.bubblewrap import backend as bubblewrap
+from forklock.sandbox import SandboxFault, open_sandbox
 
-SANDBOX: BackendName = "auto" if bubblewrap.why_not() else "bubblewrap"
-"""bubblewrap where it works: a judge in it starts three times as fast as in a container."""
 REST = Decoding(max_tokens=64, seed=3)
 BASE = Cell(role="baseline", decoding=Decoding(temperature=0.2, top_p=0.95, max_tokens=64, seed=3))
 GRID = grid_of(Axes(temperature=(0.5, 0.9, 1.4), top_k=(20,)), REST)
@@ -70,7 +68,7 @@ def plan(**changes: object) -> Plan:
 
 
 def swept_by(engine: Tempered, problems: ProblemSet, fixed: Plan, folder: Path) -> SweepResult:
-    job = SweepJob(problems=problems, plan=fixed, sandbox=SANDBOX)
+    job = SweepJob(problems=problems, plan=fixed, sandbox=FASTEST)
     return run_sweep(engine, job, root=folder / "runs", sweeps=folder / "sweeps")
 
 
@@ -168,7 +166,7 @@ def test_a_repeated_sweep_and_a_plain_run_share_the_samples(
     assert again.made == 0 and second == swept[0]
     plain = Tempered()
     run_eval(
-        plain, EvalJob(problems=problems, decoding=GRID[1].decoding, n=2, sandbox=SANDBOX), root=home / "runs"
+        plain, EvalJob(problems=problems, decoding=GRID[1].decoding, n=2, sandbox=FASTEST), root=home / "runs"
     )
     assert plain.made == 0, "the chosen cell has all samples of both parts"
 
@@ -177,7 +175,7 @@ def test_a_finished_run_keeps_its_result(tmp_path: Path, home: Path, problems: P
     """A sweep looks at parts of the set: it must not overwrite what `evals run` found on the whole."""
     whole = run_eval(
         Tempered(),
-        EvalJob(problems=problems, decoding=BASE.decoding, n=1, sandbox=SANDBOX),
+        EvalJob(problems=problems, decoding=BASE.decoding, n=1, sandbox=FASTEST),
         root=tmp_path / "runs",
     )
     one = plan(grid=GRID[:1], n=1)
@@ -333,7 +331,7 @@ def test_the_command_on_a_real_engine(
     flags = [
         "--model", tiny_model_dir, "--limit", 6, "-n", 1, "--max-tokens", 4, "--temperature", "0,0.8",
         "--virtual-ssd", "none,1.6/20/0.8", "--preset", "ssd-control", "--out", out, "--json", file,
-        "--sandbox", SANDBOX,
+        "--sandbox", FASTEST,
     ]  # fmt: skip
     code, said = command(tmp_path, monkeypatch, capfd, *flags)
     assert code == 0, said

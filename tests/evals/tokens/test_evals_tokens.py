@@ -313,7 +313,7 @@ def test_the_command(
     assert code == 0 and "tokens of the code" in said, said
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     code, said = command(tmp_path, monkeypatch, capfd, *flags, "--solutions", solutions)
-    assert code == 0 and "forklock[evals]" in said and "entropy" in said
+    assert code == 0 and "[evals]" in said and "entropy" in said
 
 
 @pytest.mark.parametrize(

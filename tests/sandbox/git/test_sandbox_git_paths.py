@@ -189,7 +189,19 @@ LINES = st.lists(st.lists(PIECES, min_size=1, max_size=5).map("".join), max_size
 @given(top=LINES, inner=LINES)
 @example(top="", inner="a**/**")
 @example(top="x/a**/**\nx**/b", inner="")
-def test_listing_is_gits(tmp_path_factory, top: str, inner: str) -> None:  # type: ignore[no-untyped-def]
+def test_listing_is_gits(ruled_repo: Path, top: str, inner: str) -> None:
+    root = ruled_repo
+    (root / ".gitignore").write_text(top + "\n")
+    (root / "x" / ".gitignore").write_text(inner + "\n")
+    told = git(
+        root, "-c", "core.quotePath=false", "ls-files", "-z", "--cached", "--others", "--exclude-standard"
+    )
+    assert list_files(root) == sorted({name for name in told.split("\0") if name})
+
+
+@pytest.fixture(scope="module")
+def ruled_repo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository whose two files of rules each example writes anew."""
     root = tmp_path_factory.mktemp("rules")
     for name in ("a", "b", "x/a", "x/b", "x/y/a", "a.b", "c/x/a", "x/y/z/b"):
         place = root / name
@@ -197,12 +209,7 @@ def test_listing_is_gits(tmp_path_factory, top: str, inner: str) -> None:  # typ
         place.write_text("")
     git(root, "init", "-q")
     git(root, "add", "-f", "x/b")
-    (root / ".gitignore").write_text(top + "\n")
-    (root / "x" / ".gitignore").write_text(inner + "\n")
-    told = git(
-        root, "-c", "core.quotePath=false", "ls-files", "-z", "--cached", "--others", "--exclude-standard"
-    )
-    assert list_files(root) == sorted({name for name in told.split("\0") if name})
+    return root
 
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])

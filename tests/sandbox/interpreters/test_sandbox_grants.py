@@ -92,7 +92,11 @@ def linked_parts(repo: Path, target: str) -> None:
 def home_key(repo: Path, target: str) -> None:
     linked_python(repo, target)
     (repo / ".venv" / "bin" / "python").unlink()
-    shutil.copy(os.path.realpath(sys.executable), repo / ".venv" / "bin" / "python")
+    program = os.path.realpath(sys.executable)
+    try:
+        os.link(program, repo / ".venv" / "bin" / "python")
+    except OSError:  # another file system
+        shutil.copy(program, repo / ".venv" / "bin" / "python")
     (repo / ".venv" / "pyvenv.cfg").write_text(f"home = {target}\n")
 
 
@@ -142,12 +146,13 @@ WAYS: dict[str, Callable[[Path, str], None]] = {
 
 
 @pytest.mark.hostile("setup")
-@pytest.mark.parametrize("every", [37, pytest.param(7, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("step", "every"), [(4, 15), pytest.param(1, 7, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("shaped", [False, True], ids=["as they are", "all shaped like a Python"])
 def test_no_repo_grants_secrets(
-    shaped: bool, every: int, home: Path, tmp_path: Path, tried: Callable[[int], None], skip_unless
+    shaped: bool, step: int, every: int, home: Path, tmp_path: Path, tried: Callable[[int], None], skip_unless
 ) -> None:
-    """Each way of pointing somewhere, at each place worth it; some are tried in a real sandbox as well."""
+    """Each way of pointing somewhere, at each place worth it (here: one case in four); some are tried in a real
+    sandbox as well."""
     skip_unless("bubblewrap")
     if shaped:
         for name in ("", ".ssh", ".local", ".local/share", ".cargo", ".config", ".aws", "work", ".rustup"):
@@ -155,7 +160,7 @@ def test_no_repo_grants_secrets(
     repo = tmp_path / "hostile"
     repo.mkdir()
     count = 0
-    for told in hostile_repos(repo, home):
+    for told in itertools.islice(hostile_repos(repo, home), 0, None, step):
         count += 1
         readable = workspace_policy(repo).readable
         for path in readable:
@@ -169,7 +174,7 @@ def test_no_repo_grants_secrets(
                 result = sandbox.exec(["cat", "/etc/shadow", *secrets])
             assert b"SECRET" not in result.stdout and b"root:" not in result.stdout, told
     tried(count)
-    assert count > 500
+    assert count > 500 / step
 
 
 LOOK = """

@@ -20,7 +20,7 @@ from forklock.agent.trial import Baseline, check_out
 from forklock.sandbox import SandboxFault
 from forklock.sandbox.git.repository import find_root, open_repository
 from forklock.sandbox.git.tree import list_files
-from forklock.sandbox.history.history import open_history
+from forklock.sandbox.history import open_history
 from forklock.sandbox.linux.private import remove_tree
 from forklock.sandbox.workspace.workspace import open_workspace
 from forklock.tools.index.files import all_files, python_files

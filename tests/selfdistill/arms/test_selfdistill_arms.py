@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -125,3 +126,15 @@ def test_every_arm_says_what_it_is() -> None:
     assert [name for name, arm in ARMS.items() if arm.needs_tests] == ["rft"]
     recipe = make_recipe("tiny", "cpu", temperature=1.3)
     assert {arm.cut(recipe).temperature for arm in ARMS.values()} == {1.3}
+
+
+def test_the_arm_of_the_documentation_is_one() -> None:
+    page = Path(__file__).parents[3] / "docs" / "self-distillation.md"
+    (code,) = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    made: dict[str, Any] = {}
+    exec(compile(code, "noise.py", "exec"), made)
+    recipe = make_recipe("tiny", "cpu", max_tokens=9)
+    decoding = made["Noise"]().decoding(recipe)
+    assert (decoding.temperature, decoding.top_p, decoding.max_tokens) == (2.0, 1.0, 9)
+    for name in ("decoding", "shown", "choose", "keep", "loss", "cut"):
+        assert f"`{name}(" in page.read_text(encoding="utf-8") and hasattr(Arm, name)

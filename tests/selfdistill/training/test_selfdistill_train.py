@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
+import shutil
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from safetensors.torch import load_file  # noqa: E402
 
 from forklock.selfdistill.contract import RoundFault, TrainConfig  # noqa: E402
 from forklock.selfdistill.data.dataset import Example, count_steps, plan_steps  # noqa: E402
+from forklock.selfdistill.training.checkpoint import Position  # noqa: E402
 from forklock.selfdistill.training.train import IGNORED, Job, _load, collate, learning_rate, loss_sum, train  # noqa: E402
 
 CONFIG = TrainConfig(rank=4, alpha=8, lr=5e-3, batch_size=4, micro_tokens=64, epochs=2, checkpoint_every=2)
@@ -43,6 +45,20 @@ def job(tiny_weights: Path, folder: Path) -> Job:
         out=folder / "adapter",
         loss=loss_sum,
     )
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A training run that was never interrupted. Copied, not changed."""
+
+    folder: Path
+    position: Position
+
+
+@pytest.fixture(scope="module")
+def whole(tiny_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    folder = tmp_path_factory.mktemp("whole")
+    return Whole(folder, train(job(tiny_weights, folder)))
 
 
 def test_targets_are_exactly_the_completion() -> None:
@@ -104,9 +120,9 @@ class Killed(Exception):
 
 
 @pytest.mark.parametrize("die_at", [1, 2, 3, 5, 7])
-def test_resumed_equals_uninterrupted_bit_for_bit(tiny_weights: Path, tmp_path: Path, die_at: int) -> None:
-    whole = job(tiny_weights, tmp_path / "whole")
-    expected = train(whole)
+def test_resumed_equals_uninterrupted_bit_for_bit(
+    tiny_weights: Path, tmp_path: Path, whole: Whole, die_at: int
+) -> None:
     broken = job(tiny_weights, tmp_path / "broken")
 
     def die(position: object, _total: int) -> None:
@@ -119,14 +135,16 @@ def test_resumed_equals_uninterrupted_bit_for_bit(tiny_weights: Path, tmp_path: 
     got = train(replace(broken, resumed=found.append))
 
     assert found == ([die_at // 2 * 2] if die_at >= 2 else [])
-    assert got.losses == expected.losses
+    assert got.losses == whole.position.losses
     name = "adapter/adapter_model.safetensors"
-    assert (tmp_path / "broken" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    assert (tmp_path / "broken" / name).read_bytes() == (whole.folder / name).read_bytes()
 
 
-def test_a_damaged_or_foreign_checkpoint_is_not_used(tiny_weights: Path, tmp_path: Path) -> None:
+def test_a_damaged_or_foreign_checkpoint_is_not_used(
+    tiny_weights: Path, tmp_path: Path, whole: Whole
+) -> None:
     base = job(tiny_weights, tmp_path)
-    train(base)
+    shutil.copytree(whole.folder / "checkpoints", base.checkpoints)
     found: list[int] = []
     train(replace(base, seed=2, resumed=found.append))
     state = next((tmp_path / "checkpoints").glob("*/state.safetensors"))
@@ -163,7 +181,7 @@ def test_schedule_ends() -> None:
 @pytest.mark.parametrize("damage", ["drop", "rename", "reshape", "nan", "surplus"])
 @pytest.mark.parametrize("kind", ["weight", "exp_avg", "exp_avg_sq"])
 def test_a_checkpoint_with_a_wrong_tensor_is_not_resumed(
-    tiny_weights: Path, tmp_path: Path, kind: str, damage: str
+    tiny_weights: Path, tmp_path: Path, whole: Whole, kind: str, damage: str
 ) -> None:
     """Its own digest and key are right, as a program that writes checkpoints would leave them."""
     import json
@@ -175,7 +193,7 @@ def test_a_checkpoint_with_a_wrong_tensor_is_not_resumed(
     from forklock.selfdistill.training.train import _key
 
     work = job(tiny_weights, tmp_path)
-    train(work)
+    shutil.copytree(whole.folder / "checkpoints", work.checkpoints)
     folder = next(work.checkpoints.glob("[0-9]*"))
     tensors = load_file(folder / "state.safetensors")
     name = next(name for name in sorted(tensors) if name.startswith(f"{kind}/"))

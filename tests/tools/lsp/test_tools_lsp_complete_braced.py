@@ -67,7 +67,10 @@ def verdict(root: Path, one: Braced) -> str:
 @pytest.mark.parametrize(
     ("server", "part"),
     [
-        *(pytest.param(name, slice(FEW), id=name) for name in SERVED),
+        *(
+            pytest.param(name, slice(FEW), id=name, marks=pytest.mark.slow if name == "gopls" else [])
+            for name in SERVED
+        ),
         *(
             pytest.param(name, slice(FEW, None), id=f"{name}, the others", marks=pytest.mark.slow)
             for name in SERVED

@@ -118,8 +118,17 @@ def test_flaky_tests_are_told_from_failing_ones(tmp_path: Path) -> None:
 
 def test_the_command(tmp_path: Path) -> None:
     (tmp_path / "test_a.py").write_text("def test_fine(): pass\ndef test_bad():\n    assert 1 == 2\n")
-    words = [sys.executable, "-m", "forklock.tools.cli", "test", "--repo", str(tmp_path), "--repeat", "2"]
-    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=120)
+    words = [
+        sys.executable,
+        "-m",
+        "forklock.tools.cli",
+        "test",
+        "--repo",
+        str(tmp_path),
+        "--sandbox",
+        "bubblewrap",
+    ]
+    done = subprocess.run([*words, "--repeat", "2"], capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 1, done.stderr
     assert "python -m pytest -q: failed; 1 passed, 1 failed" in done.stdout
     assert (

@@ -50,9 +50,17 @@ LAYOUTS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+COMMANDS = ["python -m pytest -q", "pytest -q tests", "python -m unittest -q tests.test_it", None]
+
+
 @pytest.mark.parametrize(
-    "command", ["python -m pytest -q", "pytest -q tests", "python -m unittest -q tests.test_it", None]
+    ("layout", "command"),
+    [
+        # Fast: one layout with every command, and every layout with one command.
+        pytest.param(layout, command, marks=[] if layout == "package" or number == 0 else pytest.mark.slow)
+        for layout in LAYOUTS
+        for number, command in enumerate(COMMANDS)
+    ],
 )
 def test_a_src_layout_needs_no_words(
     layout: str, command: str | None, backend: BackendName, tmp_path: Path

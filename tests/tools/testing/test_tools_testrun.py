@@ -331,6 +331,7 @@ def vitest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @needs("npm")
 @pytest.mark.parametrize("command", ["node_modules/.bin/vitest run", "npx vitest --reporter verbose"])
 def test_vitest_ids_messages_and_frames(sandbox: Sandbox, vitest: Path, command: str) -> None:

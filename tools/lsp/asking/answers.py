@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -21,9 +21,8 @@ from forklock.tools.edits.files import is_python, split_lines
 from forklock.tools.languages.symbols import doc, signature
 from forklock.tools.lsp.asking.outlines import holder
 
-Read = Callable[[Path], str | None]
 Told = tuple[Location, Sequence[str]]
-"""A place, and what is told of it, the longest first."""
+"""A place, and its texts at several lengths, the longest first."""
 _SEVERITY: dict[int, Literal["error", "warning", "information", "hint"]] = {
     1: "error", 2: "warning", 3: "information", 4: "hint",
 }  # fmt: skip

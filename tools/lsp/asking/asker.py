@@ -23,10 +23,10 @@ from forklock.tools.contract import DiagnosticsAnswer, Freshness, LookupAnswer, 
 from forklock.tools.lsp.asking import answers
 from forklock.tools.lsp.asking.foreign import Foreign, real_path
 from forklock.tools.lsp.asking.outlines import Outlined, Outlines, outlined
+from forklock.tools.lsp.asking.requests import OFFERED, WIDE, instead_of, outline_of, params_at
 from forklock.tools.lsp.asking.sources import Sources
 from forklock.tools.lsp.asking.verdicts import combine, why, worth
 from forklock.tools.lsp.servers.server import Server
-from forklock.tools.lsp.servers.table import SERVERS
 from forklock.tools.lsp.wire.background import Background
 from forklock.tools.lsp.wire.connection import Connection
 from forklock.tools.lsp.wire.documents import uri_of
@@ -142,14 +142,9 @@ class Asker:
         file, content = found
 
         def params(codec: Any) -> Any:
-            position = answers.to_position(content, line, column, codec)
-            document = lsp.TextDocumentIdentifier(uri_of(file))
-            if method == lsp.TEXT_DOCUMENT_REFERENCES:
-                uses_only = lsp.ReferenceContext(include_declaration=False)
-                return lsp.ReferenceParams(uses_only, document, position)
-            return _PARAMS[method](document, position)
+            return params_at(method, file, answers.to_position(content, line, column, codec))
 
-        word = answers.word_at(content, line, column) if method in _WIDE else ""
+        word = answers.word_at(content, line, column) if method in WIDE else ""
         return self.lookup(method, {file: content}, params, word)
 
     def companions(self, file: Path) -> Callable[[Path], bool]:
@@ -211,11 +206,11 @@ class Asker:
     async def _one(
         self, connection: Connection, method: str, params: Callable[[Any], Any], note: str = ""
     ) -> Found:
-        if method in _OFFERED:
-            capability, words = _OFFERED[method]
+        if method in OFFERED:
+            capability, words = OFFERED[method]
             if not await connection.offers(capability, self.timeout_s):
                 raise Unavailable(
-                    f"{connection.server.name} offers no {words}", _other(connection.server, words)
+                    f"{connection.server.name} offers no {words}", instead_of(connection.server, words)
                 )
         codec = await connection.codec(self.timeout_s)
         return Found(await connection.ask(method, params(codec), self.timeout_s), codec, note)
@@ -237,7 +232,7 @@ class Asker:
             files = [f for f in self.sources.mentioning(word) if server.reads(f)]
         files = [f for f in files if f not in wanted]
         for file in self._open(connection, files[:COMPANY], wanted):
-            await connection.ask(lsp.TEXT_DOCUMENT_DOCUMENT_SYMBOL, _outline_of(file), self.timeout_s)
+            await connection.ask(lsp.TEXT_DOCUMENT_DOCUMENT_SYMBOL, outline_of(file), self.timeout_s)
         missed = len(files) - COMPANY
         return f"{missed} more files that mention {word!r} were not read" if missed > 0 else ""
 
@@ -256,14 +251,14 @@ class Asker:
         known = self.outlines.known(file, shown, text)
         if known is not None:
             return known
-        found = self.lookup(lsp.TEXT_DOCUMENT_DOCUMENT_SYMBOL, {file: text}, lambda _codec: _outline_of(file))
+        found = self.lookup(lsp.TEXT_DOCUMENT_DOCUMENT_SYMBOL, {file: text}, lambda _codec: outline_of(file))
         if isinstance(found, LookupAnswer):
             return found
         return self._keep(file, text, found.result, found.codec)
 
     def document_symbols(self, file: Path, text: str) -> list[Outlined] | LookupAnswer:
         """The definitions that the server itself names, in our form."""
-        found = self.lookup(lsp.TEXT_DOCUMENT_DOCUMENT_SYMBOL, {file: text}, lambda _codec: _outline_of(file))
+        found = self.lookup(lsp.TEXT_DOCUMENT_DOCUMENT_SYMBOL, {file: text}, lambda _codec: outline_of(file))
         if isinstance(found, LookupAnswer):
             return found
         shown = answers.shown_path(file, self.root)
@@ -276,7 +271,7 @@ class Asker:
             return known
         try:
             found = await self._one(
-                connection, lsp.TEXT_DOCUMENT_DOCUMENT_SYMBOL, lambda _codec: _outline_of(file)
+                connection, lsp.TEXT_DOCUMENT_DOCUMENT_SYMBOL, lambda _codec: outline_of(file)
             )
         except Refused:
             return []
@@ -364,30 +359,6 @@ class Asker:
 def _joined(root: Path, path: PathLike) -> Path:
     return root / path
 
-
-def _other(server: Server, words: str) -> str:
-    other = SERVERS.get(server.alternative)
-    return f"{other.name} has {words}: {other.fix}, and name it" if other else ""
-
-
-def _outline_of(file: Path) -> lsp.DocumentSymbolParams:
-    return lsp.DocumentSymbolParams(lsp.TextDocumentIdentifier(uri_of(file)))
-
-
-_WIDE = frozenset(
-    {lsp.TEXT_DOCUMENT_REFERENCES, lsp.TEXT_DOCUMENT_RENAME, lsp.TEXT_DOCUMENT_PREPARE_CALL_HIERARCHY}
-)
-_OFFERED = {
-    lsp.TEXT_DOCUMENT_RENAME: ("rename_provider", "rename"),
-    lsp.TEXT_DOCUMENT_PREPARE_CALL_HIERARCHY: ("call_hierarchy_provider", "call hierarchy"),
-}
-"""What not every server offers: its capability, and our word for it."""
-_PARAMS: dict[str, Callable[..., Any]] = {
-    lsp.TEXT_DOCUMENT_DEFINITION: lsp.DefinitionParams,
-    lsp.TEXT_DOCUMENT_HOVER: lsp.HoverParams,
-    lsp.TEXT_DOCUMENT_COMPLETION: lsp.CompletionParams,
-    lsp.TEXT_DOCUMENT_PREPARE_CALL_HIERARCHY: lsp.CallHierarchyPrepareParams,
-}
 
 _open: set[Asker] = set()
 """Askers that were not closed. Kept alive, so that one which nobody refers to is closed at exit, too."""

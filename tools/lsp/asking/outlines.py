@@ -32,7 +32,7 @@ _KINDS: dict[lsp.SymbolKind, Kind] = {
     _K.EnumMember: "variable",
 }  # fmt: skip
 _NAME = re.compile(r"[\w$#@~][\w$#@~<>=!+*/%^&|,\[\]() -]*")
-"""Editors are also told of callbacks and anonymous things, in words that are no names."""
+"""Servers also list callbacks and anonymous things for editors, by texts that are no names."""
 _RECEIVER = re.compile(r"\(\*?(\w+)(?:\[[^\]]*\])?\)\.(\w+)")
 """gopls: `(*Shape).area`."""
 _IMPL = re.compile(r"impl\b(?:.* for )? *[&*]*(?:'?\w+ )*(?:\w+::)*(\w+)(?: where .*)?")
@@ -67,7 +67,7 @@ class Outlines:
         return None if held is None else [one.symbol for one in held]
 
     def keep(self, file: Path, shown: str, text: str, found: Sequence[Any], column: ToColumn) -> list[Symbol]:
-        """Keep what the server said about this text, in our form."""
+        """Keep the server's outline of this text, in our form."""
         if is_python(file.name):
             return _python(shown, text)
         self._held[file, text] = outlined(shown, text, found, column)

@@ -1,1 +1,1 @@
-"""Renames and calls that say what they do not cover."""
+"""Renames, and lists of uses and calls, that say which places they do not cover."""

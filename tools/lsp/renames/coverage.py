@@ -1,9 +1,9 @@
-"""Which places of a workspace an answer about a definition covers, and which it does not (room `tools/`).
+"""Says which places of a workspace an answer about a definition covers, and which it does not.
 
-In: a symbol, the places that an answer covers. Out: a `Survey`: every whole word of the name in every file, sorted into
-places that surely mean the symbol, places that may, and prose. What is provably another symbol is left out: the
-server gives its definition, and that is neither the symbol's nor one that has to keep the same name
-(`families`). Not covered: names that a program puts together while it runs.
+In: a symbol, the places that an answer covers. Out: a `Survey`: every whole word of the name in every file, sorted
+into places that surely mean the symbol, places that may, and prose. A word is left out if the server gives its
+definition, and that is neither the symbol's nor one that has to keep the same name (`families`). Not covered: names
+that a program puts together while it runs.
 """
 
 from __future__ import annotations
@@ -49,11 +49,14 @@ class Survey:
 
 
 class Coverage:
+    """Surveys of one workspace."""
+
     def __init__(self, asker: Asker, names: Names) -> None:
         self._asker = asker
         self._names = names
 
     def survey(self, symbol: Symbol, text: str, covered: Iterable[Place]) -> Survey:
+        """Sort every whole word of the symbol's name."""
         name, found = bare(symbol.name_path), Survey(covered=set(covered))
         place = (symbol.path, *self._names.place(symbol, text))
         found.covered.add(place)
@@ -81,7 +84,7 @@ class Coverage:
         return found
 
     def beside(self, symbol: Symbol, text: str, known: Iterable[Place]) -> tuple[Uncovered, ...]:
-        """Places that may be uses of a definition, and are none that are known."""
+        """Places that may be uses of a definition, and are not among the known ones."""
         found = self.survey(symbol, text, known)
         missed = [_told(one, "the servers left it out of the uses") for one in found.same]
         return tuple(sorted([*missed, *found.doubtful], key=lambda u: (u.path, u.line)))
@@ -120,10 +123,11 @@ class Coverage:
             for place in composed(path, text, name)
         ]
 
-    # --- what is looked at -----------------------------------------------------------------------
+    # --- files and places ------------------------------------------------------------------------
 
     def _texts(self, symbol: Symbol, name: str) -> Iterator[tuple[str, str]]:
-        """Files that hold the name, as the servers see them. Of what only its own function can name: that file."""
+        """Files that hold the name, as the servers see them. If only the symbol's own function can name it: that
+        file."""
         if not self._is_reachable(symbol):
             yield symbol.path, self._asker.sources.read(self._asker.root / symbol.path) or ""
             return
@@ -154,6 +158,7 @@ class Coverage:
         return found
 
     def place_of(self, place: Any, codec: Any) -> Place:
+        """The place that a position of a server means."""
         file = path_of(place.uri)
         text = self._asker.read(file) or ""
         start = place.range.start
@@ -183,11 +188,12 @@ class Coverage:
 
     @property
     def protocols(self) -> set[str]:
+        """Bare names of the protocols of the workspace."""
         return self._classes().protocols
 
     def outer_bases(self, symbol: Symbol) -> list[tuple[str, str]]:
-        """(file, base as written there) of the symbol's class and those that are joined with it, where the base is no
-        class of the workspace."""
+        """(file, base as written there) for each base that is no class of the workspace, of the symbol's class and
+        those that are joined with it."""
         return self._classes().outer_bases(owner(symbol))
 
     def _classes(self) -> Classes:
@@ -198,7 +204,7 @@ class Coverage:
         )
 
     def _why(self, symbol: Symbol, family: set[str], place: Place) -> str:
-        """Why a definition at a place has to keep the symbol's name; "" where it is another thing."""
+        """Why a definition at a place has to keep the symbol's name; "" where it is something else."""
         path, line, _ = place
         if path.startswith("/"):
             return ""

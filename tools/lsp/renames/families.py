@@ -1,8 +1,8 @@
-"""Definitions that have to keep one name: overrides, twins of `try`/`except`, stubs (room `tools/`).
+"""Finds definitions that have to keep one name: overrides, twins of `try`/`except`, stubs.
 
-In: the texts of a workspace, a symbol. Out: name paths by file that may mean the same as it. Python, by its text; the
-servers of other languages know overrides themselves. Classes are joined by the bare names of their bases, which takes
-more for related than is. Pure. Not covered: classes made by calls.
+In: the texts of a workspace, a symbol. Out: name paths by file that may mean the same as the symbol. Only Python is
+read, by its text; servers of other languages know overrides themselves. Classes are joined by the bare names of their
+bases, so some count as related that are not. Pure. Not covered: classes made by calls.
 """
 
 from __future__ import annotations
@@ -26,11 +26,12 @@ _OPEN = frozenset(
 
 
 def bare(name_path: str) -> str:
+    """The last part of a name path, without its number."""
     return name_path.rpartition(".")[2].partition("#")[0]
 
 
 def owner(symbol: Symbol) -> str:
-    """The class that a member belongs to, by its bare name; "" for what is no member."""
+    """The bare name of the class that a member belongs to; "" where it is no member."""
     outer = symbol.name_path.rpartition(".")[0]
     return bare(outer) if outer else ""
 
@@ -64,8 +65,8 @@ class Classes:
                     self._near[base].add(name)
 
     def family(self, name: str) -> set[str]:
-        """All classes that are joined with this one, itself among them, and every protocol: which classes fit a
-        protocol is not written anywhere."""
+        """All classes that are joined with this one, itself included, and every protocol: which classes fit a
+        protocol is written nowhere."""
         found, waiting = {name}, [name]
         while waiting:
             for other in self._near.get(waiting.pop(), ()):
@@ -75,8 +76,8 @@ class Classes:
         return found | self.protocols
 
     def outer_bases(self, name: str) -> list[tuple[str, str]]:
-        """(file, base as written) of this class and those that are joined with it, where the base is none of these
-        texts."""
+        """(file, base as written) for each base that is not in these texts, of this class and those that are joined
+        with it."""
         family = self.family(name) - (self.protocols - {name})
         found = {pair for one in family for pair in self._bases.get(one, ())}
         plain = (pair for pair in found if re.fullmatch(r"[\w.]+", pair[1]))
@@ -86,7 +87,7 @@ class Classes:
 
 
 def _split(bases: str) -> list[str]:
-    """At commas outside of brackets."""
+    """Split at commas outside of brackets."""
     parts, depth, start = [], 0, 0
     for at, char in enumerate(bases):
         depth += (char in "[(") - (char in "])")
@@ -117,7 +118,8 @@ def relation(symbol: Symbol, other: Symbol, family: Iterable[str]) -> str:
 
 
 def reachable(symbol: Symbol, kinds: Mapping[str, str]) -> bool:
-    """Whether code outside of its function can name it. `kinds`: of the definitions of its file, by name path."""
+    """Whether code outside of its function can name the symbol. `kinds` are those of the file's definitions, by name
+    path."""
     outer = symbol.name_path.rpartition(".")[0]
     while outer:
         if kinds.get(outer) in ("function", "method"):

@@ -1,7 +1,7 @@
-"""Where a name is written as a whole word, and what kind of text it stands in (room `tools/`).
+"""Finds where a name is written as a whole word, and in what kind of text.
 
 In: a path, a text, a name. Out: `Occurrence`s in source order: code, a string or a comment that can name something to
-a program (`getattr`, `__all__`, a path of dots, a doctest), or prose. Python is read by its tokens, languages with
+a program (`getattr`, `__all__`, a dotted path, a doctest), or prose. Python is read by its tokens, languages with
 braces by tree-sitter, other files line by line. Pure. Not covered: names that are put together while a program runs.
 """
 
@@ -35,6 +35,8 @@ _DOCTEST = re.compile(r"\s*(?:[/*!#]+\s*)?(?:>>>|\.\.\. )")
 
 @dataclass(frozen=True, slots=True)
 class Occurrence:
+    """One whole word in a text."""
+
     path: str
     line: int
     column: int
@@ -46,12 +48,13 @@ class Occurrence:
 
     @property
     def place(self) -> tuple[str, int, int]:
+        """(path, line, column)."""
         return self.path, self.line, self.column
 
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """A string or comment, by its ends (line, column); `inner` holds it without quotes."""
+    """A string or comment with its ends (line, column); `inner` is its text without quotes."""
 
     start: tuple[int, int]
     end: tuple[int, int]
@@ -99,7 +102,7 @@ def _in_python(
 
 
 def _python_why(piece: _Piece, lines: Sequence[str], name: str, number: int, column: int) -> str:
-    """What a string or comment names the word in; "" for prose."""
+    """What kind of string or comment names the word; "" for prose."""
     line = lines[number - 1]
     if piece.comment:
         return "a type comment" if _DIRECTIVE.match(piece.inner) else ""
@@ -115,7 +118,7 @@ def _python_why(piece: _Piece, lines: Sequence[str], name: str, number: int, col
 
 
 def _python_pieces(text: str) -> list[_Piece]:
-    """Strings and comments, in order. Of text that has no tokens: those before the fault."""
+    """Strings and comments, in order. Where the text cannot be split into tokens: those before the error."""
     docs, found, opened = _docstrings(text), list[_Piece](), list[tokenize.TokenInfo]()
     names = {
         getattr(tokenize, n, -1): n for n in ("FSTRING_START", "FSTRING_MIDDLE", "FSTRING_END")
@@ -161,13 +164,13 @@ def _docstrings(text: str) -> set[tuple[int, int]]:
 
 
 def _in_field(line: str, column: int) -> bool:
-    """Within `{…}` of a format string's line."""
+    """Whether the place lies within `{…}` on a format string's line."""
     before = line[:column].replace("{{", "  ").replace("}}", "  ")
     return before.rfind("{") > before.rfind("}")
 
 
 def _is_python(inner: str, name: str) -> bool:
-    """A string that reads as code with this name in it."""
+    """Whether a string reads as code that has this name in it."""
     if len(inner) > 100_000 or "\\" in inner[:1]:
         return False
     try:
@@ -177,13 +180,13 @@ def _is_python(inner: str, name: str) -> bool:
 
 
 def _names(inner: str, name: str) -> bool:
-    """A string that is the name, or a path to it (`pkg.mod:name`)."""
+    """Whether a string is the name, or a path to it (`pkg.mod:name`)."""
     plain = inner.strip()
     return plain == name or re.fullmatch(r"[\w$.:#\[\]()>*-]*[\w)\]]", plain) is not None
 
 
 def _hinted(line: str, column: int, name: str) -> bool:
-    """What stands around the word makes it code: `x.name`, `name(`, `{name}`, `%(name)s`, `$name`."""
+    """Whether the text around the word makes it code: `x.name`, `name(`, `{name}`, `%(name)s`, `$name`."""
     before, after = line[:column], line[column + len(name) :]
     return bool(
         re.search(r"(?:[\w)\]]\??\.|->|::|[\w.]:|\{\{?\s*|%\(|\$|%\{|@)$", before)

@@ -1,8 +1,8 @@
-"""A rename that says what it leaves (room `tools/`).
+"""Renames a definition, and says what the rename leaves.
 
-In: a definition, a new name. Out: `ChangesAnswer`: the server's edit, with the places that surely mean the definition
-and that the server left out, and with `__all__`; and as uncovered the places that may mean it, and what the change
-breaks in the diagnostics of every file. A new name that is taken is refused (`taken`). Nothing is written.
+In: a definition, a new name. Out: `ChangesAnswer` with the server's edit, extended by the places that surely mean the
+definition and that the server left out, and by `__all__`. Uncovered are the places that may mean it, and what the
+change breaks in the diagnostics of any file. A new name that is taken is refused (`taken`). Nothing is written.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ from forklock.tools.lsp.wire.documents import uri_of
 
 CHECK_S = 30.0
 """Seconds for the diagnostics of files that hold neither name."""
-SHOWN = 200
-"""Uncovered places that an answer names."""
 
 
 class Renames:
+    """Renames in one workspace."""
+
     def __init__(self, asker: Asker, names: Names) -> None:
         self._asker = asker
         self._names = names
@@ -52,6 +52,7 @@ class Renames:
         self._taken = Taken(asker, names, self._coverage)
 
     def of(self, symbol: Symbol, text: str, new_name: str) -> ChangesAnswer:
+        """The rename of one definition."""
         old = bare(symbol.name_path)
         if refused := self._taken.before(symbol, text, new_name):
             return ChangesAnswer(Freshness.CLEAN, refused=refused)
@@ -100,7 +101,7 @@ class Renames:
     # --- what the server left out ------------------------------------------------------------------
 
     def _extend(self, edits: Edits, survey: Survey, codec: Any, old: str, new: str) -> list[Uncovered]:
-        """Add what surely is the definition's name; returns what is left uncovered."""
+        """Add places that surely are the definition's name. Returns what is left uncovered."""
         done = set(edits.words(self._asker, codec, old))
         left, exported = list(survey.doubtful), list[Uncovered]()
         for one in survey.same:
@@ -130,7 +131,7 @@ class Renames:
     # --- what it breaks ------------------------------------------------------------------------------
 
     def _broken(self, symbol: Symbol, texts: Mapping[str, str], old: str, new: str) -> Iterator[Uncovered]:
-        """New diagnostics of every file: those that hold one of the names, and others while the time allows."""
+        """New diagnostics of every file: first those that hold one of the names, then others while the time allows."""
         root = self._asker.root
         overlay = {root / path: text for path, text in texts.items()}
         near, far = self._checked(symbol, overlay, old, new)
@@ -157,7 +158,7 @@ class Renames:
     def _checked(
         self, symbol: Symbol, overlay: Mapping[Path, str], old: str, new: str
     ) -> tuple[list[Path], list[Path]]:
-        """(files that hold a name or are changed, all others) of those that the definition's servers read."""
+        """(files that hold a name or are changed, all others), of those that the definition's servers read."""
         near, far = list(overlay), list[Path]()
         patterns = word(old), word(new)
         same = self._asker.companions(self._asker.root / symbol.path)
@@ -169,7 +170,7 @@ class Renames:
         return near, far
 
     def _faults(self, file: Path, overlay: Mapping[Path, str]) -> list[Diagnostic] | None:
-        """What the servers find wrong in a file; None where they do not answer."""
+        """The diagnostics of a file; None where the servers do not answer."""
         text = overlay.get(file, self._asker.sources.read(file))
         if text is None:
             return None
@@ -180,7 +181,7 @@ class Renames:
 
 
 def _identity(item: Diagnostic, old: str, new: str) -> tuple[str, ...]:
-    """As `Diagnostic.identity`, alike before and after the rename."""
+    """As `Diagnostic.identity`, but equal before and after the rename."""
 
     def plain(text: str) -> str:
         return word(new).sub("§", word(old).sub("§", text))
@@ -191,7 +192,7 @@ def _identity(item: Diagnostic, old: str, new: str) -> tuple[str, ...]:
 def _renamed_in_module(
     text: str, edits: Edits, asker: Asker, codec: Any, path: str, old: str, new: str
 ) -> bool:
-    """Whether the module's own binding of the name is renamed by these edits, with none of the old name left."""
+    """Whether these edits rename the module's own binding of the name, and leave none with the old name."""
     import symtable
 
     from forklock.tools.lsp.asking.editing import edited

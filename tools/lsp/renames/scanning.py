@@ -56,8 +56,8 @@ def _walk(root: Path) -> Iterator[str]:
 
 
 def composed(path: str, text: str, name: str) -> Iterator[Uncovered]:
-    """Places that put a name together which may be this one, as `getattr(self, "cmd_" + word)` and ``obj[`on${word}`]``
-    do: a fixed part is a beginning or an end of the name, near a line that looks something up by a name."""
+    """Places that put a name together which may be this one: a fixed part is a beginning or an end of the name, near
+    a line that looks something up by a name. Examples: `getattr(self, "cmd_" + word)`, ``obj[`on${word}`]``."""
     looked_up = -9
     for number, line in enumerate(lines_of(text), 1):
         if _LOOKS_UP.search(line):

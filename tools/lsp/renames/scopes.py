@@ -1,7 +1,7 @@
-"""What names of a Python text mean by its scopes, before and after a rename (room `tools/`).
+"""Compares what names of a Python text mean by its scopes, before and after a rename.
 
-In: a text before and after, the old and the new name. Out: what would mean something else afterwards. By `symtable`,
-which is what the compiler goes by. Pure. Not covered: attributes, and star imports of names.
+In: a text before and after, the old and the new name. Out: what would mean something else afterwards. It uses
+`symtable`, which the compiler uses, too. Pure. Not covered: attributes, and star imports of names.
 """
 
 from __future__ import annotations
@@ -62,8 +62,8 @@ def _declared_global(table: symtable.SymbolTable, name: str) -> bool:
 
 
 def changed_meaning(before: str, after: str, old: str, new: str) -> tuple[int, str] | None:
-    """(line of the scope, what is wrong) where a name stands for something else after the rename; None where all is as
-    it was, or a text does not parse."""
+    """(line of the scope, what is wrong) where a name stands for something else after the rename; None where nothing
+    changed, or a text does not parse."""
     try:
         was = list(_scopes(symtable.symtable(before, "<before>", "exec")))
         now = list(_scopes(symtable.symtable(after, "<after>", "exec")))
@@ -94,7 +94,8 @@ def _problem(was: _Scope, now: _Scope, old: str, new: str) -> str:
 
 
 def half_renamed(before: str, after: str, old: str, new: str) -> int | None:
-    """A line of a scope that binds both names after the rename: of several bindings of one name some were renamed."""
+    """A line of a scope that binds both names after the rename, because only some of several bindings were renamed;
+    else None."""
     try:
         was = list(_scopes(symtable.symtable(before, "<before>", "exec")))
         now = list(_scopes(symtable.symtable(after, "<after>", "exec")))

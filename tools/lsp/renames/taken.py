@@ -1,8 +1,8 @@
-"""Whether a new name can be had (room `tools/`).
+"""Says why a new name cannot be used.
 
-In: a definition, a new name, the texts after the rename. Out: why not, in words; "" where it can. Scopes of Python by
-its compiler's own tables (`scopes`), members by the classes that share them, everything else by what servers say of
-the places that have the new name already.
+In: a definition, a new name, the texts after the rename. Out: the reason as text; "" where the name is free. Scopes
+of Python are read by `symtable` (`scopes`), members by the classes that share them, everything else by asking servers
+about the places that have the new name already.
 """
 
 from __future__ import annotations
@@ -31,13 +31,15 @@ MOST_PLACES = 500
 
 
 class Taken:
+    """New names in one workspace."""
+
     def __init__(self, asker: Asker, names: Names, coverage: Coverage) -> None:
         self._asker = asker
         self._names = names
         self._coverage = coverage
 
     def before(self, symbol: Symbol, text: str, new: str) -> str:
-        """What can be told without an edit."""
+        """What is wrong with the name, as far as that is known without an edit."""
         if new == bare(symbol.name_path):
             return f"{symbol.name_path} has that name already"
         if problem := _no_name(symbol.path, new):
@@ -58,7 +60,7 @@ class Taken:
         return self._member_taken(symbol, new)
 
     def after(self, symbol: Symbol, text: str, new: str, texts: Mapping[str, str]) -> str:
-        """What an edit would capture."""
+        """What the edit would capture."""
         old = bare(symbol.name_path)
         for path, changed in texts.items():
             before = self._asker.sources.read(self._asker.root / path) or ""
@@ -67,7 +69,7 @@ class Taken:
         return self._captured(symbol, text, new, texts)
 
     def called_for(self, symbol: Symbol, text: str, new: str) -> list[Uncovered]:
-        """A definition that others find by its name: the language, a test runner, a class of a library."""
+        """The definition itself, where others find it by name: the language, a test runner, a class of a library."""
         name = bare(symbol.name_path)
         shown = answers.line_of(text, symbol.start_line)
         for who, pattern in _CALLED_FOR.get(PurePosixPath(symbol.path).suffix, _CALLED_FOR[".py"]).items():
@@ -162,8 +164,8 @@ class Taken:
     def _shadowed(
         self, symbol: Symbol, target: int, new: str, path: str, before: str, overlay: Mapping[Path, str]
     ) -> str:
-        """Of a file that is changed: a renamed place that now means what has the name already, or the other way round.
-        `target`: the line of the definition."""
+        """In a changed file: a renamed place that would mean what has the new name already, or the other way round.
+        `target` is the line of the definition."""
         old, after = bare(symbol.name_path), overlay[self._asker.root / path]
         was, now = _words(path, before, old, new), _words(path, after, old, new)
         if len(was) != len(now) or len(now) > MOST_PLACES:

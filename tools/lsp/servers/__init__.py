@@ -1,1 +1,1 @@
-"""One file for each language server, and the table that lists them."""
+"""One file for each language server, and the list of them."""

@@ -1,9 +1,9 @@
-"""Servers out of Debian's packages, unpacked into a folder of our own (room `tools/`).
+"""Installs servers from Debian's packages, unpacked into a folder of ours.
 
-In: a server's name. Out: its program, a script in `servers_dir()/bin`. apt finds, fetches and verifies the packages
-under a configuration of its own, from the mirror that the machine uses: nothing is installed into the system. gopls
-comes with its Go; rust-analyzer with the libraries that it is linked to and the source of the standard library, for
-toolchains that lack it. Not covered: machines whose apt knows no Debian mirror.
+In: a server of the list. Out: its program, a script in `servers_dir()/bin`. apt finds, fetches and verifies the
+packages under a configuration of its own, from the mirror that the machine uses: nothing is installed into the
+system. gopls comes with its Go. rust-analyzer comes with the libraries that it is linked to, and with the source of
+the standard library for toolchains that lack it. Not covered: machines whose apt knows no Debian mirror.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def _fetch(packages: Sequence[str], scratch: Path) -> list[Path]:
 
 
 def _mirror() -> str | None:
-    """The machine's own, without its path to a suite."""
+    """The Debian mirror that the machine uses; None where there is none."""
     words = ["apt-get", "indextargets", "--format", "$(ORIGIN) $(LABEL) $(REPO_URI)", "Created-By: Packages"]
     try:
         told = subprocess.run(words, capture_output=True, text=True, timeout=30, check=False).stdout
@@ -115,4 +115,6 @@ def _run(words: list[str]) -> None:
         raise ToolFault(f"{words[0]} cannot be run: {error}", fix="try again") from error
     if done.returncode != 0:
         said = (done.stderr or done.stdout).strip().splitlines()[-1:] or ["no message"]
-        raise ToolFault(f"{words[0]} failed: {said[0][:300]}", fix=f"see what this says: {shlex.join(words)}")
+        raise ToolFault(
+            f"{words[0]} failed: {said[0][:300]}", fix=f"run this to see the reason: {shlex.join(words)}"
+        )

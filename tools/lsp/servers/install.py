@@ -74,7 +74,9 @@ def install(name: str) -> Path:
         raise ToolFault(f"{command[0]} cannot be run: {error}", fix=" ".join(command)) from error
     program = server.program()
     if done.returncode != 0 or program is None:
-        raise ToolFault(f"{name} could not be installed", fix=f"see what this says: {' '.join(command)}")
+        raise ToolFault(
+            f"{name} could not be installed", fix=f"run this to see the reason: {' '.join(command)}"
+        )
     return program
 
 

@@ -1,8 +1,8 @@
-"""Where a workspace's own modules and projects begin: one package, `src`, or many in a monorepo (room `tools/`).
+"""Finds where a workspace's own modules and projects begin: one package, `src`, or many in a monorepo.
 
-In: a root. Out: folders that imports start from; project files of TypeScript. Only names of files are looked at, and
-pytest's `pythonpath`. Not covered: paths that programs put together (`sys.path`); what is imported through such a path
-is unknown to a server, and answers say so.
+In: a root. Out: folders that imports start from; project files of TypeScript. It reads only names of files, and
+pytest's `pythonpath`. Not covered: paths that programs put together (`sys.path`); a server does not know what is
+imported through such a path, and answers say so.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _PACKAGED = frozenset({"pyproject.toml", "setup.py", "setup.cfg"})
 
 
 def import_roots(root: Path) -> list[Path]:
-    """Folders that Python's imports start from, the root first; [] where a server's own choice will do."""
+    """Folders that Python's imports start from, the root first; [] where a server's own choice is right."""
     found: dict[Path, None] = {}
     for folder, folders, names in _folders(root):
         if folder != root and _PACKAGED & set(names):
@@ -61,7 +61,7 @@ def _folders(root: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
 
 
 def _pythonpath(root: Path) -> Iterator[Path]:
-    """What pytest is told to put on the path, inside of the workspace."""
+    """The folders inside the workspace that pytest is told to put on the path."""
     options = _table(root / "pyproject.toml", "tool", "pytest", "ini_options").get("pythonpath", ())
     for word in [options] if isinstance(options, str) else options:
         folder = root / str(word)
@@ -70,7 +70,7 @@ def _pythonpath(root: Path) -> Iterator[Path]:
 
 
 def _own_roots(root: Path) -> bool:
-    """The repository says itself where imports start."""
+    """Whether the repository itself says where imports start."""
     own = _table(root / "ty.toml", "environment") | _table(
         root / "pyproject.toml", "tool", "ty", "environment"
     )

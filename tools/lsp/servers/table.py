@@ -53,7 +53,7 @@ def servers_for_file(path: str, root: Path) -> tuple[str, ...]:
     for server in chosen:
         if server.runs_repo_code and not _contains(root):
             message = f"{server.name} runs build tools of the repository, and cannot be contained here"
-            raise ToolFault(message, fix=f"where you trust the repository: --server {server.name}")
+            raise ToolFault(message, fix=f"if you trust the repository, name it: --server {server.name}")
     return tuple(server.name for server in chosen)
 
 

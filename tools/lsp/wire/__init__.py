@@ -1,1 +1,1 @@
-"""A language server's process and its protocol."""
+"""A language server's process, and the protocol that is spoken with it."""

@@ -1,4 +1,4 @@
-"""One server process and the connection to it: pygls' client, made bounded.
+"""One server process and the connection to it: pygls' client with timeouts, containment and an orderly end.
 
 pygls 2.1 lacks what this adds: stderr is drained, requests of the server are answered (`features`), a broken stream
 counts as a crash, every answer has a timeout, and the process group is killed when it does not exit. Not covered:
@@ -169,6 +169,7 @@ class Client(BaseLanguageClient):
 
     @property
     def alive(self) -> bool:
+        """Whether the process runs and the connection works."""
         return self._server is not None and self._server.returncode is None and not self._broken.is_set()
 
     async def gone(self) -> None:
@@ -177,6 +178,7 @@ class Client(BaseLanguageClient):
 
     @property
     def pid(self) -> int | None:
+        """The process id; None before the start."""
         return self._server.pid if self._server else None
 
     async def leave(self) -> None:
@@ -195,7 +197,7 @@ class Client(BaseLanguageClient):
     async def kill(self) -> None:
         """Kill the process group, reap it, and end the tasks. Safe at any time, and twice.
 
-        Who cancels this gets the cancellation once all is done: otherwise the process would be left to nobody.
+        A cancellation takes effect when all is done; otherwise the process would be abandoned.
         """
         self._break()
         self._stop_event.set()
@@ -300,7 +302,7 @@ class Client(BaseLanguageClient):
         woken.set()
 
     def last_words(self) -> str:
-        """That the server stopped, with the last line of its stderr, or the first that is an error."""
+        """A message that the server stopped, with the first error line of its stderr, or the last line."""
         tail = self.stderr_tail.decode("utf-8", "replace").strip().splitlines()
         said = next((line for line in tail if line.lower().startswith("error")), tail[-1] if tail else "")
         return f"{self.server.name} stopped" + (f": {said[:200]}" if said else "")

@@ -1,8 +1,7 @@
-"""A language server that stays up: started when it is needed, restarted once after a crash.
+"""Keeps a language server running: starts it when it is needed, and restarts it once after a crash.
 
-In: the texts that open documents must have (`documents`), requests. Out: results for exactly those texts, or TimedOut,
-Refused or Unavailable. After a crash the server is started again with the same documents; a second crash is final. Not
-covered: what an answer means (`asking`).
+In: the texts that open documents must have (`documents`), requests. Out: results for exactly those texts, or
+TimedOut, Refused or Unavailable. A second crash is final. Not covered: what an answer means (`asking`).
 """
 
 from __future__ import annotations
@@ -92,7 +91,7 @@ class Connection:
         raise self._give_up(f"{server.name} crashed twice ({reason})", f"reinstall it: {server.fix}")
 
     async def _bury(self) -> str:
-        """Clear away a server that has ended. Returns what it said last."""
+        """Clear away a server that has ended. Returns its last words."""
         if self._client is None:
             return ""
         client, self._client = self._client, None
@@ -178,8 +177,8 @@ class Connection:
         return result, _codec(self._client)
 
     def settled(self, wanted: Mapping[Path, str], disk: Disk) -> bool:
-        """Whether the server is up, and needs to be told nothing before a question about these texts. False for servers
-        that have to be waited for."""
+        """Whether the server is up, and needs to be told nothing before a question about these texts. False for
+        servers that have to be waited for."""
         if self._client is None or not self._client.alive or self._starting is not None:
             return False
         if self.server.reports_ready or self.server.reads_late:

@@ -1,8 +1,8 @@
-"""The two pipes of a server, at little cost (room `tools/`).
+"""Writes messages to a server's input and reads them from its output, at little cost.
 
-In: whole messages. Out: their bytes in the pipe, in order and never interleaved: written at once by the thread that has
-them, as far as the pipe takes them, else by the event loop. A question so costs no hop to the loop's thread and back.
-The other way: bytes as they come; whole bodies, as soon as they are there, without a task that waits for each line.
+The thread that has a message writes it at once, as far as the pipe takes it; the event loop writes the rest. So a
+question needs no hop to the loop's thread and back, and messages are never interleaved. Reading yields whole bodies
+as soon as they have arrived, without a task that waits for each line.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from typing import Any
 
 _LENGTH = re.compile(rb"^Content-Length: *(\d+)\r$", re.MULTILINE | re.IGNORECASE)
 _MOST_HEAD = 65536
-"""Bytes of headers past which a stream is none of ours."""
+"""A stream with more bytes of headers is malformed."""
 
 
 class Wire:
-    """What pygls writes to, in place of asyncio's own stream."""
+    """Takes the place of asyncio's stream for pygls to write to."""
 
     def __init__(self, stream: asyncio.StreamWriter, loop: asyncio.AbstractEventLoop) -> None:
         self._transport: Any = stream.transport
@@ -30,9 +30,10 @@ class Wire:
         self._fd = os.dup(self._transport.get_extra_info("pipe").fileno())
         self._lock = threading.Lock()
         self._rest = b""
-        """What the pipe had no room for, until the loop takes it."""
+        """Bytes that the pipe had no room for, until the loop writes them."""
 
     def write(self, data: bytes) -> None:
+        """Write a whole message. Safe from any thread."""
         with self._lock:
             if self._fd < 0:
                 return
@@ -55,7 +56,7 @@ class Wire:
                 self._transport.write(rest)
 
     def close(self) -> None:
-        """The server's input ends when the stream, too, is closed. Safe twice."""
+        """Close our copy of the pipe; the server's input ends when the stream is closed, too. Safe twice."""
         with self._lock:
             if self._fd >= 0:
                 os.close(self._fd)
@@ -63,11 +64,11 @@ class Wire:
 
 
 class Frames(asyncio.Protocol):
-    """Takes the place of the stream that asyncio reads a server's output with."""
+    """Takes the place of the stream by which asyncio reads a server's output."""
 
     def __init__(self, below: Any, body: Callable[[bytes], None], unreadable: Callable[[], None]) -> None:
-        """`below`: the protocol that it replaces, which is told of the end. `unreadable` is called once, and `body`
-        not after it."""
+        """`below` is the protocol that it replaces, which still learns of the end. `unreadable` is called once, and
+        `body` no more after it."""
         self._below = below
         self._body = body
         self._unreadable = unreadable

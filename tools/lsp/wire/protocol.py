@@ -1,7 +1,7 @@
-"""pygls' protocol, with what it and lsprotocol get wrong put right.
+"""The protocol of pygls, with repairs.
 
-Answers that do not parse fail their request at once, the look-ups that are asked most are read by hand (`reading`), and
-two structures that lsprotocol 2025.0.0 cannot read are read.
+Answers that do not parse fail their request at once. The most frequent look-ups are read by hand (`reading`). Two
+structures that lsprotocol 2025.0.0 cannot read are read.
 """
 
 from __future__ import annotations

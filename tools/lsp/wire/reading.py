@@ -1,7 +1,7 @@
-"""The questions that are asked most, written and read by hand (room `tools/`).
+"""Writes and reads by hand the requests that are sent most.
 
-In: parameters; a result as JSON has it. Out: a message; lsprotocol's types with the fields that this room looks at, at
-a tenth of what the general converter costs. `READERS` raise KeyError, TypeError or ValueError where the result is none.
+In: parameters; a result as parsed JSON. Out: a message; lsprotocol's types with the fields that we use, at a tenth of
+the cost of the general converter. Readers raise KeyError, TypeError or ValueError where the result is malformed.
 Pure.
 """
 
@@ -15,7 +15,7 @@ from lsprotocol import types as lsp
 
 
 def message(method: str, msg_id: str, params: Any) -> bytes:
-    """A question about a place in a document, as it goes over the wire."""
+    """The message of a request about a position in a document."""
     said: dict[str, Any] = {
         "textDocument": {"uri": params.text_document.uri},
         "position": {"line": params.position.line, "character": params.position.character},

@@ -24,10 +24,14 @@ import threading
 import time
 import types
 from pathlib import Path
-from typing import Any, Dict, FrozenSet, Iterator, List, Optional, Set, Tuple
+from typing import TYPE_CHECKING, Any, Dict, FrozenSet, Iterator, List, Optional, Set, Tuple
 
 import pytest
-from forklock_behaviour_inputs import Input, canon, digest, parameters  # lies beside it
+
+if TYPE_CHECKING:
+    from forklock.tools.testing.inside.behaviour_inputs import Input, canon, digest, parameters
+else:
+    from forklock_behaviour_inputs import Input, canon, digest, parameters  # copied beside this file
 
 _LEAVE = {".venv", "venv", "env", "site-packages", "node_modules"}
 _CALL_S = 0.25
@@ -60,7 +64,7 @@ def time_limit(seconds: float) -> Iterator[None]:
 
 
 class Arcs:
-    """Which line follows which, in the files that are looked at: the path that a call takes."""
+    """Records which line follows which in the observed files: the path that a call takes."""
 
     def __init__(self, files: FrozenSet[str]) -> None:
         self.files = files
@@ -85,7 +89,7 @@ class Arcs:
 
 
 def watched_call(question: Input, arcs: Arcs) -> Tuple[str, str]:
-    """What came of a call: how it ended, and the value or the exception as text."""
+    """Call, and return how the call ended, with the value or the exception as text."""
     try:
         with (
             time_limit(_CALL_S),
@@ -152,7 +156,7 @@ class Behaviour:
         return self.paths[name]
 
     def label(self, code: Any) -> Optional[str]:
-        """The name of a function that is looked at; None for others."""
+        """The name of an observed function; None for others."""
         if code not in self.labels:
             self.labels[code] = None
             path = self.below_root(code.co_filename)
@@ -208,7 +212,7 @@ class Behaviour:
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, config: Any, items: List[Any]) -> None:
-        """Only the tests that reach what is looked at, where it is known which these are."""
+        """Keep only the tests that reach observed functions, where these tests are known."""
         wanted = set(self.job["tests"])
         if wanted:
             config.hook.pytest_deselected(items=[item for item in items if item.nodeid not in wanted])
