@@ -50,7 +50,7 @@ from forklock.models.web.deadline import OutOfTime, within
 from forklock.sandbox import Sandbox
 from forklock.tools.contract import EditRefused, TestReport
 from forklock.tools.edits.apply import apply_edit
-from forklock.tools.languages.symbols import find_symbol
+from forklock.tools.languages.known import find_symbol
 from forklock.tools.localise.localise import Suspect, localise
 from forklock.tools.testing.spectrum import Spectrum, trace_tests
 

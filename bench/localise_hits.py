@@ -27,10 +27,9 @@ from typing import Any
 
 from forklock.sandbox import Policy, open_sandbox, workspace_policy
 from forklock.tools.contract import TestReport
-from forklock.tools.edits.files import is_python, to_lf
 from forklock.tools.index.files import is_test_path
-from forklock.tools.languages.symbols import symbols
-from forklock.tools.languages.treesitter import is_braced
+from forklock.tools.languages.known import language_of, symbols
+from forklock.tools.languages.text import to_lf
 from forklock.tools.localise.localise import localise
 from forklock.tools.testing import Spectrum, run_tests, trace_tests
 
@@ -67,7 +66,7 @@ def changed(repo: Path, task: dict[str, Any]) -> set[tuple[str, str]]:
     names = git(repo, "diff", "--name-only", "--diff-filter=M", base, fix).decode().split()
     found: set[tuple[str, str]] = set()
     for path in names:
-        if is_test_path(path) or not (is_python(path) or is_braced(path)):
+        if is_test_path(path) or not language_of(path).reads:
             continue
         old, new = (to_lf(git(repo, "show", f"{rev}:{path}").decode()) for rev in (base, fix))
         diff = git(repo, "diff", "-U0", base, fix, "--", path).decode()

@@ -33,8 +33,9 @@ from typing import Any, TypeVar
 import psutil
 
 from forklock.tools.contract import DiagnosticsAnswer, Freshness, LookupAnswer
-from forklock.tools.edits.files import split_lines
-from forklock.tools.languages.uses import Use, uses
+from forklock.tools.languages.definitions import Use
+from forklock.tools.languages.known import language_of
+from forklock.tools.languages.text import split_lines, to_lf
 from forklock.tools.lsp import Intel, open_intel
 from forklock.tools.lsp.servers.programs import find_program
 
@@ -121,7 +122,7 @@ def memory(pid: int) -> float:
 
 def questions_of(root: Path, rounds: int) -> dict[str, Any]:
     file, text = largest(root)
-    names = [u for u in uses(file, text, 1, 10**9) if not u.stored][: 4 * rounds]
+    names = [u for u in language_of(file).uses(to_lf(text), 1, 10**9) if not u.stored][: 4 * rounds]
     return {
         "root": str(root),
         "file": file,

@@ -29,11 +29,9 @@ MOST_COMMAND_LINES = 40
 ALLOWED = frozenset(
     """
     circle of modules: tools.lsp.wire.client tools.lsp.wire.features
-    circle of wings: tools.edits tools.index tools.languages
+    circle of wings: tools.languages.language tools.languages.tree
     models: more than 14 entries
     sandbox: more than 14 entries
-    tools.edits: more than 14 entries
-    tools/localise/localise.py: more than 400 lines
     """.strip().splitlines()
 )
 """Findings that are known, as `--check` prints them. The aim is an empty list."""

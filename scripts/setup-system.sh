@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Install what Forklock needs from the system: `setup-system.sh sandbox` (a working sandbox, for use and the
-# demo) or `setup-system.sh test` (everything that the tests drive: bubblewrap, a Docker engine, debootstrap, Go).
+# demo) or `setup-system.sh test` (everything that the tests drive: bubblewrap, a Docker engine, debootstrap, Go, Ruby).
 # Installs with apt-get where it may (root, or sudo without a password); elsewhere it says what to install.
 set -euo pipefail
 goal=${1:-sandbox}
@@ -39,7 +39,7 @@ start_docker() {
 case $goal in
   sandbox) bubblewrap_works || docker_answers || install bubblewrap ;;
   test)
-    install git bubblewrap docker.io iptables debootstrap golang-go
+    install git bubblewrap docker.io iptables debootstrap golang-go ruby ruby-minitest
     start_docker
     ;;
   *) echo "usage: $0 sandbox|test" >&2; exit 2 ;;

@@ -80,7 +80,7 @@ def outline(
 ) -> None:
     """Print the definitions in a file: lines, name path, signature."""
     from forklock.tools.index.find import file_symbols, read_source
-    from forklock.tools.languages.symbols import signature
+    from forklock.tools.languages.known import signature
 
     root = root_of(repo)
     text = read_source(root, file)
@@ -102,7 +102,7 @@ def search(
 
     hits = search_repo(root_of(repo), " ".join(question), limit=limit)
     for hit in hits:
-        say(row(f"{hit.path}:{hit.head.line}", hit.head.name_path, hit.signature))
+        say(row(f"{hit.path}:{hit.head.name_line}", hit.head.name_path, hit.signature))
     if not hits:
         say("nothing here has these words", err=True)
 

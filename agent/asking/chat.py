@@ -49,7 +49,7 @@ def chat(
 
 def fenced(question: Question, opening: str) -> str:
     """`opening` behind the fence that the answer is to begin with."""
-    return f"```{question.language.fence}\n{opening}"
+    return f"```{question.language.name}\n{opening}"
 
 
 def header_of(question: Question) -> str:
@@ -64,7 +64,7 @@ def rewrite_closing(question: Question, verb: str, *, with_path: bool = True) ->
     name = f"`{place.symbol.name_path}`" + (f" of `{place.path}`" if with_path else "")
     return (
         f"{verb.format(name=name)}, so that it does what its description, the task and the checks say. "
-        f"Answer with its complete source in one ```{question.language.fence} block. No explanation."
+        f"Answer with its complete source in one ```{question.language.name} block. No explanation."
     )
 
 

@@ -11,14 +11,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from forklock.agent.asking.openings import function_header, indent_of, language_of, to_be_written
+from forklock.agent.asking.openings import function_header, indent_of
 from forklock.agent.asking.protocol import Protocol
 from forklock.agent.contract import Place
 from forklock.models.contract import Engine, Request
 from forklock.tools.contract import Symbol, TestFailure, TestReport
-from forklock.tools.languages.grammars import load_all
-from forklock.tools.languages.symbols import find_symbol, symbol_source
-from forklock.tools.testing.places import braced_test
+from forklock.tools.index.files import load_index
+from forklock.tools.languages.known import find_symbol, language_of, symbol_source
+from forklock.tools.testing.places import titled_or_named_test
 
 if TYPE_CHECKING:
     from forklock.tools.lsp import Intel
@@ -79,7 +79,7 @@ class Material:
         lines, language = text.splitlines(), language_of(place.path)
         own = textwrap.dedent(symbol_source(text, method))
         pad = indent_of(lines[method.start_line - 1])
-        gap = textwrap.indent(to_be_written(function_header(own, language), language), pad)
+        gap = textwrap.indent(language.to_be_written(function_header(own, language)), pad)
         kept = lines[holder.start_line - 1 : method.start_line - 1]
         return textwrap.dedent("\n".join([*kept, gap, *lines[method.end_line : holder.end_line]]))
 
@@ -112,14 +112,14 @@ class Material:
             symbol = find_symbol(path, text, name) if text else None
             if symbol is not None:
                 sources.append(textwrap.dedent(symbol_source(text, symbol)))
-            elif source := self._braced_test(failure):
+            elif source := self._titled_or_named_test(failure):
                 sources.append(source)
         return tuple(dict.fromkeys(sources))
 
-    def _braced_test(self, failure: TestFailure) -> str:
+    def _titled_or_named_test(self, failure: TestFailure) -> str:
         """Searches all files: in languages with braces a test's id does not name its file."""
         if failure.test_id not in self._found_tests:
-            found = braced_test(load_all(self.root), failure.test_id, failure.frames)
+            found = titled_or_named_test(load_index(self.root), failure.test_id, failure.frames)
             text = read_text(self.root / found[0]) if found else ""
             lines = text.split("\n")[found[1].start_line - 1 : found[1].end_line] if found else []
             self._found_tests[failure.test_id] = textwrap.dedent("\n".join(lines))

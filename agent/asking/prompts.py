@@ -11,10 +11,11 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from forklock.agent.asking.openings import function_header, language_of, to_be_written
+from forklock.agent.asking.openings import function_header
 from forklock.agent.contract import Place
 from forklock.models.contract import Message, Request
 from forklock.tools.contract import TestReport, TestStatus
+from forklock.tools.languages.known import language_of
 
 SYSTEM = (
     "You are an expert programmer who repairs code in a repository. You read the failing check, find what "
@@ -79,7 +80,7 @@ def failure_text(report: TestReport) -> str:
 
 def build_request(view: View, *, budget: int, count: CountTokens) -> Request:
     """Builds the request for one place: at most `budget` prompt tokens by `count`, if the kept parts allow it."""
-    language = language_of(view.place.path).fence
+    language = language_of(view.place.path).name
     where = _where(view.place, view.is_bare)
     kept = [
         f"# Task\n\n{view.task.strip()}",
@@ -111,7 +112,7 @@ def _where(place: Place, bare: bool) -> str:
 def _code(view: View, where: str, language: str) -> list[str]:
     if view.hides_code:
         own = language_of(view.place.path)
-        shown = view.outline or to_be_written(function_header(view.code, own), own)
+        shown = view.outline or own.to_be_written(function_header(view.code, own))
         return [f"# What is to be written: {where}\n\n```{language}\n{shown.rstrip()}\n```"]
     parts = [f"# The code to repair: {where}\n\n```{language}\n{view.code.rstrip()}\n```"]
     if view.attempt is not None:

@@ -17,12 +17,12 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from forklock.agent.asking.openings import Language, language_of, openings
-from forklock.agent.asking.raw_text import continued
+from forklock.agent.asking.openings import openings
 from forklock.agent.asking.splice import splice
 from forklock.agent.contract import Action, Place
 from forklock.tools.contract import Edit, ReplaceFile, ReplaceSymbol, SearchReplace
-from forklock.tools.languages.symbols import symbols
+from forklock.tools.languages.known import language_of, symbols
+from forklock.tools.languages.language import Language
 
 ProtocolName = Literal["symbol", "file", "search-replace"]
 
@@ -51,7 +51,7 @@ class Protocol:
     def ask(self, place: Place) -> str:
         """Returns the closing instruction of a prompt that shows the code."""
         if self.name == "symbol" and place.symbol is not None:
-            fence = f"```{language_of(place.path).fence}"
+            fence = f"```{language_of(place.path).name}"
             return (
                 f"Correct `{place.symbol.name_path}` in `{place.path}` so that the failing checks pass. Answer with "
                 f"one {fence} block: first a comment that says what was wrong, then the complete "
@@ -71,8 +71,8 @@ class Protocol:
         if self.name == "search-replace":
             return ""
         language = language_of(place.path)
-        diagnosis = "" if self.name == "file" or place.symbol is None else f"{language.mark}{_DIAGNOSIS}"
-        return f"```{language.fence}\n{diagnosis}"
+        diagnosis = "" if self.name == "file" or place.symbol is None else f"{language.comment}{_DIAGNOSIS}"
+        return f"```{language.name}\n{diagnosis}"
 
     def splice(self, answer: str, place: Place, code: str, *, prefill: str) -> Action | None:
         """Makes a second candidate of an answer that began inside a function's body
@@ -107,7 +107,7 @@ class Protocol:
         """
         if place.symbol is None or not finished:
             raise ProtocolError(_CUT_OFF)
-        source = continued(opening, answer, language_of(place.path))
+        source = language_of(place.path).continued(opening, answer)
         return Action((ReplaceSymbol(path=place.path, name_path=place.symbol.name_path, source=source),))
 
     def stop(self) -> tuple[str, ...]:
@@ -188,8 +188,7 @@ def _search_replace_edits(answer: str, place: Place) -> tuple[Edit, ...]:
 
 
 def _example_fence(language: Language) -> str:
-    code = "def name(argument):\n    return argument" if language.is_python else "(the code)"
-    return f"One valid answer:\n\n```{language.fence}\n{code}\n```"
+    return f"One valid answer:\n\n```{language.name}\n{language.example}\n```"
 
 
 def _example_block(path: str) -> str:

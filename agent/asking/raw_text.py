@@ -7,13 +7,11 @@ definition, and its header. `revision_text` is a repair as histories have it: be
 from __future__ import annotations
 
 import re
-import string
 from collections.abc import Callable, Sequence
 
-from forklock.agent.asking.openings import PYTHON, Language
+from forklock.tools.languages.language import Language
+from forklock.tools.languages.python.language import PYTHON
 
-_OPENERS = string.ascii_letters + "_@#"
-"""Characters that a new line of code can begin with. (A closing bracket or quote may end what is inside.)"""
 _IMPORT = re.compile(r"(?:import|from|use|package)\s|#include\b|(?:const|var|let)\b.*\brequire\(")
 
 
@@ -34,7 +32,7 @@ def continuation_text(
         opening: the beginning of the definition, indented as in the file.
         room: tokens that `before` may take; imports and the lines nearest to the definition are kept.
     """
-    head = "\n\n".join([*(test.strip() for test in tests), language.comment(task)])
+    head = "\n\n".join([*(test.strip() for test in tests), language.comments(task)])
     return f"{head}\n\n{_nearest(before, room, count)}{opening}"
 
 
@@ -46,43 +44,15 @@ def revision_text(
     Args:
         code: the definition, dedented; `opening` likewise.
     """
-    head = "\n\n".join([*(test.strip() for test in tests), language.comment(f"Issue: {task.strip()}")])
-    mark = language.mark
+    head = "\n\n".join([*(test.strip() for test in tests), language.comments(f"Issue: {task.strip()}")])
+    mark = language.comment
     return f"{head}\n{mark} Before the fix:\n\n{code.strip()}\n\n{mark} After the fix:\n\n{opening}"
-
-
-def stops(indent: str, language: Language = PYTHON) -> tuple[str, ...]:
-    """Strings that end a definition with that indentation; in languages with braces, its own closing brace."""
-    if not language.is_python:
-        return (f"\n{indent}}}",)
-    return tuple(f"\n{deep}{first}" for deep in sorted({"", indent}) for first in _OPENERS)
 
 
 def outdented(answer: str, indent: int) -> str:
     """Takes `indent` columns from all lines of an answer but the first, which goes on with the opening's last line."""
     first, *rest = answer.split("\n")
     return "\n".join([first, *(line[min(indent, _depth(line)) :] for line in rest)])
-
-
-def continued(opening: str, answer: str, language: Language = PYTHON) -> str:
-    """Joins opening and (outdented) answer to one definition; what was written behind it is cut off."""
-    if not language.is_python:
-        return _until_brace(opening + answer, opening.count("\n") + 1)
-    lines = (opening + answer).splitlines(keepends=True)
-    start = opening.count("\n") + 1
-    ends = [i for i in range(start, len(lines)) if lines[i][0] in _OPENERS]
-    for end in [*ends, len(lines)]:
-        source = "".join(lines[:end]).rstrip() + "\n"
-        if language.shape(source) is not None:
-            return source
-    return "".join(lines[: ends[0] if ends else None])
-
-
-def _until_brace(text: str, start: int) -> str:
-    """Cuts behind the first closing brace at the margin; adds the brace that ended the answer."""
-    lines = text.splitlines(keepends=True)
-    end = next((n for n in range(start, len(lines)) if lines[n].startswith("}")), None)
-    return "".join(lines).rstrip() + "\n}\n" if end is None else "".join(lines[: end + 1])
 
 
 def _nearest(before: str, room: int, count: Callable[[str], int]) -> str:

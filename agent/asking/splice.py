@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from forklock.agent.asking.openings import PYTHON, Language, indent_of
-from forklock.tools.languages.statements import Statement
+from forklock.agent.asking.openings import indent_of
+from forklock.tools.languages.definitions import Statement
+from forklock.tools.languages.language import Language
+from forklock.tools.languages.python.language import PYTHON
 
 _MAX_LINES = 12
 """Longest first statement that is tried, in lines."""
@@ -57,7 +59,9 @@ def _glue(code: str, line: int) -> str:
 def _without_comments(answer: str, glue: str, language: Language) -> str:
     """The answer from its first line of code on, indented as a first line is: by one character."""
     lines = answer.splitlines(keepends=True)
-    code = (i for i, line in enumerate(lines) if line.strip() and not line.lstrip().startswith(language.mark))
+    code = (
+        i for i, line in enumerate(lines) if line.strip() and not line.lstrip().startswith(language.comment)
+    )
     start = next(code, 0)
     return "".join([(glue or " ") + lines[start].lstrip(), *lines[start + 1 :]]) if lines else ""
 

@@ -10,12 +10,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from forklock.agent.asking.material import Material
-from forklock.agent.asking.openings import Language, function_header, language_of, openings
+from forklock.agent.asking.openings import function_header, openings
 from forklock.agent.asking.prompts import Attempt
 from forklock.agent.asking.protocol import Protocol
 from forklock.agent.contract import Place, Reading
 from forklock.models.contract import Completion, Request
 from forklock.tools.contract import TestReport
+from forklock.tools.languages.known import language_of
+from forklock.tools.languages.language import Language
 
 
 @dataclass(frozen=True, slots=True)

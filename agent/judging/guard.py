@@ -13,9 +13,9 @@ from pathlib import Path
 from forklock.sandbox import Sandbox
 from forklock.tools.contract import Edit, EditRefused, TestReport
 from forklock.tools.edits.apply import AppliedEdit, apply_edit
-from forklock.tools.edits.files import resolve
 from forklock.tools.frozen import Entry, Frozen, Judge, Sealer, broken_in_use, broken_seals, frozen_of
 from forklock.tools.frozen.runner_files import is_settings
+from forklock.tools.paths import resolve
 from forklock.tools.testing.run import run_tests
 
 

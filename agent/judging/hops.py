@@ -11,7 +11,7 @@ import hashlib
 import threading
 import time
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from forklock.agent.asking.prompts import failure_text
@@ -21,7 +21,7 @@ from forklock.sandbox import Sandbox
 from forklock.tools.contract import EditRefused, Freshness, TestReport, TestStatus, ToolFault
 from forklock.tools.edits.apply import AppliedEdit
 from forklock.tools.edits.tidy import format_text, lint_fix
-from forklock.tools.languages.statements import program_words
+from forklock.tools.languages.known import language_of
 from forklock.tools.testing.run import compare, is_solved
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def program_key(edits: list[AppliedEdit]) -> str:
 
 
 def _normal(path: str, text: str) -> str:
-    return program_words(PurePosixPath(path).suffix, text)
+    return language_of(path).program_words(text)
 
 
 @dataclass(slots=True)

@@ -14,9 +14,9 @@ from forklock.agent.mcp.answers import MAX_CHARS, MAX_ITEMS, Diagnostics, lookup
 from forklock.agent.mcp.workbench import Workbench
 from forklock.tools.contract import Freshness, LookupAnswer, Symbol, ToolFault
 from forklock.tools.index.budget import estimate_tokens
+from forklock.tools.index.files import load_index
 from forklock.tools.index.find import file_symbols, find_symbols, read_source, the_symbol
-from forklock.tools.languages.grammars import load_all
-from forklock.tools.languages.symbols import signature, symbol_source
+from forklock.tools.languages.known import signature, symbol_source
 from forklock.tools.lsp.commands import WHOLE, show_actions, show_calls, uncovered_words
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Reading:
 
     def find_symbol(self, name: str, offset: Offset = 0) -> str:
         """Where a name (or name path, or part of a name) is defined in the repository."""
-        index = load_all(self._bench.root)
+        index = load_index(self._bench.root)
         found = find_symbols(index, name)
         here = found[offset : offset + MAX_ITEMS]
         rows = [f"{s.path}:{_row(s, index.files[s.path].text)}" for s in here]
@@ -154,7 +154,7 @@ class Reading:
         from forklock.tools.index.search import search
 
         hits = search(self._bench.root, question, limit=limit)
-        rows = [f"{hit.path}:{hit.head.line} {hit.head.name_path}: {hit.signature}" for hit in hits]
+        rows = [f"{hit.path}:{hit.head.name_line} {hit.head.name_path}: {hit.signature}" for hit in hits]
         return page("\n".join(rows)) or "nothing here has these words"
 
     def repo_map(

@@ -27,11 +27,12 @@ from forklock.tools.contract import (
     ToolFault,
 )
 from forklock.tools.edits.apply import AppliedEdit, apply_edit
-from forklock.tools.edits.files import resolve, to_lf
 from forklock.tools.index.files import is_test_path
 from forklock.tools.index.find import read_source, the_symbol
-from forklock.tools.languages.syntax import check_syntax
+from forklock.tools.languages.known import check_syntax
+from forklock.tools.languages.text import to_lf
 from forklock.tools.lsp.commands import checked, diff_of, rename_verdict, the_action, the_rename, write
+from forklock.tools.paths import resolve
 
 if TYPE_CHECKING:
     from forklock.tools.lsp import Intel

@@ -18,6 +18,8 @@ class Sample:
     """Parses; `{n}` makes it another program."""
     broken: str
     """Does not parse."""
+    fault: str
+    """What the right repair takes out of the code."""
 
     def write(self, folder: Path) -> Path:
         """A git repository, committed."""
@@ -76,6 +78,7 @@ test('nothing costs nothing', () => {
     ),
     wrong="total() {\n  return this.#prices.length + {n};\n}\n",
     broken="total() {\n  return this.#prices.reduce((a, b) => a + b;\n}\n",
+    fault=".slice(1)",
 )
 GO = Sample(
     files={
@@ -118,4 +121,44 @@ func TestOther(t *testing.T) {}
     ),
     wrong="func (c *Cart) Total() int {\n\treturn len(c.prices) + {n}\n}\n",
     broken="func (c *Cart) Total() int {\n\treturn len(c.prices) +\n}\n",
+    fault="[1:]",
+)
+RUBY = Sample(
+    files={
+        "lib/cart.rb": """# Holds prices.
+class Cart
+  def initialize(prices)
+    @prices = prices
+  end
+
+  # The sum of the prices.
+  def total
+    sum = 0
+    for price in @prices.drop(1)
+      sum += price
+    end
+    sum
+  end
+end
+""",
+        "test/cart_test.rb": """require "minitest/autorun"
+require "cart"
+
+class CartTest < Minitest::Test
+  def test_total
+    assert_equal 3, Cart.new([1, 2]).total
+  end
+
+  def test_nothing
+    assert_equal 0, Cart.new([]).total
+  end
+end
+""",
+    },
+    test="ruby -Ilib test/cart_test.rb",
+    language="ruby",
+    right="def total\n    sum = 0\n    for price in @prices\n        sum += price\n    end\n    sum\nend\n",
+    wrong="def total\n  @prices.length + {n}\nend\n",
+    broken="def total\n  @prices.sum(\nend\n",
+    fault=".drop(1)",
 )

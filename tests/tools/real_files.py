@@ -1,4 +1,5 @@
-"""Real source files of languages with braces: those that come with what is installed, and folders of one's own.
+"""Real source files of languages that are read by a grammar: those that come with what is installed, and folders of
+one's own.
 
 `FORKLOCK_TEST_REPOS=DIR:DIR` adds folders (checkouts of real repos).
 """
@@ -11,8 +12,10 @@ import sysconfig
 from itertools import islice
 from pathlib import Path
 
-from forklock.tools.languages.treesitter import SUFFIXES
+from forklock.tools.languages.known import LANGUAGES
 
+SUFFIXES = sorted(suffix for one in LANGUAGES if one.tree("") is not None for suffix in one.suffixes)
+"""Of languages that are read by a grammar."""
 MOST = 40
 """Files of one folder and suffix."""
 LARGEST = 60_000
@@ -22,7 +25,7 @@ def real_files() -> list[Path]:
     """In sorted order, at most `MOST` of each folder and suffix."""
     found: list[Path] = []
     for folder in _folders():
-        for suffix in sorted(SUFFIXES):
+        for suffix in SUFFIXES:
             files = sorted(path for path in folder.rglob(f"*{suffix}") if path.is_file())
             found += islice((path for path in files if path.stat().st_size <= LARGEST), MOST)
     return found

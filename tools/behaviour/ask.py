@@ -18,7 +18,7 @@ from typing import Any, Literal
 from forklock.sandbox import Sandbox
 from forklock.tools.contract import Symbol
 from forklock.tools.index.files import is_test_path
-from forklock.tools.languages.symbols import symbols
+from forklock.tools.languages.known import symbols
 from forklock.tools.testing.command import parse_command
 from forklock.tools.testing.environment import command_environment
 from forklock.tools.testing.run import read_report, report_folder, with_plugin

@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from forklock.tools.contract import Edit, EditRefused, ReplaceFile, SearchReplace
-from forklock.tools.edits.braced import replace_braced
-from forklock.tools.edits.definition import replace_symbol
-from forklock.tools.edits.files import is_python, read_document, resolve, restore_style, to_lf, write_document
+from forklock.tools.edits.definition import replace_definition
 from forklock.tools.edits.search_replace import search_replace
-from forklock.tools.languages.pyversion import Target, target_python
-from forklock.tools.languages.syntax import SyntaxProblem, check_syntax, newer_syntax
-from forklock.tools.languages.treesitter import is_braced
+from forklock.tools.files import read_document, write_document
+from forklock.tools.languages.definitions import SyntaxProblem, Target
+from forklock.tools.languages.known import check_syntax, language_of
+from forklock.tools.languages.text import restore_style, to_lf
+from forklock.tools.paths import resolve
 
 CONTEXT_LINES = 3
 
@@ -35,21 +35,21 @@ class AppliedEdit:
     after: str
 
 
-def preview(text: str | None, edit: Edit, python: Target | None = None) -> str:
+def preview(text: str | None, edit: Edit, version: Target | None = None) -> str:
     """The file's text after the edit; `text` is None where the file does not exist.
 
     Args:
-        python: the version that the repository runs on; for a file that needs a newer one than this interpreter,
+        version: the version that the repository runs on; for a file that needs a newer one than this interpreter,
             that one, where nothing says which.
 
     Raises:
         EditRefused: the edit does not fit the text, or its result does not parse.
     """
     original = to_lf(text) if text is not None else None
-    if original is not None and is_python(edit.path):
-        python = _fitting(edit.path, original, python)
-    edited = _edited(original, edit, python)
-    _gate(edit.path, original, edited, python)
+    if original is not None:
+        version = language_of(edit.path).fitting(edit.path, original, version)
+    edited = _edited(original, edit, version)
+    _gate(edit.path, original, edited, version)
     return edited if text is None else restore_style(text, edited)
 
 
@@ -97,32 +97,18 @@ def _planned(root: Path, edit: Edit) -> tuple[AppliedEdit, Path, str]:
     file = resolve(root, edit.path)
     document = read_document(file, edit.path) if file.exists() else None
     before = document.text if document else None
-    after = preview(before, edit, target_python(root) if is_python(edit.path) else None)
+    after = preview(before, edit, language_of(edit.path).target(root))
     return AppliedEdit(edit.path, before, after), file, document.encoding if document else "utf-8"
 
 
-def _edited(text: str | None, edit: Edit, python: Target | None) -> str:
+def _edited(text: str | None, edit: Edit, version: Target | None) -> str:
     if isinstance(edit, ReplaceFile):
         return _replace_file(text, to_lf(edit.source))
     if text is None:
         raise EditRefused(f"There is no file {edit.path}. To make it, give its whole text.")
     if isinstance(edit, SearchReplace):
         return search_replace(edit.path, text, to_lf(edit.search), to_lf(edit.replace))
-    if is_braced(edit.path):
-        return replace_braced(edit.path, text, edit.name_path, to_lf(edit.source))
-    if not is_python(edit.path):
-        raise EditRefused(f"The definitions in {edit.path} are not known here: use search/replace.")
-    return replace_symbol(edit.path, text, edit.name_path, to_lf(edit.source), python)
-
-
-def _fitting(path: str, text: str, python: Target | None) -> Target | None:
-    """The version to judge a file by: the given one, unless the file as it is needs a newer one."""
-    if python is not None and check_syntax(path, text, python) is None:
-        return python
-    if check_syntax(path, text) is None:
-        return None
-    newer = newer_syntax(text)
-    return Target(newer, f"{path} needs it") if newer else python
+    return replace_definition(edit.path, text, edit.name_path, to_lf(edit.source), version)
 
 
 def _replace_file(text: str | None, source: str) -> str:
@@ -135,11 +121,11 @@ def _replace_file(text: str | None, source: str) -> str:
 # --- the syntax gate -------------------------------------------------------------------------------
 
 
-def _gate(path: str, before: str | None, after: str, python: Target | None) -> None:
-    problem = check_syntax(path, after, python)
+def _gate(path: str, before: str | None, after: str, version: Target | None) -> None:
+    problem = check_syntax(path, after, version)
     if problem is None:
         return
-    old = check_syntax(path, before, python) if before is not None else None
+    old = check_syntax(path, before, version) if before is not None else None
     if old is not None and before is not None and _from_end(after, problem) <= _from_end(before, old):
         return
     message = f"The edit was not applied: {path} would not parse. Line {problem.line}: {problem.message}."

@@ -12,15 +12,13 @@ Not covered: other languages; formatters that are plug-ins of the repo (they wou
 
 from __future__ import annotations
 
-import shutil
 import subprocess
-import sys
-from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 from forklock.sandbox.reading import MEGABYTE, Unreadable, parse_toml, read_regular
 from forklock.tools.contract import ToolFault
-from forklock.tools.edits.files import is_python
+from forklock.tools.languages.known import language_of
+from forklock.tools.languages.python.version import find_ruff
 
 TIMEOUT_S = 20.0
 DEFAULT_RULES = "F401,F811,F841"
@@ -37,7 +35,7 @@ def format_text(path: str, before: str | None, after: str, *, root: Path | None 
     Raises:
         ToolFault: ruff is missing or does not end in `TIMEOUT_S`.
     """
-    if not is_python(path) or before is None or before == after:
+    if language_of(path).tidied_by != "ruff" or before is None or before == after:
         return after
     if _format(path, before, root) != before:
         return after
@@ -52,7 +50,7 @@ def lint_fix(path: str, before: str | None, after: str, *, root: Path | None = N
     Raises:
         ToolFault: ruff is missing or does not end in `TIMEOUT_S`.
     """
-    if not is_python(path) or before == after:
+    if language_of(path).tidied_by != "ruff" or before == after:
         return after
     configured = root is not None and _stand_alone(root, path) and _configures_ruff(root)
     select = [] if configured else ["--isolated", "--select", DEFAULT_RULES]
@@ -130,10 +128,3 @@ def _ruff(words: list[str], path: str, text: str, root: Path | None) -> tuple[in
         raise ToolFault(f"ruff did not end within {TIMEOUT_S:.0f} s on {path}", fix=fix) from error
     except OSError as error:
         raise ToolFault(f"ruff cannot be run: {error}", fix="Install it again: pip install ruff.") from error
-
-
-@lru_cache(maxsize=1)
-def find_ruff() -> str | None:
-    """The ruff of this tool's own environment, else the one on PATH; never one of the repo."""
-    beside = Path(sys.executable).with_name("ruff")
-    return str(beside) if beside.is_file() else shutil.which("ruff")

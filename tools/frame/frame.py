@@ -8,7 +8,6 @@ shown, and one line tells so. Not covered: members of typed receivers in other l
 
 from __future__ import annotations
 
-import ast
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -16,12 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from forklock.tools.contract import Diagnostic, EditRefused, Freshness, Symbol
-from forklock.tools.edits.files import code_language, is_python, read_document, split_lines, to_lf
+from forklock.tools.files import read_document
 from forklock.tools.frame.scope import Surroundings, survey
-from forklock.tools.languages.symbols import doc, signature, symbols
-from forklock.tools.languages.syntax import parse
-from forklock.tools.languages.treesitter import is_braced
-from forklock.tools.languages.uses import uses
+from forklock.tools.languages.known import doc, language_of, signature, symbols
+from forklock.tools.languages.text import split_lines, to_lf
 
 if TYPE_CHECKING:
     from forklock.tools.lsp.intel import Intel
@@ -66,7 +63,7 @@ def intellisense_frame(
 
 def _outline(intel: Intel | None, path: str, text: str) -> list[Symbol]:
     """The definitions of the symbol's own file."""
-    if intel is None or is_python(path) or is_braced(path):
+    if intel is None or language_of(path).reads:
         return symbols(path, text)
     told = intel.outline(path)
     return told if isinstance(told, list) else []
@@ -76,7 +73,7 @@ def _sections(
     intel: Intel | None, symbol: Symbol, text: str, own: list[Symbol], found: Surroundings, numbered: bool
 ) -> Iterator[_Section]:
     """Best first: where tokens run out, the last ones go."""
-    language = code_language(symbol.path) or "text"
+    language = language_of(symbol.path).name or "text"
     where = f"`{symbol.name_path}` in `{symbol.path}`, lines {symbol.start_line}-{symbol.end_line}"
     yield _Section(where, language, tuple(_source(text, symbol, numbered)))
     if found.silent:
@@ -115,18 +112,16 @@ def _class(
     if outer is None:
         return
     first_line = doc(text, outer).split("\n")[0]
-    colon, mark = (":", "#") if is_python(symbol.path) else (" {", "//")
-    head = f"{signature(text, outer)}{colon}" + (f"  {mark} {first_line}" if first_line else "")
+    own_language = language_of(symbol.path)
+    head = f"{signature(text, outer)}{own_language.opener}"
+    head += f"  {own_language.comment} {first_line}" if first_line else ""
     siblings = [s for s in own if s.name_path.rpartition(".")[0] == container and s.name_path not in shown]
     yield _Section(f"Its {outer.kind}", language, (head, *(f"    {_stub(text, s)}" for s in siblings)))
 
 
 def _module(text: str, symbol: Symbol, own: list[Symbol], shown: set[str]) -> Iterator[str]:
     """Imports, then the other top-level definitions."""
-    tree = parse(text) if is_python(symbol.path) else None
-    for node in tree.body if isinstance(tree, ast.Module) else []:
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            yield _short(ast.unparse(node))
+    yield from map(_short, language_of(symbol.path).imports(text))
     outermost = symbol.name_path.partition(".")[0]
     for other in own:
         if "." not in other.name_path and other.name_path not in shown | {outermost}:
@@ -135,7 +130,7 @@ def _module(text: str, symbol: Symbol, own: list[Symbol], shown: set[str]) -> It
 
 def _used_nearby(text: str, symbol: Symbol, own: list[Symbol]) -> Iterator[str]:
     """Without a server: definitions of this file, by name alone."""
-    names = {use.name for use in uses(symbol.path, text, symbol.start_line, symbol.end_line)}
+    names = {use.name for use in language_of(symbol.path).uses(text, symbol.start_line, symbol.end_line)}
     container = symbol.name_path.rpartition(".")[0]
     for other in own:
         scope, _, name = other.name_path.rpartition(".")
@@ -145,7 +140,7 @@ def _used_nearby(text: str, symbol: Symbol, own: list[Symbol]) -> Iterator[str]:
 
 def _stub(text: str, symbol: Symbol) -> str:
     first = doc(text, symbol).split("\n")[0].strip()
-    mark = "#" if is_python(symbol.path) else "//"
+    mark = language_of(symbol.path).comment
     return _short(signature(text, symbol)) + (f"  {mark} {first}" if first else "")
 
 

@@ -7,20 +7,16 @@ answered, and says so. Python only where it needs the text's tree; [] otherwise.
 
 from __future__ import annotations
 
-import builtins
 import re
-import textwrap
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from forklock.tools.contract import Freshness, Location, LookupAnswer, Symbol
-from forklock.tools.edits.files import is_python, split_lines
-from forklock.tools.languages import cstyle
-from forklock.tools.languages.symbols import doc, signature, symbols
-from forklock.tools.languages.uses import Use, uses
+from forklock.tools.languages.definitions import Use
+from forklock.tools.languages.known import language_of
+from forklock.tools.languages.text import split_lines
 
 if TYPE_CHECKING:
     from forklock.tools.lsp.intel import Intel
@@ -31,8 +27,6 @@ MAX_MEMBERS = 16
 _WHOLE = 400_000
 """Characters of an answer: definitions are wanted whole here, to be told by their signature."""
 MAX_CALLERS = 12
-_KNOWN = frozenset({"builtins", "typing", "typing_extensions", "types"})
-"""Modules that any model knows by heart."""
 _LINE = 200
 
 
@@ -62,11 +56,12 @@ class _Silent(Exception):
 def survey(intel: Intel, symbol: Symbol, text: str) -> Surroundings:
     """Ask about every name in the symbol, its typed receivers, and its callers."""
     found = Surroundings()
-    names = uses(symbol.path, text, symbol.start_line, symbol.end_line)[:MAX_NAMES]
+    language = language_of(symbol.path)
+    names = language.uses(text, symbol.start_line, symbol.end_line)[:MAX_NAMES]
     try:
         local = _used(intel, symbol, names, found)
         found.callers = _callers(intel, symbol)
-        if is_python(symbol.path):
+        if language.lists_members:
             found.members = list(_members(intel, symbol, text, [n for n in names if n.dotted in local]))
     except _Silent as exc:
         found.silent = str(exc)
@@ -86,7 +81,7 @@ def _used(intel: Intel, symbol: Symbol, names: list[Use], found: Surroundings) -
     """Fill `found.used`; return the names that are the symbol's own variables and parameters."""
     local = set()
     for use in names:
-        if not use.attribute and is_python(symbol.path) and hasattr(builtins, use.name):
+        if not use.attribute and language_of(symbol.path).brings(use.name):
             continue
         answer = _answered(intel.definition(symbol.path, use.line, use.column, max_chars=_WHOLE))
         place = next(iter(answer.locations), None)
@@ -103,64 +98,9 @@ def _used(intel: Intel, symbol: Symbol, names: list[Use], found: Surroundings) -
 
 
 def _fact(place: Location) -> Fact | None:
-    """`signature  # name path in module: first doc line`; None for modules and Python's own types."""
-    module = module_name(place.path)
-    if not is_python(place.path):
-        return _braced(place, module)
-    if module in _KNOWN or not place.name_path:
-        return _constant(place, module)
-    head, words = told(place.snippet)
-    if not head:
-        return _constant(place, module)
-    where = f"{place.name_path} in {module}" if "." in place.name_path else module
-    return Fact(
-        _cut(f"{head}  # {where}{': ' + words if words else ''}"), _near(place), place.name_path, place.path
-    )
-
-
-def _braced(place: Location, module: str) -> Fact | None:
-    """A definition in a language with braces; None for what the language itself brings."""
-    head = cstyle.head(place.snippet.split("\n"))
-    if not head or not place.name_path or re.search(r"/typescript/lib/lib\.[\w.]*d\.ts$", place.path):
-        return None
-    return Fact(_cut(f"{head}  // {place.name_path} in {module}"), _near(place), place.name_path, place.path)
-
-
-def _constant(place: Location, module: str) -> Fact | None:
-    line = place.snippet.split("\n")[0].strip()
-    if module in _KNOWN or "=" not in line or line.startswith(("import ", "from ")):
-        return None
-    return Fact(_cut(f"{line}  # {module}"), _near(place), place.name_path, place.path)
-
-
-def told(source: str) -> tuple[str, str]:
-    """(signature, first doc line) of a definition's source. A class is told with what makes an instance."""
-    text = textwrap.dedent(source)
-    inside = symbols("x.py", text)
-    if not inside or inside[0].kind == "variable":
-        return "", ""
-    top = inside[0]
-    head, words = signature(text, top), doc(text, top).split("\n")[0].strip()
-    if top.kind == "class":
-        made = next((s for s in inside if s.name_path == f"{top.name_path}.__init__"), None)
-        own = [s for s in inside if s.kind == "variable" and s.name_path.count(".") == 1]
-        fields = [signature(text, s) for s in own[:8] if ":" in signature(text, s).split("=")[0]]
-        extra = signature(text, made).removeprefix("def ") if made else "; ".join(fields)
-        head += f": {extra}" if extra else ""
-    return head, words
-
-
-def module_name(path: str) -> str:
-    """`pkg.mod` for a file of a library or of the standard library; the path itself in the workspace."""
-    if not path.startswith("/"):
-        return path
-    if not is_python(path):
-        return path.rpartition("/node_modules/")[2] if "/node_modules/" in path else path
-    parts = PurePosixPath(path).with_suffix("").parts
-    cuts = [i for i, p in enumerate(parts) if p in ("site-packages", "dist-packages", "stdlib", "stubs")]
-    cuts += [i for i, p in enumerate(parts) if re.fullmatch(r"python3\.\d+", p)]
-    inner = parts[max(cuts) + 1 :] if cuts else parts[-1:]
-    return ".".join(p for p in inner if p != "__init__") or parts[-1]
+    """`signature  # name path in module: first doc line`; None for modules and the language's own types."""
+    line = language_of(place.path).described(place.name_path, place.path, place.snippet)
+    return Fact(_cut(line), _near(place), place.name_path, place.path) if line else None
 
 
 def _near(place: Location) -> bool:
@@ -235,17 +175,16 @@ def _callers(intel: Intel, symbol: Symbol) -> list[Fact]:
     return [_call(place) for _, _, place in sorted(ranked, key=lambda r: r[:2])[:MAX_CALLERS]]
 
 
+_IMPORT = re.compile(r"(from\s+\S+\s+)?import\b|#include\b|export\b.*\bfrom\b")
+
+
 def _is_use(place: Location, symbol: Symbol) -> bool:
     inside = place.path == symbol.path and symbol.start_line <= place.line <= symbol.end_line
-    return (
-        not inside
-        and _near(place)
-        and not re.match(r"(from\s+\S+\s+)?import\b|#include\b|export\b.*\bfrom\b", place.snippet)
-    )
+    return not inside and _near(place) and not _IMPORT.match(place.snippet)
 
 
 def _call(place: Location) -> Fact:
     holder = f" in {place.name_path}" if place.name_path else ""
-    mark = "#" if is_python(place.path) else "//"
+    mark = language_of(place.path).comment
     line = f"{place.snippet}  {mark} {place.path}:{place.line}{holder}"
     return Fact(_cut(line), True, place.name_path, place.path)

@@ -19,9 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from forklock.tools.contract import ToolFault
-from forklock.tools.edits.files import is_python
 from forklock.tools.index.files import is_test_path
-from forklock.tools.languages.treesitter import is_braced
+from forklock.tools.languages.known import language_of
 from forklock.tools.testing.command import parse_command
 
 MAX_SCRIPT_BYTES = 1_000_000
@@ -125,7 +124,7 @@ class _Search:
         if path in self.seen or len(self.seen) >= MAX_FILES:
             return
         self.seen.add(path)
-        if is_python(path) or is_braced(path):
+        if language_of(path).reads:
             self.found.code.add(path)
             return
         text = self.text(path)
@@ -167,7 +166,7 @@ class _Search:
             compiled = any(_COMPILERS.match(PurePosixPath(word).name) for word in words)
             for word in words:
                 for one in self.paths(word, folder):
-                    code = is_python(one) or is_braced(one)
+                    code = language_of(one).reads
                     if not code:
                         self.take(one, script=_is_script(one))
                     elif is_test_path(one) or (

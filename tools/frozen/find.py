@@ -13,7 +13,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 from forklock.tools.contract import ToolFault
-from forklock.tools.edits.files import is_python
 from forklock.tools.frozen.check_files import Named, named_files
 from forklock.tools.frozen.frozen import Frozen, Judge
 from forklock.tools.frozen.imports import importers, supports_tests
@@ -25,7 +24,8 @@ from forklock.tools.frozen.runner_files import (
 )
 from forklock.tools.frozen.test_parts import Judging
 from forklock.tools.index.files import CodeIndex, is_test_path, load_index
-from forklock.tools.languages.treesitter import is_braced
+from forklock.tools.languages.known import language_of
+from forklock.tools.languages.python.language import PYTHON
 from forklock.tools.testing.command import parse_command
 
 _LIKE_A_TEST = frozenset({
@@ -37,7 +37,7 @@ _LOCAL = re.compile(r"""require\(["']\.|from ["']\.|import ["']\.|#include "|^\s
 
 def frozen_of(root: Path, judges: Iterable[Judge]) -> Frozen:
     """All that judges, in a workspace as it was before any candidate."""
-    frozen, index = Frozen(), load_index(root)
+    frozen, index = Frozen(), load_index(root, PYTHON)
     imported_by = importers(index)
     for judge in judges:
         named = named_files(root, judge.command, judge.cwd)
@@ -70,7 +70,7 @@ def _test_files(root: Path, judge: Judge) -> Iterator[str]:
     plan = judge.report.plan
     if plan is not None:
         yield from (path for path in (*plan.tests, *plan.broken) if (root / path).is_file())
-        yield from (path for path in plan.doctests if not is_python(path))
+        yield from (path for path in plan.doctests if not language_of(path).by_compiler)
     ids = [*judge.report.passed, *(failure.test_id for failure in judge.report.failures)]
     folders = dict.fromkeys((judge.cwd, *_start_folders(judge), ".", "src"))
     seen: set[str] = set()
@@ -110,9 +110,9 @@ def _add_code(
 ) -> None:
     """A code file that the check runs: whole, or its tests alone where it is also what they test."""
     words = {word.lower() for word in re.split(r"[._-]+", PurePosixPath(path).stem)}
-    if is_test_path(path) or words & _LIKE_A_TEST or not (is_python(path) or is_braced(path)):
+    if is_test_path(path) or words & _LIKE_A_TEST or not language_of(path).reads:
         frozen.whole.add(path)
-    elif not is_python(path):
+    elif not language_of(path).by_compiler:
         text = _text(root / path)
         if _LOCAL.search(text):
             frozen.whole.add(path)
@@ -132,7 +132,7 @@ def _add_plan(frozen: Frozen, index: CodeIndex, imported_by: dict[str, set[str]]
         frozen.whole |= {path for path in plan.settings if not is_settings(path)}
         frozen.installed |= set(plan.installed)
         for path in plan.doctests:
-            if is_python(path) and frozen.holds(path) is None:
+            if language_of(path).by_compiler and frozen.holds(path) is None:
                 frozen.parts.setdefault(path, Judging(tests=False, script=False))
     tests = {path for path in index.files if frozen.holds(path)}
     grown = True
@@ -197,7 +197,9 @@ def _runs_examples(root: Path, named: Named, judge: Judge, frozen: Frozen) -> bo
         return True
     texts = [judge.command, named.mentions]
     tests = [
-        path for path in frozen.whole if is_python(path) or path.endswith((".sh", ".ini", ".cfg", ".toml"))
+        path
+        for path in frozen.whole
+        if language_of(path).by_compiler or path.endswith((".sh", ".ini", ".cfg", ".toml"))
     ]
     return any("doctest" in text for text in texts) or any("doctest" in _text(root / path) for path in tests)
 

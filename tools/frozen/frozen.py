@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from forklock.tools.contract import TestReport
-from forklock.tools.edits.files import is_python
 from forklock.tools.frozen.runner_files import (
     hidden_module,
     is_runner_file,
@@ -25,7 +24,7 @@ from forklock.tools.frozen.runner_files import (
 )
 from forklock.tools.frozen.test_parts import Judging, parts_that_judge
 from forklock.tools.index.files import is_test_path
-from forklock.tools.languages.treesitter import is_braced
+from forklock.tools.languages.known import language_of
 
 _DATA_FOLDERS = frozenset({
     "fixtures", "snapshots", "golden", "goldens", "goldenfiles", "expected", "expectations", "test_data", "test-data",
@@ -79,7 +78,7 @@ class Frozen:
             return "is a test"
         if is_runner_file(path):
             return "says how tests are run"
-        code = is_python(path) or is_braced(path)
+        code = language_of(path).reads
         if not code and (
             _DATA_FOLDERS & {part.lower() for part in pure.parts[:-1]} or _DATA.search(pure.name)
         ):
@@ -118,7 +117,7 @@ class Frozen:
         """The parts of an editable file that have to stay as they are."""
         if is_settings(path):
             return settings_that_count(path, content)
-        if content is None or not (is_python(path) or PurePosixPath(path).suffix):
+        if content is None or not (language_of(path).reads or PurePosixPath(path).suffix):
             return ()
         judging = self.parts.get(path, Judging(tests=False, examples=self.examples, script=False))
         return parts_that_judge(path, content.decode("utf-8", "replace"), judging)

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 
 from forklock.tools.index.files import CodeIndex, SourceFile
-from forklock.tools.languages.syntax import parse
+from forklock.tools.languages.python.parsing import parse
 
 _IMPORT = re.compile(
     r"^[ \t]*(?:from[ \t]+(\.*[\w.]*)[ \t]+import[ \t]+\(?([^#\n]*)|import[ \t]+([\w., \t]+))", re.MULTILINE

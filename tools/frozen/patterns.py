@@ -11,9 +11,8 @@ from collections.abc import Collection, Iterator
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 
-from forklock.tools.edits.files import is_python
 from forklock.tools.index.files import CodeIndex, all_files
-from forklock.tools.languages.treesitter import is_braced
+from forklock.tools.languages.known import language_of
 
 _SETTINGS = re.compile(
     r"(?:^|/)(?:\.?pytest\.(?:ini|toml)|tox\.ini|setup\.cfg|pyproject\.toml|package\.json|\.mocharc\.\w+"
@@ -39,7 +38,7 @@ def by_settings(root: Path) -> Iterator[str]:
     # What matches everything says nothing of what is a test.
     patterns = {p.replace("**/", "*") for p in patterns if not re.fullmatch(r"[*/]*(\.\w+)?", p)}
     for path in paths if patterns else ():
-        if is_python(path) or is_braced(path):
+        if language_of(path).reads:
             name = PurePosixPath(path).name
             if any(fnmatch(path, pattern) or fnmatch(name, pattern) for pattern in patterns):
                 yield path
@@ -53,7 +52,7 @@ def data_of_tests(root: Path, index: CodeIndex, tests: Collection[str]) -> Itera
         (named if path in tests else elsewhere).update(_NAME.findall(file.text))
     only = named - elsewhere
     for path in all_files(root) if only else ():
-        if PurePosixPath(path).name in only and not (is_python(path) or is_braced(path)):
+        if PurePosixPath(path).name in only and not language_of(path).reads:
             yield path
 
 

@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from forklock.tools.edits.files import is_python
 from forklock.tools.frozen.frozen import Frozen
 from forklock.tools.frozen.runner_files import is_built, is_injected, is_settings
+from forklock.tools.languages.known import language_of
 
 MAX_BYTES = 64 * 1024 * 1024
 _Sign = tuple[int, ...]
@@ -146,7 +146,7 @@ def broken_in_use(frozen: Frozen, before: dict[str, Entry], after: dict[str, Ent
             new is not None
             and old.kind == "whole"
             and new.sign != old.sign
-            and is_python(path)
+            and language_of(path).by_compiler
             and path not in found
         ):
             found[path] = "was written while the tests ran"

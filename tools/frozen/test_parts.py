@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import PurePosixPath
 
-from forklock.tools.edits.files import is_python, to_lf
-from forklock.tools.languages.outline import outline
-from forklock.tools.languages.syntax import parse
-from forklock.tools.testing.places import SCRIPTS, titled_tests
+from forklock.tools.languages.known import language_of
+from forklock.tools.languages.python.parsing import parse
+from forklock.tools.languages.text import to_lf
+from forklock.tools.testing.places import titled_tests
 
 _C = frozenset({".c", ".cc", ".cpp", ".cxx", ".h", ".hh", ".hpp", ".m", ".mm"})
 _MACRO = re.compile(
@@ -47,15 +47,18 @@ class Judging:
 @lru_cache(maxsize=512)
 def parts_that_judge(path: str, text: str, judging: Judging = Judging()) -> tuple[str, ...]:
     """The source of the tests in a file of code, and of its examples. () where there are none."""
-    text, suffix = to_lf(text), PurePosixPath(path).suffix
-    if is_python(path):
+    text, suffix, language = to_lf(text), PurePosixPath(path).suffix, language_of(path)
+    if language.by_compiler:
         return _python(text, judging)
     if suffix == ".rs":
-        tests = (one for one in outline(suffix, text) if one.test)
+        tests = (one for one in language.definitions(text) if one.test)
         return (*_lines(text, ((one.start_line, one.end_line) for one in tests)), *_rust_examples(text))
-    if suffix in SCRIPTS:
+    if language.titles:
         inner = re.findall(r"^.*import\.meta\.vitest.*$", text, re.MULTILINE)
-        return (*inner, *_lines(text, ((one.start_line, one.end_line) for one in titled_tests(suffix, text))))
+        return (
+            *inner,
+            *_lines(text, ((one.start_line, one.end_line) for one in titled_tests(language, text))),
+        )
     form = _MACRO if suffix in _C else _BLOCKS.get(suffix)
     return tuple(_braced(text, match.start()) for match in form.finditer(text)) if form else ()
 

@@ -1,20 +1,16 @@
-"""What a repo's Python files define and mention: one fast pass that the map and localisation share.
+"""What a repo's code files define and mention: one fast pass that the map and localisation share.
 
 Comes in: a root folder. Goes out: a `CodeIndex` of texts, definition heads and word counts, strings and
-comments left out. The pass is by regular expressions and linear in the size of the repo (exact trees are
-made later, for the few files that matter). Everything is in sorted order: same repo, same index.
-
-Not covered: other languages (`forklock.tools.languages.grammars`), generated names, ignored files, files over
-`MAX_BYTES`.
+comments left out, made where they are asked for and linear in the size of the repo. Everything is in sorted order:
+same repo, same index. Not covered: generated names, ignored files, files over `MAX_BYTES`.
 """
 
 from __future__ import annotations
 
 import os
-import re
 import stat
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import islice
@@ -24,48 +20,15 @@ from forklock.sandbox.contract import SandboxFault
 from forklock.sandbox.git.tree import list_files
 from forklock.sandbox.interpreters.environments import environment_names
 from forklock.sandbox.linux.nofollow import Walk
-from forklock.tools.edits.files import is_python, to_lf
+from forklock.tools.languages.definitions import Definition
+from forklock.tools.languages.known import language_of
+from forklock.tools.languages.language import Language
+from forklock.tools.languages.text import to_lf
 
 MAX_BYTES = 1_000_000
 MAX_FILES = 20_000
 _DEPTH = 64
 _SKIPPED = frozenset({"node_modules", "__pycache__", "venv", "env", "build", "dist", "site-packages"})
-_NOT_CODE = re.compile(
-    r'"""(?:[^\\"]|\\.|"(?!""))*"""|\'\'\'(?:[^\\\']|\\.|\'(?!\'\'))*\'\'\''
-    r'|"(?:[^"\\\n]|\\.)*"|\'(?:[^\'\\\n]|\\.)*\'|#[^\n]*',
-    re.DOTALL,
-)
-_WORD = re.compile(r"[A-Za-z_]\w*")
-_TEST_MARKS = frozenset({
-    "test", "tests", "testing", "__tests__", "spec", "specs", "unittest", "unittests", "testdata", "e2e",
-})  # fmt: skip
-_TEST_FOLDERS = frozenset({
-    "tests", "test", "testing", "unit_tests", "unittests", "unittest", "integration_tests", "functional_tests",
-    "regression_tests", "acceptance_tests", "testsuite", "test_suite", "testdata",
-})  # fmt: skip
-_CAMEL = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^A-Za-z]+")
-_SPACE = re.compile(r"\s+")
-_BLOCK = re.compile(
-    r"^([ \t]*)(?:async[ \t]+)?"
-    r"(def|class|if|elif|else|try|except|finally|with|for|while|match)\b[ \t]*(\w*)",
-    re.MULTILINE,
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """The line that opens a definition."""
-
-    name_path: str
-    kind: str
-    """`class`, `method` or `function`."""
-    line: int
-    depth: int
-    """Definitions around it."""
-
-    @property
-    def name(self) -> str:
-        return self.name_path.rpartition(".")[2]
 
 
 @dataclass(frozen=True)
@@ -75,23 +38,30 @@ class SourceFile:
     """LF line ends."""
 
     @cached_property
+    def language(self) -> Language:
+        return language_of(self.path)
+
+    @property
+    def group(self) -> str:
+        return self.language.group
+
+    @cached_property
     def code(self) -> str:
-        """The text without strings and comments, line numbers kept."""
-        return _NOT_CODE.sub(lambda match: "\n" * match[0].count("\n") or " ", self.text)
+        """The text without strings and comments."""
+        return self.language.code(self.text)
 
     @cached_property
     def words(self) -> Counter[str]:
-        return Counter(_WORD.findall(self.code))
+        return self.language.words(self.code)
 
     @cached_property
-    def heads(self) -> tuple[Head, ...]:
-        return tuple(_heads(self.code))
+    def heads(self) -> tuple[Definition, ...]:
+        """Classes, functions and methods. `name_line` is where they are named; where they end may be missing."""
+        return self.language.heads(self.text, self.code)
 
-    def signature(self, head: Head) -> str:
-        """What opens a definition, up to its colon, on one line."""
-        lines = self.text.split("\n")[head.line - 1 : head.line + 30]
-        text = "\n".join(lines)
-        return _SPACE.sub(" ", text[: _colon(text)].strip()).replace("( ", "(").replace(", )", ")")
+    def signature(self, head: Definition) -> str:
+        """What opens a definition, on one line."""
+        return self.language.head_line(self.text, head)
 
     @property
     def is_test(self) -> bool:
@@ -99,10 +69,8 @@ class SourceFile:
 
     @property
     def module(self) -> str:
-        """Dotted name from the root; a leading `src` is left out, as is a package's `__init__`."""
-        parts = list(PurePosixPath(self.path).with_suffix("").parts)
-        parts = parts[1:] if parts[0] == "src" and len(parts) > 1 else parts
-        return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+        """Dotted name from the root."""
+        return self.language.module(self.path)
 
 
 @dataclass(frozen=True)
@@ -112,9 +80,9 @@ class CodeIndex:
     """By path, sorted."""
 
     @cached_property
-    def defined(self) -> dict[str, list[tuple[str, Head]]]:
-        """Where each bare name is defined by `def` or `class`: (path, head) in order."""
-        found: dict[str, list[tuple[str, Head]]] = defaultdict(list)
+    def defined(self) -> dict[str, list[tuple[str, Definition]]]:
+        """Where each bare name is defined by a function or class: (path, head) in order."""
+        found: dict[str, list[tuple[str, Definition]]] = defaultdict(list)
         for path, file in self.files.items():
             for head in file.heads:
                 found[head.name].append((path, head))
@@ -136,50 +104,31 @@ class CodeIndex:
         return {file.module: path for path, file in self.files.items()}
 
 
-def _colon(text: str) -> int:
-    """Where the colon stands that ends a header; brackets may hold others."""
-    depth = 0
-    for position, char in enumerate(text):
-        if char in "([{":
-            depth += 1
-        elif char in ")]}":
-            depth -= 1
-        elif char == ":" and depth == 0:
-            return position
-    return len(text)
-
-
-def load_index(root: Path) -> CodeIndex:
-    """Read the repo's Python files as they are now."""
-    return index_of(root, {path: SourceFile for path in python_files(root)})
-
-
-def index_of(root: Path, kinds: Mapping[str, Callable[[str, str], SourceFile]]) -> CodeIndex:
-    """Read these files as they are now; (path, text) → what they are."""
+def load_index(root: Path, *languages: Language) -> CodeIndex:
+    """Read the repo's files of these languages as they are now; of all that are known, where none is given."""
     files = {}
-    for path in sorted(kinds):
+    for path in code_files(root, *languages):
         text = read_regular(root / path)
         if text is not None:
-            files[path] = kinds[path](path, to_lf(text))
+            files[path] = SourceFile(path, to_lf(text))
     return CodeIndex(root, files)
 
 
 @lru_cache(maxsize=65_536)
 def is_test_path(path: str) -> bool:
-    """By customs: `test_cart.py`, `cart_tests.py`, `tests/`; of other files also `cart.test.ts`, `CartTest.cc`,
-    `cart_spec.js`, `__tests__`."""
-    pure = PurePosixPath(path)
-    words = [word.lower() for part in re.split(r"[._-]+", pure.stem) for word in _CAMEL.findall(part)]
-    if not is_python(path):
-        return bool(_TEST_MARKS & {*(part.lower() for part in pure.parts[:-1]), *words})
-    if _TEST_FOLDERS & set(pure.parts[:-1]) or pure.name == "conftest.py":
-        return True
-    return bool({"test", "tests"} & {*words[:1], *words[-1:]})
+    """Whether a file holds tests, by the customs of its language."""
+    return language_of(path).is_test(path)
 
 
-def python_files(root: Path) -> list[str]:
-    """Paths of Python files that git does not ignore; by walking where there is no git repo."""
-    return [name for name in _files(root) if is_python(name)][:MAX_FILES]
+def code_files(root: Path, *languages: Language) -> list[str]:
+    """Paths of files of these languages (of all that are known) that git does not ignore; by walking where there is no
+    git repo. At most `MAX_FILES` of each language group."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for path in all_files(root):
+        language = language_of(path)
+        if language.reads and (not languages or language in languages):
+            found[language.group].append(path)
+    return sorted(path for paths in found.values() for path in paths[:MAX_FILES])
 
 
 def suffixes(root: Path) -> set[str]:
@@ -189,10 +138,6 @@ def suffixes(root: Path) -> set[str]:
 
 def all_files(root: Path) -> list[str]:
     """Paths that git does not ignore; by walking where there is no git repo."""
-    return _files(root)
-
-
-def _files(root: Path) -> list[str]:
     if os.path.lexists(root / ".git"):
         try:
             return list_files(root, environment_names(root))
@@ -227,21 +172,3 @@ def read_regular(file: Path) -> str | None:
     if b"\0" in data:
         return None
     return data.decode("utf-8", "replace")
-
-
-def _heads(code: str) -> Iterator[Head]:
-    open_blocks: list[tuple[int, str, str]] = []  # (indent, name path, word), definitions only
-    line, position = 1, 0
-    for match in _BLOCK.finditer(code):
-        indent = len(match[1].expandtabs(8))
-        while open_blocks and open_blocks[-1][0] >= indent:
-            open_blocks.pop()
-        word, name = match[2], match[3]
-        if word not in {"def", "class"} or not name:
-            continue
-        line += code.count("\n", position, match.start())
-        position = match.start()
-        scope, outer = (f"{open_blocks[-1][1]}.", open_blocks[-1][2]) if open_blocks else ("", "")
-        kind = "class" if word == "class" else "method" if outer == "class" else "function"
-        yield Head(scope + name, kind, line, len(open_blocks))
-        open_blocks.append((indent, scope + name, word))

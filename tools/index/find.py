@@ -1,7 +1,7 @@
 """One definition of a repo, by the name that somebody wrote (room `tools/`).
 
 In: a root, a name path or its end, perhaps a file. Out: `Symbol`s, or a fault that names what was meant.
-In the languages that `forklock.tools.languages.symbols` reads by the text alone, so that it answers at once; others by
+In the languages that are read by the text alone, so that it answers at once; others by
 their server, where one is given.
 """
 
@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Protocol
 
 from forklock.tools.contract import EditRefused, Freshness, LookupAnswer, Symbol, ToolFault
-from forklock.tools.edits.files import is_python, read_document, resolve, to_lf
-from forklock.tools.index.files import CodeIndex
-from forklock.tools.languages.grammars import load_all
-from forklock.tools.languages.named import meant
-from forklock.tools.languages.symbols import symbols
-from forklock.tools.languages.treesitter import is_braced
+from forklock.tools.files import read_document
+from forklock.tools.index.files import CodeIndex, load_index
+from forklock.tools.languages.definitions import meant
+from forklock.tools.languages.known import language_of, symbols
+from forklock.tools.languages.text import to_lf
+from forklock.tools.paths import resolve
 
 _NUMBER = re.compile(r"#\d+$")
 NAMED = 12
@@ -66,7 +66,7 @@ def file_symbols(root: Path, path: str, servers: Servers | None = None) -> list[
         ToolFault: the servers do not answer.
     """
     text = read_source(root, path)
-    if is_python(path) or is_braced(path):
+    if language_of(path).reads:
         return symbols(path, text)
     if servers is None:
         raise NoSuchSymbol(f"without a language server the definitions in {path} are not known")
@@ -99,7 +99,7 @@ def the_symbol(root: Path, name: str, path: str | None = None, servers: Servers 
         last = name.rpartition(".")[2]
         alike = [s for s in found if s.name_path.rpartition(".")[2] == last]
         raise _not_one(f"there is no one definition {name!r} in {path}", alike or found)
-    index = load_all(root)
+    index = load_index(root)
     choices = list(_ending_in(index, name))
     exact = [symbol for symbol in choices if symbol.name_path == name]
     fitting = exact or meant(name, choices)

@@ -1,23 +1,23 @@
-"""A map of a repo for a model: the files and definitions that matter most, within a token budget, in all languages of
-`forklock.tools.languages.grammars` and Python.
+"""A map of a repo for a model: the files and definitions that matter most, within a token budget, in all languages that
+are known.
 
 Comes in: a root, a budget and a token counter. Goes out: text, files by path and definitions in source
-order, each as its signature line. What is shown is chosen by references (`forklock.tools.index.mentions`): files
-are ranked by
+order, each as its signature line. What is shown is chosen by references (`Language.references`): files are ranked by
 PageRank over "refers to a definition of the other", definitions by how often they are referred to. Deterministic, and
 linear in the size of the repo.
 """
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from forklock.tools.index.files import CodeIndex, Head, SourceFile
-from forklock.tools.index.mentions import References
-from forklock.tools.languages.grammars import load_all
+from forklock.tools.index.files import CodeIndex, SourceFile, load_index
+from forklock.tools.languages.definitions import Definition
+from forklock.tools.languages.language import References
 
 ROUNDS = 12
 DAMPING = 0.85
@@ -27,6 +27,8 @@ FOCUS = 10.0
 """How much more a file counts that defines or mentions a name in focus."""
 FROM_TESTS = 0.5
 """How much a reference from a test counts."""
+OWN = 0.3
+"""Weight of a reference from the definition's own file."""
 QUIET = 0.2
 """What a definition counts that nothing refers to."""
 SIGNATURE_CHARS = 160
@@ -37,7 +39,7 @@ Uses = Mapping[str, Mapping[tuple[str, str], float]]
 @dataclass(frozen=True, slots=True)
 class _Entry:
     path: str
-    head: Head
+    head: Definition
     score: float
 
 
@@ -53,7 +55,7 @@ def repo_map(
 
     `focus` holds names (identifiers, name paths or file paths) that the task is about.
     """
-    index = index or load_all(root)
+    index = index or load_index(root)
     entries = _ranked(index, frozenset(focus))
     low, high = 0, min(len(entries), budget_tokens)  # an entry is never less than a token
     while low < high:
@@ -67,8 +69,7 @@ def repo_map(
 
 def _ranked(index: CodeIndex, focus: frozenset[str]) -> list[_Entry]:
     bare = {name.rpartition(".")[2] for name in focus}
-    references = References(index)
-    uses = {path: references.of(file) for path, file in index.files.items()}
+    uses = _uses(index)
     rank = _rank(index, uses, focus)
     used: dict[tuple[str, str], float] = defaultdict(float)
     for path, targets in uses.items():
@@ -87,7 +88,20 @@ def _ranked(index: CodeIndex, focus: frozenset[str]) -> list[_Entry]:
             score *= 0.3 if head.name.startswith("_") else 1
             score *= MEMBER if head.depth else 1
             entries.append(_Entry(path, head, score))
-    return sorted(entries, key=lambda e: (-e.score, e.path, e.head.line))
+    return sorted(entries, key=lambda e: (-e.score, e.path, e.head.name_line))
+
+
+def _uses(index: CodeIndex) -> Uses:
+    """By imports and by what a name belongs to, as each file's language tells."""
+    by_group: dict[str, References] = {}
+    found: dict[str, dict[tuple[str, str], float]] = {}
+    for path, file in index.files.items():
+        if file.group not in by_group:
+            by_group[file.group] = file.language.references(index)
+        weights = found[path] = defaultdict(float)
+        for target, count, weight in by_group[file.group].of(file):
+            weights[target] += math.sqrt(count) * weight * (OWN if target[0] == path else 1.0)
+    return found
 
 
 def _rank(index: CodeIndex, uses: Uses, focus: frozenset[str]) -> dict[str, float]:
@@ -127,7 +141,7 @@ def _start(file: SourceFile, focus: frozenset[str]) -> float:
 
 
 def _render(index: CodeIndex, entries: list[_Entry]) -> str:
-    shown: dict[str, list[Head]] = defaultdict(list)
+    shown: dict[str, list[Definition]] = defaultdict(list)
     for entry in entries:
         shown[entry.path].append(entry.head)
     parts = []
@@ -138,13 +152,13 @@ def _render(index: CodeIndex, entries: list[_Entry]) -> str:
     return "\n".join(parts)
 
 
-def _with_classes(file: SourceFile, heads: list[Head]) -> list[Head]:
+def _with_classes(file: SourceFile, heads: list[Definition]) -> list[Definition]:
     """A method is shown under its class."""
     wanted = {head.name_path for head in heads} | {h.name_path.rpartition(".")[0] for h in heads}
     return [head for head in file.heads if head.name_path in wanted]
 
 
-def _signature(file: SourceFile, head: Head) -> str:
+def _signature(file: SourceFile, head: Definition) -> str:
     """Cut where it is long."""
     line = file.signature(head)
     return line if len(line) <= SIGNATURE_CHARS else line[: SIGNATURE_CHARS - 3] + "..."

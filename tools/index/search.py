@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from forklock.tools.index.files import CodeIndex, Head, SourceFile
-from forklock.tools.languages.grammars import load_all
+from forklock.tools.index.files import CodeIndex, SourceFile, load_index
+from forklock.tools.languages.definitions import Definition
 
 NAME_WEIGHT, SIGNATURE_WEIGHT, PATH_WEIGHT = 4, 2, 1
 """How often a word counts that stands there; in the text, once each time."""
@@ -31,14 +31,14 @@ class Hit:
     """A definition, and how well it fits: only the order means something."""
 
     path: str
-    head: Head
+    head: Definition
     signature: str
     score: float
 
 
 def search(root: Path, question: str, *, limit: int = 10, index: CodeIndex | None = None) -> list[Hit]:
     """The definitions that fit best; none where no word of the question is in the repo."""
-    return Search(index or load_all(root)).ask(question, limit)
+    return Search(index or load_index(root)).ask(question, limit)
 
 
 class Search:
@@ -64,11 +64,11 @@ class Search:
             for (file, head, _), score in zip(self._found, scores, strict=True)
             if score > 0
         ]
-        best = sorted(fits, key=lambda one: (-one[0], one[1].path, one[2].line))[:limit]
+        best = sorted(fits, key=lambda one: (-one[0], one[1].path, one[2].name_line))[:limit]
         return [Hit(file.path, head, file.signature(head), score) for score, file, head in best]
 
 
-def _definitions(index: CodeIndex) -> Iterator[tuple[SourceFile, Head, list[str]]]:
+def _definitions(index: CodeIndex) -> Iterator[tuple[SourceFile, Definition, list[str]]]:
     for path, file in index.files.items():
         place, lines = stems(path), file.text.split("\n")
         for head, text in with_text(file.heads, lines):
@@ -77,16 +77,16 @@ def _definitions(index: CodeIndex) -> Iterator[tuple[SourceFile, Head, list[str]
             yield file, head, bag
 
 
-def with_text(heads: Sequence[Head], lines: Sequence[str]) -> Iterator[tuple[Head, str]]:
+def with_text(heads: Sequence[Definition], lines: Sequence[str]) -> Iterator[tuple[Definition, str]]:
     """Each with the comment above it and its text, up to the next one's."""
     starts = [_start(head, lines) for head in heads]
     for head, start, end in zip(heads, starts, [*starts[1:], len(lines)], strict=False):
-        yield head, "\n".join(lines[start : min(end, head.line - 1 + LINES)])
+        yield head, "\n".join(lines[start : min(end, head.name_line - 1 + LINES)])
 
 
-def _start(head: Head, lines: Sequence[str]) -> int:
+def _start(head: Definition, lines: Sequence[str]) -> int:
     """The line, from 0, where the comment above begins, or the definition."""
-    start = head.line - 1
+    start = head.name_line - 1
     while start and lines[start - 1].lstrip().startswith(("//", "#", "*", "/*", "@")):
         start -= 1
     return start

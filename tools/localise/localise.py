@@ -19,12 +19,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from forklock.tools.contract import Frame, Symbol, TestFailure, TestReport
-from forklock.tools.index.files import CodeIndex, is_test_path
-from forklock.tools.languages.grammars import load_all
-from forklock.tools.languages.symbols import Definition, Function
-from forklock.tools.languages.treesitter import is_braced
-from forklock.tools.localise.calls_python import Graph, Target
-from forklock.tools.testing.places import braced_test, hooks_of
+from forklock.tools.index.files import CodeIndex, is_test_path, load_index
+from forklock.tools.localise.graph import Graph
+from forklock.tools.localise.reached import find_test, plain_id, reached_by_test
 from forklock.tools.testing.spectrum import Spectrum
 
 MAX_FAILURES = 20
@@ -85,7 +82,7 @@ def localise(
     spectrum: Spectrum | None = None,
 ) -> list[Suspect]:
     """At most `limit` suspects, the most likely first. Test files only if the task names one."""
-    graph = Graph(index or load_all(root))
+    graph = Graph(index or load_index(root))
     evidence = _Evidence(graph, _wants_tests(task))
     failures = report.failures[:MAX_FAILURES] if report else ()
     if report is not None and not failures:
@@ -184,9 +181,9 @@ def _from_tests(evidence: _Evidence, failures: Iterable[TestFailure], passed: fr
     tests: dict[str, None] = {}
     for failure in failures:
         found = find_test(graph, failure.test_id, failure.frames)
-        if found is None or _plain(failure.test_id) in tests:
+        if found is None or plain_id(failure.test_id) in tests:
             continue
-        tests[_plain(failure.test_id)] = None
+        tests[plain_id(failure.test_id)] = None
         path, definition = found
         lines = {frame.line for frame in failure.frames if frame.path == path}
         for target in reached_by_test(graph, path, definition):
@@ -207,88 +204,13 @@ def _passing_calls(
 ) -> dict[tuple[str, str], int]:
     """How many passing tests call each."""
     counts: dict[tuple[str, str], int] = defaultdict(int)
-    plain = sorted({_plain(test_id) for test_id in passed} - failing)
+    plain = sorted({plain_id(test_id) for test_id in passed} - failing)
     for test_id in plain[:MAX_PASSED]:
         found = find_test(graph, test_id)
         if found:
             for key in {(t.path, t.name_path) for t in reached_by_test(graph, *found)} & wanted:
                 counts[key] += 1
     return counts
-
-
-def _plain(test_id: str) -> str:
-    """Without the parameters of pytest."""
-    return test_id if " > " in test_id else test_id.partition("[")[0]
-
-
-def find_test(graph: Graph, test_id: str, frames: Iterable[Frame] = ()) -> tuple[str, Definition] | None:
-    """The test of an id; `frames` of its failure. Tests inherited from a base class are found there."""
-    frames = list(frames)
-    return _python_test(graph, test_id, frames) or braced_test(graph.index, test_id, frames)
-
-
-def _python_test(graph: Graph, test_id: str, frames: Iterable[Frame]) -> tuple[str, Definition] | None:
-    plain = _plain(test_id)
-    path, *names = plain.split("::")
-    if not names:
-        parts = plain.split(".")
-        cuts = (n for n in range(len(parts) - 1, 0, -1) if ".".join(parts[:n]) in graph.index.modules)
-        cut = next(cuts, 0)
-        if not cut:
-            return None
-        path, names = graph.index.modules[".".join(parts[:cut])], parts[cut:]
-    path = graph.index.file_of(path, [frame.path for frame in frames]) or ""
-    if path not in graph.index.files:
-        return None
-    scope = graph.scope(path)
-    hit = scope.by_path.get(".".join(names))
-    if hit is None and len(names) > 1:
-        inherited = scope.member(".".join(names[:-1]), names[-1])
-        if inherited:
-            path, hit = inherited[0], graph.scope(inherited[0]).by_path[inherited[1]]
-    return (path, hit) if hit and hit.node else None
-
-
-def reached_by_test(graph: Graph, path: str, test: Definition) -> list[Target]:
-    """What a test leads to outside the test files: its own body, its helpers, fixtures and `setUp`."""
-    found: list[Target] = []
-    queue: list[tuple[str, Definition, float, int]] = [(path, test, 1.0, 0)]
-    seen = {(path, test.name_path)}
-    while queue:
-        file, definition, weight, line = queue.pop(0)
-        for target in [*graph.calls(file, definition), *_set_up(graph, file, definition)]:
-            at = line or target.line
-            surety = target.surety * weight
-            if not graph.is_test(target.path, target.name_path):
-                found.append(Target(target.path, target.name_path, surety, at))
-                continue
-            key = (target.path, target.name_path)
-            inner = graph.scope(target.path).by_path.get(target.name_path)
-            if inner and key not in seen and inner.kind != "class" and weight > 0.4:
-                seen.add(key)
-                queue.append((target.path, inner, weight * 0.8, at))
-    return found
-
-
-def _set_up(graph: Graph, path: str, test: Definition) -> list[Target]:
-    """Fixtures that a test's parameters name, and its class's `setUp`; what runs before a titled test."""
-    if is_braced(path):
-        hooks = hooks_of(graph.index, path, test)
-        return [
-            Target(t.path, t.name_path, t.surety * 0.6, test.start_line)
-            for hook in hooks
-            for t in graph.calls(path, hook)
-        ]
-    if not isinstance(test.node, Function):
-        return []
-    scope = graph.scope(path)
-    names = [argument.arg for argument in test.node.args.args if argument.arg != "self"]
-    found = [Target(path, name, 0.6, test.start_line) for name in names if name in scope.by_path]
-    for name in ("setUp", "setup_method"):
-        hit = scope.member(test.container, name) if test.container else None
-        if hit and hit != (path, test.name_path):
-            found.append(Target(*hit, 0.6, test.start_line))
-    return found
 
 
 # --- what the tests execute ------------------------------------------------------------------------
@@ -335,7 +257,7 @@ def _name_parts(test_id: str) -> list[list[str]]:
     """Words of the class's and of the function's name, lower case, without "test"."""
     if test_id == OUTPUT:
         return []
-    plain = _plain(test_id)
+    plain = plain_id(test_id)
     names = plain.split("::")[1:] or re.split(r" > |/", plain)[1:] or plain.split(".")[-2:]
     parts = []
     for name in names:
@@ -402,11 +324,18 @@ def _onward(evidence: _Evidence) -> None:
 def _implementation(graph: Graph, path: str, name_path: str) -> str:
     """A stub stands for the module beside it, a declaration for what it declares."""
     if name_path in graph.scope(path).declared:
-        places = graph.index.defined.get(name_path.rpartition(".")[2], ())
+        files, places = graph.index.files, graph.index.defined.get(name_path.rpartition(".")[2], ())
         defined = [
             p for p, h in places if h.name_path == name_path and name_path not in graph.scope(p).declared
         ]
-        return next((p for p in defined if is_braced(p) and name_path in graph.scope(p).by_path), path)
+        return next(
+            (
+                p
+                for p in defined
+                if files[p].group == files[path].group and name_path in graph.scope(p).by_path
+            ),
+            path,
+        )
     beside = path.removesuffix("i")
     if path.endswith(".pyi") and beside in graph.index.files and name_path in graph.scope(beside).by_path:
         return beside

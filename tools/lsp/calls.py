@@ -16,7 +16,8 @@ from typing import Any
 from lsprotocol import types as lsp
 
 from forklock.tools.contract import Freshness, LookupAnswer, Symbol, Uncovered
-from forklock.tools.languages.uses import uses
+from forklock.tools.languages.known import language_of
+from forklock.tools.languages.text import to_lf
 from forklock.tools.lsp.asking import answers
 from forklock.tools.lsp.asking.answers import Told
 from forklock.tools.lsp.asking.asker import Asker, Found
@@ -93,7 +94,7 @@ class Calls:
     def _untold(self, symbol: Symbol, text: str) -> tuple[Uncovered, ...]:
         """Calls in a definition whose target no server can tell."""
         lines, untold = answers.lines_of(text), []
-        for use in uses(symbol.path, text, symbol.start_line, symbol.end_line):
+        for use in language_of(symbol.path).uses(to_lf(text), symbol.start_line, symbol.end_line):
             line = lines[use.line - 1]
             if not line[use.column + len(use.name) :].lstrip().startswith("("):
                 continue

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from forklock.tools.contract import Change, ChangesAnswer, Freshness, ReplaceFile, ToolFault, Uncovered
 from forklock.tools.edits.apply import apply_edits
-from forklock.tools.edits.files import to_lf
 from forklock.tools.index.find import NoSuchSymbol
+from forklock.tools.languages.text import to_lf
 
 if TYPE_CHECKING:
     from forklock.tools.lsp import Intel

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from forklock.tools.testing import minitest
 from forklock.tools.testing.command import Command
 
 _NO_CACHE = (
@@ -85,6 +86,8 @@ def with_report(command: Command, report: str) -> list[str]:
     if command.runner == "cargo":
         runner = ", ".join(map(json.dumps, ("sh", "-c", _CARGO, report)))
         return [*argv[:at], "--config", f'target."cfg(all())".runner = [{runner}]', *argv[at:]]
+    if command.runner == "minitest":
+        return minitest.with_report(argv, at, report)
     if command.runner == "go":
         return [*argv[:at], f"-exec=sh -c '{_GO}' {report}", *_without(argv[at:], {"-exec", "--exec"})]
     return argv

@@ -16,6 +16,7 @@ from typing import Literal
 
 from forklock.sandbox.reading import parse_json
 from forklock.tools.contract import ToolFault
+from forklock.tools.testing import minitest
 from forklock.tools.testing.launchers import without_launcher
 
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
@@ -26,7 +27,7 @@ _CARGO_WITH_VALUE = {"--config", "--color", "-C", "-Z"}
 _FIX = "Put the steps into a script in the repo and give that: --test 'sh run_tests.sh'."
 
 
-Runner = Literal["pytest", "unittest", "node", "vitest", "ctest", "go", "cargo", "other"]
+Runner = Literal["pytest", "unittest", "node", "vitest", "ctest", "go", "cargo", "minitest", "other"]
 """What we know a machine-readable report of; of all others the exit code alone is believed."""
 
 
@@ -104,6 +105,8 @@ def _runner(words: list[str]) -> tuple[Runner, int]:
         return "go", 2
     if program == "cargo":
         return _cargo(words)
+    if program == "ruby" and (at := minitest.options_end(words)):
+        return "minitest", at
     return _python(words) if _PYTHON.match(program) else ("other", 0)
 
 
@@ -137,7 +140,7 @@ def detect_test_command(root: Path) -> str | None:
         return "python -m pytest -q"
     tests = list(islice(_test_files(root), 50))
     if not tests:
-        return _node_command(root) or _ctest_command(root) or _manifest_command(root)
+        return _node_command(root) or _ctest_command(root) or _manifest_command(root) or minitest.detect(root)
     texts = [file.read_bytes()[:20_000] for file in tests]
     folders = {file.parent for file in tests}
     if root in folders and all(b"import unittest" in text and b"pytest" not in text for text in texts):

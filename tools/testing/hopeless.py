@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from forklock.tools.contract import TestReport, TestStatus, ToolFault
-from forklock.tools.index.files import is_test_path, python_files
+from forklock.tools.index.files import code_files, is_test_path
+from forklock.tools.languages.python.language import PYTHON
 from forklock.tools.testing.command import Command, parse_command
 
 _WORDS = 700
@@ -236,7 +237,7 @@ def _is_collection(command: Command, test_id: str) -> bool:
 def _own_module(root: Path, name: str) -> str | None:
     """The folder in which the repository has a module of that name; a mere folder so named is the last guess."""
     guess = None
-    for path in python_files(root):
+    for path in code_files(root, PYTHON):
         parts = PurePosixPath(path).parts
         if is_test_path(path):
             continue
@@ -251,7 +252,7 @@ def _own_module(root: Path, name: str) -> str | None:
 
 def _misspelt(name: str, root: Path) -> bool:
     """Whether it is nearly the name of an existing module: then the import may be the mistake."""
-    known = {*sys.stdlib_module_names, *(PurePosixPath(path).stem for path in python_files(root))}
+    known = {*sys.stdlib_module_names, *(PurePosixPath(path).stem for path in code_files(root, PYTHON))}
     return bool(difflib.get_close_matches(name, known, n=1, cutoff=0.8)) and name not in known
 
 

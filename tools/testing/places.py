@@ -1,4 +1,4 @@
-"""Finds a test in the source by the id that its runner reports, in languages with braces.
+"""Finds a test in the source by the id that its runner reports, in other languages than Python.
 
 In: an index and an id (`suite > test` for node, vitest and ctest, `DIRECTORY > TestName` for go, `PROGRAM >
 mod::test` for cargo), and perhaps lines that a failure named. Out: a `Definition` of the lines that the test takes,
@@ -15,14 +15,12 @@ from pathlib import PurePosixPath
 
 from forklock.tools.contract import Frame
 from forklock.tools.index.files import CodeIndex
-from forklock.tools.languages.outline import outline
-from forklock.tools.languages.symbols import Definition
-from forklock.tools.languages.treesitter import is_braced, parse_tree
+from forklock.tools.languages.definitions import Definition
+from forklock.tools.languages.language import Language
 
 _CALLS = {"test", "it", "describe", "suite", "context", "specify"}
 _HOOKS = {"beforeEach", "before", "beforeAll"}
 _TITLE = re.compile(r"^[\"'`](.*)[\"'`]$", re.DOTALL)
-SCRIPTS = {".ts", ".mts", ".cts", ".tsx", ".js", ".jsx", ".mjs", ".cjs"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +37,7 @@ class TitledTest:
     __test__ = False
 
 
-def braced_test(
+def titled_or_named_test(
     index: CodeIndex, test_id: str, frames: Iterable[Frame] = ()
 ) -> tuple[str, Definition] | None:
     """(path, the test's lines); None where it is not found."""
@@ -49,7 +47,7 @@ def braced_test(
         if found is not None:
             return found
     for frame in frames:
-        if frame.path in index.files and is_braced(frame.path):
+        if frame.path in index.files and not index.files[frame.path].language.by_compiler:
             around = [
                 one for one in _around(index, frame.path) if one.start_line <= frame.line <= one.end_line
             ]
@@ -59,13 +57,10 @@ def braced_test(
 
 
 def _around(index: CodeIndex, path: str) -> Iterator[Definition]:
-    suffix = PurePosixPath(path).suffix
-    text = index.files[path].text
-    if suffix in SCRIPTS:
-        yield from (_definition(one) for one in titled_tests(suffix, text))
-    for one in outline(suffix, text):
-        if one.kind in ("function", "method"):
-            yield Definition(one.name_path, one.kind, one.start_line, one.end_line)
+    file = index.files[path]
+    if file.language.titles:
+        yield from (_definition(one) for one in titled_tests(file.language, file.text))
+    yield from (one for one in file.language.definitions(file.text) if one.kind in ("function", "method"))
 
 
 def _definition(one: TitledTest) -> Definition:
@@ -75,48 +70,56 @@ def _definition(one: TitledTest) -> Definition:
 def _titled(index: CodeIndex, parts: list[str]) -> tuple[str, Definition] | None:
     """Find by titles; vitest puts the file before them."""
     for path, file in index.files.items():
-        suffix = PurePosixPath(path).suffix
-        if suffix not in SCRIPTS or parts[-1] not in file.text:
+        if not file.language.titles or parts[-1] not in file.text:
             continue
         wanted = tuple(parts[1:] if parts[0] == path else parts)
-        same = [one for one in titled_tests(suffix, file.text) if one.titles == wanted]
+        same = [one for one in titled_tests(file.language, file.text) if one.titles == wanted]
         if same:
             return path, _definition(same[0])
     return None
 
 
 def _function(index: CodeIndex, parts: list[str]) -> tuple[str, Definition] | None:
-    """Find a function of Go, Rust or C++ that is the test, or a program that is named after its file."""
+    """Find a function or method that is the test, that of the named class first; or a program with its file's name."""
     name = parts[-1].partition("/")[0] if len(parts) > 1 else parts[0]
     wanted = name.replace("::", ".")
+    found: tuple[str, Definition] | None = None
+    of_class = f"{parts[0].replace('::', '.')}.{wanted}"
     for path, file in index.files.items():
-        suffix = PurePosixPath(path).suffix
-        if not is_braced(path) or suffix in SCRIPTS or wanted.rpartition(".")[2] not in file.text:
+        language = file.language
+        if language.by_compiler or language.titles or wanted.rpartition(".")[2] not in file.text:
             continue
-        if suffix == ".go" and len(parts) > 1 and PurePosixPath(path).parent != PurePosixPath(parts[0]):
+        folder = PurePosixPath(parts[0]) if language.tests_by_folder and len(parts) > 1 else None
+        if folder is not None and PurePosixPath(path).parent != folder:
             continue
-        for one in outline(suffix, file.text):
+        for one in language.definitions(file.text):
             if (one.test or file.is_test) and f".{one.plain}".endswith(f".{wanted}") and one.kind != "class":
-                return path, Definition(one.name_path, one.kind, one.start_line, one.end_line)
+                if f".{one.plain}".endswith(f".{of_class}"):
+                    return path, one
+                found = found or (path, one)
+    if found is not None:
+        return found
     for path, file in index.files.items():
-        if is_braced(path) and file.is_test and PurePosixPath(path).stem == parts[-1]:
+        if not file.language.by_compiler and file.is_test and PurePosixPath(path).stem == parts[-1]:
             return path, Definition(parts[-1], "function", 1, file.text.count("\n") + 1)
     return None
 
 
 def hooks_of(index: CodeIndex, path: str, test: Definition) -> list[Definition]:
     """What runs before a titled test."""
-    suffix = PurePosixPath(path).suffix
-    if suffix not in SCRIPTS:
+    file = index.files[path]
+    if not file.language.titles:
         return []
-    same = [one for one in titled_tests(suffix, index.files[path].text) if one.start_line == test.start_line]
+    same = [one for one in titled_tests(file.language, file.text) if one.start_line == test.start_line]
     return [Definition("before", "function", start, end) for one in same[:1] for start, end in one.hooks]
 
 
 @lru_cache(maxsize=256)
-def titled_tests(suffix: str, text: str) -> tuple[TitledTest, ...]:
+def titled_tests(language: Language, text: str) -> tuple[TitledTest, ...]:
     """Tests and suites with a written title, outer ones first."""
-    parsed = parse_tree(suffix, text)
+    parsed = language.tree(text)
+    if parsed is None:
+        return ()
     calls: list[tuple[int, int, str, str]] = []  # start, end, function, title
     waiting = [parsed.root]
     while waiting:

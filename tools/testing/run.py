@@ -27,6 +27,7 @@ from forklock.tools.testing.args import with_report, with_test_limit
 from forklock.tools.testing.command import Command, detect_test_command, parse_command
 from forklock.tools.testing.environment import command_environment
 from forklock.tools.testing.logs import read_cargo, read_go
+from forklock.tools.testing.minitest import read_minitest
 from forklock.tools.testing.plan import PLUGIN, Watch, read_plan, watched
 from forklock.tools.testing.reports import Inside, Results, read_junit, read_suites, read_unittest
 
@@ -167,6 +168,7 @@ _READERS = {
     "ctest": read_suites,
     "go": read_go,
     "cargo": read_cargo,
+    "minitest": read_minitest,
 }
 _BUILDS = {"go", "cargo"}
 """Runners that compile first: without a report nothing was run."""

@@ -11,7 +11,7 @@ from forklock.agent.asking.chat import is_finished
 from forklock.agent.asking.material import read_text
 from forklock.agent.asking.openings import indent_of
 from forklock.agent.asking.protocol import ProtocolError
-from forklock.agent.asking.raw_text import continuation_text, outdented, stops
+from forklock.agent.asking.raw_text import continuation_text, outdented
 from forklock.agent.asking.way import Asked, Question, Way
 from forklock.agent.contract import Reading
 from forklock.models.contract import Completion, Request
@@ -36,7 +36,7 @@ def ask(question: Question) -> Asked | None:
         count=material.count,
         language=language,
     )
-    request = Request(text=text, stop=stops(pad, language))
+    request = Request(text=text, stop=language.stops(pad))
     return Asked(request, place, question.code, material.protocol, opening, len(pad))
 
 

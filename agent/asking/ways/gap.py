@@ -11,11 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from forklock.agent.asking.openings import PYTHON, Language, openings
+from forklock.agent.asking.openings import openings
 from forklock.agent.asking.splice import remainders
 from forklock.agent.asking.way import Asked, Question, Way
 from forklock.agent.contract import Reading
 from forklock.models.contract import Completion, InfillTokens, Request
+from forklock.tools.languages.language import Language
+from forklock.tools.languages.python.language import PYTHON
 
 MAX_TOKENS = 64
 """Limit of one answer, in tokens: only its first statement is used."""
@@ -62,7 +64,7 @@ def infill_text(
         code: a definition, dedented.
         opening: a beginning of it, up to the indentation of the statement that is taken out.
     """
-    head = "\n\n".join([*(test.strip() for test in tests), f"{language.comment(task)}\n{opening}"])
+    head = "\n\n".join([*(test.strip() for test in tests), f"{language.comments(task)}\n{opening}"])
     rest = remainders(code, opening, language)
     return f"{tokens.prefix}{head}{tokens.suffix}\n{rest[-1] if rest else ''}{tokens.middle}"
 

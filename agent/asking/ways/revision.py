@@ -5,7 +5,7 @@ Commit histories hold many such texts.
 
 from __future__ import annotations
 
-from forklock.agent.asking.raw_text import revision_text, stops
+from forklock.agent.asking.raw_text import revision_text
 from forklock.agent.asking.way import Asked, Question, Way
 from forklock.agent.asking.ways.continuation import read
 from forklock.models.contract import Request
@@ -18,7 +18,7 @@ def ask(question: Question) -> Asked | None:
         return None
     opening = question.openings[0]
     text = revision_text(question.code, opening, task=material.task, tests=question.tests, language=language)
-    request = Request(text=text, stop=stops("", language))
+    request = Request(text=text, stop=language.stops(""))
     return Asked(request, question.place, question.code, material.protocol, opening)
 
 

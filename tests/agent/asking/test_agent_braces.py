@@ -7,15 +7,14 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from braces import GO, JAVASCRIPT, Sample
+from braces import GO, JAVASCRIPT, RUBY, Sample
 from hypothesis import given
 from hypothesis import strategies as st
 from questions import asked
 from scripted import Script, ScriptedEngine, begin
 
-from forklock.agent.asking.openings import function_header, language_of, openings
+from forklock.agent.asking.openings import function_header, openings
 from forklock.agent.asking.protocol import Protocol
-from forklock.agent.asking.raw_text import continued, stops
 from forklock.agent.asking.splice import splice
 from forklock.agent.asking.ways.gap import hole
 from forklock.agent.contract import Hop, Outcome, Place
@@ -27,7 +26,7 @@ from forklock.agent.session import execute
 from forklock.sandbox import SandboxUnavailable
 from forklock.tools.contract import Symbol
 from forklock.tools.edits.apply import AppliedEdit
-from forklock.tools.languages.statements import shape
+from forklock.tools.languages.known import language_of
 
 
 def needs(program: str, *words: str) -> pytest.MarkDecorator:
@@ -128,10 +127,10 @@ def test_what_a_model_writes_on_ends_with_the_function(suffix: str) -> None:
     language, code = language_of(f"a{suffix}"), CODE[suffix]
     opening = openings(code, language)[0]
     rest = code[len(opening) :]
-    assert continued(opening, rest + "\nint other() {\n}\n", language) == code
-    (stop,) = stops("  ", language)
+    assert language.continued(opening, rest + "\nint other() {\n}\n") == code
+    (stop,) = language.stops("  ")
     assert stop == "\n  }"
-    assert continued(opening, rest[: rest.index("\n}")], language) == code  # the stop is not in the answer
+    assert language.continued(opening, rest[: rest.index("\n}")]) == code  # the stop is not in the answer
 
 
 @each
@@ -142,9 +141,9 @@ def test_a_spliced_function_parses_and_is_another(suffix: str, answer: str, turn
     assert opening is not None
     made = splice(code, opening, answer, language)
     if made is not None:
-        found = shape(suffix, made)
+        found = language.shape(made)
         assert found is not None and made.startswith(opening)
-        assert found.words != shape(suffix, code).words  # type: ignore[union-attr]
+        assert found.words != language.shape(code).words  # type: ignore[union-attr]
 
 
 def test_layout_and_comments_make_no_other_program() -> None:
@@ -192,6 +191,7 @@ samples = pytest.mark.parametrize(
     [
         pytest.param(JAVASCRIPT, marks=needs("node", "--version"), id="javascript"),
         pytest.param(GO, marks=needs("go", "version"), id="go"),
+        pytest.param(RUBY, marks=needs("ruby", "-rminitest", "-e", ""), id="ruby"),
     ],
 )
 
@@ -219,9 +219,7 @@ def test_a_right_candidate_among_wrong_ones_is_found(
     apply_diff(repo, report.diff)
     changed = next(name for name in sample.files if "cart." in name)
     before, after = sample.files[changed], (repo / changed).read_text()
-    assert after == before.replace(".slice(1)", "").replace(
-        "[1:]", ""
-    )  # comments, export and tabs as they were
+    assert after == before.replace(sample.fault, "")  # comments, export and tabs as they were
 
 
 @samples

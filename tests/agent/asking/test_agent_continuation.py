@@ -12,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scripted import ScriptedEngine, begin
 
-from forklock.agent.asking.raw_text import continuation_text, continued, outdented, revision_text, stops
+from forklock.agent.asking.raw_text import continuation_text, outdented, revision_text
 from forklock.agent.log import ModelAsked
 from forklock.agent.session import execute
 from forklock.models.contract import Decoding, Request
+from forklock.tools.languages.python.language import PYTHON
 
 HEADER = 'def f(xs):\n    """Sum."""\n   '
 BODY = " n = 0\n    for x in xs:\n\n        n += x\n    return n\n"
@@ -51,16 +52,16 @@ def test_a_revision_shows_the_code_and_begins_it_anew() -> None:
      "def broken(:\n"],
 )  # fmt: skip
 def test_what_is_written_behind_the_definition_is_cut_off(behind: str) -> None:
-    assert continued(HEADER, BODY + behind) == HEADER + BODY
+    assert PYTHON.continued(HEADER, BODY + behind) == HEADER + BODY
 
 
 def test_a_text_that_touches_the_margin_inside_a_string_is_kept() -> None:
     body = ' return """\nA\nb"""\n'
-    assert continued(HEADER, body + "x = 1\n") == HEADER + body
+    assert PYTHON.continued(HEADER, body + "x = 1\n") == HEADER + body
 
 
 def test_code_that_never_parses_is_handed_on_for_the_syntax_gate() -> None:
-    assert continued(HEADER, " return (\n\ndef g(): ...\n") == HEADER + " return (\n\n"
+    assert PYTHON.continued(HEADER, " return (\n\ndef g(): ...\n") == HEADER + " return (\n\n"
 
 
 @given(
@@ -75,7 +76,7 @@ def test_outdenting_undoes_indenting(lines: list[str]) -> None:
 
 @given(st.text(alphabet=" \n\tabdef():@#\"'=1", max_size=60))
 def test_any_answer_gives_one_definition_or_what_does_not_parse(answer: str) -> None:
-    source = continued(HEADER, answer)
+    source = PYTHON.continued(HEADER, answer)
     assert source.startswith(HEADER.rstrip())
     try:
         body = ast.parse(source).body
@@ -85,10 +86,10 @@ def test_any_answer_gives_one_definition_or_what_does_not_parse(answer: str) -> 
 
 
 def test_a_method_ends_at_the_next_one_and_a_nested_function_does_not_end_it() -> None:
-    assert "\n    def " not in stops("")
-    assert any("\n    def g(self)".startswith(stop) for stop in stops("    "))
-    assert any("\ndef g()".startswith(stop) for stop in stops("    "))
-    assert not any("\n        def nested()".startswith(stop) for stop in stops("    "))
+    assert "\n    def " not in PYTHON.stops("")
+    assert any("\n    def g(self)".startswith(stop) for stop in PYTHON.stops("    "))
+    assert any("\ndef g()".startswith(stop) for stop in PYTHON.stops("    "))
+    assert not any("\n        def nested()".startswith(stop) for stop in PYTHON.stops("    "))
 
 
 class GoesOn(ScriptedEngine):

@@ -23,7 +23,7 @@ from forklock.sandbox.git.tree import list_files
 from forklock.sandbox.history import open_history
 from forklock.sandbox.linux.private import remove_tree
 from forklock.sandbox.workspace.workspace import open_workspace
-from forklock.tools.index.files import all_files, python_files
+from forklock.tools.index.files import all_files, code_files
 
 ROOT = Path(__file__).parents[3]
 ROOMS = ("agent", "tools", "selfdistill", "sandbox", "evals", "models")
@@ -86,7 +86,7 @@ def applied(root: Path, scratch: Path) -> None:
 
 
 def listed(root: Path, scratch: Path) -> None:
-    for names in (all_files(root), python_files(root), list_files(root)):
+    for names in (all_files(root), code_files(root), list_files(root)):
         assert "src/a.py" in names
 
 

@@ -10,7 +10,7 @@ import pytest
 from forklock.sandbox import Sandbox, open_sandbox, workspace_policy
 from forklock.tools.behaviour.ask import Behaviour, Target, ask, plan
 from forklock.tools.behaviour.compare import Comparison, compare_behaviour, disagreements
-from forklock.tools.languages.symbols import symbols
+from forklock.tools.languages.known import symbols
 
 SUITE = "python -m pytest -q"
 CODE = """

@@ -19,9 +19,8 @@ from real_files import real_files
 
 from forklock.tools.contract import Edit, EditRefused, ReplaceFile, ReplaceSymbol, SearchReplace
 from forklock.tools.edits.apply import apply_edit, preview
-from forklock.tools.edits.files import to_lf
-from forklock.tools.languages.symbols import symbol_source, symbols
-from forklock.tools.languages.syntax import check_syntax
+from forklock.tools.languages.known import check_syntax, symbol_source, symbols
+from forklock.tools.languages.text import to_lf
 
 CASES = sorted(folder for folder in (Path(__file__).parent / "edit_cases").iterdir())
 EDIT: TypeAdapter[Edit] = TypeAdapter(Edit)

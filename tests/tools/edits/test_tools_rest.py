@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from forklock.tools.contract import EditRefused, ReplaceSymbol
 from forklock.tools.edits.apply import preview
-from forklock.tools.languages.symbols import symbol_source, symbols
+from forklock.tools.languages.known import symbol_source, symbols
 
 _HEAD = '''"""Doc."""
 import os

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from forklock.tools.contract import Symbol
 from forklock.tools.frame.frame import intellisense_frame
-from forklock.tools.languages.symbols import find_symbol
-from forklock.tools.languages.uses import uses
+from forklock.tools.languages.known import find_symbol, language_of
 from forklock.tools.lsp import Intel, open_intel
 from forklock.tools.lsp.servers.server import Server
 from forklock.tools.lsp.wire.process import Launch
@@ -180,6 +179,6 @@ def test_unreadable_file_is_said(root: Path) -> None:
 
 def test_uses_prefer_the_place_that_reads() -> None:
     text = "def f():\n    é = 1; x = é\n    x.y.z(x)\n"
-    found = {u.dotted: (u.line, u.column) for u in uses("m.py", text, 1, 3)}
+    found = {u.dotted: (u.line, u.column) for u in language_of("m.py").uses(text, 1, 3)}
     assert found == {"é": (2, 15), "x": (3, 4), "x.y": (3, 6), "x.y.z": (3, 8)}
-    assert uses("m.py", "def (", 1, 1) == []
+    assert language_of("m.py").uses("def (", 1, 1) == []

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from forklock.tools.index.files import load_index, python_files
+from forklock.tools.index.files import code_files, load_index
 from forklock.tools.index.map import repo_map
-from forklock.tools.index.mentions import References
+from forklock.tools.languages.python.language import PYTHON
 
 
 def words(text: str) -> int:
@@ -77,7 +77,7 @@ def test_a_hostile_git_config_runs_nothing(repo: Path) -> None:
     subprocess.run(["git", "init", "-q"], cwd=repo, check=True)
     with (repo / ".git/config").open("a") as config:
         config.write(f"[core]\n\tfsmonitor = touch {repo}/owned\n\tworktree = /etc\n")
-    assert "pkg/core.py" in python_files(repo)
+    assert "pkg/core.py" in code_files(repo)
     assert not (repo / "owned").exists()
 
 
@@ -165,6 +165,6 @@ def test_methods_count_where_the_object_is_known(tmp_path: Path) -> None:
     for number in range(5):
         (tmp_path / f"u{number}.py").write_text("from lib import Bag\nbag = Bag()\nbag.keys()\nother.pop()\n")
     index = load_index(tmp_path)
-    found = References(index).of(index.files["u0.py"])
+    found = {target for target, _, _ in PYTHON.references(index).of(index.files["u0.py"])}
     assert ("lib.py", "Bag.keys") in found and ("lib.py", "Bag") in found
     assert ("lib.py", "Bag.pop") not in found

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from forklock.tools.index.files import load_index
 from forklock.tools.index.search import Search, search, stems
-from forklock.tools.languages.grammars import load_all
 
 
 @pytest.fixture
@@ -83,5 +83,5 @@ def test_stems_take_names_apart() -> None:
 def test_no_text_makes_it_fail(tmp_path_factory: pytest.TempPathFactory, code: str, question: str) -> None:
     root = tmp_path_factory.mktemp("r")
     (root / "a.py").write_text(f"def f():\n    {code}\n", "utf-8", "replace")
-    for hit in Search(load_all(root)).ask(question):
+    for hit in Search(load_index(root)).ask(question):
         assert hit.score > 0

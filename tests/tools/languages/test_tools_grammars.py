@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from real_files import SUFFIXES
 
+from forklock.tools.index.files import SourceFile, load_index
 from forklock.tools.index.map import repo_map
-from forklock.tools.languages.grammars import SUFFIXES, OtherFile, load_all
 
 TS = """
 // class Comment {}
@@ -112,14 +113,14 @@ mod inner { pub fn free(a: i32) -> i32 { a } }
     ids=["ts", "cpp", "go", "rust"],
 )
 def test_definitions_and_signatures(path: str, text: str, expected: dict[str, str]) -> None:
-    file = OtherFile(path, text)
+    file = SourceFile(path, text)
     assert {head.name_path: file.signature(head) for head in file.heads} == expected
     lines = text.split("\n")
-    assert all(head.name in lines[head.line - 1] for head in file.heads)
+    assert all(head.name in lines[head.name_line - 1] for head in file.heads)
 
 
 def test_words_leave_strings_and_comments_out() -> None:
-    words = OtherFile("a.ts", TS).words
+    words = SourceFile("a.ts", TS).words
     assert words["Button"] == 3 and words["Base"] == 2
     assert not {"Comment", "Text"} & set(words)
 
@@ -140,13 +141,13 @@ def test_the_map_holds_all_languages_together(tmp_path: Path) -> None:
     assert "function popular(x: number): number" in small
     whole = repo_map(tmp_path, budget_tokens=1000, count_tokens=words)
     assert "side.py\n  def python_one()" in whole and "only_a" in whole and "foreign" not in whole
-    assert set(load_all(tmp_path).files) == {"a.ts", "b.ts", "c.ts", "core.ts", "side.py"}
+    assert set(load_index(tmp_path).files) == {"a.ts", "b.ts", "c.ts", "core.ts", "side.py"}
 
 
 @settings(max_examples=60)
-@given(st.sampled_from(sorted(SUFFIXES)), st.text(alphabet="abc(){}<>:;=*&\"'`/\n \\#é\ud800", max_size=200))
+@given(st.sampled_from(SUFFIXES), st.text(alphabet="abc(){}<>:;=*&\"'`/\n \\#é\ud800", max_size=200))
 def test_no_text_makes_it_fail(suffix: str, text: str) -> None:
-    file = OtherFile(f"a{suffix}", text)
+    file = SourceFile(f"a{suffix}", text)
     for head in file.heads:
         file.signature(head)
     assert file.words is not None
@@ -156,5 +157,5 @@ def test_no_text_makes_it_fail(suffix: str, text: str) -> None:
 def test_deep_nesting_is_no_trap(suffix: str) -> None:
     began = time.monotonic()
     for text in ("{" * 20_000, "namespace a{" * 5_000, "mod a{" * 5_000, "class A{" * 5_000):
-        assert len(OtherFile(f"a{suffix}", text).heads) < 200
+        assert len(SourceFile(f"a{suffix}", text).heads) < 200
     assert time.monotonic() - began < 20

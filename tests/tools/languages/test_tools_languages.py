@@ -18,7 +18,7 @@ from forklock.tools.edits.apply import apply_edits
 from forklock.tools.frame.frame import intellisense_frame
 from forklock.tools.index.budget import estimate_tokens
 from forklock.tools.index.find import NoSuchSymbol, the_symbol
-from forklock.tools.languages.uses import uses
+from forklock.tools.languages.known import language_of
 from forklock.tools.lsp import open_intel
 from forklock.tools.lsp.asking.outlines import outlined
 from forklock.tools.lsp.commands import NameTaken, show_actions, show_calls, show_rename
@@ -128,7 +128,7 @@ def test_edits_of_several_files_are_written_all_or_none(tmp_path: Path) -> None:
 
 def test_names_written_in_braces() -> None:
     text = '// not(this)\nconst x: Point = origin.move(1, "nor.this"); /* nor\nthis */ std::swap(a, b->c);\n'
-    found = {use.dotted: (use.line, use.column) for use in uses("m.ts", text, 1, 4)}
+    found = {use.dotted: (use.line, use.column) for use in language_of("m.ts").uses(text, 1, 4)}
     assert found == {
         "x": (2, 6), "Point": (2, 9), "origin": (2, 17), "origin.move": (2, 24),
         "std": (3, 8), "std.swap": (3, 13), "a": (3, 18), "b": (3, 21), "b.c": (3, 24),

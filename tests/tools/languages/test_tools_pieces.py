@@ -10,10 +10,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from forklock.tools.edits.files import to_lf
-from forklock.tools.languages import symbols as module
-from forklock.tools.languages.pieces import pieces
-from forklock.tools.languages.symbols import definitions, symbols
+from forklock.tools.languages.known import symbols
+from forklock.tools.languages.python import outline as module
+from forklock.tools.languages.python.outline import definitions
+from forklock.tools.languages.python.pieces import pieces
+from forklock.tools.languages.text import to_lf
 
 LINES = st.sampled_from(
     [

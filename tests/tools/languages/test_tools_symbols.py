@@ -7,11 +7,10 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from real_files import real_files
+from real_files import SUFFIXES, real_files
 
-from forklock.tools.edits.files import to_lf
-from forklock.tools.languages.symbols import doc, enclosing, find_symbol, signature, symbol_source, symbols
-from forklock.tools.languages.treesitter import SUFFIXES
+from forklock.tools.languages.known import doc, enclosing, find_symbol, signature, symbol_source, symbols
+from forklock.tools.languages.text import to_lf
 
 TEXT = '''import x
 A: int = 1
@@ -302,7 +301,7 @@ def test_in_braces_too_a_symbol_is_found_by_line_and_by_its_end() -> None:
 
 
 @given(
-    st.sampled_from(sorted(SUFFIXES)),
+    st.sampled_from(SUFFIXES),
     st.text(alphabet="fn clas{}()=>;:/*\n#\"'`<~.", max_size=120),
 )
 def test_no_text_in_braces_makes_it_fail(suffix: str, text: str) -> None:

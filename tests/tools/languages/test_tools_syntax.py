@@ -18,10 +18,11 @@ from real_files import real_files
 
 from forklock.tools.contract import EditRefused, ReplaceFile, ReplaceSymbol
 from forklock.tools.edits.apply import apply_edit
-from forklock.tools.edits.files import to_lf
-from forklock.tools.languages.pyversion import OURS, Target, target_python
-from forklock.tools.languages.symbols import symbols
-from forklock.tools.languages.syntax import check_syntax, parse_afresh
+from forklock.tools.languages.definitions import Target
+from forklock.tools.languages.known import check_syntax, symbols
+from forklock.tools.languages.python.parsing import parse_afresh
+from forklock.tools.languages.python.version import OURS, target_python
+from forklock.tools.languages.text import to_lf
 
 
 @pytest.mark.parametrize(

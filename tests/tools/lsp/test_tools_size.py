@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from forklock.tools.languages.symbols import doc, signature, symbol_source, symbols
+from forklock.tools.languages.known import doc, signature, symbol_source, symbols
 
 _FILES: dict[str, tuple[str, Callable[[int], str]]] = {
     "functions": ("a.py", lambda n: "".join(f"def f{i}(a, b=1):\n    return a\n\n" for i in range(n))),

@@ -17,8 +17,8 @@ from lsprotocol import types as lsp
 from pygls.workspace import PositionCodec
 
 from forklock.tools.contract import Diagnostic, Freshness, Location, LookupAnswer, Symbol
-from forklock.tools.edits.files import is_python, split_lines
-from forklock.tools.languages.symbols import doc, signature
+from forklock.tools.languages.known import doc, language_of, signature
+from forklock.tools.languages.text import split_lines
 from forklock.tools.lsp.asking.outlines import holder
 
 Told = tuple[Location, Sequence[str]]
@@ -101,9 +101,7 @@ class Rungs(Sequence[str]):
 
     def _short(self) -> str:
         head, words = self._head(), doc(self._text, self._symbol)
-        if is_python(self._symbol.path):
-            return f'{head}:\n    """{words}"""' if words else head
-        return f"/* {words} */\n{head}" if words else head
+        return language_of(self._symbol.path).documented(head, words)
 
     def _head(self) -> str:
         return signature(self._text, self._symbol) or line_of(self._text, self._symbol.start_line)

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from forklock.tools.contract import Freshness, LookupAnswer, Symbol
-from forklock.tools.edits.files import is_python
+from forklock.tools.languages.known import language_of
 from forklock.tools.lsp.asking import answers
 from forklock.tools.lsp.asking.asker import Asker
 
@@ -70,7 +70,7 @@ class Names:
         asked = 0
         for file in self._asker.sources.mentioning(answers.last_name(name_path)):
             text = self._asker.sources.read(file) or ""
-            asked += not is_python(file.name)
+            asked += not language_of(file.name).by_compiler
             if asked > OUTLINED:
                 detail = f"{name_path!r} is in more than {OUTLINED} files: name the path too"
                 silent.append(LookupAnswer(Freshness.UNAVAILABLE, detail=detail))

@@ -1,7 +1,7 @@
 """Lists the definitions of a text by name path, in any language that a server reads.
 
 In: a path, a text, a server's documentSymbol. Out: `Outlined` symbols in source order. Python is read by
-`forklock.tools.languages.symbols`, whichever server is asked. In other languages the server's symbols are brought
+`forklock.tools.languages.known`, whichever server is asked. In other languages the server's symbols are brought
 to our form:
 no locals except nested functions and classes; `A::b` is `A.b`; where several have one name, the longest, the
 implementation, has the plain name.
@@ -20,8 +20,8 @@ from typing import Any, Literal
 from lsprotocol import types as lsp
 
 from forklock.tools.contract import Symbol
-from forklock.tools.edits.files import is_python, split_lines
-from forklock.tools.languages.symbols import symbols
+from forklock.tools.languages.known import language_of, symbols
+from forklock.tools.languages.text import split_lines
 
 Kind = Literal["class", "function", "method", "variable", "other"]
 _K = lsp.SymbolKind
@@ -61,14 +61,14 @@ class Outlines:
 
     def known(self, file: Path, shown: str, text: str) -> list[Symbol] | None:
         """The definitions if they are known without a server; else None."""
-        if is_python(file.name):
+        if language_of(file.name).by_compiler:
             return _python(shown, text)
         held = self._held.get((file, text))
         return None if held is None else [one.symbol for one in held]
 
     def keep(self, file: Path, shown: str, text: str, found: Sequence[Any], column: ToColumn) -> list[Symbol]:
         """Keep the server's outline of this text, in our form."""
-        if is_python(file.name):
+        if language_of(file.name).by_compiler:
             return _python(shown, text)
         self._held[file, text] = outlined(shown, text, found, column)
         while len(self._held) > _HELD:

@@ -14,7 +14,7 @@ from pathlib import Path
 from lsprotocol.types import FileChangeType
 
 from forklock.tools.contract import EditRefused
-from forklock.tools.edits.files import read_document
+from forklock.tools.files import read_document
 
 MAX_BASELINE_BYTES = 1_000_000
 _SKIP = frozenset({"node_modules", "__pycache__", "site-packages", "target"})

@@ -18,7 +18,7 @@ from typing import Any
 from lsprotocol import types as lsp
 
 from forklock.tools.contract import LookupAnswer, Symbol, Uncovered
-from forklock.tools.edits.files import is_python
+from forklock.tools.languages.known import language_of
 from forklock.tools.lsp.asking import answers
 from forklock.tools.lsp.asking.asker import Asker, Found
 from forklock.tools.lsp.asking.names import Names
@@ -115,7 +115,7 @@ class Coverage:
             (answers.shown_path(f, self._asker.root), self._asker.sources.read(f))
             for f in self._asker.sources.files()
         )
-        own = symbol.path if is_python(symbol.path) and not self._is_reachable(symbol) else ""
+        own = symbol.path if language_of(symbol.path).by_compiler and not self._is_reachable(symbol) else ""
         return [
             place
             for path, text in texts
@@ -138,7 +138,9 @@ class Coverage:
 
     def _is_reachable(self, symbol: Symbol) -> bool:
         outline = self._outline(self._asker.root / symbol.path)
-        return not is_python(symbol.path) or reachable(symbol, {s.name_path: s.kind for s in outline})
+        return not language_of(symbol.path).by_compiler or reachable(
+            symbol, {s.name_path: s.kind for s in outline}
+        )
 
     def _is_read(self, path: str) -> bool:
         return self._asker.looks_up(Path(path))
@@ -182,7 +184,7 @@ class Coverage:
 
     def family(self, symbol: Symbol) -> set[str]:
         """Bare names of the classes that may share a member with the symbol's class."""
-        if not owner(symbol) or not is_python(symbol.path):
+        if not owner(symbol) or not language_of(symbol.path).by_compiler:
             return set()
         return self._classes().family(owner(symbol))
 
@@ -197,7 +199,7 @@ class Coverage:
         return self._classes().outer_bases(owner(symbol))
 
     def _classes(self) -> Classes:
-        files = [f for f in self._asker.sources.files() if is_python(f.name)]
+        files = [f for f in self._asker.sources.files() if language_of(f.name).by_compiler]
         return Classes(
             (answers.shown_path(file, self._asker.root), self._asker.sources.read(file) or "")
             for file in files
@@ -225,7 +227,7 @@ class Coverage:
 
     def _parameter(self, symbol: Symbol, place: Place) -> str:
         """A decorated function can be asked for by the name of a parameter, as pytest's fixtures are."""
-        if not is_python(symbol.path) or owner(symbol):
+        if not language_of(symbol.path).by_compiler or owner(symbol):
             return ""
         own = answers.lines_of(self._asker.sources.read(self._asker.root / symbol.path) or "")
         if not own[symbol.start_line - 1].lstrip().startswith("@"):

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 
 from forklock.tools.contract import Symbol
-from forklock.tools.edits.files import is_python
+from forklock.tools.languages.known import language_of
 
 _CLASS = re.compile(r"^[ \t]*class[ \t]+(\w+)[ \t]*(?:\[[^\]]*\])?[ \t]*(?:\(([^)]*)\))?", re.MULTILINE)
 _BASE = re.compile(r"(?:[\w]+\.)*(\w+)(?:\[.*\])?")
@@ -105,7 +105,7 @@ def stub_of(path: str) -> str:
 
 def relation(symbol: Symbol, other: Symbol, family: Iterable[str]) -> str:
     """Why `other` may have to keep the name of `symbol`; "" where it is a definition of its own."""
-    if not is_python(symbol.path) or bare(symbol.name_path) != bare(other.name_path):
+    if not language_of(symbol.path).by_compiler or bare(symbol.name_path) != bare(other.name_path):
         return ""
     same_scope = symbol.name_path.partition("#")[0] == other.name_path.partition("#")[0]
     if same_scope and other.path == symbol.path:

@@ -18,8 +18,8 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Literal
 
 from forklock.sandbox.reading import parse_python
-from forklock.tools.edits.files import is_python
-from forklock.tools.languages.treesitter import is_braced, parse_tree
+from forklock.tools.languages.known import language_of
+from forklock.tools.languages.tree.parsing import Parsed
 from forklock.tools.lsp.asking.answers import lines_of
 
 if TYPE_CHECKING:
@@ -78,10 +78,10 @@ def occurrences(path: str, text: str, name: str) -> list[Occurrence]:
             found += [(number, match.start(), line) for match in pattern.finditer(line)]
     if not found:
         return []
-    if is_python(path):
+    if language_of(path).by_compiler:
         return list(_in_python(path, text, name, found))
-    if is_braced(path):
-        return list(_in_braces(path, text, name, found))
+    if (parsed := language_of(path).tree(text)) is not None:
+        return list(_in_tree(parsed, path, text, name, found))
     return [_in_other(path, name, *one) for one in found]
 
 
@@ -194,13 +194,12 @@ def _hinted(line: str, column: int, name: str) -> bool:
     )
 
 
-# --- languages with braces -------------------------------------------------------------------------
+# --- languages with a grammar -------------------------------------------------------------------------
 
 
-def _in_braces(
-    path: str, text: str, name: str, found: Sequence[tuple[int, int, str]]
+def _in_tree(
+    parsed: Parsed, path: str, text: str, name: str, found: Sequence[tuple[int, int, str]]
 ) -> Iterator[Occurrence]:
-    parsed = parse_tree(PurePosixPath(path).suffix, text)
     starts, total = [0], 0
     for line in lines_of(text):
         total += len(line.encode("utf-8", "surrogatepass"))

@@ -26,7 +26,7 @@ from forklock.tools.contract import (
     Symbol,
     Uncovered,
 )
-from forklock.tools.edits.files import is_python
+from forklock.tools.languages.known import language_of
 from forklock.tools.lsp.asking import answers
 from forklock.tools.lsp.asking.asker import Asker, Found
 from forklock.tools.lsp.asking.editing import Edits, Outside
@@ -107,7 +107,7 @@ class Renames:
         for one in survey.same:
             if one.place in done:
                 continue
-            if is_python(one.path):
+            if language_of(one.path).by_compiler:
                 edits.add(self._asker, codec, one.path, one.line, one.column, old, new)
             else:
                 left.append(Uncovered(one.path, one.line, "the server leaves this use as it is", one.snippet))
@@ -124,7 +124,7 @@ class Renames:
         """Scopes in which one of several bindings was renamed."""
         for path, after in texts.items():
             before = self._asker.sources.read(self._asker.root / path) or ""
-            if is_python(path) and (line := half_renamed(before, after, old, new)):
+            if language_of(path).by_compiler and (line := half_renamed(before, after, old, new)):
                 why = f"of several bindings of {old} here only some are renamed"
                 yield Uncovered(path, line, why, answers.line_of(before, line))
 
@@ -207,7 +207,7 @@ def _renamed_in_module(
 
 def _exports(path: str, text: str, name: str) -> Iterator[tuple[int, int]]:
     """(line, column) of the name in strings of `__all__`."""
-    if not is_python(path) or "__all__" not in text:
+    if not language_of(path).by_compiler or "__all__" not in text:
         return
     try:
         tree = parse_python(text)

@@ -7,7 +7,6 @@ about the places that have the new name already.
 
 from __future__ import annotations
 
-import builtins
 import keyword
 import re
 from collections.abc import Iterator, Mapping
@@ -16,8 +15,8 @@ from pathlib import Path, PurePosixPath
 from lsprotocol import types as lsp
 
 from forklock.tools.contract import LookupAnswer, Symbol, Uncovered
-from forklock.tools.edits.files import is_python
-from forklock.tools.languages.words import RESERVED
+from forklock.tools.languages.by_eye import RESERVED
+from forklock.tools.languages.known import language_of
 from forklock.tools.lsp.asking import answers
 from forklock.tools.lsp.asking.asker import Asker
 from forklock.tools.lsp.asking.names import Names
@@ -45,7 +44,7 @@ class Taken:
         if problem := _no_name(symbol.path, new):
             return problem
         member = bool(owner(symbol))
-        if is_python(symbol.path) and not member and hasattr(builtins, new):
+        if not member and language_of(symbol.path).brings(new):
             return f"{new} is the name of a builtin of Python"
         file = self._asker.root / symbol.path
         outline = self._asker.symbols(file, text)
@@ -64,7 +63,7 @@ class Taken:
         old = bare(symbol.name_path)
         for path, changed in texts.items():
             before = self._asker.sources.read(self._asker.root / path) or ""
-            if is_python(path) and (problem := changed_meaning(before, changed, old, new)):
+            if language_of(path).by_compiler and (problem := changed_meaning(before, changed, old, new)):
                 return f"{new} is taken in {path}, in the scope at line {problem[0]}: {problem[1]}"
         return self._captured(symbol, text, new, texts)
 
@@ -75,7 +74,7 @@ class Taken:
         for who, pattern in _CALLED_FOR.get(PurePosixPath(symbol.path).suffix, _CALLED_FOR[".py"]).items():
             if re.match(pattern, name) and (re.match(pattern, new) is None or not who.startswith("test")):
                 return [Uncovered(symbol.path, symbol.start_line, f"{who} find it by this name", shown)]
-        if not is_python(symbol.path) or not owner(symbol):
+        if not language_of(symbol.path).by_compiler or not owner(symbol):
             return []
         found = []
         for path, base, known, has in self._outer_bases(symbol, name):
@@ -93,7 +92,7 @@ class Taken:
     # --- members -----------------------------------------------------------------------------------
 
     def _member_taken(self, symbol: Symbol, new: str) -> str:
-        if not is_python(symbol.path) or not owner(symbol):
+        if not language_of(symbol.path).by_compiler or not owner(symbol):
             return ""
         for _, base, _, has in self._outer_bases(symbol, new):
             if has:
@@ -144,7 +143,7 @@ class Taken:
             shown = answers.shown_path(file, self._asker.root)
             before = self._asker.sources.read(file) or ""
             if shown in texts:
-                if not is_python(shown) and (
+                if not language_of(shown).by_compiler and (
                     problem := self._shadowed(symbol, line, new, shown, before, overlay)
                 ):
                     return problem
@@ -194,7 +193,7 @@ def _words(path: str, text: str, old: str, new: str) -> list[tuple[int, int, str
 
 
 def _no_name(path: str, new: str) -> str:
-    if is_python(path):
+    if language_of(path).by_compiler:
         if not new.isidentifier():
             return f"{new!r} is no name; give the last part alone, as `total` for `Cart.total`"
         return f"{new} is a keyword of Python" if keyword.iskeyword(new) else ""

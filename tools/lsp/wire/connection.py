@@ -17,7 +17,7 @@ from typing import Any
 from lsprotocol import types as lsp
 from pygls.workspace import PositionCodec
 
-from forklock.tools.edits.files import to_lf
+from forklock.tools.languages.text import to_lf
 from forklock.tools.lsp.servers.server import Server
 from forklock.tools.lsp.wire.client import Client
 from forklock.tools.lsp.wire.documents import Disk, Documents, uri_of

@@ -1,0 +1,5 @@
+package shop
+
+func rounded(price int) int {
+	return price
+}

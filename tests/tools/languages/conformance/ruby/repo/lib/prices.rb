@@ -1,0 +1,5 @@
+# frozen_string_literal: true
+
+def rounded(price)
+  price.round
+end

@@ -1,0 +1,3 @@
+pub fn rounded(price: i32) -> i32 {
+    price
+}

@@ -1,0 +1,1 @@
+"""What all languages share that are read by a tree-sitter grammar: trees, definitions, statements, edits."""
