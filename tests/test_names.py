@@ -60,6 +60,8 @@ def repo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ids=lambda part: str(part),
 )
 def test_a_name_that_is_none(repo: Path, room: str, call: list[str], name: str) -> None:
+    if call[0] == "mcp" and not NAMES[name]:
+        pytest.skip("no name is the folder that we stand in, which is then served")
     app = importlib.import_module(
         "forklock.evals.commands.main" if room == "evals" else f"forklock.{room}.cli"
     ).app

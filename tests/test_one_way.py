@@ -96,11 +96,11 @@ ONLY: dict[str, tuple[Finds, tuple[str, ...], dict[str, str]]] = {
         locks_by_hand, ("sandbox/files/jsonl.py",), {"sandbox/linux/private.py": "a lock on a folder"},
     ),
     "template environment": (imports("jinja2", "Environment", "Template", "PackageLoader"), ("sandbox/pages.py",), {}),
-    "progress bars": (imports("rich.progress", "Progress", "track"), ("models/progress.py",), {}),
+    "progress bars": (imports("rich.progress", "Progress", "track"), ("sandbox/terminal/progress.py",), {}),
     "live displays": (imports("rich.live", "Live"), (), {}),
-    "ending by mark": (reads_environments, ("sandbox/linux/orphans.py",), {}),
+    "ending by mark": (reads_environments, ("sandbox/linux/marked.py",), {}),
     "faults": (
-        defines_a_fault, ("sandbox/fault.py",), {"tools/lsp/wire/connection.py": "no fault: it becomes an answer"},
+        defines_a_fault, ("sandbox/fault.py",), {"tools/lsp/wire/faults.py": "no fault: it becomes an answer"},
     ),
 }  # fmt: skip
 

@@ -7,12 +7,10 @@ before their caller edits).
 
 from __future__ import annotations
 
-import os
-import secrets
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 
+from forklock.sandbox.files.atomic import write_atomic
 from forklock.tools.contract import EditRefused
 from forklock.tools.languages.known import language_of
 from forklock.tools.languages.text import split_lines
@@ -62,23 +60,6 @@ def write_document(file: Path, path: str, text: str, encoding: str) -> None:
         raise EditRefused(f"the new text of {path} cannot be written in its encoding: {error}.") from error
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        _replace(file, data)
+        write_atomic(file, data, durable=False, like=file.stat() if file.exists() else None)
     except OSError as error:
         raise EditRefused(f"{path} cannot be written: {error.strerror}.") from error
-
-
-def _replace(file: Path, data: bytes) -> None:
-    temporary = file.with_name(f".{file.name[:40]}.{secrets.token_hex(6)}.tmp")
-    before = file.stat() if file.exists() else None
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
-    try:
-        with os.fdopen(descriptor, "wb") as out:
-            out.write(data)
-            if before is not None:
-                if os.geteuid() == 0:
-                    os.fchown(out.fileno(), before.st_uid, before.st_gid)
-                os.fchmod(out.fileno(), stat.S_IMODE(before.st_mode))
-        temporary.replace(file)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
