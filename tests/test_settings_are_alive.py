@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from forklock import models
-from forklock.agent import cli as agent_cli
+from forklock.agent.commands import solve
 from forklock.agent.repo import inspect_repo
 from forklock.agent.session import Assignment, prepare
 from forklock.agent.settings import AgentSettings
@@ -89,7 +89,7 @@ def opened_engine(settings: ModelSettings, monkeypatch: pytest.MonkeyPatch) -> A
 
     monkeypatch.setattr(models, "open_engine", opening, raising=False)
     with contextlib.ExitStack() as stack:
-        agent_cli._open_engine(settings, screen(quiet=True), stack)
+        solve._open_engine(settings, screen(quiet=True), stack)
     return asked
 
 
