@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import AfterValidator, TypeAdapter, ValidationError
 
 from forklock.agent.contract import Limits
 from forklock.agent.log import LogFault, RunLog
 from forklock.agent.loop import Options
 from forklock.agent.settings import AgentSettings
 from forklock.models.contract import Decoding
-from forklock.sandbox import BackendName
+from forklock.sandbox import BackendName, check_backend
 
 
 @dataclass(frozen=True, slots=True)
 class _Surroundings:
     """The logged options that the loop itself does not take."""
 
-    sandbox: BackendName
+    sandbox: Annotated[BackendName, AfterValidator(check_backend)]
     diagnostics: bool
 
 
