@@ -62,6 +62,7 @@ def test_runs_show_and_apply(repo: Path) -> None:
     prepared = begin(repo, engine, TEST, statement="fix total", width=1, diagnostics=True)
     engine.supports_prefill = False
     execute(prepared, engine)
+    prepared.log.close()
     assert "solved" in agent("runs", cwd=repo).stdout
     shown = agent("show", "last", cwd=repo)
     assert "SOLVED" in shown.stdout and "sum(prices)" in shown.stdout

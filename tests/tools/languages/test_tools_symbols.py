@@ -105,7 +105,7 @@ def test_a_broken_file_is_scanned_by_indentation() -> None:
 
 
 def test_languages_that_are_not_known_are_left_to_servers() -> None:
-    assert symbols("a.rb", "def f; end") == []
+    assert symbols("a.kt", "fun f() {}") == []
 
 
 # --- languages with braces -------------------------------------------------------------------------
