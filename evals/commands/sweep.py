@@ -195,7 +195,7 @@ def _fixed(
             f"no such preset: {preset}; there is {', '.join(PRESETS)}", param_hint="--preset"
         )
     if family is not None and family not in FAMILIES:
-        raise typer.BadParameter(f"one of {', '.join(FAMILIES)}", param_hint="--family")
+        raise typer.BadParameter(f"one of {', '.join(sorted(FAMILIES))}", param_hint="--family")
     if preset is not None and baseline is not None:
         raise typer.BadParameter("the preset brings its own baseline", param_hint="--baseline")
     if preset is not None:
