@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pydantic_core import PydanticCustomError
-
 from forklock.selfdistill.arms.arm import Arm
 from forklock.selfdistill.arms.placebo import Placebo
 from forklock.selfdistill.arms.rft import Rft
@@ -28,8 +26,8 @@ def arm_name(name: str) -> str:
     """Check a name in settings.
 
     Raises:
-        PydanticCustomError: there is no such arm.
+        ValueError: there is no such arm.
     """
     if name not in ARMS:
-        raise PydanticCustomError("arm", "takes {names}", {"names": ", ".join(ARMS)})
+        raise ValueError(f"takes {', '.join(ARMS)}")
     return name
