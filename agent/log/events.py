@@ -103,19 +103,15 @@ class RunLog:
         """Make the folder, cut a torn last line off. Returns True where one was cut.
 
         Raises:
-            LogFault: another process writes it, it is no regular file, or it is damaged before its last line.
+            LogFault: it is no regular file, or is damaged before its last line.
         """
         self._blobs.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
             lines: JsonLines[Event] = JsonLines(
-                self.path, _parse, sealed=True, private=True, most_bytes=_MOST_LOG_BYTES
+                self.path, _parse, sealed=True, private=True, locked=False, most_bytes=_MOST_LOG_BYTES
             )
         except DamagedLine as error:
             raise _damage(self.path, error.line) from error
-        except BlockingIOError as error:
-            raise LogFault(
-                f"run {self.folder.name} is being worked on by another process", fix="wait for it, or end it"
-            ) from error
         except (OSError, Unreadable) as error:
             raise _unreadable(self.path, error) from error
         try:

@@ -144,12 +144,14 @@ class JsonLines(Generic[Row]):
         sealed: bool = False,
         private: bool = False,
         cut_damage: bool = False,
+        locked: bool = True,
         most_bytes: int = MOST_BYTES,
     ) -> None:
         """Lock the file, read it, and cut off what a kill has torn.
 
         Args:
             private: only this user may read it, and it may be no link.
+            locked: False where the caller holds a lock of its own over more than this file.
             cut_damage: cut the file before its first damaged line, where what follows is made again.
 
         Raises:
@@ -164,7 +166,8 @@ class JsonLines(Generic[Row]):
         self._guard = threading.Lock()
         self._descriptor: int | None = _open(path, private=private)
         try:
-            _lock(self._descriptor, path, wait=False)
+            if locked:
+                _lock(self._descriptor, path, wait=False)
             raw = read_descriptor(self._descriptor, path, most_bytes=most_bytes)
             found = scan(raw, parse, sealed=sealed)
             if found.damaged is not None and not cut_damage:
