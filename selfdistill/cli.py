@@ -12,8 +12,7 @@ from typing import Annotated
 
 import typer
 
-from forklock.models.console import run_app, say
-from forklock.sandbox import version
+from forklock.models.console import command_options, run_app, say
 
 app = typer.Typer(
     help="Train a model on its own raw samples, and let it serve only if it is proven better.",
@@ -21,7 +20,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # drawn by Rich, a help text takes twice as long to come
 )
-app.callback()(version.root)
+app.callback()(command_options)
 
 Model = Annotated[str | None, typer.Option(help="Catalogue name, or a folder of transformers weights.")]
 
