@@ -208,7 +208,7 @@ def _long_functions(found: Iterable[Function]) -> Iterator[str]:
 
 
 def main() -> int:
-    sys.path.insert(0, str(ROOT))
+    sys.path.insert(0, str(ROOT / "src"))
     if "--check" not in sys.argv:
         print(page())
         return 0

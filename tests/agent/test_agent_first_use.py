@@ -373,7 +373,7 @@ def install_for(folder: Path, become: tuple[str, ...]) -> str:
         pytest.skip(f"NO OTHER USER WAS TRIED: no {version} here is theirs to run")
     subprocess.run([real, "-m", "venv", "--without-pip", str(folder / "forklock")], check=True)
     site = folder / "forklock" / "lib" / version / "site-packages"
-    (site / "forklock.pth").write_text(f"{ROOT / "src"}\n{sysconfig.get_path('purelib')}\n")
+    (site / "forklock.pth").write_text(f"{ROOT / 'src'}\n{sysconfig.get_path('purelib')}\n")
     script = folder / "forklock" / "bin" / "agent"
     script.write_text(f"#!{folder}/forklock/bin/python\nfrom forklock.agent.cli import main\n\nmain()\n")
     script.chmod(0o755)
