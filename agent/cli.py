@@ -15,7 +15,7 @@ from forklock.agent.commands.config import config, mcp
 from forklock.agent.commands.runs import apply, runs, show
 from forklock.agent.commands.solve import solve
 from forklock.models.console import run_app
-from forklock.sandbox import version
+from forklock.sandbox.options import root
 
 app = typer.Typer(
     name="agent",
@@ -24,7 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # drawn by Rich, a help text takes twice as long to come
 )
-app.callback()(version.root)
+app.callback()(root)
 for command in (solve, show, compare, apply, runs, config, mcp):  # in the order of --help
     app.command()(command)
 

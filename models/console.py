@@ -16,8 +16,8 @@ import traceback
 from typing import TYPE_CHECKING, NoReturn, Protocol
 
 from forklock.sandbox.fault import Fault
+from forklock.sandbox.options import root as command_options
 from forklock.sandbox.terminal import guard, say, say_fault, say_json, screen, show_usage_fault, words_column
-from forklock.sandbox.version import root as command_options
 
 if TYPE_CHECKING:
     from forklock.sandbox.terminal.console import Screen

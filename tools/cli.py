@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from forklock.sandbox import version
+from forklock.sandbox.options import root
 from forklock.sandbox.terminal import guard, row, say, say_fault, show_usage_fault
 from forklock.tools import runcli
 from forklock.tools.runcli import RepoOption, root_of
@@ -34,7 +34,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # drawn by Rich, a help text takes twice as long to come
 )
-app.callback()(version.root)
+app.callback()(root)
 
 ServerOption = Annotated[
     str,

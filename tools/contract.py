@@ -170,7 +170,7 @@ class LookupAnswer:
     """Hover text, or completions one per line."""
     detail: str = ""
     uncovered: tuple[Uncovered, ...] = ()
-    """Of references and calls that were asked for with their coverage: places that may belong to the answer."""
+    """Places that may belong to the answer, for references and calls that were asked for with their coverage."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,11 +193,11 @@ class ChangesAnswer:
     changes: tuple[Change, ...] = ()
     detail: str = ""
     uncovered: tuple[Uncovered, ...] = ()
-    """Of a rename: places that it leaves as they are, and that may mean what is renamed, or break."""
+    """Places that a rename leaves as they are, and that may mean what is renamed, or break."""
     mentions: tuple[Uncovered, ...] = ()
-    """Of a rename: comments and prose that keep the old name. They change nothing that runs."""
+    """Comments and prose that keep the old name after a rename. They change nothing that runs."""
     refused: str = ""
-    """Of a rename: why the new name cannot be had. Then there are no changes."""
+    """Why a rename cannot have the new name. Then there are no changes."""
 
     @property
     def complete(self) -> bool:

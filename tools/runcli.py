@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from forklock.sandbox.options import check_sandbox
 from forklock.sandbox.terminal import row, say
 
 if TYPE_CHECKING:
-    from forklock.sandbox import BackendName
     from forklock.tools.contract import TestReport
     from forklock.tools.testing import Spectrum
 
@@ -65,7 +65,7 @@ def print_tests(
     asked = command or detect_test_command(root / cwd)
     if not asked:
         raise typer.BadParameter("no tests were found; say how they are run", param_hint="COMMAND")
-    with open_sandbox(root, workspace_policy(root), backend=_backend(sandbox)) as here:
+    with open_sandbox(root, workspace_policy(root), backend=check_sandbox(sandbox)) as here:
         found = run_repeatedly(
             here, asked, times=repeat, timeout_s=timeout, test_timeout_s=test_timeout, cwd=cwd
         )
@@ -127,21 +127,12 @@ def _require_failing(test: str, report: TestReport, root: Path, cwd: str) -> Non
         say(f"`{test}` passes, so only the words are used", err=True)
 
 
-def _backend(name: str) -> BackendName:
-    from forklock.sandbox import check_backend
-
-    try:
-        return check_backend(name)
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--sandbox") from None
-
-
 def _runs(root: Path, command: str, backend: str, cwd: str) -> tuple[TestReport, Spectrum | None]:
     """The tests' report and, where one fails, the functions that they enter; from copies of the repository."""
     from forklock.sandbox import open_sandbox, workspace_policy
     from forklock.tools.testing import run_tests, trace_tests
 
-    with open_sandbox(root, workspace_policy(root), backend=_backend(backend)) as here:
+    with open_sandbox(root, workspace_policy(root), backend=check_sandbox(backend)) as here:
         with here.fork() as copy:
             report = run_tests(copy, command, cwd=cwd)
         with here.fork() as copy:

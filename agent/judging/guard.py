@@ -45,7 +45,7 @@ class Guard:
     frozen: Frozen
     sealer: Sealer
     seal: dict[str, Entry]
-    """Of the workspace before any candidate."""
+    """The entries of the workspace before any candidate."""
     _own: dict[str, set[str]] = field(default_factory=dict)
     """By command: frozen files that its run changes by itself."""
     _lock: threading.Lock = field(default_factory=threading.Lock)

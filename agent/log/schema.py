@@ -125,7 +125,7 @@ class ModelAsked(_Event):
     request: int
     """Within the step."""
     digest: str
-    """Of the whole request: messages, prefill, decoding, model."""
+    """Digest of the whole request: messages, prefill, decoding, model."""
     place: str
     messages: list[MessageRef]
     prefill: str

@@ -14,11 +14,11 @@ from forklock.evals.commands.options import (
     SandboxOption,
     SetOption,
     TimeScaleOption,
-    backend,
     on_ray,
 )
 from forklock.models.console import INFRASTRUCTURE
 from forklock.models.extras import require
+from forklock.sandbox.options import check_sandbox
 from forklock.sandbox.terminal import say_json
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def judge(
     from forklock.evals.runs.grade import GradeFile, grade, read_solutions
     from forklock.sandbox.terminal import screen
 
-    where = backend(sandbox)
+    where = check_sandbox(sandbox)
     require("scipy")  # the statistics come last: do not find out then
     console = screen(stderr=True)
     with reading(problems):
@@ -124,7 +124,7 @@ def calibrate(
     from forklock.evals.runs.grade import calibrated, read_solutions
     from forklock.sandbox.terminal import screen
 
-    where = backend(sandbox)
+    where = check_sandbox(sandbox)
     require("scipy")  # the statistics come last: do not find out then
     with reading(problems):
         chosen = load_set(problems, data=data)

@@ -14,7 +14,7 @@ import typer
 from forklock.evals.commands import compare, judge, run, sweep, tokens
 from forklock.evals.commands.options import DataOption, JsonOption
 from forklock.models.console import run_app
-from forklock.sandbox import version
+from forklock.sandbox.options import root
 
 app = typer.Typer(
     name="evals",
@@ -23,7 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # a help text that Rich draws takes twice as long
 )
-app.callback()(version.root)
+app.callback()(root)
 run.register(app)
 
 

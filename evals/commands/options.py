@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from forklock.models.contract import Decoding
-    from forklock.sandbox import BackendName
 
 SetArgument = Annotated[str, typer.Argument(metavar="SET", help="A name from `evals sets`, or a file.")]
 SetOption = Annotated[str, typer.Option("--set", metavar="SET", help="A name from `evals sets`, or a file.")]
@@ -57,16 +56,6 @@ CutoffOption = Annotated[
         help="Training cutoff of the model, YYYY-MM-DD: the model may have seen contests before it."
     ),
 ]
-
-
-def backend(name: str) -> BackendName:
-    """Check the value of `--sandbox`."""
-    from forklock.sandbox import check_backend
-
-    try:
-        return check_backend(name)
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--sandbox") from None
 
 
 def on_ray(executor: str) -> bool:

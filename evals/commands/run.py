@@ -25,7 +25,6 @@ from forklock.evals.commands.options import (
     SeedOption,
     TimeScaleOption,
     adapter_or_none,
-    backend,
     check_file,
     day,
     decoding_of,
@@ -35,6 +34,7 @@ from forklock.evals.commands.options import (
 from forklock.evals.commands.repo import RepoCommand, run_repo_tasks
 from forklock.models.console import INFRASTRUCTURE
 from forklock.models.extras import require
+from forklock.sandbox.options import check_sandbox
 from forklock.sandbox.terminal import say
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def run(
     ] = 1800.0,
 ) -> None:
     """Sample, judge, report. The same command continues an interrupted run."""
-    where = backend(sandbox)
+    where = check_sandbox(sandbox)
     require("scipy")  # the statistics come last: do not find out then
     _refuse_useless(context, ONLY_WITH_SETS if problems == "repo" else ONLY_WITH_REPO_TASKS, problems)
     check_file(json_file, "--json")

@@ -23,13 +23,13 @@ from forklock.evals.commands.options import (
     SetArgument,
     TimeScaleOption,
     adapter_or_none,
-    backend,
     check_file,
     check_folder,
     write_json,
     write_pages,
 )
 from forklock.models.extras import require
+from forklock.sandbox.options import check_sandbox
 
 if TYPE_CHECKING:
     from forklock.evals.sweeps.grid import Cell, Plan
@@ -121,7 +121,7 @@ def sweep(
     json_file: JsonOption = None,
 ) -> None:
     """Tune the decoding on some problems, report once on others. The same command continues an interrupted sweep."""
-    where = backend(sandbox)
+    where = check_sandbox(sandbox)
     require("scipy")  # the statistics come last: do not find out then
     check_file(json_file, "--json")
     check_folder(out, "--out")

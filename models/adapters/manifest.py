@@ -63,7 +63,7 @@ class AdapterRef:
 
     base: str
     version: str
-    """Of the registry, or `folder-<digest>` for a folder outside it."""
+    """The registry's version, or `folder-<digest>` for a folder outside it."""
     folder: Path
 
     def __str__(self) -> str:

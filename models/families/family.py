@@ -55,7 +55,7 @@ class ModelCard:
     bytes: int
     """Size of the GGUF file."""
     sha256: str
-    """Of the GGUF file; the revision of the model."""
+    """Digest of the GGUF file. It is also the model's revision."""
     licence: str
     """SPDX identifier."""
     architecture: str
@@ -65,7 +65,7 @@ class ModelCard:
     `restore_tokenizer`."""
     context_tokens: int
     parameters: int
-    """Of the original, with shared embeddings counted once."""
+    """Number of parameters of the original; shared embeddings count once."""
     tied_embeddings: bool
     """Whether the original shares input and output embeddings (a GGUF may hold two quantised copies)."""
 

@@ -14,7 +14,7 @@ from typing import Any
 from forklock.models.contract import FinishReason, ModelFault, Request
 
 BYTES_PER_TOKEN = 3.5
-"""Of code and English, about; fewer bytes a token overestimate the count."""
+"""Bytes that one token of code or English has, about. A smaller number overestimates the count."""
 PER_MESSAGE = 8
 """Tokens of a chat template around one message, at most."""
 

@@ -53,7 +53,7 @@ class _Call:
     request: Request
     decoding: Decoding
     number: int
-    """Of the first sample, over the whole call of the engine; it moves the seed."""
+    """Number of the first sample, counted over the whole call of the engine. It shifts the seed."""
     count: int
 
 

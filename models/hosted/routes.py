@@ -86,7 +86,7 @@ class Route:
     server: Server | None = None
     """None where LiteLLM speaks to a provider."""
     key: str | None = None
-    """Of the server; None where `FORKLOCK_SERVER_KEY` holds it."""
+    """The server's key; None where `FORKLOCK_SERVER_KEY` holds it."""
 
     @property
     def key_variable(self) -> str:

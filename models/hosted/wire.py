@@ -21,7 +21,7 @@ from forklock.models.web import clients as web
 from forklock.models.web import deadline
 
 TOKENS_BYTES = 16 << 20
-"""Of a prompt's ids as JSON, at most."""
+"""Largest size of a prompt's ids as JSON, in bytes."""
 KEY_VARIABLE = "FORKLOCK_SERVER_KEY"
 """Key for servers named by URL. A provider's key (OPENAI_API_KEY, ...) is never sent to an arbitrary URL."""
 

@@ -42,7 +42,7 @@ from forklock.models.web import deadline
 MOST_ROWS = {"cpu": 64, "cuda": 256}
 """Rows beyond which a step only gets slower."""
 MEMORY_SHARE = 0.5
-"""Of the memory that is free when a call begins, what its rows may take."""
+"""Share of the memory free at the start of a call that its rows may take."""
 
 
 class TransformersEngine(Engine):

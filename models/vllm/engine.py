@@ -93,7 +93,7 @@ class VllmEngine(Engine):
 
     @property
     def url(self) -> str:
-        """Of the server, with the base's name: what a second client attaches to."""
+        """The server's address with the base's name, which a second client attaches to."""
         return f"{self._server.base_url}#{self._base}"
 
     def complete(

@@ -70,7 +70,7 @@ def request_seed(seed: int, index: int) -> int:
 
 
 def likeliest(row: dict[str, Any], top_k: int) -> Iterator[tuple[int, float]]:
-    """Of one place's `prompt_logprobs`, which also hold the token itself: (id, log probability), likeliest first."""
+    """Yield (id, log probability) of one place's `prompt_logprobs`, likeliest first. The token itself is there."""
     for token, found in sorted(row.items(), key=lambda item: item[1]["rank"]):
         if found["rank"] <= top_k:
             yield int(token), found["logprob"]

@@ -35,7 +35,7 @@ from forklock.sandbox.workspace.workspace import Workspace
 
 _PATIENCE_S = 2.0
 _MEMORY_EVENTS = ("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control")
-"""Of version 2 and version 1 of control groups."""
+"""Files that count kills for memory, in version 2 and version 1 of control groups."""
 _KILLS = re.compile(rb"^oom_kill [1-9]", re.MULTILINE)
 _FITS = """import os, sys
 given = os.environ.get("VIRTUAL_ENV")

@@ -33,7 +33,7 @@ class Comparison:
     asked: int
     """Inputs that both versions were asked."""
     unchanged: int
-    """Of those that no failing test explains: answered as before."""
+    """Number of inputs that no failing test explains and that are answered as before."""
     explained: tuple[Difference, ...]
     """Differences on inputs like those of the failing tests."""
     unexplained: tuple[Difference, ...]

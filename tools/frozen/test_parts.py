@@ -196,7 +196,7 @@ def _is_script(node: ast.stmt) -> bool:
 
 
 def _examples(tree: ast.Module) -> list[str]:
-    """Of each docstring: its owner's name path, and what is to come out of what is typed."""
+    """List, for each docstring, its owner's name path with the typed examples and their expected output."""
     found: list[str] = []
     waiting: list[tuple[str, ast.AST]] = [("", tree)]
     while waiting:

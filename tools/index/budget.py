@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 
 CHARS_PER_TOKEN = 3.5
-"""Of source code, rather fewer than of prose: a budget is sooner left unused than exceeded."""
+"""Characters of one token of source code. Rather too few, so that a budget is left unused sooner than exceeded."""
 
 
 def estimate_tokens(text: str) -> int:

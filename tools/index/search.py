@@ -20,7 +20,7 @@ from forklock.tools.languages.definitions import Definition
 NAME_WEIGHT, SIGNATURE_WEIGHT, PATH_WEIGHT = 4, 2, 1
 """How often a word counts that stands there; in the text, once each time."""
 LINES = 60
-"""Of a definition's text, at most."""
+"""Lines of a definition's text that are read at most."""
 TEST_SHARE = 0.5
 """What the score of a definition in a test file is multiplied by."""
 _PARTS = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+")

@@ -115,7 +115,7 @@ class Use:
     """`helper`, `self.items.append`; what precedes a call or subscript in a chain is `()`."""
     line: int
     column: int
-    """Of the last name, code points."""
+    """Column of the last name, in code points."""
     statement: int
     """First line of the innermost statement that holds it."""
     attribute: bool = False

@@ -37,7 +37,6 @@ _TEST_MARKS = frozenset({
     "test", "tests", "testing", "__tests__", "spec", "specs", "unittest", "unittests", "testdata", "e2e",
 })  # fmt: skip
 _CAMEL = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^A-Za-z]+")
-_CAMEL = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^A-Za-z]+")
 
 
 class Calls:

@@ -29,11 +29,11 @@ class _Part:
     """What one test program left."""
 
     words: tuple[str, str]
-    """Of the line that begins it."""
+    """The words of the line that begins it."""
     listed: list[str]
     said: list[str]
     code: str = ""
-    """Of the line that ends it, where there is one."""
+    """The code of the line that ends it, where there is one."""
 
 
 def _parts(text: str) -> Iterator[_Part]:
@@ -138,7 +138,7 @@ class _Program:
             self.printed.setdefault(self._turn, []).append(line)
 
     def outcomes(self) -> Iterator[tuple[str, str]]:
-        """Of tests that it listed; one that began and has none did not come to its end."""
+        """Yield the outcomes of the listed tests. A test that began and has none did not come to its end."""
         cut = () if self._ended_well else self.printed.keys() - self._outcomes.keys()
         for name, outcome in (self._outcomes | dict.fromkeys(cut, "FAIL")).items():
             if name.partition("/")[0] in self._listed:

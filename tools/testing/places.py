@@ -28,7 +28,7 @@ class TitledTest:
     """A call of `test("title", …)` or of a suite around such."""
 
     titles: tuple[str, ...]
-    """Of the suites around and its own."""
+    """Titles of the suites around it, then its own."""
     start_line: int
     end_line: int
     hooks: tuple[tuple[int, int], ...]

@@ -74,7 +74,7 @@ def read_junit(text: str, where: Inside | str) -> Results | None:
 def _results(
     cases: Iterable[tuple[str, Element]], failure: Callable[[str, Element, Element], TestFailure]
 ) -> Results:
-    """Of test cases with their ids; `failure` makes one of an id, its case and the part that says what went wrong."""
+    """Return the results of test cases. `failure` makes one of an id, its case and the part that says what failed."""
     passed: set[str] = set()
     failures: dict[str, TestFailure] = {}
     skipped = 0

@@ -4,7 +4,7 @@ from itertools import combinations
 
 
 def volume(*cubes: list[int]) -> int:
-    """Of what all of them share."""
+    """Return the volume of what all cubes share."""
     product = 1
     for places in zip(*cubes):
         product *= max(0, min(places) + 7 - max(places))

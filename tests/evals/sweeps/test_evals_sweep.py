@@ -6,9 +6,11 @@ import json
 import random
 import re
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import pytest
+from evals_command import evals_command
 from fastest import FASTEST
 from scripted_answers import ScriptedAnswers
 from test_evals_page import parsed
@@ -343,16 +345,4 @@ def test_the_command_on_a_real_engine(
     assert code == 0 and "0 samples made now" in said and not re.search(r"[1-9]\d* samples made now", said)
 
 
-def command(
-    home: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], *arguments: object
-) -> tuple[int, str]:
-    from forklock.evals.commands.main import main
-
-    monkeypatch.setenv("FORKLOCK_HOME", str(home))
-    monkeypatch.setenv("COLUMNS", "160")
-    monkeypatch.setattr("sys.argv", ["evals", "sweep", "humaneval", *map(str, arguments)])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    said = "".join(capfd.readouterr())
-    assert "Traceback" not in said
-    return int(ended.value.code or 0), said
+command = partial(evals_command, "sweep")

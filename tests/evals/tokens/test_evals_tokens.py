@@ -9,12 +9,14 @@ import random
 import re
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 torch = pytest.importorskip("torch", reason="the `local` extra is not installed")
 
+from evals_command import evals_command
 from scripted_answers import ScriptedAnswers
 from test_evals_page import parsed
 
@@ -360,16 +362,4 @@ def _other_words(model: Path, folder: Path) -> Path:
     return folder
 
 
-def command(
-    home: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], *arguments: object
-) -> tuple[int, str]:
-    from forklock.evals.commands.main import main
-
-    monkeypatch.setenv("FORKLOCK_HOME", str(home))
-    monkeypatch.setenv("COLUMNS", "160")
-    monkeypatch.setattr("sys.argv", ["evals", "tokens", "humaneval", *map(str, arguments)])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    said = "".join(capfd.readouterr())
-    assert "Traceback" not in said
-    return int(ended.value.code or 0), said
+command = partial(evals_command, "tokens")

@@ -53,15 +53,15 @@ class Tables:
     kinds: ClassVar[Mapping[str, NodeKind]] = {}
     """Nodes that define the name in their field `name`."""
     bodiless: ClassVar[frozenset[str]] = frozenset()
-    """Of `kinds`: those that define only with a body."""
+    """Members of `kinds` that define only with a body."""
     entered: ClassVar[frozenset[str]] = frozenset()
     """Nodes whose children are looked at for definitions; bodies of functions are not."""
     spaces: ClassVar[frozenset[str]] = frozenset()
-    """Of `entered`: those that lend a name to what is in them, and define nothing."""
+    """Members of `entered` that lend a name to what is in them, and define nothing."""
     wrappers: ClassVar[frozenset[str]] = frozenset()
     """Nodes that belong to the one definition in them."""
     shown_inside: ClassVar[frozenset[str]] = frozenset()
-    """Of `wrappers`: those that a signature leaves out."""
+    """Members of `wrappers` that a signature leaves out."""
     above: ClassVar[frozenset[str]] = frozenset({"comment", "line_comment", "block_comment"})
     """Nodes right above a definition that belong to it."""
     functions: ClassVar[frozenset[str]] = frozenset()
@@ -85,7 +85,7 @@ class Tables:
     decorators: ClassVar[frozenset[str]] = frozenset()
     """Children of a definition that belong to it and may be left out of new source."""
     kept_wrappers: ClassVar[frozenset[str]] = frozenset()
-    """Of `wrappers`: those that new source may leave out."""
+    """Members of `wrappers` that new source may leave out."""
     visibility: ClassVar[frozenset[str]] = frozenset()
     """Children that say who sees a definition, which new source may leave out."""
     strings: ClassVar[re.Pattern[str]] = re.compile(r"^string$|string_literal")

@@ -43,7 +43,7 @@ _IMPL = re.compile(r"impl\b(?:.* for )? *[&*]*(?:'?\w+ )*(?:\w+::)*(\w+)(?: wher
 class Outlined:
     symbol: Symbol
     line: int
-    """Of its name, from 1."""
+    """Line of its name, from 1."""
     column: int
     """Where its name begins."""
 

@@ -45,7 +45,7 @@ class Survey:
     doubtful: list[Uncovered] = field(default_factory=list)
     prose: list[Uncovered] = field(default_factory=list)
     texts: dict[str, str] = field(default_factory=dict)
-    """Of the files that hold the name."""
+    """Texts of the files that hold the name."""
 
 
 class Coverage:

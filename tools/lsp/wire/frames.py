@@ -74,7 +74,7 @@ class Frames(asyncio.Protocol):
         self._unreadable = unreadable
         self._buffer = bytearray()
         self._length: int | None = None
-        """Of the body that is coming; None between bodies."""
+        """Length of the body that is coming; None between bodies."""
         self._over = False
 
     def data_received(self, data: bytes) -> None:
