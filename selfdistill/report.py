@@ -37,7 +37,7 @@ def print_plan(recipe: Recipe, base: ResolvedModel, show: Progress) -> None:
     )
     show.say(f"LoRA     rank {config.rank}, lr {config.lr:g}, {amount}, batches of {config.batch_size}")
     show.say(
-        f"gate     {recipe.gate_limit} problems of {recipe.gate_set} x {recipe.gate_n} samples x 2 sides, "
+        f"gate     up to {recipe.gate_limit} problems of {recipe.gate_set} x {recipe.gate_n} samples x 2 sides, "
         f"T {recipe.gate_decoding.temperature}, {recipe.gate_decoding.max_tokens} tokens at most"
     )
     parameters = base.card.parameters if base.card else weights_bytes(base.folder) / 2
@@ -83,7 +83,9 @@ def print_verdict(round_dir: RoundDir, verdict: Verdict) -> None:
 
 def _sides(verdict: Verdict) -> Table:
     paired = verdict.paired
-    table = Table(title=f"gate: {paired.problems} problems x {paired.samples} samples", title_justify="left")
+    of = f" of {paired.budget}" if paired.budget > paired.problems else ""
+    title = f"gate: {paired.problems}{of} problems x {paired.samples} samples"
+    table = Table(title=title, title_justify="left")
     table.add_column("")
     table.add_column(f"serving ({verdict.against})", justify="right")
     table.add_column("candidate", justify="right")
@@ -97,6 +99,8 @@ def _sides(verdict: Verdict) -> Table:
 
 def _health(side: Health) -> list[tuple[str, str]]:
     return [
+        ("solved by at least one sample", "-" if side.solved is None else f"{side.solved:.1%}"),
+        ("solutions per solved problem", "-" if side.distinct is None else f"{side.distinct:.2f}"),
         ("answers without an end", f"{side.no_end:.0%}"),
         ("code that parses", f"{side.code:.0%}"),
         ("instructions followed", f"{side.followed} of {side.probes}"),

@@ -101,8 +101,8 @@ class Sizes:
 
 
 SIZES = {
-    "cpu": Sizes(48, 256, 24, 2, 384, batch_size=8, micro_tokens=1024, checkpoint_every=1),
-    "gpu": Sizes(1000, 2048, 80, 4, 2048, batch_size=32, micro_tokens=8192, checkpoint_every=5),
+    "cpu": Sizes(48, 256, 48, 2, 384, batch_size=8, micro_tokens=1024, checkpoint_every=1),
+    "gpu": Sizes(1000, 2048, 200, 4, 2048, batch_size=32, micro_tokens=8192, checkpoint_every=5),
 }
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -147,7 +148,7 @@ def make_adapter(work: Work) -> Json:
         device=recipe.device,
         checkpoints=work.path("checkpoints"),
         out=work.path("adapter"),
-        loss=work.arm.loss,
+        loss=partial(work.arm.loss, cut=work.arm.cut(recipe)),
     )
     sizes = step_tokens(examples, recipe.training, seed=recipe.seed)
     with work.show.meter("training", sum(sizes), unit="tokens") as meter:
@@ -182,7 +183,13 @@ def pass_gate(work: Work) -> Json:
         show=work.show,
     )
     comparison = compare_sides(trial, candidate_version(work))
-    verdict = decide(comparison.paired, comparison.serving, comparison.candidate, against=comparison.against)
+    verdict = decide(
+        comparison.paired,
+        comparison.serving,
+        comparison.candidate,
+        against=comparison.against,
+        decode_only=comparison.decode_only,
+    )
     write_atomic(work.path("verdict.json"), verdict.model_dump_json(indent=2) + "\n")
     return {"decision": verdict.decision, "reason": "; ".join(verdict.reasons)}
 

@@ -21,7 +21,7 @@ from typing import Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
-from forklock.evals.contract import EvalFault, Judgement, Sample
+from forklock.evals.contract import EvalFault, Judgement, Sample, Verdict
 from forklock.models.contract import Decoding, ModelIdentity
 from forklock.models.paths import cache_dir, data_dir
 from forklock.sandbox.files.atomic import put_in_place, write_atomic
@@ -121,6 +121,11 @@ class Store:
         """Return the stored verdict of this judge on this program, or None."""
         row = self._judged.get(key)
         return row.judgement if row is not None and row.judge == judge else None
+
+    def passed(self, sample: Sample) -> bool:
+        """Return whether the newest verdict on a sample, whichever judge's, is that it passed."""
+        row = self._judged.get(sample.key)
+        return row is not None and row.judgement.verdict is Verdict.PASSED
 
     def _open(self, name: str, kind: type[Row]) -> JsonLines[Row]:
         path = self.folder / name

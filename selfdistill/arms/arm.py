@@ -92,10 +92,18 @@ class Arm:
 
     # -- learning ---------------------------------------------------------------------------------------
 
-    def loss(self, model: nn.Module, rows: Sequence[Example], device: str) -> Tensor:
+    def loss(
+        self,
+        model: nn.Module,
+        rows: Sequence[Example],
+        device: str,
+        cut: FirstStage,  # noqa: ARG002 - for arms that override this
+    ) -> Tensor:
         """Return the *sum* of the loss over the labels of these rows, differentiable in the LoRA's weights.
 
-        `model` is a PEFT model over the frozen base: `with model.disable_adapter():` makes it the teacher.
+        Args:
+            model: a PEFT model over the frozen base: `with model.disable_adapter():` makes it the teacher.
+            cut: the train-time truncation.
         """
         from forklock.selfdistill.training.train import loss_sum
 

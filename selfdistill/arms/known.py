@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from forklock.selfdistill.arms.arm import Arm
+from forklock.selfdistill.arms.noise import Noise
 from forklock.selfdistill.arms.placebo import Placebo
 from forklock.selfdistill.arms.rft import Rft
+from forklock.selfdistill.arms.soft import Soft
 from forklock.selfdistill.arms.ssd import Ssd
 from forklock.selfdistill.contract import RoundFault
 
-ARMS: dict[str, Arm] = {arm.name: arm for arm in (Ssd(), Rft(), Placebo())}
+ARMS: dict[str, Arm] = {arm.name: arm for arm in (Ssd(), Soft(), Rft(), Noise(), Placebo())}
 
 
 def find_arm(name: str) -> Arm:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forklock.models.catalogue.strict_loading import load_causal_lm
-from forklock.models.contract import ModelFault
+from forklock.models.contract import FirstStage, ModelFault
 from forklock.models.extras import install_hint
 from forklock.sandbox.files.atomic import put_folder_in_place
 from forklock.selfdistill.contract import EXIT_INFRASTRUCTURE, RoundFault, TrainConfig
@@ -145,14 +145,41 @@ def loss_sum(model: nn.Module, micro: Sequence[Example], device: str) -> Tensor:
     """Return the summed negative log-likelihood of the labels of these rows, in nats: the loss of most arms."""
     from forklock.selfdistill.training.loss import cross_entropy_sum
 
-    input_ids, attention, targets = collate(micro, device)
-    base = model.get_base_model()  # type: ignore[operator]
-    hidden = base.get_decoder()(
-        input_ids=input_ids, attention_mask=attention, use_cache=False
-    ).last_hidden_state
-    head = base.get_output_embeddings()
+    ids, attention, targets = collate(micro, device)
     predicts = targets != IGNORED
-    return cross_entropy_sum(hidden[predicts], head.weight, targets[predicts], bias=head.bias)
+    head = output_layer(model)
+    hidden = hidden_states(model, ids, attention)[predicts]
+    return cross_entropy_sum(hidden, head.weight, targets[predicts], bias=head.bias)
+
+
+def soft_loss_sum(model: nn.Module, micro: Sequence[Example], device: str, cut: FirstStage) -> Tensor:
+    """Return the summed divergence KL(teacher || student) at the labels of these rows, in nats.
+
+    The teacher is the model without its LoRA, after the truncation `cut`. The sampled tokens are the context only.
+    """
+    from forklock.selfdistill.training.loss import cross_entropy_sum, truncated_targets
+
+    torch = _torch()
+    ids, attention, targets = collate(micro, device)
+    predicts = targets != IGNORED
+    head = output_layer(model)
+    with torch.no_grad(), model.disable_adapter():  # type: ignore[operator]
+        teacher = hidden_states(model, ids, attention)[predicts]
+    goal = truncated_targets(teacher, head.weight, cut, bias=head.bias)
+    hidden = hidden_states(model, ids, attention)[predicts]
+    return cross_entropy_sum(hidden, head.weight, goal, bias=head.bias) - goal.entropy_sum()
+
+
+def hidden_states(model: nn.Module, input_ids: Tensor, attention: Tensor) -> Tensor:
+    """Return the last hidden states of a PEFT model, (rows, length, width)."""
+    decoder = model.get_base_model().get_decoder()  # type: ignore[operator]
+    states: Tensor = decoder(input_ids=input_ids, attention_mask=attention, use_cache=False).last_hidden_state
+    return states
+
+
+def output_layer(model: nn.Module) -> Any:
+    """Return the (frozen) layer that makes logits of hidden states."""
+    return model.get_base_model().get_output_embeddings()  # type: ignore[operator]
 
 
 IGNORED = -100

