@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from forklock.sandbox.options import root
-from forklock.sandbox.terminal import guard, row, say, say_fault, show_usage_fault
+from forklock.sandbox.terminal import guard, row, say, say_fault, say_verbatim, show_usage_fault
 from forklock.tools import runcli
 from forklock.tools.runcli import RepoOption, root_of
 
@@ -140,7 +140,7 @@ def rename(
     root, (path, name) = root_of(repo), _parted(symbol)
     with _intel(root, path, server) as intel:
         shown = show_rename(intel, root, name, new_name, path or None, apply=apply, partial=partial)
-    _print(shown, accepted=partial)
+    _print(shown, accepted=partial, is_diff=True)
 
 
 @app.command()
@@ -164,9 +164,12 @@ def calls(
     _print(shown)
 
 
-def _print(shown: Shown, *, accepted: bool = False) -> None:
+def _print(shown: Shown, *, accepted: bool = False, is_diff: bool = False) -> None:
     """Print the answer, and the verdict on stderr. Raises typer.Exit where it is not complete."""
-    say(shown.text)
+    if is_diff:
+        say_verbatim(f"{shown.text}\n")
+    else:
+        say(shown.text)
     say(shown.verdict, err=True)
     if not shown.complete and not accepted:
         raise typer.Exit(INCOMPLETE)
@@ -194,7 +197,7 @@ def actions(
     root = root_of(repo)
     with _intel(root, file, server) as intel:
         text = show_actions(intel, root, file, line or None, kind, apply=apply)
-    say(text)
+    say_verbatim(f"{text}\n")
 
 
 def _parted(symbol: str) -> tuple[str, str]:

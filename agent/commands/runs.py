@@ -14,29 +14,37 @@ from forklock.sandbox.terminal import say_json, say_verbatim
 def show(
     run: RunArgument = "last",
     repo: RepoOption = Path(),
-    diff: Annotated[bool, typer.Option(help="Print the diff alone, for piping.")] = False,
+    diff: Annotated[
+        bool,
+        typer.Option("--diff", help="Print the diff alone, for `git apply`; with --candidate, that one's."),
+    ] = False,
     candidate: Annotated[
         str | None, typer.Option(help="One candidate, as STEP.INDEX: its prompt, answer, diff and result.")
     ] = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
     """Show what a run did: its diff, and why candidates failed."""
+    from forklock.agent.log.candidates import candidate_named
     from forklock.agent.log.runs import find
-    from forklock.agent.log.view import candidate_story, print_end, story, summary
+    from forklock.agent.log.view import print_candidate, print_end, story, summary
     from forklock.agent.repo import inspect_repo
     from forklock.sandbox.terminal import screen
 
     log = find(inspect_repo(repo).root, run)
     read, end = log.read(), end_of(log)
+    chosen = None if candidate is None else candidate_named(read.events, log.folder.name, candidate)
     if diff:
-        say_verbatim(log.text(end.diff) if end else "")
+        if chosen is not None:
+            say_verbatim(log.text(chosen.ruled.diff) if chosen.ruled else "")
+        else:
+            say_verbatim(log.text(end.diff) if end else "")
         return
     if json_output:
         say_json({"run_id": log.folder.name, **summary(read.events)})
         return
     console = screen()
-    if candidate is not None:
-        console.print(candidate_story(log, read.events, candidate))
+    if chosen is not None:
+        print_candidate(console, log, chosen)
         return
     console.print(story(log, read.events, whole=not console.is_terminal))
     if read.torn:

@@ -10,18 +10,17 @@ from collections.abc import Iterable
 from typing import Any
 
 from rich.console import Group, RenderableType
-from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
 from forklock.agent.contract import WITH_CHANGE
+from forklock.agent.log.candidates import LoggedCandidate
 from forklock.agent.log.events import LogFault, RunLog
 from forklock.agent.log.schema import (
     BaselineTaken,
     CandidateRuled,
     Event,
     ModelAnswered,
-    ModelAsked,
     NoteMade,
     PlacesRanked,
     RunEnded,
@@ -150,7 +149,7 @@ def print_end(
     diff = log.text(end.diff)
     console.print()
     if diff:
-        console.print(_diff(diff))
+        console.print_diff(diff)
     headline = Text(end.outcome.upper(), style=style)
     headline.append(
         f"  {end.detail}\n{_counted(end.steps, 'step')}, {end.seconds:.1f} s, "
@@ -166,10 +165,6 @@ def print_end(
     what = "The diff above is progress, not a solution." if diff else "Nothing was changed."
     more = f"One candidate:  agent show {run} --candidate STEP.INDEX"
     console.print(f"{what} {more if is_shown else f'Details:  agent show {run}'}")
-
-
-def _diff(diff: str) -> RenderableType:
-    return Syntax(diff, "diff", theme="ansi_dark", background_color="default", word_wrap=True)
 
 
 def story(log: RunLog, events: Iterable[Event], *, whole: bool = False) -> RenderableType:
@@ -210,51 +205,24 @@ def run_row(log: RunLog, *, cut: bool = False) -> tuple[str, ...]:
     )
 
 
-def candidate_story(log: RunLog, events: Iterable[Event], name: str) -> RenderableType:
-    """Formats one candidate, named `STEP.INDEX`: its prompt, its answer, the result and the diff.
-
-    Raises:
-        LogFault: the run has no such candidate.
-    """
-    events = list(events)
-    asked = {e.digest: e for e in events if isinstance(e, ModelAsked)}
-    for event in events:
-        if isinstance(event, ModelAnswered) and event.digest in asked:
-            request = asked[event.digest]
-            index = event.request * _samples_of(request) + event.sample
-            if f"{event.step}.{index}" == name:
-                ruling = _ruling_of(events, event.step, index)
-                return _candidate_page(log, request, event, ruling)
-    raise LogFault(f"run {log.folder.name} has no candidate {name}", fix="they are listed by `agent show`")
-
-
-def _samples_of(request: ModelAsked) -> int:
-    count = request.decoding.get("n", 1)
-    return count if isinstance(count, int) else 1
-
-
-def _ruling_of(events: list[Event], step: int, index: int) -> CandidateRuled | None:
-    rulings = (e for e in events if isinstance(e, CandidateRuled))
-    return next((e for e in rulings if (e.step, e.index) == (step, index)), None)
-
-
-def _candidate_page(
-    log: RunLog, request: ModelAsked, answer: ModelAnswered, ruling: CandidateRuled | None
-) -> RenderableType:
-    parts: list[RenderableType] = []
-    for message in request.messages:
-        parts += [Text(f"── {message.role}", "bold"), Text(log.text(message.content))]
-    parts += [
-        Text(f"── answer ({answer.completion_tokens} tokens, {answer.finish_reason})", "bold"),
-        Text(request.prefill + log.text(answer.text)),
-    ]
-    if ruling is not None:
-        parts += [
-            Text(f"── {ruling.hop}", "bold"),
-            Text(log.text(ruling.reason)),
-            _diff(log.text(ruling.diff)),
-        ]
-    return Group(*parts)
+def print_candidate(console: Screen, log: RunLog, candidate: LoggedCandidate) -> None:
+    """Prints one candidate: its prompt, its answer, the result and the diff."""
+    asked, answered, ruled = candidate.asked, candidate.answered, candidate.ruled
+    for message in asked.messages if asked else ():
+        console.print(Text(f"── {message.role}", "bold"))
+        console.print(Text(log.text(message.content)))
+    if answered is not None:
+        spliced = "; of it, the first statement alone" if candidate.is_spliced else ""
+        console.print(
+            Text(
+                f"── answer ({answered.completion_tokens} tokens, {answered.finish_reason}{spliced})", "bold"
+            )
+        )
+        console.print(Text((asked.prefill if asked else "") + log.text(answered.text)))
+    if ruled is not None:
+        console.print(Text(f"── {ruled.hop}", "bold"))
+        console.print(Text(log.text(ruled.reason)))
+        console.print_diff(log.text(ruled.diff))
 
 
 def hop_table(events: Iterable[Event]) -> Table:

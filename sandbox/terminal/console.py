@@ -13,6 +13,7 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Span, Text
 
+from forklock.sandbox.terminal.output import say_verbatim
 from forklock.sandbox.terminal.safe_text import escape, is_drawn, printable
 
 _ENDLESS = 1 << 20
@@ -68,6 +69,15 @@ class Screen(Console):
             drawn = super().render(cell, self.options.update(width=_DRAWING))
             text = "".join(segment.text for segment in drawn if not segment.control)
         return printable(" ".join(text.split("\n")), newlines=False)
+
+    def print_diff(self, diff: str) -> None:
+        """Print a git diff: coloured on a terminal; in a pipe byte for byte, so that it can be applied as it is."""
+        if not diff:
+            return
+        if self.is_terminal:
+            self.print(Syntax(diff, "diff", theme="ansi_dark", background_color="default", word_wrap=True))
+        elif not self.quiet:
+            say_verbatim(diff if diff.endswith("\n") else f"{diff}\n", err=self.stderr)
 
     def status(self, status: RenderableType, **given: Any) -> Status:
         """Show a spinner beside text while work goes on; without a terminal, nothing."""

@@ -17,6 +17,8 @@ import sys
 import threading
 import traceback
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
 from forklock.sandbox.terminal.safe_text import printable
@@ -37,18 +39,21 @@ def row(*cells: object) -> str:
     return "\t".join(printable(str(cell), newlines=False) for cell in cells)
 
 
-def say_verbatim(text: str) -> None:
-    """Write text to stdout: to a pipe byte for byte, such as a diff that `git apply` reads; to a terminal printable."""
-    if sys.stdout.isatty():
-        _write(sys.stdout, printable(text))
+def say_verbatim(text: str, *, err: bool = False) -> None:
+    """Write text to stdout, or with `err` to stderr: to a pipe byte for byte, such as a diff that `git apply` reads; to
+    a terminal printable."""
+    stream = sys.stderr if err else sys.stdout
+    if stream.isatty():
+        _write(stream, printable(text))
         return
-    sys.stdout.flush()
-    buffer = getattr(sys.stdout, "buffer", None)
+    buffer = getattr(stream, "buffer", None)
     if buffer is None:
-        sys.stdout.write(text)
+        stream.write(text)
         return
-    buffer.write(text.encode("utf-8", "surrogateescape"))
-    buffer.flush()
+    with _reader_may_go(stream):
+        stream.flush()
+        buffer.write(text.encode("utf-8", "surrogateescape"))
+        buffer.flush()
 
 
 def say_json(value: Any) -> None:
@@ -72,13 +77,19 @@ def say_fault(message: str, fix: str = "") -> None:
 
 
 def _write(stream: TextIO, text: str) -> None:
+    with _reader_may_go(stream):
+        stream.write(text)
+        stream.flush()
+
+
+@contextmanager
+def _reader_may_go(stream: TextIO) -> Iterator[None]:
     """
     Raises:
         SystemExit: the reader has gone, as in `tools symbols a.py | head`.
     """
     try:
-        stream.write(text)
-        stream.flush()
+        yield
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
         raise SystemExit(1) from None

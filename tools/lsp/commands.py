@@ -7,7 +7,8 @@ do next. Not covered: choosing servers.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +16,6 @@ from typing import TYPE_CHECKING
 from forklock.tools.contract import Change, ChangesAnswer, Freshness, ReplaceFile, ToolFault, Uncovered
 from forklock.tools.edits.apply import apply_edits
 from forklock.tools.index.find import NoSuchSymbol
-from forklock.tools.languages.text import to_lf
 
 if TYPE_CHECKING:
     from forklock.tools.lsp import Intel
@@ -26,6 +26,7 @@ NAMED = 20
 """Mentions in prose that a verdict names."""
 LISTED = 200
 """Uncovered places that a verdict lists."""
+_NO_END = "\\ No newline at end of file\n"
 
 
 class NameTaken(ToolFault):
@@ -191,6 +192,12 @@ def _offer(intel: Intel, change: Change) -> str:
 
 
 def _diff(path: str, before: str, after: str) -> str:
-    old, new = to_lf(before).split("\n"), to_lf(after).split("\n")
-    lines: Iterable[str] = difflib.unified_diff(old, new, f"a/{path}", f"b/{path}", n=1, lineterm="")
-    return "\n".join(lines)
+    """A diff that git applies: line ends as they are, and a last line without one is marked."""
+    old, new = _lines(before), _lines(after)
+    lines = list(difflib.unified_diff(old, new, f"a/{path}", f"b/{path}", n=1))
+    return "".join(line if line.endswith("\n") else f"{line}\n{_NO_END}" for line in lines).removesuffix("\n")
+
+
+def _lines(text: str) -> list[str]:
+    """Lines with their ends. Only a newline ends one: not a form feed, as `splitlines` has it."""
+    return [line for line in re.split(r"(?<=\n)", text) if line]
