@@ -6,12 +6,12 @@ from forklock.sandbox.terminal.output import (
     say,
     say_fault,
     say_json,
-    say_verbatim,
     screen,
     show_usage_fault,
     words_column,
 )
 from forklock.sandbox.terminal.safe_text import escape, is_drawn, printable
+from forklock.sandbox.terminal.streams import say_verbatim
 
 __all__ = [
     "escape",

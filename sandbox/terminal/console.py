@@ -13,8 +13,8 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Span, Text
 
-from forklock.sandbox.terminal.output import say_verbatim
 from forklock.sandbox.terminal.safe_text import escape, is_drawn, printable
+from forklock.sandbox.terminal.streams import say_verbatim
 
 _ENDLESS = 1 << 20
 """Width of a console whose output goes to a pipe, in columns; `soft_wrap` lets longer lines pass too."""

@@ -11,17 +11,15 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import re
 import sys
 import threading
 import traceback
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 from forklock.sandbox.terminal.safe_text import printable
+from forklock.sandbox.terminal.streams import write
 
 if TYPE_CHECKING:
     from rich.progress import ProgressColumn
@@ -31,7 +29,7 @@ if TYPE_CHECKING:
 
 def say(text: str = "", *, err: bool = False) -> None:
     """Write text and a line end to stdout, or with `err` to stderr."""
-    _write(sys.stderr if err else sys.stdout, printable(text) + "\n")
+    write(sys.stderr if err else sys.stdout, printable(text) + "\n")
 
 
 def row(*cells: object) -> str:
@@ -39,28 +37,11 @@ def row(*cells: object) -> str:
     return "\t".join(printable(str(cell), newlines=False) for cell in cells)
 
 
-def say_verbatim(text: str, *, err: bool = False) -> None:
-    """Write text to stdout, or with `err` to stderr: to a pipe byte for byte, such as a diff that `git apply` reads; to
-    a terminal printable."""
-    stream = sys.stderr if err else sys.stdout
-    if stream.isatty():
-        _write(stream, printable(text))
-        return
-    buffer = getattr(stream, "buffer", None)
-    if buffer is None:
-        stream.write(text)
-        return
-    with _reader_may_go(stream):
-        stream.flush()
-        buffer.write(text.encode("utf-8", "surrogateescape"))
-        buffer.flush()
-
-
 def say_json(value: Any) -> None:
     """Write JSON and a line end to stdout: a value, or JSON text that was made already. All but ASCII is escaped."""
     text = value if isinstance(value, str) else json.dumps(value)
     # In JSON text such characters can only stand inside strings.
-    _write(sys.stdout, re.sub(r"[^ -~\n]", lambda found: _json_escape(found.group()), text) + "\n")
+    write(sys.stdout, re.sub(r"[^ -~\n]", lambda found: _json_escape(found.group()), text) + "\n")
 
 
 def _json_escape(char: str) -> str:
@@ -73,26 +54,7 @@ def say_fault(message: str, fix: str = "") -> None:
     for word, style, text in (("error: ", 31, message), ("fix:   ", 36, fix)):
         if text or style == 31:
             label = f"\x1b[1;{style}m{word}\x1b[0m" if coloured else word
-            _write(sys.stderr, f"{label}{printable(text)}\n")
-
-
-def _write(stream: TextIO, text: str) -> None:
-    with _reader_may_go(stream):
-        stream.write(text)
-        stream.flush()
-
-
-@contextmanager
-def _reader_may_go(stream: TextIO) -> Iterator[None]:
-    """
-    Raises:
-        SystemExit: the reader has gone, as in `tools symbols a.py | head`.
-    """
-    try:
-        yield
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-        raise SystemExit(1) from None
+            write(sys.stderr, f"{label}{printable(text)}\n")
 
 
 def screen(*, stderr: bool = False, quiet: bool = False) -> Screen:
