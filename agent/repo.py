@@ -17,10 +17,14 @@ from forklock.agent.contract import AgentFault
 from forklock.sandbox import SandboxFault
 from forklock.sandbox.files.atomic import put_in_place
 from forklock.sandbox.git.index import IndexNotRead
+from forklock.sandbox.git.patch import Changed
 from forklock.sandbox.git.patch import apply_diff as apply_patch
+from forklock.sandbox.git.patch import state_digest as digest_of
 from forklock.sandbox.git.repository import find_root, open_repository
 from forklock.sandbox.git.run import clone_bare
 from forklock.sandbox.history import changed_files, open_history
+from forklock.sandbox.history.committing import commit_files as commit_now
+from forklock.sandbox.history.committing import require_committable as committable
 from forklock.sandbox.linux.private import remove_tree
 from forklock.sandbox.workspace.copying import copy_workspace as copy_all
 
@@ -126,23 +130,61 @@ def copy_workspace(root: Path, destination: Path) -> tuple[str, ...]:
     return left
 
 
-def apply_diff(root: Path, diff: str, *, check_only: bool = False, may_lead_out: bool = False) -> None:
-    """Applies a git diff to the work tree, all of it or nothing.
+def apply_diff(
+    root: Path, diff: str, *, check_only: bool = False, may_lead_out: bool = False, reverse: bool = False
+) -> list[Changed]:
+    """Applies a git diff to the work tree, all of it or nothing. Returns which files it changes.
 
     Args:
         may_lead_out: links that lead out of the tree are allowed.
+        reverse: takes the diff back.
 
     Raises:
         AgentFault: it does not apply, since the tree has changed since the run began, or it is refused.
     """
+    data = diff.encode(errors="surrogateescape")
     try:
-        apply_patch(
-            root, diff.encode(errors="surrogateescape"), check_only=check_only, may_lead_out=may_lead_out
-        )
+        return apply_patch(root, data, check_only=check_only, may_lead_out=may_lead_out, reverse=reverse)
+    except SandboxFault as fault:
+        what = "cannot be taken back from" if reverse else "does not apply to"
+        raise AgentFault(
+            f"the diff {what} {root}: {fault.message.removeprefix('`git apply` failed: ')}",
+            fix="have the files changed? See the diff with `agent show RUN --diff`",
+        ) from fault
+
+
+def state_digest(root: Path, name: str) -> str:
+    """Returns the digest of a file's state, as `apply_diff` returns it; "" where there is none that can be read."""
+    try:
+        return digest_of(root, name)
+    except (SandboxFault, ValueError):
+        return ""
+
+
+def require_committable(root: Path, files: Sequence[Changed]) -> str:
+    """Checks that these files can be committed alone. Returns the commit that is checked out.
+
+    Raises:
+        AgentFault: they cannot.
+    """
+    try:
+        return committable(root, [file.name for file in files])
+    except (SandboxFault, IndexNotRead) as fault:
+        fix = fault.fix if isinstance(fault, SandboxFault) else "`rm .git/index && git reset` makes a new one"
+        raise AgentFault(f"nothing was changed: {fault}", fix=fix) from fault
+
+
+def commit_files(root: Path, head: str, names: Sequence[str], message: str) -> str:
+    """Commits these files as they are, on the branch that is checked out. Returns the commit.
+
+    Raises:
+        AgentFault: it cannot be made; the files stay as they are.
+    """
+    try:
+        return commit_now(root, head, names, message)
     except SandboxFault as fault:
         raise AgentFault(
-            f"the diff does not apply to {root}: {fault.message.removeprefix('`git apply` failed: ')}",
-            fix="is it applied already, or have the files changed? See the diff with `agent show RUN --diff`",
+            f"the files are changed and not committed: {fault.message}", fix=fault.fix
         ) from fault
 
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from contextlib import ExitStack
+
     from forklock.agent.log import RunEnded, RunLog
     from forklock.sandbox.terminal.console import Screen
 
@@ -37,15 +39,28 @@ def apply_end(log: RunLog, end: RunEnded, root: Path, console: Screen) -> None:
         AgentFault: there is no diff, or it does not apply.
     """
     from forklock.agent.contract import AgentFault
-    from forklock.agent.log import DiffApplied
-    from forklock.agent.repo import apply_diff
+    from forklock.agent.session.applied import take
 
     diff = log.text(end.diff)
     if not diff:
         raise AgentFault(f"run {log.folder.name} changed nothing")
-    apply_diff(root, diff, check_only=True)
-    apply_diff(root, diff)
-    log.open_for_append()
-    log.append(DiffApplied(repo=str(root)))
-    log.close()
-    console.print(f"applied to {root}; see it with `git diff`")
+    take(log, root, diff)
+    console.print(f"applied to {root}; see it with `git diff`, take it back with `agent undo`")
+
+
+def hold(log: RunLog, stack: ExitStack) -> None:
+    """Locks the run's folder: two processes that work on one run would interleave their events.
+
+    Raises:
+        AgentFault: another process works on it.
+    """
+    from filelock import FileLock, Timeout
+
+    from forklock.agent.contract import AgentFault
+
+    lock = FileLock(log.folder / "lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise AgentFault(f"run {log.folder.name} is being worked on by another process") from error
+    stack.callback(lock.release)

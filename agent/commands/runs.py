@@ -1,4 +1,4 @@
-"""`agent show`, `agent apply` and `agent runs`: what becomes of runs that were made."""
+"""`agent show` and `agent runs`: what runs did."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from forklock.agent.commands.options import RepoOption, RunArgument, apply_end, end_of
+from forklock.agent.commands.options import RepoOption, RunArgument, end_of
 from forklock.sandbox.terminal import say_json, say_verbatim
 
 
@@ -53,38 +53,6 @@ def show(
         print_end(console, log, end, is_shown=True)
     else:
         console.print(f"unfinished: continue with  agent solve --resume {log.folder.name}", style="yellow")
-
-
-def apply(
-    run: RunArgument = "last",
-    repo: RepoOption = Path(),
-    force: Annotated[
-        bool, typer.Option(help="Apply the diff of a run that did not solve its task, or was adopted.")
-    ] = False,
-) -> None:
-    """Apply a run's diff to your tree, all of it or nothing."""
-    from forklock.agent.contract import WITH_CHANGE, AgentFault
-    from forklock.agent.log.runs import find, require_own, require_tested
-    from forklock.agent.repo import inspect_repo
-    from forklock.sandbox.terminal import screen
-
-    root = inspect_repo(repo).root
-    log = find(root, run)
-    if not (force and log.adopted):
-        require_own(log, root)
-    end = end_of(log)
-    if end is None:
-        raise AgentFault(
-            f"run {log.folder.name} has not ended", fix=f"agent solve --resume {log.folder.name}"
-        )
-    if end.outcome not in WITH_CHANGE and not force:
-        raise AgentFault(
-            f"run {log.folder.name} ended {end.outcome}: its diff is no solution",
-            fix="look at it with `agent show --diff`, and apply it with --force if you want it all the same",
-        )
-    if not force:
-        require_tested(log, end)
-    apply_end(log, end, root, screen())
 
 
 def runs(

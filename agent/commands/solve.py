@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from forklock.agent.commands.options import RepoOption, SandboxOption, apply_end, below, end_of
+from forklock.agent.commands.options import RepoOption, SandboxOption, apply_end, below, end_of, hold
 from forklock.sandbox.terminal import say_json
 
 if TYPE_CHECKING:
@@ -228,7 +228,7 @@ def _begin(
         decoding=decoding,
         source=source_of(chosen.model, chosen.engine, engine),
     )
-    _hold(prepared.log, stack)
+    hold(prepared.log, stack)
     stack.callback(prepared.log.close)
     return prepared, engine
 
@@ -243,7 +243,7 @@ def _continue(
 
     log = find(state.root, run)
     first = require_own(log, state.root)
-    _hold(log, stack)
+    hold(log, stack)
     began = recorded_source(first)
     wanted = _ModelFlags(
         wanted.model or began.model, wanted.engine or began.engine, wanted.adapter or began.adapter
@@ -254,20 +254,6 @@ def _continue(
     stack.callback(log.close)
     engine.fit(prepared.options.decoding)
     return prepared, engine
-
-
-def _hold(log: RunLog, stack: contextlib.ExitStack) -> None:
-    """Locks the run's folder: two processes that work on one run would interleave their events."""
-    from filelock import FileLock, Timeout
-
-    from forklock.agent.contract import AgentFault
-
-    lock = FileLock(log.folder / "lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise AgentFault(f"run {log.folder.name} is being worked on by another process") from error
-    stack.callback(lock.release)
 
 
 def _execute(prepared: Prepared, engine: Engine, console: Screen) -> str:

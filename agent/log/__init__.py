@@ -6,7 +6,9 @@ from forklock.agent.log.events import read_events as read_events
 from forklock.agent.log.schema import SCHEMA as SCHEMA
 from forklock.agent.log.schema import BaselineTaken as BaselineTaken
 from forklock.agent.log.schema import CandidateRuled as CandidateRuled
+from forklock.agent.log.schema import ChangedFile as ChangedFile
 from forklock.agent.log.schema import DiffApplied as DiffApplied
+from forklock.agent.log.schema import DiffUndone as DiffUndone
 from forklock.agent.log.schema import Event as Event
 from forklock.agent.log.schema import ForksFound as ForksFound
 from forklock.agent.log.schema import LoggedPlace as LoggedPlace

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from forklock.agent.contract import AgentFault
 from forklock.agent.log.events import LogFault, RunLog
-from forklock.agent.log.schema import CandidateRuled, RunEnded, RunStarted
+from forklock.agent.log.schema import CandidateRuled, DiffApplied, DiffUndone, RunEnded, RunStarted
 from forklock.models.paths import HOME_VARIABLE, lies_in_repository, state_dir, user_path
 from forklock.sandbox.files.atomic import put_in_place, write_atomic
 from forklock.sandbox.reading import Unreadable, read_regular
@@ -182,7 +182,8 @@ def _copy_run(source: Path, adopted: Path) -> None:
     copy.open_for_append()
     try:
         for event in events:
-            copy.append(event)
+            if not isinstance(event, DiffApplied | DiffUndone):  # elsewhere: `agent undo` must not believe it
+                copy.append(event)
         for reference in _references(events):
             with contextlib.suppress(LogFault):  # a blob that is gone is missed where it is shown
                 text = log.text(reference)

@@ -196,8 +196,33 @@ class RunEnded(_Event):
     """Wall-clock over all sittings of the run."""
 
 
+class ChangedFile(BaseModel):
+    """A file that an applied diff changed (`forklock.sandbox.git.patch.Changed`)."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    name: str
+    before: str
+    """Digest of its state; "" for no file."""
+    after: str
+
+
 class DiffApplied(_Event):
     type: Literal["diff_applied"] = "diff_applied"
+    repo: str
+    diff: Text | None = None
+    """None in logs of earlier versions: the run's own."""
+    candidate: str = ""
+    """`STEP.INDEX`; "" for the run's own diff."""
+    files: list[ChangedFile] = []
+    commit: str | None = None
+    """The commit that was made of it."""
+
+
+class DiffUndone(_Event):
+    """The diff that was applied last was taken back."""
+
+    type: Literal["diff_undone"] = "diff_undone"
     repo: str
 
 
@@ -214,7 +239,8 @@ Event = Annotated[
     | StepEnded
     | NoteMade
     | RunEnded
-    | DiffApplied,
+    | DiffApplied
+    | DiffUndone,
     Field(discriminator="type"),
 ]
 EventLine: TypeAdapter[Event] = TypeAdapter(Event)

@@ -9,11 +9,12 @@ the tree.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import re
 import secrets
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +28,7 @@ from forklock.sandbox.linux.private import scratch
 
 _MOST_BYTES = 256 << 20
 """Largest file, in bytes."""
-_FROM = re.compile(rb"(?m)^(?:rename|copy) from (.+)$")
+_OTHER = re.compile(rb"(?m)^(?:rename|copy) (?:from|to) (.+)$")
 _ESCAPES = {
     b"a": b"\a", b"b": b"\b", b"t": b"\t", b"n": b"\n", b"v": b"\v", b"f": b"\f", b"r": b"\r", b'"': b'"', b"\\": b"\\",
 }  # fmt: skip
@@ -36,12 +37,24 @@ _State = tuple[int, bytes] | None
 """Mode and content of a file, or link and where it leads; None where there is none."""
 
 
-def apply_diff(root: Path, diff: bytes, *, check_only: bool = False, may_lead_out: bool = False) -> list[str]:
-    """Apply a git diff to `root` and return the paths that it changes.
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """A file that a diff changes, and digests of its state (mode and content) before and after; "" for no file."""
+
+    name: str
+    before: str
+    after: str
+
+
+def apply_diff(
+    root: Path, diff: bytes, *, check_only: bool = False, may_lead_out: bool = False, reverse: bool = False
+) -> list[Changed]:
+    """Apply a git diff to `root` and return the files that it changes.
 
     Args:
         check_only: find out whether it applies, and write nothing.
         may_lead_out: links that lead out of `root` are made, too.
+        reverse: take the diff back.
 
     Raises:
         SandboxFault: it does not apply, or may not; nothing was changed.
@@ -50,11 +63,12 @@ def apply_diff(root: Path, diff: bytes, *, check_only: bool = False, may_lead_ou
         git_dir, copy = ours / "git", ours / "tree"
         make_git_dir(git_dir)
         copy.mkdir()
-        names = _named(diff, git_dir, copy)
+        way = ("--reverse",) if reverse else ()
+        names = _named(diff, way, git_dir, copy)
         before = {name: _state(root, name) for name in names}
         for name, state in before.items():
             _write_plain(copy, name, state)
-        apply_in(copy, git_dir, (), diff)
+        apply_in(copy, git_dir, way, diff)
         changes = [
             _Change(name, before[name], after)
             for name in names
@@ -66,17 +80,30 @@ def apply_diff(root: Path, diff: bytes, *, check_only: bool = False, may_lead_ou
             _refuse_link_out(change)
     if not check_only:
         _write_all(root, changes)
-    return [change.name for change in changes]
+    return [Changed(one.name, _digest(one.before), _digest(one.after)) for one in changes]
 
 
-def _named(diff: bytes, git_dir: Path, copy: Path) -> list[str]:
+def state_digest(root: Path, name: str) -> str:
+    """Return the digest of a file's present state, as in `Changed`.
+
+    Raises:
+        SandboxFault: it cannot be read.
+    """
+    return _digest(_state(root, name))
+
+
+def _digest(state: _State) -> str:
+    return "" if state is None else f"{state[0]:o}:{hashlib.sha256(state[1]).hexdigest()}"
+
+
+def _named(diff: bytes, way: Sequence[str], git_dir: Path, copy: Path) -> list[str]:
     """Return every path that a diff is about.
 
     Raises:
         SandboxFault: one is not inside the tree, or is git's or the harness's.
     """
-    lines = apply_in(copy, git_dir, ("--numstat", "-z"), diff).split(b"\0")[:-1]
-    raw = [line.split(b"\t", 2)[-1] for line in lines] + [_unquoted(name) for name in _FROM.findall(diff)]
+    lines = apply_in(copy, git_dir, (*way, "--numstat", "-z"), diff).split(b"\0")[:-1]
+    raw = [line.split(b"\t", 2)[-1] for line in lines] + [_unquoted(name) for name in _OTHER.findall(diff)]
     names = list(dict.fromkeys(os.fsdecode(name) for name in raw))
     for name in names:
         try:

@@ -10,6 +10,7 @@ attributes, index or ref that a repo or a program wrote: those are read as plain
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import tempfile
 from collections.abc import Sequence
@@ -158,6 +159,23 @@ def user_filters() -> frozenset[str]:
     return frozenset(
         name.partition(".")[2].rpartition(".")[0] for name in found.decode(errors="replace").split("\n")
     )
+
+
+def user_identity() -> str:
+    """The user's name and address, as a commit has them: from the environment, or their own git's settings.
+
+    Raises:
+        SandboxFault: git knows none.
+    """
+    name = os.environ.get("GIT_AUTHOR_NAME") or _users_config("--get", "user.name").decode(errors="replace")
+    mail = os.environ.get("GIT_AUTHOR_EMAIL") or _users_config("--get", "user.email").decode(errors="replace")
+    name, mail = (" ".join(re.sub(r"[<>\x00-\x1f]", " ", part).split()) for part in (name, mail))
+    if not name or not mail:
+        raise SandboxFault(
+            "git does not know who you are, so nothing is committed",
+            fix='`git config --global user.name "…"` and user.email, or commit yourself',
+        )
+    return f"{name} <{mail}>"
 
 
 def _users_config(*words: str) -> bytes:

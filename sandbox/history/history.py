@@ -15,8 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from forklock.sandbox.contract import Limits, Policy, Sandbox, SandboxFault
+from forklock.sandbox.files.atomic import write_atomic
+from forklock.sandbox.git.index import MAX_BYTES
 from forklock.sandbox.git.repository import Repository, open_repository
 from forklock.sandbox.git.run import ENV, SAFE, make_git_dir
+from forklock.sandbox.linux.nofollow import read_inside
 from forklock.sandbox.linux.private import scratch
 
 _LIMITS = Limits(wall_s=20.0, memory_mb=4096, output_bytes=512 << 20, file_mb=16 << 10)
@@ -84,6 +87,21 @@ class History:
         if place.is_symlink() or not place.is_file():
             raise SandboxFault("git wrote no archive", fix="see that TMPDIR has room")
         return place
+
+    def index_with(self, index: bytes, words: Sequence[str]) -> bytes:
+        """Return an index after `git update-index` with these words.
+
+        Raises:
+            SandboxFault: git cannot read it, or wrote none.
+        """
+        place = self._folder / "git" / "index"
+        write_atomic(place, index, durable=False, like=self._folder.stat())
+        place.chmod(0o600)
+        self.git("update-index", *words)
+        made = read_inside(self._folder, "git/index", MAX_BYTES)
+        if made is None:
+            raise SandboxFault("git wrote no index", fix="see that TMPDIR has room")
+        return made
 
     def git(self, *words: str, literal: bool = True, timeout_s: float | None = None) -> bytes:
         """Run git on the objects and return its output.
