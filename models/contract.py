@@ -324,6 +324,10 @@ class Engine(ABC):
                 unknown to this engine (never silently dropped).
         """
 
+    def pieces(self, token_ids: Sequence[int]) -> list[str]:  # noqa: ARG002
+        """Return the text of each token; empty if the engine does not know."""
+        return []
+
     def alternatives(self, request: Request, text: str, *, top_k: int = 8) -> list[Alternative]:  # noqa: ARG002
         """Return what else the model might have written, had `text` been its answer to `request`.
 

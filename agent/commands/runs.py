@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from forklock.agent.commands.options import RepoOption, RunArgument, end_of
 from forklock.sandbox.terminal import say_json, say_verbatim
 
+if TYPE_CHECKING:
+    from forklock.agent.log import RunLog
+
 
 def show(
     run: RunArgument = "last",
+    page: Annotated[
+        Path | None,
+        typer.Argument(metavar="[FILE]", help="With --html: the file to write.", show_default=False),
+    ] = None,
     repo: RepoOption = Path(),
     diff: Annotated[
         bool,
@@ -22,15 +29,29 @@ def show(
         str | None, typer.Option(help="One candidate, as STEP.INDEX: its prompt, answer, diff and result.")
     ] = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+    html: Annotated[
+        bool,
+        typer.Option(
+            "--html", help="Write one page with all of it: to FILE, to a pipe, or beside the run's log."
+        ),
+    ] = False,
 ) -> None:
-    """Show what a run did: its diff, and why candidates failed."""
+    """Show what a run did: its diff, and why candidates failed.
+
+    `agent show last --html page.html` makes a page with prompts, answers and all diffs.
+    """
     from forklock.agent.log.candidates import candidate_named
     from forklock.agent.log.runs import find
     from forklock.agent.log.view import print_candidate, print_end, story, summary
     from forklock.agent.repo import inspect_repo
     from forklock.sandbox.terminal import screen
 
+    if html and page is None and run.endswith(".html"):
+        run, page = "last", Path(run)
     log = find(inspect_repo(repo).root, run)
+    if html:
+        _write_page(log, page)
+        return
     read, end = log.read(), end_of(log)
     chosen = None if candidate is None else candidate_named(read.events, log.folder.name, candidate)
     if diff:
@@ -53,6 +74,31 @@ def show(
         print_end(console, log, end, is_shown=True)
     else:
         console.print(f"unfinished: continue with  agent solve --resume {log.folder.name}", style="yellow")
+
+
+def _write_page(log: RunLog, page: Path | None) -> None:
+    """Writes a run's page.
+
+    Raises:
+        AgentFault: the file cannot be written.
+    """
+    from forklock.agent.contract import AgentFault
+    from forklock.agent.pages.run_page import render_run
+    from forklock.sandbox.files.atomic import write_atomic
+    from forklock.sandbox.terminal import screen
+
+    text, console = render_run(log), screen()
+    if page is None and not console.is_terminal:
+        say_verbatim(text)
+        return
+    target = page or log.folder / "page.html"
+    try:
+        write_atomic(target.absolute(), text.encode("utf-8", "replace"), durable=False)
+    except OSError as error:
+        raise AgentFault(
+            f"cannot write {target}: {error.strerror}", fix="name another file: agent show RUN --html FILE"
+        ) from error
+    console.print(f"wrote {target}; open it in a browser")
 
 
 def runs(

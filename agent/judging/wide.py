@@ -6,6 +6,7 @@ is stopped as soon as one candidate is solved: on a local engine the slow part i
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -16,6 +17,7 @@ from forklock.agent.contract import Candidate, Hop, Lane, Outcome, Ruling
 from forklock.agent.judging.hops import Gauntlet
 from forklock.agent.log import CandidateRuled, MessageRef, ModelAnswered, ModelAsked, RunLog, StepStarted
 from forklock.agent.log.recorded import Recorded, request_digest
+from forklock.agent.log.redact import redact
 from forklock.models.contract import Completion, Decoding, Engine, Request
 
 
@@ -194,8 +196,19 @@ class WideStep:
                 seconds=completion.seconds,
                 cost_usd=completion.cost_usd,
                 model=str(completion.model),
+                tokens=self._tokens(completion),
             )
         )
+
+    def _tokens(self, completion: Completion) -> str:
+        """The answer's tokens with their log probabilities, for `agent show --html`."""
+        if completion.token_ids is None or completion.logprobs is None:
+            return ""
+        if redact(completion.text) != completion.text:  # a secret in pieces would not be found again
+            return ""
+        rows = list(zip(self.engine.pieces(completion.token_ids), completion.logprobs, strict=False))
+        text = json.dumps([(piece, round(logprob, 3)) for piece, logprob in rows], ensure_ascii=False)
+        return self.log.store(text) if rows else ""
 
     # -- candidates -----------------------------------------------------------------------------------
 

@@ -146,6 +146,8 @@ class ModelAnswered(_Event):
     seconds: float
     cost_usd: float | None = None
     model: str = ""
+    tokens: Text = ""
+    """JSON: pairs of a token's text and its log probability; "" where the engine gives none."""
 
 
 class CandidateRuled(_Event):

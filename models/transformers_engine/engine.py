@@ -152,6 +152,11 @@ class TransformersEngine(Engine):
         rows = zip(scores.top_ids.tolist(), scores.top_logprobs.tolist(), strict=True)
         return alternatives_of(ids, (zip(*row, strict=True) for row in rows), tokenizer.decode)
 
+    def pieces(self, token_ids: Sequence[int]) -> list[str]:
+        """Return the text of each token by itself: a part of a character is shown as a replacement mark."""
+        tokenizer = self._open().tokenizer
+        return [str(tokenizer.decode([one])) for one in token_ids]
+
     def count_tokens(self, request: Request) -> int:
         """Exact tokens of the rendered prompt."""
         return len(prompt_ids(self._open().tokenizer, request))

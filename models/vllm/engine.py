@@ -127,6 +127,12 @@ class VllmEngine(Engine):
         if not finished:
             raise self._gone("the stream ended before the sample had")
 
+    def pieces(self, token_ids: Sequence[int]) -> list[str]:
+        """Return the text of each token; only of a server that we started, whose tokenizer is at hand."""
+        if self._prompts is None:
+            return []
+        return [str(self._prompts.tokenizer.decode([one])) for one in token_ids]
+
     def alternatives(self, request: Request, text: str, *, top_k: int = 8) -> list[Alternative]:
         """See `Engine.alternatives`; only of a server that we started, whose tokenizer is at hand."""
         if self._prompts is None:

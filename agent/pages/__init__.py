@@ -1,0 +1,1 @@
+"""A run as an HTML page of its own: what is on it, and the template."""
