@@ -1,4 +1,4 @@
-"""The command line: `selfdistill refresh | arms | status | show | rollback`.
+"""The command line: `selfdistill refresh | tasks | arms | status | show | rollback`.
 
 In: flags, and `[selfdistill]` of the settings. Out: tables on stdout, progress on stderr, and an exit code:
 0 promoted (or done), 1 rejected by the gate, 2 bad input, 3 infrastructure, 130 interrupted.
@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from forklock.models.console import command_options, run_app, say
+from forklock.selfdistill.tasks.commands import app as tasks_app
 
 app = typer.Typer(
     help="Train a model on its own raw samples, and let it serve only if it is proven better.",
@@ -21,6 +22,7 @@ app = typer.Typer(
     rich_markup_mode=None,  # drawn by Rich, a help text takes twice as long to come
 )
 app.callback()(command_options)
+app.add_typer(tasks_app, name="tasks")
 
 Model = Annotated[str | None, typer.Option(help="Catalogue name, or a folder of transformers weights.")]
 

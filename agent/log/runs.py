@@ -55,6 +55,21 @@ def new_run(root: Path, run_id: str) -> RunLog:
     return RunLog(_make_below(_made_folder(root), run_id))
 
 
+def kept_folder(root: Path, what: str) -> Path:
+    """Makes the folder of what else is kept about a repository, beside its runs and under the same rules.
+
+    Args:
+        what: `tasks`; plain letters.
+
+    Raises:
+        LogFault: the state folder is not this user's alone, or lies in the repository.
+        OSError: the folder cannot be made.
+    """
+    state = state_dir()
+    state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return _make_below(_make_below(_checked_state(state, root), what), repo_key(root))
+
+
 def iter_runs(root: Path) -> Iterator[RunLog]:
     """Runs of a repository, newest first: the user's own, then adopted ones."""
     folder = _folder(root)

@@ -21,6 +21,7 @@ _GROUPS = {"type_declaration", "const_declaration", "var_declaration"}
 
 class Go(TreeLanguage):
     group = "go"
+    unwritten = 'panic("not implemented")'
     kinds: ClassVar = {
         "function_declaration": "function", "method_declaration": "function", "type_spec": "class",
         "type_alias": "class", "const_spec": "variable", "var_spec": "variable",

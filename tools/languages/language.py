@@ -31,6 +31,7 @@ from forklock.tools.languages.definitions import (
 
 if TYPE_CHECKING:
     from forklock.tools.languages.editor import Editor
+    from forklock.tools.languages.sites.site import Site
     from forklock.tools.languages.tree.parsing import Parsed
 
 _TEST_MARKS = frozenset({
@@ -80,6 +81,8 @@ class Language:
     """Whether its tests are calls with a title, as `test("adds", …)`."""
     tidied_by: ClassVar[str] = ""
     """The formatter and linter that `forklock.tools.edits.tidy` runs."""
+    unwritten: ClassVar[str] = ""
+    """A statement that fails when it runs: the body of a function that is still to be written. "" where none is known."""
     lists_members: ClassVar[bool] = False
     """Whether its servers tell a receiver's type, and its members at a dot."""
 
@@ -135,6 +138,10 @@ class Language:
     def shape(self, code: str) -> Shape | None:
         """Return header and statements of one definition, dedented. None where it does not parse."""
         return None
+
+    def sites(self, text: str) -> Iterator[Site]:
+        """Yield the pieces of a text (LF line ends) that a small change can alter, outer ones first."""
+        yield from ()
 
     def program_words(self, text: str) -> str:
         """Return a file's text in a form that is equal for the same program; the text itself if it does not parse."""

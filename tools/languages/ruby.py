@@ -30,6 +30,7 @@ class Ruby(TreeLanguage):
     opener = ""
     closer = "end"
     group = "ruby"
+    unwritten = "raise NotImplementedError"
     passed = re.compile(r"#[^\n]*|\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'")
     reserved = frozenset(_WORDS.split())
     example = "def name(argument)\n  argument\nend"

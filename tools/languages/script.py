@@ -24,6 +24,7 @@ _VALUES = {"variable_declarator", "pair", "field_definition", "public_field_defi
 
 class Script(TreeLanguage):
     group = "script"
+    unwritten = 'throw new Error("not implemented");'
     kinds: ClassVar = {
         "class_declaration": "class", "abstract_class_declaration": "class", "interface_declaration": "class",
         "enum_declaration": "class", "type_alias_declaration": "class", "function_declaration": "function",

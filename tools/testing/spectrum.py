@@ -67,8 +67,21 @@ class Spectrum:
 def trace_tests(
     sandbox: Sandbox, command: str | Sequence[str], *, timeout_s: float = 120, cwd: str = "."
 ) -> Spectrum | None:
-    """Run the check traced: one to three times as slow as usual. None where that is not possible:
-    another runner than pytest, no time left, no test that fails.
+    """Run a failing check traced. None where that is not possible, or no test fails.
+
+    Raises:
+        ToolFault: the command cannot be understood.
+        SandboxFault: the sandbox failed.
+    """
+    found = trace_suite(sandbox, command, timeout_s=timeout_s, cwd=cwd)
+    return found if found is not None and any(trace.failed for trace in found.traces) else None
+
+
+def trace_suite(
+    sandbox: Sandbox, command: str | Sequence[str], *, timeout_s: float = 120, cwd: str = "."
+) -> Spectrum | None:
+    """Run tests traced: one to three times as slow as usual. None where that is not possible: another runner than
+    pytest, or no time left.
 
     Raises:
         ToolFault: the command cannot be understood.
@@ -89,7 +102,7 @@ def trace_tests(
     if text is None or result.timed_out or result.oom_killed:
         return None
     traces = tuple(trace for line in text.splitlines() if (trace := _trace(line)))
-    return Spectrum(traces) if any(trace.failed for trace in traces) else None
+    return Spectrum(traces)
 
 
 def _trace(line: str) -> TestTrace | None:

@@ -37,6 +37,8 @@ from forklock.tools.languages.python.editor import PythonEditor
 from forklock.tools.languages.python.outline import definitions, doc, outlined, signature
 from forklock.tools.languages.python.parsing import check, newer_syntax, parse
 from forklock.tools.languages.python.references import PythonReferences
+from forklock.tools.languages.sites import by_compiler
+from forklock.tools.languages.sites.site import Site
 from forklock.tools.languages.text import lf
 
 _NOT_CODE = re.compile(
@@ -68,6 +70,7 @@ class Python(Language):
     reads = True
     by_compiler = True
     tidied_by = "ruff"
+    unwritten = "raise NotImplementedError"
     lists_members = True
     example = "def name(argument):\n    return argument"
 
@@ -116,6 +119,9 @@ class Python(Language):
 
     def shape(self, code: str) -> Shape | None:
         return _shape(code)
+
+    def sites(self, text: str) -> Iterator[Site]:
+        return by_compiler.sites(text)
 
     def program_words(self, text: str) -> str:
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,8 @@ from forklock.tools.contract import Symbol
 from forklock.tools.languages import by_eye
 from forklock.tools.languages.definitions import Definition, Index, Shape, SyntaxProblem, Target
 from forklock.tools.languages.language import Calls, Language
+from forklock.tools.languages.sites import by_tree
+from forklock.tools.languages.sites.site import Site
 from forklock.tools.languages.text import lf, line_at
 from forklock.tools.languages.tree.calls import TreeCalls
 from forklock.tools.languages.tree.editor import TreeEditor
@@ -61,6 +63,9 @@ class TreeLanguage(Tables, Language):
 
     def shape(self, code: str) -> Shape | None:
         return shape(self, code)
+
+    def sites(self, text: str) -> Iterator[Site]:
+        return by_tree.sites(self, self.tree(text))
 
     def program_words(self, text: str) -> str:
         return words(self.tree(text)) if self.flaw(text) is None else text

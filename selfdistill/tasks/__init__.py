@@ -1,0 +1,1 @@
+"""Repair tasks made from the user's own repository, and their judge."""

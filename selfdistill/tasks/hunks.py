@@ -1,0 +1,144 @@
+"""Unified diffs as data: parsed, turned around, and applied to texts in memory. Pure.
+
+Only changes of a file's lines are read. New, removed, renamed and binary files are left out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+_HEAD = re.compile(r"@@ -(\d+)(?:,(\d+))? \+(\d+)(?:,(\d+))? @@(.*)", re.DOTALL)
+_NO_NEWLINE = "\\ No newline at end of file"
+
+
+@dataclass(frozen=True, slots=True)
+class Hunk:
+    """A changed passage. Lines have no newline."""
+
+    path: str
+    start: int
+    """First line before, from 1; the line before it where `old` is empty."""
+    new_start: int
+    lines: tuple[str, ...]
+    """Each begins with a blank, `-` or `+`; marks of a missing last newline are left out."""
+
+    @property
+    def old(self) -> list[str]:
+        return [line[1:] for line in self.lines if line[0] != "+"]
+
+    @property
+    def new(self) -> list[str]:
+        return [line[1:] for line in self.lines if line[0] != "-"]
+
+    @property
+    def added(self) -> list[str]:
+        return [line[1:] for line in self.lines if line[0] == "+"]
+
+
+def hunks_of(diff: str) -> Iterator[Hunk]:
+    """Yield the hunks of a git diff, in its order."""
+    path, left, right = "", 0, 0
+    head: tuple[int, int] | None = None
+    body: list[str] = []
+    for line in diff.split("\n"):
+        if head is not None and (left > 0 or right > 0):
+            mark = line[:1] or " "
+            if mark == "\\":
+                continue
+            body.append(mark + line[1:])
+            left -= mark != "+"
+            right -= mark != "-"
+            if left <= 0 and right <= 0:
+                yield Hunk(path, head[0], head[1], tuple(body))
+                head = None
+        elif line.startswith("diff --git "):
+            path = ""
+        elif line.startswith("--- "):
+            path = line[6:].rstrip("\t") if line.startswith("--- a/") else ""
+        elif line.startswith("+++ "):
+            path = path if line[6:].rstrip("\t") == path and line.startswith("+++ b/") else ""
+        elif path and (found := _HEAD.match(line)):
+            head = int(found[1]), int(found[3])
+            left, right = int(found[2] or "1"), int(found[4] or "1")
+            body = []
+
+
+def applied(text: str, hunks: list[Hunk]) -> str | None:
+    """Return the text with the hunks of its own diff applied; None where one does not fit exactly."""
+    lines, shift = text.split("\n"), 0
+    for hunk in hunks:
+        at = hunk.start - 1 + shift + (not hunk.old)
+        if lines[at : at + len(hunk.old)] != hunk.old:
+            return None
+        lines[at : at + len(hunk.old)] = hunk.new
+        shift += len(hunk.new) - len(hunk.old)
+    return "\n".join(lines)
+
+
+def reverted(text: str, hunk: Hunk, *, context: int = 3) -> tuple[str, tuple[int, ...]] | None:
+    """Take a hunk back in a text that may have changed since.
+
+    What the hunk made has to stand in the text exactly once, with as much of the context as there is; less context is
+    tried where the surroundings have changed.
+
+    Returns:
+        The new text, and the lines of the old one (from 1) that change; None where it cannot be done.
+    """
+    lines = text.split("\n")
+    for size in range(context, 0, -1):
+        body = _trimmed(hunk, size)
+        made, before = [one[1:] for one in body if one[0] != "-"], [one[1:] for one in body if one[0] != "+"]
+        if not any(line.strip() for line in made):
+            continue
+        places = _places(lines, made)
+        if len(places) == 1:
+            at = places[0]
+            after = "\n".join([*lines[:at], *before, *lines[at + len(made) :]])
+            return after, tuple(_changed(body, at + 1))
+        if places:
+            return None
+    return None
+
+
+def _changed(body: list[str], line: int) -> Iterator[int]:
+    """Yield the lines that a hunk changed in what it made, which begins at `line`."""
+    for one in body:
+        if one[0] == "+":
+            yield line
+        elif one[0] == "-":
+            yield max(line - 1, 1)
+        line += one[0] != "-"
+
+
+def _trimmed(hunk: Hunk, size: int) -> list[str]:
+    changed = [n for n, line in enumerate(hunk.lines) if line[0] != " "]
+    return list(hunk.lines[max(0, changed[0] - size) : changed[-1] + 1 + size]) if changed else []
+
+
+def _places(lines: list[str], wanted: list[str]) -> list[int]:
+    return [at for at in range(len(lines) - len(wanted) + 1) if lines[at : at + len(wanted)] == wanted]
+
+
+def turned_around(diff: str) -> str:
+    """Return the diff that takes a git diff back. It has to change lines of files and nothing else."""
+    out: list[str] = []
+    left = right = 0
+    for line in diff.split("\n"):
+        if left > 0 or right > 0 or line == _NO_NEWLINE:
+            mark = line[:1] or " "
+            left -= mark in " -"
+            right -= mark in " +"
+            out.append({"-": "+", "+": "-"}.get(mark, mark) + line[1:] if line else line)
+        elif found := _HEAD.match(line):
+            left, right = int(found[2] or "1"), int(found[4] or "1")
+            old, new = line.split(" ")[1:3]
+            out.append(f"@@ -{new[1:]} +{old[1:]} @@{found[5]}")
+        elif line.startswith("index ") and ".." in line:
+            ids, blank, mode = line[6:].partition(" ")
+            first, _, second = ids.partition("..")
+            out.append(f"index {second}..{first}{blank}{mode}")
+        else:
+            out.append(line)
+    return "\n".join(out)
