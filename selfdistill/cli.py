@@ -38,7 +38,7 @@ def refresh(
     prompts: Annotated[
         str | None,
         typer.Option(
-            help="runs[:REPO], a set's name or file, several joined by +; auto takes runs + humaneval."
+            help="tasks[:REPO], runs[:REPO], a set's name or file, several joined by +; auto: runs + humaneval."
         ),
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Prompts at most.")] = None,

@@ -68,8 +68,8 @@ class Recipe(_Frozen):
     arm: str = "ssd"
     """Name of an arm (`forklock.selfdistill.arms.known`)."""
     prompts: str = "auto"
-    """`runs`, `runs:REPO`, a set's name or file, or several joined by `+`. `auto` takes past runs, if there are any,
-    and the prompts part of HumanEval."""
+    """`tasks`, `runs`, `runs:REPO`, a set's name or file, or several joined by `+`. `auto` takes past runs, if there
+    are any, and the prompts part of HumanEval."""
     limit: Annotated[int, Field(ge=1)] = 48
     """Prompts at most."""
     sampling: Decoding

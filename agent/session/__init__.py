@@ -5,6 +5,7 @@ from forklock.agent.session.assignment import suggested_command as suggested_com
 from forklock.agent.session.execution import elapsed as elapsed
 from forklock.agent.session.execution import execute as execute
 from forklock.agent.session.execution import spent as spent
+from forklock.agent.session.first_step import first_requests as first_requests
 from forklock.agent.session.options import options_from_json as options_from_json
 from forklock.agent.session.options import wished_decoding as wished_decoding
 from forklock.agent.session.prepared import Prepared as Prepared

@@ -32,11 +32,13 @@ def choose_prompts(recipe: Recipe, cwd: Path, *, tests_needed: bool) -> Choice:
         EvalFault: a problem set cannot be loaded.
     """
     gate = prompt_pool.gate_problems(recipe.gate_set, recipe.gate_limit, seed=recipe.seed)
-    chosen = prompt_pool.collect(recipe.prompts, recipe.limit, seed=recipe.seed, cwd=cwd, gate=gate)
+    chosen = prompt_pool.collect(
+        recipe.prompts, recipe.limit, seed=recipe.seed, cwd=cwd, gate=gate, model=recipe.model
+    )
     prompt_pool.refuse_overlap(chosen, gate)
     if tests_needed and not all(prompt.problem_id for prompt in chosen):
         raise RoundFault(
-            f"arm {recipe.arm} needs tests, and prompts from past runs have none",
+            f"arm {recipe.arm} needs tests, and prompts from past runs and tasks have none here",
             fix="name problem sets only, for example --prompts humaneval",
         )
     return Choice(recipe, chosen, gate)

@@ -1,6 +1,6 @@
 """Collects the prompts that a round samples from, and checks that none of them is a gate problem.
 
-In: a spec such as `auto`, `runs`, `runs:../repo`, `humaneval`, `pool.jsonl.gz`, or several joined by `+`.
+In: a spec such as `auto`, `tasks`, `runs`, `runs:../repo`, `humaneval`, `pool.jsonl.gz`, or several joined by `+`.
 Out: `Prompt`s, drawn with the round's seed, one from each source in turn. A set is split in three by a hash of each
 problem's id: training takes the `prompts` part, the gate the `development` part, and no part of a round sees `test`.
 Overlap of ids or of the statements' words is an error. Not covered: paraphrases, translations.
@@ -35,10 +35,13 @@ OVERLAP = 0.5
 """A prompt with at least this share of a gate statement's shingles counts as the same task."""
 
 
-def collect(spec: str, limit: int, *, seed: int, cwd: Path, gate: ProblemSet | None = None) -> list[Prompt]:
+def collect(
+    spec: str, limit: int, *, seed: int, cwd: Path, gate: ProblemSet | None = None, model: str = ""
+) -> list[Prompt]:
     """Return up to `limit` prompts, one from each source in turn.
 
     Args:
+        model: the base, which `tasks` needs: what the agent asks depends on the model.
         gate: the gate's problems. `auto` leaves out past runs on them, since the user did not choose those runs. A
             source that the user named is taken whole; `refuse_overlap` then rejects overlap.
 
@@ -47,7 +50,11 @@ def collect(spec: str, limit: int, *, seed: int, cwd: Path, gate: ProblemSet | N
         EvalFault: a problem set cannot be loaded.
     """
     names = ["runs", "humaneval"] if spec == "auto" else [part.strip() for part in spec.split("+")]
-    pools = [_source(name, cwd, optional=spec == "auto") for name in names]
+    pools = [
+        task_prompts(name, cwd, model, limit=limit, seed=seed) if _is(name, "tasks")
+        else _source(name, cwd, optional=spec == "auto")
+        for name in names
+    ]  # fmt: skip
     if spec == "auto" and gate is not None:
         taken = Overlap(gate.problems)
         pools = [[prompt for prompt in pool if not taken.finds(prompt)] for pool in pools]
@@ -73,8 +80,8 @@ def gate_problems(name: str, limit: int, *, seed: int) -> ProblemSet:
 
 
 def _source(name: str, cwd: Path, *, optional: bool) -> list[Prompt]:
-    if name == "runs" or name.startswith("runs:"):
-        repo = user_path(name.partition(":")[2] or str(cwd))
+    if _is(name, "runs"):
+        repo = _repo_of(name, cwd)
         found = run_prompts(repo)
         if not found and not optional:
             raise RoundFault(
@@ -85,6 +92,36 @@ def _source(name: str, cwd: Path, *, optional: bool) -> list[Prompt]:
         return found
     part, _ = split(load_set(name), "prompts", PROMPTS_SHARE)
     return [problem_prompt(name, problem) for problem in part.problems]
+
+
+def _is(name: str, source: str) -> bool:
+    return name == source or name.startswith(f"{source}:")
+
+
+def _repo_of(name: str, cwd: Path) -> Path:
+    return user_path(name.partition(":")[2] or str(cwd))
+
+
+def task_prompts(name: str, cwd: Path, model: str, *, limit: int, seed: int) -> list[Prompt]:
+    """Return what the agent would ask `model`, the bare base, about the practice tasks of a repository.
+
+    The model is opened: it counts tokens and names forks. What was asked before is kept.
+
+    Raises:
+        TaskFault: there are no tasks.
+    """
+    from forklock.models import open_engine
+    from forklock.sandbox.terminal.progress import Progress
+    from forklock.selfdistill.tasks.asking import practice_requests
+
+    with open_engine(model, adapter=None) as engine:
+        asked = practice_requests(_repo_of(name, cwd), engine, limit=limit, seed=seed, show=Progress())
+    return [
+        Prompt(
+            prompt_id=f"task/{task.task_id}/{number}", request=request, statement=task.statement, source="tasks",
+        )
+        for task, requests in asked for number, request in enumerate(requests)
+    ]  # fmt: skip
 
 
 def problem_prompt(source: str, problem: Problem) -> Prompt:

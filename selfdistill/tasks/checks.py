@@ -1,13 +1,15 @@
 """Proves a bug: applied in a fork, at least one stable test fails, three times the same.
 
 In: a `Bug` and the ground. Out: a `Proven`, or the reason why it is no task. The first run takes only the tests that
-reach the changed functions, so that most rejections take about a second; the others take the files of the failing tests.
+reach the changed functions, so that most rejections take about a second; the others take the files of the failing
+tests.
 """
 
 from __future__ import annotations
 
 import re
 import shlex
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +28,10 @@ TEST_S = 10.0
 """Seconds for one test."""
 MOST_NAMED = 200
 """With more tests than this, their files are named."""
+MOST_BROKEN = 0.5
+"""A bug that breaks a larger share of the suite is too blunt to learn from."""
+FEW_TESTS = 20
+"""In a smaller suite any share is fine."""
 ASKED_TESTS = 40
 """Tests whose inputs are asked about, at most."""
 ASK_S = 4.0
@@ -42,7 +48,7 @@ class Proven:
     diff: str
     command: str
     failures: tuple[TestFailure, ...]
-    """Of the last run, in the order of the suite."""
+    """Of the last run, the most specific test first."""
     fail_to_pass: tuple[str, ...]
     pass_to_pass: tuple[str, ...]
     test_files: tuple[str, ...]
@@ -69,7 +75,7 @@ def prove(base: Sandbox, ground: Ground, bug: Bug) -> Proven | str:
         diff = fork.diff()
         first = _run(fork, ground, command_for(ground, tests), len(tests))
     failing = _failing(first, ground)
-    reason = _no_failure(first, failing)
+    reason = _no_failure(first, failing) or _too_much(failing, ground)
     if reason:
         return reason
     if not all("@@ " in part for part in diff.split("\ndiff --git ")):
@@ -89,7 +95,7 @@ def prove(base: Sandbox, ground: Ground, bug: Bug) -> Proven | str:
         f"test {failure.test_id}": digest_of(failure.message) for failure in last.failures
     }
     return Proven(
-        diff, command, tuple(by_id[test] for test in sets[0] if test in by_id), tuple(sets[0]),
+        diff, command, specific_first([by_id[test] for test in sets[0] if test in by_id], ground), tuple(sets[0]),
         tuple(test for test in ground.tests if test in passing), files, answers, last.wall_s,
     )  # fmt: skip
 
@@ -127,6 +133,18 @@ def _no_failure(report: TestReport, failing: Sequence[str]) -> str:
     if not report.total:
         return "does not load"
     return "" if failing else "no test fails"
+
+
+def _too_much(failing: Sequence[str], ground: Ground) -> str:
+    whole = len(ground.tests)
+    return "breaks most of the suite" if whole >= FEW_TESTS and len(failing) > MOST_BROKEN * whole else ""
+
+
+def specific_first(failures: Sequence[TestFailure], ground: Ground) -> tuple[TestFailure, ...]:
+    """Return failures, those of tests that enter the fewest functions first: they say most about what is wrong."""
+    entered = Counter(index for tests in ground.reach.values() for index in tests)
+    order = {test: (entered[index], index) for index, test in enumerate(ground.tests)}
+    return tuple(sorted(failures, key=lambda failure: order.get(failure.test_id, (0, 0))))
 
 
 def _in_fork(base: Sandbox, ground: Ground, command: str, bug: Bug) -> TestReport:

@@ -109,9 +109,8 @@ def list_tasks(
         say_json([task.model_dump(mode="json", exclude={"bug", "fix", "pass_to_pass"}) for task in tasks])
         return
     for task in tasks:
-        say(
-            f"{task.task_id:24} {task.split:12} {len(task.fail_to_pass):3} failing  {', '.join(task.places)}  ({task.source})"
-        )
+        what = f"{len(task.fail_to_pass):3} failing  {', '.join(task.places)}  ({task.source})"
+        say(f"{task.task_id:24} {task.split:12} {what}")
     _print_ground(store, ground)
     _print_tally(tally_of([row for row in store.tried() if row.ground == ground.digest]))
 

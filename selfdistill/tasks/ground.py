@@ -96,8 +96,8 @@ def survey(base: Sandbox, suite: Suite, digest: str, say: Callable[[str], None])
             "the tests enter no function of the repository's own", fix="name the suite with --test"
         )
     return Ground(
-        digest=digest, commit=suite.commit, command=suite.command, cwd=suite.cwd, tests=tuple(stable), excluded=excluded,
-        frozen=held, traced=traced, reach=reach, split={}, seconds=first.wall_s,
+        digest=digest, commit=suite.commit, command=suite.command, cwd=suite.cwd, tests=tuple(stable),
+        excluded=excluded, frozen=held, traced=traced, reach=reach, split={}, seconds=first.wall_s,
     )  # fmt: skip
 
 

@@ -124,21 +124,37 @@ def _places(lines: list[str], wanted: list[str]) -> list[int]:
 def turned_around(diff: str) -> str:
     """Return the diff that takes a git diff back. It has to change lines of files and nothing else."""
     out: list[str] = []
+    run: list[str] = []  # changed lines that follow each other, turned around
     left = right = 0
     for line in diff.split("\n"):
         if left > 0 or right > 0 or line == _NO_NEWLINE:
             mark = line[:1] or " "
             left -= mark in " -"
             right -= mark in " +"
-            out.append({"-": "+", "+": "-"}.get(mark, mark) + line[1:] if line else line)
-        elif found := _HEAD.match(line):
+            if mark in "-+":
+                run.append({"-": "+", "+": "-"}[mark] + line[1:])
+                continue
+            if line == _NO_NEWLINE and run:
+                run[-1] += f"\n{line}"
+                continue
+        out += _removals_first(run)
+        run = []
+        out.append(line if left > 0 or right > 0 or line[:1] in (" ", "\\") else _turned_head(line))
+        if found := _HEAD.match(line):
             left, right = int(found[2] or "1"), int(found[4] or "1")
-            old, new = line.split(" ")[1:3]
-            out.append(f"@@ -{new[1:]} +{old[1:]} @@{found[5]}")
-        elif line.startswith("index ") and ".." in line:
-            ids, blank, mode = line[6:].partition(" ")
-            first, _, second = ids.partition("..")
-            out.append(f"index {second}..{first}{blank}{mode}")
-        else:
-            out.append(line)
-    return "\n".join(out)
+    return "\n".join([*out, *_removals_first(run)])
+
+
+def _removals_first(run: list[str]) -> list[str]:
+    return sorted(run, key=lambda line: line[0] != "-")
+
+
+def _turned_head(line: str) -> str:
+    if found := _HEAD.match(line):
+        old, new = line.split(" ")[1:3]
+        return f"@@ -{new[1:]} +{old[1:]} @@{found[5]}"
+    if line.startswith("index ") and ".." in line:
+        ids, blank, mode = line[6:].partition(" ")
+        first, _, second = ids.partition("..")
+        return f"index {second}..{first}{blank}{mode}"
+    return line

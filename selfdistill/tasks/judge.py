@@ -1,9 +1,9 @@
 """Judges a repair: do the tests pass, and does it behave as the original?
 
-In: a task and a diff against its broken code. Out: a `Verdict`. The original code is the oracle. Passing the tests is not
-enough: original and repair answer further inputs, those of all tests that reach the changed functions and variants of
-them. Inputs that the original answers in two ways by itself do not count. Whatever a diff does to tests and to what runs
-them is undone first. Evidence and no proof, as `forklock.tools.behaviour` says.
+In: a task and a diff against its broken code. Out: a `Verdict`. The original code is the oracle. Passing the tests is
+not enough: original and repair answer further inputs, those of tests that reach the changed functions and variants of
+them. Inputs that the original answers in two ways by itself do not count. Whatever a diff does to tests and to what
+runs them is undone first. This is evidence and no proof, as `forklock.tools.behaviour` says.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Makes tasks: proposes bugs, proves each in the sandbox, drops those that are the same, and stores the rest.
 
-In: a repository, kinds, a limit. Out: tasks in the store, and a `Tally`. The proposals are a deterministic list; what was
-tried is not tried again, so a killed command goes on where it was. Several are proven at once; their results are taken
-in the order of the list, so that of two tasks that are the same always the same one is kept.
+In: a repository, kinds, a limit. Out: tasks in the store, and a `Tally`. The proposals are a deterministic list; what
+was tried is not tried again, so a killed command goes on where it was. Several are proven at once; their results are
+taken in the order of the list, so that of two tasks that are the same always the same one is kept.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Draws the splits: by file and by time, and no definition in two. Pure.
 
-A *unit* goes to one split as a whole: a file; in a repository with few files, an outermost definition. Units that
+A *unit* goes to one split as a whole: a file; in a repository with few files, or where one file holds most, an
+outermost definition. Units that
 commits changed last are for the test split, up to half of its share; the date of the oldest of these commits is the
 cut-off, and repairs of later commits are used nowhere else. The other units follow a hash of their name: each goes to
 the split that lacks most. The same ground and seed give the same splits.
@@ -16,6 +17,8 @@ from forklock.selfdistill.tasks.contract import SPLITS, Bug, Ground, Split, dige
 SHARES: dict[Split, float] = {"practice": 0.6, "development": 0.2, "test": 0.2}
 FEWEST_FILES = 5
 """With fewer files, outermost definitions are the units."""
+MOST_IN_ONE = 0.3
+"""So are they where one file holds a larger share of the definitions."""
 
 
 def draw(ground: Ground, repairs: Sequence[Bug], *, seed: int) -> Ground:
@@ -39,8 +42,8 @@ def draw(ground: Ground, repairs: Sequence[Bug], *, seed: int) -> Ground:
 
 def _units(labels: Sequence[str]) -> dict[str, str]:
     """Return the unit of each definition."""
-    files = {label.partition(":")[0] for label in labels}
-    if len(files) >= FEWEST_FILES:
+    files = Counter(label.partition(":")[0] for label in labels)
+    if len(files) >= FEWEST_FILES and max(files.values()) <= MOST_IN_ONE * len(labels):
         return {label: label.partition(":")[0] for label in labels}
     return {label: outermost(label) for label in labels}
 

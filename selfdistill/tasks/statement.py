@@ -49,9 +49,17 @@ def _tests(failures: Sequence[TestFailure]) -> str:
     if not failures:
         return ""
     first = failures[0]
-    more = f" {len(failures) - 1} other tests fail, too." if len(failures) > 1 else ""
+    others = len(failures) - 1
+    more = (
+        ""
+        if not others
+        else "One other test fails, too."
+        if others == 1
+        else f"{others} other tests fail, too."
+    )
     message = "\n".join(first.message.strip().split("\n")[:MESSAGE_LINES])[:_SHOWN]
-    return f"The test `{first.test_id}` ({in_words(first.test_id)}) fails:{chr(10)}{chr(10)}{_indented(message)}{chr(10)}{chr(10)}{more}".strip()
+    opening = f"The test `{first.test_id}` ({in_words(first.test_id)}) fails:"
+    return "\n\n".join(part for part in (opening, _indented(message), more) if part)
 
 
 def _indented(text: str) -> str:

@@ -1,9 +1,9 @@
 """Stores tasks: in the user's state folder, by repository, content-addressed, one file each.
 
 `<state>/tasks/<key>/` holds `grounds/<digest>.json`, `tasks/<task id>.json`, `answers/<task id>.json` (what the broken
-code answers, to find tasks that are the same), `asked/` (requests that the agent would send) and `tried.jsonl`, one line
-for each proposal that was tried. A task is written before its line: after a kill it is tried again and comes out as the
-same file. The lock on `tried.jsonl` lets one process make tasks of a repository at a time.
+code answers, to find tasks that are the same), `asked/` (requests that the agent would send) and `tried.jsonl`, one
+line for each proposal that was tried. A task is written before its line: after a kill it is tried again and comes out
+as the same file. The lock on `tried.jsonl` lets one process make tasks of a repository at a time.
 """
 
 from __future__ import annotations

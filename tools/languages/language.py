@@ -24,6 +24,7 @@ from forklock.tools.languages.definitions import (
     IndexedFile,
     Reference,
     Shape,
+    Site,
     SyntaxProblem,
     Target,
     Use,
@@ -31,7 +32,6 @@ from forklock.tools.languages.definitions import (
 
 if TYPE_CHECKING:
     from forklock.tools.languages.editor import Editor
-    from forklock.tools.languages.sites.site import Site
     from forklock.tools.languages.tree.parsing import Parsed
 
 _TEST_MARKS = frozenset({
@@ -82,7 +82,7 @@ class Language:
     tidied_by: ClassVar[str] = ""
     """The formatter and linter that `forklock.tools.edits.tidy` runs."""
     unwritten: ClassVar[str] = ""
-    """A statement that fails when it runs: the body of a function that is still to be written. "" where none is known."""
+    """A statement that fails when it runs: the body of a function that is to be written. "" where none is known."""
     lists_members: ClassVar[bool] = False
     """Whether its servers tell a receiver's type, and its members at a dot."""
 

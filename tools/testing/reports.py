@@ -171,8 +171,18 @@ def _pytest_id(case: Element) -> str:
         return f"{class_name}.{name}".strip(".") if class_name else name
     if not class_name and name == module:
         return file
-    inner = class_name.removeprefix(module).strip(".") if class_name.startswith(module) else ""
+    if class_name and class_name != module and not class_name.startswith(f"{module}."):
+        return _inherited_id(class_name, name) or f"{file}::{name}"
+    inner = class_name.removeprefix(module).strip(".")
     return "::".join([file, *inner.split("."), name] if inner else [file, name])
+
+
+def _inherited_id(class_name: str, name: str) -> str:
+    """Node id of a test that a class inherits from another file, which is the one that the case names: the class's own
+    file is in the class name, up to the first part that is written as a class. "" where no part is."""
+    parts = class_name.split(".")
+    at = next((n for n, part in enumerate(parts) if n and part[:1].isupper()), None)
+    return "::".join(["/".join(parts[:at]) + ".py", *parts[at:], name]) if at is not None else ""
 
 
 def _failure(test_id: str, part: Element, where: Inside | str) -> TestFailure:

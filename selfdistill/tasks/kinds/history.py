@@ -1,4 +1,4 @@
-"""`history`: a past commit, or one hunk of it, is taken back on today's code; the commit's message says what is wrong."""
+"""`history`: a past commit, or one hunk of it, is taken back on today's code. Its message says what is wrong."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def commits(work: Work) -> list[Commit]:
     cannot be read."""
     suffixes = sorted({suffix for language in LANGUAGES for suffix in language.suffixes})
     words = (
-        "log", "-p", "--no-merges", "--first-parent", "-U3", "--no-ext-diff", "--no-textconv", "--no-color", "--no-renames",
-        "--no-prefix", "--src-prefix=a/", "--dst-prefix=b/", f"--max-count={MOST_COMMITS}",
+        "log", "-p", "--no-merges", "--first-parent", "-U3", "--no-ext-diff", "--no-textconv", "--no-color",
+        "--no-renames", "--src-prefix=a/", "--dst-prefix=b/", f"--max-count={MOST_COMMITS}",
         f"--format={_START}%H{_FIELD}%ct{_FIELD}%B{_BODY}", work.ground.commit, "--",
         *(f":(top,glob)**/*{suffix}" for suffix in suffixes),
     )  # fmt: skip

@@ -10,7 +10,7 @@ from itertools import zip_longest
 from forklock.selfdistill.tasks.contract import Bug
 from forklock.selfdistill.tasks.kinds.kind import Defined, Kind, Work
 from forklock.selfdistill.tasks.kinds.rules import RULES, Around
-from forklock.tools.languages.sites.site import Site
+from forklock.tools.languages.definitions import Site
 
 SINGLE = 6
 """Proposals with one slip, for each function."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from forklock.tools.languages.sites.site import Site
+from forklock.tools.languages.definitions import Site
 
 _COMPARISONS: Mapping[str, tuple[str, ...]] = {
     "==": ("!=",), "!=": ("==",), "<": ("<=", ">"), "<=": ("<", ">="), ">": (">=", "<"), ">=": (">", "<="),

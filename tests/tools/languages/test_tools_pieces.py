@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from forklock.tools.languages.known import symbols
 from forklock.tools.languages.python import outline as module
 from forklock.tools.languages.python.outline import definitions
-from forklock.tools.languages.python.pieces import pieces
+from forklock.tools.languages.python.parsing import pieces
 from forklock.tools.languages.text import to_lf
 
 LINES = st.sampled_from(

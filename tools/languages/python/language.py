@@ -24,12 +24,14 @@ from forklock.tools.languages.definitions import (
     Index,
     Kind,
     Shape,
+    Site,
     Statement,
     SyntaxProblem,
     Target,
     Use,
 )
 from forklock.tools.languages.language import Calls, Language, References, name_words
+from forklock.tools.languages.python import sites as found_sites
 from forklock.tools.languages.python import uses as used
 from forklock.tools.languages.python import version
 from forklock.tools.languages.python.calls import PythonCalls
@@ -37,8 +39,6 @@ from forklock.tools.languages.python.editor import PythonEditor
 from forklock.tools.languages.python.outline import definitions, doc, outlined, signature
 from forklock.tools.languages.python.parsing import check, newer_syntax, parse
 from forklock.tools.languages.python.references import PythonReferences
-from forklock.tools.languages.sites import by_compiler
-from forklock.tools.languages.sites.site import Site
 from forklock.tools.languages.text import lf
 
 _NOT_CODE = re.compile(
@@ -121,7 +121,7 @@ class Python(Language):
         return _shape(code)
 
     def sites(self, text: str) -> Iterator[Site]:
-        return by_compiler.sites(text)
+        return found_sites.sites(text)
 
     def program_words(self, text: str) -> str:
         try:

@@ -18,8 +18,7 @@ from typing import Literal
 
 from forklock.tools.contract import Symbol
 from forklock.tools.languages.definitions import Definition, Kind, SyntaxProblem
-from forklock.tools.languages.python.parsing import parse, parse_afresh
-from forklock.tools.languages.python.pieces import pieces
+from forklock.tools.languages.python.parsing import parse, parse_afresh, pieces
 from forklock.tools.languages.text import lf, lines_of
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef

@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING
 
 from forklock.tools.contract import Symbol
 from forklock.tools.languages import by_eye
-from forklock.tools.languages.definitions import Definition, Index, Shape, SyntaxProblem, Target
+from forklock.tools.languages.definitions import Definition, Index, Shape, Site, SyntaxProblem, Target
 from forklock.tools.languages.language import Calls, Language
-from forklock.tools.languages.sites import by_tree
-from forklock.tools.languages.sites.site import Site
 from forklock.tools.languages.text import lf, line_at
+from forklock.tools.languages.tree import sites as found_sites
 from forklock.tools.languages.tree.calls import TreeCalls
 from forklock.tools.languages.tree.editor import TreeEditor
 from forklock.tools.languages.tree.outline import found, head_of, outline
@@ -65,7 +64,7 @@ class TreeLanguage(Tables, Language):
         return shape(self, code)
 
     def sites(self, text: str) -> Iterator[Site]:
-        return by_tree.sites(self, self.tree(text))
+        return found_sites.sites(self, self.tree(text))
 
     def program_words(self, text: str) -> str:
         return words(self.tree(text)) if self.flaw(text) is None else text

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from forklock.tools.languages.sites.site import Site, SiteKind
+from forklock.tools.languages.definitions import Site, SiteKind
 from forklock.tools.languages.tree.parsing import Parsed
 
 if TYPE_CHECKING:
@@ -46,11 +46,9 @@ class _Finder:
         waiting: list[tuple[Node, Node | None]] = [(self.parsed.root, None)]
         while waiting:
             node, scope = waiting.pop()
-            if (
-                node.type in _WITHIN
-                or self.tables.strings.search(node.type)
-                or node.type in self.tables.import_nodes
-            ):
+            if node.type in _WITHIN or self.tables.strings.search(node.type):
+                continue
+            if scope is None and node.type in self.tables.import_nodes:
                 continue
             if node.type in self.tables.functions and node.child_by_field_name("body") is not None:
                 scope = node
@@ -60,25 +58,29 @@ class _Finder:
             waiting += [(child, scope) for child in reversed(node.children)]
 
     def own(self, node: Node, scope: int) -> Iterator[Site]:
-        in_list = node.parent is not None and node.parent.type in self.tables.lists
-        if node.type in _BRANCHES and in_list:
-            yield self.branch(node, scope)
-        elif node.type in _SIMPLE and in_list:
-            yield self.site("statement", node, scope)
+        if node.parent is not None and node.parent.type in self.tables.lists:
+            if node.type in _BRANCHES:
+                yield self.branch(node, scope)
+            elif node.type in _SIMPLE:
+                yield self.site("statement", node, scope)
         if node.type in _INFIX:
             operator = node.child_by_field_name("operator")
             if operator is not None:
                 yield self.site("operator", operator, scope)
         elif node.type in _NEGATED and node.children[0].type in ("!", "not"):
             yield self.site("negation", node, scope, (node.children[-1],))
-        elif node.type in _NUMBERS and _WHOLE.fullmatch(self.parsed.text(node)):
-            yield self.site("number", node, scope)
-        elif node.type in _TRUTHS and node.is_named:
-            yield self.site("truth", node, scope)
         elif node.type in _ARGUMENTS:
             plain = [one for one in node.named_children if one.type not in _WITHIN]
             if len(plain) > 1 and not any("spread" in one.type or "splat" in one.type for one in plain):
                 yield self.site("arguments", node, scope, tuple(plain))
+        else:
+            yield from self.leaf(node, scope)
+
+    def leaf(self, node: Node, scope: int) -> Iterator[Site]:
+        if node.type in _NUMBERS and _WHOLE.fullmatch(self.parsed.text(node)):
+            yield self.site("number", node, scope)
+        elif node.type in _TRUTHS and node.is_named:
+            yield self.site("truth", node, scope)
         elif node.type == "identifier" and self.is_read(node):
             yield self.site("name", node, scope)
 
