@@ -229,9 +229,7 @@ def test_a_changed_repository_is_noticed(made: TaskStore, judge: TaskJudge, hist
 # -- export ---------------------------------------------------------------------------------------------------------
 
 
-def test_exported_records_are_what_evals_runs(
-    made: TaskStore, tmp_path: Path
-) -> None:
+def test_exported_records_are_what_evals_runs(made: TaskStore, tmp_path: Path) -> None:
     from forklock.evals.agents.results import RepoStore
     from forklock.evals.agents.run import AgentUnderTest, run_tasks
     from forklock.evals.agents.tasks import read_tasks
@@ -245,8 +243,8 @@ def test_exported_records_are_what_evals_runs(
     one = [record for record in records if record.task_id.startswith(("history", "removal"))][:2]
     for agent, outcome in (("reference", "resolved"), ("none", "not resolved")):
         tested = AgentUnderTest(agent)
-        with RepoStore(agent, tmp_path / agent) as store:
-            results = run_tasks(one, tested, store, repos=tmp_path / "out" / "repos")
+        store = RepoStore(agent, tmp_path / agent)
+        results = run_tasks(one, tested, store, repos=tmp_path / "out" / "repos")
         assert [result.outcome for result in results] == [outcome] * len(one), [r.reason for r in results]
 
 
