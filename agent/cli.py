@@ -12,6 +12,8 @@ import typer
 
 from forklock.agent.commands.compare import compare
 from forklock.agent.commands.config import config, mcp
+from forklock.agent.commands.export import export
+from forklock.agent.commands.plan import plan
 from forklock.agent.commands.runs import runs, show
 from forklock.agent.commands.solve import solve
 from forklock.agent.commands.taking import apply, undo
@@ -26,7 +28,7 @@ app = typer.Typer(
     rich_markup_mode=None,  # drawn by Rich, a help text takes twice as long to come
 )
 app.callback()(root)
-for command in (solve, show, compare, apply, undo, runs, config, mcp):  # in the order of --help
+for command in (solve, plan, show, compare, apply, undo, runs, export, config, mcp):  # in the order of --help
     app.command()(command)
 
 

@@ -37,7 +37,7 @@ class AgentSettings(RoomSettings):
         "width": "lower", "steps": "lower", "max_tokens_total": "lower", "seconds": "lower", "cost_usd": "lower",
         "max_tokens": "lower", "prompt_tokens": "lower", "test_timeout_s": "lower", "diagnostics": "lower",
         "temperature": "yes", "top_k": "yes", "top_p": "yes", "seed": "yes", "protocol": "yes", "styles": "yes",
-        "regression": "command", "sandbox": "no",
+        "regression": "command", "sandbox": "no", "bell": "lower",
     }  # fmt: skip
 
     width: int = Field(default=16, ge=1, le=256)
@@ -71,3 +71,5 @@ class AgentSettings(RoomSettings):
     """Language servers check candidates and make the frame."""
     regression: str = "auto"
     """Command whose passing tests must still pass. `auto` finds the repository's own suite, `none` runs nothing."""
+    bell: bool = True
+    """On a terminal, ring its bell at the end of a run that took over 30 seconds."""

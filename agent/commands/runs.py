@@ -67,7 +67,7 @@ def show(
     if chosen is not None:
         print_candidate(console, log, chosen)
         return
-    console.print(story(log, read.events, whole=not console.is_terminal))
+    console.print(story(log, read.events, whole=not console.is_terminal, width=console.width))
     if read.torn:
         console.print("the last line of the log was torn and is dropped", style="yellow")
     if end is not None:

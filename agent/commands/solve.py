@@ -13,7 +13,7 @@ from forklock.agent.commands.options import RepoOption, SandboxOption, apply_end
 from forklock.sandbox.terminal import say_json
 
 if TYPE_CHECKING:
-    from forklock.agent.log import RunLog
+    from forklock.agent.log import Event, RunLog
     from forklock.agent.repo import RepoState
     from forklock.agent.session import Assignment, Prepared
     from forklock.agent.settings import AgentSettings
@@ -71,6 +71,15 @@ def solve(
     json_output: Annotated[
         bool, typer.Option("--json", help="Print one JSON object at the end; progress goes to stderr.")
     ] = False,
+    stream: Annotated[
+        bool, typer.Option("--stream", help="Print each event as a line of JSON; progress goes to stderr.")
+    ] = False,
+    issue: Annotated[
+        str | None,
+        typer.Option(
+            help="Read the task from an issue: a file with markdown or GitHub's JSON, or - for stdin."
+        ),
+    ] = None,
 ) -> None:
     """Solve a task in a repository, in a sandbox. Your tree is not touched.
 
@@ -82,7 +91,8 @@ def solve(
     from forklock.agent.settings import AgentSettings
     from forklock.sandbox.terminal import screen
 
-    console = screen(stderr=json_output)
+    console = screen(stderr=json_output or stream)
+    _refuse_both(json_output, stream)
     state = inspect_repo(repo)
     flags = {
         "width": width, "steps": steps, "max_tokens_total": tokens, "seconds": seconds,
@@ -95,11 +105,11 @@ def solve(
         if resume is not None:
             prepared, opened = _continue(resume, state, wanted, console, stack)
         else:
-            statement = _read_task(task)
-            test, cwd = _require_test(test, state.root, below(repo, state.root))
+            statement = read_task(task, issue)
+            test, cwd = require_test(test, state.root, below(repo, state.root))
             assignment = Assignment(statement, state, test, settings, allow_dirty, not unverified, cwd)
             prepared, opened = _begin(assignment, wanted, console, stack)
-        outcome = _execute(prepared, opened, console)
+        outcome = _execute(prepared, opened, console, bell=settings.bell, stream=stream)
     _finish(prepared.log, console, in_place=in_place, root=state.root, json_output=json_output)
     raise typer.Exit(0 if outcome in WITH_CHANGE else 1)
 
@@ -116,9 +126,45 @@ class _ModelFlags:
 # -- the task -----------------------------------------------------------------------------------------------
 
 
-def _read_task(task: str) -> str:
+def _refuse_both(json_output: bool, stream: bool) -> None:
+    """
+    Raises:
+        AgentFault: --json and --stream would share stdout.
+    """
     from forklock.agent.contract import AgentFault
 
+    if json_output and stream:
+        raise AgentFault(
+            "--json and --stream both write to stdout", fix="--stream's last line has the outcome"
+        )
+
+
+def _stream(log: RunLog) -> None:
+    """Prints what the log holds, and each event that comes, as lines of JSON."""
+    from forklock.agent.log.stream import streamed
+
+    def tell(event: Event) -> None:
+        facts = streamed(event, log)
+        if facts is not None:
+            say_json(facts)
+
+    for event in log.read().events:
+        tell(event)
+    log.listen(tell)
+
+
+def read_task(task: str, issue: str | None) -> str:
+    """The task in words, from the command line, a file or an issue.
+
+    Raises:
+        AgentFault: there is none, or it cannot be read.
+    """
+    from forklock.agent.contract import AgentFault
+    from forklock.agent.session.issue import read_issue
+
+    if issue is not None:
+        said = read_issue(issue)
+        return f"{task.strip()}\n\n{said}" if task.strip() else said
     if task.startswith("@"):
         try:
             task = Path(task[1:]).read_text(encoding="utf-8")
@@ -129,7 +175,7 @@ def _read_task(task: str) -> str:
     return task
 
 
-def _require_test(test: str, root: Path, cwd: str) -> tuple[str, str]:
+def require_test(test: str, root: Path, cwd: str) -> tuple[str, str]:
     """The check and the folder that it runs in."""
     from forklock.agent.contract import AgentFault
     from forklock.agent.session import suggested_command
@@ -256,12 +302,14 @@ def _continue(
     return prepared, engine
 
 
-def _execute(prepared: Prepared, engine: Engine, console: Screen) -> str:
+def _execute(prepared: Prepared, engine: Engine, console: Screen, *, bell: bool, stream: bool) -> str:
     from forklock.agent.log.view import LiveView
     from forklock.agent.session import execute
 
-    view = LiveView(console, prepared.log)
+    view = LiveView(console, prepared.log, bell=bell)
     prepared.log.listen(view.on_event)
+    if stream:
+        _stream(prepared.log)
     console.print(f"run       {prepared.log.folder.name}")
     try:
         with view:

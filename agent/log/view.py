@@ -5,8 +5,10 @@ Both are derived from events alone, so `agent show` of an old log prints what wa
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -21,6 +23,7 @@ from forklock.agent.log.schema import (
     CandidateRuled,
     Event,
     ModelAnswered,
+    ModelAsked,
     NoteMade,
     PlacesRanked,
     RunEnded,
@@ -30,10 +33,15 @@ from forklock.agent.log.schema import (
     StepStarted,
     report_from_json,
 )
+from forklock.agent.log.words import fell
 from forklock.sandbox.terminal.console import Screen
 from forklock.sandbox.terminal.progress import Meter
 from forklock.tools.contract import TestReport
 
+_LONG_S = 30.0
+"""Seconds of a run at whose end the bell rings."""
+_WIDE = 110
+"""Columns from which on a candidate's line has room for its whole place."""
 _HOP_STYLE = {
     "solved": "bold green",
     "tests": "yellow",
@@ -43,8 +51,12 @@ _HOP_STYLE = {
 }
 
 
-def describe(event: Event, log: RunLog, *, whole: bool = False) -> Text | None:
-    """Formats an event as one line, or None where it is not worth one. With `whole` (in a pipe) nothing is cut."""
+def describe(event: Event, log: RunLog, *, whole: bool = False, width: int = _WIDE) -> Text | None:
+    """Formats an event as one line, or None where it is not worth one. With `whole` (in a pipe) nothing is cut.
+
+    Args:
+        width: columns of the terminal; on a narrow one a place is shown by its name alone.
+    """
     if isinstance(event, RunResumed):
         return Text("resumed" + (" (a torn last line was dropped)" if event.dropped else ""), style="cyan")
     if isinstance(event, BaselineTaken):
@@ -58,7 +70,7 @@ def describe(event: Event, log: RunLog, *, whole: bool = False) -> Text | None:
             style="bold",
         )
     if isinstance(event, CandidateRuled):
-        return _candidate(event, log, whole)
+        return _candidate(event, log, whole, width)
     if isinstance(event, NoteMade):
         return Text(f"note      {event.text}", style="dim")
     return None
@@ -82,26 +94,17 @@ def check_in_words(report: TestReport) -> str:
     return f"{counts} in {report.wall_s:.1f} s"
 
 
-def _candidate(event: CandidateRuled, log: RunLog, whole: bool) -> Text:
-    place = event.place if whole else event.place[:40]
-    line = Text(f"  {event.step}.{event.index:<3} {place:<40} ")
+def _candidate(event: CandidateRuled, log: RunLog, whole: bool, width: int) -> Text:
+    place, columns = event.place, 40
+    if not whole and width < _WIDE:
+        place, columns = place.rpartition(":")[2], 14
+    line = Text(f"  {event.step}.{event.index:<3} {place if whole else place[:columns]:<{columns}} ")
     line.append(f"{event.hop:<10}", style=_HOP_STYLE.get(event.hop, "red"))
     if event.tests_passed or event.tests_failed:
         line.append(f" {event.tests_passed}/{event.tests_passed + event.tests_failed} tests")
     if event.hop not in ("solved", "duplicate"):
-        words = _telling(event.hop, log.text(event.reason))
-        line.append(f"  {words if whole else words[:60]}", style="dim")
+        line.append(f"  {fell(event.hop, log.text(event.reason))}", style="dim")
     return line
-
-
-def _telling(hop: str, reason: str) -> str:
-    """Picks the line of a ruling's reason that says most."""
-    lines = [line for line in reason.splitlines() if line.strip()]
-    if hop == "parse":  # what was wrong comes first, then what would have been right
-        return lines[0].partition(" One valid ")[0] if lines else ""
-    if hop == "tests":  # runners indent what they say about an assertion: differences, and how to see more
-        lines = [line for line in lines if not line[0].isspace()] or lines
-    return lines[-1].strip() if lines else ""
 
 
 def _counted(count: int, noun: str) -> str:
@@ -109,12 +112,18 @@ def _counted(count: int, noun: str) -> str:
 
 
 class LiveView:
-    """Prints events as they come; on a terminal, a live line shows tokens and speed below them."""
+    """Prints events as they come; on a terminal, a live line says below them how far the run is and what is left."""
 
-    def __init__(self, console: Screen, log: RunLog) -> None:
+    def __init__(self, console: Screen, log: RunLog, *, bell: bool = False) -> None:
+        """
+        Args:
+            bell: the terminal's bell rings when a run ends that took long.
+        """
         self._console = console
         self._log = log
-        self._meter = Meter(console, "preparing", None, unit="answers", lines=False)
+        self._bell = bell and console.is_terminal
+        self._meter = Meter(console, "running the check", None, unit="answers", lines=False)
+        self._budget = _Budget.of(log)
 
     def __enter__(self) -> LiveView:
         self._meter.__enter__()
@@ -122,18 +131,77 @@ class LiveView:
 
     def __exit__(self, *exc: Any) -> None:
         self._meter.__exit__(*exc)
+        if self._bell and self._budget.seconds >= _LONG_S:
+            self._console.bell()
 
     def on_event(self, event: Event) -> None:
+        self._budget.take(event)
+        if isinstance(event, PlacesRanked):
+            self._meter.start_at(0, None, "making prompts")
         if isinstance(event, StepStarted):
             self._meter.start_at(0, event.samples, f"step {event.step}")
-        if isinstance(event, ModelAnswered):
-            self._meter.advance(1)
-        line = describe(event, self._log, whole=not self._console.is_terminal)
+        self._meter.advance(int(isinstance(event, ModelAnswered)), note=self._budget.words)
+        terminal = self._console.is_terminal
+        line = describe(event, self._log, whole=not terminal, width=self._console.width)
         if line is not None:
             self._console.print(line, overflow="ellipsis", no_wrap=True)
 
     def on_tokens(self, count: int) -> None:
-        self._meter.advance(tokens=count)
+        self._meter.advance(tokens=count, note=self._budget.words)
+
+
+@dataclass(slots=True)
+class _Budget:
+    """What a run has used, and what it may."""
+
+    most_tokens: float | None = None
+    most_seconds: float | None = None
+    tokens: int = 0
+    before: float = 0.0
+    """Seconds of earlier sittings."""
+    best: str = ""
+    """The candidate that passed most tests, and how many."""
+    _passed: int = 0
+    _began: float = field(default_factory=time.monotonic)
+
+    @classmethod
+    def of(cls, log: RunLog) -> _Budget:
+        budget = cls()
+        last = 0.0
+        for event in log.read().events:
+            if isinstance(event, RunStarted):
+                limits = event.options.get("limits")
+                limits = limits if isinstance(limits, dict) else {}
+                budget.most_tokens, budget.most_seconds = limits.get("tokens"), limits.get("seconds")
+            elif not isinstance(event, RunResumed):
+                budget.before += max(0.0, event.at - last)
+            last = event.at
+            budget.take(event)
+        return budget
+
+    def take(self, event: Event) -> None:
+        if isinstance(event, ModelAsked):
+            self.tokens += event.prompt_tokens
+        elif isinstance(event, ModelAnswered):
+            self.tokens += event.completion_tokens
+        elif isinstance(event, CandidateRuled) and event.tests_passed > self._passed:
+            self._passed = event.tests_passed
+            total = event.tests_passed + event.tests_failed
+            self.best = f"best {event.step}.{event.index}: {event.tests_passed}/{total} tests"
+
+    @property
+    def seconds(self) -> float:
+        return self.before + time.monotonic() - self._began
+
+    @property
+    def words(self) -> str:
+        left = ""
+        if isinstance(self.most_seconds, int | float):
+            left = f"{max(0.0, self.most_seconds - self.seconds):.0f} s left"
+        share = ""
+        if isinstance(self.most_tokens, int | float) and self.most_tokens > 0:
+            share = f"{100 * self.tokens / self.most_tokens:.0f} % of tokens"
+        return ", ".join(part for part in (self.best, share, left) if part)
 
 
 def print_end(
@@ -167,7 +235,7 @@ def print_end(
     console.print(f"{what} {more if is_shown else f'Details:  agent show {run}'}")
 
 
-def story(log: RunLog, events: Iterable[Event], *, whole: bool = False) -> RenderableType:
+def story(log: RunLog, events: Iterable[Event], *, whole: bool = False, width: int = _WIDE) -> RenderableType:
     """Formats a run as one page: head, events, and where candidates failed. With `whole` nothing is cut."""
     events = list(events)
     parts: list[RenderableType] = []
@@ -177,7 +245,11 @@ def story(log: RunLog, events: Iterable[Event], *, whole: bool = False) -> Rende
             Text(f"run {first.run_id} on {first.repo} at {(first.base_commit or 'no commit')[:12]}", "bold")
         )
         parts.append(Text(f"task      {log.text(first.task).strip()}"))
-    parts += [line for line in (describe(event, log, whole=whole) for event in events) if line is not None]
+    parts += [
+        line
+        for line in (describe(event, log, whole=whole, width=width) for event in events)
+        if line is not None
+    ]
     parts.append(hop_table(events))
     return Group(*parts)
 

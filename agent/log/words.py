@@ -79,7 +79,7 @@ def _said(lines: list[str]) -> str:
 def _with_details(words: str, behind: list[str], *, must: bool = False) -> str:
     more: list[str] = []
     for line in behind[:_DETAILS]:
-        if not (must or _DETAIL.match(line)):
+        if _TEST_ID.match(line) or not (must or _DETAIL.match(line)):
             break
         more.append(re.sub(r"^(?:E\s+)?\+\s+", "", line.strip()))
     return ", ".join([words.rstrip(":"), *more]) if more else words

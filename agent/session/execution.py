@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import shutil
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from forklock.agent.log import Event, ModelAnswered, ModelAsked, RunResumed, StepEnded, report_to_json
@@ -14,7 +15,6 @@ from forklock.agent.loop import Report, Run
 from forklock.agent.session.copies import work_in
 from forklock.agent.session.prepared import Prepared
 from forklock.models.contract import Engine
-from forklock.sandbox import Sandbox
 
 if TYPE_CHECKING:
     from forklock.tools.lsp import Intel
@@ -36,7 +36,7 @@ def execute(
         recorded.baselines[("task", prepared.task.test_command)] = report_to_json(prepared.before)
     with (
         work_in(prepared.task, prepared.sandbox, prepared.scratch) as base,
-        _intel(prepared, base) as intel,
+        open_servers(prepared.task.repo, base.root, wanted=prepared.diagnostics) as intel,
     ):
         run = Run(
             prepared.task,
@@ -56,14 +56,19 @@ def execute(
 
 
 @contextlib.contextmanager
-def _intel(prepared: Prepared, base: Sandbox) -> Iterator[Intel | None]:
-    if not prepared.diagnostics:
+def open_servers(repo: Path, root: Path, *, wanted: bool) -> Iterator[Intel | None]:
+    """Opens the language servers of a workspace; yields None where they are not wanted.
+
+    Args:
+        repo: the user's repository, whose interpreter they take.
+    """
+    if not wanted:
         yield None
         return
     from forklock.tools.lsp import DEFAULT, find_python, open_intel, servers_for
 
-    python = find_python(prepared.task.repo)
-    with open_intel(base.root, servers=servers_for(base.root), warm=DEFAULT, python=python) as intel:
+    python = find_python(repo)
+    with open_intel(root, servers=servers_for(root), warm=DEFAULT, python=python) as intel:
         yield intel
 
 

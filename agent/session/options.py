@@ -75,6 +75,7 @@ def options_json(options: Options, settings: AgentSettings) -> dict[str, Any]:
         "verified": options.verified,
         "sandbox": settings.sandbox,
         "diagnostics": settings.diagnostics,
+        "bell": settings.bell,
     }
 
 

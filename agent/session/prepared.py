@@ -71,7 +71,7 @@ def prepare(
         log = runs.new_run(state.root, run_id)
         log.open_for_append()
     task = rehearsal.task if rehearsal else assignment.task(scratch / "base")
-    options = replace(options_of(settings, preset, _notes(scratch / "base")), verified=assignment.verified)
+    options = replace(options_of(settings, preset, notes_of(scratch / "base")), verified=assignment.verified)
     if decoding is not None:
         options = replace(options, decoding=decoding)
     log.append(
@@ -132,7 +132,8 @@ def _restore_base(first: RunStarted, state: RepoState, scratch: Path) -> None:
     make_copy(state.root, scratch)
 
 
-def _notes(root: Path) -> str:
+def notes_of(root: Path) -> str:
+    """What the repository says to agents (`AGENTS.md`), cut to the size of a prompt's part."""
     path = root / "AGENTS.md"
     if path.is_symlink() or not path.is_file():
         return ""

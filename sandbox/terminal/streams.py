@@ -46,3 +46,15 @@ def _reader_may_go(stream: TextIO) -> Iterator[None]:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
         raise SystemExit(1) from None
+
+
+def read_stdin(most: int) -> bytes:
+    """Return what stdin holds.
+
+    Raises:
+        ValueError: it is longer than `most` bytes.
+    """
+    data = sys.stdin.buffer.read(most + 1)
+    if len(data) > most:
+        raise ValueError(f"it is longer than {most} bytes")
+    return data
