@@ -34,7 +34,7 @@ def chat(
         test_sources=question.tests,
         closing=closing,
         frame="" if outline or is_bare else material.frame(place),  # tokens of a prompt cost seconds
-        notes=material.notes,
+        notes=material.notes_near(place),
         attempt=question.attempt,
         is_bare=is_bare,
         hides_code=hides_code,

@@ -8,13 +8,14 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from forklock.agent.asking.openings import function_header, indent_of
 from forklock.agent.asking.protocol import Protocol
 from forklock.agent.contract import Place
 from forklock.models.contract import Engine, Request
+from forklock.sandbox.linux.nofollow import read_inside
 from forklock.tools.contract import Symbol, TestFailure, TestReport
 from forklock.tools.index.files import load_index
 from forklock.tools.languages.known import find_symbol, language_of, symbol_source
@@ -23,6 +24,9 @@ from forklock.tools.testing.places import titled_or_named_test
 if TYPE_CHECKING:
     from forklock.tools.lsp import Intel
 
+_MOST_NOTES_BYTES = 1 << 20
+_NOTES_CHARS = 2000
+"""Characters of an `AGENTS.md` that are read."""
 _OUTLINE_LINES = 80
 """A class of up to this many lines is shown whole around a method that is to be written."""
 
@@ -47,10 +51,25 @@ class Material:
     searched again."""
     on_forks: Callable[[str, str, list[str]], None] = lambda _place, _digest, _written: None
     """Called after each fork search with place, digest and forks."""
+    _notes: dict[str, str] = field(default_factory=dict)
+    """Texts of `AGENTS.md` below the top, by path."""
     _frames: dict[str, tuple[str, str]] = field(default_factory=dict)
     """Text of a place's file and its frame, by place."""
     _found_tests: dict[str, str] = field(default_factory=dict)
     """Sources by id, of tests in languages with braces. Tests are read-only, so these stay true."""
+
+    def notes_near(self, place: Place) -> str:
+        """What the repository says to agents about a place: the nearest `AGENTS.md` above it. Read once a run."""
+        for folder in PurePosixPath(place.path).parents:
+            if str(folder) == ".":
+                break
+            name = f"{folder}/AGENTS.md"
+            if name not in self._notes:
+                data = read_inside(self.root, name, _MOST_NOTES_BYTES) or b""
+                self._notes[name] = data.decode("utf-8", "replace")[:_NOTES_CHARS]
+            if self._notes[name].strip():
+                return self._notes[name]
+        return self.notes
 
     def code(self, place: Place) -> str:
         """The place's source as it stands, dedented; the whole file where it is no definition."""

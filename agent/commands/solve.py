@@ -68,6 +68,12 @@ def solve(
     resume: Annotated[
         str | None, typer.Option(help="Continue an interrupted run: its id, or `last`.")
     ] = None,
+    continue_from: Annotated[
+        str | None,
+        typer.Option(
+            "--continue", help="Start anew in the light of this run; TASK says what should be different."
+        ),
+    ] = None,
     json_output: Annotated[
         bool, typer.Option("--json", help="Print one JSON object at the end; progress goes to stderr.")
     ] = False,
@@ -105,8 +111,9 @@ def solve(
         if resume is not None:
             prepared, opened = _continue(resume, state, wanted, console, stack)
         else:
-            statement = read_task(task, issue)
-            test, cwd = require_test(test, state.root, below(repo, state.root))
+            statement, test, cwd = _asked(
+                task, issue, continue_from, test, state.root, below(repo, state.root)
+            )
             assignment = Assignment(statement, state, test, settings, allow_dirty, not unverified, cwd)
             prepared, opened = _begin(assignment, wanted, console, stack)
         outcome = _execute(prepared, opened, console, bell=settings.bell, stream=stream)
@@ -151,6 +158,25 @@ def _stream(log: RunLog) -> None:
     for event in log.read().events:
         tell(event)
     log.listen(tell)
+
+
+def _asked(
+    task: str, issue: str | None, continue_from: str | None, test: str, root: Path, cwd: str
+) -> tuple[str, str, str]:
+    """The task, the check, and the folder that it runs in.
+
+    Raises:
+        AgentFault: one of them is missing.
+    """
+    if continue_from is None:
+        return (read_task(task, issue), *require_test(test, root, cwd))
+    from forklock.agent.log.runs import find
+    from forklock.agent.session.continued import continued
+
+    earlier = continued(find(root, continue_from), root, read_task(task, issue) if task or issue else "")
+    if test.strip():
+        return earlier.statement, test, cwd
+    return earlier.statement, earlier.test_command, earlier.cwd
 
 
 def read_task(task: str, issue: str | None) -> str:
