@@ -14,6 +14,7 @@ from forklock.agent.commands.compare import compare
 from forklock.agent.commands.config import config, mcp
 from forklock.agent.commands.export import export
 from forklock.agent.commands.plan import plan
+from forklock.agent.commands.replay import replay
 from forklock.agent.commands.runs import runs, show
 from forklock.agent.commands.solve import solve
 from forklock.agent.commands.taking import apply, undo
@@ -28,7 +29,19 @@ app = typer.Typer(
     rich_markup_mode=None,  # drawn by Rich, a help text takes twice as long to come
 )
 app.callback()(root)
-for command in (solve, plan, show, compare, apply, undo, runs, export, config, mcp):  # in the order of --help
+for command in (
+    solve,
+    plan,
+    show,
+    compare,
+    apply,
+    undo,
+    runs,
+    replay,
+    export,
+    config,
+    mcp,
+):  # in the order of --help
     app.command()(command)
 
 

@@ -13,7 +13,7 @@ from forklock.agent.commands.options import RepoOption, SandboxOption, apply_end
 from forklock.sandbox.terminal import say_json
 
 if TYPE_CHECKING:
-    from forklock.agent.log import Event, RunLog
+    from forklock.agent.log import Event, RunLog, RunStarted
     from forklock.agent.repo import RepoState
     from forklock.agent.session import Assignment, Prepared
     from forklock.agent.settings import AgentSettings
@@ -305,23 +305,41 @@ def _begin(
     return prepared, engine
 
 
+def open_recorded(
+    first: RunStarted,
+    root: Path,
+    console: Screen,
+    stack: contextlib.ExitStack,
+    wanted: _ModelFlags | None = None,
+) -> Engine:
+    """Opens the model and the server that a run began with.
+
+    Raises:
+        AgentFault: `wanted`, or what is there now, is another one.
+    """
+    from forklock.agent.log.source import recorded_source, require_same
+
+    began = recorded_source(first)
+    flags = wanted or _ModelFlags(None, None, None)
+    named = _ModelFlags(
+        flags.model or began.model, flags.engine or began.engine, flags.adapter or began.adapter
+    )
+    engine = _open_engine(_chosen_model(root, named), console, stack)
+    require_same(first, engine)
+    return engine
+
+
 def _continue(
     run: str, state: RepoState, wanted: _ModelFlags, console: Screen, stack: contextlib.ExitStack
 ) -> tuple[Prepared, Engine]:
     """Continues a run that was interrupted or killed, with the model and the server that it began with."""
     from forklock.agent.log.runs import find, require_own
-    from forklock.agent.log.source import recorded_source, require_same
     from forklock.agent.session import reopen
 
     log = find(state.root, run)
     first = require_own(log, state.root)
     hold(log, stack)
-    began = recorded_source(first)
-    wanted = _ModelFlags(
-        wanted.model or began.model, wanted.engine or began.engine, wanted.adapter or began.adapter
-    )
-    engine = _open_engine(_chosen_model(state.root, wanted), console, stack)
-    require_same(first, engine)
+    engine = open_recorded(first, state.root, console, stack, wanted)
     prepared = reopen(log, state)
     stack.callback(log.close)
     engine.fit(prepared.options.decoding)

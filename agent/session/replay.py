@@ -1,0 +1,178 @@
+"""Runs the loop once more on the answers that a log holds, in a fresh copy, and compares what comes of it.
+
+In: a finished run, the repository at the commit that it began with, and the run's engine, which counts tokens and is
+asked nothing. Out: a `Replayed`. Answers are keyed on the digest of the whole request: the first request that the run
+did not make ends the replay as a `Diverged`.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from forklock.agent.contract import AgentFault, Task
+from forklock.agent.log import CandidateRuled, ModelAsked, RunEnded, RunLog
+from forklock.agent.log.recorded import Recorded, request_digest
+from forklock.agent.log.runs import require_own
+from forklock.agent.loop import Run
+from forklock.agent.repo import RepoState
+from forklock.agent.session.copies import make_copy, work_in
+from forklock.agent.session.execution import open_servers
+from forklock.agent.session.options import options_from_json
+from forklock.models.contract import (
+    Alternative,
+    Completion,
+    Decoding,
+    Engine,
+    InfillTokens,
+    OnCompletion,
+    OnTokens,
+    Request,
+)
+from forklock.models.paths import cache_dir
+
+
+class Diverged(AgentFault):
+    """The loop asked for something that the run did not ask."""
+
+    exit_code = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """What came of a replay."""
+
+    outcome: str
+    same_outcome: bool
+    same_diff: bool
+    candidates: int
+    changed: tuple[str, ...]
+    """Candidates that ended at another hop, with both."""
+
+    @property
+    def is_same(self) -> bool:
+        return self.same_outcome and self.same_diff and not self.changed
+
+
+def replay(log: RunLog, state: RepoState, engine: Engine) -> Replayed:
+    """Replays a run. Nothing is logged, and nothing is left behind.
+
+    Raises:
+        Diverged: a request is not the run's.
+        AgentFault: the run was adopted or has not ended, or the repository is not as it began with.
+    """
+    first = require_own(log, state.root)
+    events = log.read().events
+    end = next((event for event in reversed(events) if isinstance(event, RunEnded)), None)
+    if end is None:
+        raise AgentFault(
+            f"run {log.folder.name} has not ended",
+            fix=f"agent solve --resume {log.folder.name} goes on with it",
+        )
+    if state.head != first.base_commit or state.changed:
+        raise AgentFault(
+            f"{state.root} is not at the commit that run {log.folder.name} began with",
+            fix=f"check out {(first.base_commit or '')[:12]} with a clean tree, then replay",
+        )
+    options, backend, diagnostics = options_from_json(first.options, log)
+    options = replace(
+        options, limits=options.limits.model_copy(update={"seconds": None})
+    )  # this machine may be slower
+    whole = Recorded.of(events, log, engine.identity)
+    recorded = Recorded(answers=whole.answers, forks=whole.forks)  # all that tools say is found out anew
+    asked = frozenset(event.digest for event in events if isinstance(event, ModelAsked))
+    cache_dir().mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(dir=cache_dir(), prefix="replay-"))
+    again = RunLog(scratch / "log")
+    try:
+        make_copy(state.root, scratch)
+        again.open_for_append()
+        again.append(first)
+        task = Task(
+            log.text(first.task), state.root, first.test_command, first.regression_command, first.cwd,
+            first.regression_cwd,
+        )  # fmt: skip
+        with (
+            work_in(task, backend, scratch) as base,
+            open_servers(task.repo, base.root, wanted=diagnostics) as intel,
+        ):
+            report = Run(task, options, _Silent(engine, asked), base, intel, again, recorded).solve()
+        return Replayed(
+            outcome=report.outcome.value,
+            same_outcome=report.outcome.value == end.outcome,
+            same_diff=report.diff == log.text(end.diff),
+            candidates=len(_hops(again)),
+            changed=_changed(_hops(log), _hops(again)),
+        )
+    finally:
+        again.close()
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _hops(log: RunLog) -> dict[str, str]:
+    events = log.read().events
+    return {f"{one.step}.{one.index}": one.hop for one in events if isinstance(one, CandidateRuled)}
+
+
+def _changed(before: dict[str, str], after: dict[str, str]) -> tuple[str, ...]:
+    """Candidates that both judged, with another result. Which of two equal programs came first is chance."""
+    return tuple(
+        f"{name} ended at {before[name]}, now at {after[name]}"
+        for name in before
+        if name in after and before[name] != after[name] and "duplicate" not in (before[name], after[name])
+    )
+
+
+class _Silent(Engine):
+    """Counts tokens as the run's engine does, and answers nothing."""
+
+    def __init__(self, engine: Engine, asked: frozenset[str]) -> None:
+        self.identity, self.context_tokens = engine.identity, engine.context_tokens
+        self.endpoint = engine.endpoint
+        self.supports_prefill, self.continues_text = engine.supports_prefill, engine.continues_text
+        self.supports_alternatives = engine.supports_alternatives
+        self._engine, self._asked = engine, asked
+
+    @property
+    def infill(self) -> InfillTokens | None:
+        return self._engine.infill
+
+    def complete(
+        self,
+        requests: Sequence[Request],
+        decoding: Decoding,
+        *,
+        on_tokens: OnTokens | None = None,
+        on_completion: OnCompletion | None = None,
+    ) -> list[list[Completion]]:
+        """Returns nothing for requests that the run made, whose samples it stopped; others raise Diverged."""
+        del on_tokens, on_completion
+        for request in requests:
+            plain = request.model_copy(update={"seed": None})
+            lanes = range(max(len(self._asked), len(requests)))
+            if not any(request_digest(plain, decoding, self.identity, lane) in self._asked for lane in lanes):
+                words = (request.text or request.messages[-1].content).strip()[-200:]
+                raise Diverged(
+                    f"the replay diverges: the run never asked what is asked now, which ends with {words!r}",
+                    fix="the tests, the language servers or Forklock are not as they were; see `agent show`",
+                )
+        return [[] for _ in requests]
+
+    def stream(self, request: Request, decoding: Decoding) -> Iterator[str]:
+        """Yields nothing."""
+        del request, decoding
+        return iter(())
+
+    def alternatives(self, request: Request, text: str, *, top_k: int = 8) -> list[Alternative]:
+        """Raises Diverged: the log has all forks that were looked for."""
+        del request, text, top_k
+        raise Diverged("the replay diverges: forks are looked for in code that the run did not look at")
+
+    def count_tokens(self, request: Request) -> int:
+        return self._engine.count_tokens(request)
+
+    def close(self) -> None:
+        """The engine belongs to the caller."""
