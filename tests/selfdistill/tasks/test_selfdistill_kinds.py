@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import random
+import types
 from itertools import pairwise
 from pathlib import Path
 
@@ -285,3 +286,20 @@ def test_few_files_are_split_by_definition(tmp_path: Path) -> None:
     drawn = draw(ground(labels), [], seed=0)
     assert all(drawn.split[f"one.py:C{n}.a"] == drawn.split[f"one.py:C{n}.b"] for n in range(10))
     assert set(drawn.split.values()) == {"practice", "development", "test"}
+
+
+# -- the page -------------------------------------------------------------------------------------------------------
+
+
+def test_the_kind_of_the_page_works(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "practice.md").read_text()
+    code = page.partition("## How to add a kind")[2].partition("```python\n")[2].partition("```")[0]
+    made = types.ModuleType("empty")
+    exec(compile(code, "empty.py", "exec"), made.__dict__)
+    (tmp_path / "x.py").write_text(
+        "def f(a):\n    b = a\n    c = b\n    return c\n\n\ndef g():\n    return 1\n"
+    )
+    bugs = list(made.KIND.propose(Work(tmp_path, tmp_path, ground(["x.py:f", "x.py:g"]))))
+    assert [bug.files["x.py"].startswith("def f(a):\n    b = a\n    c = b\n\n\ndef g") for bug in bugs] == [
+        True
+    ]

@@ -258,6 +258,23 @@ def test_one_task_is_exported_as_a_repository(made: TaskStore, tmp_path: Path, h
     assert isinstance(CliRunner().invoke(app, words).exception, TaskFault), "it is not overwritten"
 
 
+# -- prompts --------------------------------------------------------------------------------------------------------
+
+
+def test_a_round_asks_about_practice_tasks(
+    made: TaskStore, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from forklock.selfdistill.data.prompts import collect
+
+    monkeypatch.setenv("FORKLOCK_AGENT__DIAGNOSTICS", "false")
+    spec = f"tasks:{made.root}"
+    found = collect(spec, 4, seed=0, cwd=Path("/"), model=str(tiny_weights))
+    practice = {task.task_id: task for task in made.tasks(made.current()) if task.split == "practice"}
+    assert found and {prompt.prompt_id.split("/")[1] for prompt in found} <= set(practice)
+    assert all(prompt.source == "tasks" and prompt.statement for prompt in found)
+    assert collect(spec, 4, seed=0, cwd=Path("/"), model=str(tiny_weights)) == found, "what was asked is kept"
+
+
 # -- kills ----------------------------------------------------------------------------------------------------------
 
 
