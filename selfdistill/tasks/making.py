@@ -112,6 +112,16 @@ def _ground(store: TaskStore, base: Sandbox, suite: Suite, wish: Wish, show: Pro
     return ground
 
 
+@dataclass(frozen=True, slots=True)
+class _Trial:
+    """A proposal that is being proven."""
+
+    key: str
+    bug: Bug
+    program: str
+    future: Future[tuple[Proven | str, float]]
+
+
 @dataclass(slots=True)
 class _Maker:
     store: TaskStore
@@ -122,12 +132,15 @@ class _Maker:
     show: Progress
     known: dict[str, Tried] = field(default_factory=dict)
     """What was tried on this ground, by key."""
+    programs: set[str] = field(default_factory=set)
+    """Digests of the programs that were tried."""
     alike: dict[tuple[str, ...], list[RepairTask]] = field(default_factory=lambda: defaultdict(list))
     """Tasks by the tests that fail."""
 
     def __post_init__(self) -> None:
         ground = self.work.ground
         self.known = {row.key: row for row in self.lines.rows if row.ground == ground.digest}
+        self.programs = {row.program for row in self.known.values() if row.program}
         for task in self.store.tasks(ground):
             self._remember(task)
 
@@ -148,49 +161,59 @@ class _Maker:
         for turn in zip_longest(*(kind.propose(self.work) for kind in kinds)):
             for bug in turn:
                 if bug is not None:
-                    found.setdefault(digest_of(self.work.ground.digest, program_of(bug)), bug)
+                    words = (word for file in sorted(bug.files.items()) for word in file)
+                    found.setdefault(digest_of(self.work.ground.digest, *words), bug)
         return list(found.items())
 
     def _all(self, todo: Sequence[tuple[str, Bug]], meter: Meter) -> None:
-        waiting: deque[tuple[str, Bug, Future[tuple[Proven | str, float]]]] = deque()
+        waiting: deque[_Trial] = deque()
         rest = iter(todo)
         with ThreadPoolExecutor(self.wish.workers, thread_name_prefix="prove") as pool:
             try:
                 while not self._enough():
                     while len(waiting) < 2 * self.wish.workers and (one := next(rest, None)) is not None:
-                        waiting.append((*one, pool.submit(self._try, one[1])))
+                        waiting.append(self._submit(pool, *one))
                     if not waiting:
                         break
-                    key, bug, future = waiting.popleft()
-                    valid = self._settle(key, bug, *future.result())
+                    valid = self._settle(waiting.popleft())
                     note = f"{len(self.work.valid)} tasks of {len(self.known)} tried"
                     meter.advance(int(valid) if self.wish.limit is not None else 1, note=note)
             finally:
-                for *_, future in waiting:
-                    future.cancel()
+                for trial in waiting:
+                    trial.future.cancel()
 
-    def _try(self, bug: Bug) -> tuple[Proven | str, float]:
+    def _submit(self, pool: ThreadPoolExecutor, key: str, bug: Bug) -> _Trial:
+        """Start a proof. A program that was tried already is not run."""
+        program = digest_of(program_of(bug))
+        known = program in self.programs
+        self.programs.add(program)
+        return _Trial(key, bug, program, pool.submit(self._try, bug, "the same program" if known else ""))
+
+    def _try(self, bug: Bug, reason: str) -> tuple[Proven | str, float]:
         began = time.monotonic()
-        found = not_in_one_split(bug, self.work.ground) or prove(self.base, self.work.ground, bug)
+        ground = self.work.ground
+        found = reason or not_in_one_split(bug, ground) or prove(self.base, ground, bug)
         return found, time.monotonic() - began
 
-    def _settle(self, key: str, bug: Bug, found: Proven | str, seconds: float) -> bool:
+    def _settle(self, trial: _Trial) -> bool:
         """Store what came of a proposal. Returns whether it is a new task."""
+        bug, (found, seconds) = trial.bug, trial.future.result()
         task: RepairTask | None = None
         if isinstance(found, Proven):
             task = self._task(bug, found)
             twin = self._twin(task, found.answers)
             if twin is not None:
-                found, task = f"the same as {twin.task_id.partition('-')[0]} task", None
+                found, task = f"the same as a {twin.kind} task", None
             else:
                 self.store.add(task, found.answers)
                 self._remember(task)
         row = Tried(
-            key=key, ground=self.work.ground.digest, kind=bug.kind, source=bug.source, seconds=round(seconds, 3),
-            outcome=VALID if task is not None else str(found), task_id=task.task_id if task is not None else "",
+            key=trial.key, ground=self.work.ground.digest, program=trial.program, kind=bug.kind, source=bug.source,
+            seconds=round(seconds, 3), outcome=VALID if task is not None else str(found),
+            task_id=task.task_id if task is not None else "",
         )  # fmt: skip
         append(self.lines, row)
-        self.known[key] = row
+        self.known[trial.key] = row
         return task is not None
 
     def _task(self, bug: Bug, proven: Proven) -> RepairTask:

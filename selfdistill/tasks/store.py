@@ -36,7 +36,9 @@ class Tried(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     key: str
-    """Digest of ground and program."""
+    """Digest of ground and proposal."""
+    program: str = ""
+    """Digest of the program that the proposal makes."""
     ground: str
     kind: str
     outcome: str

@@ -282,15 +282,13 @@ def test_killed_anywhere_it_goes_on_and_makes_the_same(tmp_path: Path) -> None:
     root = make_till(tmp_path / "till-repo")
     env = {**os.environ, "FORKLOCK_HOME": str(tmp_path / "home")}
     words = [
-        sys.executable,
-        "-m",
-        "forklock.selfdistill.cli",
+        str(Path(sys.executable).with_name("selfdistill")),
         "tasks",
         str(root),
         "--test",
         SUITE,
         "--limit",
-        "6",
+        "3",
     ]
     for pause in (2.0, 6.0, 9.0):
         process = subprocess.Popen(words, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
