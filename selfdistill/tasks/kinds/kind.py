@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from forklock.selfdistill.tasks.contract import Bug, Ground, RepairTask
+from forklock.selfdistill.tasks.contract import Bug, Ground, RepairTask, digest_of
 from forklock.tools.contract import Symbol
 from forklock.tools.languages.known import language_of, symbols
 from forklock.tools.languages.language import Language
@@ -66,8 +66,11 @@ class Work:
             return None
         return text if lf(text) == text else None
 
-    def definitions(self) -> Iterator[Defined]:
-        """Yield the functions that tests reach, in the order of the paths."""
+    def definitions(self) -> list[Defined]:
+        """Return the functions that tests reach, in an order drawn with the seed: a limit takes from all files."""
+        return sorted(self._defined(), key=lambda one: digest_of(str(self.seed), one.label))
+
+    def _defined(self) -> Iterator[Defined]:
         for path in sorted({label.partition(":")[0] for label in self.ground.reach}):
             text = self.text(path)
             for symbol in symbols(path, text) if text is not None else ():

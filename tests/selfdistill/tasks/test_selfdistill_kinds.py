@@ -288,6 +288,19 @@ def test_few_files_are_split_by_definition(tmp_path: Path) -> None:
     assert set(drawn.split.values()) == {"practice", "development", "test"}
 
 
+def test_a_limit_takes_from_all_files(tmp_path: Path) -> None:
+    labels = []
+    for name in "abcd":
+        (tmp_path / f"{name}.py").write_text("".join(f"def f{n}():\n    return {n}\n\n\n" for n in range(8)))
+        labels += [f"{name}.py:f{n}" for n in range(8)]
+    first = [one.symbol.path for one in Work(tmp_path, tmp_path, ground(labels)).definitions()][:12]
+    assert len(set(first)) > 2
+    assert (
+        first
+        == [one.symbol.path for one in Work(tmp_path, tmp_path, ground(labels[::-1])).definitions()][:12]
+    )
+
+
 # -- the page -------------------------------------------------------------------------------------------------------
 
 
