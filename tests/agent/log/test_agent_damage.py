@@ -32,12 +32,14 @@ from forklock.agent.log import (
     StepEnded,
     StepStarted,
 )
+from forklock.agent.log.candidates import candidate_named
 from forklock.agent.log.recorded import Recorded
 from forklock.agent.log.runs import new_run, require_tested
-from forklock.agent.log.view import candidate_story, describe, run_row, story, summary
+from forklock.agent.log.view import describe, print_candidate, run_row, story, summary
 from forklock.agent.repo import inspect_repo
 from forklock.agent.session import elapsed, options_from_json, reopen, spent
 from forklock.models.contract import ModelIdentity
+from forklock.sandbox.terminal import screen
 
 OPTIONS = {
     "width": 1, "limits": {}, "decoding": {}, "protocol": "symbol", "styles": ["bare"], "prompt_tokens": 500,
@@ -82,7 +84,7 @@ def use_all(log: RunLog) -> tuple[Event, ...]:
     summary(events)
     Console(file=io.StringIO(), width=200).print(story(log, events))
     with contextlib.suppress(LogFault):
-        candidate_story(log, events, "1.0")
+        print_candidate(screen(), log, candidate_named(events, "r", "1.0"))
     elapsed(events), spent(events)
     Recorded.of(events, log, ModelIdentity(name="m", engine="transformers"))
     for event in events:
@@ -355,8 +357,9 @@ def test_a_damaged_run_is_refused_where_it_is_resumed(repo: Path, tried: Callabl
     [
         ("parse", "no block is there. One valid block:\n\na.py\n<<<<<<< SEARCH\n>>>>>>> REPLACE", "no block is there."),
         ("tests", "t.py::test\nassert [3] == [2]\n  \n  At index 0 diff: 3 != 2\n  Use -v to get more diff",
-         "assert [3] == [2]"),
-        ("tests", "t.py::test\nAssertionError: assert 6 == 5\n +  where 6 = f()", "AssertionError: assert 6 == 5"),
+         "test: assert [3] == [2]"),
+        ("tests", "t.py::test\nAssertionError: assert 6 == 5\n +  where 6 = f()", 
+         "test: AssertionError: assert 6 == 5, where 6 = f()"),
         ("tests", "  only\n  indented", "indented"),
         ("edit", "refused: no such file", "refused: no such file"),
         ("edit", "", ""),

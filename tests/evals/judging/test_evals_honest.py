@@ -31,6 +31,7 @@ from forklock.evals.runs.past import PastRun, load_result
 from forklock.evals.runs.run import EvalJob, run_eval
 from forklock.evals.statistics.comparison import changed_settings, compare_runs
 from forklock.evals.statistics.gate import UnjudgedFault, decide
+from forklock.evals.statistics.sequential import Finding
 from forklock.models.contract import Decoding
 from forklock.sandbox import SandboxFault
 from forklock.selfdistill.gate.rule import Health, Paired
@@ -208,6 +209,8 @@ BETTER = Paired(
     high=0.18,
     p_better=0.01,
     spread=0.4,
+    finding=Finding.BETTER,
+    budget=24,
 )
 
 
