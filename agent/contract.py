@@ -24,7 +24,9 @@ class Outcome(StrEnum):
     """Why a run ended."""
 
     SOLVED = "solved"
-    """The task's own checks pass and nothing that passed before fails."""
+    """The task's own checks pass, nothing that passed before fails, and the evidence says that the change is right."""
+    IN_DOUBT = "passes, in doubt"
+    """The checks pass and nothing that passed before fails, but the evidence does not say that the change is right."""
     UNVERIFIED = "unverified"
     """No check can tell whether it is right. The change breaks nothing, and most samples agree on it."""
     STEPS = "out of steps"
@@ -40,8 +42,13 @@ class Outcome(StrEnum):
     """The sandbox, the model or a tool failed; the message says which."""
 
 
-WITH_CHANGE = (Outcome.SOLVED, Outcome.UNVERIFIED)
-"""Outcomes whose diff is meant to be applied. Other diffs are progress at most."""
+WITH_CHANGE = (Outcome.SOLVED, Outcome.IN_DOUBT, Outcome.UNVERIFIED)
+"""Outcomes whose diff is a whole change. Other diffs are progress at most."""
+
+
+def is_success(outcome: str, *, accept_doubt: bool) -> bool:
+    """Whether a run that ended so has done its work: exit code 0, and `--in-place` applies its change."""
+    return outcome in WITH_CHANGE and (accept_doubt or outcome != Outcome.IN_DOUBT)
 
 
 class Hop(StrEnum):

@@ -1,8 +1,10 @@
-"""The loop: localise, frame, wide steps, gate, stop.
+"""The loop: localise, frame, wide steps, gate, weigh, stop.
 
-`Run.solve` reads top to bottom: take the baseline, rank the places, then step until a candidate solves
-the task or a limit is met. A run is a deterministic function of the workspace and the model's answers;
-`recorded` holds the answers of an earlier sitting, so resume and replay are this same code.
+`Run.solve` reads top to bottom: take the baseline, rank the places, then step until candidates pass or a limit is met.
+When candidates pass, the run gathers a few more within a share of its budget, and weighs the evidence: the run ends
+*solved* where it says that the chosen one is right, else *in doubt*. A run is a deterministic function of the workspace
+and the model's answers; `recorded` holds the answers of an earlier sitting, and its verdicts, so resume and replay are
+this same code.
 
 Without a failing check (`Options.verified` False) no candidate is solved: the run takes all its steps and ends
 with the change that most samples agree on among those that break nothing.
@@ -13,6 +15,7 @@ protocol (use `search-replace` with a model that is good at it).
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -42,10 +45,12 @@ from forklock.agent.contract import (
 from forklock.agent.judging.baseline import Baseline, check_timeout, require_failing
 from forklock.agent.judging.guard import Check
 from forklock.agent.judging.hops import Gauntlet
-from forklock.agent.judging.wide import BudgetReached, Spend, WideStep
-from forklock.agent.log import ForksFound, LoggedPlace, PlacesRanked, RunEnded, RunLog, StepEnded
+from forklock.agent.judging.spend import BudgetReached, Gathering, Spend
+from forklock.agent.judging.verdict import Bench, Verdict, give_verdict
+from forklock.agent.judging.wide import WideStep
+from forklock.agent.log import ForksFound, LoggedPlace, NoteMade, PlacesRanked, RunEnded, RunLog, StepEnded
 from forklock.agent.log.recorded import Recorded
-from forklock.models.contract import Decoding, Engine
+from forklock.models.contract import Decoding, Engine, ModelFault
 from forklock.models.web.deadline import OutOfTime, within
 from forklock.sandbox import Sandbox
 from forklock.tools.contract import EditRefused, TestReport
@@ -124,6 +129,9 @@ class Run:
     """Best candidates of the steps, where no check can tell more."""
     _gauntlet: Gauntlet | None = None
     _steps: int = 0
+    _open: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+    _original: Sandbox | None = None
+    """The tree as the run began with it; None while `base` still is that tree."""
 
     def solve(self) -> Report:
         """Work until solved or out of budget; logs every step and the end.
@@ -132,6 +140,10 @@ class Run:
             AgentFault: the checks pass already, or cannot run at all.
             ModelFault, SandboxFault, ToolFault, LogFault: from below; the run can be resumed.
         """
+        with self._open:
+            return self._solve()
+
+    def _solve(self) -> Report:
         spend = Spend(self._limit, *self.spent_before)
         baseline = Baseline(self.task, self.base, self.log, self.recorded, self.options.test_timeout_s)
         before = baseline.of(self.task.test_command, "task", self.task.cwd)
@@ -150,13 +162,22 @@ class Run:
         ranking = [one for one in found if gauntlet.guard.frozen.holds(one.place.path) is None]
         if not ranking:
             return self._end(Outcome.NO_PLACE, _no_place(found), spend)
+        gathering = Gathering(self.options.limits, spend, self._seconds)
         try:
             with within(self._seconds_left()):
-                return self._steps_until_end(gauntlet, ranking, spend)
+                return self._steps_until_end(gauntlet, ranking, spend, gathering)
         except BudgetReached as reached:
-            return self._end(reached.outcome, f"the limit was met in step {self._steps}", spend)
+            outcome = reached.outcome
         except OutOfTime:
-            return self._end(Outcome.SECONDS, f"the limit was met in step {self._steps}", spend)
+            outcome = Outcome.SECONDS
+        except ModelFault as fault:
+            if not gathering.passing:
+                raise
+            self.log.append(NoteMade(text=f"no more candidates were gathered: {fault.message}"))
+            outcome = Outcome.FAULT
+        if gathering.passing:
+            return self._conclude(self._verdict(gathering, final=True), spend)
+        return self._end(outcome, f"the limit was met in step {self._steps}", spend)
 
     # -- before the first model call ------------------------------------------------------------------
 
@@ -204,18 +225,21 @@ class Run:
 
     # -- steps ----------------------------------------------------------------------------------------
 
-    def _steps_until_end(self, gauntlet: Gauntlet, ranking: list[RankedPlace], spend: Spend) -> Report:
+    def _steps_until_end(
+        self, gauntlet: Gauntlet, ranking: list[RankedPlace], spend: Spend, gathering: Gathering
+    ) -> Report:
         report = gauntlet.task.before
         lane_maker = self._lane_maker()
         attempts: list[Candidate] = []
-        idle = 0
+        idle, asked_again = 0, False
         for step in range(1, self.options.limits.steps + 1):
             self._steps = step
             outcome = self._limit(spend)
             if outcome is not None:
                 return self._end(outcome, f"the limit was met before step {step}", spend)
+            gathering.closed = step in self.recorded.verdicts
             wide = WideStep(
-                step, self.engine, gauntlet, self.log, self.recorded, spend,
+                step, self.engine, gauntlet, self.log, self.recorded, spend, gathering,
                 on_tokens=self.on_tokens,
             )  # fmt: skip
             known = len(gauntlet.seen)
@@ -227,10 +251,14 @@ class Run:
                 reverse=True,
             )
             best = judged[0] if judged else None
-            if best is not None and best.ruling is not None and best.ruling.hop is Hop.SOLVED:
-                self._best = best.ruling
+            if gathering.passing:
+                last = asked_again or step == self.options.limits.steps
+                verdict = self._verdict(gathering, final=last)
                 self._end_step(step, best, False, wide)
-                return self._end(Outcome.SOLVED, best.ruling.reason, spend)
+                if verdict.final:
+                    return self._conclude(verdict, spend)
+                asked_again = True
+                continue
             if best is not None and best.ruling is not None and best.ruling.hop is Hop.UNVERIFIED:
                 self._plausible.append(best)
             advanced = self._advance(best, gauntlet)
@@ -239,7 +267,7 @@ class Run:
             idle = 0 if advanced or len(gauntlet.seen) > known else idle + 1
             if idle >= _STUCK_STEPS:
                 return self._end(Outcome.STUCK, f"{idle} steps brought nothing new", spend)
-        return self._end(Outcome.STEPS, _taken(self.options.limits.steps), spend)
+        return self._end(Outcome.STEPS, f"all {self.options.limits.steps} steps were taken", spend)
 
     def _lane_maker(self) -> LaneMaker:
         options = self.options
@@ -274,6 +302,8 @@ class Run:
         so_far = len(gauntlet.task.before.passed) if self._best is None else self._best.tests_passed
         if best.ruling.hop is not Hop.TESTS or best.ruling.tests_passed <= so_far:
             return False
+        if self._original is None:
+            self._original = self._open.enter_context(self.base.fork())
         for edit in best.action.edits:
             try:
                 apply_edit(self.base.root, edit)
@@ -290,6 +320,25 @@ class Run:
         self.log.append(
             StepEnded(step=step, best=index, advanced=advanced, discarded_tokens=wide.discarded_tokens)
         )
+
+    # -- the verdict on candidates that pass -------------------------------------------------------------
+
+    def _verdict(self, gathering: Gathering, *, final: bool) -> Verdict:
+        """Weigh the evidence for the candidates that pass, or take what an earlier sitting found."""
+        assert self._gauntlet is not None
+        bench = Bench(
+            self._original or self.base,
+            self.task,
+            self._gauntlet,
+            self.log,
+            self.recorded,
+            self.options.test_timeout_s,
+        )
+        return give_verdict(bench, self._steps, gathering, final=final)
+
+    def _conclude(self, verdict: Verdict, spend: Spend) -> Report:
+        self._best = verdict.ruling
+        return self._end(Outcome.SOLVED if verdict.sure else Outcome.IN_DOUBT, verdict.why, spend)
 
     # -- limits and the end -----------------------------------------------------------------------------
 
@@ -311,7 +360,11 @@ class Run:
         return None if limit is None else limit - self._seconds()
 
     def _end(self, outcome: Outcome, detail: str, spend: Spend) -> Report:
-        if self._plausible and self._gauntlet is not None and outcome is not Outcome.SOLVED:
+        if (
+            self._plausible
+            and self._gauntlet is not None
+            and outcome not in (Outcome.SOLVED, Outcome.IN_DOUBT)
+        ):
             gauntlet = self._gauntlet
             self._best = max(self._plausible, key=lambda c: _rank(c, gauntlet)).ruling
             outcome, detail = (
@@ -332,10 +385,6 @@ class Run:
             )
         )  # fmt: skip
         return report
-
-
-def _taken(steps: int) -> str:
-    return "1 step was taken" if steps == 1 else f"{steps} steps were taken"
 
 
 def _no_place(found: list[RankedPlace]) -> str:

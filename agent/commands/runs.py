@@ -61,7 +61,7 @@ def show(
             say_verbatim(log.text(end.diff) if end else "")
         return
     if json_output:
-        say_json({"run_id": log.folder.name, **summary(read.events)})
+        say_json({"run_id": log.folder.name, **summary(read.events, log.text)})
         return
     console = screen()
     if chosen is not None:

@@ -65,6 +65,13 @@ def solve(
     ] = False,
     allow_dirty: Annotated[bool, typer.Option(help="Work on uncommitted changes too.")] = False,
     in_place: Annotated[bool, typer.Option(help="Apply a solution to the tree at once.")] = False,
+    accept_doubt: Annotated[
+        bool,
+        typer.Option(
+            "--accept-doubt",
+            help="Take a change that passes though the evidence does not say that it is right: exit code 0.",
+        ),
+    ] = False,
     resume: Annotated[
         str | None, typer.Option(help="Continue an interrupted run: its id, or `last`.")
     ] = None,
@@ -91,7 +98,7 @@ def solve(
 
     Finds the place, samples candidates, and lets the tools choose.
     """
-    from forklock.agent.contract import WITH_CHANGE
+    from forklock.agent.contract import is_success
     from forklock.agent.repo import inspect_repo
     from forklock.agent.session import Assignment
     from forklock.agent.settings import AgentSettings
@@ -117,8 +124,9 @@ def solve(
             assignment = Assignment(statement, state, test, settings, allow_dirty, not unverified, cwd)
             prepared, opened = _begin(assignment, wanted, console, stack)
         outcome = _execute(prepared, opened, console, bell=settings.bell, stream=stream)
-    _finish(prepared.log, console, in_place=in_place, root=state.root, json_output=json_output)
-    raise typer.Exit(0 if outcome in WITH_CHANGE else 1)
+    success = is_success(outcome, accept_doubt=accept_doubt)
+    _finish(prepared.log, console, in_place=in_place and success, root=state.root, json_output=json_output)
+    raise typer.Exit(0 if success else 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -367,15 +375,16 @@ def _execute(prepared: Prepared, engine: Engine, console: Screen, *, bell: bool,
 
 
 def _finish(log: RunLog, console: Screen, *, in_place: bool, root: Path, json_output: bool) -> None:
-    from forklock.agent.contract import WITH_CHANGE
     from forklock.agent.log.runs import require_tested
     from forklock.agent.log.view import print_end, summary
 
     end = end_of(log)
     assert end is not None
     print_end(console, log, end, in_place=in_place)
-    if in_place and end.outcome in WITH_CHANGE:
+    if in_place:
         require_tested(log, end)
         apply_end(log, end, root, console)
     if json_output:
-        say_json({"run_id": log.folder.name, **summary(log.read().events), "diff": log.text(end.diff)})
+        say_json(
+            {"run_id": log.folder.name, **summary(log.read().events, log.text), "diff": log.text(end.diff)}
+        )

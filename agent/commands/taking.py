@@ -109,8 +109,10 @@ def _run_diff(log: RunLog, force: bool) -> str:
         AgentFault: there is none, or it is no solution.
         LogFault: it was not tested.
     """
-    from forklock.agent.contract import WITH_CHANGE, AgentFault
+    from forklock.agent.contract import WITH_CHANGE, AgentFault, Outcome
     from forklock.agent.log.runs import require_tested
+    from forklock.agent.log.view import print_doubt
+    from forklock.sandbox.terminal import screen
 
     name, end = log.folder.name, end_of(log)
     if end is None:
@@ -122,6 +124,9 @@ def _run_diff(log: RunLog, force: bool) -> str:
         )
     if not force:
         require_tested(log, end)
+    if end.outcome == Outcome.IN_DOUBT:
+        screen(stderr=True).print(f"in doubt: {end.detail}", style="yellow")
+        print_doubt(screen(stderr=True), log)
     diff = log.text(end.diff)
     if not diff:
         raise AgentFault(f"run {name} changed nothing", fix=f"see why with `agent show {name}`")

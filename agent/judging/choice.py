@@ -1,10 +1,9 @@
-"""Choose among different candidates that pass, and say whether the choice is sure.
+"""Choose among different candidates that pass, and say whether the evidence says that the choice is right.
 
-Passing is not being right: a small model finds changes that make the failing test pass and break what no test looks
-at. So the original and each passing candidate answer the same further inputs (`forklock.tools.behaviour`). A
-candidate that
-changes an answer for no reason that the failing test gives is suspect; candidates that agree support each other; where
-they disagree, the input on which they do is the question that a person must answer. Pure.
+Passing is not being right: a small model finds changes that make the failing test pass and break what no test looks at.
+So the original and each passing candidate answer the same further inputs (`forklock.tools.behaviour`). What speaks
+against a candidate is listed in words (`doubts`); candidates that agree support each other; where they disagree, the
+input on which they do is the question that a person must answer. Pure.
 """
 
 from __future__ import annotations
@@ -12,13 +11,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from forklock.tools.behaviour.ask import Behaviour
+from forklock.tools.behaviour.ask import Answer, Behaviour
 from forklock.tools.behaviour.compare import Comparison, Difference, disagreements
 
 _ENOUGH = 8
-"""Inputs on which original and candidate must have been compared before the choice can be sure."""
+"""Inputs on which original and candidate must have been compared before a single candidate can be sure."""
 _MOST = 2 / 3
 """Share of the candidates above suspicion that must agree, where they do not all agree."""
+_NEIGHBOURS = 20
+"""Variants of the failing tests' inputs from which on it tells something that none of them is answered differently."""
+_ALIKE = 2
+"""Prompts whose samples must have written the same program, where behaviour cannot be compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +34,30 @@ class Passing:
     """None where it could not be asked."""
     comparison: Comparison | None
     """With the original."""
+    signs: tuple[str, ...] = ()
+    """What in the text of the change speaks against it (`forklock.agent.judging.signs`)."""
+    special: str = ""
+    """A value of the failing tests that the change compares with, and that the code did not have; "" for none."""
+    samples: int = 1
+    """Samples of the model that wrote this program."""
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """What speaks against it, in words, worst first."""
+        return (*self.signs, *(found for found in _against(self.comparison, self.special) if found))
 
     @property
     def suspect(self) -> bool:
-        return self.comparison is not None and bool(self.comparison.unexplained)
+        return bool(self.doubts)
+
+    @property
+    def question(self) -> str:
+        """An input on which it and the original answer differently, where that speaks against it."""
+        found = self.comparison
+        if found is None:
+            return ""
+        worst = found.equal or found.stale or min(found.unexplained, key=_for_people, default=None)
+        return "" if worst is None else str(worst)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +72,26 @@ class Choice:
     """An input on which candidates, or the candidate and the original, answer differently; "" where there is none."""
 
 
+def _against(found: Comparison | None, special: str) -> tuple[str, ...]:
+    if found is None:
+        return (f"it names {special}, which is a value of the failing test",) if special else ()
+    doubts = []
+    if found.equal is not None:
+        doubts.append("it answers with an object that equals everything")
+    if found.stale is not None:
+        doubts.append("what it answers still depends on the arguments of the call before")
+    if found.unexplained:
+        share = f"{len(found.unexplained)} of {found.asked} further inputs"
+        doubts.append(f"it answers differently on {share} for no reason that the failing test gives")
+    if special:
+        doubts.append(f"it names {special}, which is a value of the failing test")
+    if found.neighbours >= _NEIGHBOURS and found.changed_tested and not found.changed_neighbours:
+        doubts.append(
+            f"it changes the failing test's own inputs and none of {found.neighbours} others that are like them"
+        )
+    return tuple(doubts)
+
+
 def choose(candidates: Sequence[Passing]) -> Choice:
     """The best of at least one candidate.
 
@@ -57,36 +100,41 @@ def choose(candidates: Sequence[Passing]) -> Choice:
     """
     if not candidates:
         raise ValueError("no candidate passes")
-    asked = [one for one in candidates if one.behaviour is not None and one.comparison is not None]
-    if not asked:
-        return Choice(candidates[0].name, False, "how it behaves on further inputs could not be compared")
-    clean = [one for one in asked if not one.suspect]
+    clean = [one for one in candidates if not one.suspect]
     if not clean:
-        return _least_suspect(asked)
-    groups = _groups(clean)
-    best = groups[0]
-    comparison = best[0].comparison
-    assert comparison is not None
-    found = _how_many(len(clean), len(best), comparison)
-    if comparison.asked < _ENOUGH:
-        return Choice(best[0].name, False, f"{found}; that is too few to be sure")
-    if len(groups) > 1 and (len(best) < 2 or len(best) < _MOST * len(clean)):
-        apart = _apart(best[0], groups[1][0])
-        return Choice(best[0].name, False, f"{found}; different changes pass and disagree", _question(apart))
-    return Choice(best[0].name, True, found)
-
-
-def _least_suspect(asked: Sequence[Passing]) -> Choice:
-    best = min(asked, key=lambda one: len(one.comparison.unexplained) if one.comparison else 0)
+        best = min(candidates, key=_badness)
+        return Choice(best.name, False, "; ".join(best.doubts[:2]), best.question)
+    asked = [one for one in clean if one.behaviour is not None and one.comparison is not None]
+    if not asked:
+        return _by_samples(clean)
+    groups = _groups(asked)
+    best = groups[0][0]
+    found = _how_many(asked, groups[0])
     assert best.comparison is not None
-    unexplained = best.comparison.unexplained
-    share = f"{len(unexplained)} of {best.comparison.asked} further inputs"
-    why = f"it answers differently on {share} for no reason that the failing test gives"
-    return Choice(best.name, False, why, str(min(unexplained, key=_for_people)))
+    if len(groups) > 1 and (len(groups[0]) < 2 or len(groups[0]) < _MOST * len(asked)):
+        apart = _apart(best, groups[1][0])
+        return Choice(best.name, False, f"{found}; different changes pass and disagree", _question(apart))
+    if best.comparison.asked < _ENOUGH and len(groups[0]) < 2 and best.samples < 2:
+        return Choice(best.name, False, f"{found}; that is too few to be sure")
+    return Choice(best.name, True, found)
+
+
+def _badness(one: Passing) -> tuple[int, int]:
+    return len(one.doubts), len(one.comparison.unexplained) if one.comparison else 0
+
+
+def _by_samples(clean: Sequence[Passing]) -> Choice:
+    """Without behaviour, a program that the model wrote several times independently is the best evidence."""
+    best = max(clean, key=lambda one: one.samples)
+    why = "it passes its tests; how it behaves elsewhere could not be compared"
+    if best.samples < _ALIKE:
+        return Choice(best.name, False, why)
+    return Choice(best.name, True, f"{why}, but {best.samples} samples of the model wrote the same program")
 
 
 def _groups(clean: Sequence[Passing]) -> list[list[Passing]]:
-    """Candidates that agree on every input that both were asked; the largest group first, then by preference."""
+    """Candidates that agree on every input that both were asked; the largest group first, then by samples, then by
+    preference."""
     groups: list[list[Passing]] = []
     for one in clean:
         home = next((group for group in groups if not _apart(group[0], one)), None)
@@ -94,7 +142,7 @@ def _groups(clean: Sequence[Passing]) -> list[list[Passing]]:
             groups.append([one])
         else:
             home.append(one)
-    return sorted(groups, key=len, reverse=True)
+    return sorted(groups, key=lambda group: (len(group), sum(one.samples for one in group)), reverse=True)
 
 
 def _apart(one: Passing, other: Passing) -> list[Difference]:
@@ -103,15 +151,18 @@ def _apart(one: Passing, other: Passing) -> list[Difference]:
     return disagreements(one.behaviour, other.behaviour)
 
 
-def _how_many(clean: int, agree: int, comparison: Comparison) -> str:
-    alone = (
-        "the only passing change found"
-        if clean == 1
-        else f"{agree} of {clean} different passing changes agree"
-    )
+def _how_many(asked: Sequence[Passing], agree: Sequence[Passing]) -> str:
+    comparison = agree[0].comparison
+    assert comparison is not None
+    if len(asked) > 1:
+        alone = f"{len(agree)} of {len(asked)} different passing candidates agree on {comparison.asked} further inputs"
+    else:
+        alone = f"the only passing candidate found, compared on {comparison.asked} further inputs"
+    if agree[0].samples > 1:
+        alone += f", written by {agree[0].samples} samples"
     return (
-        f"{alone}; on {comparison.asked} further inputs it changes {len(comparison.explained)}, all like the failing "
-        f"test's, and none of the {comparison.unchanged} others"
+        f"{alone}; behaviour is changed on {len(comparison.explained)}, all like the failing test's, and unchanged "
+        f"elsewhere on {comparison.unchanged}"
     )
 
 
@@ -120,9 +171,14 @@ def _question(apart: Sequence[Difference]) -> str:
         return ""
     one = apart[0]
     name = one.before.function.rpartition(":")[2]
-    first, second = (answer.output or answer.ending for answer in (one.before, one.after))
-    return f"should {name}({one.before.input}) give {first} or {second}?"
+    return f"should {name}({one.before.input}) give {_said(one.before)} or {_said(one.after)}?"
 
 
-def _for_people(one: Difference) -> tuple[bool, int]:
-    return (not one.before.exact, len(one.before.input))
+def _said(answer: Answer) -> str:
+    if answer.ending == "returned":
+        return answer.output
+    return f"the exception {answer.output}" if answer.output else answer.ending
+
+
+def _for_people(one: Difference) -> tuple[bool, bool, int]:
+    return (one.before.pair, not one.before.exact, len(one.before.input))

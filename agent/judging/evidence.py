@@ -1,30 +1,177 @@
-"""Compare how a repository behaves before and after a run's change: is the change more than its task asks for?
+"""Weigh the evidence for candidates that pass: run original and candidates on further inputs, and choose.
 
-In: a finished run and the repository, as it was when the run began. Out: a `Choice`. Both versions answer the inputs
-that the repository's tests use, and variants of them, in the sandbox (`forklock.tools.behaviour`). Python and
-pytest only.
+In: the original in a sandbox, the commands that test it, and the diffs of the candidates. Out: a `Weighed`. All
+versions answer the inputs that the repository's tests use, and variants of them, in the sandbox
+(`forklock.tools.behaviour`). Where behaviour cannot be compared (other languages and runners), the text and the
+model's samples decide.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 from forklock.agent.contract import AgentFault
 from forklock.agent.judging.choice import Choice, Passing, choose
+from forklock.agent.judging.signs import special_value, tricks
 from forklock.agent.log import RunEnded, RunLog, RunStarted
 from forklock.agent.repo import apply_diff, copy_workspace
 from forklock.models.paths import cache_dir
 from forklock.sandbox import BackendName, Sandbox, open_sandbox, workspace_policy
-from forklock.tools.behaviour.ask import ask, plan, target_at
+from forklock.tools.behaviour.ask import Behaviour, Plan, Target, ask, plan, target_at
 from forklock.tools.behaviour.compare import compare_behaviour
-from forklock.tools.testing.run import run_tests
+from forklock.tools.contract import ToolFault
+from forklock.tools.languages.known import symbols
 
 _HUNK = re.compile(r"@@ -(\d+)(?:,(\d+))? ")
 _SUITE_S = 300.0
-"""Seconds for one run of the suite, at most."""
+"""Seconds for one run of the suite in `agent compare`, at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Presented:
+    """A passing candidate as it is presented for the verdict."""
+
+    name: str
+    diff: str
+    """Against the original."""
+    samples: int = 1
+    """Samples that wrote this program."""
+
+
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """A command that runs tests, and the folder below the workspace that it runs in."""
+
+    command: str
+    cwd: str = "."
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What the candidates are to solve, and how much time there is."""
+
+    statement: str
+    suites: tuple[Suite, ...]
+    """Commands that run the failing tests and further ones."""
+    failing: frozenset[str]
+    """Ids of the failing tests, as far as their runner reports them."""
+    seconds: float
+    """For one run of the tests of one version."""
+
+
+@dataclass(frozen=True, slots=True)
+class Weighed:
+    """The choice, and what it rests on."""
+
+    choice: Choice
+    passing: tuple[Passing, ...]
+
+
+def weigh(original: Sandbox, question: Question, candidates: Sequence[Presented]) -> Weighed:
+    """Compare candidates with the original and with each other. The smaller change comes first where all else is equal.
+
+    Raises:
+        SandboxFault: the sandbox failed.
+    """
+    ordered = sorted(candidates, key=lambda one: (-one.samples, len(one.diff)))
+    before, asked = _behaviours(original, question, ordered)
+    failing = question.failing | (before.failed if before else frozenset())
+    tests = _test_sources(original.root, failing)
+    passing = []
+    for one in ordered:
+        after = asked.get(one.name)
+        compared = (
+            compare_behaviour(before, after, failing) if before is not None and after is not None else None
+        )
+        texts = list(_texts(original.root, one.diff))
+        passing.append(
+            Passing(
+                one.name, after, compared if compared and compared.asked else None, tricks(one.diff, texts),
+                special_value(one.diff, texts, tests, question.statement), one.samples,
+            )
+        )  # fmt: skip
+    return Weighed(choose(passing), tuple(passing))
+
+
+def _behaviours(
+    original: Sandbox, question: Question, candidates: Sequence[Presented]
+) -> tuple[Behaviour | None, dict[str, Behaviour]]:
+    """How the original and each candidate behave; None where that cannot be told."""
+    plans = [made for suite in question.suites if (made := _plan(original, suite, question, candidates))]
+    if not plans:
+        return None, {}
+    versions: list[tuple[str, str]] = [("", ""), *((one.name, one.diff) for one in candidates)]
+
+    def asked(version: tuple[str, str]) -> Behaviour | None:
+        return _asked(original, plans, version[1], question.seconds)
+
+    with ThreadPoolExecutor(max_workers=min(len(versions), os.cpu_count() or 1)) as pool:
+        found = dict(zip([name for name, _ in versions], pool.map(asked, versions), strict=True))
+    return found.pop(""), {name: one for name, one in found.items() if one is not None}
+
+
+def _plan(
+    original: Sandbox, suite: Suite, question: Question, candidates: Sequence[Presented]
+) -> Plan | None:
+    changed: dict[Target, None] = {}
+    for one in candidates:
+        for path, line in _changed_lines(one.diff):
+            target = target_at(original.root, path, line)
+            if target is not None:
+                changed[target] = None
+    if not changed:
+        return None
+    with original.fork() as fork:
+        try:
+            return plan(fork, suite.command, tuple(changed), timeout_s=question.seconds, cwd=suite.cwd)
+        except ToolFault:
+            return None
+
+
+def _asked(original: Sandbox, plans: Sequence[Plan], diff: str, seconds: float) -> Behaviour | None:
+    whole: Behaviour | None = None
+    for one in plans:
+        with original.fork() as fork:
+            if diff:
+                apply_diff(fork.root, diff)
+            found = ask(fork, one, timeout_s=seconds)
+        if found is not None:
+            whole = found if whole is None else whole.joined(found)
+    return whole
+
+
+def _texts(root: Path, diff: str) -> Iterator[str]:
+    """The changed files as they were."""
+    for path in dict.fromkeys(path for path, _ in _changed_lines(diff)):
+        try:
+            yield (root / path).read_text("utf-8", errors="replace")
+        except OSError:
+            continue
+
+
+def _test_sources(root: Path, failing: frozenset[str]) -> list[str]:
+    """The source of the failing tests, as far as their ids name files and functions."""
+    found = []
+    for test in sorted(failing):
+        path, _, name = test.partition("::")
+        if not name:  # unittest: module.Class.test
+            words = test.split(".")
+            path, name = "/".join(words[:-2]) + ".py", words[-1]
+        name = name.rpartition("::")[2].partition("[")[0]
+        try:
+            text = (root / path).read_text("utf-8", errors="replace")
+            own = [s for s in symbols(path, text) if s.name_path.rpartition(".")[2] == name]
+        except (OSError, ValueError):
+            continue
+        lines = text.splitlines()
+        found += ["\n".join(lines[s.start_line - 1 : s.end_line]) for s in own]
+    return found
 
 
 def compare_run(log: RunLog, root: Path, backend: BackendName) -> Choice:
@@ -40,38 +187,23 @@ def compare_run(log: RunLog, root: Path, backend: BackendName) -> Choice:
     diff = log.text(end.diff) if end else ""
     if first is None or not diff:
         raise AgentFault(f"run {log.folder.name} has no change to compare")
-    command, cwd = first.test_command, first.cwd
-    if first.regression_command:
-        command, cwd = first.regression_command, first.regression_cwd
+    suites = suites_of(first.test_command, first.cwd, first.regression_command, first.regression_cwd)
+    question = Question(log.text(first.task), suites, frozenset(), _SUITE_S)
     cache_dir().mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache_dir(), prefix="compare-") as folder:
         base = Path(folder) / "base"
         copy_workspace(root, base)
         apply_diff(base, diff, check_only=True)
-        policy = workspace_policy(root, cwd=cwd)
+        policy = workspace_policy(root, cwd=first.cwd)
         with open_sandbox(base, policy, backend=backend, shown_at=root) as original:
-            return _compared(original, diff, log.folder.name, command, cwd)
+            return weigh(original, question, [Presented(log.folder.name, diff)]).choice
 
 
-def _compared(original: Sandbox, diff: str, name: str, command: str, cwd: str) -> Choice:
-    places = dict.fromkeys((path, line) for path, line in _changed_lines(diff) if path.endswith(".py"))
-    changed = [target for path, line in places if (target := target_at(original.root, path, line))]
-    with original.fork() as fork:
-        failing = {
-            failure.test_id for failure in run_tests(fork, command, timeout_s=_SUITE_S, cwd=cwd).failures
-        }
-    with original.fork() as fork:
-        what = plan(fork, command, tuple(dict.fromkeys(changed)), timeout_s=_SUITE_S, cwd=cwd)
-    if what is None:
-        return choose([Passing(name, None, None)])
-    with original.fork() as fork:
-        before = ask(fork, what, timeout_s=_SUITE_S)
-    with original.fork() as fork:
-        apply_diff(fork.root, diff)
-        after = ask(fork, what, timeout_s=_SUITE_S)
-    if before is None or after is None:
-        return choose([Passing(name, None, None)])
-    return choose([Passing(name, after, compare_behaviour(before, after, failing))])
+def suites_of(command: str, cwd: str, regression: str | None, regression_cwd: str) -> tuple[Suite, ...]:
+    """The commands whose tests are watched: the check, and the whole suite where there is one."""
+    own = Suite(command, cwd)
+    whole = [Suite(regression, regression_cwd)] if regression else []
+    return tuple(dict.fromkeys([own, *whole]))
 
 
 def _changed_lines(diff: str) -> Iterator[tuple[str, int]]:

@@ -1,36 +1,28 @@
 """One wide step: `width` samples in one batch, each judged as soon as it is complete.
 
-Judging (forks, edits, tests) runs on threads while the engine makes the remaining samples, and the engine
-is stopped as soon as one candidate is solved: on a local engine the slow part is the tail of a batch.
+Judging (forks, edits, tests) runs on threads while the engine makes the remaining samples. Once candidates pass, the
+engine is stopped as soon as enough different ones were gathered (`forklock.agent.judging.spend`).
 """
 
 from __future__ import annotations
 
 import json
 import os
-import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from forklock.agent.contract import Candidate, Hop, Lane, Outcome, Ruling
+from forklock.agent.contract import Candidate, Hop, Lane, Ruling
 from forklock.agent.judging.hops import Gauntlet
+from forklock.agent.judging.spend import BudgetReached, Gathering, Spend
 from forklock.agent.log import CandidateRuled, MessageRef, ModelAnswered, ModelAsked, RunLog, StepStarted
 from forklock.agent.log.recorded import Recorded, request_digest
 from forklock.agent.log.redact import redact
 from forklock.models.contract import Completion, Decoding, Engine, Request
 
 
-class BudgetReached(Exception):
-    """A limit of the run was met in the middle of a step."""
-
-    def __init__(self, outcome: Outcome) -> None:
-        super().__init__(outcome)
-        self.outcome = outcome
-
-
 class _Enough(Exception):
-    """A candidate is solved: the rest of the batch is not needed."""
+    """Enough candidates pass: the rest of the batch is not needed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,21 +35,6 @@ class Call:
 
 
 @dataclass(slots=True)
-class Spend:
-    """What the run has used so far, over all sittings. `check` returns the limit that was met."""
-
-    check: Callable[[Spend], Outcome | None]
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    cost_usd: float | None = None
-
-    def take(self, completion: Completion) -> None:
-        self.completion_tokens += completion.completion_tokens
-        if completion.cost_usd is not None:
-            self.cost_usd = (self.cost_usd or 0.0) + completion.cost_usd
-
-
-@dataclass(slots=True)
 class WideStep:
     """The work of one step. `run` returns every candidate that was judged."""
 
@@ -67,12 +44,12 @@ class WideStep:
     log: RunLog
     recorded: Recorded
     spend: Spend
+    gathering: Gathering
     on_tokens: Callable[[int], None] = lambda _n: None
     discarded_tokens: int = 0
     _samples: int = 0
     _candidates: dict[int, Candidate] = field(default_factory=dict)
     _futures: list[Future[None]] = field(default_factory=list)
-    _solved: threading.Event = field(default_factory=threading.Event)
 
     def run(self, lanes: Sequence[Lane], decoding: Decoding) -> list[Candidate]:
         """Sample `decoding.n` answers of each lane and judge them.
@@ -86,7 +63,7 @@ class WideStep:
             try:
                 missing = self._replay(lanes, decoding, pool)
                 for call in plan_calls(lanes, missing, decoding, shares_prompts=self._shares_prompts()):
-                    if not self._solved.is_set():
+                    if not self.gathering.over:
                         self._generate(call, decoding, pool)
             except _Enough:
                 pass
@@ -138,7 +115,7 @@ class WideStep:
             nonlocal running
             running += count
             self.on_tokens(count)
-            if self._solved.is_set():
+            if self.gathering.over:
                 raise _Enough
             self._raise_on_limit()
 
@@ -235,9 +212,7 @@ class WideStep:
     def _earlier(self, event: CandidateRuled) -> Ruling:
         if event.program:
             self.gauntlet.remember(event.program, (event.step, event.index))
-        if event.hop == Hop.SOLVED:
-            self._solved.set()
-        return Ruling(
+        ruling = Ruling(
             step=event.step,
             index=event.index,
             place=event.place,
@@ -251,15 +226,16 @@ class WideStep:
             seconds=event.seconds,
             program=event.program,
         )
+        self.gathering.note(ruling)
+        return ruling
 
     def _judge(self, candidate: Candidate) -> None:
-        if self._solved.is_set():
+        if self.gathering.over:
             return
         assert candidate.action is not None
         ruling = self.gauntlet.judge(self.step, candidate.index, candidate.lane.place, candidate.action)
         self._settle(candidate, ruling)
-        if ruling.hop is Hop.SOLVED:
-            self._solved.set()
+        self.gathering.note(ruling)
 
     def _settle(self, candidate: Candidate, ruling: Ruling) -> None:
         candidate.ruling = ruling

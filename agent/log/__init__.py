@@ -11,6 +11,7 @@ from forklock.agent.log.schema import DiffApplied as DiffApplied
 from forklock.agent.log.schema import DiffUndone as DiffUndone
 from forklock.agent.log.schema import Event as Event
 from forklock.agent.log.schema import ForksFound as ForksFound
+from forklock.agent.log.schema import LoggedPassing as LoggedPassing
 from forklock.agent.log.schema import LoggedPlace as LoggedPlace
 from forklock.agent.log.schema import MessageRef as MessageRef
 from forklock.agent.log.schema import ModelAnswered as ModelAnswered
@@ -23,5 +24,6 @@ from forklock.agent.log.schema import RunResumed as RunResumed
 from forklock.agent.log.schema import RunStarted as RunStarted
 from forklock.agent.log.schema import StepEnded as StepEnded
 from forklock.agent.log.schema import StepStarted as StepStarted
+from forklock.agent.log.schema import VerdictGiven as VerdictGiven
 from forklock.agent.log.schema import report_from_json as report_from_json
 from forklock.agent.log.schema import report_to_json as report_to_json

@@ -23,6 +23,7 @@ from forklock.agent.log.schema import (
     LoggedPlace,
     ModelAnswered,
     PlacesRanked,
+    VerdictGiven,
     report_from_json,
 )
 from forklock.models.contract import Completion, Decoding, FinishReason, ModelIdentity, Request
@@ -54,6 +55,8 @@ class Recorded:
     """Report JSON by (role, command)."""
     places: list[LoggedPlace] | None = None
     """As `PlacesRanked` has them. Ranking traces a run of the tests, which may end differently another time."""
+    verdicts: dict[int, VerdictGiven] = field(default_factory=dict)
+    """By the step after which they were given."""
     forks: dict[str, list[str]] = field(default_factory=dict)
     """`ForksFound.written` by digest: scores differ in their last bits from one sitting to the next."""
 
@@ -86,6 +89,8 @@ class Recorded:
                 recorded.baselines[(event.role, event.command)] = report
             elif isinstance(event, PlacesRanked):
                 recorded.places = [_inside(place) for place in event.places]
+            elif isinstance(event, VerdictGiven):
+                recorded.verdicts[event.step] = event
             elif isinstance(event, ForksFound):
                 recorded.forks[event.digest] = event.written
         return recorded

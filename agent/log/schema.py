@@ -167,6 +167,40 @@ class CandidateRuled(_Event):
     """Key of the program, equal for equal programs; "" where the candidate made none."""
 
 
+class LoggedPassing(TypedDict):
+    name: str
+    """`STEP.INDEX`."""
+    samples: int
+    """Samples that wrote this program."""
+    asked: int
+    """Further inputs on which it was compared with the original; 0 where it could not be compared."""
+    changed: int
+    """Inputs of these that it answers differently."""
+    reasons: list[str]
+    """What speaks against it; empty where nothing does."""
+
+
+class VerdictGiven(_Event):
+    """Which of the passing candidates is taken, and whether the evidence says that it is right."""
+
+    type: Literal["verdict_given"] = "verdict_given"
+    step: int
+    """The step after which it was given."""
+    name: str
+    """`STEP.INDEX` of the candidate."""
+    sure: bool
+    why: str
+    question: Text
+    """An input on which candidates, or candidate and original, answer differently; "" where there is none."""
+    diff: Text
+    """The change: the candidate's, without lines that change nothing the checks see."""
+    passing: list[LoggedPassing]
+    final: bool
+    """False: the run goes on for one more step, since candidates are few."""
+    seconds: float = 0.0
+    """Wall-clock of weighing the evidence."""
+
+
 class StepEnded(_Event):
     type: Literal["step_ended"] = "step_ended"
     step: int
@@ -238,6 +272,7 @@ Event = Annotated[
     | ModelAsked
     | ModelAnswered
     | CandidateRuled
+    | VerdictGiven
     | StepEnded
     | NoteMade
     | RunEnded

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +15,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from forklock.agent.contract import WITH_CHANGE
+from forklock.agent.contract import WITH_CHANGE, Outcome
 from forklock.agent.log.candidates import LoggedCandidate
 from forklock.agent.log.events import LogFault, RunLog
 from forklock.agent.log.schema import (
@@ -31,6 +31,7 @@ from forklock.agent.log.schema import (
     RunStarted,
     StepEnded,
     StepStarted,
+    VerdictGiven,
     report_from_json,
 )
 from forklock.agent.log.words import fell
@@ -42,6 +43,7 @@ _LONG_S = 30.0
 """Seconds of a run at whose end the bell rings."""
 _WIDE = 110
 """Columns from which on a candidate's line has room for its whole place."""
+_END_STYLE = {"solved": "bold green", "passes, in doubt": "bold yellow", "unverified": "bold yellow"}
 _HOP_STYLE = {
     "solved": "bold green",
     "tests": "yellow",
@@ -71,9 +73,22 @@ def describe(event: Event, log: RunLog, *, whole: bool = False, width: int = _WI
         )
     if isinstance(event, CandidateRuled):
         return _candidate(event, log, whole, width)
+    if isinstance(event, VerdictGiven):
+        return _verdict(event, log)
     if isinstance(event, NoteMade):
         return Text(f"note      {event.text}", style="dim")
     return None
+
+
+def _verdict(event: VerdictGiven, log: RunLog) -> Text:
+    """One line for the verdict, and one for what a person should look at."""
+    line = Text(f"weighed   {_counted(len(event.passing), 'passing candidate')} in {event.seconds:.1f} s: ")
+    line.append("right" if event.sure else "in doubt", style="green" if event.sure else "yellow")
+    line.append(f"  {event.name}  {event.why}")
+    question = log.text(event.question)
+    if question:
+        line.append(f"\n          look at {question}", style="dim")
+    return line
 
 
 def _baseline(event: BaselineTaken, log: RunLog) -> Text:
@@ -213,7 +228,7 @@ def print_end(
         in_place: a solution is applied at once, so that nothing is left to do.
         is_shown: the run's details stand above already.
     """
-    style = {"solved": "bold green", "unverified": "bold yellow"}.get(end.outcome, "bold red")
+    style = _END_STYLE.get(end.outcome, "bold red")
     diff = log.text(end.diff)
     console.print()
     if diff:
@@ -226,6 +241,8 @@ def print_end(
     )
     console.print(headline)
     run = log.folder.name
+    if end.outcome == Outcome.IN_DOUBT:
+        print_doubt(console, log)
     if end.outcome in WITH_CHANGE:
         if not in_place:
             console.print(f"Your tree is untouched. Take the change with  agent apply {run}")
@@ -233,6 +250,27 @@ def print_end(
     what = "The diff above is progress, not a solution." if diff else "Nothing was changed."
     more = f"One candidate:  agent show {run} --candidate STEP.INDEX"
     console.print(f"{what} {more if is_shown else f'Details:  agent show {run}'}")
+
+
+def print_doubt(console: Screen, log: RunLog) -> None:
+    """Prints the question that a person must answer, and the other candidates that pass."""
+    found = last_verdict(log.read().events)
+    if found is None:
+        return
+    question = log.text(found.question)
+    if question:
+        console.print(f"Look at   {question}", style="yellow")
+    others = [one["name"] for one in found.passing if one["name"] != found.name]
+    if others:
+        console.print(
+            f"Others that pass: {', '.join(others)}. Take one with  "
+            f"agent apply {log.folder.name} --candidate {others[0]}"
+        )
+
+
+def last_verdict(events: Iterable[Event]) -> VerdictGiven | None:
+    """Returns the verdict that a run ended with; None where no candidate passed."""
+    return next((event for event in reversed(list(events)) if isinstance(event, VerdictGiven)), None)
 
 
 def story(log: RunLog, events: Iterable[Event], *, whole: bool = False, width: int = _WIDE) -> RenderableType:
@@ -321,13 +359,22 @@ def hop_table(events: Iterable[Event]) -> Table:
     return table
 
 
-def summary(events: Iterable[Event]) -> dict[str, Any]:
-    """The machine-readable result of a run (`--json`)."""
+def summary(events: Iterable[Event], text: Callable[[str], str] = str) -> dict[str, Any]:
+    """The machine-readable result of a run (`--json`).
+
+    Args:
+        text: resolves texts that lie beside the log (`RunLog.text`).
+    """
     events = list(events)
     end = next((e for e in events if isinstance(e, RunEnded)), None)
+    found = last_verdict(events)
     return {
         "outcome": end.outcome if end else "unfinished",
         "detail": end.detail if end else "",
+        "verdict": None if found is None else {
+            "candidate": found.name, "sure": found.sure, "why": found.why, "question": text(found.question),
+            "passing": found.passing,
+        },
         "seconds": round(end.seconds, 2) if end else None,
         "tokens": {
             "prompt": end.prompt_tokens if end else 0,

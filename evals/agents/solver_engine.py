@@ -88,7 +88,17 @@ class SolverEngine(OneByOne):
             )
 
     def _command(self, repo: Path, task: Path, seed: int | None) -> list[str]:
-        fixed = ["--repo", str(repo), "--test", TEST_COMMAND, "--regression", "none", "--in-place", "--json"]
+        fixed = [
+            "--repo",
+            str(repo),
+            "--test",
+            TEST_COMMAND,
+            "--regression",
+            "none",
+            "--in-place",
+            "--accept-doubt",
+            "--json",
+        ]
         seeded = ["--seed", str(seed)] if seed is not None else []
         return [*self._words, *fixed, *seeded, "--", f"@{task}"]
 

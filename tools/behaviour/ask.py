@@ -1,10 +1,11 @@
 """Asks code how it behaves on the inputs of a repository's tests and on variants of them.
 
-In: a sandbox, a pytest command, and the definitions to look at. Out: a `Behaviour`: the result of each input. The
-functions run inside the sandbox, in the tests' own process (`tools/testing/inside/behaviour_plugin.py`). What it
-writes is evidence and not a verdict: the code under test could forge it.
+In: a sandbox, a pytest or unittest command, and the definitions to look at. Out: a `Behaviour`: the result of each
+input, and of calls in a row. The functions run inside the sandbox, in the tests' own process
+(`tools/testing/inside/behaviour_watch.py`). What it writes is evidence and not a verdict: the code under test could
+forge it.
 
-Not covered: runners other than pytest, languages other than Python, coroutines, closures, code in other processes.
+Not covered: other runners, languages other than Python, coroutines, code in other processes.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from forklock.tools.testing.environment import command_environment
 from forklock.tools.testing.run import read_report, report_folder, with_plugin
 
 _INSIDE = Path(__file__).parents[1] / "testing" / "inside"
-_PLUGIN, _INPUTS = _INSIDE / "behaviour_plugin.py", _INSIDE / "behaviour_inputs.py"
+_PLUGIN, _UNITTEST = _INSIDE / "behaviour_plugin.py", _INSIDE / "behaviour_unittest.py"
+_BESIDE = (_INSIDE / "behaviour_watch.py", _INSIDE / "behaviour_inputs.py")
 Ending = Literal["returned", "refused", "failed", "timed out"]
 
 
@@ -61,12 +63,18 @@ class Answer:
     """Digest of the value or the exception, and of the arguments afterwards."""
     output: str
     """The same for people; shortened."""
-    path: str
-    """Digest of the lines that ran, in the order in which they follow each other."""
+    path: frozenset[int]
+    """The steps from line to line that the call took."""
     exact: bool
     """A test calls the function so; else it is a variant."""
     tests: frozenset[str]
     """The tests that the input, or what it is a variant of, comes from."""
+    pair: bool = False
+    """The second of two calls in a row."""
+    stale: bool = False
+    """A pair whose second answer depends on the other arguments of the first: alone, the call answers otherwise."""
+    equal: bool = False
+    """The value equals everything that it is compared with."""
 
     @property
     def behaved(self) -> bool:
@@ -79,6 +87,12 @@ class Behaviour:
     """Answers by function and digest of the input."""
 
     answers: dict[tuple[str, str], Answer] = field(default_factory=dict)
+    failed: frozenset[str] = frozenset()
+    """The tests that failed while they were watched."""
+
+    def joined(self, other: Behaviour) -> Behaviour:
+        """Both together; where both have an answer, this one's."""
+        return Behaviour({**other.answers, **self.answers}, self.failed | other.failed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +120,7 @@ def plan(
     rows = _run(sandbox, Plan(command, tuple(changed), cwd=cwd), mode="callers", timeout_s=timeout_s)
     if not rows:
         return None
-    tests = tuple(sorted({row["test"] for row in rows if isinstance(row.get("test"), str)}))
+    tests = tuple(sorted({row["test"] for row in rows if "path" in row and isinstance(row.get("test"), str)}))
     callers: dict[str, Target] = {}
     for row in rows:
         path, line = row.get("path"), row.get("line")
@@ -126,7 +140,7 @@ def ask(
     timeout_s: float,
     seconds: float = 15.0,
     calls: int = 40,
-    variants: int = 10,
+    variants: int = 30,
 ) -> Behaviour | None:
     """Ask the code in `sandbox`, which may change its files: use a fork.
 
@@ -146,6 +160,7 @@ def ask(
     if rows is None:
         return None
     answers: dict[tuple[str, str], Answer] = {}
+    failed = frozenset(str(row.get("test")) for row in rows if row.get("outcome") == "failed")
     for row in rows:
         answer = _answer(row)
         if answer is None:
@@ -158,7 +173,7 @@ def ask(
         else:
             exact = known.exact or answer.exact
             answers[key] = replace(known, exact=exact, tests=known.tests | answer.tests)
-    return Behaviour(answers)
+    return Behaviour(answers, failed)
 
 
 def _located(root: Path, what: Plan) -> Plan:
@@ -199,7 +214,7 @@ def _run(
     variants: int = 0,
 ) -> list[dict[str, Any]] | None:
     parsed = parse_command(what.command)
-    if parsed.runner != "pytest" or not what.targets or timeout_s <= 0:
+    if parsed.runner not in ("pytest", "unittest") or not what.targets or timeout_s <= 0:
         return None
     with report_folder(sandbox) as (folder, inner):
         job = {
@@ -211,8 +226,15 @@ def _run(
         }  # fmt: skip
         (folder / "job").write_text(json.dumps(job), "utf-8")
         env = {**command_environment(sandbox, parsed.env, what.cwd), "FORKLOCK_BEHAVIOUR": f"{inner}/job"}
-        command, env = with_plugin(parsed, env, _PLUGIN, folder, inner, _INPUTS)
+        plugin = _PLUGIN if parsed.runner == "pytest" else _UNITTEST
+        command, env = with_plugin(parsed, env, plugin, folder, inner, *_BESIDE)
         argv = [*command.argv[: command.at], "-p", "no:cacheprovider", *command.argv[command.at :]]
+        if parsed.runner == "unittest":
+            argv = [
+                *parsed.argv[: parsed.at - 2],
+                f"{inner}/forklock_{plugin.name}",
+                *parsed.argv[parsed.at :],
+            ]
         sandbox.exec(argv, env=env, timeout_s=timeout_s, cwd=what.cwd)
         text = read_report(folder / "behaviour.out")
     return None if text is None else list(_rows(text))
@@ -230,10 +252,13 @@ def _rows(text: str) -> Iterator[dict[str, Any]]:
 
 def _answer(row: dict[str, Any]) -> Answer | None:
     """Read a row; None where it is no answer: the tested code may have written to the file, too."""
-    words = [row.get(name, "") for name in ("f", "input", "kind", "value", "output", "path", "test", "key")]
-    if not all(isinstance(word, str) for word in words):
+    words = [row.get(name, "") for name in ("f", "input", "kind", "value", "output", "test", "key")]
+    path = row.get("path", [])
+    if not all(isinstance(word, str) for word in words) or not isinstance(path, list):
         return None
-    function, shown, kind, value, output, path, test, key = words
+    function, shown, kind, value, output, test, key = words
     if not key or kind not in ("returned", "refused", "failed", "timed out", ""):
         return None
-    return Answer(function, shown, kind, value, output, path, row.get("exact") is True, frozenset({test}))
+    arcs = frozenset(arc for arc in path if isinstance(arc, int))
+    exact, pair, stale, equal = (row.get(name) is True for name in ("exact", "pair", "stale", "equal"))
+    return Answer(function, shown, kind, value, output, arcs, exact, frozenset({test}), pair, stale, equal)

@@ -10,10 +10,11 @@ from scripted import ScriptedEngine, begin
 from shop import TEST, commit_all
 
 from forklock.agent.contract import AgentFault, Outcome
-from forklock.agent.judging.evidence import compare_run
+from forklock.agent.judging.evidence import Presented, Question, Suite, compare_run, weigh
 from forklock.agent.log import RunLog
 from forklock.agent.repo import apply_diff
 from forklock.agent.session import execute
+from forklock.sandbox import open_sandbox, workspace_policy
 
 CODE = """
 def discount(price, code):
@@ -50,18 +51,18 @@ def repo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def solved(repo: Path, answer: str) -> RunLog:
+def passed(repo: Path, answer: str, outcome: Outcome = Outcome.SOLVED) -> RunLog:
     engine = ScriptedEngine(lambda _request, _number: f"```python\n{answer.strip()}\n```")
     flags = {"width": 2, "steps": 1, "sandbox": "bubblewrap", "styles": ["rewrite"], "regression": "auto"}
     prepared = begin(repo, engine, TEST, statement="half is wrong", **flags)
-    assert execute(prepared, engine).outcome is Outcome.SOLVED
+    assert execute(prepared, engine).outcome is outcome
     prepared.log.close()
     return prepared.log
 
 
 def test_a_right_change_is_above_suspicion(repo: Path) -> None:
     """The user's tree is not touched; and once the change is in it, the run cannot be compared any more."""
-    log = solved(repo, RIGHT)
+    log = passed(repo, RIGHT)
     found = compare_run(log, repo, "bubblewrap")
     assert found.sure, found.why
     assert not subprocess.run(
@@ -73,5 +74,52 @@ def test_a_right_change_is_above_suspicion(repo: Path) -> None:
 
 
 def test_a_change_that_does_more_is_in_doubt_and_says_where(repo: Path) -> None:
-    found = compare_run(solved(repo, WRONG), repo, "bubblewrap")
+    found = compare_run(passed(repo, WRONG, Outcome.IN_DOUBT), repo, "bubblewrap")
     assert not found.sure and "discount(" in found.question
+
+
+MEMO = """
+def memoise(function):
+    kept = {}
+
+    def wrapper(*args, **named):
+        key = args
+        if key not in kept:
+            kept[key] = function(*args, **named)
+        return kept[key]
+
+    return wrapper
+"""
+MEMO_TESTS = """
+from memo import memoise
+
+def test_once():
+    calls = []
+    double = memoise(lambda x: calls.append(x) or 2 * x)
+    assert (double(2), double(2), len(calls)) == (4, 4, 1)
+
+def test_named():
+    rate = memoise(lambda amount, currency="EUR": f"{amount} {currency}")
+    assert rate(1) == "1 EUR"
+    assert rate(1, currency="USD") == "1 USD"
+"""
+KEYS = {
+    "key = (args, tuple(sorted(named.items())))": True,
+    "key = (args, frozenset(named.items()))": True,
+    "key = args + tuple(named.values())": False,
+    "key = (args, str(list(named.values())))": False,
+}
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_only_two_calls_in_a_row_unmask_a_key_that_forgets_names(tmp_path: Path, key: str) -> None:
+    (tmp_path / "memo.py").write_text(MEMO.lstrip())
+    (tmp_path / "test_memo.py").write_text(MEMO_TESTS.lstrip())
+    question = Question("names count", (Suite("python -m pytest -q"),), frozenset(), 60.0)
+    with open_sandbox(tmp_path, workspace_policy(tmp_path), backend="bubblewrap") as original:
+        with original.fork() as fork:
+            (fork.root / "memo.py").write_text(MEMO.lstrip().replace("key = args", key))
+            diff = fork.diff()
+        found = weigh(original, question, [Presented("1.0", diff)]).choice
+    assert found.sure is KEYS[key], found.why
+    assert KEYS[key] or "after" in found.question

@@ -7,6 +7,10 @@ Stands alone: any Python from 3.8 on, the standard library only.
 """
 
 import copy
+import datetime
+import decimal
+import enum
+import fractions
 import hashlib
 import inspect
 import itertools
@@ -14,6 +18,7 @@ import random
 import re
 import string
 import types
+import unicodedata
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]{4,}")
@@ -24,6 +29,10 @@ _ITEMS = 200
 _MARKS = " \t\n'\",.;:-_+*/()[]{}<>=!|&0a1Z"
 
 # -- what a value is -----------------------------------------------------------------------------------------------
+
+
+class Ordered(dict):  # type: ignore[type-arg]
+    """A dict that an object holds: the order of its items may be part of the object's state."""
 
 
 def canon(value: Any, depth: int = 0, seen: Tuple[int, ...] = ()) -> str:
@@ -42,12 +51,16 @@ def canon(value: Any, depth: int = 0, seen: Tuple[int, ...] = ()) -> str:
         return known
     held = getattr(value, "__dict__", None)
     if held:
-        return f"{type(value).__qualname__}({within(dict(held))})"
+        state = {name: Ordered(one) if type(one) is dict else one for name, one in held.items()}
+        return f"{type(value).__qualname__}({within(state)})"
     return _ADDRESS.sub("0x", repr(value))
 
 
 def _container(value: Any, within: Callable[[Any], str]) -> Optional[str]:
     kind = type(value).__name__
+    if isinstance(value, Ordered):
+        items = [(within(k), within(v)) for k, v in itertools.islice(value.items(), _ITEMS)]
+        return "dict{" + ",".join(f"{k}:{v}" for k, v in items) + "}"
     if isinstance(value, dict):
         items = sorted((within(k), within(v)) for k, v in itertools.islice(value.items(), _ITEMS))
         return kind + "{" + ",".join(f"{k}:{v}" for k, v in items) + "}"
@@ -95,11 +108,42 @@ def _vary_text(text: str, draw: random.Random) -> str:
         lambda: text[: len(text) // 2],
         lambda: "",
     ]
+    if draw.randrange(2) and any(ord(char) > 127 for char in text):
+        return "".join(_relative(char, draw) if ord(char) > 127 else char for char in text)
     return draw.choice(changes)()
+
+
+def _relative(char: str, draw: random.Random) -> str:
+    """Another character of the same kind: the letter with another accent, or one near it in Unicode."""
+    base = unicodedata.normalize("NFD", char)[0]
+    if base != char:
+        marks = "\u0300\u0301\u0302\u0303\u0308\u030a\u0327\u030c"
+        made = unicodedata.normalize("NFC", draw.choice([base, "o", "e", "n", "C"]) + draw.choice(marks))
+        if len(made) == 1:
+            return made
+    near = chr(ord(char) + draw.choice([-2, -1, 1, 2]))
+    return near if unicodedata.category(near) == unicodedata.category(char) else char
 
 
 def _vary_number(number: Any, draw: random.Random) -> Any:
     return draw.choice([number + 1, number - 1, -number, type(number)(0), number * 2, number * 10 + 1])
+
+
+def _vary_known(value: Any, draw: random.Random) -> Any:
+    """Dates, times, exact numbers, sets and members of enumerations; the value itself for all others."""
+    if isinstance(value, (datetime.date, datetime.datetime)):
+        days = draw.choice([-365, -31, -30, -28, -7, -1, 1, 2, 7, 27, 28, 29, 30, 31, 59, 90, 365, 366])
+        return value + datetime.timedelta(days=days)
+    if isinstance(value, datetime.timedelta):
+        return draw.choice([value * 2, -value, value + datetime.timedelta(days=1), value / 2])
+    if isinstance(value, (decimal.Decimal, fractions.Fraction)):
+        return draw.choice([value + 1, value - 1, -value, value * 2, value / 3, value * 0])
+    if type(value) in (set, frozenset):
+        items = sorted(value, key=repr)
+        return type(value)(_vary_list(items, draw))
+    if isinstance(value, enum.Enum):
+        return draw.choice(list(type(value)))
+    return value
 
 
 def _vary_list(items: List[Any], draw: random.Random) -> List[Any]:
@@ -113,6 +157,8 @@ def _vary_list(items: List[Any], draw: random.Random) -> List[Any]:
         return items[: at + 1] + items[at:]
     if kind == 2:
         return items[::-1]
+    if kind == 4:
+        return [*items, vary(copy.deepcopy(items[at]), draw)]
     if kind == 3:
         other = draw.randrange(len(items))
         items[at], items[other] = items[other], items[at]
@@ -147,6 +193,9 @@ def vary(value: Any, draw: random.Random, depth: int = 0) -> Any:
     if type(value) is dict:
         _vary_dict(value, draw)
         return value
+    known = _vary_known(value, draw)
+    if known is not value:
+        return known
     held = getattr(value, "__dict__", None)
     if isinstance(held, dict) and held and depth < 2 and not callable(value):
         key = draw.choice(sorted(held))
@@ -179,8 +228,45 @@ class Input:
         for _ in range(draw.choice((1, 1, 2))):
             name = draw.choice(names)
             values[name] = vary(values[name], draw)
+        self._vary_words(values, number, draw)
         made = Input(self.code, values, self.function)
         return made if made.key != self.key else None
+
+    def _vary_words(self, values: Dict[str, Any], number: int, draw: random.Random) -> None:
+        """Where the function takes any keyword arguments: other names for them, names that swap their values, or the
+        values by position."""
+        code = self.code
+        if number % 2 or not code.co_flags & inspect.CO_VARKEYWORDS:
+            return
+        names = code.co_varnames[code.co_argcount + code.co_kwonlyargcount :]
+        place = bool(code.co_flags & inspect.CO_VARARGS)
+        words = values[names[place]]
+        if not words:
+            return
+        values.update(copy.deepcopy(self.values))
+        words = values[names[place]]
+        known = [name for name in _inner_names(self.function) if name not in words] or ["other"]
+        word = draw.choice(sorted(words))
+        change = number // 2 % 4
+        if change == 0:
+            words[draw.choice(known)] = words.pop(word)
+        elif change == 1 and len(words) > 1:
+            other = draw.choice([name for name in sorted(words) if name != word])
+            words[word], words[other] = words[other], words[word]
+        elif change == 2 and place:
+            values[names[0]] = (*values[names[0]], words.pop(word))
+        elif change == 3 and place and values[names[0]]:
+            values[names[0]] = values[names[0]][:-1]
+            words[draw.choice(known)] = words.pop(word)
+        else:
+            words["another"] = words.pop(word)
+
+    def same_as(self, other: "Input") -> bool:
+        """Whether the arguments compare equal: 1 and True are the same to a cache."""
+        try:
+            return bool(self.values == other.values)
+        except Exception:
+            return True
 
     def call(self) -> Any:
         code, values = self.code, self.values
@@ -195,9 +281,66 @@ class Input:
         if code.co_flags & inspect.CO_VARKEYWORDS:
             words.update(values[names[total]])
         result = self.function(*args, **words)
-        if code.co_flags & inspect.CO_GENERATOR:
+        if code.co_flags & inspect.CO_GENERATOR or isinstance(result, types.GeneratorType):
             return list(itertools.islice(result, _ITEMS))
         return result
+
+
+def _inner_names(function: Any) -> List[str]:
+    """The parameters of the functions that a function closes over: what a decorated function may be called with."""
+    found: List[str] = []
+    for cell in getattr(function, "__closure__", None) or ():
+        inner = getattr(None if cell == types.CellType() else cell.cell_contents, "__code__", None)
+        if inner is not None:
+            found += inner.co_varnames[: inner.co_argcount + inner.co_kwonlyargcount]
+    return found
+
+
+class State:
+    """What a function keeps between its calls, as it was when this was made.
+
+    That is what it closes over, its mutable defaults, and the dicts, lists and sets of its module that it names.
+    `fresh` makes a function with that state, so that no answer depends on what was asked before.
+    """
+
+    def __init__(self, function: Any) -> None:
+        self.function = function
+        names = function.__code__.co_names
+        held = {name: function.__globals__.get(name) for name in names}
+        self.shared = {name: one for name, one in held.items() if type(one) in (dict, list, set)}
+        self.kept: Optional[Tuple[Any, Any, Any, Dict[str, Any]]] = None
+        try:
+            self.kept = copy.deepcopy(
+                (self._cells(), function.__defaults__, function.__kwdefaults__, self.shared)
+            )
+        except Exception:
+            self.shared = {}
+
+    def _cells(self) -> List[Any]:
+        cells = self.function.__closure__ or ()
+        return [() if cell == types.CellType() else (cell.cell_contents,) for cell in cells]
+
+    def fresh(self) -> Any:
+        """The function as it was; without a copy where its state cannot be copied."""
+        if self.kept is None:
+            return self.function
+        held, defaults, words, shared = copy.deepcopy(self.kept)
+        put_back(self.shared, shared)
+        cells = [types.CellType(*one) for one in held]
+        old = self.function
+        made = types.FunctionType(old.__code__, old.__globals__, old.__name__, defaults, tuple(cells))
+        made.__kwdefaults__ = words
+        for cell in cells:
+            if cell != types.CellType() and cell.cell_contents is old:
+                cell.cell_contents = made  # it calls itself
+        return made
+
+
+def put_back(places: Dict[str, Any], contents: Dict[str, Any]) -> None:
+    """Give dicts, lists and sets other contents, in place."""
+    for name, place in places.items():
+        place.clear()
+        place.extend(contents[name]) if type(place) is list else place.update(contents[name])
 
 
 def parameters(code: Any) -> Tuple[str, ...]:
