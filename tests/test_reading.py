@@ -38,7 +38,7 @@ KNOWN = {
     "sandbox/bubblewrap/inside.py": "words of bubblewrap; standard library only",
     "sandbox/docker/backend.py": "words of our own supervisor",
     "sandbox/docker/supervisor.py": "requests that our own process wrote; standard library only",
-    "tools/testing/inside/behaviour_plugin.py": "a job that our own process wrote; runs in the sandbox",
+    "tools/testing/inside/behaviour_watch.py": "a job that our own process wrote; runs in the sandbox",
     "selfdistill/training/train.py": "what PEFT wrote a moment before",
 }
 """Modules that parse without `forklock.sandbox.reading`, and do not catch RecursionError there: why they may."""

@@ -7,7 +7,6 @@ several share is there once, long texts are cut, and past a total size only the 
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -34,6 +33,7 @@ from forklock.agent.log import (
 from forklock.agent.log.candidates import LoggedCandidate, candidates_of
 from forklock.agent.log.words import fell
 from forklock.sandbox.pages import environment
+from forklock.sandbox.reading import parse_json
 from forklock.sandbox.terminal import printable
 
 MOST_CHARS = 20_000
@@ -194,7 +194,7 @@ def _tone(end: RunEnded | None) -> str:
 
 def _model(first: RunStarted) -> str:
     try:
-        found = json.loads(first.model)
+        found = parse_json(first.model)
         return (
             " ".join(str(found[key]) for key in ("name", "adapter") if found.get(key))
             + f" ({found['engine']})"
@@ -360,7 +360,7 @@ def _pieces(log: RunLog, answered: ModelAnswered, room: _Room) -> tuple[Token, .
     if not answered.tokens:
         return ()
     try:
-        rows = json.loads(_text(log, answered.tokens))
+        rows = parse_json(_text(log, answered.tokens), finite=False)
         found = [_token(str(text), float(logprob)) for text, logprob in rows[:_MOST_TOKENS]]
     except (ValueError, TypeError, OverflowError):
         return ()
