@@ -38,6 +38,7 @@ from forklock.agent.contract import (
     Outcome,
     Ruling,
     Task,
+    by_own_test,
 )
 from forklock.agent.judging.baseline import Baseline, check_timeout, require_failing
 from forklock.agent.judging.guard import Check
@@ -318,6 +319,8 @@ class Run:
                 Outcome.UNVERIFIED,
                 f"breaks nothing, but no check tells whether it is right; {detail}",
             )
+        if outcome is Outcome.SOLVED and self.task.own_tests is not None:
+            outcome, detail = by_own_test(self.task.own_tests, detail)
         made = outcome in WITH_CHANGE and self._best is not None
         diff = self._best.diff if made and self._best else self.base.diff()
         report = Report(

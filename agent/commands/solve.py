@@ -15,7 +15,7 @@ from forklock.sandbox.terminal import say_json
 if TYPE_CHECKING:
     from forklock.agent.log import Event, RunLog
     from forklock.agent.repo import RepoState
-    from forklock.agent.session import Assignment, Prepared
+    from forklock.agent.session import Assignment, Prepared, WriteTest
     from forklock.agent.settings import AgentSettings
     from forklock.models.contract import Decoding, Engine
     from forklock.models.settings import ModelSettings
@@ -28,7 +28,11 @@ def solve(
     ] = "",
     repo: RepoOption = Path(),
     test: Annotated[
-        str, typer.Option(help="The check that fails now and must pass: `python -m pytest -q tests/x.py`.")
+        str,
+        typer.Option(
+            help="The check that fails now and must pass: `python -m pytest -q tests/x.py`. Without it tests are "
+            "written first (--write-test)."
+        ),
     ] = "",
     model: Annotated[
         str | None, typer.Option(help="Catalogue name, folder, provider id or server URL.")
@@ -63,6 +67,16 @@ def solve(
             help="No check fails now: --test must go on passing, and the change that most samples agree on is taken.",
         ),
     ] = False,
+    write_test: Annotated[
+        str,
+        typer.Option(
+            help="Write tests from the task that fail now, as the check: auto (without --test, unless the repository's "
+            "own suite fails), always, only (write them and stop) or never."
+        ),
+    ] = "auto",
+    keep_test: Annotated[
+        bool, typer.Option("--keep-test/--no-keep-test", help="Written tests are part of the change.")
+    ] = True,
     allow_dirty: Annotated[bool, typer.Option(help="Work on uncommitted changes too.")] = False,
     in_place: Annotated[bool, typer.Option(help="Apply a solution to the tree at once.")] = False,
     resume: Annotated[
@@ -89,9 +103,10 @@ def solve(
 ) -> None:
     """Solve a task in a repository, in a sandbox. Your tree is not touched.
 
-    Finds the place, samples candidates, and lets the tools choose.
+    Without a check, tests are written that fail now for the task's reason. Finds the
+    place, samples candidates, and lets the tools choose.
     """
-    from forklock.agent.contract import WITH_CHANGE
+    from forklock.agent.contract import is_success
     from forklock.agent.repo import inspect_repo
     from forklock.agent.session import Assignment
     from forklock.agent.settings import AgentSettings
@@ -111,14 +126,16 @@ def solve(
         if resume is not None:
             prepared, opened = _continue(resume, state, wanted, console, stack)
         else:
-            statement, test, cwd = _asked(
-                task, issue, continue_from, test, state.root, below(repo, state.root)
+            wish = _write_test(write_test, test, unverified=unverified)
+            where = state.root, below(repo, state.root)
+            statement, test, cwd = _asked(task, issue, continue_from, test, *where, wish)
+            assignment = Assignment(
+                statement, state, test, settings, allow_dirty, not unverified, cwd, wish, keep_test
             )
-            assignment = Assignment(statement, state, test, settings, allow_dirty, not unverified, cwd)
             prepared, opened = _begin(assignment, wanted, console, stack)
         outcome = _execute(prepared, opened, console, bell=settings.bell, stream=stream)
     _finish(prepared.log, console, in_place=in_place, root=state.root, json_output=json_output)
-    raise typer.Exit(0 if outcome in WITH_CHANGE else 1)
+    raise typer.Exit(0 if is_success(outcome, accept_doubt=False) else 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +178,7 @@ def _stream(log: RunLog) -> None:
 
 
 def _asked(
-    task: str, issue: str | None, continue_from: str | None, test: str, root: Path, cwd: str
+    task: str, issue: str | None, continue_from: str | None, test: str, root: Path, cwd: str, wish: WriteTest
 ) -> tuple[str, str, str]:
     """The task, the check, and the folder that it runs in.
 
@@ -169,7 +186,7 @@ def _asked(
         AgentFault: one of them is missing.
     """
     if continue_from is None:
-        return (read_task(task, issue), *require_test(test, root, cwd))
+        return (read_task(task, issue), *require_test(test, root, cwd, wish))
     from forklock.agent.log.runs import find
     from forklock.agent.session.continued import continued
 
@@ -201,19 +218,36 @@ def read_task(task: str, issue: str | None) -> str:
     return task
 
 
-def require_test(test: str, root: Path, cwd: str) -> tuple[str, str]:
-    """The check and the folder that it runs in."""
+def _write_test(word: str, test: str, *, unverified: bool) -> WriteTest:
+    """Whether tests are written: `auto` asks for none where the user gave a check, or wants none."""
+    from forklock.agent.contract import AgentFault
+    from forklock.agent.session import WRITE_TEST
+
+    if word not in WRITE_TEST:
+        raise AgentFault(f"--write-test {word}: no such choice", fix=f"one of {', '.join(WRITE_TEST)}")
+    wish: WriteTest = word
+    if not test.strip():
+        return "never" if unverified and wish == "auto" else wish
+    if wish in ("always", "only"):
+        raise AgentFault(
+            f"--test gives a check, and --write-test {wish} writes one", fix="give one of the two"
+        )
+    return "never"
+
+
+def require_test(test: str, root: Path, cwd: str, wish: WriteTest = "never") -> tuple[str, str]:
+    """The check, or the repository's own suite where none was given, and the folder that it runs in."""
     from forklock.agent.contract import AgentFault
     from forklock.agent.session import suggested_command
 
     if test.strip():
         return test, cwd
     found, cwd = suggested_command(root, cwd)
-    if found is None:
+    if found is None and wish == "never":
         raise AgentFault(
             "no check was given and none was found", fix="say how to tell success, with --test CMD"
         )
-    return found, cwd
+    return found or "", cwd
 
 
 # -- the model ----------------------------------------------------------------------------------------------
@@ -286,10 +320,14 @@ def _begin(
     chosen = _chosen_model(assignment.state.root, wanted)
     opened = _open_engine(chosen, console, stack) if opens_at_once(chosen.model, chosen.engine) else None
     where = "" if assignment.cwd == "." else f"  (in {assignment.cwd}/)"
-    console.print(f"check     running {assignment.test_command}{where}")
+    if assignment.test_command and assignment.write_test in ("never", "auto"):
+        console.print(f"check     running {assignment.test_command}{where}")
     rehearsal = rehearse(assignment)
     stack.callback(rehearsal.discard_unless_begun)
-    console.print(f"check     {check_in_words(rehearsal.before)}")
+    if rehearsal.before is not None:
+        console.print(f"check     {check_in_words(rehearsal.before)}")
+    if rehearsal.writes_tests:
+        console.print("check     none was given: tests are written first, from the task")
     engine = opened or _open_engine(chosen, console, stack)
     decoding = _fitted_decoding(engine, assignment.settings, console)
     prepared = prepare(
@@ -349,14 +387,14 @@ def _execute(prepared: Prepared, engine: Engine, console: Screen, *, bell: bool,
 
 
 def _finish(log: RunLog, console: Screen, *, in_place: bool, root: Path, json_output: bool) -> None:
-    from forklock.agent.contract import WITH_CHANGE
+    from forklock.agent.contract import is_success
     from forklock.agent.log.runs import require_tested
     from forklock.agent.log.view import print_end, summary
 
     end = end_of(log)
     assert end is not None
     print_end(console, log, end, in_place=in_place)
-    if in_place and end.outcome in WITH_CHANGE:
+    if in_place and is_success(end.outcome, accept_doubt=False):
         require_tested(log, end)
         apply_end(log, end, root, console)
     if json_output:

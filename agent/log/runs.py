@@ -19,9 +19,16 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from forklock.agent.contract import AgentFault
+from forklock.agent.contract import AgentFault, Hop, Outcome
 from forklock.agent.log.events import LogFault, RunLog
-from forklock.agent.log.schema import CandidateRuled, DiffApplied, DiffUndone, RunEnded, RunStarted
+from forklock.agent.log.schema import (
+    CandidateRuled,
+    DiffApplied,
+    DiffUndone,
+    RunEnded,
+    RunStarted,
+    TestsChosen,
+)
 from forklock.models.paths import HOME_VARIABLE, lies_in_repository, state_dir, user_path
 from forklock.sandbox.files.atomic import put_in_place, write_atomic
 from forklock.sandbox.reading import Unreadable, read_regular
@@ -135,8 +142,13 @@ def require_tested(log: RunLog, end: RunEnded) -> None:
         LogFault: none of its candidates passed with that diff.
     """
     diff = log.text(end.diff)
-    passed = (e for e in log.read().events if isinstance(e, CandidateRuled) and e.hop == end.outcome)
-    if not any(log.text(event.diff) == diff for event in passed):
+    events = log.read().events
+    if end.outcome == Outcome.TEST_WRITTEN:
+        tested = [event.diff for event in events if isinstance(event, TestsChosen)]
+    else:
+        hop = Hop.UNVERIFIED if end.outcome == Outcome.UNVERIFIED else Hop.SOLVED
+        tested = [event.diff for event in events if isinstance(event, CandidateRuled) and event.hop == hop]
+    if not any(log.text(one) == diff for one in tested):
         raise LogFault(
             f"the diff of run {log.folder.name} is not what was tested",
             fix="look at it with `agent show --diff`, and apply it with --force if you want it all the same",

@@ -31,6 +31,8 @@ from forklock.agent.log.schema import (
     RunStarted,
     StepEnded,
     StepStarted,
+    TestsChosen,
+    TestTried,
     report_from_json,
 )
 from forklock.agent.log.words import fell
@@ -51,6 +53,15 @@ _HOP_STYLE = {
 }
 
 
+_OUTCOME_STYLE = {
+    "solved": "bold green",
+    "solved by its own test": "bold green",
+    "test written": "bold green",
+    "passes, in doubt": "bold yellow",
+    "unverified": "bold yellow",
+}
+
+
 def describe(event: Event, log: RunLog, *, whole: bool = False, width: int = _WIDE) -> Text | None:
     """Formats an event as one line, or None where it is not worth one. With `whole` (in a pipe) nothing is cut.
 
@@ -64,6 +75,14 @@ def describe(event: Event, log: RunLog, *, whole: bool = False, width: int = _WI
     if isinstance(event, PlacesRanked):
         places = ", ".join(f"{p['name_path']} ({p['score']:.2f})" for p in event.places[:4])
         return Text(f"suspects  {places or 'none'}")
+    if isinstance(event, TestTried):
+        return _tried(event, log, whole)
+    if isinstance(event, TestsChosen):
+        return _chosen(event, log)
+    if isinstance(event, StepStarted) and event.step == 0:
+        return Text(
+            f"tests     {_counted(event.samples, 'answer')} from {_counted(event.requests, 'prompt')}", "bold"
+        )
     if isinstance(event, StepStarted):
         return Text(
             f"step {event.step}    {_counted(event.samples, 'candidate')} from {_counted(event.requests, 'prompt')}",
@@ -107,6 +126,30 @@ def _candidate(event: CandidateRuled, log: RunLog, whole: bool, width: int) -> T
     return line
 
 
+def _tried(event: TestTried, log: RunLog, whole: bool) -> Text:
+    line = Text(f"  0.{event.sample:<3} {event.name[:40]:<40} ")
+    line.append(event.verdict, style="bold green" if event.verdict == "kept" else "dim")
+    words = next((part.strip() for part in log.text(event.detail).splitlines() if part.strip()), "")
+    return line.append(f"  {words if whole else words[:60]}", style="dim")
+
+
+def _chosen(event: TestsChosen, log: RunLog) -> Text:
+    """The tests that became the check, as a user reads them: what each says, who agrees, and the file."""
+    if not event.path:
+        return Text("tests     none fails now for the statement's reason", style="bold red")
+    counted = _counted(len(event.tests), "test")
+    page = Text(f"tests     {counted} in {event.path}, run by {event.command}", style="bold")
+    for test in event.tests:
+        page.append(f"\n  {test['name']}: {test['says']}", style="default")
+        page.append(f"  ({test['samples']} of {_counted(event.samples, 'sample')} agree)", style="dim")
+    if event.doubt:
+        page.append(f"\n  in doubt: {event.doubt}", style="yellow")
+    page.append(
+        "\n" + "\n".join(f"    {line}".rstrip() for line in log.text(event.source).splitlines()), style="cyan"
+    )
+    return page
+
+
 def _counted(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
@@ -144,7 +187,8 @@ class LiveView:
         terminal = self._console.is_terminal
         line = describe(event, self._log, whole=not terminal, width=self._console.width)
         if line is not None:
-            self._console.print(line, overflow="ellipsis", no_wrap=True)
+            several = "\n" in line.plain
+            self._console.print(line, overflow="fold" if several else "ellipsis", no_wrap=not several)
 
     def on_tokens(self, count: int) -> None:
         self._meter.advance(tokens=count, note=self._budget.words)
@@ -213,7 +257,7 @@ def print_end(
         in_place: a solution is applied at once, so that nothing is left to do.
         is_shown: the run's details stand above already.
     """
-    style = {"solved": "bold green", "unverified": "bold yellow"}.get(end.outcome, "bold red")
+    style = _OUTCOME_STYLE.get(end.outcome, "bold red")
     diff = log.text(end.diff)
     console.print()
     if diff:
@@ -325,6 +369,7 @@ def summary(events: Iterable[Event]) -> dict[str, Any]:
     """The machine-readable result of a run (`--json`)."""
     events = list(events)
     end = next((e for e in events if isinstance(e, RunEnded)), None)
+    chosen = next((e for e in events if isinstance(e, TestsChosen)), None)
     return {
         "outcome": end.outcome if end else "unfinished",
         "detail": end.detail if end else "",
@@ -334,6 +379,7 @@ def summary(events: Iterable[Event]) -> dict[str, Any]:
             "completion": end.completion_tokens if end else 0,
         },
         "steps": end.steps if end else 0,
+        "own_tests": _own_tests(chosen) if chosen else None,
         "candidates": [
             {"step": e.step, "index": e.index, "symbol": e.place, "hop": e.hop, "tests_passed": e.tests_passed,
              "tests_failed": e.tests_failed, "seconds": round(e.seconds, 3)}
@@ -341,3 +387,15 @@ def summary(events: Iterable[Event]) -> dict[str, Any]:
             if isinstance(e, CandidateRuled)
         ],
     }  # fmt: skip
+
+
+def _own_tests(chosen: TestsChosen) -> dict[str, Any]:
+    """The tests that a run wrote as its check, for `--json`."""
+    return {
+        "path": chosen.path or None,
+        "command": chosen.command or None,
+        "tests": [dict(test) for test in chosen.tests],
+        "samples": chosen.samples,
+        "doubt": chosen.doubt,
+        "rejected": chosen.rejected,
+    }

@@ -6,13 +6,16 @@ import contextlib
 import itertools
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from forklock.agent.log import Event, ModelAnswered, ModelAsked, RunResumed, StepEnded, report_to_json
 from forklock.agent.log.recorded import Recorded
 from forklock.agent.loop import Report, Run
+from forklock.agent.reproduction import put_test
 from forklock.agent.session.copies import work_in
+from forklock.agent.session.own_tests import end_with_tests, task_with, write_tests
 from forklock.agent.session.prepared import Prepared
 from forklock.models.contract import Engine
 
@@ -32,22 +35,42 @@ def execute(
         AgentFault, ModelFault, SandboxFault, ToolFault, LogFault: from below.
     """
     recorded = Recorded.of(prepared.events, prepared.log, engine.identity)
+    task, options, events = prepared.task, prepared.options, prepared.events
     if prepared.before is not None:
-        recorded.baselines[("task", prepared.task.test_command)] = report_to_json(prepared.before)
+        key = (
+            ("regression", task.regression_command or "")
+            if prepared.tests.written
+            else ("task", task.test_command)
+        )
+        recorded.baselines[key] = report_to_json(prepared.before)
+    if prepared.tests.written:
+        with work_in(task, prepared.sandbox, prepared.scratch) as base:
+            chosen = write_tests(prepared, engine, base, recorded, elapsed(events), spent(events), on_tokens)
+        events = prepared.log.read().events
+        if chosen.path:
+            task, options = task_with(task, chosen, prepared.log), replace(options, verified=True)
+        if prepared.tests.only or (not chosen.path and options.verified):
+            report = end_with_tests(prepared.log, chosen, elapsed(events), spent(events))
+            shutil.rmtree(prepared.scratch, ignore_errors=True)
+            return report
+    if task.own_tests is not None and not prepared.tests.kept:
+        put_test(prepared.scratch / "base", task.own_tests.path, task.own_tests.source)
     with (
-        work_in(prepared.task, prepared.sandbox, prepared.scratch) as base,
-        open_servers(prepared.task.repo, base.root, wanted=prepared.diagnostics) as intel,
+        work_in(task, prepared.sandbox, prepared.scratch) as base,
+        open_servers(task.repo, base.root, wanted=prepared.diagnostics) as intel,
     ):
+        if task.own_tests is not None and prepared.tests.kept:
+            put_test(base.root, task.own_tests.path, task.own_tests.source)
         run = Run(
-            prepared.task,
-            prepared.options,
+            task,
+            options,
             engine,
             base,
             intel,
             prepared.log,
             recorded,
-            seconds_before=elapsed(prepared.events),
-            spent_before=spent(prepared.events),
+            seconds_before=elapsed(events),
+            spent_before=spent(events),
             on_tokens=on_tokens,
         )
         report = run.solve()
