@@ -25,6 +25,8 @@ SYSTEM = (
     "You are an expert programmer who writes tests. From the report of a mistake you write short tests that show it: "
     "they call the code as a user does, and assert what it should do. They fail until the mistake is repaired."
 )
+_MOST_PLACES = 2
+"""Tests are written about this many places: each place is a prompt of its own, and costs its time."""
 _EXAMPLE_TOKENS = 4
 """The example takes one in this many of a prompt's tokens, at most."""
 
@@ -42,7 +44,7 @@ class Requests:
         count, samples = chunks(width)
         if self.material.engine.supports_prefill:
             count, samples = width, 1
-        places = share(ranking, count, {})
+        places = share(ranking[:_MOST_PLACES], count, {})
         return [self._lane(number, place, number % 2 == 1) for number, place in enumerate(places)], samples
 
     def _lane(self, number: int, place: Place, hides: bool) -> Lane:

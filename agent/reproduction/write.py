@@ -35,6 +35,8 @@ from forklock.tools.edits.apply import apply_edit
 from forklock.tools.languages.forms.form import WrittenTest
 from forklock.tools.languages.known import language_of
 
+_ANSWER_TOKENS = 384
+"""Tokens of one answer, at most. Of what is cut off, the tests that are complete are taken."""
 _STEP = 0
 """The loop's steps begin with 1."""
 
@@ -73,7 +75,8 @@ class TestWriter:
         """
         self._trial = Trial(self.base, self.log, self.site, self.ranking, self.material.task, self.timeout_s)
         lanes, samples = Requests(self.material, self.site).lanes(width, self.ranking)
-        whole = decoding.model_copy(update={"n": samples, "stop": ("\n```\n",)})
+        most = min(decoding.max_tokens, _ANSWER_TOKENS)
+        whole = decoding.model_copy(update={"n": samples, "stop": ("\n```\n",), "max_tokens": most})
         with ThreadPoolExecutor(max_workers=os.cpu_count() or 1, thread_name_prefix="try") as pool:
             try:
                 with within(self.seconds_left):

@@ -22,7 +22,7 @@ from forklock.sandbox import Sandbox
 
 _SHARE = 0.5
 """Share of a run's time and tokens that its tests may take."""
-_TEST_S = 30.0
+_TEST_S = 60.0
 """Seconds for one run of a written test, at most."""
 
 
