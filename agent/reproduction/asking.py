@@ -85,7 +85,11 @@ class Requests:
     def _opening(self, place: Place) -> str:
         name = place.symbol.name_path if place.symbol else ""
         module = self.site.module(place.path)
-        return self.site.form.opening(module, name) if name and module else ""
+        return (
+            self.site.form.opening(module, name, example_text(self.material.root, self.site))
+            if name and module
+            else ""
+        )
 
     def _code(self, place: Place, hides: bool) -> str:
         code, language = self.material.code(place), language_of(place.path)

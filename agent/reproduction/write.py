@@ -15,7 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from forklock.agent.asking import Material, RankedPlace
+from forklock.agent.asking import Material, RankedPlace, read_text
 from forklock.agent.contract import Lane
 from forklock.agent.judging.hops import polish
 from forklock.agent.judging.wide import BudgetReached, Spend, plan_calls
@@ -24,7 +24,7 @@ from forklock.agent.log.answers import Journal
 from forklock.agent.log.recorded import Recorded
 from forklock.agent.reproduction.asking import Requests
 from forklock.agent.reproduction.choosing import Group, Kept, Selection, select
-from forklock.agent.reproduction.places import Site
+from forklock.agent.reproduction.places import Site, example_text
 from forklock.agent.reproduction.trying import Trial, digest_of
 from forklock.agent.reproduction.verdict import Verdict, plain_name
 from forklock.models.contract import Completion, Decoding, Engine
@@ -149,6 +149,7 @@ class TestWriter:
             return
         edit = reading.action.edits[0]
         source = edit.source if isinstance(edit, ReplaceFile) else ""
+        source = self.site.form.completed(source, self._sources())
         tests = self.site.form.tests(source, self.site.own)
         if tests:
             for test in tests:
@@ -159,6 +160,12 @@ class TestWriter:
         self._settle(self._trial.rejected(sample, verdict, problem.message if problem else "", source))
 
     # -- tests ------------------------------------------------------------------------------------------
+
+    def _sources(self) -> list[tuple[str, str]]:
+        """Files that a test may have forgotten to import from: the example, and those of the places."""
+        root, paths = self.base.root, dict.fromkeys(one.place.path for one in self.ranking)
+        modules = [(self.site.module(path), read_text(root / path)) for path in paths]
+        return [("", example_text(root, self.site)), *modules]
 
     def _try(self, sample: int, test: WrittenTest, pool: ThreadPoolExecutor) -> None:
         digest = digest_of(test)

@@ -62,8 +62,21 @@ class TestForm(ABC):
         """Return the name of a new test file that the runner finds by itself."""
 
     @abstractmethod
-    def opening(self, module: str, name_path: str) -> str:
-        """Return the beginning of a test file about a definition, up to the first test's name."""
+    def opening(self, module: str, name_path: str, example: str) -> str:
+        """Return the beginning of a test file about a definition, up to the first test's name.
+
+        Args:
+            example: a test file of the repository, whose imports and helpers the new one begins with.
+        """
+
+    @abstractmethod
+    def completed(self, text: str, sources: Sequence[tuple[str, str]]) -> str:
+        """Return a file with the imports and helpers that it uses and lacks, as other files have them.
+
+        Args:
+            sources: (name of the module, text) of files to take them from, the best first. From one with a name, what
+                it defines is imported; from one without (a test file), helpers are copied.
+        """
 
     @abstractmethod
     def tests(self, text: str, own: Collection[str]) -> tuple[WrittenTest, ...]:

@@ -8,7 +8,9 @@ Not covered: code under test that is reached by a fixture of `conftest.py` alone
 from __future__ import annotations
 
 import ast
+import builtins
 import re
+import sys
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeGuard
@@ -20,6 +22,8 @@ _Function = ast.FunctionDef | ast.AsyncFunctionDef
 _PATCHERS = frozenset(
     {"setattr", "delattr", "patch", "object", "setitem", "delitem", "dict", "multiple", "reload"}
 )
+_HELPER_LINES = 15
+"""Helpers of an example that are longer than this are not copied to the beginning of an answer."""
 _MAX_TESTS = 12
 """Tests of one answer that are looked at."""
 
@@ -34,10 +38,18 @@ class PytestForm(TestForm):
     def file_name(self, stem: str) -> str:
         return f"test_{stem}.py"
 
-    def opening(self, module: str, name_path: str) -> str:
-        """Imports what the test is about. pytest itself is imported, since most tests of exceptions need it."""
+    def opening(self, module: str, name_path: str, example: str) -> str:
+        """pytest itself is imported, since most tests of exceptions need it."""
         name = name_path.partition(".")[0]
-        return f"import pytest\nfrom {module} import {name}\n\n\ndef test_"
+        head = _head(_parsed(example))
+        own = f"from {module} import {name}"
+        lines = [] if any(name in _defined(node) for node in head) else [own]
+        if not any("pytest" in _defined(node) for node in head):
+            lines.insert(0, "import pytest")
+        return "\n".join([*lines, *map(ast.unparse, head)]) + "\n\n\ndef test_"
+
+    def completed(self, text: str, sources: Sequence[tuple[str, str]]) -> str:
+        return _completed(text, sources)
 
     def tests(self, text: str, own: Collection[str]) -> tuple[WrittenTest, ...]:
         try:
@@ -349,6 +361,83 @@ def _patched(call: ast.Call, known: _Known) -> str:
     return ast.unparse(first) if _root(first) in known.imported and name != "dict" else ""
 
 
+# --- what a file lacks -----------------------------------------------------------------------------
+
+
+def _parsed(text: str) -> list[ast.stmt]:
+    try:
+        return parse_python(text).body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return []
+
+
+def _head(body: Sequence[ast.stmt]) -> list[ast.stmt]:
+    """Imports and short helpers of a test file, as far as they stand before its first test."""
+    found: list[ast.stmt] = []
+    for node in body:
+        if _is_test(node) or (isinstance(node, ast.ClassDef) and any(map(_is_test, node.body))):
+            break
+        if not isinstance(node, ast.Expr) and (node.end_lineno or node.lineno) - node.lineno < _HELPER_LINES:
+            found.append(node)
+    return found
+
+
+def _completed(text: str, sources: Sequence[tuple[str, str]]) -> str:
+    body = _parsed(text)
+    if not body:
+        return text
+    added: dict[str, None] = {}
+    known = _meanings(sources)
+    lacking = _lacking(body)
+    while lacking:  # a helper that is copied may need others
+        name = lacking.pop(0)
+        meaning = known.get(name) or (f"import {name}" if name in sys.stdlib_module_names else None)
+        if meaning is not None and meaning not in added:
+            added[meaning] = None
+            lacking += [other for other in _lacking(_parsed(meaning)) if other != name]
+    futures = [node for node in body if isinstance(node, ast.ImportFrom) and node.module == "__future__"]
+    if not added or futures:
+        return text
+    return "\n".join(reversed(added)) + "\n" + text
+
+
+def _meanings(sources: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """What brings a name: the statement that imports it, or a helper's source."""
+    known = {"pytest": "import pytest"}
+    for module, text in sources:
+        for node in _parsed(text):
+            is_import = isinstance(node, ast.Import | ast.ImportFrom)
+            if is_import and getattr(node, "level", 0) == 0:
+                for alias in node.names:  # type: ignore[attr-defined]
+                    alone = (
+                        ast.ImportFrom(node.module, [alias], 0) if isinstance(node, ast.ImportFrom) else None
+                    )
+                    known.setdefault(alias.asname or alias.name, ast.unparse(alone or ast.Import([alias])))
+            elif not is_import and not _is_test(node):
+                for name in _defined(node):
+                    known.setdefault(name, f"from {module} import {name}" if module else ast.unparse(node))
+    return known
+
+
+def _lacking(body: Sequence[ast.stmt]) -> list[str]:
+    """Names that are used and bound nowhere in the file, in order."""
+    used: dict[str, None] = {}
+    bound: set[str] = set(dir(builtins))
+    for node in (found for part in body for found in ast.walk(part)):
+        if isinstance(node, ast.Name):
+            if isinstance(node.ctx, ast.Load):
+                used[node.id] = None
+            else:
+                bound.add(node.id)
+        elif isinstance(node, ast.arg):
+            bound.add(node.arg)
+        elif isinstance(node, ast.ExceptHandler):
+            bound.add(node.name or "")
+        elif isinstance(node, _Function | ast.ClassDef | ast.Import | ast.ImportFrom):
+            bound.update(_defined(node))
+    return [name for name in used if name not in bound]
+
+
 # --- one file of several tests ---------------------------------------------------------------------
 
 
@@ -377,7 +466,7 @@ def _defined(node: ast.stmt) -> Iterator[str]:
     if isinstance(node, _Function | ast.ClassDef):
         yield node.name
     elif isinstance(node, ast.Import | ast.ImportFrom):
-        yield from (alias.asname or alias.name for alias in node.names)
+        yield from (alias.asname or alias.name.partition(".")[0] for alias in node.names)
     else:
         for target in _written_to(node):
             yield from _bound(target)
