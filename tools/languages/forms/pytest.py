@@ -8,22 +8,27 @@ Not covered: code under test that is reached by a fixture of `conftest.py` alone
 from __future__ import annotations
 
 import ast
-import builtins
 import re
-import sys
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import TypeGuard
+from dataclasses import dataclass
 
 from forklock.sandbox.reading import parse_python
 from forklock.tools.languages.forms.form import Expectation, TestForm, WrittenTest
+from forklock.tools.languages.forms.pytest_files import (
+    Function,
+    bound_names,
+    completed,
+    defined,
+    head_of,
+    is_test,
+    merged,
+    parsed,
+    written_to,
+)
 
-_Function = ast.FunctionDef | ast.AsyncFunctionDef
 _PATCHERS = frozenset(
     {"setattr", "delattr", "patch", "object", "setitem", "delitem", "dict", "multiple", "reload"}
 )
-_HELPER_LINES = 15
-"""Helpers of an example that are longer than this are not copied to the beginning of an answer."""
 _MAX_TESTS = 12
 """Tests of one answer that are looked at."""
 
@@ -41,15 +46,15 @@ class PytestForm(TestForm):
     def opening(self, module: str, name_path: str, example: str) -> str:
         """pytest itself is imported, since most tests of exceptions need it."""
         name = name_path.partition(".")[0]
-        head = _head(_parsed(example))
+        head = head_of(parsed(example))
         own = f"from {module} import {name}"
-        lines = [] if any(name in _defined(node) for node in head) else [own]
-        if not any("pytest" in _defined(node) for node in head):
+        lines = [] if any(name in defined(node) for node in head) else [own]
+        if not any("pytest" in defined(node) for node in head):
             lines.insert(0, "import pytest")
         return "\n".join([*lines, *map(ast.unparse, head)]) + "\n\n\ndef test_"
 
     def completed(self, text: str, sources: Sequence[tuple[str, str]]) -> str:
-        return _completed(text, sources)
+        return completed(text, sources)
 
     def tests(self, text: str, own: Collection[str]) -> tuple[WrittenTest, ...]:
         try:
@@ -58,7 +63,7 @@ class PytestForm(TestForm):
             return ()
 
     def merged(self, tests: Sequence[WrittenTest]) -> tuple[str, tuple[str, ...]]:
-        return _merged(tests)
+        return merged(tests)
 
 
 PYTEST = PytestForm()
@@ -76,25 +81,21 @@ def _tests(tree: ast.Module, own: Collection[str]) -> Iterator[WrittenTest]:
 
 def _test_names(tree: ast.Module) -> Iterator[str]:
     for node in tree.body:
-        if _is_test(node):
+        if is_test(node):
             yield node.name
         elif isinstance(node, ast.ClassDef):
-            yield from (f"{node.name}::{one.name}" for one in node.body if _is_test(one))
-
-
-def _is_test(node: ast.stmt) -> TypeGuard[_Function]:
-    return isinstance(node, _Function) and node.name.startswith("test")
+            yield from (f"{node.name}::{one.name}" for one in node.body if is_test(one))
 
 
 def _only(node: ast.stmt, name: str) -> ast.stmt | None:
     """A statement of the file, without the tests that are not called `name`."""
-    if isinstance(node, _Function):
-        return node if node.name == name or not _is_test(node) else None
-    if isinstance(node, ast.ClassDef) and any(map(_is_test, node.body)):
+    if isinstance(node, Function):
+        return node if node.name == name or not is_test(node) else None
+    if isinstance(node, ast.ClassDef) and any(map(is_test, node.body)):
         holder, _, method = name.partition("::")
         if node.name != holder or not method:
             return None
-        kept = [one for one in node.body if not _is_test(one) or getattr(one, "name", "") == method]
+        kept = [one for one in node.body if not is_test(one) or getattr(one, "name", "") == method]
         return ast.ClassDef(**{**{field: getattr(node, field) for field in node._fields}, "body": kept})
     if isinstance(node, ast.If) and "__main__" in ast.unparse(node.test):
         return None
@@ -104,12 +105,12 @@ def _only(node: ast.stmt, name: str) -> ast.stmt | None:
 def _written(name: str, source: str, own: Collection[str]) -> WrittenTest:
     tree = parse_python(source)
     last = name.rpartition("::")[2]
-    function = next((n for n in ast.walk(tree) if isinstance(n, _Function) and n.name == last), None)
+    function = next((n for n in ast.walk(tree) if isinstance(n, Function) and n.name == last), None)
     if function is None:
         return WrittenTest(name, source)
     known = _under_test(tree, own)
     for node in ast.walk(tree):  # a helper that calls the code under test returns what it computes
-        if isinstance(node, _Function) and node is not function and _mentions(node, known.names):
+        if isinstance(node, Function) and node is not function and _mentions(node, known.names):
             known.names.add(node.name)
     _follow(function, known.names)
     judging = _Judging(known.names)
@@ -155,7 +156,7 @@ def _mentions(node: ast.AST, names: Collection[str]) -> bool:
     return any(isinstance(one, ast.Name) and one.id in names for one in ast.walk(node))
 
 
-def _follow(function: _Function, names: set[str]) -> None:
+def _follow(function: Function, names: set[str]) -> None:
     """Adds the names whose value depends on names that are known, until nothing is added."""
     size = -1
     while size != len(names):
@@ -164,7 +165,7 @@ def _follow(function: _Function, names: set[str]) -> None:
             for targets, value in _bindings(node):
                 if value is not None and _mentions(value, names):
                     for target in targets:
-                        names.update(_bound(target))
+                        names.update(bound_names(target))
 
 
 def _bindings(node: ast.AST) -> Iterator[tuple[Sequence[ast.expr], ast.AST | None]]:
@@ -185,10 +186,6 @@ def _bindings(node: ast.AST) -> Iterator[tuple[Sequence[ast.expr], ast.AST | Non
     elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
         # `seen.append(total(x))`: what a value is put into depends on it.
         yield [node.func.value], ast.Tuple(elts=[*node.args], ctx=ast.Load())
-
-
-def _bound(target: ast.expr) -> Iterator[str]:
-    yield from (node.id for node in ast.walk(target) if isinstance(node, ast.Name))
 
 
 # --- where a test judges ---------------------------------------------------------------------------
@@ -244,7 +241,7 @@ class _Judging:
 # --- what a test expects ---------------------------------------------------------------------------
 
 
-def _expectations(function: _Function, known: _Known) -> Iterator[Expectation]:
+def _expectations(function: Function, known: _Known) -> Iterator[Expectation]:
     values = _assigned_once(function)
     for node in ast.walk(function):
         if isinstance(node, ast.Assert):
@@ -278,12 +275,12 @@ def _of_comparison(test: ast.expr, values: dict[str, ast.expr], known: _Known) -
         yield Expectation(_spelled(test, values), "True")
 
 
-def _assigned_once(function: _Function) -> dict[str, ast.expr]:
+def _assigned_once(function: Function) -> dict[str, ast.expr]:
     found: dict[str, ast.expr] = {}
     often: set[str] = set()
     for node in ast.walk(function):
         for targets, value in _bindings(node):
-            for name in (name for target in targets for name in _bound(target)):
+            for name in (name for target in targets for name in bound_names(target)):
                 plain = (
                     isinstance(node, ast.Assign) and len(targets) == 1 and isinstance(targets[0], ast.Name)
                 )
@@ -316,10 +313,10 @@ def _spelled(node: ast.expr, values: dict[str, ast.expr]) -> str:
 # --- what a test replaces --------------------------------------------------------------------------
 
 
-def _replaced(tree: ast.Module, function: _Function, known: _Known) -> str:
+def _replaced(tree: ast.Module, function: Function, known: _Known) -> str:
     """The first thing of the code under test that the file puts something else in the place of; "" for none."""
     for node in ast.walk(tree):
-        for target in _written_to(node):
+        for target in written_to(node):
             if isinstance(target, ast.Attribute | ast.Subscript) and _root(target) in (
                 known.imported | {"sys"}
             ):
@@ -327,21 +324,11 @@ def _replaced(tree: ast.Module, function: _Function, known: _Known) -> str:
                     return ast.unparse(target)
             elif isinstance(target, ast.Name) and target.id in known.imported:
                 return target.id
-        if (
-            isinstance(node, _Function | ast.ClassDef)
-            and node is not function
-            and node.name in known.imported
-        ):
+        if isinstance(node, Function | ast.ClassDef) and node is not function and node.name in known.imported:
             return node.name
         if isinstance(node, ast.Call) and (found := _patched(node, known)):
             return found
     return ""
-
-
-def _written_to(node: ast.AST) -> Sequence[ast.expr]:
-    if isinstance(node, ast.Assign | ast.Delete):
-        return node.targets
-    return [node.target] if isinstance(node, ast.AugAssign | ast.AnnAssign) else []
 
 
 def _root(node: ast.expr) -> str:
@@ -359,126 +346,3 @@ def _patched(call: ast.Call, known: _Known) -> str:
     if isinstance(first, ast.Constant) and isinstance(first.value, str):
         return first.value if first.value.partition(".")[0] in known.modules and "." in first.value else ""
     return ast.unparse(first) if _root(first) in known.imported and name != "dict" else ""
-
-
-# --- what a file lacks -----------------------------------------------------------------------------
-
-
-def _parsed(text: str) -> list[ast.stmt]:
-    try:
-        return parse_python(text).body
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return []
-
-
-def _head(body: Sequence[ast.stmt]) -> list[ast.stmt]:
-    """Imports and short helpers of a test file, as far as they stand before its first test."""
-    found: list[ast.stmt] = []
-    for node in body:
-        if _is_test(node) or (isinstance(node, ast.ClassDef) and any(map(_is_test, node.body))):
-            break
-        if not isinstance(node, ast.Expr) and (node.end_lineno or node.lineno) - node.lineno < _HELPER_LINES:
-            found.append(node)
-    return found
-
-
-def _completed(text: str, sources: Sequence[tuple[str, str]]) -> str:
-    body = _parsed(text)
-    if not body:
-        return text
-    added: dict[str, None] = {}
-    known = _meanings(sources)
-    lacking = _lacking(body)
-    while lacking:  # a helper that is copied may need others
-        name = lacking.pop(0)
-        meaning = known.get(name) or (f"import {name}" if name in sys.stdlib_module_names else None)
-        if meaning is not None and meaning not in added:
-            added[meaning] = None
-            lacking += [other for other in _lacking(_parsed(meaning)) if other != name]
-    futures = [node for node in body if isinstance(node, ast.ImportFrom) and node.module == "__future__"]
-    if not added or futures:
-        return text
-    return "\n".join(reversed(added)) + "\n" + text
-
-
-def _meanings(sources: Sequence[tuple[str, str]]) -> dict[str, str]:
-    """What brings a name: the statement that imports it, or a helper's source."""
-    known = {"pytest": "import pytest"}
-    for module, text in sources:
-        for node in _parsed(text):
-            is_import = isinstance(node, ast.Import | ast.ImportFrom)
-            if is_import and getattr(node, "level", 0) == 0:
-                for alias in node.names:  # type: ignore[attr-defined]
-                    alone = (
-                        ast.ImportFrom(node.module, [alias], 0) if isinstance(node, ast.ImportFrom) else None
-                    )
-                    known.setdefault(alias.asname or alias.name, ast.unparse(alone or ast.Import([alias])))
-            elif not is_import and not _is_test(node):
-                for name in _defined(node):
-                    known.setdefault(name, f"from {module} import {name}" if module else ast.unparse(node))
-    return known
-
-
-def _lacking(body: Sequence[ast.stmt]) -> list[str]:
-    """Names that are used and bound nowhere in the file, in order."""
-    used: dict[str, None] = {}
-    bound: set[str] = set(dir(builtins))
-    for node in (found for part in body for found in ast.walk(part)):
-        if isinstance(node, ast.Name):
-            if isinstance(node.ctx, ast.Load):
-                used[node.id] = None
-            else:
-                bound.add(node.id)
-        elif isinstance(node, ast.arg):
-            bound.add(node.arg)
-        elif isinstance(node, ast.ExceptHandler):
-            bound.add(node.name or "")
-        elif isinstance(node, _Function | ast.ClassDef | ast.Import | ast.ImportFrom):
-            bound.update(_defined(node))
-    return [name for name in used if name not in bound]
-
-
-# --- one file of several tests ---------------------------------------------------------------------
-
-
-def _merged(tests: Sequence[WrittenTest]) -> tuple[str, tuple[str, ...]]:
-    imports: dict[str, None] = {}
-    others: dict[str, None] = {}
-    names: dict[str, str] = {}  # what each name of the file means, as source
-    kept: list[str] = []
-    for test in tests:
-        renamed = _renamed(test, {name.partition("::")[0] for name in kept})
-        parts = parse_python(renamed.source).body
-        means = {name: ast.unparse(node) for node in parts for name in _defined(node)}
-        if any(names.get(name, meaning) != meaning for name, meaning in means.items()):
-            kept.append("")
-            continue
-        names |= means
-        for node in parts:
-            text = ast.unparse(node)
-            (imports if isinstance(node, ast.Import | ast.ImportFrom) else others).setdefault(text, None)
-        kept.append(renamed.name)
-    futures = sorted(imports, key=lambda text: not text.startswith("from __future__"))
-    return "\n".join(futures) + "\n\n\n" + "\n\n\n".join(others) + "\n", tuple(kept)
-
-
-def _defined(node: ast.stmt) -> Iterator[str]:
-    if isinstance(node, _Function | ast.ClassDef):
-        yield node.name
-    elif isinstance(node, ast.Import | ast.ImportFrom):
-        yield from (alias.asname or alias.name.partition(".")[0] for alias in node.names)
-    else:
-        for target in _written_to(node):
-            yield from _bound(target)
-
-
-def _renamed(test: WrittenTest, taken: Collection[str]) -> WrittenTest:
-    """The test under a name that no other test has."""
-    first, _, rest = test.name.partition("::")
-    name, number = first, 2
-    while name in taken:
-        name, number = f"{first}_{number}", number + 1
-    if name == first:
-        return test
-    source = re.sub(rf"(?m)^((?:async )?def|class) {re.escape(first)}\b", rf"\1 {name}", test.source)
-    return replace(test, name=f"{name}::{rest}" if rest else name, source=source)
