@@ -35,6 +35,7 @@ from forklock.agent.log.schema import (
     TestTried,
     report_from_json,
 )
+from forklock.agent.log.tests_view import chosen_page, own_tests_facts, tried_line
 from forklock.agent.log.words import fell
 from forklock.sandbox.terminal.console import Screen
 from forklock.sandbox.terminal.progress import Meter
@@ -76,9 +77,9 @@ def describe(event: Event, log: RunLog, *, whole: bool = False, width: int = _WI
         places = ", ".join(f"{p['name_path']} ({p['score']:.2f})" for p in event.places[:4])
         return Text(f"suspects  {places or 'none'}")
     if isinstance(event, TestTried):
-        return _tried(event, log, whole)
+        return tried_line(event, log, whole)
     if isinstance(event, TestsChosen):
-        return _chosen(event, log)
+        return chosen_page(event, log)
     if isinstance(event, StepStarted) and event.step == 0:
         return Text(
             f"tests     {_counted(event.samples, 'answer')} from {_counted(event.requests, 'prompt')}", "bold"
@@ -124,30 +125,6 @@ def _candidate(event: CandidateRuled, log: RunLog, whole: bool, width: int) -> T
     if event.hop not in ("solved", "duplicate"):
         line.append(f"  {fell(event.hop, log.text(event.reason))}", style="dim")
     return line
-
-
-def _tried(event: TestTried, log: RunLog, whole: bool) -> Text:
-    line = Text(f"  0.{event.sample:<3} {event.name[:40]:<40} ")
-    line.append(event.verdict, style="bold green" if event.verdict == "kept" else "dim")
-    words = next((part.strip() for part in log.text(event.detail).splitlines() if part.strip()), "")
-    return line.append(f"  {words if whole else words[:60]}", style="dim")
-
-
-def _chosen(event: TestsChosen, log: RunLog) -> Text:
-    """The tests that became the check, as a user reads them: what each says, who agrees, and the file."""
-    if not event.path:
-        return Text("tests     none fails now for the statement's reason", style="bold red")
-    counted = _counted(len(event.tests), "test")
-    page = Text(f"tests     {counted} in {event.path}, run by {event.command}", style="bold")
-    for test in event.tests:
-        page.append(f"\n  {test['name']}: {test['says']}", style="default")
-        page.append(f"  ({test['samples']} of {_counted(event.samples, 'sample')} agree)", style="dim")
-    if event.doubt:
-        page.append(f"\n  in doubt: {event.doubt}", style="yellow")
-    page.append(
-        "\n" + "\n".join(f"    {line}".rstrip() for line in log.text(event.source).splitlines()), style="cyan"
-    )
-    return page
 
 
 def _counted(count: int, noun: str) -> str:
@@ -379,7 +356,7 @@ def summary(events: Iterable[Event]) -> dict[str, Any]:
             "completion": end.completion_tokens if end else 0,
         },
         "steps": end.steps if end else 0,
-        "own_tests": _own_tests(chosen) if chosen else None,
+        "own_tests": own_tests_facts(chosen) if chosen else None,
         "candidates": [
             {"step": e.step, "index": e.index, "symbol": e.place, "hop": e.hop, "tests_passed": e.tests_passed,
              "tests_failed": e.tests_failed, "seconds": round(e.seconds, 3)}
@@ -387,15 +364,3 @@ def summary(events: Iterable[Event]) -> dict[str, Any]:
             if isinstance(e, CandidateRuled)
         ],
     }  # fmt: skip
-
-
-def _own_tests(chosen: TestsChosen) -> dict[str, Any]:
-    """The tests that a run wrote as its check, for `--json`."""
-    return {
-        "path": chosen.path or None,
-        "command": chosen.command or None,
-        "tests": [dict(test) for test in chosen.tests],
-        "samples": chosen.samples,
-        "doubt": chosen.doubt,
-        "rejected": chosen.rejected,
-    }

@@ -53,7 +53,10 @@ _CRASH = re.compile(
     re.IGNORECASE,
 )
 _EXCEPTION = re.compile(r"(?P<name>[A-Za-z_][\w.]*)(?:: |:?\s*$|:\n)", re.MULTILINE)
-_NO_RAISE = re.compile(r"DID NOT (?:RAISE|WARN)")
+_NO_RAISE = re.compile(r"DID NOT (?:RAISE|WARN)(?: <class '(?:[\w.]+\.)?(?P<name>\w+)'>)?")
+_REFUSAL = re.compile(
+    r"\b(?:errors?|refus\w+|reject\w*|invalid|warn\w*|not (?:be )?allowed|must not|complain\w*)\b", re.I
+)
 _CHANGING = re.compile(r"0x[0-9a-fA-F]{4,}|\b\d+\.\d{4,}s?\b|/tmp/\S+|/[\w./-]*pytest-of-\S+")
 _MESSAGE_CHARS = 400
 _QUOTED_CHARS = 10
@@ -104,6 +107,8 @@ def _of_failure(failure: TestFailure, test: WrittenTest, path: str, statement: s
         return Finding(Verdict.OTHER_REASON, failure.message, message)
     if not own:  # a fixture that is missing, or a set-up that failed
         return Finding(Verdict.BROKEN, failure.message)
+    if (wanted := _NO_RAISE.search(failure.message)) and not _wants(statement, wanted["name"] or ""):
+        return Finding(Verdict.OTHER_REASON, failure.message, message)
     if _is_assertion(failure.message):
         judged = any(test.judges(frame.line) for frame in own)
         return Finding(Verdict.KEPT if judged else Verdict.JUDGES_NOTHING, failure.message, message)
@@ -139,6 +144,13 @@ def speaks_of(statement: str, message: str) -> bool:
     if _quotes(statement, message):
         return True
     return not _NAMED.search(statement) and bool(_CRASH.search(statement))
+
+
+def _wants(statement: str, name: str) -> bool:
+    """Whether a statement asks for an exception of this class: by name, or in other words where it names none."""
+    if name and re.search(rf"\b{re.escape(name)}\b", statement):
+        return True
+    return not _NAMED.search(statement) and bool(_CRASH.search(statement) or _REFUSAL.search(statement))
 
 
 def _quotes(statement: str, message: str) -> bool:

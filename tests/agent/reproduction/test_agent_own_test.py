@@ -70,6 +70,10 @@ BAD = {
     "fails for another reason than the statement's": (
         "from shop import mean\n\ndef test_x():\n    assert mean([]) == 0\n"
     ),
+    "fails for another reason than the statement's ": (
+        "import pytest\nfrom shop import total\n\ndef test_x():\n    with pytest.raises(ValueError):\n"
+        "        total([1])\n"
+    ),
     "judges nothing of the code under test": (
         "from shop import total\n\ndef test_x():\n    total([1])\n    assert False\n"
     ),
