@@ -27,6 +27,10 @@ class Outcome(StrEnum):
     """The task's own checks pass, nothing that passed before fails, and the evidence says that the change is right."""
     IN_DOUBT = "passes, in doubt"
     """The checks pass and nothing that passed before fails, but the evidence does not say that the change is right."""
+    OWN_TEST = "solved by its own test"
+    """No check was given. Tests that the run wrote itself from the statement failed, and pass now."""
+    TEST_WRITTEN = "test written"
+    """Only tests were asked for. They fail now for the statement's reason."""
     UNVERIFIED = "unverified"
     """No check can tell whether it is right. The change breaks nothing, and most samples agree on it."""
     STEPS = "out of steps"
@@ -35,6 +39,8 @@ class Outcome(StrEnum):
     COST = "out of money"
     STUCK = "stuck"
     """Several steps in a row made neither a new candidate nor a better one."""
+    NO_TEST = "no test found"
+    """No check was given, and no test was written that fails now for the statement's reason."""
     NO_PLACE = "nowhere to edit"
     """No definition in the repository could be tied to the failing checks."""
     INTERRUPTED = "interrupted"
@@ -42,7 +48,7 @@ class Outcome(StrEnum):
     """The sandbox, the model or a tool failed; the message says which."""
 
 
-WITH_CHANGE = (Outcome.SOLVED, Outcome.IN_DOUBT, Outcome.UNVERIFIED)
+WITH_CHANGE = (Outcome.SOLVED, Outcome.IN_DOUBT, Outcome.OWN_TEST, Outcome.TEST_WRITTEN, Outcome.UNVERIFIED)
 """Outcomes whose diff is a whole change. Other diffs are progress at most."""
 
 
@@ -83,6 +89,31 @@ class Limits(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
+class OwnTests:
+    """Tests that a run wrote itself (`forklock.agent.reproduction`), and how far they can be trusted."""
+
+    path: str
+    """Where they stand, below the repository's top."""
+    source: str
+    tests: int
+    """Tests that fail now in different ways."""
+    samples: int
+    """Independent samples that agree on them."""
+    doubt: str = ""
+    """Why they alone do not show that a change is right; "" where several tests agree."""
+
+
+def by_own_test(own: OwnTests, detail: str) -> tuple[Outcome, str]:
+    """Outcome and detail of a run whose change passes its own tests."""
+    count = "1 test" if own.tests == 1 else f"{own.tests} tests"
+    agree = "1 sample" if own.samples == 1 else f"{own.samples} samples"
+    words = f"its check is {count} that it wrote itself ({agree} agree): {own.path}"
+    if own.doubt:
+        return Outcome.IN_DOUBT, f"{own.doubt}; {words}"
+    return Outcome.OWN_TEST, f"{detail}; {words}" if detail else words
+
+
+@dataclass(frozen=True, slots=True)
 class Task:
     """What the user wants, and how it is checked."""
 
@@ -96,6 +127,8 @@ class Task:
     cwd: str = "."
     """The folder that `test_command` runs in, below the repository's top: where the user stands."""
     regression_cwd: str = "."
+    own_tests: OwnTests | None = None
+    """The tests that `test_command` runs, where the run wrote them itself."""
 
 
 @dataclass(frozen=True, slots=True)

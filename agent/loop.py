@@ -41,6 +41,7 @@ from forklock.agent.contract import (
     Outcome,
     Ruling,
     Task,
+    by_own_test,
 )
 from forklock.agent.judging.baseline import Baseline, check_timeout, require_failing
 from forklock.agent.judging.guard import Check
@@ -327,13 +328,9 @@ class Run:
         """Weigh the evidence for the candidates that pass, or take what an earlier sitting found."""
         assert self._gauntlet is not None
         bench = Bench(
-            self._original or self.base,
-            self.task,
-            self._gauntlet,
-            self.log,
-            self.recorded,
+            self._original or self.base, self.task, self._gauntlet, self.log, self.recorded,
             self.options.test_timeout_s,
-        )
+        )  # fmt: skip
         return give_verdict(bench, self._steps, gathering, final=final)
 
     def _conclude(self, verdict: Verdict, spend: Spend) -> Report:
@@ -371,6 +368,8 @@ class Run:
                 Outcome.UNVERIFIED,
                 f"breaks nothing, but no check tells whether it is right; {detail}",
             )
+        if outcome is Outcome.SOLVED and self.task.own_tests is not None:
+            outcome, detail = by_own_test(self.task.own_tests, detail)
         made = outcome in WITH_CHANGE and self._best is not None
         diff = self._best.diff if made and self._best else self.base.diff()
         report = Report(

@@ -41,7 +41,7 @@ def plan(
 
     The check runs in the sandbox; then come the suspected places, and what would be asked about each.
     """
-    from forklock.agent.commands.solve import read_task, require_test
+    from forklock.agent.commands.asked import read_task, require_test
     from forklock.agent.repo import inspect_repo
     from forklock.agent.session import Assignment
     from forklock.agent.session.planning import make_plan

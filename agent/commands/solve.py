@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from forklock.agent.commands.asked import asked, write_test_wish
 from forklock.agent.commands.options import RepoOption, SandboxOption, apply_end, below, end_of, hold
 from forklock.sandbox.terminal import say_json
 
@@ -28,7 +29,11 @@ def solve(
     ] = "",
     repo: RepoOption = Path(),
     test: Annotated[
-        str, typer.Option(help="The check that fails now and must pass: `python -m pytest -q tests/x.py`.")
+        str,
+        typer.Option(
+            help="The check that fails now and must pass: `python -m pytest -q tests/x.py`. Without it tests are "
+            "written first (--write-test)."
+        ),
     ] = "",
     model: Annotated[
         str | None, typer.Option(help="Catalogue name, folder, provider id or server URL.")
@@ -63,6 +68,16 @@ def solve(
             help="No check fails now: --test must go on passing, and the change that most samples agree on is taken.",
         ),
     ] = False,
+    write_test: Annotated[
+        str,
+        typer.Option(
+            help="Write tests from the task that fail now, as the check: auto (without --test, unless the repository's "
+            "own suite fails), always, only (write them and stop) or never."
+        ),
+    ] = "auto",
+    keep_test: Annotated[
+        bool, typer.Option("--keep-test/--no-keep-test", help="Written tests are part of the change.")
+    ] = True,
     allow_dirty: Annotated[bool, typer.Option(help="Work on uncommitted changes too.")] = False,
     in_place: Annotated[bool, typer.Option(help="Apply a solution to the tree at once.")] = False,
     accept_doubt: Annotated[
@@ -96,7 +111,8 @@ def solve(
 ) -> None:
     """Solve a task in a repository, in a sandbox. Your tree is not touched.
 
-    Finds the place, samples candidates, and lets the tools choose.
+    Without a check, tests are written that fail now for the task's reason. Finds the
+    place, samples candidates, and lets the tools choose.
     """
     from forklock.agent.contract import is_success
     from forklock.agent.repo import inspect_repo
@@ -118,10 +134,12 @@ def solve(
         if resume is not None:
             prepared, opened = _continue(resume, state, wanted, console, stack)
         else:
-            statement, test, cwd = _asked(
-                task, issue, continue_from, test, state.root, below(repo, state.root)
+            wish = write_test_wish(write_test, test, unverified=unverified)
+            where = state.root, below(repo, state.root)
+            statement, test, cwd = asked(task, issue, continue_from, test, *where, wish)
+            assignment = Assignment(
+                statement, state, test, settings, allow_dirty, not unverified, cwd, wish, keep_test
             )
-            assignment = Assignment(statement, state, test, settings, allow_dirty, not unverified, cwd)
             prepared, opened = _begin(assignment, wanted, console, stack)
         outcome = _execute(prepared, opened, console, bell=settings.bell, stream=stream)
     success = is_success(outcome, accept_doubt=accept_doubt)
@@ -166,65 +184,6 @@ def _stream(log: RunLog) -> None:
     for event in log.read().events:
         tell(event)
     log.listen(tell)
-
-
-def _asked(
-    task: str, issue: str | None, continue_from: str | None, test: str, root: Path, cwd: str
-) -> tuple[str, str, str]:
-    """The task, the check, and the folder that it runs in.
-
-    Raises:
-        AgentFault: one of them is missing.
-    """
-    if continue_from is None:
-        return (read_task(task, issue), *require_test(test, root, cwd))
-    from forklock.agent.log.runs import find
-    from forklock.agent.session.continued import continued
-
-    earlier = continued(find(root, continue_from), root, read_task(task, issue) if task or issue else "")
-    if test.strip():
-        return earlier.statement, test, cwd
-    return earlier.statement, earlier.test_command, earlier.cwd
-
-
-def read_task(task: str, issue: str | None) -> str:
-    """The task in words, from the command line, a file or an issue.
-
-    Raises:
-        AgentFault: there is none, or it cannot be read.
-    """
-    from forklock.agent.contract import AgentFault
-    from forklock.agent.session.issue import read_issue
-
-    if issue is not None:
-        said = read_issue(issue)
-        return f"{task.strip()}\n\n{said}" if task.strip() else said
-    if task.startswith("@"):
-        try:
-            task = Path(task[1:]).read_text(encoding="utf-8")
-        except (OSError, ValueError) as error:
-            raise AgentFault(f"cannot read the task from {task[1:]}: {error}") from error
-    if not task.strip():
-        raise AgentFault("no task was given", fix='say what is wrong: agent solve "…" --test "…"')
-    return task
-
-
-def require_test(test: str, root: Path, cwd: str) -> tuple[str, str]:
-    """The check and the folder that it runs in."""
-    from forklock.agent.contract import AgentFault
-    from forklock.agent.session import suggested_command
-
-    if test.strip():
-        return test, cwd
-    found, cwd = suggested_command(root, cwd)
-    if found is None:
-        raise AgentFault(
-            "no check was given and none was found", fix="say how to tell success, with --test CMD"
-        )
-    return found, cwd
-
-
-# -- the model ----------------------------------------------------------------------------------------------
 
 
 def _chosen_model(root: Path, wanted: _ModelFlags) -> ModelSettings:
@@ -294,10 +253,14 @@ def _begin(
     chosen = _chosen_model(assignment.state.root, wanted)
     opened = _open_engine(chosen, console, stack) if opens_at_once(chosen.model, chosen.engine) else None
     where = "" if assignment.cwd == "." else f"  (in {assignment.cwd}/)"
-    console.print(f"check     running {assignment.test_command}{where}")
+    if assignment.test_command and assignment.write_test in ("never", "auto"):
+        console.print(f"check     running {assignment.test_command}{where}")
     rehearsal = rehearse(assignment)
     stack.callback(rehearsal.discard_unless_begun)
-    console.print(f"check     {check_in_words(rehearsal.before)}")
+    if rehearsal.before is not None:
+        console.print(f"check     {check_in_words(rehearsal.before)}")
+    if rehearsal.writes_tests:
+        console.print("check     none was given: tests are written first, from the task")
     engine = opened or _open_engine(chosen, console, stack)
     decoding = _fitted_decoding(engine, assignment.settings, console)
     prepared = prepare(

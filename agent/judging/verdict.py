@@ -6,6 +6,7 @@ part of a change undone, the smaller change is a candidate of its own, and the w
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass, replace
 
@@ -63,16 +64,18 @@ def give_verdict(bench: Bench, step: int, gathering: Gathering, *, final: bool) 
         taken = replace(rulings[earlier.name], diff=bench.log.text(earlier.diff))
         return Verdict(taken, earlier.sure, earlier.why, earlier.final)
     began = time.monotonic()
+    own = {name: own_part(bench.task, ruling.diff)[0] for name, ruling in rulings.items()}
     diffs = {name: _without_idle_lines(bench, ruling) for name, ruling in rulings.items()}
     weighed = _weighed(bench, rulings, diffs)
     choice = weighed.choice
+    diff = own[choice.name] + diffs[choice.name]
     event = VerdictGiven(
         step=step, name=choice.name, sure=choice.sure, why=choice.why, question=bench.log.store(choice.question),
-        diff=bench.log.store(diffs[choice.name]), passing=_logged(weighed),
+        diff=bench.log.store(diff), passing=_logged(weighed),
         final=final or choice.sure or gathering.over, seconds=time.monotonic() - began,
     )  # fmt: skip
     bench.log.append(event)
-    taken = replace(rulings[choice.name], diff=diffs[choice.name])
+    taken = replace(rulings[choice.name], diff=diff)
     return Verdict(taken, choice.sure, choice.why, event.final)
 
 
@@ -105,7 +108,20 @@ def _logged(weighed: Weighed) -> list[LoggedPassing]:
 
 def _without_idle_lines(bench: Bench, ruling: Ruling) -> str:
     """The ruling's diff, without lines whose undoing still passes; they are tested as the candidate was."""
-    return without_idle_lines(bench.original, bench.gauntlet, ruling.diff)
+    _, diff = own_part(bench.task, ruling.diff)
+    return own_part(bench.task, without_idle_lines(bench.original, bench.gauntlet, diff))[1]
+
+
+def own_part(task: Task, diff: str) -> tuple[str, str]:
+    """The part of a diff that adds the test which the run wrote itself, and the rest.
+
+    The trees that candidates are compared on hold that test already.
+    """
+    if task.own_tests is None:
+        return "", diff
+    parts = re.split(r"^(?=diff --git )", diff, flags=re.MULTILINE)
+    own = [part for part in parts if part.startswith(f"diff --git a/{task.own_tests.path} ")]
+    return "".join(own), "".join(part for part in parts if part not in own)
 
 
 def _name(ruling: Ruling) -> str:

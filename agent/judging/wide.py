@@ -6,7 +6,6 @@ engine is stopped as soon as enough different ones were gathered (`forklock.agen
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,9 +14,9 @@ from dataclasses import dataclass, field
 from forklock.agent.contract import Candidate, Hop, Lane, Ruling
 from forklock.agent.judging.hops import Gauntlet
 from forklock.agent.judging.spend import BudgetReached, Gathering, Spend
-from forklock.agent.log import CandidateRuled, MessageRef, ModelAnswered, ModelAsked, RunLog, StepStarted
-from forklock.agent.log.recorded import Recorded, request_digest
-from forklock.agent.log.redact import redact
+from forklock.agent.log import CandidateRuled, RunLog, StepStarted
+from forklock.agent.log.answers import Journal
+from forklock.agent.log.recorded import Recorded
 from forklock.models.contract import Completion, Decoding, Engine, Request
 
 
@@ -93,21 +92,22 @@ class WideStep:
                 missing[lane.number] = absent
         return missing
 
+    @property
+    def _journal(self) -> Journal:
+        return Journal(self.log, self.step, self.engine)
+
     def _shares_prompts(self) -> bool:
         return self.engine.identity.engine != "hosted"
 
     def _known(self, lane: Lane, decoding: Decoding) -> dict[int, Completion]:
-        digest = self._digest(lane, decoding)
+        digest = self._journal.digest(lane, decoding)
         answers = self.recorded.answers
         return {s: answers[(digest, s)] for s in range(decoding.n) if (digest, s) in answers}
-
-    def _digest(self, lane: Lane, decoding: Decoding) -> str:
-        return request_digest(lane.request, decoding, self.engine.identity, lane.number)
 
     def _generate(self, call: Call, whole: Decoding, pool: ThreadPoolExecutor) -> None:
         lanes = {lane.number: lane for slots in call.slots for lane, _ in slots}
         for lane in lanes.values():
-            self._log_request(lane, whole)
+            self._journal.asked(lane, whole)
             self.spend.prompt_tokens += lane.prompt_tokens
         running = 0
 
@@ -124,7 +124,7 @@ class WideStep:
             running -= completion.completion_tokens
             lane, number = call.slots[request][sample]
             self.spend.take(completion)
-            self._log_answer(lane, number, completion, whole)
+            self._journal.answered(lane, number, completion, whole)
             self._admit(lane, number, completion, whole, pool)
 
         try:
@@ -139,53 +139,6 @@ class WideStep:
         outcome = self.spend.check(self.spend)
         if outcome is not None:
             raise BudgetReached(outcome)
-
-    def _log_request(self, lane: Lane, decoding: Decoding) -> None:
-        self.log.append(
-            ModelAsked(
-                step=self.step,
-                request=lane.number,
-                digest=self._digest(lane, decoding),
-                place=lane.place.label,
-                messages=self._message_refs(lane.request),
-                prefill=lane.request.prefill,
-                decoding=decoding.model_dump(mode="json"),
-                prompt_tokens=lane.prompt_tokens,
-            )
-        )
-
-    def _message_refs(self, request: Request) -> list[MessageRef]:
-        if request.text is not None:
-            return [MessageRef(role="text", content=self.log.store(request.text))]
-        return [MessageRef(role=m.role, content=self.log.store(m.content)) for m in request.messages]
-
-    def _log_answer(self, lane: Lane, sample: int, completion: Completion, decoding: Decoding) -> None:
-        self.log.append(
-            ModelAnswered(
-                step=self.step,
-                request=lane.number,
-                sample=sample,
-                digest=self._digest(lane, decoding),
-                text=self.log.store(completion.text),
-                finish_reason=completion.finish_reason.value,
-                prompt_tokens=completion.prompt_tokens,
-                completion_tokens=completion.completion_tokens,
-                seconds=completion.seconds,
-                cost_usd=completion.cost_usd,
-                model=str(completion.model),
-                tokens=self._tokens(completion),
-            )
-        )
-
-    def _tokens(self, completion: Completion) -> str:
-        """The answer's tokens with their log probabilities, for `agent show --html`."""
-        if completion.token_ids is None or completion.logprobs is None:
-            return ""
-        if redact(completion.text) != completion.text:  # a secret in pieces would not be found again
-            return ""
-        rows = list(zip(self.engine.pieces(completion.token_ids), completion.logprobs, strict=False))
-        text = json.dumps([(piece, round(logprob, 3)) for piece, logprob in rows], ensure_ascii=False)
-        return self.log.store(text) if rows else ""
 
     # -- candidates -----------------------------------------------------------------------------------
 

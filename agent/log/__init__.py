@@ -7,6 +7,7 @@ from forklock.agent.log.schema import SCHEMA as SCHEMA
 from forklock.agent.log.schema import BaselineTaken as BaselineTaken
 from forklock.agent.log.schema import CandidateRuled as CandidateRuled
 from forklock.agent.log.schema import ChangedFile as ChangedFile
+from forklock.agent.log.schema import ChosenTest as ChosenTest
 from forklock.agent.log.schema import DiffApplied as DiffApplied
 from forklock.agent.log.schema import DiffUndone as DiffUndone
 from forklock.agent.log.schema import Event as Event
@@ -24,6 +25,8 @@ from forklock.agent.log.schema import RunResumed as RunResumed
 from forklock.agent.log.schema import RunStarted as RunStarted
 from forklock.agent.log.schema import StepEnded as StepEnded
 from forklock.agent.log.schema import StepStarted as StepStarted
+from forklock.agent.log.schema import TestsChosen as TestsChosen
+from forklock.agent.log.schema import TestTried as TestTried
 from forklock.agent.log.schema import VerdictGiven as VerdictGiven
 from forklock.agent.log.schema import report_from_json as report_from_json
 from forklock.agent.log.schema import report_to_json as report_to_json

@@ -23,6 +23,8 @@ from forklock.agent.log.schema import (
     LoggedPlace,
     ModelAnswered,
     PlacesRanked,
+    TestsChosen,
+    TestTried,
     VerdictGiven,
     report_from_json,
 )
@@ -59,6 +61,9 @@ class Recorded:
     """By the step after which they were given."""
     forks: dict[str, list[str]] = field(default_factory=dict)
     """`ForksFound.written` by digest: scores differ in their last bits from one sitting to the next."""
+    tried: dict[tuple[int, str], TestTried] = field(default_factory=dict)
+    """Written tests by (sample, name)."""
+    chosen: TestsChosen | None = None
 
     @classmethod
     def of(cls, events: Iterable[Event], log: RunLog, model: ModelIdentity) -> Recorded:
@@ -93,14 +98,27 @@ class Recorded:
                 recorded.verdicts[event.step] = event
             elif isinstance(event, ForksFound):
                 recorded.forks[event.digest] = event.written
+            elif isinstance(event, TestTried):
+                recorded.tried[(event.sample, event.name)] = event
+            elif isinstance(event, TestsChosen):
+                recorded.chosen = _written_inside(event)
         return recorded
 
 
 def _inside(place: LoggedPlace) -> LoggedPlace:
-    path = PurePosixPath(place["path"])
-    if path.is_absolute() or ".." in path.parts or "\0" in place["path"]:
-        raise ValueError(f"it names {place['path']!r}, which is no file of the repository")
+    _require_inside(place["path"])
     return place
+
+
+def _written_inside(event: TestsChosen) -> TestsChosen:
+    _require_inside(event.path)
+    return event
+
+
+def _require_inside(name: str) -> None:
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or "\0" in name:
+        raise ValueError(f"it names {name!r}, which is no file of the repository")
 
 
 def _completion(event: ModelAnswered, log: RunLog, model: ModelIdentity) -> Completion:

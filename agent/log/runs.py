@@ -27,6 +27,7 @@ from forklock.agent.log.schema import (
     DiffUndone,
     RunEnded,
     RunStarted,
+    TestsChosen,
     VerdictGiven,
 )
 from forklock.models.paths import HOME_VARIABLE, lies_in_repository, state_dir, user_path
@@ -142,10 +143,13 @@ def require_tested(log: RunLog, end: RunEnded) -> None:
         LogFault: none of its candidates passed with that diff.
     """
     diff, events = log.text(end.diff), log.read().events
-    wanted = Hop.SOLVED if end.outcome in (Outcome.SOLVED, Outcome.IN_DOUBT) else end.outcome
-    tested = [e.diff for e in events if isinstance(e, CandidateRuled) and e.hop == wanted]
-    if tested:  # a verdict may leave idle lines of a candidate out
-        tested += [e.diff for e in events if isinstance(e, VerdictGiven)]
+    if end.outcome == Outcome.TEST_WRITTEN:
+        tested = [e.diff for e in events if isinstance(e, TestsChosen)]
+    else:
+        hop = Hop.UNVERIFIED if end.outcome == Outcome.UNVERIFIED else Hop.SOLVED
+        tested = [e.diff for e in events if isinstance(e, CandidateRuled) and e.hop == hop]
+        if tested:  # a verdict may leave idle lines of a candidate out
+            tested += [e.diff for e in events if isinstance(e, VerdictGiven)]
     if not any(log.text(one) == diff for one in tested):
         raise LogFault(
             f"the diff of run {log.folder.name} is not what was tested",

@@ -93,6 +93,59 @@ class PlacesRanked(_Event):
     """Best first."""
 
 
+class TestTried(_Event):
+    """A test that the model wrote, and what became of it (`forklock.agent.reproduction`)."""
+
+    __test__ = False
+
+    type: Literal["test_tried"] = "test_tried"
+    sample: int
+    """The answer that it comes from: `ModelAnswered` of step 0, counted over all requests."""
+    name: str
+    verdict: str
+    """`kept`, or why it was rejected."""
+    detail: Text = ""
+    """What the runner said of it."""
+    source: Text = ""
+    """A whole file with this test alone."""
+    digest: str = ""
+    """Of the test without its name: equal tests are run once."""
+    message: str = ""
+    """How it fails, without what changes from run to run."""
+    entered: list[str] = []
+    """Functions of the repository that it enters, as `path:line`."""
+    reach: float = 0.0
+    """How much of what the statement names it runs, 0 to 1."""
+
+
+class ChosenTest(TypedDict):
+    name: str
+    samples: int
+    """Independent samples that agree on it."""
+    says: str
+    """What it expects and what happens, in a line."""
+
+
+class TestsChosen(_Event):
+    """The tests that are the check of a run that was given none. Without a path none was found."""
+
+    __test__ = False
+
+    type: Literal["tests_chosen"] = "tests_chosen"
+    path: str = ""
+    source: Text = ""
+    diff: Text = ""
+    """Adds the file."""
+    command: str = ""
+    tests: list[ChosenTest] = []
+    samples: int = 0
+    """Answers that were looked at."""
+    doubt: str = ""
+    """Why a change that passes them is still in doubt."""
+    rejected: dict[str, int] = {}
+    """Rejected tests, by reason."""
+
+
 class ForksFound(_Event):
     """Forks of a place's code (`forklock.agent.asking.ways.fork`), in the order of their turns."""
 
@@ -267,6 +320,8 @@ Event = Annotated[
     | RunResumed
     | BaselineTaken
     | PlacesRanked
+    | TestTried
+    | TestsChosen
     | ForksFound
     | StepStarted
     | ModelAsked

@@ -18,6 +18,13 @@ from rich.text import Text
 from forklock.agent.contract import WITH_CHANGE, Outcome
 from forklock.agent.log.candidates import LoggedCandidate
 from forklock.agent.log.events import LogFault, RunLog
+from forklock.agent.log.evidence_view import (
+    chosen_page,
+    last_verdict,
+    own_tests_facts,
+    tried_line,
+    verdict_line,
+)
 from forklock.agent.log.schema import (
     BaselineTaken,
     CandidateRuled,
@@ -31,6 +38,8 @@ from forklock.agent.log.schema import (
     RunStarted,
     StepEnded,
     StepStarted,
+    TestsChosen,
+    TestTried,
     VerdictGiven,
     report_from_json,
 )
@@ -43,13 +52,21 @@ _LONG_S = 30.0
 """Seconds of a run at whose end the bell rings."""
 _WIDE = 110
 """Columns from which on a candidate's line has room for its whole place."""
-_END_STYLE = {"solved": "bold green", "passes, in doubt": "bold yellow", "unverified": "bold yellow"}
 _HOP_STYLE = {
     "solved": "bold green",
     "tests": "yellow",
     "regression": "magenta",
     "unverified": "green",
     "duplicate": "dim",
+}
+
+
+_OUTCOME_STYLE = {
+    "solved": "bold green",
+    "solved by its own test": "bold green",
+    "test written": "bold green",
+    "passes, in doubt": "bold yellow",
+    "unverified": "bold yellow",
 }
 
 
@@ -66,29 +83,21 @@ def describe(event: Event, log: RunLog, *, whole: bool = False, width: int = _WI
     if isinstance(event, PlacesRanked):
         places = ", ".join(f"{p['name_path']} ({p['score']:.2f})" for p in event.places[:4])
         return Text(f"suspects  {places or 'none'}")
+    if isinstance(event, TestTried):
+        return tried_line(event, log, whole)
+    if isinstance(event, TestsChosen):
+        return chosen_page(event, log)
     if isinstance(event, StepStarted):
-        return Text(
-            f"step {event.step}    {_counted(event.samples, 'candidate')} from {_counted(event.requests, 'prompt')}",
-            style="bold",
-        )
+        what = ("tests ", "answer") if event.step == 0 else (f"step {event.step}", "candidate")
+        asked = f"{_counted(event.samples, what[1])} from {_counted(event.requests, 'prompt')}"
+        return Text(f"{what[0]}    {asked}", style="bold")
     if isinstance(event, CandidateRuled):
         return _candidate(event, log, whole, width)
     if isinstance(event, VerdictGiven):
-        return _verdict(event, log)
+        return verdict_line(event, log)
     if isinstance(event, NoteMade):
         return Text(f"note      {event.text}", style="dim")
     return None
-
-
-def _verdict(event: VerdictGiven, log: RunLog) -> Text:
-    """One line for the verdict, and one for what a person should look at."""
-    line = Text(f"weighed   {_counted(len(event.passing), 'passing candidate')} in {event.seconds:.1f} s: ")
-    line.append("right" if event.sure else "in doubt", style="green" if event.sure else "yellow")
-    line.append(f"  {event.name}  {event.why}")
-    question = log.text(event.question)
-    if question:
-        line.append(f"\n          look at {question}", style="dim")
-    return line
 
 
 def _baseline(event: BaselineTaken, log: RunLog) -> Text:
@@ -159,7 +168,8 @@ class LiveView:
         terminal = self._console.is_terminal
         line = describe(event, self._log, whole=not terminal, width=self._console.width)
         if line is not None:
-            self._console.print(line, overflow="ellipsis", no_wrap=True)
+            several = "\n" in line.plain
+            self._console.print(line, overflow="fold" if several else "ellipsis", no_wrap=not several)
 
     def on_tokens(self, count: int) -> None:
         self._meter.advance(tokens=count, note=self._budget.words)
@@ -228,7 +238,7 @@ def print_end(
         in_place: a solution is applied at once, so that nothing is left to do.
         is_shown: the run's details stand above already.
     """
-    style = _END_STYLE.get(end.outcome, "bold red")
+    style = _OUTCOME_STYLE.get(end.outcome, "bold red")
     diff = log.text(end.diff)
     console.print()
     if diff:
@@ -266,11 +276,6 @@ def print_doubt(console: Screen, log: RunLog) -> None:
             f"Others that pass: {', '.join(others)}. Take one with  "
             f"agent apply {log.folder.name} --candidate {others[0]}"
         )
-
-
-def last_verdict(events: Iterable[Event]) -> VerdictGiven | None:
-    """Returns the verdict that a run ended with; None where no candidate passed."""
-    return next((event for event in reversed(list(events)) if isinstance(event, VerdictGiven)), None)
 
 
 def story(log: RunLog, events: Iterable[Event], *, whole: bool = False, width: int = _WIDE) -> RenderableType:
@@ -368,6 +373,7 @@ def summary(events: Iterable[Event], text: Callable[[str], str] = str) -> dict[s
     events = list(events)
     end = next((e for e in events if isinstance(e, RunEnded)), None)
     found = last_verdict(events)
+    chosen = next((e for e in events if isinstance(e, TestsChosen)), None)
     return {
         "outcome": end.outcome if end else "unfinished",
         "detail": end.detail if end else "",
@@ -381,6 +387,7 @@ def summary(events: Iterable[Event], text: Callable[[str], str] = str) -> dict[s
             "completion": end.completion_tokens if end else 0,
         },
         "steps": end.steps if end else 0,
+        "own_tests": own_tests_facts(chosen) if chosen else None,
         "candidates": [
             {"step": e.step, "index": e.index, "symbol": e.place, "hop": e.hop, "tests_passed": e.tests_passed,
              "tests_failed": e.tests_failed, "seconds": round(e.seconds, 3)}

@@ -1,6 +1,8 @@
 """From what the user asks for to a finished run: rehearsal, preparation, resume, execution."""
 
+from forklock.agent.session.assignment import WRITE_TEST as WRITE_TEST
 from forklock.agent.session.assignment import Assignment as Assignment
+from forklock.agent.session.assignment import WriteTest as WriteTest
 from forklock.agent.session.assignment import suggested_command as suggested_command
 from forklock.agent.session.execution import elapsed as elapsed
 from forklock.agent.session.execution import execute as execute

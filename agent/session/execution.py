@@ -6,15 +6,21 @@ import contextlib
 import itertools
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from forklock.agent.contract import Task
 from forklock.agent.log import Event, ModelAnswered, ModelAsked, RunResumed, StepEnded, report_to_json
 from forklock.agent.log.recorded import Recorded
 from forklock.agent.loop import Report, Run
+from forklock.agent.reproduction import put_test
 from forklock.agent.session.copies import work_in
+from forklock.agent.session.options import Surroundings
+from forklock.agent.session.own_tests import end_with_tests, task_with, write_tests
 from forklock.agent.session.prepared import Prepared
 from forklock.models.contract import Engine
+from forklock.sandbox import Sandbox
 
 if TYPE_CHECKING:
     from forklock.tools.lsp import Intel
@@ -32,27 +38,60 @@ def execute(
         AgentFault, ModelFault, SandboxFault, ToolFault, LogFault: from below.
     """
     recorded = Recorded.of(prepared.events, prepared.log, engine.identity)
+    task, options, events = prepared.task, prepared.options, prepared.events
     if prepared.before is not None:
-        recorded.baselines[("task", prepared.task.test_command)] = report_to_json(prepared.before)
-    with (
-        work_in(prepared.task, prepared.sandbox, prepared.scratch) as base,
-        open_servers(prepared.task.repo, base.root, wanted=prepared.diagnostics) as intel,
-    ):
+        key = (
+            ("regression", task.regression_command or "")
+            if prepared.tests.written
+            else ("task", task.test_command)
+        )
+        recorded.baselines[key] = report_to_json(prepared.before)
+    if prepared.tests.written:
+        with work_in(task, prepared.sandbox, prepared.scratch) as base:
+            chosen = write_tests(prepared, engine, base, recorded, elapsed(events), spent(events), on_tokens)
+        events = prepared.log.read().events
+        if chosen.path:
+            task, options = task_with(task, chosen, prepared.log), replace(options, verified=True)
+        if prepared.tests.only or (not chosen.path and options.verified):
+            report = end_with_tests(prepared.log, chosen, elapsed(events), spent(events))
+            shutil.rmtree(prepared.scratch, ignore_errors=True)
+            return report
+    with workspace_of(task, prepared, prepared.scratch) as (base, intel):
         run = Run(
-            prepared.task,
-            prepared.options,
+            task,
+            options,
             engine,
             base,
             intel,
             prepared.log,
             recorded,
-            seconds_before=elapsed(prepared.events),
-            spent_before=spent(prepared.events),
+            seconds_before=elapsed(events),
+            spent_before=spent(events),
             on_tokens=on_tokens,
         )
         report = run.solve()
     shutil.rmtree(prepared.scratch, ignore_errors=True)
     return report
+
+
+@contextlib.contextmanager
+def workspace_of(
+    task: Task, around: Prepared | Surroundings, scratch: Path
+) -> Iterator[tuple[Sandbox, Intel | None]]:
+    """Opens the sandbox on a run's copy, with the test that the run wrote, and the language servers.
+
+    A test that is no part of the change is put there before the sandbox takes its first state.
+    """
+    own = task.own_tests
+    if own is not None and not around.tests.kept:
+        put_test(scratch / "base", own.path, own.source)
+    with (
+        work_in(task, around.sandbox, scratch) as base,
+        open_servers(task.repo, base.root, wanted=around.diagnostics) as intel,
+    ):
+        if own is not None and around.tests.kept:
+            put_test(base.root, own.path, own.source)
+        yield base, intel
 
 
 @contextlib.contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, TypeAdapter, ValidationError
@@ -16,11 +16,26 @@ from forklock.sandbox import BackendName, check_backend
 
 
 @dataclass(frozen=True, slots=True)
-class _Surroundings:
+class TestsMode:
+    """Whether a run writes its check itself."""
+
+    __test__ = False
+
+    written: bool = False
+    """Tests are written before the loop."""
+    only: bool = False
+    """The run ends with the tests."""
+    kept: bool = True
+    """The tests are part of the change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
     """The logged options that the loop itself does not take."""
 
     sandbox: Annotated[BackendName, AfterValidator(check_backend)]
     diagnostics: bool
+    tests: TestsMode = TestsMode()
 
 
 def wished_decoding(settings: AgentSettings) -> Decoding:
@@ -61,7 +76,7 @@ def options_of(settings: AgentSettings, preset: str, notes: str) -> Options:
     )
 
 
-def options_json(options: Options, settings: AgentSettings) -> dict[str, Any]:
+def options_json(options: Options, settings: AgentSettings, tests: TestsMode) -> dict[str, Any]:
     """The options as a log holds them."""
     return {
         "width": options.width,
@@ -76,11 +91,12 @@ def options_json(options: Options, settings: AgentSettings) -> dict[str, Any]:
         "sandbox": settings.sandbox,
         "diagnostics": settings.diagnostics,
         "bell": settings.bell,
+        "tests": asdict(tests),
     }
 
 
-def options_from_json(raw: dict[str, Any], log: RunLog) -> tuple[Options, BackendName, bool]:
-    """Reads options, sandbox and diagnostics back.
+def options_from_json(raw: dict[str, Any], log: RunLog) -> tuple[Options, Surroundings]:
+    """Reads back the options of the loop, and the others.
 
     Raises:
         LogFault: the log holds no options that this version understands.
@@ -88,7 +104,7 @@ def options_from_json(raw: dict[str, Any], log: RunLog) -> tuple[Options, Backen
     known = {field.name for field in fields(Options)}
     try:
         options = TypeAdapter(Options).validate_python({key: raw[key] for key in raw if key in known})
-        rest = TypeAdapter(_Surroundings).validate_python(raw)
+        rest = TypeAdapter(Surroundings).validate_python(raw)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
         where = ".".join(str(part) for part in first["loc"])
@@ -96,4 +112,4 @@ def options_from_json(raw: dict[str, Any], log: RunLog) -> tuple[Options, Backen
             f"{log.path} holds no options that can be resumed ({where}: {first['msg']})",
             fix="start a new run with `agent solve`",
         ) from error
-    return options, rest.sandbox, rest.diagnostics
+    return options, rest

@@ -94,7 +94,7 @@ def make_plan(assignment: Assignment, *, preset: str) -> Plan:
 def _plan(
     assignment: Assignment, rehearsal: Rehearsal, base: Sandbox, intel: Intel | None, preset: str
 ) -> Plan:
-    task, before = rehearsal.task, rehearsal.before
+    task, before = rehearsal.task, rehearsal.report
     suspects = _suspects(rehearsal, base)
     check = Check(
         task.test_command, before, check_timeout(before, assignment.settings.test_timeout_s), task.cwd
@@ -129,7 +129,7 @@ def _plan(
 
 
 def _suspects(rehearsal: Rehearsal, base: Sandbox) -> Sequence[Suspect]:
-    task, before = rehearsal.task, rehearsal.before
+    task, before = rehearsal.task, rehearsal.report
     spectrum = None
     if before.failures:
         with base.fork() as fork:

@@ -5,8 +5,9 @@ The user's tree is read once, at the start. A kill leaves the log and the copy b
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 from forklock.agent.contract import AgentFault, Task
 from forklock.agent.judging.baseline import baseline_event
@@ -15,7 +16,7 @@ from forklock.agent.loop import Options
 from forklock.agent.repo import RepoState, require_clean
 from forklock.agent.session.assignment import Assignment
 from forklock.agent.session.copies import disk_faults, make_copy, new_run_id, scratch_of
-from forklock.agent.session.options import options_from_json, options_json, options_of
+from forklock.agent.session.options import TestsMode, options_from_json, options_json, options_of
 from forklock.agent.session.rehearsal import Rehearsal
 from forklock.models.contract import Decoding, ModelIdentity
 from forklock.sandbox import BackendName
@@ -39,6 +40,7 @@ class Prepared:
     """What an earlier sitting logged; empty for a new run."""
     before: TestReport | None = None
     """The check's report in the rehearsal."""
+    tests: TestsMode = field(default_factory=TestsMode)
 
 
 def prepare(
@@ -71,6 +73,11 @@ def prepare(
         log = runs.new_run(state.root, run_id)
         log.open_for_append()
     task = rehearsal.task if rehearsal else assignment.task(scratch / "base")
+    tests = TestsMode(
+        rehearsal.writes_tests if rehearsal else assignment.write_test != "never",
+        assignment.write_test == "only",
+        assignment.keep_test,
+    )
     options = replace(options_of(settings, preset, notes_of(scratch / "base")), verified=assignment.verified)
     if decoding is not None:
         options = replace(options, decoding=decoding)
@@ -84,16 +91,20 @@ def prepare(
             cwd=task.cwd,
             regression_command=task.regression_command,
             regression_cwd=task.regression_cwd,
-            options=options_json(options, settings),
+            options=options_json(options, settings, tests),
             model=model.model_dump_json(),
             source=source,
         )
     )
     if rehearsal is not None:
         rehearsal.begun = True
-        log.append(baseline_event(log, task.test_command, rehearsal.before, "task"))
     before = rehearsal.before if rehearsal else None
-    return Prepared(task, options, settings.sandbox, settings.diagnostics, log, scratch, (), before)
+    if before is not None:
+        role: Literal["task", "regression"] = "regression" if tests.written else "task"
+        log.append(baseline_event(log, task.test_command, before, role))
+    return Prepared(
+        task, options, settings.sandbox, settings.diagnostics, log, scratch, (), before, tests
+    )  # fmt: skip
 
 
 def reopen(log: RunLog, state: RepoState) -> Prepared:
@@ -109,7 +120,7 @@ def reopen(log: RunLog, state: RepoState) -> Prepared:
         raise AgentFault(
             f"run {log.folder.name} has ended", fix=f"see it with `agent show {log.folder.name}`"
         )
-    options, sandbox, diagnostics = options_from_json(first.options, log)
+    options, rest = options_from_json(first.options, log)
     scratch = scratch_of(first.run_id)
     _restore_base(first, state, scratch)
     torn = log.open_for_append()
@@ -117,7 +128,9 @@ def reopen(log: RunLog, state: RepoState) -> Prepared:
     task = Task(
         log.text(first.task), state.root, first.test_command, first.regression_command, first.cwd, first.regression_cwd,
     )  # fmt: skip
-    return Prepared(task, options, sandbox, diagnostics, log, scratch, read.events)
+    return Prepared(
+        task, options, rest.sandbox, rest.diagnostics, log, scratch, read.events, None, rest.tests
+    )
 
 
 def _restore_base(first: RunStarted, state: RepoState, scratch: Path) -> None:

@@ -12,9 +12,11 @@ from pathlib import Path
 from forklock.agent.contract import AgentFault, Task
 from forklock.agent.judging.baseline import first_report, require_failing
 from forklock.agent.repo import require_clean
+from forklock.agent.reproduction import require_writable
 from forklock.agent.session.assignment import Assignment
 from forklock.agent.session.copies import make_copy, new_run_id, scratch_of, work_in
-from forklock.tools.contract import TestReport
+from forklock.sandbox import Sandbox
+from forklock.tools.contract import TestReport, TestStatus
 
 
 @dataclass(slots=True)
@@ -24,8 +26,16 @@ class Rehearsal:
     run_id: str
     task: Task
     scratch: Path
-    before: TestReport
+    before: TestReport | None
+    """None where the run writes its check itself and nothing was run."""
+    writes_tests: bool = False
     begun: bool = False
+
+    @property
+    def report(self) -> TestReport:
+        """The check's report, of a rehearsal that ran it."""
+        assert self.before is not None
+        return self.before
 
     def discard_unless_begun(self) -> None:
         """Removes the copy, if no run has begun with it."""
@@ -54,9 +64,35 @@ def rehearse(assignment: Assignment) -> Rehearsal:
             )
         task = assignment.task(scratch / "base")
         with work_in(task, settings.sandbox, scratch) as base:
-            before = first_report(base, task, settings.test_timeout_s)
-            require_failing(task, before, base, verified=assignment.verified)
+            return _rehearsed(assignment, Rehearsal(run_id, task, scratch, None), base)
     except BaseException:
         shutil.rmtree(scratch, ignore_errors=True)
         raise
-    return Rehearsal(run_id, task, scratch, before)
+
+
+def _rehearsed(assignment: Assignment, rehearsal: Rehearsal, base: Sandbox) -> Rehearsal:
+    """Runs the check where there is one, and finds out whether tests have to be written and can be.
+
+    Raises:
+        AgentFault: the check cannot serve, or no tests can be written.
+    """
+    task, wish, timeout_s = rehearsal.task, assignment.write_test, assignment.settings.test_timeout_s
+    if task.test_command and wish in ("never", "auto"):
+        rehearsal.before = first_report(base, task, timeout_s)
+        serves = rehearsal.before.status is not TestStatus.PASSED and not _is_hopeless(task, rehearsal, base)
+        if wish == "never" or serves:
+            require_failing(task, rehearsal.before, base, verified=assignment.verified)
+            rehearsal.task = assignment.task(base.root, checked=True)
+            return rehearsal
+    require_writable(base, task, timeout_s)
+    rehearsal.writes_tests = True
+    return rehearsal
+
+
+def _is_hopeless(task: Task, rehearsal: Rehearsal, base: Sandbox) -> bool:
+    """Whether the repository's own suite, which nobody asked for, cannot serve as the check."""
+    try:
+        require_failing(task, rehearsal.report, base, verified=True)
+    except AgentFault:
+        return True
+    return False

@@ -19,9 +19,10 @@ from forklock.agent.log.recorded import Recorded, request_digest
 from forklock.agent.log.runs import require_own
 from forklock.agent.loop import Run
 from forklock.agent.repo import RepoState
-from forklock.agent.session.copies import make_copy, work_in
-from forklock.agent.session.execution import open_servers
+from forklock.agent.session.copies import make_copy
+from forklock.agent.session.execution import workspace_of
 from forklock.agent.session.options import options_from_json
+from forklock.agent.session.own_tests import task_with
 from forklock.models.contract import (
     Alternative,
     Completion,
@@ -77,11 +78,16 @@ def replay(log: RunLog, state: RepoState, engine: Engine) -> Replayed:
             f"{state.root} is not at the commit that run {log.folder.name} began with",
             fix=f"check out {(first.base_commit or '')[:12]} with a clean tree, then replay",
         )
-    options, backend, diagnostics = options_from_json(first.options, log)
+    options, rest = options_from_json(first.options, log)
     options = replace(
         options, limits=options.limits.model_copy(update={"seconds": None})
     )  # this machine may be slower
     whole = Recorded.of(events, log, engine.identity)
+    if rest.tests.written and (whole.chosen is None or not whole.chosen.path):
+        raise AgentFault(
+            f"run {log.folder.name} wrote tests and nothing else",
+            fix=f"agent show {log.folder.name} has them; a run with a change can be replayed",
+        )
     recorded = Recorded(answers=whole.answers, forks=whole.forks)  # all that tools say is found out anew
     asked = frozenset(event.digest for event in events if isinstance(event, ModelAsked))
     cache_dir().mkdir(parents=True, exist_ok=True)
@@ -95,10 +101,9 @@ def replay(log: RunLog, state: RepoState, engine: Engine) -> Replayed:
             log.text(first.task), state.root, first.test_command, first.regression_command, first.cwd,
             first.regression_cwd,
         )  # fmt: skip
-        with (
-            work_in(task, backend, scratch) as base,
-            open_servers(task.repo, base.root, wanted=diagnostics) as intel,
-        ):
+        if whole.chosen is not None:
+            task, options = task_with(task, whole.chosen, log), replace(options, verified=True)
+        with workspace_of(task, rest, scratch) as (base, intel):
             report = Run(task, options, _Silent(engine, asked), base, intel, again, recorded).solve()
         return Replayed(
             outcome=report.outcome.value,

@@ -207,18 +207,26 @@ def _reference(task: RepoTask, source: Path) -> str:
     return diff_between(source, task.base_commit, task.fix_commit, without=task.hidden_files)
 
 
-def forklock_command(model: str, adapter: str = "current", flags: str = "") -> str:
+def forklock_command(
+    model: str, adapter: str = "current", flags: str = "", *, statements: bool = False
+) -> str:
     """Return our own agent as a command: in place, with the statement as its task and no failing check.
 
     The command names the adapter that serves now, so that results of different adapters are never mixed.
 
     Args:
         flags: further flags of `agent solve`, as on a command line.
+        statements: the agent gets the statement alone, and writes its own tests; they are not part of its change.
 
     Raises:
         EvalFault: the flags cannot be split into words.
     """
     version = AdapterRegistry().current_version(model) if adapter == "current" else adapter
-    own = [*_OWN, "{statement}", "--repo", "{repo}", "--test", "{test_command}", "--unverified"]
+    check = (
+        ["--write-test", "always", "--no-keep-test"]
+        if statements
+        else ["--test", "{test_command}", "--unverified"]
+    )
+    own = [*_OWN, "{statement}", "--repo", "{repo}", *check]
     chosen = [] if version is None else ["--adapter", version]
     return shlex.join([*own, "--model", model, *chosen, "--in-place", *words_of(flags)])

@@ -28,6 +28,8 @@ class RepoCommand:
     adapter: str
     agent_timeout: float
     sandbox: BackendName
+    statements: bool = False
+    """Our agent gets the statement alone, and writes its own tests."""
 
     def tested(self) -> AgentUnderTest:
         """Return the agent.
@@ -42,7 +44,13 @@ class RepoCommand:
         if command.split()[:1] == ["forklock"]:
             if self.model is None:
                 raise EvalFault("the forklock agent needs a model", fix="--model qwen2.5-coder-0.5b")
-            command = forklock_command(self.model, self.adapter, command.strip().removeprefix("forklock"))
+            flags = command.strip().removeprefix("forklock")
+            command = forklock_command(self.model, self.adapter, flags, statements=self.statements)
+        elif self.statements:
+            raise EvalFault(
+                "--statements is for our own agent",
+                fix="leave {test_command} out of the command line of another agent",
+            )
         if not command.strip():
             raise EvalFault("no agent", fix="--agent forklock, none, reference, or a command line")
         return AgentUnderTest(command, self.agent_timeout)

@@ -47,7 +47,7 @@ ONLY_WITH_SETS = (
     "engine", "n", "k", "temperature", "top_k", "top_p", "min_p", "virtual_ssd", "max_tokens", "preset", "data",
     "start", "end", "platform", "errata", "time_scale", "seed", "repair", "executor",
 )  # fmt: skip
-ONLY_WITH_REPO_TASKS = ("tasks", "repos", "only")
+ONLY_WITH_REPO_TASKS = ("tasks", "repos", "only", "statements")
 
 
 def register(app: typer.Typer) -> None:
@@ -119,6 +119,13 @@ def run(
         Optional[list[str]],  # noqa: UP045
         typer.Option(help="With `repo`: only tasks whose id starts with this; repeat it."),
     ] = None,
+    statements: Annotated[
+        bool,
+        typer.Option(
+            "--statements",
+            help="With `repo`: our agent gets the statements alone, and writes its own tests; the hidden tests judge.",
+        ),
+    ] = False,
     agent_timeout: Annotated[
         float, typer.Option(min=1, help="Seconds that an agent has for a task.")
     ] = 1800.0,
@@ -131,8 +138,8 @@ def run(
     asked = _Asked(model, engine, adapter, agent, agent_timeout)
     asked.check()
     if problems == "repo":
-        command = RepoCommand(tasks, repos, agent or OWN_AGENT, model, adapter, agent_timeout, where)
-        run_repo_tasks(command, only=only or [], limit=limit, difficulty=difficulty, json_file=json_file)
+        repo = RepoCommand(tasks, repos, agent or OWN_AGENT, model, adapter, agent_timeout, where, statements)
+        run_repo_tasks(repo, only=only or [], limit=limit, difficulty=difficulty, json_file=json_file)
         return
     ray = on_ray(executor)
     asked.check_for_set(repair=repair, ray=ray)

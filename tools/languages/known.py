@@ -5,12 +5,13 @@ To add one, write its file and put it into `LANGUAGES` (docs/design.md, "How to 
 
 from __future__ import annotations
 
+import json
+import tomllib
 from functools import lru_cache
 from pathlib import PurePosixPath
 
 from forklock.tools.contract import Symbol
 from forklock.tools.languages.c import C_AND_CPP
-from forklock.tools.languages.data import DATA
 from forklock.tools.languages.definitions import SyntaxProblem, Target, meant
 from forklock.tools.languages.go import GO
 from forklock.tools.languages.language import Language
@@ -18,9 +19,44 @@ from forklock.tools.languages.python.language import PYTHON
 from forklock.tools.languages.ruby import RUBY
 from forklock.tools.languages.rust import RUST
 from forklock.tools.languages.script import SCRIPTS
-from forklock.tools.languages.text import lf, lines_of
+from forklock.tools.languages.text import lf, line_at, lines_of
+
+
+class Json(Language):
+    def check(self, text: str, target: Target | None = None) -> SyntaxProblem | None:  # noqa: ARG002
+        return _json(text)
+
+
+class Toml(Language):
+    def check(self, text: str, target: Target | None = None) -> SyntaxProblem | None:  # noqa: ARG002
+        return _toml(text)
+
+
+def _json(text: str) -> SyntaxProblem | None:
+    try:
+        json.loads(text)
+    except json.JSONDecodeError as error:
+        return SyntaxProblem(error.lineno, error.colno - 1, error.msg, line_at(text, error.lineno))
+    except (RecursionError, ValueError) as error:
+        return SyntaxProblem(0, 0, str(error) or f"too deeply nested ({type(error).__name__})", "")
+    return None
+
+
+def _toml(text: str) -> SyntaxProblem | None:
+    try:
+        tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        message, _, place = str(error).partition(" (at line ")
+        line = int(place.split(",")[0]) if place[:1].isdigit() else len(text.split("\n"))
+        return SyntaxProblem(line, 0, message, line_at(text, line))
+    except (RecursionError, ValueError) as error:
+        return SyntaxProblem(0, 0, str(error) or f"too deeply nested ({type(error).__name__})", "")
+    return None
+
 
 LANGUAGES: tuple[Language, ...] = (PYTHON, *SCRIPTS, *C_AND_CPP, GO, RUST, RUBY)
+DATA = (Json("", (".json",)), Toml("", (".toml",)))
+"""No code, but a text that does not parse is refused."""
 _BY_SUFFIX = {suffix: language for language in (*LANGUAGES, *DATA) for suffix in language.suffixes}
 _UNKNOWN = Language()
 

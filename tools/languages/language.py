@@ -29,6 +29,7 @@ from forklock.tools.languages.definitions import (
     Target,
     Use,
 )
+from forklock.tools.languages.forms.form import TestForm
 
 if TYPE_CHECKING:
     from forklock.tools.languages.editor import Editor
@@ -85,6 +86,8 @@ class Language:
     """A statement that fails when it runs: the body of a function that is to be written. "" where none is known."""
     lists_members: ClassVar[bool] = False
     """Whether its servers tell a receiver's type, and its members at a dot."""
+    test_form: ClassVar[TestForm | None] = None
+    """What its test files look like; None where no tests are written in it."""
 
     def __init__(self, name: str = "", suffixes: Sequence[str] = ()) -> None:
         self.name = name

@@ -31,6 +31,8 @@ from forklock.agent.log import (
     RunStarted,
     StepEnded,
     StepStarted,
+    TestsChosen,
+    TestTried,
 )
 from forklock.agent.log.candidates import candidate_named
 from forklock.agent.log.recorded import Recorded
@@ -60,6 +62,9 @@ def whole_run(folder: Path, repo: str = "/r") -> RunLog:
                    source=ModelSource(model="m", engine="transformers", adapter="none")),
         BaselineTaken(command="x", report=REPORT),
         PlacesRanked(places=[{"path": "a.py", "name_path": "f", "score": 0.5, "reasons": ["r"]}]),
+        TestTried(sample=0, name="test_f", verdict="kept", source=long, digest="d", entered=["a.py:1"], reach=0.5),
+        TestsChosen(path="tests/test_f.py", source=long, diff=diff, command="pytest", samples=1,
+                    tests=[{"name": "test_f", "samples": 1, "says": "f() should be 1"}], rejected={"passes now": 1}),
         StepStarted(step=1, requests=1, samples=1),
         ModelAsked(step=1, request=0, digest="d", place="a.py:f", messages=[ref], prefill="", decoding={"n": 1},
                    prompt_tokens=3),
@@ -84,7 +89,7 @@ def use_all(log: RunLog) -> tuple[Event, ...]:
     summary(events)
     Console(file=io.StringIO(), width=200).print(story(log, events))
     with contextlib.suppress(LogFault):
-        print_candidate(screen(), log, candidate_named(events, "r", "1.0"))
+        print_candidate(screen(), log, candidate_named(events, log.folder.name, "1.0"))
     elapsed(events), spent(events)
     Recorded.of(events, log, ModelIdentity(name="m", engine="transformers"))
     for event in events:

@@ -19,6 +19,7 @@ from forklock.evals.agents.results import RepoStore, TaskResult
 from forklock.evals.agents.run import AgentUnderTest, forklock_command, run_tasks
 from forklock.evals.agents.tasks import RepoTask, find_repository, read_tasks
 from forklock.evals.agents.verdicts import passes
+from forklock.evals.commands.repo import RepoCommand
 from forklock.evals.contract import EvalFault
 from forklock.evals.judging.judge import Judge
 
@@ -471,3 +472,12 @@ def test_our_agent_takes_the_flags_that_are_given_to_it() -> None:
     assert words[-4:] == ["--width", "16", "--regression", "python -m pytest"]
     with pytest.raises(EvalFault, match="No closing quotation"):
         forklock_command("m", "none", "--width '16")
+
+
+def test_with_statements_alone_our_agent_writes_its_own_tests() -> None:
+    words = shlex.split(forklock_command("m", "none", statements=True))
+    assert words[words.index("--write-test") + 1] == "always" and "--no-keep-test" in words
+    assert not {"--test", "--unverified", "{test_command}"} & set(words)
+    asked = RepoCommand(None, None, "some-agent {statement}", None, "none", 60.0, "auto", statements=True)
+    with pytest.raises(EvalFault, match="for our own agent"):
+        asked.tested()

@@ -30,6 +30,7 @@ from forklock.tools.languages.definitions import (
     Target,
     Use,
 )
+from forklock.tools.languages.forms.pytest import PYTEST
 from forklock.tools.languages.language import Calls, Language, References, name_words
 from forklock.tools.languages.python import sites as found_sites
 from forklock.tools.languages.python import uses as used
@@ -72,6 +73,7 @@ class Python(Language):
     tidied_by = "ruff"
     unwritten = "raise NotImplementedError"
     lists_members = True
+    test_form = PYTEST
     example = "def name(argument):\n    return argument"
 
     # --- files -------------------------------------------------------------------------------------
