@@ -109,7 +109,7 @@ class TestTried(_Event):
     source: Text = ""
     """A whole file with this test alone."""
     digest: str = ""
-    """Of the test without its name: equal tests are run once."""
+    """Hash of the test without its name: equal tests are run once."""
     message: str = ""
     """How it fails, without what changes from run to run."""
     entered: list[str] = []

@@ -51,7 +51,7 @@ class PlannedPlace:
     score: float
     reasons: tuple[str, ...]
     candidates: int
-    """Of the first step."""
+    """Candidates that the first step samples here."""
     refused: str = ""
     """Why it is not edited; "" where it is."""
     frame: str = ""
@@ -68,7 +68,7 @@ class Plan:
     places: tuple[PlannedPlace, ...]
     lanes: tuple[Lane, ...]
     samples: int
-    """Of each lane."""
+    """Samples of each lane."""
     prompt_tokens: int
     """Estimated, of the first step."""
 

@@ -48,14 +48,14 @@ class Proven:
     diff: str
     command: str
     failures: tuple[TestFailure, ...]
-    """Of the last run, the most specific test first."""
+    """Failures of the last run, the most specific test first."""
     fail_to_pass: tuple[str, ...]
     pass_to_pass: tuple[str, ...]
     test_files: tuple[str, ...]
     answers: dict[str, str]
     """Digest of each further input, and of what came of it."""
     seconds: float
-    """Of one run of the check."""
+    """Wall-clock of one run of the check."""
 
 
 def prove(base: Sandbox, ground: Ground, bug: Bug) -> Proven | str:

@@ -76,7 +76,7 @@ class Ground(_Frozen):
     digest: str
     commit: str
     seed: int = 0
-    """Of the splits and of what is drawn."""
+    """Seed of the splits and of what is drawn."""
     command: str
     cwd: str = "."
     tests: tuple[str, ...]

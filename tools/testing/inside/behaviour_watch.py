@@ -47,7 +47,7 @@ _ASYNC = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 _SHOWN = 400
 """Characters of a value that people are shown."""
 _PAIRS = 4
-"""Of the variants, those that are also called right after the input that they come from."""
+"""Number of variants that are also called right after the input that they come from."""
 _ARCS = 400
 """Steps from line to line that a row holds, at most."""
 
