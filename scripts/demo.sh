@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# From nothing to a solved bug: environment, sandbox, model, a repository with a seeded bug, `agent solve`.
+# From nothing to a repaired bug: environment, sandbox, model, a repository with a seeded bug, `agent solve`.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 cd "$root"
@@ -20,7 +20,7 @@ agent solve "$(python examples/make_bug.py "$bug" --print-task)" --repo "$repo" 
   --test "$(python examples/make_bug.py "$bug" --print-test)" --model "$model" --width "$width" || status=$?
 case $status in
   0) echo; echo "Take it:  agent apply last --repo $repo   (agent is in $venv/bin)" ;;
-  1) echo; echo "Not solved this time. Other bugs: python examples/make_bug.py --list; then make demo BUG=name" ;;
+  1) echo; echo "Not solved, or in doubt (see above). Other bugs: python examples/make_bug.py --list; then make demo BUG=name" ;;
 esac
 # An honest negative is a valid end of a demo; trouble is not.
 [ "$status" -le 1 ]
