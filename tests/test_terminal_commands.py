@@ -36,7 +36,7 @@ ROOT = Path(__file__).parents[1]
 EVIL = "A\x1b[38;5;123mB\x1b]52;c;UVVR\x07C\x1b]8;;http://evil\x1b\\D\x9b2JE[/b]F[link=http://evil]G\u202eH\rI\x7fJ\u200bK"
 LONG = "long" * 500
 _DIFFS = (f"--- a/x\n+++ b/x\n+{EVIL} {LONG}\n", f"{EVIL}\n")
-"""Of the run and of its candidate. In a pipe they are as the log has them, so that `git apply` takes them."""
+"""Diffs of the run and of its candidate. In a pipe they are as the log has them, so that `git apply` takes them."""
 _OWN = re.compile(rb"\r?\x1b\[(?!38;5;123m)[0-9;]*m|\r?\x1b\[\?25[lh]|\r?\x1b\[2K|\r?\x1b\[1A|\r(?=\n)")
 _HARMFUL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u202e]")
 

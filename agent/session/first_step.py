@@ -7,20 +7,19 @@ counts tokens and names alternatives, and the first request for samples ends the
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from forklock.agent.log.runs import forget
 from forklock.agent.session.assignment import Assignment
+from forklock.agent.session.borrowed import BorrowedEngine
 from forklock.agent.session.execution import execute
 from forklock.agent.session.options import wished_decoding
 from forklock.agent.session.prepared import prepare
 from forklock.agent.session.rehearsal import rehearse
 from forklock.models.contract import (
-    Alternative,
     Completion,
     Decoding,
     Engine,
-    InfillTokens,
     OnCompletion,
     OnTokens,
     Request,
@@ -35,25 +34,8 @@ class _Asked(Exception):
         self.requests = list(requests)
 
 
-class _Listener(Engine):
-    """An engine that makes no samples: everything else is answered by another one."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self.identity, self.context_tokens, self.endpoint = (
-            engine.identity,
-            engine.context_tokens,
-            engine.endpoint,
-        )
-        self.supports_prefill, self.continues_text = engine.supports_prefill, engine.continues_text
-        self.supports_virtual_ssd, self.supports_alternatives = (
-            engine.supports_virtual_ssd,
-            engine.supports_alternatives,
-        )
-
-    @property
-    def infill(self) -> InfillTokens | None:
-        return self._engine.infill
+class _Listener(BorrowedEngine):
+    """Ends the run at its first request for samples."""
 
     def complete(
         self,
@@ -64,18 +46,6 @@ class _Listener(Engine):
         on_completion: OnCompletion | None = None,  # noqa: ARG002
     ) -> list[list[Completion]]:
         raise _Asked(requests)
-
-    def alternatives(self, request: Request, text: str, *, top_k: int = 8) -> list[Alternative]:
-        return self._engine.alternatives(request, text, top_k=top_k)
-
-    def stream(self, request: Request, decoding: Decoding) -> Iterator[str]:
-        return self._engine.stream(request, decoding)
-
-    def count_tokens(self, request: Request) -> int:
-        return self._engine.count_tokens(request)
-
-    def close(self) -> None:
-        """Leave the engine open: it is its owner's."""
 
 
 def first_requests(assignment: Assignment, engine: Engine, *, preset: str) -> list[Request]:

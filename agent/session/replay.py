@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from forklock.agent.log.recorded import Recorded, request_digest
 from forklock.agent.log.runs import require_own
 from forklock.agent.loop import Run
 from forklock.agent.repo import RepoState
+from forklock.agent.session.borrowed import BorrowedEngine
 from forklock.agent.session.copies import make_copy
 from forklock.agent.session.execution import workspace_of
 from forklock.agent.session.options import options_from_json
@@ -28,7 +29,6 @@ from forklock.models.contract import (
     Completion,
     Decoding,
     Engine,
-    InfillTokens,
     OnCompletion,
     OnTokens,
     Request,
@@ -131,19 +131,12 @@ def _changed(before: dict[str, str], after: dict[str, str]) -> tuple[str, ...]:
     )
 
 
-class _Silent(Engine):
+class _Silent(BorrowedEngine):
     """Counts tokens as the run's engine does, and answers nothing."""
 
     def __init__(self, engine: Engine, asked: frozenset[str]) -> None:
-        self.identity, self.context_tokens = engine.identity, engine.context_tokens
-        self.endpoint = engine.endpoint
-        self.supports_prefill, self.continues_text = engine.supports_prefill, engine.continues_text
-        self.supports_alternatives = engine.supports_alternatives
-        self._engine, self._asked = engine, asked
-
-    @property
-    def infill(self) -> InfillTokens | None:
-        return self._engine.infill
+        super().__init__(engine)
+        self._asked = asked
 
     def complete(
         self,
@@ -166,18 +159,7 @@ class _Silent(Engine):
                 )
         return [[] for _ in requests]
 
-    def stream(self, request: Request, decoding: Decoding) -> Iterator[str]:
-        """Yields nothing."""
-        del request, decoding
-        return iter(())
-
     def alternatives(self, request: Request, text: str, *, top_k: int = 8) -> list[Alternative]:
         """Raises Diverged: the log has all forks that were looked for."""
         del request, text, top_k
         raise Diverged("the replay diverges: forks are looked for in code that the run did not look at")
-
-    def count_tokens(self, request: Request) -> int:
-        return self._engine.count_tokens(request)
-
-    def close(self) -> None:
-        """The engine belongs to the caller."""
