@@ -36,6 +36,8 @@ from forklock.sandbox.workspace.workspace import Workspace
 _PATIENCE_S = 2.0
 _MEMORY_EVENTS = ("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control")
 """Files that count kills for memory, in version 2 and version 1 of control groups."""
+_QUESTIONS = 3
+"""How often a container is asked for its memory events, where what asks is killed."""
 _KILLS = re.compile(rb"^oom_kill [1-9]", re.MULTILINE)
 _FITS = """import os, sys
 given = os.environ.get("VIRTUAL_ENV")
@@ -140,12 +142,18 @@ class DockerSandbox(Backend):
 
         tmpfs memory is freed slightly after the command exits, and the kernel may kill the warden for it.
         """
-        try:
-            question = Command(("cat", *_MEMORY_EVENTS), {}, "/", timeout_s=5.0)
-            outcome = _run_in(container, question, self.policy)[1]
-        except SandboxFault:  # process 1 is gone as well
-            return container.oom_killed()
-        return outcome.oom_killed or _KILLS.search(outcome.done.stdout) is not None
+        for _ in range(_QUESTIONS):
+            try:
+                question = Command(("cat", *_MEMORY_EVENTS), {}, "/", timeout_s=5.0)
+                answer, outcome = _run_in(container, question, self.policy)
+            except SandboxFault:  # process 1 is gone as well
+                break
+            if outcome.oom_killed or _KILLS.search(outcome.done.stdout):
+                return True
+            if answer:
+                return False
+            time.sleep(0.1)  # killed as well: the memory of the first command is not free yet
+        return container.oom_killed()
 
     def _leave(self, container: Container, again: bool) -> None:
         """Note that a command has ended. Unless the container is to be used `again`, it is removed with the last

@@ -25,6 +25,8 @@ _SOCKET = "/run/forklock.sock"
 _SUPERVISOR = "/run/forklock.py"
 _START_S = 30.0
 _TMP_MB = 512
+_KILLED = 128 + 9
+"""The exit code that the engine gives a process 1 that a SIGKILL ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +67,17 @@ class Container:
             os.close(source)
 
     def oom_killed(self) -> bool:
-        """Return whether the engine reports that process 1 was killed for memory. Never raises."""
+        """Return whether process 1 was killed for memory. Never raises.
+
+        The engine's own flag comes from an event that may arrive after the end, or never. Nothing inside can send
+        process 1 a SIGKILL, and it has not been removed: so the kernel killed it, for memory.
+        """
+        if self.closed:
+            return False
         with contextlib.suppress(Exception):
-            self._handle.wait(timeout=5)
+            status = self._handle.wait(timeout=5)["StatusCode"]
             self._handle.reload()
-            return bool(self._handle.attrs["State"]["OOMKilled"])
+            return bool(self._handle.attrs["State"]["OOMKilled"]) or status == _KILLED
         return False
 
     def close(self) -> None:

@@ -9,11 +9,12 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import psutil
 import pytest
 
-from forklock.sandbox import ExecResult, Limits, Sandbox
+from forklock.sandbox import ExecResult, Limits, Sandbox, open_sandbox
 
 pytestmark = [
     pytest.mark.alone,
@@ -170,6 +171,18 @@ def test_memory_of_any_kind_is_bounded(open_place: Sandbox, place: str, kind: st
     refused = kind == "/dev/shm" or ("without" in place and kind in {"a file in memory", "System V"})
     assert result.oom_killed is not refused, result
     assert not result.timed_out
+
+
+@pytest.mark.docker
+def test_a_kill_for_memory_that_takes_the_whole_container_is_named_each_time(tmp_path: Path) -> None:
+    """Pages of a file in memory are nobody's own, so that the kernel may go on killing after the command: the warden,
+    who asks about it, and process 1."""
+    for _ in range(8):
+        with open_sandbox(tmp_path, backend="docker") as sandbox:
+            result = sandbox.exec(
+                ["python3", "-c", f"import os\n{MEMORY['a file in memory']}"], limits=LIMITS
+            )
+            assert result.oom_killed, result
 
 
 def test_forks_of_a_large_program_share_its_memory(open_place: Sandbox) -> None:
