@@ -146,9 +146,13 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """What a model wants to change: edits that belong together."""
+    """What a model wants to change: edits that belong together, or the whole tree that it made."""
 
     edits: tuple[Edit, ...]
+    patch: str = ""
+    """In place of edits: a git diff against the workspace, over any number of files."""
+    tests: str = ""
+    """Beside `patch`: a git diff that adds tests of the model's own. They are part of the change, and judge nothing."""
 
 
 @dataclass(frozen=True, slots=True)

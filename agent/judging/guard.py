@@ -67,18 +67,27 @@ class Guard:
         if refusal is not None:
             raise EditRefused(refusal)
         one = apply_edit(root, edit)
+        found = AppliedEdit(path, one.before, one.after)  # where a link leads
+        self.require_kept(found, edit.path)
+        return found
+
+    def require_kept(self, one: AppliedEdit, name: str) -> None:
+        """Refuse a change of those parts of a file that judge, where the file itself may be edited.
+
+        Raises:
+            EditRefused: it changes them.
+        """
         before = None if one.before is None else one.before.encode("utf-8", "surrogatepass")
         after = one.after.encode("utf-8", "surrogatepass")
-        if (before is not None or is_settings(path)) and self.frozen.parts_of(
-            path, before
-        ) != self.frozen.parts_of(path, after):
-            what = "settings of the tests" if is_settings(path) else "a test"
-            raise EditRefused(f"{what} in {edit.path} would change: tests are read-only here")
+        if (before is not None or is_settings(one.path)) and self.frozen.parts_of(
+            one.path, before
+        ) != self.frozen.parts_of(one.path, after):
+            what = "settings of the tests" if is_settings(one.path) else "a test"
+            raise EditRefused(f"{what} in {name} would change: tests are read-only here")
         if self.frozen.ends_early(one.before or "", one.after):
             raise EditRefused(
-                f"{edit.path} would end the program by itself, and its exit code judges: what judges is read-only here"
+                f"{name} would end the program by itself, and its exit code judges: what judges is read-only here"
             )
-        return AppliedEdit(path, one.before, one.after)  # where a link leads
 
     def run(self, fork: Sandbox, check: Check) -> TestReport:
         """The check's report.

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 from forklock.agent.asking.prompts import failure_text
 from forklock.agent.contract import Action, Hop, Place, Ruling
 from forklock.agent.judging.guard import Cheated, Check, Guard
+from forklock.agent.judging.patches import apply_patch
+from forklock.agent.repo import apply_diff
 from forklock.sandbox import Sandbox
 from forklock.tools.contract import EditRefused, Freshness, TestReport, TestStatus, ToolFault
 from forklock.tools.edits.apply import AppliedEdit
@@ -86,13 +88,15 @@ class Gauntlet:
             twin = self._claim(edits, program, (step, index))
             if twin is not None:
                 return ruling(Hop.DUPLICATE, twin, program=program)
-            diff = fork.diff()
-            left_out = self._left_out(edits, diff)
+            diff = fork.diff() + action.tests
+            left_out = None if action.patch else self._left_out(edits, diff)
             if left_out is not None:
                 return ruling(
                     Hop.EDIT, f"git ignores {left_out}: it would be no part of the change", program=program
                 )
-            found = self._new_diagnostics(edits)
+            found = (
+                [] if action.patch else self._new_diagnostics(edits)
+            )  # of one file, beside the others as they were
             facts: dict[str, object] = {"program": program, "diff": diff, "new_diagnostics": len(found)}
             try:
                 after = self.guard.run(fork, self.task)
@@ -128,15 +132,9 @@ class Gauntlet:
         return after.status in (before.status, TestStatus.PASSED) and not compare(before, after).broken
 
     def _apply(self, fork: Sandbox, action: Action) -> list[AppliedEdit]:
-        applied: list[AppliedEdit] = []
-        for edit in action.edits:
-            one = self.guard.apply(fork.root, edit)
-            polished = polish(fork.root, one.path, one.before, one.after)
-            if polished != one.after:
-                (fork.root / one.path).write_text(polished, encoding="utf-8", newline="")
-                one = AppliedEdit(path=one.path, before=one.before, after=polished)
-            applied.append(one)
-        return applied
+        if action.patch:
+            return [_saved(fork.root, one) for one in apply_patch(self.guard, fork.root, action.patch)]
+        return [_saved(fork.root, self.guard.apply(fork.root, edit)) for edit in action.edits]
 
     def _left_out(self, edits: list[AppliedEdit], diff: str) -> str | None:
         """A file that was changed, and that the diff does not show: what is tested would not be what is taken."""
@@ -176,12 +174,42 @@ class Gauntlet:
 
     def _regressions(self, action: Action) -> list[str]:
         """What the suite lost, in a fork in which nothing has run yet."""
-        if self.regression is None:
-            return []
+        lost: set[str] = set()
+        if self.regression is not None:
+            with self.base.fork() as fork:
+                self._apply(fork, action)
+                after = self.guard.run(fork, self.regression)
+            lost.update(compare(self.regression.before, after).broken)
+        return sorted(lost | self._failing_own_tests(action))
+
+    def _failing_own_tests(self, action: Action) -> set[str]:
+        """Tests that fail only once the model's own new tests are there: the change is taken with them."""
+        if not action.tests:
+            return set()
+        suite = self.regression or self.task
         with self.base.fork() as fork:
             self._apply(fork, action)
-            after = self.guard.run(fork, self.regression)
-        return sorted(compare(self.regression.before, after).broken)
+            apply_diff(fork.root, action.tests)
+            after = suite.run(fork)
+        known = {failure.test_id for failure in suite.before.failures}
+        return {failure.test_id for failure in after.failures} - known
+
+
+def _saved(root: Path, one: AppliedEdit) -> AppliedEdit:
+    """The edit as an editor would have saved it."""
+    if one.after == one.before or (not one.after.isascii() and not _is_unicode(one.after)):
+        return one
+    if not (root / one.path).is_file():
+        return one  # it was removed
+    polished = polish(root, one.path, one.before, one.after)
+    if polished == one.after:
+        return one
+    (root / one.path).write_text(polished, encoding="utf-8", newline="")
+    return AppliedEdit(path=one.path, before=one.before, after=polished)
+
+
+def _is_unicode(text: str) -> bool:
+    return not any("\ud800" <= char <= "\udfff" for char in text)
 
 
 def _shows(diff: str, path: str) -> bool:

@@ -20,6 +20,8 @@ from forklock.agent.log.schema import ModelAsked as ModelAsked
 from forklock.agent.log.schema import ModelSource as ModelSource
 from forklock.agent.log.schema import NoteMade as NoteMade
 from forklock.agent.log.schema import PlacesRanked as PlacesRanked
+from forklock.agent.log.schema import RolloutEnded as RolloutEnded
+from forklock.agent.log.schema import RolloutStarted as RolloutStarted
 from forklock.agent.log.schema import RunEnded as RunEnded
 from forklock.agent.log.schema import RunResumed as RunResumed
 from forklock.agent.log.schema import RunStarted as RunStarted
@@ -27,6 +29,10 @@ from forklock.agent.log.schema import StepEnded as StepEnded
 from forklock.agent.log.schema import StepStarted as StepStarted
 from forklock.agent.log.schema import TestsChosen as TestsChosen
 from forklock.agent.log.schema import TestTried as TestTried
+from forklock.agent.log.schema import ToolAnswered as ToolAnswered
+from forklock.agent.log.schema import ToolCalled as ToolCalled
+from forklock.agent.log.schema import TurnAnswered as TurnAnswered
+from forklock.agent.log.schema import TurnAsked as TurnAsked
 from forklock.agent.log.schema import VerdictGiven as VerdictGiven
 from forklock.agent.log.schema import report_from_json as report_from_json
 from forklock.agent.log.schema import report_to_json as report_to_json

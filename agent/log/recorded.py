@@ -23,8 +23,11 @@ from forklock.agent.log.schema import (
     LoggedPlace,
     ModelAnswered,
     PlacesRanked,
+    RolloutStarted,
     TestsChosen,
     TestTried,
+    ToolAnswered,
+    TurnAnswered,
     VerdictGiven,
     report_from_json,
 )
@@ -64,6 +67,11 @@ class Recorded:
     tried: dict[tuple[int, str], TestTried] = field(default_factory=dict)
     """Written tests by (sample, name)."""
     chosen: TestsChosen | None = None
+    rollouts: dict[int, RolloutStarted] = field(default_factory=dict)
+    turns: dict[str, TurnAnswered] = field(default_factory=dict)
+    """By request digest."""
+    calls: dict[tuple[int, int, int], ToolAnswered] = field(default_factory=dict)
+    """By (rollout, turn, call)."""
 
     @classmethod
     def of(cls, events: Iterable[Event], log: RunLog, model: ModelIdentity) -> Recorded:
@@ -85,7 +93,7 @@ class Recorded:
         recorded = cls()
         for event in events:
             if isinstance(event, ModelAnswered):
-                recorded.answers[(event.digest, event.sample)] = _completion(event, log, model)
+                recorded.answers[(event.digest, event.sample)] = completion_of(event, log, model)
             elif isinstance(event, CandidateRuled):
                 Hop(event.hop)
                 recorded.rulings[(event.step, event.index)] = event
@@ -102,7 +110,19 @@ class Recorded:
                 recorded.tried[(event.sample, event.name)] = event
             elif isinstance(event, TestsChosen):
                 recorded.chosen = _written_inside(event)
+            else:
+                recorded._take_turn(event, log)
         return recorded
+
+    def _take_turn(self, event: Event, log: RunLog) -> None:
+        if isinstance(event, RolloutStarted):
+            self.rollouts[event.rollout] = event
+        elif isinstance(event, TurnAnswered):
+            self.turns[event.digest] = event
+        elif isinstance(event, ToolAnswered):
+            if event.report:
+                report_from_json(log.text(event.report))
+            self.calls[event.rollout, event.turn, event.call] = event
 
 
 def _inside(place: LoggedPlace) -> LoggedPlace:
@@ -121,7 +141,8 @@ def _require_inside(name: str) -> None:
         raise ValueError(f"it names {name!r}, which is no file of the repository")
 
 
-def _completion(event: ModelAnswered, log: RunLog, model: ModelIdentity) -> Completion:
+def completion_of(event: ModelAnswered | TurnAnswered, log: RunLog, model: ModelIdentity) -> Completion:
+    """The answer that an event holds."""
     return Completion(
         text=log.text(event.text),
         finish_reason=FinishReason(event.finish_reason),

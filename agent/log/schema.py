@@ -6,30 +6,25 @@ linear space.
 
 from __future__ import annotations
 
-import time
 from functools import lru_cache
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from typing_extensions import TypedDict
 
+from forklock.agent.log.kinds.event import LoggedEvent as _Event
+from forklock.agent.log.kinds.event import MessageRef as MessageRef
+from forklock.agent.log.kinds.event import Text as Text
+from forklock.agent.log.kinds.turns import RolloutEnded as RolloutEnded
+from forklock.agent.log.kinds.turns import RolloutStarted as RolloutStarted
+from forklock.agent.log.kinds.turns import ToolAnswered as ToolAnswered
+from forklock.agent.log.kinds.turns import ToolCalled as ToolCalled
+from forklock.agent.log.kinds.turns import TurnAnswered as TurnAnswered
+from forklock.agent.log.kinds.turns import TurnAsked as TurnAsked
 from forklock.tools.contract import TestReport
 
-SCHEMA = 1
-"""Version of the events below. Readers accept every version up to this one."""
-
-
-class _Event(BaseModel):
-    # `ignore`, not `forbid`: an old reader meets logs of a newer minor version.
-    # No infinities: times and counts are added up.
-    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
-
-    at: float = Field(default_factory=time.time)
-    """Unix seconds."""
-
-
-Text = str
-"""Either the text itself, or `sha256:<hex>` where it is a blob. `RunLog.text` resolves it."""
+SCHEMA = 2
+"""Version of the events. Readers accept every version up to this one. 2 has turns of a model that drives."""
 
 
 class ModelSource(BaseModel):
@@ -112,7 +107,7 @@ class TestTried(_Event):
     """Hash of the test without its name: equal tests are run once."""
     message: str = ""
     """How it fails, without what changes from run to run."""
-    entered: list[str] = []
+    entered: list[str] = Field(default_factory=list)
     """Functions of the repository that it enters, as `path:line`."""
     reach: float = 0.0
     """How much of what the statement names it runs, 0 to 1."""
@@ -137,12 +132,12 @@ class TestsChosen(_Event):
     diff: Text = ""
     """Adds the file."""
     command: str = ""
-    tests: list[ChosenTest] = []
+    tests: list[ChosenTest] = Field(default_factory=list)
     samples: int = 0
     """Answers that were looked at."""
     doubt: str = ""
     """Why a change that passes them is still in doubt."""
-    rejected: dict[str, int] = {}
+    rejected: dict[str, int] = Field(default_factory=dict)
     """Rejected tests, by reason."""
 
 
@@ -162,14 +157,6 @@ class StepStarted(_Event):
     step: int
     requests: int
     samples: int
-
-
-class MessageRef(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
-    role: str
-    """`text` for a prompt that is no chat."""
-    content: Text
 
 
 class ModelAsked(_Event):
@@ -283,6 +270,10 @@ class RunEnded(_Event):
     cost_usd: float | None
     seconds: float
     """Wall-clock over all sittings of the run."""
+    rollouts: int = 0
+    """Rollouts in which the model drove."""
+    turns: int = 0
+    """Turns of all rollouts."""
 
 
 class ChangedFile(BaseModel):
@@ -303,7 +294,7 @@ class DiffApplied(_Event):
     """None in logs of earlier versions: the run's own."""
     candidate: str = ""
     """`STEP.INDEX`; "" for the run's own diff."""
-    files: list[ChangedFile] = []
+    files: list[ChangedFile] = Field(default_factory=list)
     commit: str | None = None
     """The commit that was made of it."""
 
@@ -328,6 +319,12 @@ Event = Annotated[
     | ModelAnswered
     | CandidateRuled
     | VerdictGiven
+    | RolloutStarted
+    | TurnAsked
+    | TurnAnswered
+    | ToolCalled
+    | ToolAnswered
+    | RolloutEnded
     | StepEnded
     | NoteMade
     | RunEnded

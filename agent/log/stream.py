@@ -25,7 +25,7 @@ from forklock.agent.log.schema import (
     StepStarted,
     report_from_json,
 )
-from forklock.agent.log.words import fell
+from forklock.agent.log.shown.words import fell
 
 VERSION = 1
 

@@ -18,13 +18,6 @@ from rich.text import Text
 from forklock.agent.contract import WITH_CHANGE, Outcome
 from forklock.agent.log.candidates import LoggedCandidate
 from forklock.agent.log.events import LogFault, RunLog
-from forklock.agent.log.evidence_view import (
-    chosen_page,
-    last_verdict,
-    own_tests_facts,
-    tried_line,
-    verdict_line,
-)
 from forklock.agent.log.schema import (
     BaselineTaken,
     CandidateRuled,
@@ -43,7 +36,14 @@ from forklock.agent.log.schema import (
     VerdictGiven,
     report_from_json,
 )
-from forklock.agent.log.words import fell
+from forklock.agent.log.shown.evidence import (
+    chosen_page,
+    last_verdict,
+    own_tests_facts,
+    tried_line,
+    verdict_line,
+)
+from forklock.agent.log.shown.words import fell
 from forklock.sandbox.terminal.console import Screen
 from forklock.sandbox.terminal.progress import Meter
 from forklock.tools.contract import TestReport

@@ -31,7 +31,7 @@ from forklock.agent.log import (
     report_from_json,
 )
 from forklock.agent.log.candidates import LoggedCandidate, candidates_of
-from forklock.agent.log.words import fell
+from forklock.agent.log.shown.words import fell
 from forklock.sandbox.pages import environment
 from forklock.sandbox.reading import parse_json
 from forklock.sandbox.terminal import printable

@@ -8,7 +8,7 @@ from pathlib import Path
 from forklock.agent.contract import AgentFault
 from forklock.agent.log import CandidateRuled, RunEnded, RunLog
 from forklock.agent.log.runs import require_own
-from forklock.agent.log.words import fell
+from forklock.agent.log.shown.words import fell
 
 _MOST_DIFF = 4000
 """Characters of the earlier change that the task repeats."""

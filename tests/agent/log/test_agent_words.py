@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forklock.agent.log.words import fell
+from forklock.agent.log.shown.words import fell
 
 TRACE = 'Traceback (most recent call last):\n  File "/x/test_shop.py", line 8, in test_total\n'
 SAID = {
