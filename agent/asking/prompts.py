@@ -63,11 +63,16 @@ class View:
     """Where the code is hidden, for a method: its class with the method's body left out."""
 
 
+def without_noise(text: str) -> str:
+    """Returns text without durations and addresses, which change from run to run."""
+    return _NOISE.sub("…", text)
+
+
 def failure_text(report: TestReport) -> str:
     """Formats the failures of a report, short and without what changes from run to run."""
     if not report.failures:
         tail = report.output.strip()[-_MAX_FAILURE_CHARS:]
-        return _NOISE.sub("…", f"{report.status}\n{tail}".strip())
+        return without_noise(f"{report.status}\n{tail}".strip())
     parts = [
         f"{failure.test_id}\n{failure.message.strip()[:_MAX_FAILURE_CHARS]}"
         for failure in report.failures[:_MAX_FAILURES]
@@ -75,7 +80,7 @@ def failure_text(report: TestReport) -> str:
     more = len(report.failures) - _MAX_FAILURES
     if more > 0:
         parts.append(f"(and {more} more failures)")
-    return _NOISE.sub("…", "\n\n".join(parts))
+    return without_noise("\n\n".join(parts))
 
 
 def build_request(view: View, *, budget: int, count: CountTokens) -> Request:

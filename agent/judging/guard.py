@@ -61,15 +61,24 @@ class Guard:
         Raises:
             EditRefused: it does not fit, or would touch what judges it.
         """
-        target = resolve(root, edit.path)
-        path = target.relative_to(root.resolve()).as_posix()
-        refusal = self.frozen.refusal(edit.path, path, new=not target.exists())
-        if refusal is not None:
-            raise EditRefused(refusal)
+        path = self.require_editable(root, edit.path)
         one = apply_edit(root, edit)
         found = AppliedEdit(path, one.before, one.after)  # where a link leads
         self.require_kept(found, edit.path)
         return found
+
+    def require_editable(self, root: Path, path: str) -> str:
+        """Return where a path leads, links followed.
+
+        Raises:
+            EditRefused: it leaves the workspace, or what is there judges the task.
+        """
+        target = resolve(root, path)
+        real = target.relative_to(root.resolve()).as_posix()
+        refusal = self.frozen.refusal(path, real, new=not target.exists())
+        if refusal is not None:
+            raise EditRefused(refusal)
+        return real
 
     def require_kept(self, one: AppliedEdit, name: str) -> None:
         """Refuse a change of those parts of a file that judge, where the file itself may be edited.

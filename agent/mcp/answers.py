@@ -9,48 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from forklock.agent.driving.tools.excerpts import MAX_CHARS, clip, clip_middle, page
 from forklock.tools.contract import Diagnostic, DiagnosticsAnswer, LookupAnswer, TestFailure, TestReport
 from forklock.tools.testing.run import Comparison
 
-MAX_CHARS = 6000
-"""Most characters of one text in an answer."""
 MAX_ITEMS = 30
 FAILURE_CHARS = 700
 MAX_FAILURES = 10
 NAMED_TESTS = 20
-
-
-def clip(text: str, limit: int = MAX_CHARS) -> str:
-    """Cuts a text after whole lines, and says how much is left out."""
-    if len(text) <= limit:
-        return text
-    kept = text[:limit].rpartition("\n")[0] or text[:limit]
-    return f"{kept}\n… {text.count(chr(10), len(kept)) + 1} more lines"
-
-
-def page(text: str, offset: int = 0, limit: int = MAX_CHARS) -> str:
-    """Cuts a page out of a text, from line `offset` (from 0), and says how to ask for the rest."""
-    lines = text.split("\n")
-    if offset >= len(lines) and offset:
-        return f"there are {len(lines)} lines"
-    taken, size = list[str](), 0
-    for line in lines[offset:]:
-        size += len(line) + 1
-        if size > limit and taken:
-            break
-        taken.append(line if len(line) <= limit else f"{line[:limit]}… {len(line) - limit} more characters")
-    rest = len(lines) - offset - len(taken)
-    if not rest:
-        return "\n".join(taken)
-    return "\n".join([*taken, f"… {rest} more lines: ask again with offset={offset + len(taken)}"])
-
-
-def clip_middle(text: str, limit: int) -> str:
-    """Cuts the middle out of a text: test runners print the cause first and the sum last."""
-    if len(text) <= limit:
-        return text
-    half = limit // 2
-    return f"{text[:half]}\n… {len(text) - 2 * half} characters …\n{text[-half:]}"
 
 
 def lookup_text(answer: LookupAnswer, offset: int = 0, limit: int = MAX_CHARS) -> str:

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from forklock.agent.contract import AgentFault
-from forklock.agent.mcp.answers import MAX_CHARS, Diagnostics, EditAnswer, TidyAnswer, clip
+from forklock.agent.driving.tools.excerpts import MAX_CHARS, clip
+from forklock.agent.mcp.answers import Diagnostics, EditAnswer, TidyAnswer
 from forklock.agent.mcp.workbench import Workbench
 from forklock.agent.repo import file_at
 from forklock.tools.contract import (

@@ -53,16 +53,32 @@ def preview(text: str | None, edit: Edit, version: Target | None = None) -> str:
     return edited if text is None else restore_style(text, edited)
 
 
+@dataclass(frozen=True, slots=True)
+class PlannedEdit:
+    """An edit that fits, and is not written yet."""
+
+    applied: AppliedEdit
+    file: Path
+    encoding: str
+
+    def write(self) -> None:
+        """
+        Raises:
+            EditRefused: the file cannot be written.
+        """
+        if self.applied.after != self.applied.before:
+            write_document(self.file, self.applied.path, self.applied.after, self.encoding)
+
+
 def apply_edit(root: Path, edit: Edit) -> AppliedEdit:
     """Carry out an edit below `root`. Nothing is written unless all of it is.
 
     Raises:
         EditRefused: as `preview`, or the path may not be touched, or the file cannot be read or written.
     """
-    applied, file, encoding = _planned(root, edit)
-    if applied.after != applied.before:
-        write_document(file, edit.path, applied.after, encoding)
-    return applied
+    planned = plan_edit(root, edit)
+    planned.write()
+    return planned.applied
 
 
 def apply_edits(root: Path, edits: Sequence[Edit]) -> list[AppliedEdit]:
@@ -72,33 +88,40 @@ def apply_edits(root: Path, edits: Sequence[Edit]) -> list[AppliedEdit]:
         EditRefused: as `apply_edit`; what had been written is as it was before.
     """
     planned = [
-        _planned(root, edit) for edit in edits
+        plan_edit(root, edit) for edit in edits
     ]  # every refusal that can be foreseen comes before a write
-    if len({file for _, file, _ in planned}) < len(planned):
+    if len({one.file for one in planned}) < len(planned):
         raise EditRefused("Two of the edits are of one file; give each file once.")
-    done: list[tuple[AppliedEdit, Path, str]] = []
+    done: list[PlannedEdit] = []
     try:
-        for applied, file, encoding in planned:
-            if applied.after != applied.before:
-                done.append((applied, file, encoding))
-                write_document(file, applied.path, applied.after, encoding)
+        for one in planned:
+            if one.applied.after != one.applied.before:
+                done.append(one)
+                one.write()
     except BaseException:
-        for applied, file, encoding in done:
-            if applied.before is not None:
-                write_document(file, applied.path, applied.before, encoding)
+        for one in done:
+            if one.applied.before is not None:
+                write_document(one.file, one.applied.path, one.applied.before, one.encoding)
             else:
                 with contextlib.suppress(OSError):  # it may be the one that could not be written
-                    file.unlink(missing_ok=True)
+                    one.file.unlink(missing_ok=True)
         raise
-    return [applied for applied, _, _ in planned]
+    return [one.applied for one in planned]
 
 
-def _planned(root: Path, edit: Edit) -> tuple[AppliedEdit, Path, str]:
+def plan_edit(root: Path, edit: Edit) -> PlannedEdit:
+    """Work out an edit below `root` without writing it.
+
+    Raises:
+        EditRefused: as `apply_edit`.
+    """
     file = resolve(root, edit.path)
     document = read_document(file, edit.path) if file.exists() else None
     before = document.text if document else None
     after = preview(before, edit, language_of(edit.path).target(root))
-    return AppliedEdit(edit.path, before, after), file, document.encoding if document else "utf-8"
+    return PlannedEdit(
+        AppliedEdit(edit.path, before, after), file, document.encoding if document else "utf-8"
+    )
 
 
 def _edited(text: str | None, edit: Edit, version: Target | None) -> str:

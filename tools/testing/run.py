@@ -218,9 +218,14 @@ def _status(command: Command, result: ExecResult, results: Results | None, outpu
     return TestStatus.FAILED
 
 
-def _output(result: ExecResult) -> str:
+def printed(result: ExecResult) -> str:
+    """What a command printed: its stdout, then its stderr, without colours."""
     parts = [part.decode("utf-8", "replace").strip() for part in (result.stdout, result.stderr)]
-    text = _ANSI.sub("", "\n".join(part for part in parts if part)).replace("\r\n", "\n")
+    return _ANSI.sub("", "\n".join(part for part in parts if part)).replace("\r\n", "\n")
+
+
+def _output(result: ExecResult) -> str:
+    text = printed(result)
     if len(text) <= OUTPUT_CHARS:
         return text
     half = OUTPUT_CHARS // 2
@@ -268,4 +273,12 @@ def _is_test(test_id: str) -> bool:
     return "::" in test_id or not _FILE.search(test_id)
 
 
-__all__ = ["Comparison", "compare", "detect_test_command", "is_solved", "parse_command", "run_tests"]
+__all__ = [
+    "Comparison",
+    "compare",
+    "detect_test_command",
+    "is_solved",
+    "parse_command",
+    "printed",
+    "run_tests",
+]

@@ -7,7 +7,7 @@ reads a file is the one that is chosen. Nothing is started here.
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from forklock.sandbox.bubblewrap.contained import why_not_contained
 from forklock.tools.contract import ToolFault
@@ -63,6 +63,11 @@ def servers_for(root: Path) -> tuple[str, ...]:
     chosen = {server.name for suffix in held for server in _for_suffix(suffix)} - set(DEFAULT)
     others = (server for server in _LIST if server.name in chosen)
     return DEFAULT + tuple(s.name for s in others if not s.runs_repo_code or _contains(root))
+
+
+def has_server(path: str) -> bool:
+    """Tell whether a server of the list reads such files, installed or not."""
+    return any(server.reads(PurePosixPath(path)) for server in _LIST)
 
 
 def _for_suffix(suffix: str) -> list[Server]:

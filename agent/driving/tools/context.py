@@ -1,0 +1,174 @@
+"""What the tools of one rollout share: its workspace, its check, what is known of its files, and the language servers.
+
+Not covered: a rollout whose calls run at the same time. Its loop makes one after the other.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from forklock.agent.asking.prompts import without_noise
+from forklock.agent.contract import Task
+from forklock.agent.driving.contract import EditForm
+from forklock.agent.judging.guard import Check, Guard
+from forklock.sandbox import Sandbox
+from forklock.sandbox.terminal.safe_text import printable
+from forklock.tools.contract import TestReport
+from forklock.tools.index.files import CodeIndex, SourceFile, all_files, load_index, read_regular
+from forklock.tools.languages.known import language_of
+from forklock.tools.languages.text import to_lf
+
+if TYPE_CHECKING:
+    from forklock.tools.lsp import Intel
+
+
+@dataclass(slots=True)
+class Context:
+    """The state of one rollout's tools."""
+
+    workspace: Sandbox
+    """The rollout's fork. It is another one after a command was undone."""
+    task: Task
+    check: Check
+    form: EditForm
+    guard: Guard | None
+    """What judges the task. None: nothing does yet, and everything may be written."""
+    given: Intel | None
+    """The language servers of the base. None: none are asked."""
+    may_go_on: Callable[[], bool]
+    failures: Counter[str] = field(default_factory=Counter)
+    """Refused edits in a row, by path."""
+    finish_refused: bool = False
+    version: int = 0
+    """How often something was written."""
+    judged: tuple[int, TestReport | str] | None = None
+    """What the check said, and of which version."""
+    written: dict[str, None] = field(default_factory=dict)
+    """Files that were written, in order."""
+    _own_intel: Intel | None = None
+    _files: list[str] | None = None
+    _index: CodeIndex | None = None
+    _roots: dict[str, None] = field(default_factory=dict)
+    _forks: list[Sandbox] = field(default_factory=list)
+
+    @property
+    def root(self) -> Path:
+        return self.workspace.root
+
+    # --- paths and texts ---------------------------------------------------------------------------
+
+    def path(self, written: str) -> str:
+        """Return a path as a model wrote it, relative to the workspace if it is below it. It may lead anywhere."""
+        path = written.strip().strip("`'\"")
+        for base in (self.workspace.workdir, str(self.root)):
+            if path == base:
+                return "."
+            path = path.removeprefix(f"{base}/")
+        while path.startswith("./"):
+            path = path[2:].lstrip("/")
+        return path.rstrip("/") or (path and ".")
+
+    def clean(self, text: str) -> str:
+        """Return what a program or the harness said as a model is shown it: workspace paths are relative, and neither
+        control characters nor what changes from run to run is in it. The content of files is only made `printable`."""
+        self._roots[str(self.root)] = self._roots[self.workspace.workdir] = None
+        for root in sorted(self._roots, key=len, reverse=True):
+            text = text.replace(f"{root}/", "").replace(root, ".")
+        return printable(without_noise(text))
+
+    def forked(self) -> Sandbox:
+        """Return a copy of the workspace as it is now. The caller closes it."""
+        fork = self.workspace.fork()
+        self._roots[str(fork.root)] = self._roots[fork.workdir] = None
+        return fork
+
+    # --- files -------------------------------------------------------------------------------------
+
+    def files(self) -> list[str]:
+        """Return the paths of all files that git does not ignore."""
+        if self._files is None:
+            self._files = all_files(self.root)
+        return self._files
+
+    def forget_files(self) -> None:
+        """Look for files anew: a command may have made some."""
+        self._files = None
+
+    def index(self) -> CodeIndex:
+        """Return what the code files define."""
+        if self._index is None:
+            self._index = load_index(self.root)
+        return self._index
+
+    def wrote(self, paths: Iterable[str] | None) -> None:
+        """Take note that these files were changed, made or removed (None: anything may have been)."""
+        self.version += 1
+        self.written |= dict.fromkeys(paths or ())
+        self._files = None
+        if paths is None or self._index is None:
+            self._index = None
+        else:
+            self._index = self._reread(self._index, paths)
+        if self._own_intel is not None:
+            self._own_intel.sync(paths)
+        elif self.given is not None and self._is_given():
+            self.given.sync(paths)
+
+    def _reread(self, index: CodeIndex, paths: Iterable[str]) -> CodeIndex:
+        files = dict(index.files)
+        for path in paths:
+            files.pop(path, None)
+            text = read_regular(self.root / path) if language_of(path).reads else None
+            if text is not None:
+                files[path] = SourceFile(path, to_lf(text))
+        return CodeIndex(self.root, dict(sorted(files.items())))
+
+    def signs(self) -> dict[str, tuple[int, ...]]:
+        """Return what tells whether a file was written since, by path, for all files that git does not ignore."""
+        found: dict[str, tuple[int, ...]] = {}
+        for path in self.files():
+            with contextlib.suppress(OSError, ValueError):
+                about = os.lstat(self.root / path)
+                found[path] = (about.st_ino, about.st_size, about.st_mode, about.st_mtime_ns)
+        return found
+
+    def replace_workspace(self, fork: Sandbox) -> None:
+        """Go on in another copy of the workspace, made by `forked`. The one before stays open until the end."""
+        self._roots[str(self.root)] = None
+        self._forks.append(fork)
+        self.workspace = fork
+        if self._own_intel is not None:
+            self._own_intel.close()
+            self._own_intel = None
+        self.wrote(None)
+
+    # --- language servers --------------------------------------------------------------------------
+
+    def intel(self) -> Intel | None:
+        """Return the language servers of this workspace, opened on first use. What they report then is not new."""
+        if self.given is None or self._is_given():
+            return self.given
+        if self._own_intel is None:
+            from forklock.tools.lsp import DEFAULT, find_python, open_intel, servers_for
+
+            python = find_python(self.task.repo)
+            servers = servers_for(self.root)
+            self._own_intel = open_intel(self.root, servers=servers, warm=DEFAULT, python=python)
+        return self._own_intel
+
+    def _is_given(self) -> bool:
+        return self.given is not None and self.given.root == self.root.resolve()
+
+    def close(self) -> None:
+        """Close the language servers and forks that were opened here."""
+        if self._own_intel is not None:
+            self._own_intel.close()
+            self._own_intel = None
+        while self._forks:
+            self._forks.pop().close()

@@ -1,0 +1,194 @@
+"""From the arguments of `edit` to one form of edit, taking what a model wrote as it is meant.
+
+The forms: replace a passage (`old`, `new`), replace a definition (`symbol`, `content`), write a whole file (`content`),
+rename a definition (`symbol`, `rename_to`), delete a file (`delete`). Fences around code, line numbers that were copied
+from an answer of `read`, and line ends that were escaped twice are taken off. Pure.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from forklock.agent.driving.contract import EditForm
+from forklock.models.calls.contract import Parameter, Tool
+from forklock.tools.contract import Edit, ReplaceFile, ReplaceSymbol, SearchReplace
+from forklock.tools.languages.known import check_syntax
+
+_FENCED = re.compile(
+    r"\s*(?P<fence>`{3,}|~{3,})(?P<info>[^\n`]*)\n(?P<text>.*?)\n?[ \t]*(?P=fence)\s*", re.DOTALL
+)
+_BLOCK = re.compile(r"^(`{3,}|~{3,})[^\n`]*\n(.*?)^\1[ \t]*$", re.DOTALL | re.MULTILINE)
+_OPENED = re.compile(r"\s*(?:`{3,}|~{3,})[^\n`]*\n")
+_NUMBERED = re.compile(r"^\s*\d+ \| ?", re.MULTILINE)
+_PROSE = frozenset({".md", ".markdown", ".mdx", ".rst"})
+_ALIASES = {
+    "file": "path", "file_path": "path", "filename": "path", "target_file": "path", "old_str": "old",
+    "old_string": "old", "search": "old", "old_text": "old", "new_str": "new", "new_string": "new", "replace": "new",
+    "new_text": "new", "replacement": "new", "code": "content", "source": "content", "text": "content",
+    "file_text": "content", "contents": "content", "new_content": "content", "name": "symbol", "definition": "symbol",
+    "new_name": "rename_to", "rename": "rename_to",
+}  # fmt: skip
+"""Names that models give to arguments out of habit."""
+
+
+class Unclear(Exception):
+    """The arguments are no form of edit. The message says what is missing, for the model's next try."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rename:
+    """A definition is to have another name, everywhere."""
+
+    path: str
+    symbol: str
+    new_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    path: str
+
+
+Change = Edit | Rename | Delete
+
+_PATH = Parameter("path", "string", "the file, relative to the repository's root")
+_OLD = Parameter(
+    "old", "string", "the lines to replace, copied exactly; they must occur once in the file", required=False
+)
+_NEW = Parameter("new", "string", "the lines that take the place of `old`", required=False)
+_SYMBOL = "a definition: `function` or `Class.method`; with `content` or `rename_to`"
+_FORMS: dict[EditForm, tuple[str, tuple[Parameter, ...]]] = {
+    "whole": (
+        "Write a file: give its whole text in `content`. Makes the file where there is none. Or delete it.",
+        (
+            _PATH,
+            Parameter("content", "string", "the whole new text of the file", required=False),
+            Parameter("delete", "boolean", "true: delete the file", required=False),
+        ),
+    ),
+    "symbol": (
+        "Change a file. With `symbol`: replace this definition by `content`, or rename it everywhere. "
+        "Without: write the whole file, new or not. Or delete it.",
+        (
+            _PATH,
+            Parameter("symbol", "string", _SYMBOL, required=False),
+            Parameter(
+                "content", "string", "the whole new source of the definition, or of the file", required=False
+            ),
+            Parameter("rename_to", "string", "new name of the definition", required=False),
+            Parameter("delete", "boolean", "true: delete the file", required=False),
+        ),
+    ),
+    "search-replace": (
+        "Change a file: replace `old` by `new`. With `content` alone: write the whole file, new or not. "
+        "With `symbol`: replace this definition by `content`, or rename it everywhere. Or delete the file.",
+        (
+            _PATH,
+            _OLD,
+            _NEW,
+            Parameter(
+                "content", "string", "the whole text of the file, or of the definition", required=False
+            ),
+            Parameter("symbol", "string", _SYMBOL, required=False),
+            Parameter("rename_to", "string", "new name of the definition", required=False),
+            Parameter("delete", "boolean", "true: delete the file", required=False),
+        ),
+    ),
+}
+
+
+def edit_tool(form: EditForm) -> Tool:
+    """Return the tool as a model is offered it that edits best in this form. `change_of` accepts all forms."""
+    description, parameters = _FORMS[form]
+    return Tool("edit", description, parameters)
+
+
+def change_of(path: str, arguments: Mapping[str, str | int | bool]) -> Change:
+    """Return the change that the arguments of a call mean.
+
+    Args:
+        path: as the workspace has it.
+
+    Raises:
+        Unclear: none, or several.
+    """
+    given = with_known_names(arguments)
+    text = {name: str(value) for name, value in given.items() if not isinstance(value, bool)}
+    if given.get("delete") in (True, "true", "True"):
+        return Delete(path)
+    symbol = text.get("symbol", "").strip().strip("`").removesuffix("()").replace("::", ".")
+    if text.get("rename_to", "").strip():
+        if not symbol:
+            raise Unclear("`rename_to` needs `symbol`: the definition that gets the new name.")
+        return Rename(path, symbol, text["rename_to"].strip().strip("`"))
+    if text.get("old", "").strip():
+        if "new" not in text and "content" not in text:
+            raise Unclear("`old` needs `new`: the lines that take its place (empty to remove them).")
+        new = text.get("new", text.get("content", ""))
+        return SearchReplace(path=path, search=passage(path, text["old"]), replace=passage(path, new))
+    source = text.get("content", text.get("new"))
+    if source is None:
+        raise Unclear("Nothing to write was given: `content` has the whole new text" + _more(symbol))
+    if symbol:
+        return ReplaceSymbol(path=path, name_path=symbol, source=unfenced(path, source))
+    return ReplaceFile(path=path, source=unfenced(path, source))
+
+
+def _more(symbol: str) -> str:
+    return f" of {symbol}." if symbol else ", or `old` and `new` have the lines before and after."
+
+
+def with_known_names(arguments: Mapping[str, str | int | bool]) -> dict[str, str | int | bool]:
+    """Return the arguments under the names that the tools know them by."""
+    given = {_ALIASES.get(name, name): value for name, value in arguments.items()}
+    return given | {name: value for name, value in arguments.items() if name not in _ALIASES}
+
+
+# --- what is taken off -----------------------------------------------------------------------------
+
+
+def passage(path: str, text: str) -> str:
+    """Return some lines of a file without a fence around them and without copied line numbers."""
+    found = _FENCED.fullmatch(text)
+    if found is not None and not _is_prose(path):
+        text = found["text"]
+    return _without_numbers(text)
+
+
+def unfenced(path: str, source: str) -> str:
+    """Return the text of a file or a definition without what stands around it in an answer."""
+    source = _without_numbers(_without_fence(path, source))
+    if "\n" not in source and "\\n" in source:
+        plain = source.replace("\\n", "\n").replace("\\t", "\t").replace('\\"', '"')
+        if check_syntax(path, source) is not None and check_syntax(path, plain) is None:
+            return plain
+    return source
+
+
+def _without_fence(path: str, source: str) -> str:
+    found = _FENCED.fullmatch(source)
+    if found is not None:
+        stays = _is_prose(path) and found["info"].strip().lower() not in ("md", "markdown", "mdx", "rst")
+        return source if stays else f"{found['text']}\n"
+    if _is_prose(path) or check_syntax(path, source) is None:
+        return source
+    blocks = [match[2] for match in _BLOCK.finditer(source)]
+    if blocks:  # with words around them
+        longest = max(blocks, key=len)
+        return longest if check_syntax(path, longest) is None else source
+    opened = _OPENED.match(source)
+    return source[opened.end() :] if opened else source
+
+
+def _is_prose(path: str) -> bool:
+    return PurePosixPath(path).suffix.lower() in _PROSE
+
+
+def _without_numbers(text: str) -> str:
+    lines = [line for line in text.split("\n") if line.strip()]
+    if lines and all(_NUMBERED.match(line) for line in lines):
+        return _NUMBERED.sub("", text)
+    return text
