@@ -26,7 +26,7 @@ test-fast:
 	@scripts/test.sh fast
 
 conformance:
-	@scripts/test.sh only tests/sandbox/test_sandbox_conformance.py tests/tools/lsp/test_tools_lsp_conformance.py
+	@scripts/test.sh only tests/sandbox/backends/test_sandbox_conformance.py tests/tools/lsp/test_tools_lsp_conformance.py
 
 hostile:
 	@scripts/test.sh only -m hostile

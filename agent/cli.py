@@ -19,7 +19,7 @@ from forklock.agent.commands.runs import runs, show
 from forklock.agent.commands.solve import solve
 from forklock.agent.commands.taking import apply, undo
 from forklock.models.console import run_app
-from forklock.sandbox.options import root
+from forklock.sandbox.commands.options import root
 
 app = typer.Typer(
     name="agent",
@@ -49,7 +49,7 @@ def _mount() -> None:
     """Adds the commands of other rooms."""
     from forklock.models.cli import app as models_app
     from forklock.models.cli import engines_app
-    from forklock.sandbox.cli import app as sandbox_app
+    from forklock.sandbox.commands.main import app as sandbox_app
 
     app.add_typer(models_app, name="models", help="List, pull and remove models.")
     app.add_typer(engines_app, name="engines", help="Install and remove the vLLM server.")

@@ -32,7 +32,7 @@ from forklock.evals.contract import Judgement, Problem, Verdict
 from forklock.evals.judging import Judge
 from forklock.evals.problems import load_set
 from forklock.evals.problems.sets import available_sets
-from forklock.sandbox.open import BACKENDS
+from forklock.sandbox.backends.open import BACKENDS
 
 LIGHT_S = 0.1
 """Seconds of a program's own work up to which it counts as light."""

@@ -32,9 +32,9 @@ from typing import Any
 from unittest import mock
 
 from forklock.sandbox import BackendName, Sandbox, open_sandbox
-from forklock.sandbox.bubblewrap import inside as bubblewrap_inside
+from forklock.sandbox.backends.bubblewrap import inside as bubblewrap_inside
+from forklock.sandbox.backends.open import BACKENDS, why_not
 from forklock.sandbox.images.engine import DEFAULT_IMAGE, client, owner
-from forklock.sandbox.open import BACKENDS, why_not
 from forklock.sandbox.workspace.snapshot import layers_work
 
 FILES, MEGABYTES, AT_ONCE = 3000, 100, 16

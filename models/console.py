@@ -15,8 +15,8 @@ import tempfile
 import traceback
 from typing import TYPE_CHECKING, NoReturn, Protocol
 
+from forklock.sandbox.commands.options import root as command_options
 from forklock.sandbox.fault import Fault
-from forklock.sandbox.options import root as command_options
 from forklock.sandbox.terminal import guard, say, say_fault, say_json, screen, show_usage_fault, words_column
 
 if TYPE_CHECKING:

@@ -58,7 +58,7 @@ def _requirement(extras: str) -> str:
     """Where Forklock came from, with extras: a name, a path (`-e` before a checkout), or an address."""
     from importlib.metadata import PackageNotFoundError, distribution
 
-    from forklock.sandbox.reading import parse_json
+    from forklock.sandbox.files.reading import parse_json
 
     named = f"forklock[{extras}]"
     try:

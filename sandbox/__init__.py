@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from forklock.sandbox.backends.open import BackendName, check_backend, open_sandbox
     from forklock.sandbox.contract import (
         ExecResult,
         Limits,
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     )
     from forklock.sandbox.interpreters.policy import python_policy, workspace_policy
     from forklock.sandbox.linux.private import scratch
-    from forklock.sandbox.open import BackendName, check_backend, open_sandbox
 
 __all__ = [
     "BackendName",
@@ -41,9 +41,9 @@ __all__ = [
 ]
 
 _HOMES = {
-    "BackendName": "forklock.sandbox.open",
-    "check_backend": "forklock.sandbox.open",
-    "open_sandbox": "forklock.sandbox.open",
+    "BackendName": "forklock.sandbox.backends.open",
+    "check_backend": "forklock.sandbox.backends.open",
+    "open_sandbox": "forklock.sandbox.backends.open",
     "python_policy": "forklock.sandbox.interpreters.policy",
     "scratch": "forklock.sandbox.linux.private",
     "workspace_policy": "forklock.sandbox.interpreters.policy",

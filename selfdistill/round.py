@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 from forklock.models.catalogue.catalogue import ResolvedModel
 from forklock.models.paths import data_dir
 from forklock.sandbox.files.atomic import write_atomic
-from forklock.sandbox.reading import parse_json
+from forklock.sandbox.files.reading import parse_json
 from forklock.sandbox.terminal.progress import Progress
 from forklock.selfdistill.contract import EXIT_INFRASTRUCTURE, Recipe, RoundFault
 from forklock.selfdistill.data.choice import Choice

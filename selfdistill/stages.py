@@ -22,7 +22,7 @@ from forklock.models.adapters import AdapterManifest, AdapterRegistry, AdapterSt
 from forklock.models.catalogue.catalogue import ResolvedModel
 from forklock.models.contract import Engine, Request
 from forklock.sandbox.files.atomic import write_atomic
-from forklock.sandbox.reading import parse_json
+from forklock.sandbox.files.reading import parse_json
 from forklock.sandbox.terminal.progress import Progress
 from forklock.selfdistill.arms.arm import Arm
 from forklock.selfdistill.arms.known import find_arm

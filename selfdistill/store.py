@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from forklock.sandbox.files.atomic import write_atomic
 from forklock.sandbox.files.jsonl import as_json, parser
-from forklock.sandbox.reading import parse_json
+from forklock.sandbox.files.reading import parse_json
 from forklock.selfdistill.contract import EXIT_INFRASTRUCTURE, STAGES, Recipe, RoundFault
 
 Json = dict[str, Any]

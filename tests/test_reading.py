@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forklock.sandbox.reading import Unreadable, parse_json, parse_toml, read_regular
+from forklock.sandbox.files.reading import Unreadable, parse_json, parse_toml, read_regular
 
 ROOT = Path(__file__).parent.parent
 ROOMS = ("agent", "evals", "models", "sandbox", "selfdistill", "tools")
@@ -35,13 +35,13 @@ KNOWN = {
     "models/catalogue/weights.py": "read by the models room's own strict reader",
     "sandbox/linux/accountant.py": "requests that our own process wrote; standard library only",
     "sandbox/linux/accounted.py": "words of our own accountant",
-    "sandbox/bubblewrap/inside.py": "words of bubblewrap; standard library only",
-    "sandbox/docker/backend.py": "words of our own supervisor",
-    "sandbox/docker/supervisor.py": "requests that our own process wrote; standard library only",
+    "sandbox/backends/bubblewrap/inside.py": "words of bubblewrap; standard library only",
+    "sandbox/backends/docker/backend.py": "words of our own supervisor",
+    "sandbox/backends/docker/supervisor.py": "requests that our own process wrote; standard library only",
     "tools/testing/inside/behaviour_watch.py": "a job that our own process wrote; runs in the sandbox",
     "selfdistill/training/train.py": "what PEFT wrote a moment before",
 }
-"""Modules that parse without `forklock.sandbox.reading`, and do not catch RecursionError there: why they may."""
+"""Modules that parse without `forklock.sandbox.files.reading`, and do not catch RecursionError there: why they may."""
 
 
 def parsers(node: ast.AST, caught: frozenset[str] = frozenset()) -> Iterator[int]:
@@ -76,7 +76,7 @@ def test_no_other_module_parses_what_may_be_nested_too_deeply(tried: Callable[[i
         name = str(path.relative_to(ROOT))
         if lines and name not in KNOWN:
             found[name] = lines
-    assert not found, "use forklock.sandbox.reading, or say here why not"
+    assert not found, "use forklock.sandbox.files.reading, or say here why not"
     tried(len(files))
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from forklock.sandbox.options import root
+from forklock.sandbox.commands.options import root
 from forklock.sandbox.terminal import guard, row, say, say_fault, say_verbatim, show_usage_fault
 from forklock.tools import runcli
 from forklock.tools.runcli import RepoOption, root_of

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from forklock.sandbox.options import check_sandbox
+from forklock.sandbox.commands.options import check_sandbox
 from forklock.sandbox.terminal import row, say
 
 if TYPE_CHECKING:

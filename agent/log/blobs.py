@@ -13,7 +13,7 @@ from pathlib import Path
 from forklock.agent.log.redact import redact
 from forklock.sandbox.fault import Fault
 from forklock.sandbox.files.atomic import write_atomic
-from forklock.sandbox.reading import MEGABYTE, Unreadable, read_regular
+from forklock.sandbox.files.reading import MEGABYTE, Unreadable, read_regular
 
 ROOM = "free some disk space, then go on with `agent solve --resume RUN`"
 _PREFIX = "sha256:"

@@ -19,7 +19,7 @@ from forklock.agent.log.blobs import ROOM, read_text, store_text
 from forklock.agent.log.blobs import LogFault as LogFault
 from forklock.agent.log.schema import SCHEMA, Event, EventLine, RunStarted, Text
 from forklock.sandbox.files.jsonl import DamagedLine, JsonLines, Scan, as_json, scan
-from forklock.sandbox.reading import MEGABYTE, Unreadable, read_regular
+from forklock.sandbox.files.reading import MEGABYTE, Unreadable, read_regular
 
 _MOST_LOG_BYTES = 512 * MEGABYTE
 

@@ -32,7 +32,7 @@ from forklock.agent.log.schema import (
 )
 from forklock.models.paths import HOME_VARIABLE, lies_in_repository, state_dir, user_path
 from forklock.sandbox.files.atomic import put_in_place, write_atomic
-from forklock.sandbox.reading import Unreadable, read_regular
+from forklock.sandbox.files.reading import Unreadable, read_regular
 
 RUN_ID = re.compile(r"[0-9]{8}-[0-9]{6}(-[0-9a-f]{6})?", re.ASCII)
 _ADOPTED = "adopted"

@@ -32,8 +32,8 @@ from forklock.agent.log import (
 )
 from forklock.agent.log.candidates import LoggedCandidate, candidates_of
 from forklock.agent.log.shown.words import fell
+from forklock.sandbox.files.reading import parse_json
 from forklock.sandbox.pages import environment
-from forklock.sandbox.reading import parse_json
 from forklock.sandbox.terminal import printable
 
 MOST_CHARS = 20_000

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from forklock.agent.contract import AgentFault
-from forklock.sandbox.reading import Unreadable, read_regular
+from forklock.sandbox.files.reading import Unreadable, read_regular
 from forklock.sandbox.terminal.streams import read_stdin
 
 MOST_BYTES = 1 << 20

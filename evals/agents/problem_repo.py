@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 
 from forklock.evals.contract import EvalFault, Problem, TestCase, public_part
-from forklock.sandbox.reading import parse_python
+from forklock.sandbox.files.reading import parse_python
 
 SOLUTION, TESTS = "solution.py", "test_examples.py"
 TEST_COMMAND = f"python -m pytest -q {TESTS}"

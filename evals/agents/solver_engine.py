@@ -30,7 +30,7 @@ from forklock.models.contract import (
 )
 from forklock.models.open import is_local
 from forklock.sandbox import scratch
-from forklock.sandbox.reading import parse_json
+from forklock.sandbox.files.reading import parse_json
 
 
 class SolverEngine(OneByOne):

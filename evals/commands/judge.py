@@ -18,7 +18,7 @@ from forklock.evals.commands.options import (
 )
 from forklock.models.console import INFRASTRUCTURE
 from forklock.models.extras import require
-from forklock.sandbox.options import check_sandbox
+from forklock.sandbox.commands.options import check_sandbox
 from forklock.sandbox.terminal import say_json
 
 if TYPE_CHECKING:

@@ -34,7 +34,7 @@ from forklock.evals.commands.options import (
 from forklock.evals.commands.repo import RepoCommand, run_repo_tasks
 from forklock.models.console import INFRASTRUCTURE
 from forklock.models.extras import require
-from forklock.sandbox.options import check_sandbox
+from forklock.sandbox.commands.options import check_sandbox
 from forklock.sandbox.terminal import say
 
 if TYPE_CHECKING:

@@ -29,7 +29,7 @@ from forklock.evals.commands.options import (
     write_pages,
 )
 from forklock.models.extras import require
-from forklock.sandbox.options import check_sandbox
+from forklock.sandbox.commands.options import check_sandbox
 
 if TYPE_CHECKING:
     from forklock.evals.sweeps.grid import Cell, Plan

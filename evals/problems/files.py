@@ -15,7 +15,7 @@ from typing import Any
 
 from forklock.evals.contract import EvalFault
 from forklock.evals.problems.records import EXTRA_FIELDS
-from forklock.sandbox.reading import parse_json
+from forklock.sandbox.files.reading import parse_json
 
 MAX_LINE_BYTES = 1 << 29
 """Largest size of one record, unpacked; LiveCodeBench's longest are well below."""

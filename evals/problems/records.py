@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from forklock.evals.contract import Checker, Problem, TestCase
 from forklock.evals.problems.unpickle import packed_text
-from forklock.sandbox.reading import parse_python
+from forklock.sandbox.files.reading import parse_python
 
 Record = Mapping[str, Any]
 _CHECK = "_forklock_check"

@@ -12,7 +12,7 @@ import textwrap
 from typing import Literal
 
 from forklock.evals.contract import Problem
-from forklock.sandbox.reading import parse_python
+from forklock.sandbox.files.reading import parse_python
 
 Preset = Literal["coder-chat", "humaneval-chat", "official-lcb", "official-qwen-coder"]
 OPENING = "```python"

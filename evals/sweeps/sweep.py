@@ -33,7 +33,7 @@ from forklock.models.contract import Engine
 from forklock.sandbox import BackendName
 from forklock.sandbox.files.atomic import write_atomic
 from forklock.sandbox.files.jsonl import append_line, whole_lines
-from forklock.sandbox.reading import parse_json
+from forklock.sandbox.files.reading import parse_json
 
 SPLIT = "development"
 """Name of the split. Self-distillation's gate uses the same, so nothing was tuned there on what is test here."""

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from forklock.models.contract import ModelFault
 from forklock.models.paths import HOME_VARIABLE, lies_in_repository, settings_file
-from forklock.sandbox.reading import MEGABYTE, Unreadable, parse_toml, read_regular
+from forklock.sandbox.files.reading import MEGABYTE, Unreadable, parse_toml, read_regular
 
 SECTIONS = ("agent", "models", "selfdistill")
 """Sections that a settings file may have: the rooms that read settings."""

@@ -24,7 +24,7 @@ from filelock import FileLock, Timeout
 from forklock.models.contract import ModelFault
 from forklock.models.paths import engines_dir
 from forklock.sandbox.files.atomic import write_atomic
-from forklock.sandbox.reading import parse_json
+from forklock.sandbox.files.reading import parse_json
 
 PYTHON_VARIABLE = "FORKLOCK_VLLM_PYTHON"
 VERSION = "0.32.0"

@@ -1,1 +1,1 @@
-"""Files that survive a kill: whole or unchanged (`atomic`), or readable up to the last whole line (`jsonl`)."""
+"""Files that survive a kill (`atomic`, `jsonl`), and safe reading of what others wrote (`reading`)."""

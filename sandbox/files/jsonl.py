@@ -25,7 +25,7 @@ from typing import Generic, Self, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from forklock.sandbox.reading import read_descriptor
+from forklock.sandbox.files.reading import read_descriptor
 
 Row = TypeVar("Row")
 Model = TypeVar("Model", bound=BaseModel)

@@ -140,7 +140,7 @@ def open_history(root: Path) -> Iterator[History]:
             f"{root} borrows its objects from another repository, which is not read",
             fix="make it stand alone: `git repack -a -d && rm .git/objects/info/alternates`",
         )
-    from forklock.sandbox.open import open_sandbox
+    from forklock.sandbox.backends.open import open_sandbox
 
     with scratch(objects.stat().st_uid) as folder:
         place = folder / "history"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from forklock.sandbox.contract import SandboxFault
-from forklock.sandbox.reading import Unreadable, parse_toml
+from forklock.sandbox.files.reading import Unreadable, parse_toml
 
 
 def read_file(repo: Path, name: str) -> bytes | None:

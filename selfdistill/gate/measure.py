@@ -30,7 +30,7 @@ from forklock.models import open_engine
 from forklock.models.adapters import AdapterRegistry
 from forklock.models.catalogue.catalogue import ResolvedModel
 from forklock.models.contract import Engine, FinishReason, FirstStage
-from forklock.sandbox.reading import parse_python
+from forklock.sandbox.files.reading import parse_python
 from forklock.sandbox.terminal.progress import Meter, Progress
 from forklock.selfdistill.contract import EXIT_INFRASTRUCTURE, Prompt, Recipe, RoundFault
 from forklock.selfdistill.data.prompts import preset_for

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from forklock.models.contract import Decoding, Engine, Request
-from forklock.sandbox.reading import parse_python
+from forklock.sandbox.files.reading import parse_python
 
 GREEDY = Decoding(temperature=0.0, max_tokens=96)
 

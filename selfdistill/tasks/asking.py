@@ -21,8 +21,8 @@ from forklock.agent.settings import AgentSettings
 from forklock.models.contract import Engine, Request
 from forklock.sandbox import scratch
 from forklock.sandbox.files.atomic import write_atomic
+from forklock.sandbox.files.reading import Unreadable, read_regular
 from forklock.sandbox.interpreters.policy import environment_for
-from forklock.sandbox.reading import Unreadable, read_regular
 from forklock.sandbox.terminal.progress import Progress
 from forklock.selfdistill.tasks.contract import Ground, RepairTask, digest_of
 from forklock.selfdistill.tasks.export import broken_state

@@ -65,7 +65,7 @@ def make(
 
     from forklock.agent.repo import inspect_repo
     from forklock.agent.session import suggested_command
-    from forklock.sandbox.options import check_sandbox
+    from forklock.sandbox.commands.options import check_sandbox
     from forklock.sandbox.terminal.progress import Progress
     from forklock.selfdistill.tasks.contract import TaskFault
     from forklock.selfdistill.tasks.kinds.known import chosen_kinds

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from forklock.agent.log.runs import kept_folder, top_of
 from forklock.sandbox.files.atomic import write_atomic
 from forklock.sandbox.files.jsonl import DamagedLine, JsonLines, as_json, parser, scan
-from forklock.sandbox.reading import Unreadable, read_regular
+from forklock.sandbox.files.reading import Unreadable, read_regular
 from forklock.selfdistill.tasks.contract import Ground, RepairTask, TaskFault
 
 _MOST_BYTES = 64 << 20

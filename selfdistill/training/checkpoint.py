@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from forklock.sandbox.files.atomic import put_folder_in_place, write_atomic
-from forklock.sandbox.reading import parse_json
+from forklock.sandbox.files.reading import parse_json
 from forklock.selfdistill.store import file_digest
 
 

@@ -22,8 +22,8 @@ import pytest
 from openai_server import serve
 from scripted import ScriptedEngine
 
-from forklock.sandbox.bubblewrap import backend as bubblewrap
-from forklock.sandbox.open import why_not
+from forklock.sandbox.backends.bubblewrap import backend as bubblewrap
+from forklock.sandbox.backends.open import why_not
 
 ROOT = Path(__file__).parents[2]
 BUG = '''"""Prices."""

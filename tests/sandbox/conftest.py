@@ -13,8 +13,8 @@ import pytest
 from _pytest.mark import ParameterSet
 
 from forklock.sandbox import BackendName, Limits, Policy, Sandbox, open_sandbox
-from forklock.sandbox.bubblewrap import inside as bubblewrap_inside
-from forklock.sandbox.open import BACKENDS, backend_class, why_not
+from forklock.sandbox.backends.bubblewrap import inside as bubblewrap_inside
+from forklock.sandbox.backends.open import BACKENDS, backend_class, why_not
 
 OpenHere = Callable[..., Sandbox]
 GIT = {"GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_NOSYSTEM": "1", "PATH": os.environ["PATH"]}

@@ -91,7 +91,7 @@ def test_no_round_is_made_before_all_that_it_needs_is_there(
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     import forklock.selfdistill.preflight as preflight
-    from forklock.sandbox.bubblewrap import backend as bubblewrap
+    from forklock.sandbox.backends.bubblewrap import backend as bubblewrap
     from forklock.sandbox.images import engine as docker_engine
 
     flags: dict[str, object] = {"--model": tiny_weights, "--device": "cpu", "--prompts": "humaneval"}

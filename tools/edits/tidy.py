@@ -15,7 +15,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path, PurePosixPath
 
-from forklock.sandbox.reading import MEGABYTE, Unreadable, parse_toml, read_regular
+from forklock.sandbox.files.reading import MEGABYTE, Unreadable, parse_toml, read_regular
 from forklock.tools.contract import ToolFault
 from forklock.tools.languages.known import language_of
 from forklock.tools.languages.python.version import find_ruff

@@ -17,7 +17,7 @@ from collections.abc import Collection, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
-from forklock.sandbox.reading import parse_json, parse_toml
+from forklock.sandbox.files.reading import parse_json, parse_toml
 
 _NAMES = frozenset({
     "conftest.py", "pytest.ini", ".pytest.ini", "pytest.toml", ".pytest.toml", "tox.ini", "tox.toml", "noxfile.py",

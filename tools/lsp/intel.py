@@ -15,7 +15,7 @@ from typing import Any
 
 from lsprotocol import types as lsp
 
-from forklock.sandbox.bubblewrap.contained import why_not_contained
+from forklock.sandbox.backends.bubblewrap.contained import why_not_contained
 from forklock.tools.contract import DiagnosticsAnswer, Freshness, Location, LookupAnswer, Symbol, ToolFault
 from forklock.tools.lsp.asking import answers
 from forklock.tools.lsp.asking.asker import Asker, PathLike

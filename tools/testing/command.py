@@ -14,7 +14,7 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from forklock.sandbox.reading import parse_json
+from forklock.sandbox.files.reading import parse_json
 from forklock.tools.contract import ToolFault
 from forklock.tools.testing import minitest
 from forklock.tools.testing.launchers import without_launcher

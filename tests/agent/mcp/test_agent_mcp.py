@@ -33,8 +33,8 @@ from mcp.types import CallToolResult
 from forklock.agent.mcp.server import build
 from forklock.agent.mcp.workbench import ServeOptions, Workbench
 from forklock.sandbox import BackendName, Policy, SandboxUnavailable
-from forklock.sandbox.bubblewrap import backend as bubblewrap
-from forklock.sandbox.open import choose, why_not
+from forklock.sandbox.backends.bubblewrap import backend as bubblewrap
+from forklock.sandbox.backends.open import choose, why_not
 
 ROOT = Path(__file__).parents[3]
 EDITS = {"replace_symbol", "search_replace", "replace_file", "rename", "apply_action"}

@@ -26,7 +26,7 @@ from forklock.sandbox.files.jsonl import (
     seal,
     whole_lines,
 )
-from forklock.sandbox.reading import Unreadable
+from forklock.sandbox.files.reading import Unreadable
 
 
 class Row(BaseModel):

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from forklock.sandbox import Policy, SandboxFault, open_sandbox
+from forklock.sandbox.backends.open import why_not
 from forklock.sandbox.images import engine as docker_engine
 from forklock.sandbox.images.build import (
     Build,
@@ -24,7 +25,6 @@ from forklock.sandbox.images.build import (
 )
 from forklock.sandbox.images.engine import DEFAULT_IMAGE, client
 from forklock.sandbox.images.network import registry_hosts
-from forklock.sandbox.open import why_not
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(240)]
 

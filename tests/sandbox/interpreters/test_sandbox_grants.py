@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from forklock.sandbox import open_sandbox, workspace_policy
-from forklock.sandbox.bubblewrap import backend as bubblewrap
+from forklock.sandbox.backends.bubblewrap import backend as bubblewrap
 from forklock.sandbox.interpreters.compilers import rust_toolchain
 from forklock.sandbox.interpreters.grants import grants, is_private
 

@@ -320,7 +320,7 @@ def test_an_engine_elsewhere_is_given_copies(
 ) -> None:
     skip_unless("docker")
     assert docker_engine.sees_our_mounts()
-    monkeypatch.setattr("forklock.sandbox.docker.backend.sees_our_mounts", lambda: False)
+    monkeypatch.setattr("forklock.sandbox.backends.docker.backend.sees_our_mounts", lambda: False)
     with open_sandbox(repo, backend="docker", forks_in=tmp_path / "p") as sandbox, sandbox.fork() as fork:
         assert mounted(tmp_path) == []
         assert fork.exec(["cat", "src/a.py"]).ok

@@ -332,8 +332,8 @@ def test_git_in_a_sandbox_is_run_in_a_sandbox() -> None:
     assert not imported & {
         "subprocess",
         "forklock.sandbox.linux.process",
-        "forklock.sandbox.host",
-        "forklock.sandbox.backend",
+        "forklock.sandbox.backends.host",
+        "forklock.sandbox.backends.base",
     }
 
 

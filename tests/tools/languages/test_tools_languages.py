@@ -12,7 +12,7 @@ import pytest
 from lsp_samples import CPP, GO, RUST, TYPESCRIPT, Sample
 from lsprotocol import types as lsp
 
-from forklock.sandbox.bubblewrap.contained import why_not_contained
+from forklock.sandbox.backends.bubblewrap.contained import why_not_contained
 from forklock.tools.contract import EditRefused, ReplaceFile, ToolFault
 from forklock.tools.edits.apply import apply_edits
 from forklock.tools.frame.frame import intellisense_frame

@@ -13,7 +13,7 @@ import psutil
 import pytest
 from lsp_samples import PYTHON, SAMPLES, Sample
 
-from forklock.sandbox.bubblewrap.contained import why_not_contained
+from forklock.sandbox.backends.bubblewrap.contained import why_not_contained
 from forklock.tools.contract import DiagnosticsAnswer, Freshness, LookupAnswer, ReplaceFile
 from forklock.tools.edits.apply import apply_edits
 from forklock.tools.lsp import Intel, open_intel

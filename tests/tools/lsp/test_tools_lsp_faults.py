@@ -20,7 +20,7 @@ from typing import Any
 import psutil
 import pytest
 
-from forklock.sandbox.bubblewrap.contained import why_not_contained
+from forklock.sandbox.backends.bubblewrap.contained import why_not_contained
 from forklock.sandbox.linux.cgroups import writable_parents
 from forklock.tools.contract import Freshness, ToolFault
 from forklock.tools.lsp import Intel, open_intel

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from forklock.sandbox import Limits, Policy, Sandbox, open_sandbox
-from forklock.sandbox.bubblewrap import backend as bubblewrap
+from forklock.sandbox.backends.bubblewrap import backend as bubblewrap
 from forklock.sandbox.interpreters.policy import python_policy
 from forklock.tools.localise.localise import localise
 from forklock.tools.testing.run import run_tests

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from forklock.sandbox import BackendName, Sandbox, open_sandbox, workspace_policy
-from forklock.sandbox.bubblewrap import backend as bubblewrap
+from forklock.sandbox.backends.bubblewrap import backend as bubblewrap
 from forklock.tools.contract import TestStatus, ToolFault
 from forklock.tools.testing.command import detect_test_command, parse_command
 from forklock.tools.testing.environment import command_environment, import_roots

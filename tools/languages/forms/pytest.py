@@ -12,7 +12,7 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from forklock.sandbox.reading import parse_python
+from forklock.sandbox.files.reading import parse_python
 from forklock.tools.languages.forms.form import Expectation, TestForm, WrittenTest
 from forklock.tools.languages.forms.pytest_files import (
     Function,

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from typing import TypeGuard
 
-from forklock.sandbox.reading import parse_python
+from forklock.sandbox.files.reading import parse_python
 from forklock.tools.languages.forms.form import WrittenTest
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef

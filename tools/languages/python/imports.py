@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Literal
 
-from forklock.sandbox.reading import parse_python
+from forklock.sandbox.files.reading import parse_python
 from forklock.tools.contract import EditRefused
 from forklock.tools.languages.python.outline import Function
 

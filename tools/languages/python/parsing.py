@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import lru_cache
 
-from forklock.sandbox.reading import parse_python
+from forklock.sandbox.files.reading import parse_python
 from forklock.tools.languages.definitions import SyntaxProblem, Target
 from forklock.tools.languages.python.version import NEWEST, OURS, Version, said, verdict
 from forklock.tools.languages.text import line_at

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from itertools import accumulate, pairwise
 
-from forklock.sandbox.reading import parse_python
+from forklock.sandbox.files.reading import parse_python
 from forklock.tools.languages.definitions import Site, SiteKind
 
 _OPERATOR = re.compile(r"not\s+in\b|is\s+not\b|in\b|is\b|and\b|or\b|\*\*|//|<<|>>|[<>=!]=|[-+*/%<>&|^@]")

@@ -21,7 +21,7 @@ from typing import Any
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
-from forklock.sandbox.reading import parse_json, parse_toml
+from forklock.sandbox.files.reading import parse_json, parse_toml
 from forklock.tools.contract import EditRefused
 from forklock.tools.languages.definitions import Target
 from forklock.tools.paths import resolve

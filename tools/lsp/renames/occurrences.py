@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Literal
 
-from forklock.sandbox.reading import parse_python
+from forklock.sandbox.files.reading import parse_python
 from forklock.tools.languages.known import language_of
 from forklock.tools.languages.tree.parsing import Parsed
 from forklock.tools.lsp.asking.answers import lines_of

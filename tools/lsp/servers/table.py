@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from pathlib import Path, PurePosixPath
 
-from forklock.sandbox.bubblewrap.contained import why_not_contained
+from forklock.sandbox.backends.bubblewrap.contained import why_not_contained
 from forklock.tools.contract import ToolFault
 from forklock.tools.index.files import suffixes
 from forklock.tools.lsp.servers.basedpyright import BasedPyright

@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from forklock.sandbox.bubblewrap.contained import contained
+from forklock.sandbox.backends.bubblewrap.contained import contained
 from forklock.sandbox.contract import Limits, SandboxFault
 from forklock.sandbox.linux.cgroups import Group, make_group
 from forklock.sandbox.linux.limits import TreeWatcher

@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from forklock.sandbox.bubblewrap.backend import owner_of, why_not
-from forklock.sandbox.bubblewrap.inside import bwrap_program
-from forklock.sandbox.bubblewrap.view import environment, view_read_only
+from forklock.sandbox.backends.bubblewrap.backend import owner_of, why_not
+from forklock.sandbox.backends.bubblewrap.inside import bwrap_program
+from forklock.sandbox.backends.bubblewrap.view import environment, view_read_only
 from forklock.sandbox.contract import Policy
 from forklock.sandbox.linux.seccomp import filter_descriptor
 

@@ -23,9 +23,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
-from forklock.sandbox.backend import Backend, Command, Outcome, Problem, refuse
+from forklock.sandbox.backends.base import Backend, Command, Outcome, Problem, refuse
+from forklock.sandbox.backends.docker.container import Bind, Container, ContainerGone, start_container
 from forklock.sandbox.contract import Limits, Policy, SandboxFault
-from forklock.sandbox.docker.container import Bind, Container, ContainerGone, start_container
 from forklock.sandbox.images import engine
 from forklock.sandbox.images.engine import DEFAULT_IMAGE, has_image, sees_our_mounts
 from forklock.sandbox.linux.limits import DiskWatcher, rlimits

@@ -20,14 +20,14 @@ import psutil
 import pytest
 
 from forklock.sandbox import BackendName, Limits, Policy, SandboxFault, open_sandbox, python_policy, scratch
-from forklock.sandbox.bubblewrap import backend as bubblewrap
-from forklock.sandbox.bubblewrap import inside as bubblewrap_inside
+from forklock.sandbox.backends.bubblewrap import backend as bubblewrap
+from forklock.sandbox.backends.bubblewrap import inside as bubblewrap_inside
 from forklock.sandbox.images import engine as docker_engine
 from forklock.sandbox.linux import accounted
 from forklock.sandbox.linux.cgroups import find_parents, writable_parents
 from forklock.sandbox.workspace.workspace import open_workspace
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def groups() -> list[Path]:
@@ -120,7 +120,7 @@ OWNER = """
 import sys, time
 from pathlib import Path
 from forklock.sandbox import open_sandbox
-from forklock.sandbox.bubblewrap import inside as bubblewrap_inside
+from forklock.sandbox.backends.bubblewrap import inside as bubblewrap_inside
 if "--no-groups" in sys.argv: bubblewrap_inside.make_group = lambda **_: None
 sandbox = open_sandbox(Path(sys.argv[1]), backend=sys.argv[2], forks_in=Path(sys.argv[3]))
 print("ready", flush=True)
@@ -193,7 +193,7 @@ def test_scratch_goes_with_its_block_or_with_the_next_workspace(
 
 
 def test_no_backend_says_what_is_wrong_and_what_to_do() -> None:
-    done = without_backends(["-c", "from forklock.sandbox.cli import app; app()", "status"])
+    done = without_backends(["-c", "from forklock.sandbox.commands.main import app; app()", "status"])
     assert done.returncode == 3
     assert "Traceback" not in done.stderr
     for words in (
@@ -221,7 +221,7 @@ def test_no_backend_raises_unavailable_with_both_reasons(tmp_path: Path) -> None
 
 
 def test_build_without_an_engine_is_an_error_with_a_fix() -> None:
-    done = without_backends(["-c", "from forklock.sandbox.cli import app; app()", "build"])
+    done = without_backends(["-c", "from forklock.sandbox.commands.main import app; app()", "build"])
     assert done.returncode == 3
     assert "fix:   install and start Docker" in done.stderr
 
@@ -387,7 +387,7 @@ FORKED = """
 import os, sys, time
 from pathlib import Path
 from forklock.sandbox import open_sandbox
-from forklock.sandbox.bubblewrap import inside as bubblewrap_inside
+from forklock.sandbox.backends.bubblewrap import inside as bubblewrap_inside
 from forklock.sandbox.linux import accounted
 bubblewrap_inside.make_group = lambda **_: None
 sandbox = open_sandbox(Path(sys.argv[1]), backend="bubblewrap", forks_in=Path(sys.argv[2]))

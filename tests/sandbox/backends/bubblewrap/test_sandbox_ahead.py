@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from forklock.sandbox import Limits, Policy, Sandbox, open_sandbox
-from forklock.sandbox.bubblewrap import inside as bubblewrap_inside
+from forklock.sandbox.backends.bubblewrap import inside as bubblewrap_inside
 from forklock.sandbox.linux import accounted
 from forklock.sandbox.linux.cgroups import writable_parents
 

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from forklock.sandbox.reading import parse_python
+from forklock.sandbox.files.reading import parse_python
 
 TEXT = "\n".join(f"def f{n}(a):\n    return [a, (a, {{a: -a}}), f'{{a}}']" for n in range(60))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TypeAlias
 
-from forklock.sandbox.backend import Backend, Problem
+from forklock.sandbox.backends.base import Backend, Problem
 from forklock.sandbox.contract import Policy, Sandbox, SandboxFault, SandboxUnavailable
 from forklock.sandbox.workspace.workspace import open_workspace, use
 

@@ -19,9 +19,9 @@ from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
-from forklock.sandbox.backend import Backend, Command, Outcome, Problem, refuse
-from forklock.sandbox.bubblewrap.inside import SHELL, Inside, Place
-from forklock.sandbox.bubblewrap.view import git_read_only, uid_inside, view
+from forklock.sandbox.backends.base import Backend, Command, Outcome, Problem, refuse
+from forklock.sandbox.backends.bubblewrap.inside import SHELL, Inside, Place
+from forklock.sandbox.backends.bubblewrap.view import git_read_only, uid_inside, view
 from forklock.sandbox.contract import Policy, SandboxFault
 from forklock.sandbox.linux.cgroups import writable_parents
 from forklock.sandbox.linux.limits import DiskWatcher, TreeWatcher, write_accounts

@@ -11,8 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from forklock.sandbox.bubblewrap import backend as bubblewrap
-from forklock.sandbox.bubblewrap.contained import contained, why_not_contained
+from forklock.sandbox.backends.bubblewrap import backend as bubblewrap
+from forklock.sandbox.backends.bubblewrap.contained import contained, why_not_contained
 
 pytestmark = pytest.mark.hostile("sandbox")
 

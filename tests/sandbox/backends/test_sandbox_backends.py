@@ -10,11 +10,11 @@ import pytest
 
 from forklock.agent.settings import AgentSettings
 from forklock.sandbox import Policy, SandboxFault, SandboxUnavailable, check_backend, open_sandbox
-from forklock.sandbox import open as opening
-from forklock.sandbox.backend import Backend, Command, Outcome, Problem
+from forklock.sandbox.backends import open as opening
+from forklock.sandbox.backends.base import Backend, Command, Outcome, Problem
+from forklock.sandbox.backends.open import BACKENDS, backend_class, choose, why_not
 from forklock.sandbox.contract import Sandbox
 from forklock.sandbox.linux.pump import Finished
-from forklock.sandbox.open import BACKENDS, backend_class, choose, why_not
 
 BROKEN: Problem = ("the echo is broken", "mend the echo")
 

@@ -36,7 +36,7 @@ from forklock.sandbox.terminal import (
 )  # fmt: skip
 from forklock.sandbox.terminal.console import Screen
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 ROOMS = ("agent", "tools", "selfdistill", "sandbox", "evals", "models")
 PIECES = [
     "\x1b[31m", "\x1b]52;c;QUFB\x07", "\x1b]8;;http://a\x1b\\x\x1b]8;;\x1b\\", "\x1b[2J", "\x1b[1A\x1b[2K", "\x9b31m",
@@ -285,7 +285,7 @@ def test_all_modules_keep_the_rule_and_none_hands_the_terminal_to_a_child(
         "tools/lsp/servers/install.py",
         "models/vllm/watchdog.py",
         "sandbox/images/default.py",
-        "sandbox/bubblewrap/contained.py",
+        "sandbox/backends/bubblewrap/contained.py",
     }
     found = []
     for path in files:

@@ -27,7 +27,7 @@ def status() -> None:
     """Try each backend for real. Says how to fix those that fail."""
     from rich.text import Text
 
-    from forklock.sandbox.open import BACKENDS, backend_class
+    from forklock.sandbox.backends.open import BACKENDS, backend_class
     from forklock.sandbox.terminal import screen
 
     console, chosen = screen(), None

@@ -20,7 +20,7 @@ from typing import ClassVar
 
 import psutil
 
-from forklock.sandbox.backend import Backend, Command, Outcome, Problem, refuse
+from forklock.sandbox.backends.base import Backend, Command, Outcome, Problem, refuse
 from forklock.sandbox.contract import Policy
 from forklock.sandbox.linux.limits import DiskWatcher, TreeWatcher, command_with_limits
 from forklock.sandbox.linux.marked import Mark

@@ -96,7 +96,7 @@ class Running:
 
 
 class Backend(Sandbox):
-    """Base class of the backends. A subclass sets `backend`, its name in `forklock.sandbox.open.BACKENDS`."""
+    """Base class of the backends. A subclass sets `backend`, its name in `forklock.sandbox.backends.open.BACKENDS`."""
 
     isolates: ClassVar[bool] = True
     """False keeps `auto` from taking this backend: the user has to name it."""
