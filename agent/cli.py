@@ -18,7 +18,7 @@ from forklock.agent.commands.replay import replay
 from forklock.agent.commands.runs import runs, show
 from forklock.agent.commands.solve import solve
 from forklock.agent.commands.taking import apply, undo
-from forklock.models.console import run_app
+from forklock.models.commands.console import run_app
 from forklock.sandbox.commands.options import root
 
 app = typer.Typer(
@@ -47,8 +47,8 @@ for command in (
 
 def _mount() -> None:
     """Adds the commands of other rooms."""
-    from forklock.models.cli import app as models_app
-    from forklock.models.cli import engines_app
+    from forklock.models.commands.main import app as models_app
+    from forklock.models.commands.main import engines_app
     from forklock.sandbox.commands.main import app as sandbox_app
 
     app.add_typer(models_app, name="models", help="List, pull and remove models.")

@@ -38,7 +38,7 @@ def main() -> None:
     import torch
 
     from forklock.models.contract import Decoding, Request
-    from forklock.models.transformers_engine import TransformersEngine
+    from forklock.models.engines.transformers_engine import TransformersEngine
 
     if options.threads:
         torch.set_num_threads(options.threads)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from forklock.models.contract import Decoding
-from forklock.models.transformers_engine.sampling import truncated
+from forklock.models.engines.transformers_engine.sampling import truncated
 
 TOKENS = 16
 HEADS = {

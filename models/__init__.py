@@ -22,7 +22,7 @@ if TYPE_CHECKING:
         ModelIdentity,
         Request,
     )
-    from forklock.models.open import EngineName, open_engine
+    from forklock.models.engines.open import EngineName, open_engine
 
 # OpenMP threads that spin at barriers starve whatever shares the cores: with tests running beside it,
 # decoding on two cores falls from about 70 to 7 tokens a second. Must be set before torch loads its OpenMP runtime.
@@ -43,7 +43,7 @@ __all__ = [
     "open_engine",
 ]
 
-_HOMES = {"EngineName": "forklock.models.open", "open_engine": "forklock.models.open"}
+_HOMES = {"EngineName": "forklock.models.engines.open", "open_engine": "forklock.models.engines.open"}
 
 
 def __getattr__(name: str) -> Any:

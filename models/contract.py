@@ -248,8 +248,8 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class EngineKind:
-    """One line of the list of engines (`forklock.models.open.ENGINES`): what is known about an engine before it is
-    open."""
+    """One line of the list of engines (`forklock.models.engines.open.ENGINES`): what is known about an engine before
+    it is open."""
 
     open: Callable[[str, Wish], Engine]
     """Opens the engine on a model's name. Raises ModelFault."""

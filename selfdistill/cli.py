@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from forklock.models.console import command_options, run_app, say
+from forklock.models.commands.console import command_options, run_app, say
 from forklock.selfdistill.tasks.commands import app as tasks_app
 
 app = typer.Typer(

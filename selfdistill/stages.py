@@ -291,14 +291,14 @@ def _tokenizer(engine: Engine) -> Any:
 
 
 def _prompt_ids(tokenizer: Any, request: Request) -> list[int]:
-    from forklock.models.tokens import prompt_ids
+    from forklock.models.engines.tokens import prompt_ids
 
     return prompt_ids(tokenizer, request)
 
 
 def _eos_ids(tokenizer: Any) -> list[int]:
     """Return the token that ends a turn, then the others that end a text."""
-    from forklock.models.tokens import turn_end_ids
+    from forklock.models.engines.tokens import turn_end_ids
 
     turn = sorted(turn_end_ids(tokenizer))
     return list(dict.fromkeys([*turn, tokenizer.eos_token_id]))

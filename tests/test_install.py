@@ -22,7 +22,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from forklock.models import extras
-from forklock.models.console import INFRASTRUCTURE, _exit_code
+from forklock.models.commands.console import INFRASTRUCTURE, _exit_code
 from forklock.models.contract import ModelFault
 
 ROOT = Path(__file__).parents[1]
@@ -318,5 +318,8 @@ PROBLEM = {
 def test_templates_and_plug_ins_are_in_the_wheel(built: tuple[Path, Path]) -> None:
     names = zipfile.ZipFile(built[0]).namelist()
     assert any(re.fullmatch(r"forklock/evals/reports/templates/\w+\.html\.j2", name) for name in names)
-    for name in ("models/vllm/plugin/forklock_processor.py", "tools/testing/inside/testplan_plugin.py"):
+    for name in (
+        "models/engines/vllm/plugin/forklock_processor.py",
+        "tools/testing/inside/testplan_plugin.py",
+    ):
         assert f"forklock/{name}" in names

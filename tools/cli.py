@@ -1,7 +1,7 @@
 """The `tools` command: what the deterministic tools say about a repository, for people and scripts.
 
 Exit codes: 0 done, 1 not complete (`rename`, `calls`), 2 bad input, 3 sandbox or tool trouble, 130 interrupted. They
-are made here and not by `forklock.models.console`, which serves the other commands, because this room may not
+are made here and not by `forklock.models.commands.console`, which serves the other commands, because this room may not
 import `models`. Heavy imports happen inside the commands: `tools --help` must be instant.
 """
 

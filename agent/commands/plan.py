@@ -46,7 +46,7 @@ def plan(
     from forklock.agent.session import Assignment
     from forklock.agent.session.planning import make_plan
     from forklock.agent.settings import AgentSettings
-    from forklock.models.open import is_local
+    from forklock.models.engines.open import is_local
     from forklock.models.settings import ModelSettings
     from forklock.sandbox.terminal import screen
 

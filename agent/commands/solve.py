@@ -192,7 +192,7 @@ def _chosen_model(root: Path, wanted: _ModelFlags) -> ModelSettings:
     Raises:
         ModelFault: no such model or engine, not pulled, or an extra is missing.
     """
-    from forklock.models.open import require_there
+    from forklock.models.engines.open import require_there
     from forklock.models.settings import ModelSettings
 
     settings = ModelSettings.load(root, model=wanted.model, engine=wanted.engine, adapter=wanted.adapter)
@@ -248,7 +248,7 @@ def _begin(
     from forklock.agent.log.source import source_of
     from forklock.agent.log.view import check_in_words
     from forklock.agent.session import prepare, rehearse
-    from forklock.models.open import opens_at_once
+    from forklock.models.engines.open import opens_at_once
 
     chosen = _chosen_model(assignment.state.root, wanted)
     opened = _open_engine(chosen, console, stack) if opens_at_once(chosen.model, chosen.engine) else None

@@ -28,7 +28,7 @@ from forklock.models.contract import (
     ModelIdentity,
     Request,
 )
-from forklock.models.open import is_local
+from forklock.models.engines.open import is_local
 from forklock.sandbox import scratch
 from forklock.sandbox.files.reading import parse_json
 

@@ -16,7 +16,7 @@ from forklock.evals.commands.options import (
     TimeScaleOption,
     on_ray,
 )
-from forklock.models.console import INFRASTRUCTURE
+from forklock.models.commands.console import INFRASTRUCTURE
 from forklock.models.extras import require
 from forklock.sandbox.commands.options import check_sandbox
 from forklock.sandbox.terminal import say_json

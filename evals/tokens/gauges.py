@@ -25,7 +25,7 @@ from forklock.evals.tokens.tables import KEY_LENGTH, LISTED, TableFile, TokenTab
 from forklock.models.contract import Decoding, Engine, FirstStage, ModelFault, Request
 
 if TYPE_CHECKING:
-    from forklock.models.transformers_engine import TransformersEngine
+    from forklock.models.engines.transformers_engine import TransformersEngine
 
 MOST_SURVIVORS = 64
 """Largest top-k whose support is listed in full, so that another model can be asked for its mass."""
@@ -217,7 +217,7 @@ def _answer(
 
 def pieces_of(engine: TransformersEngine, ids: Sequence[int]) -> tuple[str, ...]:
     """Return the text that each token adds."""
-    from forklock.models.transformers_engine.text import TextTail
+    from forklock.models.engines.transformers_engine.text import TextTail
 
     backend = engine.tokenizer.backend_tokenizer
     tail = TextTail(lambda part: str(backend.decode(part, skip_special_tokens=True)))
@@ -233,7 +233,7 @@ def pieces_of(engine: TransformersEngine, ids: Sequence[int]) -> tuple[str, ...]
 
 
 def _key(engine: TransformersEngine, answer: Answer, cut: FirstStage, other: TokenTable | None) -> str:
-    from forklock.models.tokens import prompt_ids
+    from forklock.models.engines.tokens import prompt_ids
 
     prompt = prompt_ids(engine.tokenizer, answer.request)
     parts = (

@@ -14,7 +14,7 @@ from forklock.models.contract import ModelIdentity
 from forklock.sandbox.files.jsonl import append_line, as_json, parser, whole_lines
 
 if TYPE_CHECKING:
-    from forklock.models.transformers_engine import TokenScores
+    from forklock.models.engines.transformers_engine import TokenScores
 
 LISTED = 20
 """Number of the most likely tokens that are kept of each place."""

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator, Field
 
-from forklock.models.open import EngineName, check_engine
+from forklock.models.engines.open import EngineName, check_engine
 from forklock.models.settings.room import RepositoryMay, RoomSettings
 
 _OF_AGENT = "Set it in [agent], where `agent solve` reads it; `evals` and `selfdistill` take it as a flag."
@@ -31,7 +31,7 @@ class ModelSettings(RoomSettings):
     """A catalogue name, a folder with transformers weights, LiteLLM's id of a provider's model, or the URL
     of a server."""
     engine: Annotated[EngineName, AfterValidator(check_engine)] = "auto"
-    """A name of `forklock.models.open.ENGINES`, or `auto`."""
+    """A name of `forklock.models.engines.open.ENGINES`, or `auto`."""
     adapter: str = "current"
     """`current` (the promoted one of this base), `none` (the bare base), a version, or a folder."""
     device: str = "auto"

@@ -4,7 +4,8 @@ The paper's loss contains -log KeptMass(S): the probability mass inside the supp
 truncation S = (T, k, p) keeps (arXiv 2604.01193, section 4). Here the support is that of the serving model on its own
 answers to gate problems; a candidate that has folded puts more mass into it.
 In: an open in-process engine, requests and answers. Out: exact scores
-(`forklock.models.transformers_engine.scoring`) and their means. `evals tokens` shows the same numbers with intervals.
+(`forklock.models.engines.transformers_engine.scoring`) and their means. `evals tokens` shows the same numbers with
+intervals.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from forklock.models.contract import Decoding, FirstStage, Request
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from forklock.models.transformers_engine import TokenScores, TransformersEngine
+    from forklock.models.engines.transformers_engine import TokenScores, TransformersEngine
 
 DIGITS = 6
 TOP = 20

@@ -40,7 +40,7 @@ from forklock.selfdistill.gate.probes import PROBES, parses, run_probes
 from forklock.selfdistill.gate.rule import Health, Paired, health_faults
 
 if TYPE_CHECKING:
-    from forklock.models.transformers_engine import TokenScores
+    from forklock.models.engines.transformers_engine import TokenScores
 
 BASE = "base"
 """Names the bare base where a version of an adapter is expected."""

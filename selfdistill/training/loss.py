@@ -97,7 +97,7 @@ def truncated_targets(
     Raises:
         ValueError: `cut` keeps tokens of any rank.
     """
-    from forklock.models.transformers_engine.sampling import survivors, top_values
+    from forklock.models.engines.transformers_engine.sampling import survivors, top_values
 
     if not cut.top_k:
         raise ValueError("soft targets need a top-k")

@@ -23,7 +23,7 @@ from forklock.agent.log.source import recorded_source, require_same, source_of
 from forklock.agent.repo import inspect_repo
 from forklock.agent.session import Assignment, execute, prepare, reopen
 from forklock.agent.settings import AgentSettings
-from forklock.models.console import _exit_code
+from forklock.models.commands.console import _exit_code
 from forklock.models.web.endpoints import endpoint_of_provider
 
 FUTURE = "99991231-235959-ffffff"
@@ -388,7 +388,7 @@ def test_a_variable_that_names_the_server_is_part_of_the_endpoint(provider: str,
 @pytest.mark.parametrize("engine", ["hosted"])
 def test_the_open_hosted_engine_says_where_it_goes(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("litellm")
-    from forklock.models.open import open_engine
+    from forklock.models.engines.open import open_engine
 
     monkeypatch.setenv("OPENAI_API_KEY", "k")
     monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")

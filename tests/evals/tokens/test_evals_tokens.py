@@ -45,7 +45,7 @@ from forklock.evals.tokens.stats import (
 )
 from forklock.evals.tokens.tables import TokenTable
 from forklock.models.contract import Decoding, FirstStage, ModelFault
-from forklock.models.transformers_engine import TransformersEngine
+from forklock.models.engines.transformers_engine import TransformersEngine
 
 CUT = FirstStage.parse("1.6/20/0.8")
 CODE = "def f(x):\n    return 'é' * x  # ✓\n"
@@ -109,7 +109,7 @@ def test_tables_say_what_the_model_says(
     engine: TransformersEngine, answers: list[Answer], tables: list[TokenTable]
 ) -> None:
     """Entropy, ranks and masses against logits of the whole text, computed apart."""
-    from forklock.models.tokens import prompt_ids
+    from forklock.models.engines.tokens import prompt_ids
 
     answer, table = answers[0], tables[0]
     prompt = prompt_ids(engine.tokenizer, answer.request)

@@ -283,7 +283,7 @@ def test_all_modules_keep_the_rule_and_none_hands_the_terminal_to_a_child(
     # What these start writes for the user, who asked for it: an installer; and a log file that is not the terminal.
     allowed = {
         "tools/lsp/servers/install.py",
-        "models/vllm/watchdog.py",
+        "models/engines/vllm/watchdog.py",
         "sandbox/images/default.py",
         "sandbox/backends/bubblewrap/contained.py",
     }

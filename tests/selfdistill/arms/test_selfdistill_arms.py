@@ -113,7 +113,7 @@ def test_an_arm_of_any_kind_is_one_class_and_one_entry(
     )
     from transformers import AutoTokenizer
 
-    from forklock.models.tokens import prompt_ids
+    from forklock.models.engines.tokens import prompt_ids
 
     tokenizer = AutoTokenizer.from_pretrained(tiny_weights)
     asked = [tuple(prompt_ids(tokenizer, prompt.request)) for prompt in read_prompts(work)]

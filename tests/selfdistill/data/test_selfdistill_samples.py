@@ -51,7 +51,7 @@ def engine(tiny_weights: Path) -> Any:
 
 
 def run(engine: Any, path: Path, **more: Any) -> list[SampleRow]:
-    from forklock.models.tokens import prompt_ids
+    from forklock.models.engines.tokens import prompt_ids
 
     return sample_all(
         engine,

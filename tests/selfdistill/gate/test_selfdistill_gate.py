@@ -122,7 +122,7 @@ def test_a_support_is_never_longer_than_what_is_listed(decoding: Decoding, cut: 
 def test_kept_mass_is_of_the_serving_sides_support() -> None:
     """Two answers of two and one tokens: means are over tokens, and the candidate's mass is the watched one."""
     torch = pytest.importorskip("torch", reason="scores are tensors")
-    from forklock.models.transformers_engine import TokenScores
+    from forklock.models.engines.transformers_engine import TokenScores
 
     def scores(entropy: list[float], kept: list[float], watched: list[float] | None) -> TokenScores:
         count = len(entropy)

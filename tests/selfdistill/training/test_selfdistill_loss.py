@@ -10,7 +10,7 @@ from hypothesis import given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
 from forklock.models.contract import Decoding, FirstStage  # noqa: E402
-from forklock.models.transformers_engine.sampling import truncated  # noqa: E402
+from forklock.models.engines.transformers_engine.sampling import truncated  # noqa: E402
 from forklock.selfdistill.training.loss import cross_entropy_sum, truncated_targets  # noqa: E402
 
 

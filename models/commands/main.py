@@ -1,0 +1,164 @@
+"""`agent models` and `agent engines`: the models of the catalogue, the engines, and the vLLM environment.
+
+Two Typer apps that a room above mounts. Faults are raised for its `main` to print.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import typer
+
+from forklock.models.extras import install_hint
+from forklock.sandbox.terminal import say, say_fault
+
+app = typer.Typer(help="Models on this machine: list, pull, remove, verify.", no_args_is_help=True)
+
+engines_app = typer.Typer(no_args_is_help=True, help="Engines: where tokens come from.")
+
+Name = Annotated[str, typer.Argument(help="A name from `agent models list`.")]
+
+_Engine = Annotated[str, typer.Argument(metavar="ENGINE", help="Only vllm has an environment of its own.")]
+_BuildOption = Annotated[
+    str, typer.Option("--build", help="cpu or cuda; auto looks for an NVIDIA driver.", metavar="BUILD")
+]
+
+
+@app.command("list")
+def list_models() -> None:
+    """Show the catalogue, what is pulled, and which adapter serves."""
+    from rich.table import Table
+
+    from forklock.models.adapters import AdapterRegistry
+    from forklock.models.families import CATALOGUE
+    from forklock.sandbox.terminal import screen
+
+    registry = AdapterRegistry()
+    table = Table()
+    table.add_column("name", no_wrap=True)
+    table.add_column("parameters", justify="right")
+    table.add_column("download", justify="right")
+    for heading in ("licence", "pulled", "adapter"):
+        table.add_column(heading)
+    for card in CATALOGUE:
+        table.add_row(
+            card.name,
+            f"{card.parameters / 1e6:,.0f} M",
+            f"{card.bytes / 1e6:,.0f} MB",
+            card.licence,
+            _state(card.name),
+            registry.current_version(card.name) or "-",
+        )
+    screen().print(table)
+
+
+def _state(name: str) -> str:
+    from forklock.models.catalogue.catalogue import check_pulled, find_card
+    from forklock.models.catalogue.pull import Places
+    from forklock.models.contract import ModelFault
+
+    places = Places.of(name)
+    if places.done.exists():
+        try:
+            check_pulled(find_card(name), places.done)
+        except ModelFault:
+            return "damaged"
+        return "yes"
+    return "begun" if places.downloads.exists() and any(places.downloads.iterdir()) else "no"
+
+
+@app.command("pull")
+def pull_model(name: Name) -> None:
+    """Download a model, check it, and convert it. Resumes an earlier pull."""
+    from forklock.models.catalogue.pull import pull
+
+    say(str(pull(name)))
+
+
+@app.command("remove")
+def remove_model(
+    name: Name, yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False
+) -> None:
+    """Delete a pulled model and what is left of its downloads. Adapters stay."""
+    from forklock.models.catalogue.catalogue import find_card
+    from forklock.models.catalogue.pull import remove
+
+    card = find_card(name)
+    if not yes and not typer.confirm(f"Delete {card.name} from this machine?"):
+        raise typer.Exit(1)
+    say(f"{remove(card.name) / 1e6:,.0f} MB freed.")
+
+
+@app.command("verify")
+def verify_model(name: Name) -> None:
+    """Compare a pulled model with the hashes of its conversion.
+
+    Reads every byte.
+    """
+    from forklock.models.catalogue.catalogue import verify
+
+    verify(name)
+    say(f"{name} is whole.")
+
+
+@engines_app.command("list")
+def list_engines() -> None:
+    """Say which engines work here."""
+    from rich.table import Table
+
+    from forklock.models.engines.open import ENGINES, engine_kind
+    from forklock.sandbox.terminal import screen
+
+    table = Table("engine", "state", "where")
+    for name in ENGINES:
+        table.add_row(name, *engine_kind(name).state())
+    screen().print(table)
+
+
+@engines_app.command("install")
+def install_engine(engine: _Engine, build: _BuildOption = "auto") -> None:
+    """Make the environment of an engine; run again to resume."""
+    from forklock.models.contract import ModelFault
+    from forklock.models.engines.vllm import install as vllm_install
+    from forklock.sandbox.terminal.progress import spinner
+
+    _only_vllm(engine)
+    if build not in ("auto", "cpu", "cuda"):
+        _end(f"There is no build {build!r}.", "Take auto, cpu or cuda.", code=2)
+    chosen: Literal["cpu", "cuda"] | None = "cpu" if build == "cpu" else "cuda" if build == "cuda" else None
+    try:
+        with spinner("Starting") as step:
+            environment = vllm_install.install(step, build=chosen)
+    except ModelFault as fault:
+        _end(fault.message, fault.fix, code=3)
+    say(f"vLLM {environment.version} ({environment.build}): {environment.python}")
+
+
+@engines_app.command("remove")
+def remove_engine(engine: _Engine) -> None:
+    """Delete the environment of an engine."""
+    from forklock.models.contract import ModelFault
+    from forklock.models.engines.vllm import install as vllm_install
+
+    _only_vllm(engine)
+    try:
+        removed = vllm_install.remove()
+    except ModelFault as fault:
+        _end(fault.message, fault.fix, code=3)
+    say("Removed." if removed else "There was none.")
+
+
+def _only_vllm(engine: str) -> None:
+    if engine != "vllm":
+        from forklock.models.engines.open import ENGINES
+
+        extra = {"transformers": "local"}.get(engine, engine)
+        hint = f"Engines: {', '.join(ENGINES)}."
+        if engine in ENGINES:
+            hint = f"It comes with: {install_hint(extra)}"
+        _end(f"{engine!r} has no environment to install or remove.", hint, code=2)
+
+
+def _end(message: str, fix: str, *, code: int) -> None:
+    say_fault(message, fix)
+    raise typer.Exit(code)
