@@ -115,7 +115,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _commands(place: Path) -> dict[str, list[str]]:
     agent = [sys.executable, "-c", _AGENT, str(place / "run")]
     repo = ["--repo", str(place / "repo")]
-    tools = [sys.executable, "-m", "forklock.tools.cli"]
+    tools = [sys.executable, "-m", "forklock.tools.commands.main"]
     evals = [sys.executable, "-c", "from forklock.evals.commands.main import main; main()"]
     selfdistill = [sys.executable, "-c", "from forklock.selfdistill.cli import main; main()"]
     one, two = str(place / "one.json"), str(place / "two.json")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, ClassVar
 
+from forklock.tools.languages.definitions import Parsed
 from forklock.tools.languages.tree.language import TreeLanguage
-from forklock.tools.languages.tree.parsing import Parsed
 from forklock.tools.languages.tree.tables import NodeKind, TreeDefinition
 
 if TYPE_CHECKING:

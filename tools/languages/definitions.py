@@ -10,12 +10,26 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 from forklock.tools.contract import EditRefused, Symbol
 
+if TYPE_CHECKING:
+    from tree_sitter import Node
+
 Kind = Literal["class", "function", "method", "variable", "other"]
 _NUMBER = re.compile(r"#\d+$")
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """A text as UTF-8 and its tree, whose offsets count those bytes."""
+
+    data: bytes
+    root: Node
+
+    def text(self, node: Node) -> str:
+        return self.data[node.start_byte : node.end_byte].decode("utf-8", "replace")
 
 
 @dataclass(frozen=True, slots=True)

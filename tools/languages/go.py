@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar
 
+from forklock.tools.languages.definitions import Parsed
 from forklock.tools.languages.tree.language import TreeLanguage
-from forklock.tools.languages.tree.parsing import Parsed
 from forklock.tools.languages.tree.tables import Import
 
 if TYPE_CHECKING:

@@ -32,8 +32,8 @@ from forklock.tools.languages.definitions import (
 from forklock.tools.languages.forms.form import TestForm
 
 if TYPE_CHECKING:
+    from forklock.tools.languages.definitions import Parsed
     from forklock.tools.languages.editor import Editor
-    from forklock.tools.languages.tree.parsing import Parsed
 
 _TEST_MARKS = frozenset({
     "test", "tests", "testing", "__tests__", "spec", "specs", "unittest", "unittests", "testdata", "e2e",

@@ -38,9 +38,9 @@ class EchoSandbox(Backend):
 
 @pytest.fixture
 def echo(monkeypatch: pytest.MonkeyPatch) -> type[EchoSandbox]:
-    module = ModuleType("forklock.sandbox.echo")
+    module = ModuleType("forklock.sandbox.backends.echo")
     module.EchoSandbox = EchoSandbox  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "forklock.sandbox.echo", module)
+    monkeypatch.setitem(sys.modules, "forklock.sandbox.backends.echo", module)
     monkeypatch.setattr(opening, "BACKENDS", {"echo": "echo:EchoSandbox"})
     monkeypatch.setattr(EchoSandbox, "trouble", None)
     return EchoSandbox

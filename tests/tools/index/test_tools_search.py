@@ -61,7 +61,7 @@ def test_the_command(repo: Path) -> None:
     words = [
         sys.executable,
         "-m",
-        "forklock.tools.cli",
+        "forklock.tools.commands.main",
         "search",
         "evict",
         "pages",

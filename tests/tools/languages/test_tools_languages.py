@@ -34,7 +34,7 @@ def missing(name: str) -> pytest.MarkDecorator:
 
 def run(*words: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-m", "forklock.tools.cli", *words],
+        [sys.executable, "-m", "forklock.tools.commands.main", *words],
         capture_output=True,
         text=True,
         timeout=90,

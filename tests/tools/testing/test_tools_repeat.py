@@ -121,7 +121,7 @@ def test_the_command(tmp_path: Path) -> None:
     words = [
         sys.executable,
         "-m",
-        "forklock.tools.cli",
+        "forklock.tools.commands.main",
         "test",
         "--repo",
         str(tmp_path),

@@ -13,10 +13,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
-from forklock.tools.languages.definitions import Call, Definition, Index
+from forklock.tools.languages.definitions import Call, Definition, Index, Parsed
 from forklock.tools.languages.language import Calls
 from forklock.tools.languages.tree.outline import outline
-from forklock.tools.languages.tree.parsing import Parsed
 from forklock.tools.languages.tree.tables import Tables
 
 MANY = 6

@@ -18,8 +18,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
 from forklock.tools.contract import Symbol
-from forklock.tools.languages.definitions import Kind
-from forklock.tools.languages.tree.parsing import Parsed, holds, last_row
+from forklock.tools.languages.definitions import Kind, Parsed
+from forklock.tools.languages.tree.parsing import holds, last_row
 from forklock.tools.languages.tree.tables import Tables, TreeDefinition
 
 if TYPE_CHECKING:

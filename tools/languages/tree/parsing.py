@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from forklock.tools.languages.definitions import Parsed
+
 if TYPE_CHECKING:
     from tree_sitter import Language, Node
 
@@ -20,17 +22,6 @@ Grammar = tuple[str, str]
 """The module of a grammar's package, and its function."""
 _SHOWN = 40
 """Characters of a misplaced passage that a message quotes."""
-
-
-@dataclass(frozen=True, slots=True)
-class Parsed:
-    """A text as UTF-8 and its tree, whose offsets count those bytes."""
-
-    data: bytes
-    root: Node
-
-    def text(self, node: Node) -> str:
-        return self.data[node.start_byte : node.end_byte].decode("utf-8", "replace")
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,7 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from forklock.tools.languages.definitions import Site, SiteKind
-from forklock.tools.languages.tree.parsing import Parsed
+from forklock.tools.languages.definitions import Parsed, Site, SiteKind
 
 if TYPE_CHECKING:
     from tree_sitter import Node

@@ -11,9 +11,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from forklock.tools.languages.definitions import Parsed
 from forklock.tools.languages.editor import Passage, Written, trimmed
 from forklock.tools.languages.tree.outline import outline
-from forklock.tools.languages.tree.parsing import Flaw, Parsed, first_flaw, holds, last_row
+from forklock.tools.languages.tree.parsing import Flaw, first_flaw, holds, last_row
 from forklock.tools.languages.tree.tables import Import, Tables, TreeDefinition
 
 if TYPE_CHECKING:

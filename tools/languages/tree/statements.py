@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from forklock.tools.languages.definitions import Shape, Statement
-from forklock.tools.languages.tree.parsing import Parsed, first_flaw, last_row
+from forklock.tools.languages.definitions import Parsed, Shape, Statement
+from forklock.tools.languages.tree.parsing import first_flaw, last_row
 from forklock.tools.languages.tree.tables import Tables
 
 if TYPE_CHECKING:

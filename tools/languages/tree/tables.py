@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from forklock.tools.languages.definitions import Definition
-from forklock.tools.languages.tree.parsing import Grammar, Parsed, parsed_by
+from forklock.tools.languages.definitions import Definition, Parsed
+from forklock.tools.languages.tree.parsing import Grammar, parsed_by
 
 if TYPE_CHECKING:
     from tree_sitter import Node

@@ -18,8 +18,8 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Literal
 
 from forklock.sandbox.files.reading import parse_python
+from forklock.tools.languages.definitions import Parsed
 from forklock.tools.languages.known import language_of
-from forklock.tools.languages.tree.parsing import Parsed
 from forklock.tools.lsp.asking.answers import lines_of
 
 if TYPE_CHECKING:

@@ -26,8 +26,8 @@ from pygls.lsp._base_client import BaseLanguageClient
 
 from forklock.sandbox.linux.cgroups import Group
 from forklock.tools.lsp.servers.server import Server
+from forklock.tools.lsp.wire.capabilities import CAPABILITIES
 from forklock.tools.lsp.wire.faults import Crashed, Refused, TimedOut
-from forklock.tools.lsp.wire.features import CAPABILITIES, register
 from forklock.tools.lsp.wire.frames import Frames, Wire
 from forklock.tools.lsp.wire.process import Launch, spawn, watch_memory
 from forklock.tools.lsp.wire.protocol import Protocol, converter
@@ -77,7 +77,6 @@ class Client(BaseLanguageClient):
         # Strings of our own: pygls keeps both directions' ids in one table, and servers count from 0.
         self._ids = (f"forklock-{n}" for n in itertools.count(1))
         self._tasks: list[asyncio.Task[Any]] = []
-        register(self)
 
     # --- life ------------------------------------------------------------------------------------
 

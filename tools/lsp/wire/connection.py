@@ -22,6 +22,7 @@ from forklock.tools.lsp.servers.server import Server
 from forklock.tools.lsp.wire.client import Client
 from forklock.tools.lsp.wire.documents import Disk, Documents, uri_of
 from forklock.tools.lsp.wire.faults import Crashed, Refused, TimedOut, Unavailable
+from forklock.tools.lsp.wire.features import register
 from forklock.tools.lsp.wire.process import MEMORY_VARIABLE, Launch
 
 log = logging.getLogger(__name__)
@@ -77,6 +78,7 @@ class Connection:
         while self._starts_left > 0:
             self._starts_left -= 1
             client = Client(server, program, self._launch)
+            register(client)
             try:
                 await client.start(self._launch.start_s)
             except TimedOut as exc:

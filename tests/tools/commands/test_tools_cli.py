@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[3]
 SHOP = '''\
 class Cart:
     """Prices."""
@@ -34,7 +34,7 @@ def repo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def tools(*args: str, repo: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "forklock.tools.cli", *args, "--repo", str(repo)]
+    command = [sys.executable, "-m", "forklock.tools.commands.main", *args, "--repo", str(repo)]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
 
 

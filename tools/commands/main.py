@@ -16,8 +16,8 @@ import typer
 
 from forklock.sandbox.commands.options import root
 from forklock.sandbox.terminal import guard, row, say, say_fault, say_verbatim, show_usage_fault
-from forklock.tools import runcli
-from forklock.tools.runcli import RepoOption, root_of
+from forklock.tools.commands import run
+from forklock.tools.commands.run import RepoOption, root_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -249,7 +249,7 @@ def _intel(root: Path, path: str, server: str) -> Iterator[Intel]:
         yield intel
 
 
-runcli.register(app)
+run.register(app)
 
 
 def main() -> NoReturn:
