@@ -19,7 +19,8 @@ from typing import Literal
 
 from forklock.agent.contract import AgentFault
 from forklock.agent.repo import diff_between
-from forklock.agent.trial import Baseline, RunnerRules, changes_of_the_runner, check_out
+from forklock.agent.repo.checkout import Baseline, check_out
+from forklock.agent.repo.guard import RunnerRules, changes_of_the_runner
 from forklock.evals.agents.process import AGENT_FAILED, filled, run_agent, words_of
 from forklock.evals.agents.results import Outcome, RepoStore, TaskResult
 from forklock.evals.agents.tasks import RepoTask, find_repository

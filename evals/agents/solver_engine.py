@@ -15,7 +15,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from forklock.agent.trial import make_repository
+from forklock.agent.repo.checkout import make_repository
 from forklock.evals.agents.command_engine import OneByOne
 from forklock.evals.agents.problem_repo import SOLUTION, TEST_COMMAND, files_of, task_of
 from forklock.evals.agents.process import refuse_crash, run_agent, words_of

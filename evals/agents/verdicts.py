@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from forklock.agent.repo import apply_diff, file_at
-from forklock.agent.trial import RunnerRules, RunnerState, TrialReport, check_out, try_command
+from forklock.agent.repo.checkout import TrialReport, check_out, try_command
+from forklock.agent.repo.guard import RunnerRules, RunnerState
 from forklock.evals.agents.results import Outcome, TaskResult
 from forklock.evals.agents.tasks import RepoTask
 from forklock.sandbox import BackendName

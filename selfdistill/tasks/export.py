@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from forklock.agent.repo import apply_diff
-from forklock.agent.trial import make_repository
+from forklock.agent.repo.checkout import make_repository
 from forklock.sandbox import Sandbox
 from forklock.sandbox.files.atomic import put_folder_in_place, write_atomic
 from forklock.sandbox.git.commits import commit_all

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from forklock.agent.contract import AgentFault
 from forklock.agent.repo import apply_diff
-from forklock.agent.trial import RunnerRules, RunnerState
+from forklock.agent.repo.guard import RunnerRules, RunnerState
 from forklock.sandbox import BackendName, Sandbox
 from forklock.sandbox.linux.nofollow import read_inside
 from forklock.selfdistill.tasks.checks import TEST_S, behaviour, questions

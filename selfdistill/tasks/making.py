@@ -18,7 +18,7 @@ from itertools import zip_longest
 from pathlib import Path
 
 from forklock.agent.repo import copy_workspace, inspect_repo, require_clean
-from forklock.agent.trial import check_out
+from forklock.agent.repo.checkout import check_out
 from forklock.models.paths import cache_dir
 from forklock.sandbox import BackendName, Policy, Sandbox, open_sandbox, scratch, workspace_policy
 from forklock.sandbox.files.jsonl import JsonLines

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from test_evals_repo import CALLS_ALL_PASSED, OLD_TEST, git, made_repo, record, repos, run
 
-from forklock.agent.trial import RunnerRules, RunnerState, changes_of_the_runner
+from forklock.agent.repo.guard import RunnerRules, RunnerState, changes_of_the_runner
 from forklock.evals.agents.results import TaskResult
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.hostile("judge")]

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 from fastest import FASTEST
 
-from forklock.agent.trial import TrialReport, changes_of_the_runner, check_out
+from forklock.agent.repo.checkout import TrialReport, check_out
+from forklock.agent.repo.guard import changes_of_the_runner
 from forklock.evals.agents.results import RepoStore, TaskResult
 from forklock.evals.agents.run import AgentUnderTest, forklock_command, run_tasks
 from forklock.evals.agents.tasks import RepoTask, find_repository, read_tasks

@@ -16,7 +16,7 @@ from hostile_trees import ENDLESS, SETTINGS, WHERE, Evil, git, make, plain_repo
 
 from forklock.agent.contract import AgentFault
 from forklock.agent.repo import apply_diff, copy_workspace, diff_between, file_at, inspect_repo
-from forklock.agent.trial import Baseline, check_out
+from forklock.agent.repo.checkout import Baseline, check_out
 from forklock.sandbox import SandboxFault
 from forklock.sandbox.git.repository import find_root, open_repository
 from forklock.sandbox.git.tree import list_files

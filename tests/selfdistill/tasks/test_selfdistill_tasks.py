@@ -150,7 +150,7 @@ def repair(judge: TaskJudge, task: RepairTask, path: str, old: str, new: str) ->
 
 def turned(judge: TaskJudge, task: RepairTask, whole: str) -> str:
     """A diff against the broken code, from one against the original."""
-    from forklock.agent.trial import Baseline
+    from forklock.agent.repo.checkout import Baseline
     from forklock.sandbox import scratch
     from forklock.selfdistill.tasks.export import broken_state
 
