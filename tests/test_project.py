@@ -22,7 +22,7 @@ def source_files() -> list[Path]:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_loads_nothing_heavy(command: str) -> None:
-    module = "forklock.evals.commands.main" if command == "evals" else f"forklock.{command}.cli"
+    module = f"forklock.{command}.{'commands.main' if command in ('evals', 'tools') else 'cli'}"
     code = (
         f"import sys; from {module} import app; "
         "heavy = {'torch', 'transformers', 'litellm', 'peft', 'scipy', 'numpy', 'matplotlib', 'jinja2', "
