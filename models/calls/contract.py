@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from forklock.models.contract import Message
+from forklock.models.contract import Message, Request
 
 Value = str | int | bool
 """What an argument may be."""
@@ -62,6 +62,12 @@ class CallFormat(ABC):
     name: ClassVar[str]
     stop: tuple[str, ...] = ()
     """Strings that end a sample."""
+    raw: ClassVar[bool] = False
+    """Whether `request` makes raw text, which not every engine continues (`Engine.continues_text`)."""
+
+    def request(self, messages: Sequence[Message]) -> Request:
+        """Return the request for the next turn of a conversation."""
+        return Request(messages=tuple(messages), stop=self.stop)
 
     @abstractmethod
     def instructions(self, tools: Sequence[Tool]) -> str:
