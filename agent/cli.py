@@ -10,6 +10,7 @@ from typing import NoReturn
 
 import typer
 
+from forklock.agent.commands.acp import acp
 from forklock.agent.commands.compare import compare
 from forklock.agent.commands.config import config, mcp
 from forklock.agent.commands.export import export
@@ -41,6 +42,7 @@ for command in (
     export,
     config,
     mcp,
+    acp,
 ):  # in the order of --help
     app.command()(command)
 

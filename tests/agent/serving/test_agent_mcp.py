@@ -30,8 +30,8 @@ pytest.importorskip("mcp", reason="the `mcp` extra is not installed")
 from mcp import Client, StdioServerParameters
 from mcp.types import CallToolResult
 
-from forklock.agent.mcp.server import build
-from forklock.agent.mcp.workbench import ServeOptions, Workbench
+from forklock.agent.serving.mcp.server import build
+from forklock.agent.serving.mcp.workbench import ServeOptions, Workbench
 from forklock.sandbox import BackendName, Policy, SandboxUnavailable
 from forklock.sandbox.backends.bubblewrap import backend as bubblewrap
 from forklock.sandbox.backends.open import choose, why_not

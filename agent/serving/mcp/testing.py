@@ -6,8 +6,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from forklock.agent.mcp.answers import TestAnswer, test_answer
-from forklock.agent.mcp.workbench import Workbench
+from forklock.agent.serving.mcp.answers import TestAnswer, test_answer
+from forklock.agent.serving.mcp.workbench import Workbench
 from forklock.tools.contract import ToolFault
 from forklock.tools.testing.run import compare, detect_test_command, parse_command, run_tests
 

@@ -23,11 +23,11 @@ from mcp.server.mcpserver.exceptions import ToolError
 from mcp.types import CallToolResult, TextContent, ToolAnnotations
 
 from forklock.agent.contract import AgentFault
-from forklock.agent.mcp.answers import Diagnostics, EditAnswer, TestAnswer, TidyAnswer
-from forklock.agent.mcp.reading import Reading
-from forklock.agent.mcp.testing import Testing
-from forklock.agent.mcp.workbench import ServeOptions, Workbench
-from forklock.agent.mcp.writing import Writing
+from forklock.agent.serving.mcp.answers import Diagnostics, EditAnswer, TestAnswer, TidyAnswer
+from forklock.agent.serving.mcp.reading import Reading
+from forklock.agent.serving.mcp.testing import Testing
+from forklock.agent.serving.mcp.workbench import ServeOptions, Workbench
+from forklock.agent.serving.mcp.writing import Writing
 from forklock.sandbox import SandboxFault
 from forklock.tools.contract import EditRefused, ToolFault
 

@@ -15,9 +15,9 @@ from pydantic import Field
 
 from forklock.agent.contract import AgentFault
 from forklock.agent.driving.tools.excerpts import MAX_CHARS, clip
-from forklock.agent.mcp.answers import Diagnostics, EditAnswer, TidyAnswer
-from forklock.agent.mcp.workbench import Workbench
 from forklock.agent.repo import file_at
+from forklock.agent.serving.mcp.answers import Diagnostics, EditAnswer, TidyAnswer
+from forklock.agent.serving.mcp.workbench import Workbench
 from forklock.tools.contract import (
     Change,
     Edit,
