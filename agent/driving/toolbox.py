@@ -33,6 +33,9 @@ from forklock.tools.contract import TestReport
 if TYPE_CHECKING:
     from forklock.tools.lsp import Intel
 
+MAX_ARGUMENT = 1_000_000
+"""Most characters of one argument."""
+
 
 class Toolbox:
     """The tools, for one rollout."""
@@ -80,6 +83,10 @@ class Toolbox:
             known = ", ".join(_TOOLS)
             return ToolAnswer(
                 printable(f"There is no tool {call.name[:80]!r}. The tools are: {known}."), "refused"
+            )
+        if any(isinstance(value, str) and len(value) > MAX_ARGUMENT for value in call.arguments.values()):
+            return ToolAnswer(
+                f"An argument has more than {MAX_ARGUMENT:,} characters: write less at once.", "refused"
             )
         given = _Given(with_known_names(call.arguments))
         try:

@@ -7,7 +7,7 @@ Whatever else judges has to be as the base has it, or the check is not run.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from forklock.agent.asking.prompts import failure_text
@@ -51,26 +51,13 @@ def _judged(context: Context, check: Check) -> TestReport | str:
     with context.forked() as fork:
         if context.guard is None:
             return check.run(fork)
-        for path in _aside(context.guard, _broken(context.guard, fork.root)):
+        for path in context.aside:
             with contextlib.suppress(OSError, ValueError), folder_of(fork.root, path) as (folder, name):
                 remove_inside(folder, name)
         try:
             return context.guard.run(fork, check)
         except Cheated as cheated:
             return str(cheated)
-
-
-def _broken(guard: Guard, root: Path) -> dict[str, str]:
-    return broken_seals(guard.seal, guard.sealer.take(root))
-
-
-def _aside(guard: Guard, broken: Mapping[str, str]) -> list[str]:
-    """Return what is put aside: new tests, and what Python compiled."""
-    return [
-        path
-        for path, what in broken.items()
-        if what == "was made" and (is_new_test(guard, path) or _built(path))
-    ]
 
 
 def _built(path: str) -> bool:
@@ -88,20 +75,36 @@ def is_new_test(guard: Guard, path: str) -> bool:
 
 
 def tampered(context: Context) -> dict[str, str]:
-    """Return what is not as it was among all that judges, new tests aside: what became of it, by path."""
-    if context.guard is None:
+    """Look at the workspace after a command: return what is not as it was among all that judges, new tests aside.
+
+    Returns:
+        What became of it, by path.
+    """
+    guard = context.guard
+    if guard is None:
         return {}
-    broken = _broken(context.guard, context.root)
-    kept = set(_aside(context.guard, broken))
-    return {path: what for path, what in broken.items() if path not in kept}
+    broken = broken_seals(guard.seal, guard.sealer.take(context.root))
+    made = {
+        path
+        for path, what in broken.items()
+        if what == "was made" and (is_new_test(guard, path) or _built(path))
+    }
+    found = {path: what for path, what in broken.items() if path not in made}
+    if not found:
+        context.aside = made
+    return found
+
+
+def note_tests(context: Context, wrote: Iterable[str]) -> None:
+    """Take note of tests that an edit made."""
+    if context.guard is not None:
+        context.aside.update(path for path in wrote if is_new_test(context.guard, path))
 
 
 def own_tests(context: Context) -> tuple[str, ...]:
     """Return the test files that the rollout made, sorted."""
-    if context.guard is None:
-        return ()
-    broken = _broken(context.guard, context.root)
-    return tuple(path for path in _aside(context.guard, broken) if not _built(path))
+    there = (path for path in context.aside if not _built(path) and (context.root / path).is_file())
+    return tuple(sorted(there))
 
 
 # --- words -----------------------------------------------------------------------------------------

@@ -13,19 +13,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from forklock.agent.asking.prompts import without_noise
 from forklock.agent.contract import Task
 from forklock.agent.driving.contract import EditForm
 from forklock.agent.judging.guard import Check, Guard
 from forklock.sandbox import Sandbox
 from forklock.sandbox.terminal.safe_text import printable
 from forklock.tools.contract import TestReport
+from forklock.tools.frozen.runner_files import is_built
 from forklock.tools.index.files import CodeIndex, SourceFile, all_files, load_index, read_regular
 from forklock.tools.languages.known import language_of
 from forklock.tools.languages.text import to_lf
 
 if TYPE_CHECKING:
     from forklock.tools.lsp import Intel
+
+MAX_FILES = 100_000
+"""Files that are looked at after a command."""
+_NOT_ENTERED = frozenset({".git", ".forklock"})
 
 
 @dataclass(slots=True)
@@ -49,8 +53,8 @@ class Context:
     """How often something was written."""
     judged: tuple[int, TestReport | str] | None = None
     """What the check said, and of which version."""
-    written: dict[str, None] = field(default_factory=dict)
-    """Files that were written, in order."""
+    aside: set[str] = field(default_factory=set)
+    """Tests that the rollout made, and what Python compiled of tests: put aside while the check runs."""
     _own_intel: Intel | None = None
     _files: list[str] | None = None
     _index: CodeIndex | None = None
@@ -75,12 +79,12 @@ class Context:
         return path.rstrip("/") or (path and ".")
 
     def clean(self, text: str) -> str:
-        """Return what a program or the harness said as a model is shown it: workspace paths are relative, and neither
-        control characters nor what changes from run to run is in it. The content of files is only made `printable`."""
+        """Return what a program or the harness said as a model is shown it: workspace paths are relative, and control
+        characters are escapes. The content of files is only made `printable`."""
         self._roots[str(self.root)] = self._roots[self.workspace.workdir] = None
         for root in sorted(self._roots, key=len, reverse=True):
             text = text.replace(f"{root}/", "").replace(root, ".")
-        return printable(without_noise(text))
+        return printable(text)
 
     def forked(self) -> Sandbox:
         """Return a copy of the workspace as it is now. The caller closes it."""
@@ -109,16 +113,20 @@ class Context:
     def wrote(self, paths: Iterable[str] | None) -> None:
         """Take note that these files were changed, made or removed (None: anything may have been)."""
         self.version += 1
-        self.written |= dict.fromkeys(paths or ())
-        self._files = None
-        if paths is None or self._index is None:
-            self._index = None
+        if paths is None:
+            self._files = self._index = None
         else:
-            self._index = self._reread(self._index, paths)
+            self._list_anew(paths)
+            self._index = self._index and self._reread(self._index, paths)
         if self._own_intel is not None:
             self._own_intel.sync(paths)
         elif self.given is not None and self._is_given():
             self.given.sync(paths)
+
+    def _list_anew(self, paths: Iterable[str]) -> None:
+        if self._files is not None:
+            there = {path for path in paths if os.path.lexists(self.root / path)}
+            self._files = sorted({*self._files, *there} - (set(paths) - there))
 
     def _reread(self, index: CodeIndex, paths: Iterable[str]) -> CodeIndex:
         files = dict(index.files)
@@ -130,12 +138,22 @@ class Context:
         return CodeIndex(self.root, dict(sorted(files.items())))
 
     def signs(self) -> dict[str, tuple[int, ...]]:
-        """Return what tells whether a file was written since, by path, for all files that git does not ignore."""
+        """Return what tells whether a file was written since, by path. What tools install and build is left out."""
         found: dict[str, tuple[int, ...]] = {}
-        for path in self.files():
-            with contextlib.suppress(OSError, ValueError):
-                about = os.lstat(self.root / path)
-                found[path] = (about.st_ino, about.st_size, about.st_mode, about.st_mtime_ns)
+        waiting = [""]
+        while waiting:
+            folder = waiting.pop()
+            with contextlib.suppress(OSError), os.scandir(self.root / folder) as entries:
+                for entry in entries:
+                    path = f"{folder}{entry.name}"
+                    if entry.is_dir(follow_symlinks=False):
+                        if entry.name == "__pycache__" or not (
+                            entry.name in _NOT_ENTERED or is_built(entry.name)
+                        ):
+                            waiting.append(f"{path}/")
+                    elif len(found) < MAX_FILES:
+                        about = entry.stat(follow_symlinks=False)
+                        found[path] = (about.st_ino, about.st_size, about.st_mode, about.st_mtime_ns)
         return found
 
     def replace_workspace(self, fork: Sandbox) -> None:

@@ -10,7 +10,7 @@ import difflib
 from collections.abc import Mapping
 
 from forklock.agent.driving.contract import ToolAnswer
-from forklock.agent.driving.tools.checking import is_new_test, is_quick, judge, told
+from forklock.agent.driving.tools.checking import is_new_test, is_quick, judge, note_tests, told
 from forklock.agent.driving.tools.context import Context
 from forklock.agent.driving.tools.excerpts import MAX_CHARS, clip
 from forklock.agent.driving.tools.forms import Delete, Rename, Unclear, change_of
@@ -158,6 +158,7 @@ def _deleted(context: Context, path: str) -> ToolAnswer:
 
 def _seen(context: Context, wrote: tuple[str, ...], done: str) -> ToolAnswer:
     context.wrote(wrote)
+    note_tests(context, wrote)
     parts = [printable(done), printable(_diagnostics(context, wrote))]
     report: TestReport | str | None = None
     if is_quick(context.check):

@@ -7,8 +7,9 @@ Everything else is a search of the text. The answer says what was searched, so t
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 
 from forklock.agent.driving.contract import ToolAnswer
 from forklock.agent.driving.tools.context import Context
@@ -56,10 +57,13 @@ class _Found:
     parts: list[str] = field(default_factory=list)
     searched: list[str] = field(default_factory=list)
 
-    def add(self, title: str, rows: list[str], most: int = MAX_ROWS) -> None:
-        if rows:
-            more = [f"… {len(rows) - most} more"] if len(rows) > most else []
-            self.parts.append("\n".join([f"{title}:", *rows[:most], *more]))
+    def add(self, title: str, rows: Iterable[str], most: int = MAX_ROWS) -> None:
+        """Add a part of rows, made as far as they are shown."""
+        waiting = iter(rows)
+        shown = list(islice(waiting, most))
+        if shown:
+            more = ["… and more"] if next(waiting, None) is not None else []
+            self.parts.append("\n".join([f"{title}:", *shown, *more]))
 
 
 def find(context: Context, query: str, kind: str) -> ToolAnswer:
@@ -121,7 +125,7 @@ def _told_by_servers(context: Context, found: _Found, name: str) -> list[str]:
     return [f"  {one.path}:{one.line} {one.name_path}" for one in answer.locations]
 
 
-def _uses(context: Context, found: _Found, name: str, exact: list[Symbol]) -> list[str]:
+def _uses(context: Context, found: _Found, name: str, exact: list[Symbol]) -> Iterable[str]:
     """Return the uses of the one definition that a server knows, else the lines that have the word."""
     intel = context.intel() if len(exact) == 1 else None
     if intel is not None:
@@ -131,12 +135,12 @@ def _uses(context: Context, found: _Found, name: str, exact: list[Symbol]) -> li
             return [_place(one.path, one.line, one.name_path, one.snippet) for one in answer.locations]
     found.searched.append("uses by the word alone")
     heads = {(one.path, one.start_line) for one in exact}
-    return [row for path, line, row in _matches(context, _word(name)) if (path, line) not in heads]
+    return (row for path, line, row in _matches(context, _word(name)) if (path, line) not in heads)
 
 
-def places_of(context: Context, name: str) -> list[str]:
-    """Return a row for each line that has a name as a word."""
-    return [row for _, _, row in _matches(context, _word(name))]
+def places_of(context: Context, name: str) -> Iterator[str]:
+    """Yield a row for each line that has a name as a word."""
+    return (row for _, _, row in _matches(context, _word(name)))
 
 
 def _word(name: str) -> re.Pattern[str]:
@@ -148,29 +152,27 @@ def _word(name: str) -> re.Pattern[str]:
 
 def _by_text(context: Context, found: _Found, query: str) -> None:
     for how, flags in (("", re.NOFLAG), (", capitals aside", re.IGNORECASE)):
-        rows = [row for _, _, row in _matches(context, re.compile(re.escape(query), flags))]
-        if rows:
+        before = len(found.parts)
+        found.add("stands at", (row for _, _, row in _matches(context, re.compile(re.escape(query), flags))))
+        if len(found.parts) > before:
             found.searched.append(f"the text of {len(context.files())} files{how}")
-            found.add("stands at", rows)
             return
     found.searched.append(f"the text of {len(context.files())} files")
 
 
 def _matches(context: Context, pattern: re.Pattern[str]) -> Iterator[tuple[str, int, str]]:
-    """Yield path, line and a row for each line that has the pattern, in order of the paths. Stops after a few more than
-    are shown."""
-    left, rows = SEARCHED_BYTES, 0
+    """Yield path, line and a row for each line that has the pattern, in order of the paths."""
+    left = SEARCHED_BYTES
     for path in context.files():
         text = _text(context, path)
         left -= len(text)
-        if left < 0 or rows > 20 * MAX_ROWS:
+        if left < 0:
             return
         if not pattern.search(text):
             continue
         inside = symbols(path, text) if language_of(path).reads else []
         for number, line in enumerate(text.split("\n"), 1):
             if pattern.search(line):
-                rows += 1
                 yield path, number, _place(path, number, _around(inside, number), line)
 
 

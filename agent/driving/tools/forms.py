@@ -8,7 +8,7 @@ from an answer of `read`, and line ends that were escaped twice are taken off. P
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -17,12 +17,8 @@ from forklock.models.calls.contract import Parameter, Tool
 from forklock.tools.contract import Edit, ReplaceFile, ReplaceSymbol, SearchReplace
 from forklock.tools.languages.known import check_syntax
 
-_FENCED = re.compile(
-    r"\s*(?P<fence>`{3,}|~{3,})(?P<info>[^\n`]*)\n(?P<text>.*?)\n?[ \t]*(?P=fence)\s*", re.DOTALL
-)
-_BLOCK = re.compile(r"^(`{3,}|~{3,})[^\n`]*\n(.*?)^\1[ \t]*$", re.DOTALL | re.MULTILINE)
-_OPENED = re.compile(r"\s*(?:`{3,}|~{3,})[^\n`]*\n")
-_NUMBERED = re.compile(r"^\s*\d+ \| ?", re.MULTILINE)
+_FENCE = re.compile(r"[ \t]*(?P<fence>`{3,}|~{3,})(?P<info>[^`]*)$")
+_NUMBERED = re.compile(r"[ \t]*\d+ \| ?")
 _PROSE = frozenset({".md", ".markdown", ".mdx", ".rst"})
 _ALIASES = {
     "file": "path", "file_path": "path", "filename": "path", "target_file": "path", "old_str": "old",
@@ -152,9 +148,9 @@ def with_known_names(arguments: Mapping[str, str | int | bool]) -> dict[str, str
 
 def passage(path: str, text: str) -> str:
     """Return some lines of a file without a fence around them and without copied line numbers."""
-    found = _FENCED.fullmatch(text)
-    if found is not None and not _is_prose(path):
-        text = found["text"]
+    inside = _inside_fence(text)
+    if inside is not None and not _is_prose(path):
+        text = inside[1]
     return _without_numbers(text)
 
 
@@ -169,18 +165,41 @@ def unfenced(path: str, source: str) -> str:
 
 
 def _without_fence(path: str, source: str) -> str:
-    found = _FENCED.fullmatch(source)
-    if found is not None:
-        stays = _is_prose(path) and found["info"].strip().lower() not in ("md", "markdown", "mdx", "rst")
-        return source if stays else f"{found['text']}\n"
-    if _is_prose(path) or check_syntax(path, source) is None:
+    inside = _inside_fence(source)
+    if inside is not None:
+        stays = _is_prose(path) and inside[0] not in ("md", "markdown", "mdx", "rst")
+        return source if stays else f"{inside[1]}\n"
+    if _is_prose(path) or "```" not in source or check_syntax(path, source) is None:
         return source
-    blocks = [match[2] for match in _BLOCK.finditer(source)]
-    if blocks:  # with words around them
-        longest = max(blocks, key=len)
-        return longest if check_syntax(path, longest) is None else source
-    opened = _OPENED.match(source)
-    return source[opened.end() :] if opened else source
+    longest = max(_blocks(source), key=len, default="")  # with words around it, or cut off before its end
+    return longest if longest and check_syntax(path, longest) is None else source
+
+
+def _inside_fence(text: str) -> tuple[str, str] | None:
+    """Return what a fence that is around all of a text says behind its mark, and what is in it; None where none is."""
+    lines = text.strip().split("\n")
+    opened = _FENCE.match(lines[0])
+    if opened is None or len(lines) < 2 or lines[-1].strip() != opened["fence"]:
+        return None
+    if any(line.strip() == opened["fence"] for line in lines[1:-1]):  # several blocks
+        return None
+    return opened["info"].strip().lower(), "\n".join(lines[1:-1])
+
+
+def _blocks(text: str) -> Iterator[str]:
+    """Yield what stands in each fence, also in one that is never closed."""
+    mark, inside = "", list[str]()
+    for line in text.split("\n"):
+        opened = None if mark else _FENCE.match(line)
+        if opened is not None:
+            mark, inside = opened["fence"], []
+        elif mark and line.strip() == mark:
+            yield "\n".join([*inside, ""])
+            mark = ""
+        elif mark:
+            inside.append(line)
+    if mark:
+        yield "\n".join(inside)
 
 
 def _is_prose(path: str) -> bool:
@@ -188,7 +207,8 @@ def _is_prose(path: str) -> bool:
 
 
 def _without_numbers(text: str) -> str:
-    lines = [line for line in text.split("\n") if line.strip()]
-    if lines and all(_NUMBERED.match(line) for line in lines):
-        return _NUMBERED.sub("", text)
-    return text
+    lines = text.split("\n")
+    full = [line for line in lines if line.strip()]
+    if not full or not all(_NUMBERED.match(line) for line in full):
+        return text
+    return "\n".join(_NUMBERED.sub("", line, count=1) for line in lines)

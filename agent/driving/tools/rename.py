@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import islice
 
 from forklock.agent.driving.tools.checking import is_new_test
 from forklock.agent.driving.tools.context import Context
@@ -63,8 +64,8 @@ def _require_writable(context: Context, symbol: Symbol, texts: Mapping[str, str]
 
 def _by_hand(context: Context, symbol: Symbol, change: Rename, why: str) -> EditRefused:
     old = symbol.name_path.rpartition(".")[2]
-    rows = places_of(context, old)
-    more = [f"  … {len(rows) - _PLACES} more"] if len(rows) > _PLACES else []
+    rows = list(islice(places_of(context, old), _PLACES + 1))
+    more = ["  … and more"] if len(rows) > _PLACES else []
     listed = "\n".join([*rows[:_PLACES], *more])
     return EditRefused(
         f"Nothing was renamed: {why}. Rename {old} to {change.new_name} by hand, with an edit of each of these "

@@ -6,8 +6,10 @@ wrote is undone: a copy of the workspace from before takes its place.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from forklock.agent.asking.prompts import without_noise
 from forklock.agent.driving.contract import ToolAnswer
 from forklock.agent.driving.tools.checking import judge, passes, tampered, told
 from forklock.agent.driving.tools.context import Context
@@ -33,6 +35,8 @@ TOOL = Tool(
 class _Words:
     argv: tuple[str, ...]
     env: dict[str, str]
+    is_test: bool
+    """It is a test runner, whose output has durations that change from run to run."""
 
 
 def run(context: Context, command: str) -> ToolAnswer:
@@ -73,8 +77,9 @@ def _command(context: Context, command: str) -> ToolAnswer:
             cwd=context.task.cwd,
             timeout_s=TIMEOUT_S,
         )
-        text = _outcome(context, result)
-        broken = tampered(context)
+        text = _outcome(context, result, words)
+        after = context.signs()
+        broken = tampered(context) if after != before else {}
         if broken and copy is not None:
             context.replace_workspace(copy)
             copy = None
@@ -84,7 +89,8 @@ def _command(context: Context, command: str) -> ToolAnswer:
     finally:
         if copy is not None:
             copy.close()
-    wrote = _written(context, before)
+    wrote = _written(context, before, after)
+    context.version += 1  # what git ignores may have changed
     if wrote:
         more = f" and {len(wrote) - _NAMED} more" if len(wrote) > _NAMED else ""
         text += f"\nwrote: {', '.join(wrote[:_NAMED])}{more}"
@@ -96,13 +102,13 @@ def _words(command: str) -> _Words:
     try:
         parsed = parse_command(command)
     except ToolFault:
-        return _Words(("sh", "-c", command), {})
+        return _Words(("sh", "-c", command), {}, is_test=False)
     if parsed.runner == "other":
-        return _Words(("sh", "-c", command), {})
-    return _Words(parsed.argv, parsed.env)
+        return _Words(("sh", "-c", command), {}, is_test=False)
+    return _Words(parsed.argv, parsed.env, is_test=True)
 
 
-def _outcome(context: Context, result: ExecResult) -> str:
+def _outcome(context: Context, result: ExecResult, words: _Words) -> str:
     if result.timed_out:
         head = f"ran out of time after {TIMEOUT_S:.0f} seconds and was ended"
     elif result.oom_killed:
@@ -114,6 +120,8 @@ def _outcome(context: Context, result: ExecResult) -> str:
     else:
         head = f"exit code {result.exit_code}"
     output = context.clean(printed(result).replace("\r", "\n"))
+    if words.is_test:
+        output = without_noise(output)
     return "\n".join(part for part in (head, clip_middle(output, MAX_CHARS) or "(no output)") if part)
 
 
@@ -125,13 +133,15 @@ def _undone(broken: dict[str, str], text: str) -> str:
     )
 
 
-def _written(context: Context, before: dict[str, tuple[int, ...]]) -> tuple[str, ...]:
-    """Return the files that a command changed, made or removed, and take note of them."""
+def _written(
+    context: Context, before: Mapping[str, tuple[int, ...]], after: Mapping[str, tuple[int, ...]]
+) -> tuple[str, ...]:
+    """Return the files that a command changed, made or removed and git does not ignore, and take note of them."""
+    changed = {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)}
+    if not changed:
+        return ()
+    known = set(context.files())
     context.forget_files()
-    after = context.signs()
-    wrote = tuple(
-        sorted(path for path in before.keys() | after.keys() if before.get(path) != after.get(path))
-    )
-    if wrote:
-        context.wrote(wrote)
+    wrote = tuple(sorted(changed & (known | set(context.files()))))
+    context.wrote(wrote)
     return wrote
