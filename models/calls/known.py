@@ -13,6 +13,19 @@ FORMATS: tuple[CallFormat, ...] = (Hermes(), Qwen3Xml(), Harmony(), FencedText()
 """Every call format."""
 
 
+def format_for(name: str, *, continues_text: bool) -> CallFormat:
+    """Return the format of a profile, or the text format where the engine cannot continue the raw text that it needs.
+
+    Args:
+        continues_text: `Engine.continues_text`.
+
+    Raises:
+        ModelFault: there is no such format.
+    """
+    found = format_named(name)
+    return found if continues_text or not found.raw else format_named(FencedText.name)
+
+
 def format_named(name: str) -> CallFormat:
     """Return the call format of this name.
 

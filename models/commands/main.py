@@ -67,6 +67,28 @@ def _state(name: str) -> str:
     return "begun" if places.downloads.exists() and any(places.downloads.iterdir()) else "no"
 
 
+@app.command("profiles")
+def list_profiles() -> None:
+    """Show how each family of models is driven: call format, edits, window, decoding, gap marks."""
+    from rich.table import Table
+
+    from forklock.models.families import FAMILIES, UNKNOWN
+    from forklock.sandbox.terminal import screen
+
+    table = Table("family", "in names", "calls", "edits by", "window", "decoding", "fills gaps")
+    rows = [(family.name, ", ".join(family.in_names), family.profile, family.infill) for family in FAMILIES]
+    for name, words, profile, infill in [*rows, ("(others)", "", UNKNOWN, None)]:
+        if profile is None:
+            continue
+        how = profile.decoding
+        decoding = f"T {how.temperature:g}, top-p {how.top_p:g}" + (
+            f", top-k {how.top_k}" if how.top_k else ""
+        )
+        fills = "yes" if infill else "-"
+        table.add_row(name, words, profile.calls, profile.edit, f"{profile.window:,}", decoding, fills)
+    screen().print(table)
+
+
 @app.command("pull")
 def pull_model(name: Name) -> None:
     """Download a model, check it, and convert it. Resumes an earlier pull."""

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from forklock.models.contract import FirstStage, InfillTokens
+from forklock.models.families.profile import Profile
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,28 @@ class ModelCard:
         return 2 * self.parameters
 
 
+@dataclass(frozen=True, slots=True)
+class HubCard:
+    """What is known of a model on the Hugging Face hub before the hub is asked. Sizes and hashes are the hub's."""
+
+    repo_id: str
+    """`owner/name`."""
+    licence: str
+    """As the hub names it."""
+    context_tokens: int
+    parameters: int
+    """Number of parameters, as its makers round it."""
+    memory_gb: float | None = None
+    """Memory that its makers name for quantised weights; None where it is two bytes a parameter."""
+    asks_first: bool = False
+    """Whether the hub wants its terms accepted, and a token."""
+
+    @property
+    def needed_gb(self) -> float:
+        """Memory for the weights, in 10^9 bytes."""
+        return self.memory_gb if self.memory_gb is not None else 2 * self.parameters / 1e9
+
+
 class Decodings(BaseModel):
     """Decodings of the SSD paper (arXiv 2604.01193, its table of settings) for one family: train time and eval time."""
 
@@ -111,4 +134,8 @@ class Family:
     restore_tokenizer: Mapping[str, RestoreTokenizer] = field(default_factory=dict)
     """By the GGUF's `tokenizer.ggml.pre`."""
     cards: tuple[ModelCard, ...] = ()
-    """Models that can be pulled by name."""
+    """The GGUF files that are converted, by catalogue name."""
+    hub: tuple[HubCard, ...] = ()
+    """Models of the hub that people run, by their names there."""
+    profile: Profile | None = None
+    """How the family is driven; None for families that are known by their decodings alone."""

@@ -1,11 +1,16 @@
-"""Qwen2.5-Coder and its relatives."""
+"""Qwen2.5-Coder and its relatives.
+
+They print calls in JSON as prose and lose their quotes, and edit best by whole files, at every size (aider's data): so
+they get the text format.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
-from forklock.models.contract import InfillTokens
-from forklock.models.families.family import Decodings, Family, HubMirror, ModelCard, PackageMirror
+from forklock.models.contract import Decoding, InfillTokens
+from forklock.models.families.family import Decodings, Family, HubCard, HubMirror, ModelCard, PackageMirror
+from forklock.models.families.profile import Profile
 
 
 def _normalise(tokenizer: Any) -> None:
@@ -61,5 +66,16 @@ QWEN = Family(
             parameters=1_543_714_304,
             tied_embeddings=True,
         ),
+    ),
+    hub=(
+        HubCard("Qwen/Qwen2.5-Coder-3B-Instruct", "qwen-research", 32_768, 3_090_000_000),
+        HubCard("Qwen/Qwen2.5-Coder-7B-Instruct", "apache-2.0", 32_768, 7_610_000_000),
+        HubCard("Qwen/Qwen2.5-Coder-14B-Instruct", "apache-2.0", 32_768, 14_700_000_000),
+        HubCard("Qwen/Qwen2.5-Coder-32B-Instruct", "apache-2.0", 32_768, 32_500_000_000),
+    ),
+    profile=Profile(
+        calls="text",
+        edit="whole",
+        decoding=Decoding(temperature=0.7, top_k=20, top_p=0.8, max_tokens=2_048),
     ),
 )

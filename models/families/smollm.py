@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from forklock.models.contract import Decoding
 from forklock.models.families.family import Family, HubMirror, ModelCard, PackageMirror
+from forklock.models.families.profile import Profile
 
 
 def _split_digits(tokenizer: Any) -> None:
@@ -37,5 +39,11 @@ SMOLLM = Family(
             parameters=134_515_008,
             tied_embeddings=True,
         ),
+    ),
+    profile=Profile(
+        calls="text",
+        edit="whole",
+        window=8_192,
+        decoding=Decoding(temperature=0.7, top_p=0.9, max_tokens=1_024),
     ),
 )

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import pytest
 
+from forklock.models.calls import format_for, format_named
 from forklock.models.families import (
     CATALOGUE,
     END_OF_TURN,
     FAMILIES,
+    HUB,
     PRESETS,
+    UNKNOWN,
     Family,
     family_of,
+    hub_card,
     infill_of,
     preset_of,
+    profile_of,
     restore_tokenizer,
 )
 
@@ -20,7 +25,7 @@ from forklock.models.families import (
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
 def test_a_family_is_complete(family: Family) -> None:
     assert family.name and family.in_names and all(word == word.lower() for word in family.in_names)
-    assert family.decodings or family.cards, "it would change nothing"
+    assert family.decodings or family.cards or family.profile, "it would change nothing"
     for card in family.cards:
         assert any(word in card.name for word in family.in_names)
         assert card.pre_tokenizer in family.restore_tokenizer
@@ -28,9 +33,47 @@ def test_a_family_is_complete(family: Family) -> None:
         assert card.mirrors and card.bytes > 0 and card.parameters > 0 and card.context_tokens > 0
 
 
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+def test_a_profile_is_one_that_can_be_followed(family: Family) -> None:
+    profile = family.profile or UNKNOWN
+    assert format_named(profile.calls)
+    assert 2 * profile.decoding.max_tokens <= profile.window
+    for card in family.cards:
+        assert profile.window <= card.context_tokens and profile_of(card.name) is family.profile
+    for card in family.hub:
+        assert profile.window <= card.context_tokens and profile_of(card.repo_id) is family.profile
+        assert hub_card(card.repo_id.upper()) is card and card.needed_gb > 1
+
+
+@pytest.mark.parametrize(
+    ("model", "calls", "edit"),
+    [
+        ("qwen2.5-coder-1.5b", "text", "whole"),
+        ("Qwen/Qwen3-4B-Instruct-2507", "hermes", "search-replace"),
+        ("Qwen/Qwen3-4B-Thinking-2507", "hermes", "search-replace"),
+        ("qwen3-coder:30b", "qwen3-xml", "search-replace"),
+        ("hf.co/unsloth/Qwen3-Coder-30B-A3B-Instruct-GGUF:Q4_K_M", "qwen3-xml", "search-replace"),
+        ("ollama/gpt-oss:20b", "harmony", "search-replace"),
+        ("mistralai/Devstral-Small-2-24B-Instruct-2512", "text", "search-replace"),
+        ("smollm2-135m", "text", "whole"),
+        ("openai/gpt-5", "text", "search-replace"),
+        ("somebody/else", "text", "search-replace"),
+    ],
+)
+def test_profiles_by_name(model: str, calls: str, edit: str) -> None:
+    assert (profile_of(model).calls, profile_of(model).edit) == (calls, edit)
+
+
+def test_a_format_of_raw_text_needs_an_engine_that_continues_it() -> None:
+    assert format_for("harmony", continues_text=True).name == "harmony"
+    assert format_for("harmony", continues_text=False).name == "text"
+    assert format_for("hermes", continues_text=False).name == "hermes"
+
+
 def test_names_of_families_are_distinct() -> None:
     assert len({family.name for family in FAMILIES}) == len(FAMILIES)
     assert len({card.name for card in CATALOGUE}) == len(CATALOGUE)
+    assert len({card.repo_id.lower() for card in HUB}) == len(HUB) >= 10
 
 
 def test_architectures_of_cards_are_known_to_transformers() -> None:
