@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
 from forklock.agent.contract import Task
@@ -15,6 +16,7 @@ from forklock.agent.driving.contract import EditProfile, ToolAnswer
 from forklock.agent.driving.tools import checking
 from forklock.agent.driving.tools.context import Context
 from forklock.agent.driving.tools.edit import edit
+from forklock.agent.driving.tools.excerpts import clip_middle
 from forklock.agent.driving.tools.find import TOOL as FIND
 from forklock.agent.driving.tools.find import find
 from forklock.agent.driving.tools.finish import TOOL as FINISH
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
 
 MAX_ARGUMENT = 1_000_000
 """Most characters of one argument."""
+MAX_ANSWER = 24_000
+"""Most characters of one answer: a whole file and why it is shown. Most are cut far below."""
 
 
 class Toolbox:
@@ -78,12 +82,15 @@ class Toolbox:
         Raises:
             SandboxFault, ToolFault: the harness cannot go on.
         """
+        answer = self._run(call)
+        finished = None if answer.finished is None else printable(answer.finished)
+        return replace(answer, text=printable(clip_middle(answer.text, MAX_ANSWER)), finished=finished)
+
+    def _run(self, call: Call) -> ToolAnswer:
         carry_out = _TOOLS.get(call.name)
         if carry_out is None:
             known = ", ".join(_TOOLS)
-            return ToolAnswer(
-                printable(f"There is no tool {call.name[:80]!r}. The tools are: {known}."), "refused"
-            )
+            return ToolAnswer(f"There is no tool {call.name[:80]!r}. The tools are: {known}.", "refused")
         if any(isinstance(value, str) and len(value) > MAX_ARGUMENT for value in call.arguments.values()):
             return ToolAnswer(
                 f"An argument has more than {MAX_ARGUMENT:,} characters: write less at once.", "refused"

@@ -17,7 +17,6 @@ from forklock.agent.contract import Task
 from forklock.agent.driving.contract import EditForm
 from forklock.agent.judging.guard import Check, Guard
 from forklock.sandbox import Sandbox
-from forklock.sandbox.terminal.safe_text import printable
 from forklock.tools.contract import TestReport
 from forklock.tools.frozen.runner_files import is_built
 from forklock.tools.index.files import CodeIndex, SourceFile, all_files, load_index, read_regular
@@ -78,13 +77,12 @@ class Context:
             path = path[2:].lstrip("/")
         return path.rstrip("/") or (path and ".")
 
-    def clean(self, text: str) -> str:
-        """Return what a program or the harness said as a model is shown it: workspace paths are relative, and control
-        characters are escapes. The content of files is only made `printable`."""
+    def relative(self, text: str) -> str:
+        """Return what a program or the harness said with paths of the workspace made relative."""
         self._roots[str(self.root)] = self._roots[self.workspace.workdir] = None
         for root in sorted(self._roots, key=len, reverse=True):
             text = text.replace(f"{root}/", "").replace(root, ".")
-        return printable(text)
+        return text
 
     def forked(self) -> Sandbox:
         """Return a copy of the workspace as it is now. The caller closes it."""

@@ -16,7 +16,6 @@ from forklock.agent.driving.tools.excerpts import MAX_CHARS, clip
 from forklock.agent.driving.tools.forms import Delete, Rename, Unclear, change_of
 from forklock.agent.driving.tools.read import text_of
 from forklock.agent.driving.tools.rename import rename
-from forklock.sandbox.terminal.safe_text import printable
 from forklock.tools.contract import (
     Diagnostic,
     Edit,
@@ -56,7 +55,7 @@ def edit(context: Context, path: str, arguments: Mapping[str, str | int | bool])
             return _seen(context, *rename(context, change))
         return _edited(context, change)
     except EditRefused as refused:
-        return ToolAnswer(printable(clip(refused.message, MAX_CHARS)), "refused")
+        return ToolAnswer(clip(refused.message, MAX_CHARS), "refused")
 
 
 def require_writable(context: Context, path: str) -> str:
@@ -79,7 +78,7 @@ def _edited(context: Context, change: Edit) -> ToolAnswer:
     real = require_writable(context, path)
     whole = _whole(context, path) if context.failures[path] >= FAILURES else None
     if whole is not None and not isinstance(change, ReplaceFile):
-        return ToolAnswer(printable(f"{_only_whole(path)}\n{whole}"), "refused")
+        return ToolAnswer(f"{_only_whole(path)}\n{whole}", "refused")
     if has_server(path):
         context.intel()  # opened before the edit: what the servers report then is not new
     try:
@@ -93,7 +92,7 @@ def _edited(context: Context, change: Edit) -> ToolAnswer:
         text = (
             f"Nothing was changed: {path} is already like that. The change has to be another one, or is done."
         )
-        return ToolAnswer(printable(text), "refused", no_op=True)
+        return ToolAnswer(text, "refused", no_op=True)
     planned.write()
     del context.failures[path]
     return _seen(context, (real,), _counted(applied))
@@ -105,7 +104,7 @@ def _failed(context: Context, path: str, refused: EditRefused) -> ToolAnswer:
     text = clip(refused.message, MAX_CHARS)
     if context.failures[path] >= FAILURES and (whole := _whole(context, path)) is not None:
         text = f"{text}\n{_only_whole(path)}\n{whole}"
-    return ToolAnswer(printable(text), "refused")
+    return ToolAnswer(text, "refused")
 
 
 def _only_whole(path: str) -> str:
@@ -159,11 +158,11 @@ def _deleted(context: Context, path: str) -> ToolAnswer:
 def _seen(context: Context, wrote: tuple[str, ...], done: str) -> ToolAnswer:
     context.wrote(wrote)
     note_tests(context, wrote)
-    parts = [printable(done), printable(_diagnostics(context, wrote))]
+    parts = [done, _diagnostics(context, wrote)]
     report: TestReport | str | None = None
     if is_quick(context.check):
         report = judge(context)
-        parts.append(context.clean(told(context.check, report, context.root)))
+        parts.append(context.relative(told(context.check, report, context.root)))
     text = "\n".join(part for part in parts if part)
     return ToolAnswer(text, "ok", wrote=wrote, report=report if isinstance(report, TestReport) else None)
 

@@ -15,7 +15,6 @@ from forklock.agent.driving.contract import ToolAnswer
 from forklock.agent.driving.tools.context import Context
 from forklock.agent.driving.tools.excerpts import MAX_CHARS, clip, cut_line
 from forklock.models.calls.contract import Parameter, Tool
-from forklock.sandbox.terminal.safe_text import printable
 from forklock.tools.contract import Freshness, Symbol
 from forklock.tools.index.files import read_regular
 from forklock.tools.index.find import find_symbols
@@ -84,7 +83,7 @@ def find(context: Context, query: str, kind: str) -> ToolAnswer:
         _by_words(context, found, query)
     searched = f"(searched: {'; '.join(found.searched)})"
     body = clip("\n".join(found.parts), MAX_CHARS) or f"nothing like {cut_line(query, 80)!r}"
-    return ToolAnswer(printable(f"{body}\n{searched}"), "ok")
+    return ToolAnswer(f"{body}\n{searched}", "ok")
 
 
 # --- names -----------------------------------------------------------------------------------------

@@ -26,8 +26,8 @@ def finish(context: Context, summary: str) -> ToolAnswer:
         SandboxFault: the sandbox failed.
     """
     report = judge(context)
-    words = clip(context.clean(summary.strip()), SUMMARY_CHARS)
-    found = context.clean(told(context.check, report, context.root))
+    words = clip(context.relative(summary.strip()), SUMMARY_CHARS)
+    found = context.relative(told(context.check, report, context.root))
     held = report if isinstance(report, TestReport) else None
     if not passes(context.check, report) and not context.finish_refused and context.may_go_on():
         context.finish_refused = True

@@ -10,7 +10,6 @@ from forklock.agent.driving.contract import ToolAnswer
 from forklock.agent.driving.tools.context import Context
 from forklock.agent.driving.tools.excerpts import MAX_CHARS, MAX_LINES, clip, numbered
 from forklock.models.calls.contract import Parameter, Tool
-from forklock.sandbox.terminal.safe_text import printable
 from forklock.tools.contract import EditRefused, Symbol, ToolFault
 from forklock.tools.files import read_document
 from forklock.tools.frame.frame import intellisense_frame
@@ -47,7 +46,7 @@ def read(context: Context, path: str, symbol: str, start: int, end: int) -> Tool
             return ToolAnswer(_listing(context, path), "ok")
         return ToolAnswer(_lines(path, text_of(context, path), start, end), "ok")
     except EditRefused as refused:
-        return ToolAnswer(context.clean(refused.message), "refused")
+        return ToolAnswer(context.relative(refused.message), "refused")
 
 
 def text_of(context: Context, path: str) -> str:
@@ -127,7 +126,7 @@ def _definition(context: Context, symbol: Symbol) -> str:
     if last < symbol.end_line:
         body += f"\n… {symbol.end_line - last} more lines: read(path={symbol.path!r}, start={last + 1})"
     frame = _frame(context, symbol)
-    return printable("\n".join(part for part in (head, body, frame) if part))
+    return "\n".join(part for part in (head, body, frame) if part)
 
 
 def _frame(context: Context, symbol: Symbol) -> str:
@@ -159,7 +158,7 @@ def _lines(path: str, text: str, start: int, end: int) -> str:
         else f"{path}, {count} lines"
     )
     more = f"\n… {last - shown} more lines: read(path={path!r}, start={shown + 1})" if shown < last else ""
-    return printable(f"{head}\n{body}{more}")
+    return f"{head}\n{body}{more}"
 
 
 def _is_folder(context: Context, path: str) -> bool:
@@ -184,6 +183,4 @@ def _listing(context: Context, path: str) -> str:
     if not rows:
         return "The repository is empty." if not base else f"{path} holds no file that git does not ignore."
     more = [f"… {len(rows) - ENTRIES} more: `find` a name"] if len(rows) > ENTRIES else []
-    return printable(
-        clip("\n".join([f"{base or './'}", *(f"  {row}" for row in rows[:ENTRIES]), *more]), MAX_CHARS)
-    )
+    return clip("\n".join([f"{base or './'}", *(f"  {row}" for row in rows[:ENTRIES]), *more]), MAX_CHARS)

@@ -59,7 +59,7 @@ def run(context: Context, command: str) -> ToolAnswer:
 def run_check(context: Context) -> ToolAnswer:
     """Run the task's check."""
     report = judge(context)
-    text = clip_middle(context.clean(told(context.check, report, context.root, whole=True)), MAX_CHARS)
+    text = clip_middle(context.relative(told(context.check, report, context.root, whole=True)), MAX_CHARS)
     passed = passes(context.check, report)
     return ToolAnswer(
         text, "ok" if passed else "failed", report=report if isinstance(report, TestReport) else None
@@ -83,9 +83,9 @@ def _command(context: Context, command: str) -> ToolAnswer:
         if broken and copy is not None:
             context.replace_workspace(copy)
             copy = None
-            return ToolAnswer(context.clean(_undone(broken, text)), "refused")
+            return ToolAnswer(context.relative(_undone(broken, text)), "refused")
     except ValueError as error:
-        return ToolAnswer(context.clean(f"The command cannot be run: {error}"), "refused")
+        return ToolAnswer(context.relative(f"The command cannot be run: {error}"), "refused")
     finally:
         if copy is not None:
             copy.close()
@@ -94,7 +94,7 @@ def _command(context: Context, command: str) -> ToolAnswer:
     if wrote:
         more = f" and {len(wrote) - _NAMED} more" if len(wrote) > _NAMED else ""
         text += f"\nwrote: {', '.join(wrote[:_NAMED])}{more}"
-    return ToolAnswer(context.clean(text), "ok" if result.ok else "failed", wrote=wrote)
+    return ToolAnswer(context.relative(text), "ok" if result.ok else "failed", wrote=wrote)
 
 
 def _words(command: str) -> _Words:
@@ -119,7 +119,7 @@ def _outcome(context: Context, result: ExecResult, words: _Words) -> str:
         head = f"ended by signal {result.signal}"
     else:
         head = f"exit code {result.exit_code}"
-    output = context.clean(printed(result).replace("\r", "\n"))
+    output = context.relative(printed(result).replace("\r", "\n"))
     if words.is_test:
         output = without_noise(output)
     return "\n".join(part for part in (head, clip_middle(output, MAX_CHARS) or "(no output)") if part)
