@@ -19,6 +19,7 @@ from forklock.agent.commands.replay import replay
 from forklock.agent.commands.runs import runs, show
 from forklock.agent.commands.solve import solve
 from forklock.agent.commands.taking import apply, undo
+from forklock.agent.commands.watch import watch
 from forklock.models.commands.console import run_app
 from forklock.sandbox.commands.options import root
 
@@ -32,6 +33,7 @@ app = typer.Typer(
 app.callback()(root)
 for command in (
     solve,
+    watch,
     plan,
     show,
     compare,
