@@ -51,7 +51,16 @@ def watch(
     require_there(chosen.model, chosen.engine)
     given = {**models, **flags, "tokens": tokens}
     words = tuple(f"--{name}={value}" for name, value in given.items() if value is not None)
+    timeout_s = settings.test_timeout_s
     begin(
-        Watched(root, check, cwd, settings.sandbox, settings.test_timeout_s, task.strip(), words, runs),
+        Watched(root, check, cwd, settings.sandbox, timeout_s, _drop_copy, task.strip(), words, runs),
         screen(stderr=True),
     )
+
+
+def _drop_copy(run: str) -> None:
+    import shutil
+
+    from forklock.agent.session.copies import scratch_of
+
+    shutil.rmtree(scratch_of(run), ignore_errors=True)

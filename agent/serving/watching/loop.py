@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import shutil
 import signal
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,6 @@ from forklock.agent.log.view import check_in_words
 from forklock.agent.serving import child
 from forklock.agent.serving.watching.changes import State, bursts, changed_names, state_of
 from forklock.agent.serving.watching.check import Check, is_green, task_of
-from forklock.agent.session.copies import scratch_of
 from forklock.sandbox import BackendName
 from forklock.sandbox.fault import Fault
 from forklock.sandbox.terminal.console import Screen
@@ -40,6 +39,8 @@ class Watched:
     """The folder that the check runs in, below `root`."""
     sandbox: BackendName
     timeout_s: float
+    drop_copy: Callable[[str], None]
+    """Removes the copy of a run, by its id."""
     task: str = ""
     """What the user says is wrong; "" takes the failing tests' names."""
     solve: tuple[str, ...] = ()
@@ -187,7 +188,7 @@ class _Watch:
             await child.run(words, stdin=task, on_line=take, reads_stderr=False)
         except asyncio.CancelledError:
             if run:  # it would only be resumed on the tree that it began with
-                shutil.rmtree(scratch_of(run), ignore_errors=True)
+                watched.drop_copy(run)
             raise
         self._runs += 1
 
