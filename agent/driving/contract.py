@@ -5,17 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from forklock.models.families.profile import EditFormat
 from forklock.tools.contract import TestReport
-
-EditForm = Literal["whole", "search-replace", "symbol"]
-"""How a model gives its edits best: the whole file, a passage and what replaces it, or one definition."""
 
 
 class EditProfile(Protocol):
     """The part of a model's profile that decides which edits it is offered."""
 
     @property
-    def edit(self) -> EditForm: ...
+    def edit(self) -> EditFormat: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from forklock.agent.driving.tools.find import TOOL as FIND
 from forklock.agent.driving.tools.find import find
 from forklock.agent.driving.tools.finish import TOOL as FINISH
 from forklock.agent.driving.tools.finish import finish
-from forklock.agent.driving.tools.forms import edit_tool, with_known_names
+from forklock.agent.driving.tools.forms import edit_tool
 from forklock.agent.driving.tools.read import TOOL as READ
 from forklock.agent.driving.tools.read import read
 from forklock.agent.driving.tools.run import TOOL as RUN
@@ -95,7 +95,7 @@ class Toolbox:
             return ToolAnswer(
                 f"An argument has more than {MAX_ARGUMENT:,} characters: write less at once.", "refused"
             )
-        given = _Given(with_known_names(call.arguments))
+        given = _Given(call.arguments)
         try:
             return carry_out(self._context, given)
         except UnicodeEncodeError:

@@ -32,7 +32,8 @@ def checked(name: str, arguments: object, tools: Sequence[Tool]) -> Call:
     """
     tool = _tool(name, tools)
     given = _mapping(arguments, tool)
-    parameters = {_plain(parameter.name): parameter for parameter in tool.parameters}
+    parameters = {_plain(name): one for one in tool.parameters for name in one.also}
+    parameters |= {_plain(one.name): one for one in tool.parameters}
     found: dict[str, Value] = {}
     for key, value in given.items():
         parameter = parameters.get(_plain(key))

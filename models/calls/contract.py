@@ -25,6 +25,8 @@ class Parameter:
     kind: Literal["string", "integer", "boolean"]
     description: str
     required: bool = True
+    also: tuple[str, ...] = ()
+    """Names that models give it out of habit. They are understood, and not shown."""
 
 
 @dataclass(frozen=True, slots=True)

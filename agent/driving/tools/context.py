@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from forklock.agent.contract import Task
-from forklock.agent.driving.contract import EditForm
 from forklock.agent.judging.guard import Check, Guard
+from forklock.models.families.profile import EditFormat
 from forklock.sandbox import Sandbox
 from forklock.tools.contract import TestReport
 from forklock.tools.frozen.runner_files import is_built
@@ -39,7 +39,7 @@ class Context:
     """The rollout's fork. It is another one after a command was undone."""
     task: Task
     check: Check
-    form: EditForm
+    form: EditFormat
     guard: Guard | None
     """What judges the task. None: nothing does yet, and everything may be written."""
     given: Intel | None

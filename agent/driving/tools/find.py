@@ -42,7 +42,10 @@ TOOL = Tool(
     "Find where a name is defined and used, or where a text stands in the repository. Answers with path:line.",
     (
         Parameter(
-            "query", "string", "a name (`total`, `Cart.total`), a piece of text, or words that describe code"
+            "query",
+            "string",
+            "a name (`total`, `Cart.total`), a piece of text, or words that describe code",
+            also=("name", "pattern", "text", "symbol", "search"),
         ),
         Parameter("kind", "string", "only `definition`, `references` or `text`", required=False),
     ),

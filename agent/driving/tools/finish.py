@@ -15,7 +15,14 @@ _REFUSED = "Not finished yet. Repair it; if that cannot be done, call finish aga
 TOOL = Tool(
     "finish",
     "End the work, once the task is done and its check passes.",
-    (Parameter("summary", "string", "what was changed and why, in a sentence or two"),),
+    (
+        Parameter(
+            "summary",
+            "string",
+            "what was changed and why, in a sentence or two",
+            also=("message", "answer", "reason", "result"),
+        ),
+    ),
 )
 
 

@@ -12,22 +12,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from forklock.agent.driving.contract import EditForm
 from forklock.models.calls.contract import Parameter, Tool
+from forklock.models.families.profile import EditFormat
 from forklock.tools.contract import Edit, ReplaceFile, ReplaceSymbol, SearchReplace
 from forklock.tools.languages.known import check_syntax
 
 _FENCE = re.compile(r"[ \t]*(?P<fence>`{3,}|~{3,})(?P<info>[^`]*)$")
 _NUMBERED = re.compile(r"[ \t]*\d+ \| ?")
 _PROSE = frozenset({".md", ".markdown", ".mdx", ".rst"})
-_ALIASES = {
-    "file": "path", "file_path": "path", "filename": "path", "target_file": "path", "old_str": "old",
-    "old_string": "old", "search": "old", "old_text": "old", "new_str": "new", "new_string": "new", "replace": "new",
-    "new_text": "new", "replacement": "new", "code": "content", "source": "content", "text": "content",
-    "file_text": "content", "contents": "content", "new_content": "content", "name": "symbol", "definition": "symbol",
-    "new_name": "rename_to", "rename": "rename_to",
-}  # fmt: skip
-"""Names that models give to arguments out of habit."""
 
 
 class Unclear(Exception):
@@ -50,32 +42,46 @@ class Delete:
 
 Change = Edit | Rename | Delete
 
-_PATH = Parameter("path", "string", "the file, relative to the repository's root")
+PATHS = ("file", "file_path", "filename", "target_file")
+"""Names that models give to `path`."""
+_PATH = Parameter("path", "string", "the file, relative to the repository's root", also=PATHS)
 _OLD = Parameter(
-    "old", "string", "the lines to replace, copied exactly; they must occur once in the file", required=False
+    "old", "string", "the lines to replace, copied exactly; they must occur once in the file", required=False,
+    also=("old_str", "old_string", "old_text", "search"),
+)  # fmt: skip
+_NEW = Parameter(
+    "new", "string", "the lines that take the place of `old`", required=False,
+    also=("new_str", "new_string", "new_text", "replace", "replacement"),
+)  # fmt: skip
+_SYMBOL = Parameter(
+    "symbol", "string", "a definition: `function` or `Class.method`; with `content` or `rename_to`", required=False,
+    also=("name", "definition"),
+)  # fmt: skip
+_RENAME = Parameter(
+    "rename_to", "string", "new name of the definition", required=False, also=("new_name", "rename")
 )
-_NEW = Parameter("new", "string", "the lines that take the place of `old`", required=False)
-_SYMBOL = "a definition: `function` or `Class.method`; with `content` or `rename_to`"
-_FORMS: dict[EditForm, tuple[str, tuple[Parameter, ...]]] = {
+_DELETE = Parameter("delete", "boolean", "true: delete the file", required=False)
+
+
+def _content(description: str) -> Parameter:
+    also = ("code", "source", "text", "file_text", "contents", "new_content")
+    return Parameter("content", "string", description, required=False, also=also)
+
+
+_FORMS: dict[EditFormat, tuple[str, tuple[Parameter, ...]]] = {
     "whole": (
         "Write a file: give its whole text in `content`. Makes the file where there is none. Or delete it.",
-        (
-            _PATH,
-            Parameter("content", "string", "the whole new text of the file", required=False),
-            Parameter("delete", "boolean", "true: delete the file", required=False),
-        ),
+        (_PATH, _content("the whole new text of the file"), _DELETE),
     ),
     "symbol": (
         "Change a file. With `symbol`: replace this definition by `content`, or rename it everywhere. "
         "Without: write the whole file, new or not. Or delete it.",
         (
             _PATH,
-            Parameter("symbol", "string", _SYMBOL, required=False),
-            Parameter(
-                "content", "string", "the whole new source of the definition, or of the file", required=False
-            ),
-            Parameter("rename_to", "string", "new name of the definition", required=False),
-            Parameter("delete", "boolean", "true: delete the file", required=False),
+            _SYMBOL,
+            _content("the whole new source of the definition, or of the file"),
+            _RENAME,
+            _DELETE,
         ),
     ),
     "search-replace": (
@@ -85,18 +91,16 @@ _FORMS: dict[EditForm, tuple[str, tuple[Parameter, ...]]] = {
             _PATH,
             _OLD,
             _NEW,
-            Parameter(
-                "content", "string", "the whole text of the file, or of the definition", required=False
-            ),
-            Parameter("symbol", "string", _SYMBOL, required=False),
-            Parameter("rename_to", "string", "new name of the definition", required=False),
-            Parameter("delete", "boolean", "true: delete the file", required=False),
+            _content("the whole text of the file, or of the definition"),
+            _SYMBOL,
+            _RENAME,
+            _DELETE,
         ),
     ),
 }
 
 
-def edit_tool(form: EditForm) -> Tool:
+def edit_tool(form: EditFormat) -> Tool:
     """Return the tool as a model is offered it that edits best in this form. `change_of` accepts all forms."""
     description, parameters = _FORMS[form]
     return Tool("edit", description, parameters)
@@ -111,9 +115,8 @@ def change_of(path: str, arguments: Mapping[str, str | int | bool]) -> Change:
     Raises:
         Unclear: none, or several.
     """
-    given = with_known_names(arguments)
-    text = {name: str(value) for name, value in given.items() if not isinstance(value, bool)}
-    if given.get("delete") in (True, "true", "True"):
+    text = {name: str(value) for name, value in arguments.items() if not isinstance(value, bool)}
+    if arguments.get("delete") in (True, "true", "True"):
         return Delete(path)
     symbol = text.get("symbol", "").strip().strip("`").removesuffix("()").replace("::", ".")
     if text.get("rename_to", "").strip():
@@ -135,12 +138,6 @@ def change_of(path: str, arguments: Mapping[str, str | int | bool]) -> Change:
 
 def _more(symbol: str) -> str:
     return f" of {symbol}." if symbol else ", or `old` and `new` have the lines before and after."
-
-
-def with_known_names(arguments: Mapping[str, str | int | bool]) -> dict[str, str | int | bool]:
-    """Return the arguments under the names that the tools know them by."""
-    given = {_ALIASES.get(name, name): value for name, value in arguments.items()}
-    return given | {name: value for name, value in arguments.items() if name not in _ALIASES}
 
 
 # --- what is taken off -----------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from collections import Counter
 from forklock.agent.driving.contract import ToolAnswer
 from forklock.agent.driving.tools.context import Context
 from forklock.agent.driving.tools.excerpts import MAX_CHARS, MAX_LINES, clip, numbered
+from forklock.agent.driving.tools.forms import PATHS
 from forklock.models.calls.contract import Parameter, Tool
 from forklock.tools.contract import EditRefused, Symbol, ToolFault
 from forklock.tools.files import read_document
@@ -29,10 +30,20 @@ TOOL = Tool(
     "read",
     "Read a file, one definition with what it uses and who calls it, or the list of a folder. Lines are numbered.",
     (
-        Parameter("path", "string", "file or folder, relative to the repository's root", required=False),
-        Parameter("symbol", "string", "only this definition: `function` or `Class.method`", required=False),
-        Parameter("start", "integer", "first line to read", required=False),
-        Parameter("end", "integer", "last line to read", required=False),
+        Parameter(
+            "path", "string", "file or folder, relative to the repository's root", required=False, also=PATHS
+        ),
+        Parameter(
+            "symbol",
+            "string",
+            "only this definition: `function` or `Class.method`",
+            required=False,
+            also=("name", "definition"),
+        ),
+        Parameter(
+            "start", "integer", "first line to read", required=False, also=("start_line", "line", "offset")
+        ),
+        Parameter("end", "integer", "last line to read", required=False, also=("end_line",)),
     ),
 )
 

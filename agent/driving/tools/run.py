@@ -27,7 +27,15 @@ _NAMED = 10
 TOOL = Tool(
     "run",
     "Run the task's check, or a shell command in the repository's folder. There is no network.",
-    (Parameter("command", "string", "the command; leave it out to run the task's check", required=False),),
+    (
+        Parameter(
+            "command",
+            "string",
+            "the command; leave it out to run the task's check",
+            required=False,
+            also=("cmd", "shell"),
+        ),
+    ),
 )
 
 

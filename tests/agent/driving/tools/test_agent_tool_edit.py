@@ -13,7 +13,7 @@ from programs import needs
 from shop import RIGHT
 from toolboxes import Box, Ground, ground
 
-from forklock.agent.driving.contract import EditForm
+from forklock.models.families.profile import EditFormat
 from forklock.tools.contract import TestReport, TestStatus
 
 BUG, FIX = "    for price in prices[1:]:", "    for price in prices:"
@@ -272,7 +272,7 @@ def test_tests_put_aside_are_not_looked_for_through_links(box: Box, tmp_path: Pa
 
 
 @pytest.mark.parametrize("form", ["whole", "symbol", "search-replace"])
-def test_a_profile_decides_what_is_offered(shop_ground: Ground, form: EditForm) -> None:
+def test_a_profile_decides_what_is_offered(shop_ground: Ground, form: EditFormat) -> None:
     with shop_ground.rollout(form=form) as box:
         assert [tool.name for tool in box.box.tools] == ["read", "find", "edit", "run", "finish"]
         offered = {parameter.name for parameter in box.box.tools[2].parameters}

@@ -11,7 +11,20 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from toolboxes import Box, Ground
 
-from forklock.agent.driving.tools.forms import Delete, Rename, Unclear, change_of, passage, unfenced
+from forklock.agent.driving.tools.find import TOOL as FIND
+from forklock.agent.driving.tools.forms import (
+    Delete,
+    Rename,
+    Unclear,
+    change_of,
+    edit_tool,
+    passage,
+    unfenced,
+)
+from forklock.agent.driving.tools.read import TOOL as READ
+from forklock.models.calls.arguments import checked
+from forklock.models.calls.contract import Call
+from forklock.models.calls.known import format_named
 from forklock.tools.contract import ReplaceFile, ReplaceSymbol, SearchReplace
 
 CODE = "def a():\n    return 1\n"
@@ -47,9 +60,6 @@ def test_copied_line_numbers_are_taken_off() -> None:
 def test_forms() -> None:
     assert change_of("a", {"content": "x"}) == ReplaceFile(path="a", source="x")
     assert change_of("a", {"old": "x", "new": ""}) == SearchReplace(path="a", search="x", replace="")
-    assert change_of("a", {"old_str": "x", "new_str": "y"}) == SearchReplace(
-        path="a", search="x", replace="y"
-    )
     assert change_of("a", {"symbol": "A::b()", "content": "x"}) == ReplaceSymbol(
         path="a", name_path="A.b", source="x"
     )
@@ -59,6 +69,20 @@ def test_forms() -> None:
     for unclear in ({}, {"old": "x"}, {"rename_to": "x"}, {"symbol": "x"}, {"delete": False}):
         with pytest.raises(Unclear):
             change_of("a", unclear)
+
+
+def test_names_that_models_use_out_of_habit_are_understood() -> None:
+    tools = (READ, FIND, edit_tool("search-replace"))
+    for written, meant in [
+        ({"file_path": "a", "old_str": "x", "new_str": "y"}, {"path": "a", "old": "x", "new": "y"}),
+        ({"filename": "a", "code": "x"}, {"path": "a", "content": "x"}),
+        ({"path": "a", "contents": "x"}, {"path": "a", "content": "x"}),
+    ]:
+        assert checked("edit", written, tools) == Call("edit", meant)
+    assert checked("read", {"file_path": "a", "start_line": "3"}, tools) == Call(
+        "read", {"path": "a", "start": 3}
+    )
+    assert "old_str" not in format_named("hermes").instructions(tools)
 
 
 TEXT = st.one_of(

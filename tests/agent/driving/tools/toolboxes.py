@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from forklock.agent.contract import Task
-from forklock.agent.driving.contract import EditForm, ToolAnswer
+from forklock.agent.driving.contract import ToolAnswer
 from forklock.agent.driving.toolbox import Toolbox
 from forklock.agent.judging.guard import Check, Guard
 from forklock.models.calls import Call
+from forklock.models.families.profile import EditFormat
 from forklock.sandbox import Policy, Sandbox, open_sandbox, workspace_policy
 from forklock.tools.testing.run import run_tests
 
@@ -20,7 +21,7 @@ from forklock.tools.testing.run import run_tests
 class Profile:
     """What a toolbox reads of a model's profile."""
 
-    edit: EditForm = "search-replace"
+    edit: EditFormat = "search-replace"
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Ground:
     def rollout(
         self,
         *,
-        form: EditForm = "search-replace",
+        form: EditFormat = "search-replace",
         check: Check | None = None,
         guarded: bool = True,
         may_go_on: Callable[[], bool] = lambda: True,
