@@ -45,7 +45,7 @@ def cache_dir() -> Path:
 
 
 def models_dir() -> Path:
-    """Return the folder of pulled models, one transformers folder each, by catalogue name."""
+    """Return the folder of pulled models, one transformers folder each: NAME, or OWNER--NAME from the hub."""
     return data_dir() / "models"
 
 

@@ -1,8 +1,9 @@
 """Finds a model's card by its name, and its checked weights by a name or a folder.
 
-In: a catalogue name or a folder. Out: a `ModelCard` (facts, sizes, hashes, where to get it) or a
-`ResolvedModel` (a folder that is whole, and a revision for cache keys). Downloading is `models/catalogue/pull.py`.
-A catalogue name wins over a folder of the same name; write `./name` for the folder.
+In: a catalogue name, a name of the hub (`owner/name`) or a folder. Out: a `ModelCard` (facts, sizes, hashes, where to
+get it) or a `ResolvedModel` (a folder that is whole, and a revision for cache keys). Downloading is
+`models/catalogue/pull.py` and `hub_pull.py`. The name of a model that is here wins over a folder of the same name;
+write `./name` for the folder.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from forklock.models.catalogue.hub_here import check_hub, hub_folder, is_hub_name, verify_hub
 from forklock.models.catalogue.weights import (
     check_against_record,
     check_weights,
@@ -21,7 +23,7 @@ from forklock.models.catalogue.weights import (
     verify_hashes,
 )
 from forklock.models.contract import ModelFault
-from forklock.models.families import CATALOGUE, ModelCard
+from forklock.models.families import CATALOGUE, ModelCard, hub_card
 from forklock.models.paths import is_folder, models_dir, names_folder, user_path
 
 if TYPE_CHECKING:
@@ -39,7 +41,7 @@ class ResolvedModel:
     """Weights on this machine that are whole, as far as headers and sizes show."""
 
     name: str
-    """Catalogue name, or the folder's own name."""
+    """Catalogue name, or the folder's own name (`owner--name` for models of the hub)."""
     folder: Path
     revision: str
     """The GGUF's sha256 for catalogue models, else a digest of the folder (`folder_revision`)."""
@@ -81,6 +83,8 @@ def resolve_model(name_or_folder: str | Path) -> ResolvedModel:
     text = str(name_or_folder)
     if isinstance(name_or_folder, str) and is_catalogue_name(text):
         return _resolve_pulled(find_card(text))
+    if isinstance(name_or_folder, str) and is_hub_name(text) and hub_folder(text).exists():
+        return _resolve_hub(text.strip())
     folder = user_path(text)
     meant = isinstance(name_or_folder, Path) or names_folder(text)
     if not meant and is_folder(folder):
@@ -92,11 +96,34 @@ def resolve_model(name_or_folder: str | Path) -> ResolvedModel:
         folder = folder.resolve()
         check_weights(folder)
         return ResolvedModel(folder.name, folder, folder_revision(folder), None, former_revision(folder))
+    if not meant and is_hub_name(text):
+        raise NoSuchModel(
+            f"There is no model {text[:300]!r} on this machine.",
+            fix=f"Run `agent models pull {text}` to fetch it from the hub, or write ./{text} for a folder.",
+        )
     if meant or "/" in text:
         raise NoSuchModel(
             f"There is no model folder {text[:300]!r}.", fix="Check the path, or see `agent models list`."
         )
     return _resolve_pulled(find_card(text))
+
+
+def is_on_hub_or_here(text: str) -> bool:
+    """Return whether `owner/name` is a model of the hub that is here, or a known one whose owner is no provider."""
+    if not is_hub_name(text):
+        return False
+    return hub_folder(text).exists() or (
+        hub_card(text) is not None and text.partition("/")[0] not in _ALSO_PROVIDERS
+    )
+
+
+_ALSO_PROVIDERS = frozenset({"openai"})
+"""Owners on the hub that are providers of hosted models, too. Their models count as local once they are pulled."""
+
+
+def _resolve_hub(repo_id: str) -> ResolvedModel:
+    folder = check_hub(repo_id)
+    return ResolvedModel(folder.name, folder, folder_revision(folder), None, former_revision(folder))
 
 
 def _resolve_pulled(card: ModelCard) -> ResolvedModel:
@@ -120,7 +147,7 @@ def check_pulled(card: ModelCard, folder: Path) -> None:
     """
     try:
         record = read_record(folder)
-        check_against_record(folder, record)
+        check_against_record(folder, record.files)
         check_weights(folder)
     except ModelFault as fault:
         raise _damaged(card, fault.message) from None
@@ -143,12 +170,17 @@ def verify(name: str, *, progress: Progress | None = None) -> None:
     """
     from forklock.sandbox.terminal.progress import Progress
 
+    if is_hub_name(name):
+        total = sum(file.stat().st_size for file in check_hub(name).iterdir())
+        with (progress or Progress()).task(f"Verifying {name}", total) as advance:
+            verify_hub(name, advance)
+        return
     card = find_card(name)
     resolved = _resolve_pulled(card)
     record = read_record(resolved.folder)
     total = sum(file.bytes for file in record.files.values())
     with (progress or Progress()).task(f"Verifying {card.name}", total) as advance:
         try:
-            verify_hashes(resolved.folder, record, advance)
+            verify_hashes(resolved.folder, record.files, advance)
         except ModelFault as fault:
             raise _damaged(card, fault.message) from None

@@ -7,6 +7,7 @@ the next call resumes, also after kill -9. Network errors are retried while byte
 from __future__ import annotations
 
 import errno
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -40,6 +41,18 @@ class Remote:
     filename: str
     bytes: int | None = None
     sha256: str | None = None
+    git_sha1: str | None = None
+    """Hash of the file as a git blob, which the hub gives for small files."""
+
+    def matches(self, path: Path) -> bool:
+        """Return whether a whole file has the hash that was announced; True where none was."""
+        if self.sha256 is not None:
+            return hash_file(path) == self.sha256
+        if self.git_sha1 is not None:
+            content = path.read_bytes()
+            blob = b"blob %d\0" % len(content) + content
+            return hashlib.sha1(blob, usedforsecurity=False).hexdigest() == self.git_sha1
+        return True
 
     def part(self, folder: Path) -> Path:
         return folder / f"{self.filename}.part"
@@ -65,7 +78,7 @@ def download(remote: Remote, folder: Path, client: httpx.Client, advance: Advanc
     part = remote.part(folder)
     for attempt in (1, 2):
         _fetch_with_retries(remote, part, client, advance)
-        if remote.sha256 is None or hash_file(part) == remote.sha256:
+        if remote.matches(part):
             with space_guard(folder):
                 put_in_place(part, done)
             return done
@@ -74,7 +87,8 @@ def download(remote: Remote, folder: Path, client: httpx.Client, advance: Advanc
         if attempt == 2:
             break
     raise ModelFault(
-        f"{remote.filename} does not match its sha256, twice.", fix="Check the package index or its proxy."
+        f"{remote.filename} does not match its {'sha256' if remote.sha256 else 'hash'}, twice.",
+        fix="Check the package index, the hub or the proxy.",
     )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -67,9 +67,9 @@ def read_record(folder: Path) -> ModelRecord:
         raise ModelFault(f"{path} is unreadable ({type(error).__name__}).") from None
 
 
-def check_against_record(folder: Path, record: ModelRecord) -> None:
+def check_against_record(folder: Path, files: Mapping[str, FileRecord]) -> None:
     """Check that each recorded file is there in its recorded size, and that small ones are unchanged."""
-    for name, expected in record.files.items():
+    for name, expected in files.items():
         path = folder / name
         if Path(name).name != name or not path.is_file():
             raise ModelFault(f"{name!r} is missing.")
@@ -80,11 +80,11 @@ def check_against_record(folder: Path, record: ModelRecord) -> None:
 
 
 def verify_hashes(
-    folder: Path, record: ModelRecord, on_bytes: Callable[[int], None] = lambda _: None
+    folder: Path, files: Mapping[str, FileRecord], on_bytes: Callable[[int], None] = lambda _: None
 ) -> None:
     """Read everything and compare with the recorded hashes; `on_bytes` gets the bytes read since last."""
-    check_against_record(folder, record)
-    for name, expected in record.files.items():
+    check_against_record(folder, files)
+    for name, expected in files.items():
         if hash_file(folder / name, on_bytes) != expected.sha256:
             raise ModelFault(f"{name} does not match its recorded sha256.")
 

@@ -5,18 +5,25 @@ Two Typer apps that a room above mounts. Faults are raised for its `main` to pri
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from forklock.models.extras import install_hint
 from forklock.sandbox.terminal import say, say_fault
 
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from forklock.models.adapters import AdapterRegistry
+
 app = typer.Typer(help="Models on this machine: list, pull, remove, verify.", no_args_is_help=True)
 
 engines_app = typer.Typer(no_args_is_help=True, help="Engines: where tokens come from.")
 
-Name = Annotated[str, typer.Argument(help="A name from `agent models list`.")]
+Name = Annotated[
+    str, typer.Argument(help="A name from `agent models list`, or owner/name on the Hugging Face hub.")
+]
 
 _Engine = Annotated[str, typer.Argument(metavar="ENGINE", help="Only vllm has an environment of its own.")]
 _BuildOption = Annotated[
@@ -50,6 +57,34 @@ def list_models() -> None:
             registry.current_version(card.name) or "-",
         )
     screen().print(table)
+    screen().print(_hub_table(registry))
+
+
+def _hub_table(registry: AdapterRegistry) -> Table:
+    """Return models of the hub: those that are here, and those that people run."""
+    from rich.table import Table
+
+    from forklock.models.catalogue.hub_here import folder_name, hub_folder, pulled_hub
+    from forklock.models.families import HUB, profile_of
+
+    table = Table("on the hub", "memory", "window", "calls", "licence", "pulled", "adapter")
+    records = {record.repo_id.lower(): record for record in pulled_hub()}
+    rows = {
+        card.repo_id.lower(): (
+            card.repo_id,
+            f"{card.needed_gb:,.0f} GB",
+            f"{card.context_tokens:,}",
+            card.licence,
+        )
+        for card in HUB
+    }
+    for key, record in records.items():
+        rows.setdefault(key, (record.repo_id, f"{record.weights_bytes / 1e9:,.1f} GB", "", record.licence))
+    for repo_id, memory, window, licence in rows.values():
+        pulled = "yes" if repo_id.lower() in records else "damaged" if hub_folder(repo_id).exists() else "no"
+        adapter = registry.current_version(folder_name(repo_id)) or "-"
+        table.add_row(repo_id, memory, window, profile_of(repo_id).calls, licence, pulled, adapter)
+    return table
 
 
 def _state(name: str) -> str:
@@ -90,11 +125,32 @@ def list_profiles() -> None:
 
 
 @app.command("pull")
-def pull_model(name: Name) -> None:
-    """Download a model, check it, and convert it. Resumes an earlier pull."""
+def pull_model(
+    name: Name,
+    revision: Annotated[
+        str, typer.Option("--revision", help="Of a hub model: branch, tag or commit.")
+    ] = "main",
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Accept the licence; don't ask.")] = False,
+) -> None:
+    """Download a model and check it. Resumes an earlier pull.
+
+    A name of the catalogue is converted from its GGUF file. owner/name is fetched from the Hugging Face hub (HF_TOKEN
+    and HF_ENDPOINT hold): safetensors and tokenizer only, never code.
+    """
+    from forklock.models.catalogue.hub_here import is_hub_name
     from forklock.models.catalogue.pull import pull
 
-    say(str(pull(name)))
+    if not is_hub_name(name):
+        say(str(pull(name)))
+        return
+    from forklock.models.catalogue.hub_pull import Offer, pull_hub
+
+    def accept(offer: Offer) -> bool:
+        for line in offer.lines():
+            say(line)
+        return yes or not offer.must_be_accepted or typer.confirm("Do you accept this licence?")
+
+    say(str(pull_hub(name, accept=accept, revision=revision)))
 
 
 @app.command("remove")
@@ -103,17 +159,21 @@ def remove_model(
 ) -> None:
     """Delete a pulled model and what is left of its downloads. Adapters stay."""
     from forklock.models.catalogue.catalogue import find_card
+    from forklock.models.catalogue.hub_here import is_hub_name
+    from forklock.models.catalogue.hub_pull import remove_hub
     from forklock.models.catalogue.pull import remove
 
-    card = find_card(name)
-    if not yes and not typer.confirm(f"Delete {card.name} from this machine?"):
+    on_hub = is_hub_name(name)
+    known = name.strip() if on_hub else find_card(name).name
+    if not yes and not typer.confirm(f"Delete {known} from this machine?"):
         raise typer.Exit(1)
-    say(f"{remove(card.name) / 1e6:,.0f} MB freed.")
+    freed = remove_hub(known) if on_hub else remove(known)
+    say(f"{freed / 1e6:,.0f} MB freed.")
 
 
 @app.command("verify")
 def verify_model(name: Name) -> None:
-    """Compare a pulled model with the hashes of its conversion.
+    """Compare a pulled model with the hashes of its pull.
 
     Reads every byte.
     """

@@ -1,8 +1,8 @@
 """Opens the engine that serves a model, and holds the list of engines.
 
 In: what the user wrote after `--model`, and which engine and adapter. Out: an open `Engine`. Names are
-looked up in this order: URL, catalogue, provider's id; a folder begins with `./`, `../`, `/` or `~`. Heavy
-libraries load only for the engine that is opened.
+looked up in this order: URL, catalogue, models of the hub that are here, provider's id; a folder begins with `./`,
+`../`, `/` or `~`. Heavy libraries load only for the engine that is opened.
 """
 
 from __future__ import annotations
@@ -41,9 +41,10 @@ def open_engine(
     """Open the engine that serves `model`.
 
     Args:
-        model: a catalogue name (`qwen2.5-coder-0.5b`), a folder with transformers weights (`./weights`), a provider's
-            id for LiteLLM (`openai/gpt-5`), or the URL of an OpenAI-compatible server.
-        engine: which engine; `auto` takes `transformers` for catalogue names and folders, `hosted` else.
+        model: a catalogue name (`qwen2.5-coder-0.5b`), a pulled model of the hub (`Qwen/Qwen3-4B-Instruct-2507`), a
+            folder with transformers weights (`./weights`), a provider's id for LiteLLM (`openai/gpt-5`), or the URL of
+            an OpenAI-compatible server.
+        engine: which engine; `auto` takes `transformers` for what is on this machine, `hosted` else.
         adapter: `current` for the promoted adapter of this base if there is one, None for the bare base,
             a version of the registry, or an adapter's folder.
         device: torch device of the in-process engine; None takes CUDA where there is one.
@@ -115,13 +116,14 @@ def _require_known(engine: EngineName) -> None:
 
 def is_local(model: str) -> bool:
     """Return whether the name means weights on this machine (or in the catalogue), and not a provider."""
-    from forklock.models.catalogue.catalogue import is_catalogue_name
+    from forklock.models.catalogue.catalogue import is_catalogue_name, is_on_hub_or_here
     from forklock.models.paths import names_folder
 
     if "://" in model:
         return False
     # A path that is not there, or a bare word, is a local name gone wrong: say that, don't call a provider.
-    return is_catalogue_name(model) or names_folder(model) or "/" not in model
+    named = is_catalogue_name(model) or names_folder(model) or "/" not in model
+    return named or is_on_hub_or_here(model)
 
 
 def _refuse_ambiguous(model: str) -> None:

@@ -171,7 +171,8 @@ def _of_provider(litellm: Any, model: str) -> Route:
     except Exception:
         raise ModelFault(
             f"LiteLLM knows no provider for {model!r}.",
-            fix="Write provider/model, such as openai/gpt-5, or a server's URL.",
+            fix=f"Write provider/model, such as openai/gpt-5, or a server's URL. A model of the hub must be on this "
+            f"machine first: `agent models pull {model}`.",
         ) from None
     _require_key(litellm, model, provider)
     info = _price_entry(litellm, model)
