@@ -194,7 +194,7 @@ def test_damage_is_found_and_named(hub: Hub) -> None:
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1
     weights.write_bytes(content)
-    with pytest.raises(ModelFault, match="damaged: model.safetensors"):
+    with pytest.raises(ModelFault, match=r"damaged: model\.safetensors"):
         verify(NAME, progress=QUIET)
 
 
