@@ -18,6 +18,7 @@ from pathlib import Path
 
 from forklock.agent.contract import AgentFault
 from forklock.agent.judging.choice import Choice, Passing, choose
+from forklock.agent.judging.memory import Memory
 from forklock.agent.judging.signs import special_value, tricks
 from forklock.agent.log import RunEnded, RunLog, RunStarted
 from forklock.agent.repo import apply_diff, copy_workspace
@@ -73,14 +74,19 @@ class Weighed:
     passing: tuple[Passing, ...]
 
 
-def weigh(original: Sandbox, question: Question, candidates: Sequence[Presented]) -> Weighed:
+def weigh(
+    original: Sandbox, question: Question, candidates: Sequence[Presented], memory: Memory | None = None
+) -> Weighed:
     """Compare candidates with the original and with each other. The smaller change comes first where all else is equal.
+
+    Args:
+        memory: what earlier verdicts of the run have found out; it is added to.
 
     Raises:
         SandboxFault: the sandbox failed.
     """
     ordered = sorted(candidates, key=lambda one: (-one.samples, len(one.diff)))
-    before, asked = _behaviours(original, question, ordered)
+    before, asked = _behaviours(original, question, ordered, memory or Memory())
     failing = question.failing | (before.failed if before else frozenset())
     tests = _test_sources(original.root, failing)
     passing = []
@@ -100,36 +106,50 @@ def weigh(original: Sandbox, question: Question, candidates: Sequence[Presented]
 
 
 def _behaviours(
-    original: Sandbox, question: Question, candidates: Sequence[Presented]
+    original: Sandbox, question: Question, candidates: Sequence[Presented], memory: Memory
 ) -> tuple[Behaviour | None, dict[str, Behaviour]]:
     """How the original and each candidate behave; None where that cannot be told."""
-    plans = [made for suite in question.suites if (made := _plan(original, suite, question, candidates))]
+    plans = plans_of(original, question, [one.diff for one in candidates], memory)
     if not plans:
         return None, {}
     versions: list[tuple[str, str]] = [("", ""), *((one.name, one.diff) for one in candidates)]
 
     def asked(version: tuple[str, str]) -> Behaviour | None:
-        return _asked(original, plans, version[1], question.seconds)
+        key = (plans, version[1])
+        if key not in memory.behaviours:
+            memory.behaviours[key] = _asked(original, plans, version[1], question.seconds)
+        return memory.behaviours[key]
 
     with ThreadPoolExecutor(max_workers=min(len(versions), os.cpu_count() or 1)) as pool:
         found = dict(zip([name for name, _ in versions], pool.map(asked, versions), strict=True))
     return found.pop(""), {name: one for name, one in found.items() if one is not None}
 
 
-def _plan(
-    original: Sandbox, suite: Suite, question: Question, candidates: Sequence[Presented]
-) -> Plan | None:
+def plans_of(original: Sandbox, question: Question, diffs: Sequence[str], memory: Memory) -> tuple[Plan, ...]:
+    """What to ask of the functions that diffs change: one plan for each suite whose tests reach them."""
     changed: dict[Target, None] = {}
-    for one in candidates:
-        for path, line in _changed_lines(one.diff):
+    for diff in diffs:
+        for path, line in _changed_lines(diff):
             target = target_at(original.root, path, line)
             if target is not None:
                 changed[target] = None
-    if not changed:
-        return None
+    targets = tuple(sorted(changed, key=lambda one: one.label))
+    found: list[Plan] = []
+    for suite in reversed(question.suites if targets else ()):
+        key = (suite.command, suite.cwd, targets)
+        if key not in memory.plans:
+            memory.plans[key] = _plan(original, suite, targets, question.seconds)
+        made = memory.plans[key]
+        # The whole suite comes first, and mostly holds the check: nothing is asked twice.
+        if made is not None and not any(set(made.tests) <= set(one.tests) for one in found):
+            found.append(made)
+    return tuple(reversed(found))
+
+
+def _plan(original: Sandbox, suite: Suite, changed: tuple[Target, ...], seconds: float) -> Plan | None:
     with original.fork() as fork:
         try:
-            return plan(fork, suite.command, tuple(changed), timeout_s=question.seconds, cwd=suite.cwd)
+            return plan(fork, suite.command, changed, timeout_s=seconds, cwd=suite.cwd)
         except ToolFault:
             return None
 

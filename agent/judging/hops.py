@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from forklock.agent.asking.prompts import failure_text
 from forklock.agent.contract import Action, Hop, Place, Ruling
 from forklock.agent.judging.guard import Cheated, Check, Guard
+from forklock.agent.judging.memory import Memory
 from forklock.agent.judging.patches import apply_patch
 from forklock.agent.repo import apply_diff
 from forklock.sandbox import Sandbox
@@ -57,6 +58,8 @@ class Gauntlet:
     """False: the task has no check that fails now, so that no candidate can be called solved."""
     seen: dict[str, tuple[int, int]] = field(default_factory=dict)
     agreement: dict[tuple[int, int], int] = field(default_factory=dict)
+    memory: Memory = field(default_factory=Memory)
+    """What the run's verdicts have found out."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _guard: Guard | None = None
 

@@ -92,7 +92,7 @@ def _weighed(bench: Bench, rulings: dict[str, Ruling], diffs: dict[str, str]) ->
             presented[diffs[name]] = Presented(name, diffs[name], samples)
         else:  # the same change, once idle lines are gone
             presented[diffs[name]] = replace(known, samples=known.samples + samples)
-    return weigh(bench.original, question, list(presented.values()))
+    return weigh(bench.original, question, list(presented.values()), gauntlet.memory)
 
 
 def _logged(weighed: Weighed) -> list[LoggedPassing]:
@@ -109,7 +109,10 @@ def _logged(weighed: Weighed) -> list[LoggedPassing]:
 def _without_idle_lines(bench: Bench, ruling: Ruling) -> str:
     """The ruling's diff, without lines whose undoing still passes; they are tested as the candidate was."""
     _, diff = own_part(bench.task, ruling.diff)
-    return own_part(bench.task, without_idle_lines(bench.original, bench.gauntlet, diff))[1]
+    shorter = bench.gauntlet.memory.shorter
+    if diff not in shorter:
+        shorter[diff] = own_part(bench.task, without_idle_lines(bench.original, bench.gauntlet, diff))[1]
+    return shorter[diff]
 
 
 def own_part(task: Task, diff: str) -> tuple[str, str]:

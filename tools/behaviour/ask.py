@@ -11,9 +11,10 @@ Not covered: other runners, languages other than Python, coroutines, code in oth
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 from forklock.sandbox import Sandbox
@@ -25,8 +26,8 @@ from forklock.tools.testing.environment import command_environment
 from forklock.tools.testing.run import read_report, report_folder, with_plugin
 
 _INSIDE = Path(__file__).parents[1] / "testing" / "inside"
-_PLUGIN, _UNITTEST = _INSIDE / "behaviour_plugin.py", _INSIDE / "behaviour_unittest.py"
-_BESIDE = (_INSIDE / "behaviour_watch.py", _INSIDE / "behaviour_inputs.py")
+PLUGIN, _UNITTEST = _INSIDE / "behaviour_plugin.py", _INSIDE / "behaviour_unittest.py"
+BESIDE = (_INSIDE / "behaviour_watch.py", _INSIDE / "behaviour_inputs.py")
 Ending = Literal["returned", "refused", "failed", "timed out"]
 
 
@@ -153,12 +154,16 @@ def ask(
     Raises:
         SandboxFault: the sandbox failed.
     """
-    located = _located(sandbox.root, what)
+    here = located(sandbox.root, what)
     rows = _run(
-        sandbox, located, mode="ask", timeout_s=timeout_s, seconds=seconds, calls=calls, variants=variants
+        sandbox, here, mode="ask", timeout_s=timeout_s, seconds=seconds, calls=calls, variants=variants
     )
-    if rows is None:
-        return None
+    return None if rows is None else read_behaviour(rows)
+
+
+def read_behaviour(rows: Iterable[dict[str, Any]]) -> Behaviour:
+    """Read what `behaviour_watch` wrote; rows that are no answers are dropped."""
+    rows = list(rows)
     answers: dict[tuple[str, str], Answer] = {}
     failed = frozenset(str(row.get("test")) for row in rows if row.get("outcome") == "failed")
     for row in rows:
@@ -176,11 +181,17 @@ def ask(
     return Behaviour(answers, failed)
 
 
-def _located(root: Path, what: Plan) -> Plan:
-    """The same functions, where they stand in this version of the code."""
+def located(root: Path, what: Plan, texts: Mapping[str, str | None] = MappingProxyType({})) -> Plan:
+    """The same functions, where they stand in this version of the code.
+
+    Args:
+        texts: files that differ from those in `root`.
+    """
     found = []
     for target in what.targets:
-        symbol = next((s for s in _symbols(root, target.path) if s.name_path == target.name_path), None)
+        text = texts.get(target.path)
+        known = _symbols(root, target.path) if text is None else _symbols_of(target.path, text)
+        symbol = next((s for s in known if s.name_path == target.name_path), None)
         if symbol is not None:
             found.append(Target.of(symbol))
     return replace(what, targets=tuple(found))
@@ -198,8 +209,15 @@ def target_at(root: Path, path: str, line: int) -> Target | None:
 
 def _symbols(root: Path, path: str) -> list[Symbol]:
     try:
-        return symbols(path, (root / path).read_text("utf-8"))
+        return _symbols_of(path, (root / path).read_text("utf-8"))
     except (OSError, ValueError):
+        return []
+
+
+def _symbols_of(path: str, text: str) -> list[Symbol]:
+    try:
+        return symbols(path, text)
+    except ValueError:
         return []
 
 
@@ -217,17 +235,11 @@ def _run(
     if parsed.runner not in ("pytest", "unittest") or not what.targets or timeout_s <= 0:
         return None
     with report_folder(sandbox) as (folder, inner):
-        job = {
-            "root": sandbox.workdir, "mode": mode, "seconds": seconds, "calls": calls, "variants": variants,
-            "tests": what.tests, "targets": [
-                {"path": t.path, "lines": t.lines, "name": t.name_path.rpartition(".")[2], "label": t.label}
-                for t in what.targets
-            ],
-        }  # fmt: skip
+        job = job_of(sandbox, what, mode=mode, seconds=seconds, calls=calls, variants=variants)
         (folder / "job").write_text(json.dumps(job), "utf-8")
         env = {**command_environment(sandbox, parsed.env, what.cwd), "FORKLOCK_BEHAVIOUR": f"{inner}/job"}
-        plugin = _PLUGIN if parsed.runner == "pytest" else _UNITTEST
-        command, env = with_plugin(parsed, env, plugin, folder, inner, *_BESIDE)
+        plugin = PLUGIN if parsed.runner == "pytest" else _UNITTEST
+        command, env = with_plugin(parsed, env, plugin, folder, inner, *BESIDE)
         argv = [*command.argv[: command.at], "-p", "no:cacheprovider", *command.argv[command.at :]]
         if parsed.runner == "unittest":
             argv = [
@@ -237,10 +249,30 @@ def _run(
             ]
         sandbox.exec(argv, env=env, timeout_s=timeout_s, cwd=what.cwd)
         text = read_report(folder / "behaviour.out")
-    return None if text is None else list(_rows(text))
+    return None if text is None else list(rows_of(text))
 
 
-def _rows(text: str) -> Iterator[dict[str, Any]]:
+def job_of(
+    sandbox: Sandbox,
+    what: Plan,
+    *,
+    mode: Literal["callers", "ask"],
+    seconds: float,
+    calls: int,
+    variants: int,
+) -> dict[str, Any]:
+    """The job that `behaviour_watch` reads."""
+    return {
+        "root": sandbox.workdir, "mode": mode, "seconds": seconds, "calls": calls, "variants": variants,
+        "tests": what.tests, "targets": [
+            {"path": t.path, "lines": t.lines, "name": t.name_path.rpartition(".")[2], "label": t.label}
+            for t in what.targets
+        ],
+    }  # fmt: skip
+
+
+def rows_of(text: str) -> Iterator[dict[str, Any]]:
+    """The JSON objects of a file with one on each line; other lines are dropped."""
     for line in text.splitlines():
         try:
             row = json.loads(line)
