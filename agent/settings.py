@@ -72,4 +72,4 @@ class AgentSettings(RoomSettings):
     regression: str = "auto"
     """Command whose passing tests must still pass. `auto` finds the repository's own suite, `none` runs nothing."""
     bell: bool = True
-    """On a terminal, ring its bell at the end of a run that took over 30 seconds."""
+    """On a terminal, ring its bell and notify at the end of a run that took over 30 seconds."""

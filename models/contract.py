@@ -201,6 +201,8 @@ class Completion(_Frozen):
     """Natural log of each sampled token's probability under the model at temperature 1, untruncated."""
     tokens_estimated: bool = False
     """The server counted no tokens; the counts are upper estimates by length of text."""
+    cached_tokens: int | None = None
+    """Tokens of the prompt that the server had in its prefix cache; None where it does not say."""
     seconds: float
     """Wall-clock from the batch's start to this sample's end."""
     cost_usd: float | None = None

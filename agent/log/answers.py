@@ -53,6 +53,7 @@ class Journal:
                 cost_usd=completion.cost_usd,
                 model=str(completion.model),
                 tokens=self._tokens(completion),
+                cached_tokens=completion.cached_tokens,
             )
         )
 

@@ -188,6 +188,8 @@ class ModelAnswered(_Event):
     model: str = ""
     tokens: Text = ""
     """JSON: pairs of a token's text and its log probability; "" where the engine gives none."""
+    cached_tokens: int | None = None
+    """Of the prompt's; None where the server does not say."""
 
 
 class CandidateRuled(_Event):

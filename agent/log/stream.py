@@ -88,6 +88,7 @@ def _in_a_step(event: Event, log: RunLog) -> dict[str, Any] | None:
         return {
             "step": event.step, "request": event.request, "sample": event.sample,
             "completion_tokens": event.completion_tokens, "finish_reason": event.finish_reason,
+            "cached_tokens": event.cached_tokens,
         }  # fmt: skip
     if isinstance(event, CandidateRuled):
         reason = log.text(event.reason)

@@ -146,6 +146,7 @@ class LiveView:
         self._console = console
         self._log = log
         self._bell = bell and console.is_terminal
+        self._end = "interrupted"
         self._meter = Meter(console, "running the check", None, unit="answers", lines=False)
         self._budget = _Budget.of(log)
 
@@ -157,9 +158,11 @@ class LiveView:
         self._meter.__exit__(*exc)
         if self._bell and self._budget.seconds >= _LONG_S:
             self._console.bell()
+            self._console.notify(f"Forklock: {self._end} after {self._budget.seconds:.0f} s")
 
     def on_event(self, event: Event) -> None:
         self._budget.take(event)
+        self._end = event.outcome if isinstance(event, RunEnded) else self._end
         if isinstance(event, PlacesRanked):
             self._meter.start_at(0, None, "making prompts")
         if isinstance(event, StepStarted):

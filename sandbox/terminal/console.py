@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -18,6 +20,10 @@ from forklock.sandbox.terminal.streams import say_verbatim
 
 _ENDLESS = 1 << 20
 """Width of a console whose output goes to a pipe, in columns; `soft_wrap` lets longer lines pass too."""
+_MOST_NOTICE = 120
+"""Characters of a desktop notification."""
+_DRAWS_OSC = frozenset({"", "dumb", "linux"})
+"""Terminals that may draw such a sequence instead of reading it."""
 _DRAWING = 40
 """Width in a pipe of a cell that is drawn, such as a bar, in columns."""
 _ALIGNED = 60
@@ -78,6 +84,17 @@ class Screen(Console):
             self.print(Syntax(diff, "diff", theme="ansi_dark", background_color="default", word_wrap=True))
         elif not self.quiet:
             say_verbatim(diff if diff.endswith("\n") else f"{diff}\n", err=self.stderr)
+
+    def notify(self, text: str) -> None:
+        """Ask the terminal for a desktop notification (OSC 9). On no terminal, and on one that may draw it, nothing.
+
+        Args:
+            text: printable ASCII is kept; it must begin with a letter, since `9;4` is a progress bar of some terminals.
+        """
+        plain = re.sub(r"[^ -~]", " ", text)[:_MOST_NOTICE].strip()
+        if self.is_terminal and plain[:1].isalpha() and os.environ.get("TERM", "dumb") not in _DRAWS_OSC:
+            self.file.write(f"\x1b]9;{plain}\x07")
+            self.file.flush()
 
     def status(self, status: RenderableType, **given: Any) -> Status:
         """Show a spinner beside text while work goes on; without a terminal, nothing."""

@@ -7,6 +7,7 @@ markup, and every update is bounded.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,7 @@ from acp.helpers import (
     update_agent_message_text,
     update_agent_thought_text,
     update_plan,
+    update_tool_call,
 )
 from acp.schema import (
     AgentMessageChunk,
@@ -28,6 +30,7 @@ from acp.schema import (
     PlanEntryStatus,
     ToolCallProgress,
     ToolCallStart,
+    ToolKind,
     Usage,
 )
 
@@ -39,6 +42,9 @@ Facts = Mapping[str, Any]
 
 MOST_SHOWN = 64
 """Candidates of a run that get a tool call of their own; those that pass always do."""
+MOST_CALLS = 400
+"""Calls of tools that a driving model makes, and that are shown."""
+_KINDS: dict[str, ToolKind] = {"read": "read", "find": "search", "edit": "edit", "run": "execute"}
 _PASSED = ("solved", "unverified")
 _QUIET = ("duplicate",)
 _MOST_MESSAGE = 8000
@@ -76,6 +82,8 @@ class Story:
     _judged: int = 0
     _best: tuple[int, str] = (-1, "")
     _shown: int = 0
+    _tries: int = 0
+    _calls: set[str] = field(default_factory=set)
 
     def begin(self) -> list[Update]:
         """The plan before anything has happened."""
@@ -195,6 +203,57 @@ class Story:
         )  # fmt: skip
         return [call]
 
+    # -- the lane in which the model drives: calls of tools, in rollouts that take turns --------------------------
+
+    def _on_rollout_started(self, event: Facts) -> list[Update]:
+        self._tries += 1
+        return [self._driving(event)]
+
+    def _on_turn_asked(self, event: Facts) -> list[Update]:
+        self.prompt_tokens += _count(event, "new_tokens")
+        return []
+
+    def _on_turn_answered(self, event: Facts) -> list[Update]:
+        self.completion_tokens += _count(event, "completion_tokens")
+        return [self._driving(event)]
+
+    def _on_tool_called(self, event: Facts) -> list[Update]:
+        call = self._call_id(event)
+        if len(self._calls) >= MOST_CALLS or call in self._calls:
+            return []
+        self._calls.add(call)
+        name, about = str(event.get("name", "")), about_call(event.get("arguments"))
+        title = f"Try {_count(event, 'rollout')}, turn {_count(event, 'turn')}: {inline(name, 40)} {about}".strip()
+        kind = _KINDS.get(name, "other")
+        return [start_tool_call(call, title, kind=kind, status="in_progress")]
+
+    def _on_tool_answered(self, event: Facts) -> list[Update]:
+        call, text = self._call_id(event), str(event.get("text", ""))
+        if call not in self._calls:
+            return []
+        return [
+            update_tool_call(
+                call,
+                status="completed" if event.get("kind") == "ok" else "failed",
+                content=[tool_content(text_block(fenced(text)))] if text.strip() else None,
+            )
+        ]
+
+    def _on_rollout_ended(self, event: Facts) -> list[Update]:
+        return [_thought(f"Try {_count(event, 'rollout')} ended: {inline(str(event.get('why', '')), 300)}")]
+
+    def _call_id(self, event: Facts) -> str:
+        return f"{self.run}-call-" + ".".join(str(_count(event, key)) for key in ("rollout", "turn", "call"))
+
+    def _driving(self, event: Facts) -> Update:
+        tokens = self.prompt_tokens + self.completion_tokens
+        where = (
+            f"try {_count(event, 'rollout')} of {self._tries}, turn {_count(event, 'turn')}, {tokens} tokens"
+        )
+        return self._now("ask", ask=", ".join(part for part in (where, self._best[1]) if part))
+
+    # -- the end ------------------------------------------------------------------------------------------------
+
     def _on_verdict_given(self, event: Facts) -> list[Update]:
         self.verdict = event
         words = "right" if event.get("sure") else "in doubt"
@@ -286,6 +345,17 @@ def message(text: str) -> list[Update]:
 def counted(count: int, noun: str) -> str:
     """A number and its noun, as `1 step` or `2 steps`."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def about_call(arguments: object) -> str:
+    """What a call of a tool is about, from its arguments in JSON: the first short one, as one line of code."""
+    try:
+        found = json.loads(arguments) if isinstance(arguments, str) else None
+    except (ValueError, RecursionError):
+        return ""
+    texts = [value for value in found.values() if isinstance(value, str)] if isinstance(found, dict) else []
+    short = next((value for value in texts if value.strip() and len(value) <= 200 and "\n" not in value), "")
+    return inline(short, 100) if short else ""
 
 
 def _thought(text: str) -> AgentThoughtChunk:

@@ -29,6 +29,8 @@ class Piece:
     prompt_tokens: int
     estimated: bool = False
     """The server counted no tokens; these are ours."""
+    cached: int | None = None
+    """Prompt tokens that were in the server's prefix cache."""
     token_ids: tuple[int, ...] | None = None
     logprobs: tuple[float, ...] | None = None
     cost_usd: float | None = None
@@ -76,7 +78,15 @@ def pieces_of(answer: Any, request: Request, *, most_tokens: int, name: str) -> 
             else:
                 tokens = round(made * (len(text) / size if len(choices) > 1 else 1.0))
             reason = FinishReason.LENGTH if choice.get("finish_reason") == "length" else FinishReason.STOP
-            piece = Piece(text, reason, tokens or 0, prompt or 0, token_ids=ids, logprobs=logprobs)
+            piece = Piece(
+                text,
+                reason,
+                tokens or 0,
+                prompt or 0,
+                token_ids=ids,
+                logprobs=logprobs,
+                cached=cached_in(answer),
+            )
             pieces.append(_counted(piece, tokens, prompt, request))
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
         raise ModelFault(
@@ -104,6 +114,17 @@ def _usage(answer: dict[str, Any], most: int) -> tuple[int | None, int | None]:
     return _count(usage.get("completion_tokens"), 16 * most + 1024), _count(
         usage.get("prompt_tokens"), 1 << 30
     )
+
+
+def cached_in(answer: dict[str, Any]) -> int | None:
+    """Prompt tokens that an answer's `usage` says were cached; None where it says nothing, or what cannot be."""
+    usage = answer.get("usage")
+    details = usage.get("prompt_tokens_details") if isinstance(usage, dict) else None
+    found = details.get("cached_tokens") if isinstance(details, dict) else None
+    if not isinstance(usage, dict) or not isinstance(found, int) or isinstance(found, bool):
+        return None
+    prompt = _count(usage.get("prompt_tokens"), 1 << 30)
+    return found if prompt is not None and 0 <= found <= prompt else None
 
 
 def _count(value: object, most: int) -> int | None:

@@ -349,6 +349,7 @@ class HostedEngine(Engine):
             prompt_tokens=piece.prompt_tokens,
             completion_tokens=piece.tokens,
             tokens_estimated=piece.estimated,
+            cached_tokens=piece.cached,
             token_ids=piece.token_ids,
             logprobs=piece.logprobs,
             seconds=seconds,

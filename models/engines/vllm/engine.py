@@ -29,6 +29,7 @@ from forklock.models.contract import (
     OnTokens,
     Request,
 )
+from forklock.models.engines.hosted.answers import cached_in
 from forklock.models.engines.hosted.wire import (
     Server,
     message_of,
@@ -278,7 +279,9 @@ class VllmEngine(Engine):
         """Read one request's stream to its end: samples `first` and following."""
         growing = [GrowingSample() for _ in range(body["n"])]
         done: dict[int, Completion] = {}
+        cached = None
         for chunk in self._chunks(body, until):
+            cached = cached_in(chunk) if chunk.get("usage") else cached
             for number, choice in choices_of(chunk, body["n"]):
                 sample = growing[number]
                 new = sample.take(choice)
@@ -287,9 +290,13 @@ class VllmEngine(Engine):
                 if choice.get("finish_reason"):
                     seconds = time.perf_counter() - began
                     done[number] = self._completion(sample, choice["finish_reason"], body, seconds)
-                    emit(Sample(index, first + number, done[number]))
+                    if len(done) < len(growing):
+                        emit(Sample(index, first + number, done[number]))
         if len(done) < len(growing):
             raise self._gone("the stream ended before every sample had")
+        last = list(done)[-1]  # the usage, which comes at the end, is told with the last sample
+        done[last] = done[last].model_copy(update={"cached_tokens": cached})
+        emit(Sample(index, first + last, done[last]))
         return [done[number] for number in range(len(growing))]
 
     def _completion(

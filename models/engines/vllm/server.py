@@ -69,6 +69,7 @@ class ServerPlan:
         command += ["--max-model-len", str(limit), "--max-num-seqs", str(SEQUENCES)]
         # Greedy means greedy: the model folder's own generation defaults are not mixed in.
         command += ["--generation-config", "vllm", "--enable-prefix-caching", "--max-logprobs", "32"]
+        command += ["--enable-prompt-tokens-details"]  # how much of a prompt was in the prefix cache
         # vLLM's default seed is 0, which would repeat the "fresh" draws after every restart.
         command += ["--seed", str(secrets.randbelow(2**31)), "--disable-uvicorn-access-log"]
         if self.truncates:

@@ -74,6 +74,26 @@ def test_the_first_candidates_are_shown_and_all_that_pass() -> None:
     assert not story.take({"type": "candidate_ruled", "candidate": "2.0", "hop": "duplicate"})
 
 
+def test_turns_of_a_driving_model_are_tool_calls() -> None:
+    story = Story(ROOT, run="R")
+    story.begin()
+    at = {"rollout": 1, "turn": 2, "call": 0}
+    arguments = json.dumps({"code": "x\ny", "path": "shop.py"})
+    events: list[dict[str, Any]] = [
+        {"type": "rollout_started", "rollout": 1}, {"type": "turn_asked", **at, "new_tokens": 70, "prompt_tokens": 900},
+        {"type": "turn_answered", **at, "completion_tokens": 30, "text": "I look"},
+        {"type": "tool_called", **at, "name": "edit", "arguments": arguments},
+        {"type": "tool_answered", **at, "kind": "refused", "text": "no such file"},
+        {"type": "rollout_ended", "rollout": 1, "why": "it went in circles", "diff": ""},
+    ]  # fmt: skip
+    told = [one for event in events for one in story.take(event)]
+    plan, called, answered = told[1], told[2], told[3]
+    assert "turn 2, 100 tokens" in plan.entries[2].content and plan.entries[2].status == "in_progress"
+    assert (called.title, called.kind) == ("Try 1, turn 2: `edit` `shop.py`", "edit")
+    assert called.tool_call_id == answered.tool_call_id and answered.status == "failed"
+    assert "no such file" in answered.content[0].content.text and "went in circles" in told[4].content.text
+
+
 @pytest.mark.hostile("terminal")
 def test_foreign_text_cannot_leave_its_block() -> None:
     evil = "```\n![x](http://evil/steal)\n\x1b]52;c;aGk=\x07"

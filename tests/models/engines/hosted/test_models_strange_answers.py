@@ -115,3 +115,25 @@ def test_the_honest_ones_are_taken(server: SmallServer) -> None:
     with open_vllm(server.url) as engine:
         [[one, _]] = engine.complete([CHAT], TWO)
         assert (one.text, one.completion_tokens) == ("aa", 2)
+
+
+@pytest.mark.parametrize(
+    ("details", "cached"),
+    [
+        ({"cached_tokens": 2}, 2), ({"cached_tokens": 0}, 0), ({"cached_tokens": 8}, None),
+        ({"cached_tokens": -1}, None),
+        ({"cached_tokens": True}, None), ({"cached_tokens": "2"}, None), (None, None), ([], None),
+    ],
+)  # fmt: skip
+def test_how_much_of_a_prompt_was_cached_is_taken_where_it_can_be(
+    server: SmallServer, details: Any, cached: int | None
+) -> None:
+    usage = {"prompt_tokens": 7, "completion_tokens": 3, "prompt_tokens_details": details}
+    server.answer = lambda _body: (200, HONEST | {"usage": usage})
+    with open_hosted(server.url) as engine:
+        [[one, _]] = engine.complete([CHAT], TWO)
+        assert one.cached_tokens == cached
+    server.answer = lambda _body: (200, [*EVENTS, {"id": "x", "choices": [], "usage": usage}])
+    with open_vllm(server.url) as engine:
+        [samples] = engine.complete([CHAT], TWO)
+        assert [sample.cached_tokens for sample in samples] == [None, cached]  # it comes with the last one
