@@ -63,10 +63,10 @@ def registry_hosts() -> list[str]:
     if shutil.which("npm"):
         command = ["npm", "config", "get", "registry"]
         said += subprocess.run(command, capture_output=True, text=True, check=False).stdout
-    return [*_python_hosts(), *re.findall(r"https?://([\w.-]+)", said)]
+    return [*python_hosts(), *re.findall(r"https?://([\w.-]+)", said)]
 
 
-def _python_hosts() -> list[str]:
+def python_hosts() -> list[str]:
     """Return the hosts of Python's index and of its files."""
     from pypi_simple import PYPI_SIMPLE_ENDPOINT, PyPISimple
     from requests import RequestException

@@ -1,8 +1,8 @@
 """Finds the Python environment that a repo's tests run in. Nothing of the repo is executed.
 
 In: a workspace, and the folder in it where the user stands. Out: a `Found`: an environment of the repo's own; else one
-that the user's tools keep for it elsewhere (Poetry, Pipenv, Hatch, PDM, pyenv); else the active one; else a Python on
-the user's PATH that has pytest; else nothing, and the managed environment steps in
+that the user's tools, or Forklock, keep for it elsewhere (Poetry, Pipenv, Hatch, PDM, pyenv); else the active one; else
+a Python on the user's PATH that has pytest; else nothing, and the managed environment steps in
 (`forklock.sandbox.interpreters.managed`). The environment that Forklock lives in is taken only where it is the
 repo's own.
 
@@ -31,6 +31,7 @@ from forklock.sandbox.interpreters.looks import (
     real,
     user_home,
 )
+from forklock.sandbox.interpreters.projects import project_environment
 
 NAMES = (".venv", "venv", "env", ".env", "virtualenv", ".virtualenv")
 """Usual names of environments, most likely first."""
@@ -201,6 +202,7 @@ def _kept_elsewhere(folder: Path) -> Iterator[Path]:
     given = os.environ.get("UV_PROJECT_ENVIRONMENT", "")
     if given:
         yield folder / given
+    yield project_environment(folder)
     yield from _named_by_files(folder)
     digest = base64.urlsafe_b64encode(hashlib.sha256(os.fsencode(folder)).digest()).decode()[:8]
     cache = Path(os.environ.get("POETRY_CACHE_DIR") or _xdg("XDG_CACHE_HOME", ".cache") / "pypoetry")

@@ -13,36 +13,23 @@ from __future__ import annotations
 
 import compileall
 import hashlib
-import os
 import shutil
 import sys
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 
-import platformdirs
 from filelock import FileLock
 from packaging.requirements import InvalidRequirement, Requirement
 
 from forklock.sandbox.contract import SandboxFault
 from forklock.sandbox.interpreters.environments import find_environment, has_pytest, standard_libraries
 from forklock.sandbox.interpreters.looks import exists, is_file, real
+from forklock.sandbox.interpreters.projects import environments_dir
 
 _LAYOUT = "1"
 """Version of what is made here; a change makes new environments."""
 _STAMP = "made-by-forklock"
 _SCRIPT = "#!{python}\nimport runpy\n\nrunpy.run_module('pytest', run_name='__main__', alter_sys=True)\n"
-
-
-def environments_dir() -> Path:
-    """Return where managed environments lie. The rule is that of `forklock.models.paths`, which this room may not
-    import."""
-    home = os.environ.get("FORKLOCK_HOME", "").strip()
-    data = (
-        Path(home).expanduser().absolute()
-        if home
-        else platformdirs.user_data_path("forklock", appauthor=False)
-    )
-    return data / "environments"
 
 
 def managed_environment(installation: Path | None = None) -> Path:
