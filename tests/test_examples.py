@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from warm import warm_run
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))
 from make_bug import bug_names, load_bug, make
@@ -16,10 +16,9 @@ from make_bug import bug_names, load_bug, make
 def failing(folder: Path) -> set[str]:
     """Ids of the tests that fail in `folder`."""
     report = folder / "report.xml"
-    subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={report}"],
-        cwd=folder, check=False, capture_output=True,
-    )  # fmt: skip
+    warm_run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={report}"], cwd=folder
+    )
     found: set[str] = set()
     for case in ElementTree.parse(report).iter("testcase"):
         if case.find("failure") is not None or case.find("error") is not None:

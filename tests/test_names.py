@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import io
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -37,18 +38,23 @@ CALLS = {
 }  # fmt: skip
 
 
-@pytest.fixture
-def repo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("FORKLOCK_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    folder = tmp_path / "repo"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
+@pytest.fixture(scope="module")
+def repo_to_copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("repo-to-copy")
     for args in (
-        ["init", "-q"],
+        ["init", "-q", "--template="],
         ["-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "x", "--allow-empty"],
     ):
         subprocess.run(["git", *args], cwd=folder, check=True)
+    return folder
+
+
+@pytest.fixture
+def repo(repo_to_copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("FORKLOCK_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    folder = shutil.copytree(repo_to_copy, tmp_path / "repo")
+    monkeypatch.chdir(folder)
     return folder
 
 

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from warm import warm_run
 
 ROOT = Path(__file__).parent.parent
 ROOMS = ("agent", "tools", "selfdistill", "sandbox", "evals", "models")
@@ -91,8 +92,7 @@ def test_links_and_named_files_exist(page: Path) -> None:
 def test_the_readmes_commands_exist() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     for command, sub in re.findall(r"^ {4}(agent|evals|selfdistill|tools) ([a-z]+)", text, re.MULTILINE):
-        program = str(Path(sys.executable).with_name(command))
-        done = subprocess.run([program, sub, "--help"], capture_output=True, text=True, check=False)
+        done = warm_run([Path(sys.executable).with_name(command), sub, "--help"])
         assert done.returncode == 0, f"{command} {sub}: {done.stderr}"
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from made_up import made_up_run, rows
+from warm import warm_python
 
 from forklock.agent.log import (
     BaselineTaken,
@@ -164,24 +165,18 @@ def _environment(place: Path) -> dict[str, str]:
 
 
 def _in_a_pipe(command: list[str], place: Path) -> tuple[bytes, int]:
-    done = subprocess.run(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False, cwd=ROOT,
-        env=_environment(place), timeout=110,
-    )  # fmt: skip
-    return done.stdout, done.returncode
+    python = warm_python()
+    out, into = os.pipe()
+    with Path(os.devnull).open() as nothing, os.fdopen(out, "rb") as reader:
+        pid = python.start(command, streams=(nothing.fileno(), into, into), cwd=ROOT, env=_environment(place))
+        os.close(into)
+        return reader.read(), python.wait(pid)
 
 
 def _on_a_terminal(command: list[str], place: Path) -> tuple[bytes, int]:
     ours, theirs = pty.openpty()
-    process = subprocess.Popen(
-        command,
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        cwd=ROOT,
-        env=_environment(place),
-        start_new_session=True,
-    )
+    python = warm_python()
+    pid = python.start(command, streams=(theirs,) * 3, cwd=ROOT, env=_environment(place), session=True)
     os.close(theirs)
     found, until = b"", time.monotonic() + 110
     while time.monotonic() < until:
@@ -195,7 +190,7 @@ def _on_a_terminal(command: list[str], place: Path) -> tuple[bytes, int]:
             break
         found += piece
     os.close(ours)
-    return found, process.wait(timeout=10)
+    return found, python.wait(pid, timeout=60)
 
 
 @pytest.mark.hostile("terminal")

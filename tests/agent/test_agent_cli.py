@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from scripted import ScriptedEngine, begin
 from shop import RIGHT, TEST
+from warm import warm_run
 
 from forklock.agent.log.runs import new_run
 from forklock.agent.session import execute
@@ -19,7 +20,7 @@ from forklock.agent.session import execute
 def agent(*args: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     command = [str(Path(sys.executable).with_name("agent")), *args]
     env = os.environ | {"COLUMNS": "240"}
-    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, check=False, timeout=60)
+    return warm_run(command, cwd=cwd, env=env)
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ import pytest
 from evil_model_server import evil_server
 from shop import QUICK
 from small_server import said, small_server
+from warm import warm_run
 
 from forklock.agent.contract import Outcome
 
@@ -39,15 +40,7 @@ def solve(repo: Path, *args: str, **env: str) -> subprocess.CompletedProcess[str
         *args,
     ]
     places = {"COLUMNS": "240", "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    return subprocess.run(
-        command,
-        cwd=repo,
-        env=os.environ | places | env,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=90,
-    )
+    return warm_run(command, cwd=repo, env=os.environ | places | env)
 
 
 @pytest.mark.hostile("setup")

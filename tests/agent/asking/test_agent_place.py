@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from scripted import ScriptedEngine
 from shop import QUICK, RIGHT, SOURCE, TEST, TESTS, commit_all
+from warm import warm_run
 
 from forklock.agent.contract import AgentFault, Outcome
 from forklock.agent.log import BaselineTaken, PlacesRanked, RunStarted
@@ -62,9 +63,7 @@ def test_the_suggested_command_is_the_next_one_upwards(monorepo: Path, place: st
 def solve(repo: Path, *words: str) -> subprocess.CompletedProcess[str]:
     command = [str(Path(sys.executable).with_name("agent")), "solve", "total() forgets a price", *words]
     env = os.environ | {"COLUMNS": "240"}
-    return subprocess.run(
-        command, cwd=repo, env=env, capture_output=True, text=True, check=False, timeout=200
-    )
+    return warm_run(command, cwd=repo, env=env, timeout=200)
 
 
 @pytest.mark.hostile("setup")

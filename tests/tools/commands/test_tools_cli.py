@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from warm import warm_run
 
 ROOT = Path(__file__).parents[3]
 SHOP = '''\
@@ -35,7 +36,7 @@ def repo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def tools(*args: str, repo: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "forklock.tools.commands.main", *args, "--repo", str(repo)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+    return warm_run(command, cwd=ROOT)
 
 
 def test_the_frame(repo: Path) -> None:

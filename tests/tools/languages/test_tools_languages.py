@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from lsp_samples import CPP, GO, RUST, TYPESCRIPT, Sample
 from lsprotocol import types as lsp
+from warm import warm_run
 
 from forklock.sandbox.backends.bubblewrap.contained import why_not_contained
 from forklock.tools.contract import EditRefused, ReplaceFile, ToolFault
@@ -33,13 +34,7 @@ def missing(name: str) -> pytest.MarkDecorator:
 
 
 def run(*words: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "forklock.tools.commands.main", *words],
-        capture_output=True,
-        text=True,
-        timeout=90,
-        check=False,
-    )
+    done = warm_run([sys.executable, "-m", "forklock.tools.commands.main", *words])
     assert done.returncode == 0, done.stderr
     return done.stdout
 
