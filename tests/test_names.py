@@ -25,7 +25,7 @@ CALLS = {
         ["solve", "x", "--test", "true", "--repo", "NAME"], ["solve", "@NAME", "--test", "true"],
         ["solve", "x", "--test", "true", "--model", "NAME"], ["solve", "--resume", "NAME"], ["runs", "--repo", "NAME"],
         ["runs", "--adopt", "NAME"], ["show", "NAME"], ["apply", "NAME"], ["config", "--repo", "NAME"],
-        ["mcp", "--repo", "NAME"],
+        ["mcp", "--repo", "NAME"], ["watch", "--repo", "NAME", "--model", "none"],
     ),
     "evals": (
         ["run", "NAME", "--model", "none"], ["show", "NAME"], ["compare", "NAME", "NAME"], ["sets", "--data", "NAME"],
