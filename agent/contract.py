@@ -6,12 +6,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from forklock.models.contract import Completion, Request
 from forklock.sandbox.fault import Fault
 from forklock.tools.contract import Edit, Symbol
+
+Strategy = Literal["auto", "repair", "drive"]
+"""Which lane works: harness finds and model rewrites, model drives, or what the task suggests and then the other."""
+STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
 
 
 class AgentFault(Fault):

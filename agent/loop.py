@@ -1,6 +1,7 @@
-"""The loop: localise, frame, wide steps, gate, weigh, stop.
+"""The loop: localise, then a lane: wide steps of repairs, or a model that drives; gate, weigh, stop.
 
-`Run.solve` reads top to bottom: take the baseline, rank the places, then step until candidates pass or a limit is met.
+`Run.solve` reads top to bottom: take the baseline, rank the places, then let the lanes work, in the order that the
+strategy says, until candidates pass or a limit is met. The repair lane is here, driving in `forklock.agent.driving`.
 When candidates pass, the run gathers a few more within a share of its budget, and weighs the evidence: the run ends
 *solved* where it says that the chosen one is right, else *in doubt*. A run is a deterministic function of the workspace
 and the model's answers; `recorded` holds the answers of an earlier sitting, and its verdicts, so resume and replay are
@@ -8,9 +9,6 @@ this same code.
 
 Without a failing check (`Options.verified` False) no candidate is solved: the run takes all its steps and ends
 with the change that most samples agree on among those that break nothing.
-
-Not covered: edits that span several definitions with the `symbol`
-protocol (use `search-replace` with a model that is good at it).
 """
 
 from __future__ import annotations
@@ -25,19 +23,16 @@ from forklock.agent.asking import (
     LaneMaker,
     Material,
     Protocol,
-    ProtocolName,
     RankedPlace,
-    WayName,
     ranked_places,
-    read_text,
 )
+from forklock.agent.asking.suspects import TRACE_S, find_suspects, no_place, ranked, recorded_suspects
 from forklock.agent.contract import (
     WITH_CHANGE,
     AgentFault,
     Candidate,
     Hop,
     Lane,
-    Limits,
     Outcome,
     Ruling,
     Task,
@@ -46,19 +41,25 @@ from forklock.agent.contract import (
 from forklock.agent.judging.baseline import Baseline, check_timeout, require_failing
 from forklock.agent.judging.guard import Check
 from forklock.agent.judging.hops import Gauntlet
-from forklock.agent.judging.spend import BudgetReached, Gathering, Spend
+from forklock.agent.judging.lanes import (  # fmt: skip
+    LaneEnd,
+    LaneParts,
+    OpenLane,
+    Situation,
+    lanes_for,
+    no_lane,
+)
+from forklock.agent.judging.lanes import Options as Options
+from forklock.agent.judging.spend import BudgetReached, Gathering, Spend, limit_met
 from forklock.agent.judging.verdict import Bench, Verdict, give_verdict
 from forklock.agent.judging.wide import WideStep
-from forklock.agent.log import ForksFound, LoggedPlace, NoteMade, PlacesRanked, RunEnded, RunLog, StepEnded
+from forklock.agent.log import ForksFound, NoteMade, RunEnded, RunLog, StepEnded
 from forklock.agent.log.recorded import Recorded
 from forklock.models.contract import Decoding, Engine, ModelFault
 from forklock.models.web.deadline import OutOfTime, within
 from forklock.sandbox import Sandbox
 from forklock.tools.contract import EditRefused, TestReport
 from forklock.tools.edits.apply import apply_edit
-from forklock.tools.languages.known import find_symbol
-from forklock.tools.localise.localise import Suspect, localise
-from forklock.tools.testing.spectrum import Spectrum, trace_tests
 
 if TYPE_CHECKING:
     from forklock.tools.lsp import Intel
@@ -66,31 +67,8 @@ if TYPE_CHECKING:
 _WARMER = 0.15
 """Temperature that each further step adds: the likely candidates have been seen."""
 
-_MAX_SUSPECTS = 12
-_TRACE_S = 60.0
-"""Seconds for the traced run of the check, at most; without it localisation has less to go by."""
-
 _STUCK_STEPS = 2
 """Steps in a row without a new program or a better tree, after which a run is stuck."""
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """How a run works. Everything here is in the log's first event."""
-
-    width: int = 16
-    limits: Limits = field(default_factory=Limits)
-    decoding: Decoding = field(default_factory=Decoding)
-    """`n` is set per step; `seed` is moved on by each step."""
-    protocol: ProtocolName = "symbol"
-    styles: tuple[WayName, ...] = ("rewrite",)
-    """Ways of asking that fresh prompts of a place take in turn (`forklock.agent.asking.ways`)."""
-    prompt_tokens: int = 2500
-    """Target size of a prompt; never more than the model's context allows."""
-    test_timeout_s: float = 120.0
-    notes: str = ""
-    verified: bool = True
-    """The task's check fails now, and tells when the task is solved."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +84,8 @@ class Report:
     completion_tokens: int
     cost_usd: float | None
     seconds: float
+    rollouts: int = 0
+    turns: int = 0
 
 
 @dataclass(slots=True)
@@ -124,12 +104,21 @@ class Run:
     spent_before: tuple[int, int] = (0, 0)
     """Prompt and completion tokens of earlier sittings that the log holds."""
     on_tokens: Callable[[int], None] = lambda _n: None
+    open_lane: OpenLane = no_lane
+    """Makes the drive lane."""
     _began: float = field(default_factory=time.monotonic)
     _best: Ruling | None = None
-    _plausible: list[Candidate] = field(default_factory=list)
-    """Best candidates of the steps, where no check can tell more."""
+    _plausible: list[Ruling] = field(default_factory=list)
+    """On the best candidates of the steps, where no check can tell more."""
     _gauntlet: Gauntlet | None = None
     _steps: int = 0
+    """Wide steps that were begun."""
+    _next: int = 1
+    """Number of the next wide step or rollout."""
+    _at: int = 0
+    """Number of the step, or of the lane's first rollout, after which a verdict is given."""
+    _rollouts: int = 0
+    _turns: int = 0
     _open: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
     _original: Sandbox | None = None
     """The tree as the run began with it; None while `base` still is that tree."""
@@ -161,12 +150,10 @@ class Run:
         self._gauntlet = gauntlet
         found = self._rank(before)
         ranking = [one for one in found if gauntlet.guard.frozen.holds(one.place.path) is None]
-        if not ranking:
-            return self._end(Outcome.NO_PLACE, _no_place(found), spend)
         gathering = Gathering(self.options.limits, spend, self._seconds)
         try:
             with within(self._seconds_left()):
-                return self._steps_until_end(gauntlet, ranking, spend, gathering)
+                return self._lanes(gauntlet, found, ranking, spend, gathering)
         except BudgetReached as reached:
             outcome = reached.outcome
         except OutOfTime:
@@ -178,63 +165,72 @@ class Run:
             outcome = Outcome.FAULT
         if gathering.passing:
             return self._conclude(self._verdict(gathering, final=True), spend)
-        return self._end(outcome, f"the limit was met in step {self._steps}", spend)
-
-    # -- before the first model call ------------------------------------------------------------------
+        return self._end(
+            outcome, f"the limit was met in {'rollout' if self._rollouts else 'step'} {self._next - 1}", spend
+        )
 
     def _rank(self, report: TestReport) -> list[RankedPlace]:
         if self.recorded.places is not None:
-            return ranked_places(self._recorded_suspects(self.recorded.places))
-        suspects = localise(
-            self.base.root,
-            task=self.task.statement,
-            report=report,
-            limit=_MAX_SUSPECTS,
-            spectrum=self._spectrum(report),
-        )
-        self.log.append(
-            PlacesRanked(
-                places=[
-                    {"path": s.symbol.path, "name_path": s.symbol.name_path, "score": s.score,
-                     "reasons": list(s.reasons)}
-                    for s in suspects
-                ]
-            )
-        )  # fmt: skip
+            return ranked_places(recorded_suspects(self.base.root, self.recorded.places))
+        suspects = find_suspects(self.base, self.task, report, min(TRACE_S, check_timeout(report, TRACE_S)))
+        self.log.append(ranked(suspects))
         return ranked_places(suspects)
 
-    def _recorded_suspects(self, places: list[LoggedPlace]) -> list[Suspect]:
-        found = []
-        for place in places:
-            text = read_text(self.base.root / place["path"])
-            symbol = find_symbol(place["path"], text, place["name_path"])
-            if symbol is not None:
-                found.append(Suspect(symbol, place["score"], tuple(place["reasons"])))
-        return found
+    # -- lanes ----------------------------------------------------------------------------------------
 
-    def _spectrum(self, report: TestReport) -> Spectrum | None:
-        """A traced run of the check, where one fails and time is short enough to run it again."""
-        if not report.failures:
-            return None
-        with self.base.fork() as fork:
-            return trace_tests(
-                fork,
-                self.task.test_command,
-                timeout_s=min(_TRACE_S, check_timeout(report, _TRACE_S)),
-                cwd=self.task.cwd,
+    def _lanes(
+        self, gauntlet: Gauntlet, found: list[RankedPlace], ranking: list[RankedPlace], spend: Spend,
+        gathering: Gathering,
+    ) -> Report:  # fmt: skip
+        """Let the lanes work, one after the other, until one brings a verdict or a limit is met."""
+        now = Situation(
+            self.task.statement, gauntlet.task.before, bool(ranking), self.options.drive.drives_well
+        )
+        end: Report | LaneEnd = LaneEnd(Outcome.NO_PLACE, no_place(found))
+        for name in lanes_for(self.options.strategy, now):
+            if name == "drive":
+                end = self._drive(gauntlet, ranking, spend, gathering)
+            elif ranking:
+                end = self._steps_until_end(gauntlet, ranking, spend, gathering)
+            if isinstance(end, Report):
+                return end
+        return self._end(end.outcome, end.detail, spend)
+
+    def _drive(
+        self, gauntlet: Gauntlet, ranking: list[RankedPlace], spend: Spend, gathering: Gathering
+    ) -> Report | LaneEnd:
+        self._at = first = self._next
+        gathering.closed = first in self.recorded.verdicts
+        lane = self.open_lane(
+            LaneParts(
+                self.task, self.options.limits, self.options.drive, self.options.decoding, self.options.notes,
+                self.engine, self._original or self.base, gauntlet, self.intel, self.log, self.recorded, spend,
+                gathering, ranking, first, self.on_tokens,
             )
+        )  # fmt: skip
+        try:
+            end = lane.run()
+        finally:
+            self._next += lane.started
+            self._rollouts, self._turns = self._rollouts + lane.started, self._turns + lane.turns
+        if gathering.passing:
+            return self._conclude(self._verdict(gathering, final=True), spend)
+        if lane.best is not None and lane.best.hop is Hop.UNVERIFIED:
+            self._plausible.append(lane.best)
+        return end
 
     # -- steps ----------------------------------------------------------------------------------------
 
     def _steps_until_end(
         self, gauntlet: Gauntlet, ranking: list[RankedPlace], spend: Spend, gathering: Gathering
-    ) -> Report:
+    ) -> Report | LaneEnd:
         report = gauntlet.task.before
         lane_maker = self._lane_maker()
         attempts: list[Candidate] = []
         idle, asked_again = 0, False
-        for step in range(1, self.options.limits.steps + 1):
-            self._steps = step
+        begun, last_step = self._next, self._next + self.options.limits.steps - 1
+        for step in range(begun, last_step + 1):
+            self._steps, self._at, self._next = self._steps + 1, step, step + 1
             outcome = self._limit(spend)
             if outcome is not None:
                 return self._end(outcome, f"the limit was met before step {step}", spend)
@@ -245,15 +241,17 @@ class Run:
             )  # fmt: skip
             known = len(gauntlet.seen)
             lanes, samples = lane_maker.step(self.options.width, ranking, attempts, report)
-            candidates = wide.run(lanes, self._decoding(step, samples, lanes, lane_maker.material))
+            candidates = wide.run(
+                lanes, self._decoding(step, step - begun, samples, lanes, lane_maker.material)
+            )
             judged = sorted(
                 (c for c in candidates if c.ruling is not None),
-                key=lambda c: _rank(c, gauntlet),
+                key=lambda c: _rank(c.ruling, gauntlet),
                 reverse=True,
             )
             best = judged[0] if judged else None
             if gathering.passing:
-                last = asked_again or step == self.options.limits.steps
+                last = asked_again or step == last_step
                 verdict = self._verdict(gathering, final=last)
                 self._end_step(step, best, False, wide)
                 if verdict.final:
@@ -261,14 +259,14 @@ class Run:
                 asked_again = True
                 continue
             if best is not None and best.ruling is not None and best.ruling.hop is Hop.UNVERIFIED:
-                self._plausible.append(best)
+                self._plausible.append(best.ruling)
             advanced = self._advance(best, gauntlet)
             self._end_step(step, best, advanced, wide)
             attempts = [c for c in judged if c.ruling is not None and c.ruling.hop is Hop.TESTS][:4]
             idle = 0 if advanced or len(gauntlet.seen) > known else idle + 1
             if idle >= _STUCK_STEPS:
-                return self._end(Outcome.STUCK, f"{idle} steps brought nothing new", spend)
-        return self._end(Outcome.STEPS, f"all {self.options.limits.steps} steps were taken", spend)
+                return LaneEnd(Outcome.STUCK, f"{idle} steps brought nothing new")
+        return LaneEnd(Outcome.STEPS, f"all {self.options.limits.steps} steps were taken")
 
     def _lane_maker(self) -> LaneMaker:
         options = self.options
@@ -282,13 +280,15 @@ class Run:
     def _note_forks(self, place: str, digest: str, written: list[str]) -> None:
         self.log.append(ForksFound(place=place, digest=digest, written=written))
 
-    def _decoding(self, step: int, samples: int, lanes: Sequence[Lane], material: Material) -> Decoding:
+    def _decoding(
+        self, step: int, taken: int, samples: int, lanes: Sequence[Lane], material: Material
+    ) -> Decoding:
         base = self.options.decoding
         longest = max(material.count(material.code(lane.place)) for lane in lanes)
         return base.model_copy(
             update={
                 "n": samples,
-                "temperature": min(base.temperature + _WARMER * (step - 1), 2.0) if base.temperature else 0.0,
+                "temperature": min(base.temperature + _WARMER * taken, 2.0) if base.temperature else 0.0,
                 "seed": None if base.seed is None else base.seed + 1000 * step,
                 "stop": material.protocol.stop(),
                 # Twice the code it replaces is enough for a repair; what is longer has gone astray.
@@ -331,7 +331,7 @@ class Run:
             self._original or self.base, self.task, self._gauntlet, self.log, self.recorded,
             self.options.test_timeout_s,
         )  # fmt: skip
-        return give_verdict(bench, self._steps, gathering, final=final)
+        return give_verdict(bench, self._at, gathering, final=final)
 
     def _conclude(self, verdict: Verdict, spend: Spend) -> Report:
         self._best = verdict.ruling
@@ -340,14 +340,7 @@ class Run:
     # -- limits and the end -----------------------------------------------------------------------------
 
     def _limit(self, spend: Spend) -> Outcome | None:
-        limits = self.options.limits
-        if limits.tokens is not None and spend.prompt_tokens + spend.completion_tokens >= limits.tokens:
-            return Outcome.TOKENS
-        if limits.seconds is not None and self._seconds() >= limits.seconds:
-            return Outcome.SECONDS
-        if limits.cost_usd is not None and (spend.cost_usd or 0.0) >= limits.cost_usd:
-            return Outcome.COST
-        return None
+        return limit_met(self.options.limits, spend, self._seconds())
 
     def _seconds(self) -> float:
         return self.seconds_before + time.monotonic() - self._began
@@ -363,7 +356,7 @@ class Run:
             and outcome not in (Outcome.SOLVED, Outcome.IN_DOUBT)
         ):
             gauntlet = self._gauntlet
-            self._best = max(self._plausible, key=lambda c: _rank(c, gauntlet)).ruling
+            self._best = max(self._plausible, key=lambda one: _rank(one, gauntlet))
             outcome, detail = (
                 Outcome.UNVERIFIED,
                 f"breaks nothing, but no check tells whether it is right; {detail}",
@@ -374,26 +367,18 @@ class Run:
         diff = self._best.diff if made and self._best else self.base.diff()
         report = Report(
             outcome, detail, diff, self._best, self._steps, spend.prompt_tokens, spend.completion_tokens,
-            spend.cost_usd, self._seconds(),
+            spend.cost_usd, self._seconds(), self._rollouts, self._turns,
         )  # fmt: skip
         self.log.append(
             RunEnded(
                 outcome=outcome.value, detail=detail, diff=self.log.store(diff), steps=self._steps,
                 prompt_tokens=spend.prompt_tokens, completion_tokens=spend.completion_tokens,
-                cost_usd=spend.cost_usd, seconds=report.seconds,
+                cost_usd=spend.cost_usd, seconds=report.seconds, rollouts=self._rollouts, turns=self._turns,
             )
         )  # fmt: skip
         return report
 
 
-def _no_place(found: list[RankedPlace]) -> str:
-    if not found:
-        return "no definition could be tied to the failing checks"
-    files = ", ".join(dict.fromkeys(one.place.path for one in found[:4]))
-    return f"all that the failing checks lead to is what judges it ({files}): put the check into a file of its own"
-
-
-def _rank(candidate: Candidate, gauntlet: Gauntlet) -> tuple[int, ...]:
-    ruling = candidate.ruling
+def _rank(ruling: Ruling | None, gauntlet: Gauntlet) -> tuple[int, ...]:
     assert ruling is not None
     return ruling.rank(gauntlet.agreement.get((ruling.step, ruling.index), 1))

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import AfterValidator, Field
 
 from forklock.agent.asking.ways import WayName
-from forklock.agent.contract import AgentFault
+from forklock.agent.contract import AgentFault, Strategy
 from forklock.models.settings import FaultClass, RepositoryMay, RoomSettings
 from forklock.sandbox import BackendName, check_backend
 
@@ -31,13 +31,14 @@ class AgentSettings(RoomSettings):
     flags: ClassVar[Mapping[str, str]] = {
         "max_tokens_total": "--tokens", "top_k": "--top-k", "top_p": "--top-p",
         **{key: f"--{key}" for key in ("width", "steps", "seconds", "temperature", "seed", "protocol", "sandbox",
-                                       "regression", "diagnostics")},
+                                       "regression", "diagnostics", "strategy", "rollouts", "turns")},
     }  # fmt: skip
     repository_may: ClassVar[Mapping[str, RepositoryMay]] = {
         "width": "lower", "steps": "lower", "max_tokens_total": "lower", "seconds": "lower", "cost_usd": "lower",
         "max_tokens": "lower", "prompt_tokens": "lower", "test_timeout_s": "lower", "diagnostics": "lower",
         "temperature": "yes", "top_k": "yes", "top_p": "yes", "seed": "yes", "protocol": "yes", "styles": "yes",
         "regression": "command", "sandbox": "no", "bell": "lower",
+        "strategy": "yes", "rollouts": "lower", "turns": "lower", "turn_tokens": "lower", "window": "lower",
     }  # fmt: skip
 
     width: int = Field(default=16, ge=1, le=256)
@@ -64,6 +65,17 @@ class AgentSettings(RoomSettings):
     styles: tuple[WayName, ...] = STYLES
     """Ways in which a weak model is asked, in turn: names of `forklock.agent.asking.ways`. Failed answers are
     shown to the model only where `repair` is among them."""
+    strategy: Strategy = "auto"
+    """Which lane works: `repair` (the harness finds the place, the model rewrites it), `drive` (the model takes turns
+    with tools), or `auto`: the one that the task suggests, then the other where the first is stuck."""
+    rollouts: int = Field(default=4, ge=1, le=256)
+    """Rollouts of a driving model that are on their way at once."""
+    turns: int = Field(default=24, ge=1)
+    """Most turns of one rollout."""
+    turn_tokens: int | None = Field(default=None, ge=64)
+    """Most new tokens of one turn. None: as the model's profile says."""
+    window: int | None = Field(default=None, ge=2048)
+    """Tokens that a driving model's prompt and answer may take. None: as the model's profile says."""
     sandbox: Annotated[BackendName, AfterValidator(check_backend)] = "auto"
     test_timeout_s: float = Field(default=120.0, gt=0)
     """Seconds that one run of a check may take."""

@@ -29,7 +29,7 @@ OTHER: dict[type[RoomSettings], dict[str, Any]] = {
         "width": 3, "steps": 2, "max_tokens_total": 999, "seconds": 7.0, "cost_usd": 0.5, "temperature": 0.1,
         "top_k": 3, "top_p": 0.5, "max_tokens": 99, "prompt_tokens": 999, "seed": 5, "protocol": "file",
         "styles": ("bare",), "sandbox": "host", "test_timeout_s": 3.0, "diagnostics": False, "regression": "none",
-        "bell": False,
+        "bell": False, "strategy": "drive", "rollouts": 3, "turns": 5, "turn_tokens": 99, "window": 9000,
     },
     ModelSettings: {
         "model": "smollm2-135m", "engine": "vllm", "adapter": "none", "device": "cuda:1", "threads": 1,

@@ -54,6 +54,15 @@ def solve(
             help="auto (search-replace for hosted models, else symbol), symbol, file or search-replace."
         ),
     ] = None,
+    strategy: Annotated[
+        str | None,
+        typer.Option(
+            help="repair (the harness finds the place, the model rewrites it), drive (the model takes turns with "
+            "tools: several files, new files), or auto: what the task suggests, then the other."
+        ),
+    ] = None,
+    rollouts: Annotated[int | None, typer.Option(help="drive: tries that run at once.")] = None,
+    turns: Annotated[int | None, typer.Option(help="drive: turns of one try, at most.")] = None,
     sandbox: SandboxOption = None,
     regression: Annotated[
         str | None, typer.Option(help="Suite that must not get worse: a command, auto or none.")
@@ -127,6 +136,7 @@ def solve(
         "width": width, "steps": steps, "max_tokens_total": tokens, "seconds": seconds,
         "temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": seed, "protocol": protocol,
         "sandbox": sandbox, "regression": regression, "diagnostics": diagnostics,
+        "strategy": strategy, "rollouts": rollouts, "turns": turns,
     }  # fmt: skip
     settings = AgentSettings.load(state.root, **flags)
     wanted = _ModelFlags(model, engine, adapter)

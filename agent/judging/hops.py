@@ -88,7 +88,7 @@ class Gauntlet:
             except EditRefused as refused:
                 return ruling(Hop.EDIT, refused.message)
             program = program_key(edits)
-            twin = self._claim(edits, program, (step, index))
+            twin = self._claim(edits, program, (step, index), is_rollout=bool(action.patch))
             if twin is not None:
                 return ruling(Hop.DUPLICATE, twin, program=program)
             diff = fork.diff() + action.tests
@@ -148,20 +148,26 @@ class Gauntlet:
         base = self.base.diff()  # an edit may also take an earlier one back
         return next((path for path in missing if not _shows(base, path)), None)
 
-    def remember(self, program: str, me: tuple[int, int]) -> None:
-        """Take note of a candidate that an earlier sitting of the run judged."""
+    def remember(self, program: str, me: tuple[int, int], *, is_rollout: bool = False) -> None:
+        """Take note of a candidate that an earlier sitting of the run judged.
+
+        Args:
+            is_rollout: it is a tree of a rollout, whose earlier trees are no other samples.
+        """
         with self._lock:
             first = self.seen.setdefault(program, me)
-            if first != me:
+            if first != me and not (is_rollout and first[0] == me[0]):
                 self.agreement[first] = self.agreement.get(first, 1) + 1
 
-    def _claim(self, edits: list[AppliedEdit], program: str, me: tuple[int, int]) -> str | None:
+    def _claim(
+        self, edits: list[AppliedEdit], program: str, me: tuple[int, int], *, is_rollout: bool
+    ) -> str | None:
         """Take the program for `me`; the reason where it is not new."""
         if all(_normal(edit.path, edit.before or "") == _normal(edit.path, edit.after) for edit in edits):
             return "changes nothing"
-        self.remember(program, me)
+        self.remember(program, me, is_rollout=is_rollout)
         first = self.seen[program]
-        if first == me:
+        if first == me or (is_rollout and first[0] == me[0]):  # the same rollout, with other tests of its own
             return None
         return f"same program as candidate {first[0]}.{first[1]}"
 

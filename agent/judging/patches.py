@@ -18,6 +18,7 @@ from forklock.tools.contract import EditRefused
 from forklock.tools.edits.apply import AppliedEdit
 
 _MOST_BYTES = 64 << 20
+_ADDED = re.compile(r"^diff --git a/(.+) b/\1\nnew file mode ", re.MULTILINE)
 _PART = re.compile(r"^(?=diff --git )", re.MULTILINE)
 
 
@@ -27,6 +28,11 @@ def split_off(diff: str, paths: Collection[str]) -> tuple[str, str]:
     parts = _PART.split(diff)
     apart = [part for part in parts if heads and part.startswith(heads)]
     return "".join(part for part in parts if part not in apart), "".join(apart)
+
+
+def added_files(diff: str) -> list[str]:
+    """Files that a diff makes."""
+    return _ADDED.findall(diff)
 
 
 def apply_patch(guard: Guard, root: Path, diff: str) -> list[AppliedEdit]:

@@ -50,6 +50,17 @@ class Spend:
             self.cost_usd = (self.cost_usd or 0.0) + completion.cost_usd
 
 
+def limit_met(limits: Limits, spend: Spend, seconds: float) -> Outcome | None:
+    """The limit that is met after so many seconds; None where there is budget left."""
+    if limits.tokens is not None and spend.tokens >= limits.tokens:
+        return Outcome.TOKENS
+    if limits.seconds is not None and seconds >= limits.seconds:
+        return Outcome.SECONDS
+    if limits.cost_usd is not None and (spend.cost_usd or 0.0) >= limits.cost_usd:
+        return Outcome.COST
+    return None
+
+
 @dataclass(slots=True)
 class Gathering:
     """The different passing candidates of a run, and whether more of them are sought.

@@ -6,7 +6,6 @@ part of a change undone, the smaller change is a candidate of its own, and the w
 
 from __future__ import annotations
 
-import re
 import time
 from dataclasses import dataclass, replace
 
@@ -14,10 +13,12 @@ from forklock.agent.contract import Ruling, Task
 from forklock.agent.judging.evidence import Presented, Question, Weighed, suites_of, weigh
 from forklock.agent.judging.hops import Gauntlet
 from forklock.agent.judging.idle import without_idle_lines
+from forklock.agent.judging.patches import added_files, split_off
 from forklock.agent.judging.spend import Gathering
 from forklock.agent.log import LoggedPassing, RunLog, VerdictGiven
 from forklock.agent.log.recorded import Recorded
 from forklock.sandbox import Sandbox
+from forklock.tools.index.files import is_test_path
 
 _RUN_S = 60.0
 """Seconds for one run of the tests of one version, at most."""
@@ -116,15 +117,14 @@ def _without_idle_lines(bench: Bench, ruling: Ruling) -> str:
 
 
 def own_part(task: Task, diff: str) -> tuple[str, str]:
-    """The part of a diff that adds the test which the run wrote itself, and the rest.
+    """The part of a diff that adds tests which the run or its model wrote, and the rest.
 
-    The trees that candidates are compared on hold that test already.
+    Tests of the run's own stand in the trees that candidates are compared on, and a model's new tests judge nothing.
     """
-    if task.own_tests is None:
-        return "", diff
-    parts = re.split(r"^(?=diff --git )", diff, flags=re.MULTILINE)
-    own = [part for part in parts if part.startswith(f"diff --git a/{task.own_tests.path} ")]
-    return "".join(own), "".join(part for part in parts if part not in own)
+    own = {task.own_tests.path} if task.own_tests is not None else set()
+    own |= {path for path in added_files(diff) if is_test_path(path)}
+    rest, tests = split_off(diff, own)
+    return tests, rest
 
 
 def _name(ruling: Ruling) -> str:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from forklock.agent.contract import Candidate, Hop, Lane, Ruling
 from forklock.agent.judging.hops import Gauntlet
+from forklock.agent.judging.rulings import from_log, logged
 from forklock.agent.judging.spend import BudgetReached, Gathering, Spend
 from forklock.agent.log import CandidateRuled, RunLog, StepStarted
 from forklock.agent.log.answers import Journal
@@ -165,20 +166,7 @@ class WideStep:
     def _earlier(self, event: CandidateRuled) -> Ruling:
         if event.program:
             self.gauntlet.remember(event.program, (event.step, event.index))
-        ruling = Ruling(
-            step=event.step,
-            index=event.index,
-            place=event.place,
-            hop=Hop(event.hop),
-            reason=self.log.text(event.reason),
-            diff=self.log.text(event.diff),
-            new_diagnostics=event.new_diagnostics,
-            tests_passed=event.tests_passed,
-            tests_failed=event.tests_failed,
-            broken=event.broken,
-            seconds=event.seconds,
-            program=event.program,
-        )
+        ruling = from_log(event, self.log)
         self.gathering.note(ruling)
         return ruling
 
@@ -192,22 +180,7 @@ class WideStep:
 
     def _settle(self, candidate: Candidate, ruling: Ruling) -> None:
         candidate.ruling = ruling
-        self.log.append(
-            CandidateRuled(
-                step=ruling.step,
-                index=ruling.index,
-                place=ruling.place,
-                hop=ruling.hop.value,
-                reason=self.log.store(ruling.reason),
-                diff=self.log.store(ruling.diff),
-                new_diagnostics=ruling.new_diagnostics,
-                tests_passed=ruling.tests_passed,
-                tests_failed=ruling.tests_failed,
-                broken=ruling.broken,
-                seconds=ruling.seconds,
-                program=ruling.program,
-            )
-        )
+        self.log.append(logged(ruling, self.log))
 
 
 def plan_calls(

@@ -14,6 +14,8 @@ from typing import Any
 from forklock.agent.log.candidates import LoggedCandidate, candidates_of
 from forklock.agent.log.events import LogFault, RunLog
 from forklock.agent.log.schema import Event, ModelAsked, RunEnded, RunStarted
+from forklock.agent.log.shown.turns import LoggedRollout, LoggedTurn, rollouts_of
+from forklock.sandbox.files.reading import parse_json
 
 ATIF = "ATIF-v1.8"
 _LATEST = 253402300799.0
@@ -46,6 +48,8 @@ def as_atif(log: RunLog, version: str) -> dict[str, Any]:
                 for role, text in _prompt(log, one.asked)
             ]
         steps.append(_answer(log, one))
+    for rollout in rollouts_of(events):
+        steps += _rollout_steps(log, rollout)
     numbered = [{"step_id": number, **step} for number, step in enumerate(steps, 1)]
     end = next((event for event in reversed(events) if isinstance(event, RunEnded)), None)
     document: dict[str, Any] = {
@@ -65,7 +69,7 @@ def as_atif(log: RunLog, version: str) -> dict[str, Any]:
 
 
 def as_messages(log: RunLog) -> Iterator[dict[str, Any]]:
-    """Yields a chat for each answer: the prompt, the answer, and what became of it.
+    """Yields a chat for each answer and for each rollout: what was asked, what the model wrote, and what became of it.
 
     Raises:
         LogFault: the log is damaged, or the run never started.
@@ -80,6 +84,8 @@ def as_messages(log: RunLog) -> Iterator[dict[str, Any]]:
             "messages": messages, "run_id": first.run_id, "candidate": one.name, "place": one.asked.place,
             "hop": one.ruled.hop if one.ruled else None, "finish_reason": one.answered.finish_reason,
         }  # fmt: skip
+    for rollout in rollouts_of(events):
+        yield _rollout_chat(log, rollout, first.run_id)
 
 
 def _events(log: RunLog) -> tuple[Sequence[Event], RunStarted]:
@@ -125,3 +131,57 @@ def _answer(log: RunLog, one: LoggedCandidate) -> dict[str, Any]:
 
 def _time(at: float) -> str:
     return datetime.fromtimestamp(min(max(at, 0.0), _LATEST), UTC).isoformat()
+
+
+def _rollout_chat(log: RunLog, rollout: LoggedRollout, run_id: str) -> dict[str, Any]:
+    """The chat of a rollout as it was sent last, with its last answer. `sampled`: the model wrote the message."""
+    messages = [
+        {"role": role, "content": log.text(text), "sampled": sampled}
+        for role, text, sampled in rollout.messages()
+    ]
+    last = rollout.turns[max(rollout.turns)].answered if rollout.turns else None
+    if last is not None:
+        messages.append({"role": "assistant", "content": log.text(last.text), "sampled": True})
+    return {
+        "messages": messages, "run_id": run_id, "rollout": rollout.number,
+        "why": rollout.ended.why if rollout.ended else None,
+        "hop": rollout.rulings[-1].hop if rollout.rulings else None,
+    }  # fmt: skip
+
+
+def _rollout_steps(log: RunLog, rollout: LoggedRollout) -> Iterator[dict[str, Any]]:
+    """What a rollout was told first, then a step for each turn with its calls and what the tools said."""
+    first = next((turn.asked for turn in rollout.turns.values() if turn.asked), None)
+    for message in first.messages if first else ():
+        source = "system" if message.role == "system" else "user"
+        yield {"source": source, "timestamp": _time(rollout.started.at), "message": log.text(message.content)}
+    for number in sorted(rollout.turns):
+        turn = rollout.turns[number]
+        if turn.answered is None:
+            continue
+        step: dict[str, Any] = {
+            "source": "agent", "timestamp": _time(turn.answered.at), "message": log.text(turn.answered.text),
+            "metrics": {
+                "prompt_tokens": turn.answered.prompt_tokens, "cost_usd": turn.answered.cost_usd,
+                "completion_tokens": turn.answered.completion_tokens,
+            },
+            "llm_call_count": 1,
+            "extra": {"rollout": rollout.number, "turn": number, "finish_reason": turn.answered.finish_reason},
+        }  # fmt: skip
+        if turn.calls:
+            step |= _calls(log, rollout.number, turn)
+        yield step
+
+
+def _calls(log: RunLog, rollout: int, turn: LoggedTurn) -> dict[str, Any]:
+    calls, results = [], []
+    for called, answer in turn.calls:
+        name = f"{rollout}.{turn.number}.{called.call}"
+        try:
+            arguments = parse_json(log.text(called.arguments))
+        except ValueError:
+            arguments = {}
+        calls.append({"tool_call_id": name, "function_name": called.name, "arguments": arguments})
+        if answer is not None:
+            results.append({"source_call_id": name, "content": log.text(answer.text)})
+    return {"tool_calls": calls, **({"observation": {"results": results}} if results else {})}

@@ -18,12 +18,18 @@ from forklock.agent.log.schema import (
     ModelAsked,
     NoteMade,
     PlacesRanked,
+    RolloutEnded,
+    RolloutStarted,
     RunEnded,
     RunResumed,
     RunStarted,
     StepEnded,
     StepStarted,
     TestsChosen,
+    ToolAnswered,
+    ToolCalled,
+    TurnAnswered,
+    TurnAsked,
     VerdictGiven,
     report_from_json,
 )
@@ -67,7 +73,8 @@ def _facts(event: Event, log: RunLog) -> dict[str, Any] | None:
     if isinstance(event, RunEnded):
         return {
             "outcome": event.outcome, "detail": redact(event.detail), "diff": log.text(event.diff),
-            "steps": event.steps, "prompt_tokens": event.prompt_tokens,
+            "steps": event.steps, "rollouts": event.rollouts, "turns": event.turns,
+            "prompt_tokens": event.prompt_tokens,
             "completion_tokens": event.completion_tokens, "cost_usd": event.cost_usd,
             "seconds": round(event.seconds, 3),
         }  # fmt: skip
@@ -106,4 +113,34 @@ def _in_a_step(event: Event, log: RunLog) -> dict[str, Any] | None:
     if isinstance(event, StepEnded):
         best = None if event.best is None else f"{event.step}.{event.best}"
         return {"step": event.step, "best": best, "advanced": event.advanced}
+    return _in_a_rollout(event, log)
+
+
+def _in_a_rollout(event: Event, log: RunLog) -> dict[str, Any] | None:
+    if isinstance(event, RolloutStarted):
+        return {"rollout": event.rollout}
+    if isinstance(event, TurnAsked):
+        return {
+            "rollout": event.rollout, "turn": event.turn, "prompt_tokens": event.prompt_tokens,
+            "new_tokens": event.new_tokens,
+        }  # fmt: skip
+    if isinstance(event, TurnAnswered):
+        return {
+            "rollout": event.rollout, "turn": event.turn, "text": log.text(event.text),
+            "completion_tokens": event.completion_tokens, "finish_reason": event.finish_reason,
+        }  # fmt: skip
+    if isinstance(event, ToolCalled):
+        return {
+            "rollout": event.rollout, "turn": event.turn, "call": event.call, "name": event.name,
+            "arguments": log.text(event.arguments),
+        }  # fmt: skip
+    if isinstance(event, ToolAnswered):
+        return {
+            "rollout": event.rollout, "turn": event.turn, "call": event.call, "kind": event.kind,
+            "text": log.text(event.text), "wrote": event.wrote,
+        }  # fmt: skip
+    if isinstance(event, RolloutEnded):
+        return {
+            "rollout": event.rollout, "turns": event.turns, "why": redact(event.why), "diff": log.text(event.diff),
+        }  # fmt: skip
     return None

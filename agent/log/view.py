@@ -5,10 +5,8 @@ Both are derived from events alone, so `agent show` of an old log prints what wa
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -23,9 +21,9 @@ from forklock.agent.log.schema import (
     CandidateRuled,
     Event,
     ModelAnswered,
-    ModelAsked,
     NoteMade,
     PlacesRanked,
+    RolloutStarted,
     RunEnded,
     RunResumed,
     RunStarted,
@@ -33,9 +31,11 @@ from forklock.agent.log.schema import (
     StepStarted,
     TestsChosen,
     TestTried,
+    TurnAnswered,
     VerdictGiven,
     report_from_json,
 )
+from forklock.agent.log.shown.budget import Budget
 from forklock.agent.log.shown.evidence import (
     chosen_page,
     last_verdict,
@@ -43,6 +43,7 @@ from forklock.agent.log.shown.evidence import (
     tried_line,
     verdict_line,
 )
+from forklock.agent.log.shown.turns import turn_line
 from forklock.agent.log.shown.words import fell
 from forklock.sandbox.terminal.console import Screen
 from forklock.sandbox.terminal.progress import Meter
@@ -97,7 +98,7 @@ def describe(event: Event, log: RunLog, *, whole: bool = False, width: int = _WI
         return verdict_line(event, log)
     if isinstance(event, NoteMade):
         return Text(f"note      {event.text}", style="dim")
-    return None
+    return turn_line(event, log, whole)
 
 
 def _baseline(event: BaselineTaken, log: RunLog) -> Text:
@@ -148,7 +149,7 @@ class LiveView:
         self._bell = bell and console.is_terminal
         self._end = "interrupted"
         self._meter = Meter(console, "running the check", None, unit="answers", lines=False)
-        self._budget = _Budget.of(log)
+        self._budget = Budget.of(log)
 
     def __enter__(self) -> LiveView:
         self._meter.__enter__()
@@ -167,7 +168,9 @@ class LiveView:
             self._meter.start_at(0, None, "making prompts")
         if isinstance(event, StepStarted):
             self._meter.start_at(0, event.samples, f"step {event.step}")
-        self._meter.advance(int(isinstance(event, ModelAnswered)), note=self._budget.words)
+        if isinstance(event, RolloutStarted):
+            self._meter.start_at(0, None, f"rollout {event.rollout}")
+        self._meter.advance(int(isinstance(event, ModelAnswered | TurnAnswered)), note=self._budget.words)
         terminal = self._console.is_terminal
         line = describe(event, self._log, whole=not terminal, width=self._console.width)
         if line is not None:
@@ -176,60 +179,6 @@ class LiveView:
 
     def on_tokens(self, count: int) -> None:
         self._meter.advance(tokens=count, note=self._budget.words)
-
-
-@dataclass(slots=True)
-class _Budget:
-    """What a run has used, and what it may."""
-
-    most_tokens: float | None = None
-    most_seconds: float | None = None
-    tokens: int = 0
-    before: float = 0.0
-    """Seconds of earlier sittings."""
-    best: str = ""
-    """The candidate that passed most tests, and how many."""
-    _passed: int = 0
-    _began: float = field(default_factory=time.monotonic)
-
-    @classmethod
-    def of(cls, log: RunLog) -> _Budget:
-        budget = cls()
-        last = 0.0
-        for event in log.read().events:
-            if isinstance(event, RunStarted):
-                limits = event.options.get("limits")
-                limits = limits if isinstance(limits, dict) else {}
-                budget.most_tokens, budget.most_seconds = limits.get("tokens"), limits.get("seconds")
-            elif not isinstance(event, RunResumed):
-                budget.before += max(0.0, event.at - last)
-            last = event.at
-            budget.take(event)
-        return budget
-
-    def take(self, event: Event) -> None:
-        if isinstance(event, ModelAsked):
-            self.tokens += event.prompt_tokens
-        elif isinstance(event, ModelAnswered):
-            self.tokens += event.completion_tokens
-        elif isinstance(event, CandidateRuled) and event.tests_passed > self._passed:
-            self._passed = event.tests_passed
-            total = event.tests_passed + event.tests_failed
-            self.best = f"best {event.step}.{event.index}: {event.tests_passed}/{total} tests"
-
-    @property
-    def seconds(self) -> float:
-        return self.before + time.monotonic() - self._began
-
-    @property
-    def words(self) -> str:
-        left = ""
-        if isinstance(self.most_seconds, int | float):
-            left = f"{max(0.0, self.most_seconds - self.seconds):.0f} s left"
-        share = ""
-        if isinstance(self.most_tokens, int | float) and self.most_tokens > 0:
-            share = f"{100 * self.tokens / self.most_tokens:.0f} % of tokens"
-        return ", ".join(part for part in (self.best, share, left) if part)
 
 
 def print_end(
@@ -248,7 +197,7 @@ def print_end(
         console.print_diff(diff)
     headline = Text(end.outcome.upper(), style=style)
     headline.append(
-        f"  {end.detail}\n{_counted(end.steps, 'step')}, {end.seconds:.1f} s, "
+        f"  {end.detail}\n{_taken(end)}, {end.seconds:.1f} s, "
         f"{end.prompt_tokens} prompt + {end.completion_tokens} completion tokens",
         style="default",
     )
@@ -263,6 +212,12 @@ def print_end(
     what = "The diff above is progress, not a solution." if diff else "Nothing was changed."
     more = f"One candidate:  agent show {run} --candidate STEP.INDEX"
     console.print(f"{what} {more if is_shown else f'Details:  agent show {run}'}")
+
+
+def _taken(end: RunEnded) -> str:
+    driven = f"{_counted(end.rollouts, 'rollout')} with {_counted(end.turns, 'turn')}" if end.rollouts else ""
+    steps = _counted(end.steps, "step") if end.steps or not driven else ""
+    return ", ".join(part for part in (steps, driven) if part)
 
 
 def print_doubt(console: Screen, log: RunLog) -> None:
@@ -390,6 +345,8 @@ def summary(events: Iterable[Event], text: Callable[[str], str] = str) -> dict[s
             "completion": end.completion_tokens if end else 0,
         },
         "steps": end.steps if end else 0,
+        "rollouts": end.rollouts if end else 0,
+        "turns": end.turns if end else 0,
         "own_tests": own_tests_facts(chosen) if chosen else None,
         "candidates": [
             {"step": e.step, "index": e.index, "symbol": e.place, "hop": e.hop, "tests_passed": e.tests_passed,

@@ -23,15 +23,20 @@ from forklock.agent.log import (
     ModelAsked,
     NoteMade,
     PlacesRanked,
+    RolloutStarted,
     RunEnded,
     RunLog,
     RunStarted,
     StepEnded,
     StepStarted,
+    TurnAnswered,
+    TurnAsked,
     report_from_json,
 )
 from forklock.agent.log.candidates import LoggedCandidate, candidates_of
 from forklock.agent.log.shown.words import fell
+from forklock.agent.pages.diffs import Line, diff_lines
+from forklock.agent.pages.rollouts import page_rollouts
 from forklock.sandbox.files.reading import parse_json
 from forklock.sandbox.pages import environment
 from forklock.sandbox.terminal import printable
@@ -47,15 +52,6 @@ _HOPS = (Hop.PARSE, Hop.EDIT, Hop.DUPLICATE, Hop.DIAGNOSE, Hop.TESTS, Hop.REGRES
 _PASSED = ("solved", "unverified")
 _NO_CHANGE = ("parse", "edit", "duplicate")
 """Hops at which no new program came to be."""
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A line of a diff."""
-
-    kind: str
-    """`add`, `del`, `hunk`, `file` or ``."""
-    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +151,7 @@ def render_run(log: RunLog) -> str:
         raise LogFault(f"run {log.folder.name} never started", fix="see the others with `agent runs`")
     end = next((event for event in reversed(events) if isinstance(event, RunEnded)), None)
     room = _Room()
-    diff = _diff(room.take(_text(log, end.diff))) if end else ()
+    diff = diff_lines(room.take(_text(log, end.diff))) if end else ()
     page = environment("forklock.agent.pages").get_template("run.html.j2")
     whole = page.render(
         run=log.folder.name,
@@ -172,6 +168,9 @@ def render_run(log: RunLog) -> str:
         places=next((event.places for event in events if isinstance(event, PlacesRanked)), []),
         notes=[event.text for event in events if isinstance(event, NoteMade)],
         steps=_steps(log, events, room),
+        rollouts=page_rollouts(
+            events, lambda reference: room.take(_text(log, reference)), lambda: room.left > 0
+        ),
         hops=[hop.value for hop in _HOPS],
         best=_best_name(events, end),
     )
@@ -222,9 +221,7 @@ def _bars(first: RunStarted, events: Sequence[Event], end: RunEnded | None) -> l
     limits = first.options.get("limits")
     limits = limits if isinstance(limits, dict) else {}
     steps = end.steps if end else sum(isinstance(event, StepEnded) for event in events)
-    asked = sum(event.prompt_tokens for event in events if isinstance(event, ModelAsked))
-    made = sum(event.completion_tokens for event in events if isinstance(event, ModelAnswered))
-    tokens = end.prompt_tokens + end.completion_tokens if end else asked + made
+    tokens = end.prompt_tokens + end.completion_tokens if end else sum(map(_tokens, events))
     seconds = end.seconds if end else events[-1].at - first.at
     cost = end.cost_usd if end else None
     rows = [("steps", float(steps), "steps", 0), ("tokens", float(tokens), "tokens", 0)]
@@ -232,6 +229,14 @@ def _bars(first: RunStarted, events: Sequence[Event], end: RunEnded | None) -> l
     if cost:
         rows.append(("dollars", cost, "cost_usd", 4))
     return [_bar(name, used, limits.get(key), digits) for name, used, key, digits in rows]
+
+
+def _tokens(event: Event) -> int:
+    if isinstance(event, ModelAsked):
+        return event.prompt_tokens
+    if isinstance(event, TurnAsked):
+        return event.new_tokens
+    return event.completion_tokens if isinstance(event, ModelAnswered | TurnAnswered) else 0
 
 
 def _bar(name: str, used: float, most: object, digits: int) -> Bar:
@@ -278,7 +283,8 @@ def _steps(log: RunLog, events: Sequence[Event], room: _Room) -> list[Step]:
                 steps[event.step].seconds = max(0.0, event.at - began.get(event.step, event.at))
     prompts: dict[str, int] = {}
     built_on = ""
-    for candidate in candidates_of(events):
+    driven = {event.rollout for event in events if isinstance(event, RolloutStarted)}
+    for candidate in (one for one in candidates_of(events) if one.step not in driven):
         step = steps.setdefault(candidate.step, Step(candidate.step))
         before = best.get(candidate.step - 1)
         if before is not None and before.advanced and before.best is not None and not step.cards:
@@ -332,7 +338,7 @@ def _card(log: RunLog, one: LoggedCandidate, prompt: int | None, is_best: bool, 
         prompt=prompt,
         answer=room.take(_text(log, answered.text)) if has_answer and answered else "",
         pieces=_pieces(log, answered, room) if has_answer and answered else (),
-        diff=_diff(room.take(_text(log, ruled.diff))) if ruled and whole else (),
+        diff=diff_lines(room.take(_text(log, ruled.diff))) if ruled and whole else (),
         is_best=is_best and hop not in _NO_CHANGE,
         is_spliced=one.is_spliced,
         is_whole=whole,
@@ -378,18 +384,6 @@ def _token(text: str, logprob: float) -> Token:
     bits = -logprob / math.log(2)
     level = sum(bits >= bound for bound in (0.25, 1.0, 2.5, 5.0))
     return Token(printable(text), level, f"{100 * math.exp(min(0.0, logprob)):.1f}")
-
-
-def _diff(text: str) -> tuple[Line, ...]:
-    return tuple(Line(_kind(line), line) for line in text.splitlines())
-
-
-def _kind(line: str) -> str:
-    if line.startswith(
-        ("+++ ", "--- ", "diff ", "index ", "new file", "deleted file", "rename ", "similarity ")
-    ):
-        return "file"
-    return {"+": "add", "-": "del", "@": "hunk"}.get(line[:1], "")
 
 
 def _best_name(events: Sequence[Event], end: RunEnded | None) -> str:

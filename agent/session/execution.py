@@ -11,7 +11,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from forklock.agent.contract import Task
-from forklock.agent.log import Event, ModelAnswered, ModelAsked, RunResumed, StepEnded, report_to_json
+from forklock.agent.driving import open_lane
+from forklock.agent.log import (
+    Event,
+    ModelAnswered,
+    ModelAsked,
+    RunResumed,
+    StepEnded,
+    TurnAnswered,
+    TurnAsked,
+    report_to_json,
+)
 from forklock.agent.log.recorded import Recorded
 from forklock.agent.loop import Report, Run
 from forklock.agent.reproduction import put_test
@@ -68,6 +78,7 @@ def execute(
             seconds_before=elapsed(events),
             spent_before=spent(events),
             on_tokens=on_tokens,
+            open_lane=open_lane,
         )
         report = run.solve()
     shutil.rmtree(prepared.scratch, ignore_errors=True)
@@ -123,5 +134,6 @@ def elapsed(events: tuple[Event, ...]) -> float:
 def spent(events: tuple[Event, ...]) -> tuple[int, int]:
     """Prompt and completion tokens that the log holds."""
     prompt = sum(event.prompt_tokens for event in events if isinstance(event, ModelAsked))
-    completion = sum(event.completion_tokens for event in events if isinstance(event, ModelAnswered))
+    prompt += sum(event.new_tokens for event in events if isinstance(event, TurnAsked))
+    completion = sum(e.completion_tokens for e in events if isinstance(e, ModelAnswered | TurnAnswered))
     return prompt, completion + sum(e.discarded_tokens for e in events if isinstance(e, StepEnded))

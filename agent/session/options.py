@@ -8,10 +8,12 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, TypeAdapter, ValidationError
 
 from forklock.agent.contract import Limits
+from forklock.agent.judging.lanes import DriveOptions
 from forklock.agent.log import LogFault, RunLog
 from forklock.agent.loop import Options
 from forklock.agent.settings import AgentSettings
 from forklock.models.contract import Decoding
+from forklock.models.families import profile_of
 from forklock.sandbox import BackendName, check_backend
 
 
@@ -49,12 +51,13 @@ def wished_decoding(settings: AgentSettings) -> Decoding:
     )
 
 
-def options_of(settings: AgentSettings, preset: str, notes: str) -> Options:
+def options_of(settings: AgentSettings, preset: str, notes: str, model: str) -> Options:
     """The options of a new run.
 
     Args:
         preset: `weak` for small local models, `strong` for models that are good at search/replace edits.
         notes: what the repository says to agents.
+        model: its name, which tells its family.
     """
     protocol = settings.protocol
     if protocol == "auto":
@@ -73,6 +76,27 @@ def options_of(settings: AgentSettings, preset: str, notes: str) -> Options:
         prompt_tokens=settings.prompt_tokens,
         test_timeout_s=settings.test_timeout_s,
         notes=notes,
+        strategy=settings.strategy,
+        drive=_drive_options(settings, preset, model),
+    )
+
+
+def _drive_options(settings: AgentSettings, preset: str, model: str) -> DriveOptions:
+    """How the model drives: as its family's profile says, where the settings say nothing."""
+    profile, origins = profile_of(model), settings.origins()
+    wished = {key for key in ("temperature", "top_k", "top_p") if origins[key].kind != "default"}
+    usual = profile.decoding
+    return DriveOptions(
+        rollouts=settings.rollouts,
+        turns=settings.turns,
+        turn_tokens=settings.turn_tokens or usual.max_tokens,
+        window=settings.window or profile.window,
+        calls=profile.calls,
+        edit=profile.edit,
+        drives_well=preset == "strong" or profile.calls != "text",
+        temperature=settings.temperature if "temperature" in wished else usual.temperature,
+        top_k=settings.top_k if "top_k" in wished else usual.top_k,
+        top_p=settings.top_p if "top_p" in wished else usual.top_p,
     )
 
 
@@ -88,6 +112,8 @@ def options_json(options: Options, settings: AgentSettings, tests: TestsMode) ->
         "test_timeout_s": options.test_timeout_s,
         "notes": options.notes,
         "verified": options.verified,
+        "strategy": options.strategy,
+        "drive": asdict(options.drive),
         "sandbox": settings.sandbox,
         "diagnostics": settings.diagnostics,
         "bell": settings.bell,

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
 from forklock.agent.asking import LaneMaker, Material, Protocol, ranked_places
+from forklock.agent.asking.suspects import TRACE_S, find_suspects
 from forklock.agent.contract import Lane
 from forklock.agent.judging.baseline import check_timeout
 from forklock.agent.judging.guard import Check, Guard
@@ -33,14 +34,9 @@ from forklock.models.contract import (
 )
 from forklock.sandbox import Sandbox
 from forklock.tools.contract import TestReport
-from forklock.tools.localise.localise import Suspect, localise
-from forklock.tools.testing.spectrum import trace_tests
 
 if TYPE_CHECKING:
     from forklock.tools.lsp import Intel
-
-_TRACE_S = 60.0
-_MOST_PLACES = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,14 +91,15 @@ def _plan(
     assignment: Assignment, rehearsal: Rehearsal, base: Sandbox, intel: Intel | None, preset: str
 ) -> Plan:
     task, before = rehearsal.task, rehearsal.report
-    suspects = _suspects(rehearsal, base)
+    bound = min(TRACE_S, check_timeout(before, TRACE_S))
+    suspects = find_suspects(base, task, before, bound)
     check = Check(
         task.test_command, before, check_timeout(before, assignment.settings.test_timeout_s), task.cwd
     )
     frozen = Guard.of(base, [check]).frozen
     found = ranked_places(suspects)
     ranking = [one for one in found if frozen.holds(one.place.path) is None]
-    options = options_of(assignment.settings, preset, notes_of(rehearsal.scratch / "base"))
+    options = options_of(assignment.settings, preset, notes_of(rehearsal.scratch / "base"), "")
     material = Material(
         Paper(), Protocol(options.protocol), base.root, intel, task.statement, options.notes, options.prompt_tokens,
         options.decoding.max_tokens,
@@ -126,16 +123,6 @@ def _plan(
     return Plan(
         before, task.test_command, task.cwd, task.regression_command, places, tuple(lanes), samples, tokens
     )
-
-
-def _suspects(rehearsal: Rehearsal, base: Sandbox) -> Sequence[Suspect]:
-    task, before = rehearsal.task, rehearsal.report
-    spectrum = None
-    if before.failures:
-        with base.fork() as fork:
-            bound = min(_TRACE_S, check_timeout(before, _TRACE_S))
-            spectrum = trace_tests(fork, task.test_command, timeout_s=bound, cwd=task.cwd)
-    return localise(base.root, task=task.statement, report=before, limit=_MOST_PLACES, spectrum=spectrum)
 
 
 class Paper(Engine):

@@ -78,7 +78,9 @@ def prepare(
         assignment.write_test == "only",
         assignment.keep_test,
     )
-    options = replace(options_of(settings, preset, notes_of(scratch / "base")), verified=assignment.verified)
+    options = replace(
+        options_of(settings, preset, notes_of(scratch / "base"), model.name), verified=assignment.verified
+    )
     if decoding is not None:
         options = replace(options, decoding=decoding)
     log.append(

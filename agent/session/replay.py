@@ -9,12 +9,22 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from forklock.agent.contract import AgentFault, Task
-from forklock.agent.log import CandidateRuled, ModelAsked, RunEnded, RunLog
+from forklock.agent.driving import open_lane
+from forklock.agent.log import (
+    CandidateRuled,
+    Event,
+    ModelAsked,
+    NoteMade,
+    RunEnded,
+    RunLog,
+    RunStarted,
+    TurnAsked,
+)
 from forklock.agent.log.recorded import Recorded, request_digest
 from forklock.agent.log.runs import require_own
 from forklock.agent.loop import Run
@@ -73,23 +83,23 @@ def replay(log: RunLog, state: RepoState, engine: Engine) -> Replayed:
             f"run {log.folder.name} has not ended",
             fix=f"agent solve --resume {log.folder.name} goes on with it",
         )
-    if state.head != first.base_commit or state.changed:
-        raise AgentFault(
-            f"{state.root} is not at the commit that run {log.folder.name} began with",
-            fix=f"check out {(first.base_commit or '')[:12]} with a clean tree, then replay",
-        )
+    _require_same_tree(log, first, state)
     options, rest = options_from_json(first.options, log)
     options = replace(
         options, limits=options.limits.model_copy(update={"seconds": None})
     )  # this machine may be slower
     whole = Recorded.of(events, log, engine.identity)
     if rest.tests.written and (whole.chosen is None or not whole.chosen.path):
-        raise AgentFault(
-            f"run {log.folder.name} wrote tests and nothing else",
-            fix=f"agent show {log.folder.name} has them; a run with a change can be replayed",
-        )
-    recorded = Recorded(answers=whole.answers, forks=whole.forks)  # all that tools say is found out anew
-    asked = frozenset(event.digest for event in events if isinstance(event, ModelAsked))
+        raise _tests_alone(log.folder.name)
+    # All that tools say is found out anew, but for the words in which a rollout was told: programs print clocks.
+    recorded = Recorded(
+        answers=whole.answers,
+        forks=whole.forks,
+        rollouts=whole.rollouts,
+        turns=whole.turns,
+        calls=whole.calls,
+    )
+    asked = frozenset(event.digest for event in events if isinstance(event, ModelAsked | TurnAsked))
     cache_dir().mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(dir=cache_dir(), prefix="replay-"))
     again = RunLog(scratch / "log")
@@ -104,17 +114,50 @@ def replay(log: RunLog, state: RepoState, engine: Engine) -> Replayed:
         if whole.chosen is not None:
             task, options = task_with(task, whole.chosen, log), replace(options, verified=True)
         with workspace_of(task, rest, scratch) as (base, intel):
-            report = Run(task, options, _Silent(engine, asked), base, intel, again, recorded).solve()
+            report = Run(
+                task, options, _Silent(engine, asked), base, intel, again, recorded, open_lane=open_lane
+            ).solve()
         return Replayed(
             outcome=report.outcome.value,
             same_outcome=report.outcome.value == end.outcome,
             same_diff=report.diff == log.text(end.diff),
             candidates=len(_hops(again)),
-            changed=_changed(_hops(log), _hops(again)),
+            changed=(*_changed(_hops(log), _hops(again)), *_other_calls(again)),
         )
     finally:
         again.close()
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _require_same_tree(log: RunLog, first: RunStarted, state: RepoState) -> None:
+    if state.head != first.base_commit or state.changed:
+        raise AgentFault(
+            f"{state.root} is not at the commit that run {log.folder.name} began with",
+            fix=f"check out {(first.base_commit or '')[:12]} with a clean tree, then replay",
+        )
+
+
+def _tests_alone(run: str) -> AgentFault:
+    return AgentFault(
+        f"run {run} wrote tests and nothing else",
+        fix=f"agent show {run} has them; a run with a change can be replayed",
+    )
+
+
+def _answers_of(whole: Recorded) -> Recorded:
+    """What the model said. All that tools say is found out anew, but for what a rollout was told: programs print
+    clocks."""
+    return Recorded(
+        answers=whole.answers,
+        forks=whole.forks,
+        rollouts=whole.rollouts,
+        turns=whole.turns,
+        calls=whole.calls,
+    )
+
+
+def _digests(events: Sequence[Event]) -> frozenset[str]:
+    return frozenset(event.digest for event in events if isinstance(event, ModelAsked | TurnAsked))
 
 
 def _hops(log: RunLog) -> dict[str, str]:
@@ -129,6 +172,11 @@ def _changed(before: dict[str, str], after: dict[str, str]) -> tuple[str, ...]:
         for name in before
         if name in after and before[name] != after[name] and "duplicate" not in (before[name], after[name])
     )
+
+
+def _other_calls(log: RunLog) -> Iterator[str]:
+    """Calls of tools that do something else now."""
+    return (e.text for e in log.read().events if isinstance(e, NoteMade) and e.text.startswith("rollout "))
 
 
 class _Silent(BorrowedEngine):
@@ -150,7 +198,7 @@ class _Silent(BorrowedEngine):
         del on_tokens, on_completion
         for request in requests:
             plain = request.model_copy(update={"seed": None})
-            lanes = range(max(len(self._asked), len(requests)))
+            lanes = range(max(len(self._asked), len(requests)) + 1)
             if not any(request_digest(plain, decoding, self.identity, lane) in self._asked for lane in lanes):
                 words = (request.text or request.messages[-1].content).strip()[-200:]
                 raise Diverged(

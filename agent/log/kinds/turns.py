@@ -72,6 +72,9 @@ class ToolAnswered(LoggedEvent):
     rollout: int
     turn: int
     call: int
+    name: str = ""
+    about: str = ""
+    """What the call is about, in a few words: a path, a command."""
     kind: Literal["ok", "refused", "failed"]
     text: Text
     """As the model is shown it."""

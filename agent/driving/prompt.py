@@ -1,0 +1,124 @@
+"""The first messages of a rollout, about a page: who the model is, its tools, the task, what fails, and where.
+
+The same workspace gives the same bytes, so that all rollouts of a run share them and an engine computes them once: no
+times, no counters, no temporary paths.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from forklock.agent.asking.places import RankedPlace
+from forklock.agent.asking.prompts import failure_text, pack
+from forklock.agent.contract import Task
+from forklock.models.calls.contract import CallFormat, Tool
+from forklock.tools.contract import TestReport, TestStatus
+from forklock.tools.index.map import repo_map
+from forklock.tools.languages.known import find_symbol, language_of, symbol_source
+
+_ROLE = """\
+You are an expert programmer who works in a repository through tools. Do what the task says, completely and with as \
+little change as it needs. Look at the code before you change it. Every file that the task needs may be changed or \
+made, except tests that are there already: they are read-only. After each change read what the tool answers, and \
+repair what it shows. Call `finish` when the task is done."""
+_MOST_PLACES = 8
+_SHOWN_PLACES = 2
+"""Places whose code is shown at once."""
+_PLACE_SHARE, _MAP_SHARE, _NOTES_SHARE = 0.08, 0.1, 0.05
+"""Shares of the window that code, map and notes may take."""
+
+
+@dataclass(frozen=True, slots=True)
+class Brief:
+    """What a rollout begins with."""
+
+    task: Task
+    report: TestReport
+    """What the check says now."""
+    tests: tuple[str, ...]
+    """Sources of the first failing tests."""
+    places: Sequence[RankedPlace]
+    root: Path
+    notes: str
+    verified: bool
+    window: int
+    """Tokens of a request, at most."""
+
+
+def system_message(form: CallFormat, tools: Sequence[Tool]) -> str:
+    """The system message: the same in all rollouts of a run."""
+    return f"{_ROLE}\n\n{form.instructions(tools)}"
+
+
+def task_message(brief: Brief, count: Callable[[str], int]) -> str:
+    """The first user message: the same in all rollouts of a run."""
+    parts = [f"# Task\n\n{brief.task.statement.strip()}", *_check(brief), *_places(brief, count)]
+    focus = [one.place.symbol.name_path if one.place.symbol else one.place.path for one in brief.places]
+    drawn = repo_map(
+        brief.root,
+        budget_tokens=int(_MAP_SHARE * brief.window),
+        count_tokens=count,
+        focus=focus[:_MOST_PLACES],
+    )
+    if drawn:
+        parts.append(f"# The repository, its most used definitions\n\n```\n{drawn.rstrip()}\n```")
+    notes = pack(brief.notes, int(_NOTES_SHARE * brief.window), count)
+    if notes:
+        parts.append(f"# Notes of this repository\n\n{notes}")
+    return "\n\n".join(parts)
+
+
+def _check(brief: Brief) -> list[str]:
+    command, report = brief.task.test_command, brief.report
+    if not command:
+        return []
+    if report.status is TestStatus.PASSED or not brief.verified:
+        return [
+            f"# The check\n\n`{command}` must still pass afterwards. Add tests of your own for what is new."
+        ]
+    parts = [f"# The check\n\n`{command}` fails now and must pass:\n\n```\n{failure_text(report)}\n```"]
+    language = _language_of_tests(report)
+    room = 2400  # characters
+    for source in brief.tests:
+        if len(source) <= room:
+            parts.append(f"```{language}\n{source.rstrip()}\n```")
+            room -= len(source)
+    return parts
+
+
+def _language_of_tests(report: TestReport) -> str:
+    first = report.failures[0] if report.failures else None
+    return language_of(first.test_id.partition("::")[0]).name if first else ""
+
+
+def _places(brief: Brief, count: Callable[[str], int]) -> list[str]:
+    if not brief.places:
+        return []
+    lines = [
+        f"- {one.place.label}" + (f": {'; '.join(one.place.reasons[:2])}" if one.place.reasons else "")
+        for one in brief.places[:_MOST_PLACES]
+    ]
+    parts = ["# Where to look first\n\n" + "\n".join(lines)]
+    room = int(_PLACE_SHARE * brief.window)
+    for one in brief.places[:_SHOWN_PLACES]:
+        source = _source(brief.root, one)
+        cost = count(source)
+        if source and cost <= room:
+            room -= cost
+            parts.append(
+                f"`{one.place.label}`:\n\n```{language_of(one.place.path).name}\n{source.rstrip()}\n```"
+            )
+    return parts
+
+
+def _source(root: Path, one: RankedPlace) -> str:
+    if one.place.symbol is None:
+        return ""
+    try:
+        text = (root / one.place.path).read_text("utf-8", errors="replace")
+    except OSError:
+        return ""
+    symbol = find_symbol(one.place.path, text, one.place.symbol.name_path)
+    return symbol_source(text, symbol) if symbol else ""
