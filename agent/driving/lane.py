@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from forklock.agent.contract import Hop, Outcome, Ruling
 from forklock.agent.driving.history import History
-from forklock.agent.driving.prompt import Brief, system_message, task_message
+from forklock.agent.driving.prompt import Brief, first_call, system_message, task_message
 from forklock.agent.driving.rollout import Ground, Rollout
 from forklock.agent.driving.stops import StopRules, Watch
 from forklock.agent.driving.toolbox import Toolbox
@@ -137,10 +137,10 @@ class DriveLane:
         rollout = Rollout(
             number, ground, box, History(ground.count, self.brief.window),
             TurnLog(number, ground.log, ground.recorded, self.engine.identity), own,
-            Watch(self.rules),
+            Watch(self.rules), first_call(self.brief),
         )  # fmt: skip
         self._system = self._system or system_message(ground.form, box.tools)
-        self._task = self._task or task_message(self.brief, ground.count)
+        self._task = self._task or task_message(self.brief, ground.form, ground.count)
         rollout.history.begin(self._system, "\n\n".join(part for part in (self._task, told) if part))
         return rollout
 

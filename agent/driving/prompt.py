@@ -13,7 +13,7 @@ from pathlib import Path
 from forklock.agent.asking.places import RankedPlace
 from forklock.agent.asking.prompts import failure_text, pack
 from forklock.agent.contract import Task
-from forklock.models.calls.contract import CallFormat, Tool
+from forklock.models.calls.contract import Call, CallFormat, Tool
 from forklock.tools.contract import TestReport, TestStatus
 from forklock.tools.index.map import repo_map
 from forklock.tools.languages.known import find_symbol, language_of, symbol_source
@@ -52,7 +52,15 @@ def system_message(form: CallFormat, tools: Sequence[Tool]) -> str:
     return f"{_ROLE}\n\n{form.instructions(tools)}"
 
 
-def task_message(brief: Brief, count: Callable[[str], int]) -> str:
+def first_call(brief: Brief) -> Call:
+    """A call that makes sense at the beginning: the example for a model that has not written any yet."""
+    best = brief.places[0].place if brief.places else None
+    if best is None:
+        return Call("read", {"path": "."})
+    return Call("read", {"path": best.path} | ({"symbol": best.symbol.name_path} if best.symbol else {}))
+
+
+def task_message(brief: Brief, form: CallFormat, count: Callable[[str], int]) -> str:
     """The first user message: the same in all rollouts of a run."""
     parts = [f"# Task\n\n{brief.task.statement.strip()}", *_check(brief), *_places(brief, count)]
     focus = [one.place.symbol.name_path if one.place.symbol else one.place.path for one in brief.places]
@@ -67,6 +75,7 @@ def task_message(brief: Brief, count: Callable[[str], int]) -> str:
     notes = pack(brief.notes, int(_NOTES_SHARE * brief.window), count)
     if notes:
         parts.append(f"# Notes of this repository\n\n{notes}")
+    parts.append(f"Make the first call now, as in:\n\n{form.write(first_call(brief))}")
     return "\n\n".join(parts)
 
 

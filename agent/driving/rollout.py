@@ -74,6 +74,8 @@ class Rollout:
     opened: ExitStack
     """What is closed at its end: its toolbox and its fork."""
     watch: Watch
+    example: Call
+    """What a call may look like, for a model whose calls cannot be read."""
     turn: int = 0
     why: str = ""
     ruling: Ruling | None = None
@@ -211,13 +213,8 @@ class Rollout:
             said += " It was cut off at the most that one answer may hold: write less at once."
         if not some:
             self.watch.unreadable()
-        if not fault:
-            said += "\nA call is written like this:\n" + self._example()
+            said += f"\nA whole call looks like this:\n{self.ground.form.write(self.example)}"
         self.history.heard(self.ground.form.answer(None, said), said.partition("\n")[0])
-
-    def _example(self) -> str:
-        tool = self.box.tools[0]
-        return self.ground.form.write(Call(tool.name, {tool.parameters[0].name: "…"}))
 
     # -- the judge --------------------------------------------------------------------------------------
 
