@@ -70,7 +70,7 @@ def _test_files(root: Path, judge: Judge) -> Iterator[str]:
     plan = judge.report.plan
     if plan is not None:
         yield from (path for path in (*plan.tests, *plan.broken) if (root / path).is_file())
-        yield from (path for path in plan.doctests if not language_of(path).by_compiler)
+        yield from (path for path in plan.doctests if not language_of(path).examples)
     ids = [*judge.report.passed, *(failure.test_id for failure in judge.report.failures)]
     folders = dict.fromkeys((judge.cwd, *_start_folders(judge), ".", "src"))
     seen: set[str] = set()
@@ -112,7 +112,7 @@ def _add_code(
     words = {word.lower() for word in re.split(r"[._-]+", PurePosixPath(path).stem)}
     if is_test_path(path) or words & _LIKE_A_TEST or not language_of(path).reads:
         frozen.whole.add(path)
-    elif not language_of(path).by_compiler:
+    elif not language_of(path).imports_known:
         text = _text(root / path)
         if _LOCAL.search(text):
             frozen.whole.add(path)
@@ -132,7 +132,7 @@ def _add_plan(frozen: Frozen, index: CodeIndex, imported_by: dict[str, set[str]]
         frozen.whole |= {path for path in plan.settings if not is_settings(path)}
         frozen.installed |= set(plan.installed)
         for path in plan.doctests:
-            if language_of(path).by_compiler and frozen.holds(path) is None:
+            if language_of(path).examples and frozen.holds(path) is None:
                 frozen.parts.setdefault(path, Judging(tests=False, script=False))
     tests = {path for path in index.files if frozen.holds(path)}
     grown = True
@@ -199,7 +199,7 @@ def _runs_examples(root: Path, named: Named, judge: Judge, frozen: Frozen) -> bo
     tests = [
         path
         for path in frozen.whole
-        if language_of(path).by_compiler or path.endswith((".sh", ".ini", ".cfg", ".toml"))
+        if language_of(path).examples or path.endswith((".sh", ".ini", ".cfg", ".toml"))
     ]
     return any("doctest" in text for text in texts) or any("doctest" in _text(root / path) for path in tests)
 

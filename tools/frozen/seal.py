@@ -146,7 +146,7 @@ def broken_in_use(frozen: Frozen, before: dict[str, Entry], after: dict[str, Ent
             new is not None
             and old.kind == "whole"
             and new.sign != old.sign
-            and language_of(path).by_compiler
+            and language_of(path).kept_by_runs
             and path not in found
         ):
             found[path] = "was written while the tests ran"

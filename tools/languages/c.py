@@ -21,6 +21,7 @@ _WORD = re.compile(r"[A-Za-z_]\w*")
 class C(TreeLanguage):
     group = "c"
     unwritten = "__builtin_trap();"
+    called_for: ClassVar = {"the linker and callers of the program": r"main$"}
     kinds: ClassVar = {
         "class_specifier": "class", "struct_specifier": "class", "union_specifier": "class",
         "enum_specifier": "class", "type_definition": "class", "function_definition": "function",

@@ -22,6 +22,27 @@ _NUMBER = re.compile(r"#\d+$")
 
 
 @dataclass(frozen=True, slots=True)
+class Judging:
+    """Which parts of a file of code judge it, where its language tells them apart."""
+
+    tests: bool = True
+    examples: bool = True
+    script: bool = True
+    """What runs when the file is started by itself."""
+
+
+def bare(name_path: str) -> str:
+    """The last part of a name path, without its number."""
+    return name_path.rpartition(".")[2].partition("#")[0]
+
+
+def owner(symbol: Symbol) -> str:
+    """The bare name of the class that a member belongs to; "" where it is no member."""
+    outer = symbol.name_path.rpartition(".")[0]
+    return bare(outer) if outer else ""
+
+
+@dataclass(frozen=True, slots=True)
 class Parsed:
     """A text as UTF-8 and its tree, whose offsets count those bytes."""
 

@@ -22,6 +22,9 @@ _GROUPS = {"type_declaration", "const_declaration", "var_declaration"}
 class Go(TreeLanguage):
     group = "go"
     unwritten = 'panic("not implemented")'
+    called_for: ClassVar = {
+        "test runners": r"(?:Test|Benchmark|Example|Fuzz)(?![a-z])", "Go's own rules": r"(?:main|init)$",
+    }  # fmt: skip
     kinds: ClassVar = {
         "function_declaration": "function", "method_declaration": "function", "type_spec": "class",
         "type_alias": "class", "const_spec": "variable", "var_spec": "variable",

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -22,6 +22,7 @@ from forklock.tools.languages.definitions import (
     Definition,
     Index,
     IndexedFile,
+    Judging,
     Reference,
     Shape,
     Site,
@@ -74,8 +75,20 @@ class Language:
     """Words that are no names."""
     reads: ClassVar[bool] = False
     """Whether definitions, statements and syntax are read from the text alone."""
-    by_compiler: ClassVar[bool] = False
-    """Whether the compiler that runs us reads it: then trees, scopes and strings are exact (`ast`, `symtable`)."""
+    outlined: ClassVar[bool] = False
+    """Whether definitions are taken from the text, whichever server is asked."""
+    examples: ClassVar[bool] = False
+    """Whether the documentation in its files holds examples that a runner tests (doctest)."""
+    imports_known: ClassVar[bool] = False
+    """Whether who imports whom is read from its files (`forklock.tools.frozen.imports`)."""
+    kept_by_runs: ClassVar[bool] = False
+    """Whether a test run leaves its files as they are: some runners write what they saw into the tests."""
+    ids_name_tests: ClassVar[bool] = False
+    """Whether a test's id has its file and its name path, so that nothing has to be searched."""
+    called_for: ClassVar[Mapping[str, str]] = by_eye.CALLED_FOR
+    """Who finds definitions by their names → pattern of those names."""
+    naming: by_eye.Naming = by_eye.Naming()
+    """What is known about a change of names."""
     tests_by_folder: ClassVar[bool] = False
     """Whether a test's id begins with the folder of its file."""
     titles: ClassVar[bool] = False
@@ -145,6 +158,11 @@ class Language:
     def sites(self, text: str) -> Iterator[Site]:
         """Yield the pieces of a text (LF line ends) that a small change can alter, outer ones first."""
         yield from ()
+
+    def judging_parts(self, text: str, judging: Judging) -> tuple[str, ...] | None:
+        """Return the source of the parts of a file of code (LF line ends) that judge it, in order; None where only
+        the form tells."""
+        return None
 
     def program_words(self, text: str) -> str:
         """Return a file's text in a form that is equal for the same program; the text itself if it does not parse."""

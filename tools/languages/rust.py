@@ -19,6 +19,8 @@ _BOUND = re.compile(r"([A-Za-z_]\w*)\s*(?=[,;}]|$)")
 class Rust(TreeLanguage):
     group = "rust"
     unwritten = "todo!()"
+    tested_comments = ("///", "//!")
+    called_for: ClassVar = {"the linker and callers of the program": r"main$"}
     kinds: ClassVar = {
         "function_item": "function", "function_signature_item": "function", "struct_item": "class",
         "enum_item": "class", "trait_item": "class", "union_item": "class", "type_item": "class",

@@ -47,7 +47,7 @@ def titled_or_named_test(
         if found is not None:
             return found
     for frame in frames:
-        if frame.path in index.files and not index.files[frame.path].language.by_compiler:
+        if frame.path in index.files and not index.files[frame.path].language.ids_name_tests:
             around = [
                 one for one in _around(index, frame.path) if one.start_line <= frame.line <= one.end_line
             ]
@@ -87,7 +87,7 @@ def _function(index: CodeIndex, parts: list[str]) -> tuple[str, Definition] | No
     of_class = f"{parts[0].replace('::', '.')}.{wanted}"
     for path, file in index.files.items():
         language = file.language
-        if language.by_compiler or language.titles or wanted.rpartition(".")[2] not in file.text:
+        if language.ids_name_tests or language.titles or wanted.rpartition(".")[2] not in file.text:
             continue
         folder = PurePosixPath(parts[0]) if language.tests_by_folder and len(parts) > 1 else None
         if folder is not None and PurePosixPath(path).parent != folder:
@@ -100,7 +100,7 @@ def _function(index: CodeIndex, parts: list[str]) -> tuple[str, Definition] | No
     if found is not None:
         return found
     for path, file in index.files.items():
-        if not file.language.by_compiler and file.is_test and PurePosixPath(path).stem == parts[-1]:
+        if not file.language.ids_name_tests and file.is_test and PurePosixPath(path).stem == parts[-1]:
             return path, Definition(parts[-1], "function", 1, file.text.count("\n") + 1)
     return None
 

@@ -19,8 +19,8 @@ _WINGS = (
     "tools/frozen",
     "agent/asking",
 )
-_KNOWN = {"tools/frozen/test_parts.py": 1, "tools/lsp/renames/families.py": 1}
-"""Examples in Rust's documentation, and the stub beside a Python module."""
+_KNOWN = {"tools/frozen/test_parts.py": 1}
+"""Examples in Rust's documentation."""
 
 
 def test_no_wing_asks_for_a_language_by_name() -> None:

@@ -15,13 +15,15 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from io import BytesIO
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import ClassVar, Literal
 
 from forklock.sandbox.files.reading import parse_python
 from forklock.tools.contract import Symbol
+from forklock.tools.languages import by_eye
 from forklock.tools.languages.definitions import (
     Definition,
     Index,
+    Judging,
     Kind,
     Shape,
     Site,
@@ -36,7 +38,9 @@ from forklock.tools.languages.python import sites as found_sites
 from forklock.tools.languages.python import uses as used
 from forklock.tools.languages.python import version
 from forklock.tools.languages.python.calls import PythonCalls
-from forklock.tools.languages.python.editor import PythonEditor
+from forklock.tools.languages.python.editing.editor import PythonEditor
+from forklock.tools.languages.python.judging import judging_parts
+from forklock.tools.languages.python.naming.naming import PythonNaming
 from forklock.tools.languages.python.outline import definitions, doc, outlined, signature
 from forklock.tools.languages.python.parsing import check, newer_syntax, parse
 from forklock.tools.languages.python.references import PythonReferences
@@ -69,7 +73,16 @@ class Python(Language):
     closer = ""
     group = "python"
     reads = True
-    by_compiler = True
+    outlined = True
+    examples = True
+    imports_known = True
+    kept_by_runs = True
+    ids_name_tests = True
+    called_for: ClassVar = {
+        "Python's own rules": r"__\w+__$",
+        "pytest's hooks": r"pytest_\w",
+    } | dict(by_eye.CALLED_FOR)
+    naming = PythonNaming()
     tidied_by = "ruff"
     unwritten = "raise NotImplementedError"
     lists_members = True
@@ -124,6 +137,9 @@ class Python(Language):
 
     def sites(self, text: str) -> Iterator[Site]:
         return found_sites.sites(text)
+
+    def judging_parts(self, text: str, judging: Judging) -> tuple[str, ...]:
+        return judging_parts(text, judging)
 
     def program_words(self, text: str) -> str:
         try:

@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from forklock.tools.contract import Symbol
 from forklock.tools.languages import by_eye
@@ -17,6 +17,7 @@ from forklock.tools.languages.text import lf, line_at
 from forklock.tools.languages.tree import sites as found_sites
 from forklock.tools.languages.tree.calls import TreeCalls
 from forklock.tools.languages.tree.editor import TreeEditor
+from forklock.tools.languages.tree.naming import TreeNaming
 from forklock.tools.languages.tree.outline import found, head_of, outline
 from forklock.tools.languages.tree.parsing import Flaw, Grammar, first_flaw
 from forklock.tools.languages.tree.statements import shape, words
@@ -34,10 +35,13 @@ class TreeLanguage(Tables, Language):
 
     comment = "//"
     reads = True
+    tested_comments: ClassVar[tuple[str, ...]] = ()
+    """What begins a comment whose examples are tested."""
 
     def __init__(self, name: str, suffixes: Sequence[str], *grammars: Grammar) -> None:
         super().__init__(name, suffixes)
         self.grammars = grammars
+        self.naming = TreeNaming(self, self.tested_comments)
 
     def flaw(self, text: str) -> Flaw | None:
         return first_flaw(self.tree(text))

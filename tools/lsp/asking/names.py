@@ -70,7 +70,7 @@ class Names:
         asked = 0
         for file in self._asker.sources.mentioning(answers.last_name(name_path)):
             text = self._asker.sources.read(file) or ""
-            asked += not language_of(file.name).by_compiler
+            asked += not language_of(file.name).outlined
             if asked > OUTLINED:
                 detail = f"{name_path!r} is in more than {OUTLINED} files: name the path too"
                 silent.append(LookupAnswer(Freshness.UNAVAILABLE, detail=detail))

@@ -1,7 +1,7 @@
 """Lists the definitions of a text by name path, in any language that a server reads.
 
-In: a path, a text, a server's documentSymbol. Out: `Outlined` symbols in source order. Python is read by
-`forklock.tools.languages.known`, whichever server is asked. In other languages the server's symbols are brought
+In: a path, a text, a server's documentSymbol. Out: `Outlined` symbols in source order. Languages that are
+`outlined` are read by their text, whichever server is asked. In other languages the server's symbols are brought
 to our form:
 no locals except nested functions and classes; `A::b` is `A.b`; where several have one name, the longest, the
 implementation, has the plain name.
@@ -61,15 +61,15 @@ class Outlines:
 
     def known(self, file: Path, shown: str, text: str) -> list[Symbol] | None:
         """The definitions if they are known without a server; else None."""
-        if language_of(file.name).by_compiler:
-            return _python(shown, text)
+        if language_of(file.name).outlined:
+            return _by_text(shown, text)
         held = self._held.get((file, text))
         return None if held is None else [one.symbol for one in held]
 
     def keep(self, file: Path, shown: str, text: str, found: Sequence[Any], column: ToColumn) -> list[Symbol]:
         """Keep the server's outline of this text, in our form."""
-        if language_of(file.name).by_compiler:
-            return _python(shown, text)
+        if language_of(file.name).outlined:
+            return _by_text(shown, text)
         self._held[file, text] = outlined(shown, text, found, column)
         while len(self._held) > _HELD:
             self._held.popitem(last=False)
@@ -80,15 +80,15 @@ class Outlines:
         for one in self._held.get((file, text), ()):
             if one.symbol == symbol:
                 return one.line, one.column
-        return _python_name(text, symbol)
+        return _name_place(text, symbol)
 
 
 @lru_cache(maxsize=64)
-def _python(path: str, text: str) -> list[Symbol]:
+def _by_text(path: str, text: str) -> list[Symbol]:
     return symbols(path, text)
 
 
-def _python_name(text: str, symbol: Symbol) -> tuple[int, int]:
+def _name_place(text: str, symbol: Symbol) -> tuple[int, int]:
     name = re.escape(symbol.name_path.rpartition(".")[2].partition("#")[0])
     lines = split_lines(text)[symbol.start_line - 1 : symbol.end_line]
     for pattern in (rf"^\s*(?:async\s+)?(?:def|class)\s+({name})\b", rf"\b({name})\b"):

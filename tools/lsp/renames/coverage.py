@@ -2,14 +2,14 @@
 
 In: a symbol, the places that an answer covers. Out: a `Survey`: every whole word of the name in every file, sorted
 into places that surely mean the symbol, places that may, and prose. A word is left out if the server gives its
-definition, and that is neither the symbol's nor one that has to keep the same name (`families`). Not covered: names
+definition, and that is neither the symbol's nor one that has to keep the same name. Not covered: names
 that a program puts together while it runs.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -18,12 +18,13 @@ from typing import Any
 from lsprotocol import types as lsp
 
 from forklock.tools.contract import LookupAnswer, Symbol, Uncovered
+from forklock.tools.languages.by_eye.naming import Classes, Naming
+from forklock.tools.languages.definitions import bare, owner
 from forklock.tools.languages.known import language_of
 from forklock.tools.lsp.asking import answers
 from forklock.tools.lsp.asking.asker import Asker, Found
 from forklock.tools.lsp.asking.names import Names
 from forklock.tools.lsp.asking.outlines import holder
-from forklock.tools.lsp.renames.families import Classes, bare, owner, reachable, relation
 from forklock.tools.lsp.renames.occurrences import Occurrence, occurrences
 from forklock.tools.lsp.renames.scanning import composed, texts_with
 from forklock.tools.lsp.wire.documents import path_of, uri_of
@@ -115,7 +116,7 @@ class Coverage:
             (answers.shown_path(f, self._asker.root), self._asker.sources.read(f))
             for f in self._asker.sources.files()
         )
-        own = symbol.path if language_of(symbol.path).by_compiler and not self._is_reachable(symbol) else ""
+        own = "" if self._is_reachable(symbol) else symbol.path
         return [
             place
             for path, text in texts
@@ -138,9 +139,7 @@ class Coverage:
 
     def _is_reachable(self, symbol: Symbol) -> bool:
         outline = self._outline(self._asker.root / symbol.path)
-        return not language_of(symbol.path).by_compiler or reachable(
-            symbol, {s.name_path: s.kind for s in outline}
-        )
+        return not _naming(symbol).is_local(symbol, {s.name_path: s.kind for s in outline})
 
     def _is_read(self, path: str) -> bool:
         return self._asker.looks_up(Path(path))
@@ -184,25 +183,23 @@ class Coverage:
 
     def family(self, symbol: Symbol) -> set[str]:
         """Bare names of the classes that may share a member with the symbol's class."""
-        if not owner(symbol) or not language_of(symbol.path).by_compiler:
-            return set()
-        return self._classes().family(owner(symbol))
+        return self._classes(symbol).family(owner(symbol)) if owner(symbol) else set()
 
-    @property
-    def protocols(self) -> set[str]:
-        """Bare names of the protocols of the workspace."""
-        return self._classes().protocols
+    def protocols(self, symbol: Symbol) -> Set[str]:
+        """Bare names of the protocols of the workspace, in the symbol's language."""
+        return self._classes(symbol).protocols
 
     def outer_bases(self, symbol: Symbol) -> list[tuple[str, str]]:
         """(file, base as written there) for each base that is no class of the workspace, of the symbol's class and
         those that are joined with it."""
-        return self._classes().outer_bases(owner(symbol))
+        return self._classes(symbol).outer_bases(owner(symbol))
 
-    def _classes(self) -> Classes:
-        files = [f for f in self._asker.sources.files() if language_of(f.name).by_compiler]
-        return Classes(
+    def _classes(self, symbol: Symbol) -> Classes:
+        language = language_of(symbol.path)
+        return language.naming.classes(
             (answers.shown_path(file, self._asker.root), self._asker.sources.read(file) or "")
-            for file in files
+            for file in self._asker.sources.files()
+            if language_of(file.name) is language
         )
 
     def _why(self, symbol: Symbol, family: set[str], place: Place) -> str:
@@ -216,7 +213,7 @@ class Coverage:
             if other.start_line <= line <= other.end_line and bare(other.name_path) == last:
                 if other.path == symbol.path and other.name_path == symbol.name_path:
                     continue
-                if reason := relation(symbol, other, family):
+                if reason := _naming(symbol).relation(symbol, other, family):
                     return reason
         within = holder([s for s in around if s.kind == "class"], line)
         lines = answers.lines_of(self._asker.sources.read(self._asker.root / path) or "")
@@ -227,10 +224,10 @@ class Coverage:
 
     def _parameter(self, symbol: Symbol, place: Place) -> str:
         """A decorated function can be asked for by the name of a parameter, as pytest's fixtures are."""
-        if not language_of(symbol.path).by_compiler or owner(symbol):
+        if owner(symbol):
             return ""
         own = answers.lines_of(self._asker.sources.read(self._asker.root / symbol.path) or "")
-        if not own[symbol.start_line - 1].lstrip().startswith("@"):
+        if not _naming(symbol).found_by_parameter(own[symbol.start_line - 1]):
             return ""
         path, line, column = place
         lines = answers.lines_of(self._asker.sources.read(self._asker.root / path) or "")
@@ -247,6 +244,10 @@ class Coverage:
         text = self._asker.sources.read(file)
         found = self._asker.symbols(file, text) if text is not None else []
         return found if isinstance(found, list) else []
+
+
+def _naming(symbol: Symbol) -> Naming:
+    return language_of(symbol.path).naming
 
 
 def _targets(

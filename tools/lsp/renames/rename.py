@@ -7,16 +7,14 @@ change breaks in the diagnostics of any file. A new name that is taken is refuse
 
 from __future__ import annotations
 
-import ast
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from lsprotocol import types as lsp
 
-from forklock.sandbox.files.reading import parse_python
 from forklock.tools.contract import (
     Change,
     ChangesAnswer,
@@ -26,15 +24,14 @@ from forklock.tools.contract import (
     Symbol,
     Uncovered,
 )
+from forklock.tools.languages.definitions import bare
 from forklock.tools.languages.known import language_of
 from forklock.tools.lsp.asking import answers
 from forklock.tools.lsp.asking.asker import Asker, Found
-from forklock.tools.lsp.asking.editing import Edits, Outside
+from forklock.tools.lsp.asking.editing import Edits, Outside, edited
 from forklock.tools.lsp.asking.names import Names
 from forklock.tools.lsp.renames.coverage import Coverage, Survey
-from forklock.tools.lsp.renames.families import bare
 from forklock.tools.lsp.renames.occurrences import word
-from forklock.tools.lsp.renames.scopes import half_renamed
 from forklock.tools.lsp.renames.taken import Taken
 from forklock.tools.lsp.wire.documents import uri_of
 
@@ -107,13 +104,13 @@ class Renames:
         for one in survey.same:
             if one.place in done:
                 continue
-            if language_of(one.path).by_compiler:
+            if language_of(one.path).naming.edits_uses:
                 edits.add(self._asker, codec, one.path, one.line, one.column, old, new)
             else:
                 left.append(Uncovered(one.path, one.line, "the server leaves this use as it is", one.snippet))
         for path in list(edits.by_path):
             text = survey.texts.get(path, "")
-            for line, column in _exports(path, text, old):
+            for line, column in language_of(path).naming.exports(text, old):
                 if _renamed_in_module(text, edits, self._asker, codec, path, old, new):
                     edits.add(self._asker, codec, path, line, column, old, new)
                     shown = answers.line_of(text, line)
@@ -124,7 +121,7 @@ class Renames:
         """Scopes in which one of several bindings was renamed."""
         for path, after in texts.items():
             before = self._asker.sources.read(self._asker.root / path) or ""
-            if language_of(path).by_compiler and (line := half_renamed(before, after, old, new)):
+            if line := language_of(path).naming.half_renamed(before, after, old, new):
                 why = f"of several bindings of {old} here only some are renamed"
                 yield Uncovered(path, line, why, answers.line_of(before, line))
 
@@ -193,41 +190,8 @@ def _renamed_in_module(
     text: str, edits: Edits, asker: Asker, codec: Any, path: str, old: str, new: str
 ) -> bool:
     """Whether these edits rename the module's own binding of the name, and leave none with the old name."""
-    import symtable
-
-    from forklock.tools.lsp.asking.editing import edited
-
     try:
         after = edited(asker.sources.read(asker.root / path) or "", edits.by_path[path], codec)
-        was, now = (symtable.symtable(t, path, "exec") for t in (text, after))
-    except (SyntaxError, ValueError, RecursionError, Outside):
+    except (ValueError, Outside):
         return False
-    return old in was.get_identifiers() and new in now.get_identifiers() and old not in now.get_identifiers()
-
-
-def _exports(path: str, text: str, name: str) -> Iterator[tuple[int, int]]:
-    """(line, column) of the name in strings of `__all__`."""
-    if not language_of(path).by_compiler or "__all__" not in text:
-        return
-    try:
-        tree = parse_python(text)
-    except SyntaxError:
-        return
-    lines = answers.lines_of(text)
-    for statement in tree.body:
-        if not _is_all(statement):
-            continue
-        for node in ast.walk(statement):
-            if isinstance(node, ast.Constant) and node.value == name:
-                column = lines[node.lineno - 1].find(name, node.col_offset)
-                if 0 <= column <= node.col_offset + 3:
-                    yield node.lineno, column
-
-
-def _is_all(statement: ast.stmt) -> bool:
-    targets: Sequence[ast.expr] = ()
-    if isinstance(statement, ast.Assign):
-        targets = statement.targets
-    elif isinstance(statement, ast.AugAssign | ast.AnnAssign):
-        targets = [statement.target]
-    return any(isinstance(target, ast.Name) and target.id == "__all__" for target in targets)
+    return language_of(path).naming.moves_export(text, after, old, new)

@@ -1,13 +1,12 @@
 """Says why a new name cannot be used.
 
 In: a definition, a new name, the texts after the rename. Out: the reason as text; "" where the name is free. Scopes
-of Python are read by `symtable` (`scopes`), members by the classes that share them, everything else by asking servers
-about the places that have the new name already.
+and classes are what the language knows of them (`Naming`); everything else is found by asking servers about the places
+that have the new name already.
 """
 
 from __future__ import annotations
 
-import keyword
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
@@ -15,16 +14,14 @@ from pathlib import Path, PurePosixPath
 from lsprotocol import types as lsp
 
 from forklock.tools.contract import LookupAnswer, Symbol, Uncovered
-from forklock.tools.languages.by_eye import RESERVED
+from forklock.tools.languages.definitions import bare, owner
 from forklock.tools.languages.known import language_of
 from forklock.tools.lsp.asking import answers
 from forklock.tools.lsp.asking.asker import Asker
 from forklock.tools.lsp.asking.names import Names
 from forklock.tools.lsp.asking.outlines import holder
 from forklock.tools.lsp.renames.coverage import Coverage
-from forklock.tools.lsp.renames.families import bare, owner
 from forklock.tools.lsp.renames.occurrences import occurrences
-from forklock.tools.lsp.renames.scopes import changed_meaning
 
 MOST_PLACES = 500
 
@@ -41,7 +38,7 @@ class Taken:
         """What is wrong with the name, as far as that is known without an edit."""
         if new == bare(symbol.name_path):
             return f"{symbol.name_path} has that name already"
-        if problem := _no_name(symbol.path, new):
+        if problem := language_of(symbol.path).naming.problem(new):
             return problem
         member = bool(owner(symbol))
         if not member and language_of(symbol.path).brings(new):
@@ -63,7 +60,7 @@ class Taken:
         old = bare(symbol.name_path)
         for path, changed in texts.items():
             before = self._asker.sources.read(self._asker.root / path) or ""
-            if language_of(path).by_compiler and (problem := changed_meaning(before, changed, old, new)):
+            if problem := language_of(path).naming.changed_meaning(before, changed, old, new):
                 return f"{new} is taken in {path}, in the scope at line {problem[0]}: {problem[1]}"
         return self._captured(symbol, text, new, texts)
 
@@ -71,10 +68,10 @@ class Taken:
         """The definition itself, where others find it by name: the language, a test runner, a class of a library."""
         name = bare(symbol.name_path)
         shown = answers.line_of(text, symbol.start_line)
-        for who, pattern in _CALLED_FOR.get(PurePosixPath(symbol.path).suffix, _CALLED_FOR[".py"]).items():
+        for who, pattern in language_of(symbol.path).called_for.items():
             if re.match(pattern, name) and (re.match(pattern, new) is None or not who.startswith("test")):
                 return [Uncovered(symbol.path, symbol.start_line, f"{who} find it by this name", shown)]
-        if not language_of(symbol.path).by_compiler or not owner(symbol):
+        if not owner(symbol):
             return []
         found = []
         for path, base, known, has in self._outer_bases(symbol, name):
@@ -92,19 +89,19 @@ class Taken:
     # --- members -----------------------------------------------------------------------------------
 
     def _member_taken(self, symbol: Symbol, new: str) -> str:
-        if not language_of(symbol.path).by_compiler or not owner(symbol):
+        if not owner(symbol):
             return ""
         for _, base, _, has in self._outer_bases(symbol, new):
             if has:
                 return f"{new} is taken: {base} has a member of that name"
-        family = self._coverage.family(symbol)
-        for file in self._asker.sources.mentioning(new):
+        family = self._coverage.family(symbol) - self._coverage.protocols(symbol)
+        for file in self._asker.sources.mentioning(new) if family else ():
             content = self._asker.sources.read(file) or ""
             outline = self._asker.symbols(file, content)
             around = outline if isinstance(outline, list) else []
             for one in occurrences(answers.shown_path(file, self._asker.root), content, new):
                 inner = holder([s for s in around if s.kind == "class"], one.line)
-                if inner is None or bare(inner.name_path) not in family - self._coverage.protocols:
+                if inner is None or bare(inner.name_path) not in family:
                     continue
                 line = answers.lines_of(content)[one.line - 1]
                 stored = re.search(r"\bself\.$", line[: one.column]) and re.match(
@@ -143,7 +140,7 @@ class Taken:
             shown = answers.shown_path(file, self._asker.root)
             before = self._asker.sources.read(file) or ""
             if shown in texts:
-                if not language_of(shown).by_compiler and (
+                if not language_of(shown).naming.knows_scopes and (
                     problem := self._shadowed(symbol, line, new, shown, before, overlay)
                 ):
                     return problem
@@ -190,49 +187,3 @@ def _words(path: str, text: str, old: str, new: str) -> list[tuple[int, int, str
     """(line, column, name) of both names in the code."""
     found = ((one, name) for name in (old, new) for one in occurrences(path, text, name))
     return sorted((one.line, one.column, name) for one, name in found if one.kind == "code")
-
-
-def _no_name(path: str, new: str) -> str:
-    if language_of(path).by_compiler:
-        if not new.isidentifier():
-            return f"{new!r} is no name; give the last part alone, as `total` for `Cart.total`"
-        return f"{new} is a keyword of Python" if keyword.iskeyword(new) else ""
-    if not re.fullmatch(r"[^\W\d][\w$]*|[$_][\w$]*", new):
-        return f"{new!r} is no name; give the last part alone, as `total` for `Cart.total`"
-    return f"{new} is a keyword" if new in RESERVED - _NAMES else ""
-
-
-_NAMES = frozenset(
-    [
-        "any",
-        "from",
-        "get",
-        "is",
-        "match",
-        "object",
-        "of",
-        "set",
-        "string",
-        "symbol",
-        "type",
-        "number",
-        "range",
-        "map",
-    ]
-)
-"""Words that only some languages keep to themselves."""
-_MAIN = {"the linker and callers of the program": r"main$"}
-_CALLED_FOR: dict[str, dict[str, str]] = {
-    ".py": {
-        "Python's own rules": r"__\w+__$",
-        "test runners": r"test|Test",
-        "pytest's hooks": r"pytest_\w",
-        "dispatchers of a library": r"(?:visit|depart|do|handle|on|setup|teardown)_[A-Za-z]",
-    },
-    ".go": {"test runners": r"(?:Test|Benchmark|Example|Fuzz)(?![a-z])", "Go's own rules": r"(?:main|init)$"},
-    ".rs": _MAIN,
-    ".c": _MAIN,
-    ".cc": _MAIN,
-    ".cpp": _MAIN,
-}
-"""Suffix → who → pattern of the names that they look for."""

@@ -1,8 +1,8 @@
-"""Finds definitions that have to keep one name: overrides, twins of `try`/`except`, stubs.
+"""Finds definitions of Python that have to keep one name: overrides, twins of `try`/`except`, stubs.
 
-In: the texts of a workspace, a symbol. Out: name paths by file that may mean the same as the symbol. Only Python is
-read, by its text; servers of other languages know overrides themselves. Classes are joined by the bare names of their
-bases, so some count as related that are not. Pure. Not covered: classes made by calls.
+In: the texts of a workspace, a symbol. Out: the classes that may share a member, and why two definitions belong
+together. Classes are joined by the bare names of their bases, so some count as related that are not. Pure. Not
+covered: classes made by calls.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 
 from forklock.tools.contract import Symbol
-from forklock.tools.languages.known import language_of
+from forklock.tools.languages.by_eye.naming import Classes
+from forklock.tools.languages.definitions import bare, owner
 
 _CLASS = re.compile(r"^[ \t]*class[ \t]+(\w+)[ \t]*(?:\[[^\]]*\])?[ \t]*(?:\(([^)]*)\))?", re.MULTILINE)
 _BASE = re.compile(r"(?:[\w]+\.)*(\w+)(?:\[.*\])?")
@@ -25,25 +26,14 @@ _OPEN = frozenset(
 """Bases that join nothing: what two classes have of them is not what they share in this workspace."""
 
 
-def bare(name_path: str) -> str:
-    """The last part of a name path, without its number."""
-    return name_path.rpartition(".")[2].partition("#")[0]
-
-
-def owner(symbol: Symbol) -> str:
-    """The bare name of the class that a member belongs to; "" where it is no member."""
-    outer = symbol.name_path.rpartition(".")[0]
-    return bare(outer) if outer else ""
-
-
-class Classes:
+class PythonClasses(Classes):
     """The classes of Python texts, joined where one is a base of the other."""
 
     def __init__(self, texts: Iterable[tuple[str, str]]) -> None:
         """`texts`: (path, text)."""
+        super().__init__()
         self._near: dict[str, set[str]] = defaultdict(set)
         self._bases: dict[str, set[tuple[str, str]]] = defaultdict(set)
-        self.protocols: set[str] = set()
         for path, text in texts:
             if "class" in text:
                 self._read(path, text)
@@ -105,7 +95,7 @@ def stub_of(path: str) -> str:
 
 def relation(symbol: Symbol, other: Symbol, family: Iterable[str]) -> str:
     """Why `other` may have to keep the name of `symbol`; "" where it is a definition of its own."""
-    if not language_of(symbol.path).by_compiler or bare(symbol.name_path) != bare(other.name_path):
+    if bare(symbol.name_path) != bare(other.name_path):
         return ""
     same_scope = symbol.name_path.partition("#")[0] == other.name_path.partition("#")[0]
     if same_scope and other.path == symbol.path:

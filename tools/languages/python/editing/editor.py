@@ -14,17 +14,17 @@ from collections.abc import Hashable, Sequence
 from forklock.tools.contract import EditRefused
 from forklock.tools.languages.definitions import Definition, SyntaxProblem, Target, meant
 from forklock.tools.languages.editor import STEPS, Editor, Range, Splice, Written, indent_of
-from forklock.tools.languages.python import family as families
-from forklock.tools.languages.python.imports import import_lines, wanted_guards, wanted_imports
-from forklock.tools.languages.python.lines import replace_lines
-from forklock.tools.languages.python.outline import Function, definitions
-from forklock.tools.languages.python.parsing import parse
-from forklock.tools.languages.python.rest import (
+from forklock.tools.languages.python.editing import family as families
+from forklock.tools.languages.python.editing.lines import replace_lines
+from forklock.tools.languages.python.editing.rest import (
     bound,
     require_rest_same,
     require_targets_kept,
     require_unbound,
 )
+from forklock.tools.languages.python.imports import import_lines, wanted_guards, wanted_imports
+from forklock.tools.languages.python.outline import Function, definitions
+from forklock.tools.languages.python.parsing import parse
 from forklock.tools.languages.python.source import (
     PythonWritten,
     decorators,
