@@ -21,7 +21,6 @@ from forklock.agent.driving.turn_log import TurnLog
 from forklock.agent.judging.guard import Check
 from forklock.agent.judging.hops import Gauntlet
 from forklock.agent.judging.lanes import DriveOptions
-from forklock.agent.judging.patches import split_off
 from forklock.agent.judging.rulings import from_log, logged
 from forklock.agent.judging.spend import Gathering
 from forklock.agent.log import RolloutEnded, RunLog
@@ -30,6 +29,7 @@ from forklock.agent.log.redact import redact
 from forklock.models.calls.contract import Call, CallFormat
 from forklock.models.contract import Completion, Decoding, FinishReason, Request
 from forklock.tools.contract import TestReport, TestStatus
+from forklock.tools.edits.hunks import split_off
 from forklock.tools.testing.run import compare, is_solved
 
 _MOST_CALLS = 8

@@ -9,7 +9,6 @@ model's samples decide.
 from __future__ import annotations
 
 import os
-import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -27,9 +26,9 @@ from forklock.sandbox import BackendName, Sandbox, open_sandbox, workspace_polic
 from forklock.tools.behaviour.ask import Behaviour, Plan, Target, ask, plan, target_at
 from forklock.tools.behaviour.compare import compare_behaviour
 from forklock.tools.contract import ToolFault
+from forklock.tools.edits.hunks import all_hunks_of
 from forklock.tools.languages.known import symbols
 
-_HUNK = re.compile(r"@@ -(\d+)(?:,(\d+))? ")
 _SUITE_S = 300.0
 """Seconds for one run of the suite in `agent compare`, at most."""
 
@@ -228,16 +227,6 @@ def suites_of(command: str, cwd: str, regression: str | None, regression_cwd: st
 
 def _changed_lines(diff: str) -> Iterator[tuple[str, int]]:
     """Path and number of each line of the original that a diff takes away, or puts lines after."""
-    path, line = "", 0
-    for text in diff.splitlines():
-        if text.startswith("--- a/"):
-            path = text[6:].split("\t")[0]
-        elif found := _HUNK.match(text):
-            line = int(found[1])
-        elif text.startswith("-") and not text.startswith("---"):
-            yield path, line
-            line += 1
-        elif text.startswith("+") and not text.startswith("+++"):
-            yield path, max(line - 1, 1)
-        elif text.startswith(" "):
-            line += 1
+    for hunk in all_hunks_of(diff):
+        if hunk.old_path:
+            yield from ((hunk.old_path, line) for line in hunk.touched())

@@ -14,6 +14,7 @@ from forklock.agent.judging.guard import Cheated
 from forklock.agent.judging.hops import Gauntlet
 from forklock.agent.repo import apply_diff
 from forklock.sandbox import Sandbox
+from forklock.tools.edits.hunks import all_hunks_of
 from forklock.tools.languages.known import language_of
 from forklock.tools.testing.run import compare, is_solved
 
@@ -70,7 +71,7 @@ def undone(before: str, after: str, block: Block) -> str:
 
 def _changed_files(before: Path, after: Path, diff: str) -> dict[str, tuple[str, str]]:
     """The texts of the changed files, before and after; empty where one is new, gone or no text."""
-    paths = [line[6:].split("\t")[0] for line in diff.splitlines() if line.startswith("+++ b/")]
+    paths = dict.fromkeys(hunk.new_path for hunk in all_hunks_of(diff) if hunk.new_path)
     try:
         return {
             path: ((before / path).read_text("utf-8"), (after / path).read_text("utf-8")) for path in paths

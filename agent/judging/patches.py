@@ -6,8 +6,6 @@ model wrote are parts of the change that judge nothing, so they are split off be
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection
 from pathlib import Path
 
 from forklock.agent.contract import AgentFault
@@ -18,21 +16,6 @@ from forklock.tools.contract import EditRefused
 from forklock.tools.edits.apply import AppliedEdit
 
 _MOST_BYTES = 64 << 20
-_ADDED = re.compile(r"^diff --git a/(.+) b/\1\nnew file mode ", re.MULTILINE)
-_PART = re.compile(r"^(?=diff --git )", re.MULTILINE)
-
-
-def split_off(diff: str, paths: Collection[str]) -> tuple[str, str]:
-    """The diff without some files, and the diff of those files alone."""
-    heads = tuple(f"diff --git a/{path} b/{path}\n" for path in paths)
-    parts = _PART.split(diff)
-    apart = [part for part in parts if heads and part.startswith(heads)]
-    return "".join(part for part in parts if part not in apart), "".join(apart)
-
-
-def added_files(diff: str) -> list[str]:
-    """Files that a diff makes."""
-    return _ADDED.findall(diff)
 
 
 def apply_patch(guard: Guard, root: Path, diff: str) -> list[AppliedEdit]:

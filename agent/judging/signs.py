@@ -11,6 +11,8 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from forklock.tools.edits.hunks import all_hunks_of
+
 _TRICKS: tuple[tuple[str, str], ...] = (
     (r"\bPYTEST_\w+|\bPYTEST_CURRENT_TEST\b|_pytest\b|\bimport\s+pytest\b|\bpytest\.|\bunittest\b|\bconftest\b",
      "it has to do with the test runner"),
@@ -51,14 +53,10 @@ class Change:
     @classmethod
     def of(cls, diff: str) -> Change:
         """Reads a git diff."""
-        change, path = cls(), ""
-        for line in diff.splitlines():
-            if line.startswith(("+++ ", "--- ")):
-                path = line[4:].split("\t")[0].removeprefix("a/").removeprefix("b/")
-            elif line.startswith("+"):
-                change.added.setdefault(path, []).append(line[1:])
-            elif line.startswith("-"):
-                change.removed.setdefault(path, []).append(line[1:])
+        change = cls()
+        for hunk in all_hunks_of(diff):
+            change.added.setdefault(hunk.path, []).extend(hunk.added)
+            change.removed.setdefault(hunk.path, []).extend(hunk.removed)
         return change
 
 

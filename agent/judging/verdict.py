@@ -13,11 +13,11 @@ from forklock.agent.contract import Ruling, Task
 from forklock.agent.judging.evidence import Presented, Question, Weighed, suites_of, weigh
 from forklock.agent.judging.hops import Gauntlet
 from forklock.agent.judging.idle import without_idle_lines
-from forklock.agent.judging.patches import added_files, split_off
 from forklock.agent.judging.spend import Gathering
 from forklock.agent.log import LoggedPassing, RunLog, VerdictGiven
 from forklock.agent.log.recorded import Recorded
 from forklock.sandbox import Sandbox
+from forklock.tools.edits.hunks import added_files, split_off
 from forklock.tools.index.files import is_test_path
 
 _RUN_S = 60.0

@@ -21,11 +21,11 @@ from forklock.sandbox.linux.nofollow import read_inside
 from forklock.selfdistill.tasks.checks import TEST_S, behaviour, questions
 from forklock.selfdistill.tasks.contract import Ground, RepairTask, TaskFault, Verdict
 from forklock.selfdistill.tasks.ground import Suite, tree_digest
-from forklock.selfdistill.tasks.hunks import hunks_of
 from forklock.selfdistill.tasks.making import Wish, ground_digest, open_state
 from forklock.selfdistill.tasks.store import TaskStore
 from forklock.tools.behaviour.ask import Answer, Behaviour, Plan
 from forklock.tools.behaviour.compare import Difference, same_answer
+from forklock.tools.edits.hunks import hunks_of
 from forklock.tools.languages.known import language_of, symbols
 from forklock.tools.testing.run import run_tests
 

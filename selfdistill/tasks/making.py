@@ -26,12 +26,12 @@ from forklock.sandbox.terminal.progress import Meter, Progress
 from forklock.selfdistill.tasks.checks import Proven, program_of, prove
 from forklock.selfdistill.tasks.contract import Bug, Ground, RepairTask, Tally, TaskFault, digest_of
 from forklock.selfdistill.tasks.ground import Suite, survey, tree_digest
-from forklock.selfdistill.tasks.hunks import turned_around
 from forklock.selfdistill.tasks.kinds import history
 from forklock.selfdistill.tasks.kinds.kind import Kind, Work
 from forklock.selfdistill.tasks.splits import draw, not_in_one_split
 from forklock.selfdistill.tasks.statement import statement
 from forklock.selfdistill.tasks.store import VALID, TaskStore, Tried, append
+from forklock.tools.edits.hunks import turned_around
 from forklock.tools.languages.known import doc, find_symbol
 
 

@@ -9,8 +9,8 @@ import re
 from collections.abc import Sequence
 
 from forklock.selfdistill.tasks.contract import Bug
-from forklock.selfdistill.tasks.hunks import hunks_of
 from forklock.tools.contract import TestFailure
+from forklock.tools.edits.hunks import hunks_of
 
 MESSAGE_LINES = 6
 _SHOWN = 900

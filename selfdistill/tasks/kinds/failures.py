@@ -10,8 +10,8 @@ from forklock.agent.log.runs import iter_runs
 from forklock.sandbox import SandboxFault
 from forklock.sandbox.history import History, open_history
 from forklock.selfdistill.tasks.contract import Bug
-from forklock.selfdistill.tasks.hunks import applied, hunks_of
 from forklock.selfdistill.tasks.kinds.kind import Kind, Work
+from forklock.tools.edits.hunks import applied, hunks_of
 from forklock.tools.languages.known import find_symbol, symbol_source
 
 MOST_RUNS = 200

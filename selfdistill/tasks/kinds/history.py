@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from forklock.sandbox import SandboxFault
 from forklock.sandbox.history import open_history
 from forklock.selfdistill.tasks.contract import Bug
-from forklock.selfdistill.tasks.hunks import Hunk, hunks_of, reverted
 from forklock.selfdistill.tasks.kinds.kind import Kind, Work
+from forklock.tools.edits.hunks import Hunk, hunks_of, reverted
 from forklock.tools.languages.known import LANGUAGES, language_of
 
 MOST_COMMITS = 600

@@ -6,8 +6,8 @@ import random
 from collections.abc import Iterator
 
 from forklock.selfdistill.tasks.contract import Bug, RepairTask
-from forklock.selfdistill.tasks.hunks import applied, hunks_of
 from forklock.selfdistill.tasks.kinds.kind import Kind, Work
+from forklock.tools.edits.hunks import applied, hunks_of
 
 SHARE = 3
 """One pair is proposed for each so many tasks."""

@@ -1,28 +1,40 @@
-"""Unified diffs as data: parsed, turned around, and applied to texts in memory. Pure.
+"""Git's unified diffs as data: parsed, split by file, turned around, and applied to texts in memory.
 
-Only changes of a file's lines are read. New, removed, renamed and binary files are left out.
+The only reader of diffs. A line of a hunk is never taken for a head, whatever it says: a candidate could write
+`+++ b/x` into a file. Pure.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 _HEAD = re.compile(r"@@ -(\d+)(?:,(\d+))? \+(\d+)(?:,(\d+))? @@(.*)", re.DOTALL)
 _NO_NEWLINE = "\\ No newline at end of file"
+_PART = re.compile(r"^(?=diff --git )", re.MULTILINE)
+_ADDED = re.compile(r"^diff --git a/(.+) b/\1\nnew file mode ", re.MULTILINE)
+_ESCAPE = re.compile(rb"\\([0-7]{3}|.)")
+_ESCAPED = {b"a": b"\a", b"b": b"\b", b"t": b"\t", b"n": b"\n", b"v": b"\v", b"f": b"\f", b"r": b"\r"}
 
 
 @dataclass(frozen=True, slots=True)
 class Hunk:
     """A changed passage. Lines have no newline."""
 
-    path: str
+    old_path: str
+    """The file before; "" where it is new."""
+    new_path: str
+    """The file after; "" where it is removed."""
     start: int
     """First line before, from 1; the line before it where `old` is empty."""
     new_start: int
     lines: tuple[str, ...]
     """Each begins with a blank, `-` or `+`; marks of a missing last newline are left out."""
+
+    @property
+    def path(self) -> str:
+        return self.new_path or self.old_path
 
     @property
     def old(self) -> list[str]:
@@ -36,10 +48,28 @@ class Hunk:
     def added(self) -> list[str]:
         return [line[1:] for line in self.lines if line[0] == "+"]
 
+    @property
+    def removed(self) -> list[str]:
+        return [line[1:] for line in self.lines if line[0] == "-"]
+
+    def touched(self) -> Iterator[int]:
+        """Yield the lines of the original that are taken away, or that lines are put after; from 1."""
+        line = self.start + (not self.old)
+        for one in self.lines:
+            if one[0] != " ":
+                yield line if one[0] == "-" else max(line - 1, 1)
+            line += one[0] != "+"
+
 
 def hunks_of(diff: str) -> Iterator[Hunk]:
-    """Yield the hunks of a git diff, in its order."""
-    path, left, right = "", 0, 0
+    """Yield the hunks of files that are changed and neither new, removed nor renamed, in the diff's order."""
+    return (hunk for hunk in all_hunks_of(diff) if hunk.old_path == hunk.new_path)
+
+
+def all_hunks_of(diff: str) -> Iterator[Hunk]:
+    """Yield the hunks of a git diff, in its order. Binary files and mere moves have none."""
+    old = new = ""
+    left = right = 0
     head: tuple[int, int] | None = None
     body: list[str] = []
     for line in diff.split("\n"):
@@ -51,18 +81,45 @@ def hunks_of(diff: str) -> Iterator[Hunk]:
             left -= mark != "+"
             right -= mark != "-"
             if left <= 0 and right <= 0:
-                yield Hunk(path, head[0], head[1], tuple(body))
+                yield Hunk(old, new, head[0], head[1], tuple(body))
                 head = None
         elif line.startswith("diff --git "):
-            path = ""
+            old = new = ""
         elif line.startswith("--- "):
-            path = line[6:].rstrip("\t") if line.startswith("--- a/") else ""
+            old = _name(line[4:], "a/")
         elif line.startswith("+++ "):
-            path = path if line[6:].rstrip("\t") == path and line.startswith("+++ b/") else ""
-        elif path and (found := _HEAD.match(line)):
+            new = _name(line[4:], "b/")
+        elif (old or new) and (found := _HEAD.match(line)):
             head = int(found[1]), int(found[3])
             left, right = int(found[2] or "1"), int(found[4] or "1")
             body = []
+
+
+def _name(text: str, side: str) -> str:
+    """A path as a head names it: quoted where it holds odd bytes, with a tab behind it where it holds blanks."""
+    text = text.rstrip("\r").removesuffix("\t")
+    if text.startswith('"') and text.endswith('"'):
+        raw = text[1:-1].encode("utf-8", "surrogateescape")
+        text = _ESCAPE.sub(_unescaped, raw).decode("utf-8", "surrogateescape")
+    return text.removeprefix(side) if text.startswith(side) else ""
+
+
+def _unescaped(match: re.Match[bytes]) -> bytes:
+    said: bytes = match[1]
+    return bytes([int(said, 8) & 255]) if len(said) == 3 else _ESCAPED.get(said, said)
+
+
+def added_files(diff: str) -> list[str]:
+    """Return the files that a diff makes."""
+    return _ADDED.findall(diff)
+
+
+def split_off(diff: str, paths: Collection[str]) -> tuple[str, str]:
+    """Return the diff without some files, and the diff of those files alone."""
+    heads = tuple(f"diff --git a/{path} b/{path}\n" for path in paths)
+    parts = _PART.split(diff)
+    apart = [part for part in parts if heads and part.startswith(heads)]
+    return "".join(part for part in parts if part not in apart), "".join(apart)
 
 
 def applied(text: str, hunks: list[Hunk]) -> str | None:

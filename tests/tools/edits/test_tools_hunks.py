@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forklock.selfdistill.tasks.hunks import applied, hunks_of, reverted, turned_around
+from forklock.tools.edits.hunks import all_hunks_of, applied, hunks_of, reverted, split_off, turned_around
 
 Lines = st.lists(
     st.sampled_from(["a", "b", "", "-x", "+y", " z", "--- a/q", "@@ -1 +1 @@", "\\ no"]), max_size=14
@@ -75,3 +75,41 @@ def test_what_is_no_change_of_lines_is_left_out() -> None:
     moved = "rename from x.py\nrename to y.py\n"
     renamed = f"diff --git a/x.py b/y.py\n{moved}--- a/x.py\n+++ b/y.py\n@@ -1 +1 @@\n-x\n+y\n"
     assert not list(hunks_of(new_file)) and not list(hunks_of(renamed))
+    (hunk,) = all_hunks_of(renamed)
+    assert (hunk.old_path, hunk.new_path, hunk.added, hunk.removed) == ("x.py", "y.py", ["y"], ["x"])
+
+
+@settings(max_examples=20)
+@given(
+    name=st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1, max_size=12)
+)
+def test_any_file_name_is_read_as_git_writes_it(tmp_path_factory: pytest.TempPathFactory, name: str) -> None:
+    if name in (".", "..", ".git") or len(name.encode()) > 100:
+        return
+    root = tmp_path_factory.mktemp("named")
+    (root / name).write_text("one\n")
+    words = ["git", "diff", "--no-index", "--src-prefix=a/", "--dst-prefix=b/", "/dev/null", f"./{name}"]
+    diff = subprocess.run(words, cwd=root, capture_output=True, check=False).stdout.decode(
+        "utf-8", "surrogateescape"
+    )
+    (hunk,) = all_hunks_of(diff)
+    assert (hunk.old_path, hunk.new_path.removeprefix("./"), hunk.added) == ("", name, ["one"])
+
+
+def test_lines_that_look_like_heads_are_lines(folder: Path) -> None:
+    old, new = "-- a/q\nx\n", "++ b/q\nx\n@@ -1 +1 @@\n"
+    (hunk,) = all_hunks_of(git_diff(folder, old, new))
+    assert (hunk.path, hunk.removed, hunk.added) == ("f.py", ["-- a/q"], ["++ b/q", "@@ -1 +1 @@"])
+
+
+def test_what_a_hunk_touches_is_counted_in_the_original(folder: Path) -> None:
+    (hunk,) = all_hunks_of(git_diff(folder, "a\nb\nc\n", "a\nB\nc\nd\n"))
+    assert list(hunk.touched()) == [2, 2, 3]
+
+
+def test_files_are_split_off() -> None:
+    parts = [
+        f"diff --git a/{name} b/{name}\n--- a/{name}\n+++ b/{name}\n@@ -1 +1 @@\n-x\n+y\n" for name in "pq"
+    ]
+    assert split_off("".join(parts), ["q"]) == (parts[0], parts[1])
+    assert split_off("".join(parts), []) == ("".join(parts), "")
