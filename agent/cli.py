@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import NoReturn
 
-import typer
-
 from forklock.agent.commands.acp import acp
 from forklock.agent.commands.compare import compare
 from forklock.agent.commands.config import config, mcp
@@ -21,16 +19,9 @@ from forklock.agent.commands.solve import solve
 from forklock.agent.commands.taking import apply, undo
 from forklock.agent.commands.watch import watch
 from forklock.models.commands.console import run_app
-from forklock.sandbox.commands.options import root
+from forklock.sandbox.commands.options import command_app
 
-app = typer.Typer(
-    name="agent",
-    help="Make a local model solve tasks in your repositories, in a sandbox, with proof.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,  # drawn by Rich, a help text takes twice as long to come
-)
-app.callback()(root)
+app = command_app("agent", "Make a local model solve tasks in your repositories, in a sandbox, with proof.")
 for command in (
     solve,
     watch,

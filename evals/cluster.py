@@ -168,9 +168,6 @@ class RayEngine(Engine):
             )
         return [rows[index] for index in range(len(requests))]
 
-    def stream(self, request: Request, decoding: Decoding) -> Iterator[str]:
-        yield self.complete([request], decoding.model_copy(update={"n": 1}))[0][0].text
-
     def count_tokens(self, request: Request) -> int:  # noqa: ARG002
         """Return 0: a cluster is not asked."""
         return 0

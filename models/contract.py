@@ -344,9 +344,9 @@ class Engine(ABC):
             fix="take --engine transformers",
         )
 
-    @abstractmethod
     def stream(self, request: Request, decoding: Decoding) -> Iterator[str]:
-        """Yield the text of one sample piece by piece (`decoding.n` counts as 1)."""
+        """Yield the text of one sample piece by piece (`decoding.n` counts as 1); here in one piece."""
+        yield self.complete([request], decoding.model_copy(update={"n": 1}))[0][0].text
 
     @abstractmethod
     def count_tokens(self, request: Request) -> int:

@@ -12,16 +12,13 @@ from typing import Annotated
 
 import typer
 
-from forklock.models.commands.console import command_options, run_app, say
+from forklock.models.commands.console import run_app, say
+from forklock.sandbox.commands.options import command_app
 from forklock.selfdistill.tasks.commands import app as tasks_app
 
-app = typer.Typer(
-    help="Train a model on its own raw samples, and let it serve only if it is proven better.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,  # drawn by Rich, a help text takes twice as long to come
+app = command_app(
+    "selfdistill", "Train a model on its own raw samples, and let it serve only if it is proven better."
 )
-app.callback()(command_options)
 app.add_typer(tasks_app, name="tasks")
 
 Model = Annotated[str | None, typer.Option(help="Catalogue name, or a folder of transformers weights.")]

@@ -11,7 +11,7 @@ import json
 import subprocess
 import time
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from forklock.evals.agents.process import filled, refuse_crash, run_agent, words_of
@@ -60,9 +60,6 @@ class OneByOne(Engine):
                 if on_completion is not None:
                     on_completion(number, index, done)
         return results
-
-    def stream(self, request: Request, decoding: Decoding) -> Iterator[str]:
-        yield self.complete([request], decoding.model_copy(update={"n": 1}))[0][0].text
 
     def count_tokens(self, request: Request) -> int:  # noqa: ARG002
         """Return 0: only the agent knows."""

@@ -14,16 +14,11 @@ import typer
 from forklock.evals.commands import compare, judge, run, sweep, tokens
 from forklock.evals.commands.options import DataOption, JsonOption
 from forklock.models.commands.console import run_app
-from forklock.sandbox.commands.options import root
+from forklock.sandbox.commands.options import command_app
 
-app = typer.Typer(
-    name="evals",
-    help="Measure models, adapters and decodings on coding problems, with honest statistics.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,  # a help text that Rich draws takes twice as long
+app = command_app(
+    "evals", "Measure models, adapters and decodings on coding problems, with honest statistics."
 )
-app.callback()(root)
 run.register(app)
 
 

@@ -6,7 +6,7 @@ Shared by the in-process engine, by training, by the conversion of GGUF files an
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,13 @@ from forklock.models.catalogue.weights import check_weights, safetensors_files
 from forklock.models.contract import ModelFault
 
 FIX = "Remove it and get it again: `agent models remove NAME`, `agent models pull NAME`."
+_STRICTLY: Mapping[str, Any] = {
+    "use_safetensors": True,
+    "trust_remote_code": False,
+    "local_files_only": True,
+    "output_loading_info": True,
+    "ignore_mismatched_sizes": True,  # `require_exact` names them
+}
 
 
 def load_causal_lm(folder: Path, **options: Any) -> Any:
@@ -31,15 +38,7 @@ def load_causal_lm(folder: Path, **options: Any) -> Any:
         message = f"The model in {folder} cannot be loaded: {fault.message}"
         raise ModelFault(message, fix=fault.fix or FIX) from None
     with loader_faults(f"The model in {folder} cannot be loaded"):
-        model, info = transformers.AutoModelForCausalLM.from_pretrained(
-            folder,
-            use_safetensors=True,
-            trust_remote_code=False,
-            local_files_only=True,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,  # They are named below.
-            **options,
-        )
+        model, info = transformers.AutoModelForCausalLM.from_pretrained(folder, **_STRICTLY, **options)
     require_exact(folder, info)
     require_finite_model(folder, model)
     return model
@@ -102,15 +101,7 @@ def check_loads(folder: Path) -> None:
         )
         if config.model_type not in KNOWN or getattr(config, "quantization_config", None):
             return
-        _, info = transformers.AutoModelForCausalLM.from_pretrained(
-            folder,
-            device_map="meta",
-            use_safetensors=True,
-            trust_remote_code=False,
-            local_files_only=True,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,  # They are named below.
-        )
+        _, info = transformers.AutoModelForCausalLM.from_pretrained(folder, device_map="meta", **_STRICTLY)
     require_exact(folder, info)
 
 

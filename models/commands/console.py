@@ -15,14 +15,13 @@ import tempfile
 import traceback
 from typing import TYPE_CHECKING, NoReturn, Protocol
 
-from forklock.sandbox.commands.options import root as command_options
 from forklock.sandbox.fault import Fault
 from forklock.sandbox.terminal import guard, say, say_fault, say_json, screen, show_usage_fault, words_column
 
 if TYPE_CHECKING:
     from forklock.sandbox.terminal.console import Screen
 
-__all__ = ["Screen", "command_options", "run_app", "say", "say_fault", "say_json", "screen", "words_column"]
+__all__ = ["Screen", "run_app", "say", "say_fault", "say_json", "screen", "words_column"]
 
 OK, NEGATIVE, BAD_INPUT, INFRASTRUCTURE, INTERRUPTED = 0, 1, 2, 3, 130
 

@@ -1,4 +1,4 @@
-"""What the commands of all rooms share of their options: `--version`, and the check of `--sandbox`."""
+"""What the commands of all rooms share: how an app is made, `--version`, and the check of `--sandbox`."""
 
 from __future__ import annotations
 
@@ -25,8 +25,17 @@ VersionOption = Annotated[
 ]
 
 
-def root(version: VersionOption = False) -> None:
-    """Options of the command itself, before its sub-commands. Give it to `app.callback()`."""
+def command_app(name: str, about: str) -> typer.Typer:
+    """Return the app of one of the commands. Rich would draw a help text in twice the time, so it does not."""
+    app = typer.Typer(
+        name=name, help=about, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None
+    )
+    app.callback()(_root)
+    return app
+
+
+def _root(version: VersionOption = False) -> None:
+    """Options of the command itself, before its sub-commands."""
 
 
 def check_sandbox(name: str) -> BackendName:

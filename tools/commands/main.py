@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from forklock.sandbox.commands.options import root
+from forklock.sandbox.commands.options import command_app
 from forklock.sandbox.terminal import guard, row, say, say_fault, say_verbatim, show_usage_fault
 from forklock.tools.commands import run
 from forklock.tools.commands.run import RepoOption, root_of
@@ -27,14 +27,7 @@ if TYPE_CHECKING:
 
 INCOMPLETE, BAD_INPUT, INFRASTRUCTURE, INTERRUPTED = 1, 2, 3, 130
 
-app = typer.Typer(
-    name="tools",
-    help="Ask about a repository without a model: frames, symbols, the map, suspects.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,  # drawn by Rich, a help text takes twice as long to come
-)
-app.callback()(root)
+app = command_app("tools", "Ask about a repository without a model: frames, symbols, the map, suspects.")
 
 ServerOption = Annotated[
     str,
