@@ -106,7 +106,10 @@ class Client(BaseLanguageClient):
 
     def _watch(self) -> None:
         assert self._server is not None and self._server.stdin is not None
-        self._wire = Wire(self._server.stdin, asyncio.get_running_loop())
+        try:
+            self._wire = Wire(self._server.stdin, asyncio.get_running_loop())
+        except ValueError as exc:  # its end of the pipe is closed
+            raise Crashed(f"{self.server.name} ended as soon as it was started") from exc
         self.protocol.set_writer(self._wire)
         output = self._server._transport.get_pipe_transport(1)  # type: ignore[attr-defined]
         output.set_protocol(Frames(output.get_protocol(), self._said, self._break))
