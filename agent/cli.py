@@ -18,7 +18,7 @@ from forklock.agent.commands.runs import runs, show
 from forklock.agent.commands.solve import solve
 from forklock.agent.commands.taking import apply, undo
 from forklock.agent.commands.watch import watch
-from forklock.models.commands.console import run_app
+from forklock.sandbox.commands.console import run_app
 from forklock.sandbox.commands.options import command_app
 
 app = command_app("agent", "Make a local model solve tasks in your repositories, in a sandbox, with proof.")

@@ -26,8 +26,8 @@ from forklock.models.contract import (
     OnTokens,
     Request,
 )
-from forklock.models.extras import install_hint
 from forklock.sandbox import BackendName
+from forklock.sandbox.commands.extras import install_hint
 
 RETRIES = 4
 """Number of times that a batch is run again when its worker dies."""

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from forklock.models.commands.console import run_app, say
+from forklock.sandbox.commands.console import run_app, say
 from forklock.sandbox.commands.options import command_app
 from forklock.selfdistill.tasks.commands import app as tasks_app
 

@@ -13,8 +13,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from forklock.evals.judging.judge import Judge
-from forklock.models.extras import install_hint
 from forklock.models.paths import adapters_dir
+from forklock.sandbox.commands.extras import install_hint
 from forklock.selfdistill.arms.known import find_arm
 from forklock.selfdistill.contract import EXIT_INFRASTRUCTURE, Recipe, RoundFault
 from forklock.selfdistill.data.choice import Choice, choose_prompts

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from forklock.models.adapters import AdapterRegistry
 from forklock.models.catalogue.catalogue import ResolvedModel
-from forklock.models.commands.console import say_json, screen
+from forklock.sandbox.commands.console import say_json, screen
 from forklock.sandbox.terminal.progress import Progress
 from forklock.selfdistill.arms.known import find_arm
 from forklock.selfdistill.contract import STAGES, Recipe, RoundFault

@@ -21,9 +21,9 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from forklock.models import extras
-from forklock.models.commands.console import INFRASTRUCTURE, _exit_code
-from forklock.models.contract import ModelFault
+from forklock.sandbox.commands import extras
+from forklock.sandbox.commands.console import INFRASTRUCTURE, _exit_code
+from forklock.sandbox.fault import Fault
 
 ROOT = Path(__file__).parents[1]
 ROOMS = ("agent", "tools", "selfdistill", "sandbox", "evals", "models")
@@ -204,7 +204,7 @@ def test_a_hint_keeps_the_extras_that_are_there(installed: Path, monkeypatch: py
 
 
 def test_a_missing_extra_is_no_bug(installed: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(ModelFault, match="needs scipy") as caught:
+    with pytest.raises(Fault, match="needs scipy") as caught:
         extras.require("pip", "scipy")
     assert caught.value.fix.endswith("[evals]'")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from forklock.models.commands.console import _exit_code
+from forklock.sandbox.commands.console import _exit_code
 
 NAMES = {
     "nul": "a\0b", "long": "x" * 5000, "long path": "./" + "y" * 5000, "deep path": "./" + "d/" * 3000 + "e",

@@ -20,15 +20,16 @@ class ToolFault(Fault):
     """A tool cannot do its work (not: the code is wrong). `fix` says what the user can do next."""
 
 
-class EditRefused(Exception):
+class EditRefused(Fault):
     """An edit was not applied. The message is written for a model: what was wrong, and where.
 
     `would_be` is the text that the edit would have made, if it got that far.
     """
 
+    exit_code = 2
+
     def __init__(self, message: str, *, would_be: str | None = None) -> None:
         super().__init__(message)
-        self.message = message
         self.would_be = would_be
 
 

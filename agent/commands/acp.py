@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from forklock.agent.commands.options import SandboxOption
-from forklock.models.extras import install_hint
+from forklock.sandbox.commands.extras import install_hint
 from forklock.sandbox.terminal import say
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from forklock.agent.commands.options import RepoOption, SandboxOption, below
-from forklock.models.extras import install_hint
+from forklock.sandbox.commands.extras import install_hint
 
 
 def config(repo: RepoOption = Path()) -> None:

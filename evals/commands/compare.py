@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from forklock.evals.commands.options import CutoffOption, JsonOption, check_file, day, write_json
-from forklock.models.commands.console import NEGATIVE
+from forklock.sandbox.commands.console import NEGATIVE
 from forklock.sandbox.terminal import say
 
 if TYPE_CHECKING:

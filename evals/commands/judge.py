@@ -16,8 +16,8 @@ from forklock.evals.commands.options import (
     TimeScaleOption,
     on_ray,
 )
-from forklock.models.commands.console import INFRASTRUCTURE
-from forklock.models.extras import require
+from forklock.sandbox.commands.console import INFRASTRUCTURE
+from forklock.sandbox.commands.extras import require
 from forklock.sandbox.commands.options import check_sandbox
 from forklock.sandbox.terminal import say_json
 

@@ -13,7 +13,7 @@ import typer
 
 from forklock.evals.commands import compare, judge, run, sweep, tokens
 from forklock.evals.commands.options import DataOption, JsonOption
-from forklock.models.commands.console import run_app
+from forklock.sandbox.commands.console import run_app
 from forklock.sandbox.commands.options import command_app
 
 app = command_app(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from forklock.models.commands.console import INFRASTRUCTURE
+from forklock.sandbox.commands.console import INFRASTRUCTURE
 
 if TYPE_CHECKING:
     from forklock.evals.agents.results import TaskResult

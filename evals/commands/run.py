@@ -32,8 +32,8 @@ from forklock.evals.commands.options import (
     write_json,
 )
 from forklock.evals.commands.repo import RepoCommand, run_repo_tasks
-from forklock.models.commands.console import INFRASTRUCTURE
-from forklock.models.extras import require
+from forklock.sandbox.commands.console import INFRASTRUCTURE
+from forklock.sandbox.commands.extras import require
 from forklock.sandbox.commands.options import check_sandbox
 from forklock.sandbox.terminal import say
 

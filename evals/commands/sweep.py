@@ -28,7 +28,7 @@ from forklock.evals.commands.options import (
     write_json,
     write_pages,
 )
-from forklock.models.extras import require
+from forklock.sandbox.commands.extras import require
 from forklock.sandbox.commands.options import check_sandbox
 
 if TYPE_CHECKING:

@@ -23,8 +23,8 @@ from forklock.evals.contract import EvalFault, Problem, ProblemSet
 from forklock.evals.problems.errata import known_errata
 from forklock.evals.problems.files import SIDECAR, first_line, read_lines, read_sidecar, sidecar_path, stem
 from forklock.evals.problems.records import problem_from_record
-from forklock.models.extras import install_hint
 from forklock.models.paths import user_path
+from forklock.sandbox.commands.extras import install_hint
 
 DATA_VARIABLE = "FORKLOCK_DATA"
 _SUFFIXES = (".jsonl", ".jsonl.gz")

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forklock.evals.contract import EvalFault
-from forklock.models.extras import install_hint
+from forklock.sandbox.commands.extras import install_hint
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -28,9 +28,9 @@ from forklock.evals.runs.store import results_dir
 from forklock.evals.statistics.comparison import power_of
 from forklock.evals.sweeps.grid import Cell, Plan
 from forklock.evals.sweeps.results import CellScore, SweepResult, same, scored
-from forklock.models.commands.console import INFRASTRUCTURE
 from forklock.models.contract import Engine
 from forklock.sandbox import BackendName
+from forklock.sandbox.commands.console import INFRASTRUCTURE
 from forklock.sandbox.files.atomic import write_atomic
 from forklock.sandbox.files.jsonl import append_line, whole_lines
 from forklock.sandbox.files.reading import parse_json

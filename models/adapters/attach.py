@@ -9,7 +9,7 @@ from forklock.models.adapters.lora import check_fits, read_config
 from forklock.models.catalogue.strict_loading import loader_faults
 from forklock.models.catalogue.weights import base_tensors
 from forklock.models.contract import ModelFault
-from forklock.models.extras import install_hint
+from forklock.sandbox.commands.extras import install_hint
 
 
 def attach_adapter(model: Any, folder: Path, *, base: Path | None, merge: bool) -> Any:

@@ -15,8 +15,8 @@ from typing import Any
 
 from forklock.models.catalogue.strict_loading import require_exact, require_finite_model
 from forklock.models.contract import ModelFault
-from forklock.models.extras import install_hint
 from forklock.models.families import END_OF_TURN, restore_tokenizer
+from forklock.sandbox.commands.extras import install_hint
 from forklock.sandbox.files.atomic import sync
 
 CONVERSION = 1

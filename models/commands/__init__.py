@@ -1,1 +1,1 @@
-"""`agent models` and `agent engines`, and how the commands of all rooms above end."""
+"""The commands `agent models` and `agent engines`."""

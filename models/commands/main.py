@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from forklock.models.extras import install_hint
+from forklock.sandbox.commands.extras import install_hint
 from forklock.sandbox.terminal import say, say_fault
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import TypeAlias
 
 from forklock.models.contract import Engine, EngineKind, ModelFault, Wish
-from forklock.models.extras import install_hint
+from forklock.sandbox.commands.extras import install_hint
 
 ENGINES: Mapping[str, str] = MappingProxyType({
     "transformers": "transformers_engine.opening:KIND",

@@ -1,1 +1,1 @@
-"""The `agent sandbox` command, and the options that the commands of all rooms share."""
+"""The `agent sandbox` command, and what all commands share: how one is made, how it ends, and the extras it needs."""

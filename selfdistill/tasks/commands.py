@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from forklock.models.commands.console import say, say_json, screen
+from forklock.sandbox.commands.console import say, say_json, screen
 
 if TYPE_CHECKING:
     from forklock.selfdistill.tasks.contract import Ground, RepairTask, Tally

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from forklock.models.catalogue.strict_loading import load_causal_lm
 from forklock.models.contract import FirstStage, ModelFault
-from forklock.models.extras import install_hint
+from forklock.sandbox.commands.extras import install_hint
 from forklock.sandbox.files.atomic import put_folder_in_place
 from forklock.selfdistill.contract import EXIT_INFRASTRUCTURE, RoundFault, TrainConfig
 from forklock.selfdistill.data.dataset import Example, count_steps, plan_steps

@@ -15,7 +15,7 @@ from shop import QUICK, RIGHT
 from forklock.agent.cli import app
 from forklock.agent.log import RunLog
 from forklock.agent.session import execute
-from forklock.models.commands.console import _exit_code
+from forklock.sandbox.commands.console import _exit_code
 
 
 @dataclass(frozen=True)

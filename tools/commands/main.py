@@ -1,21 +1,20 @@
 """The `tools` command: what the deterministic tools say about a repository, for people and scripts.
 
-Exit codes: 0 done, 1 not complete (`rename`, `calls`), 2 bad input, 3 sandbox or tool trouble, 130 interrupted. They
-are made here and not by `forklock.models.commands.console`, which serves the other commands, because this room may not
-import `models`. Heavy imports happen inside the commands: `tools --help` must be instant.
+Exit codes: 0 done, 1 not complete (`rename`, `calls`), 2 bad input, 3 sandbox or tool trouble, 130 interrupted. Heavy
+imports happen inside the commands: `tools --help` must be instant.
 """
 
 from __future__ import annotations
 
 import contextlib
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from forklock.sandbox.commands.console import NEGATIVE, run_app
 from forklock.sandbox.commands.options import command_app
-from forklock.sandbox.terminal import guard, row, say, say_fault, say_verbatim, show_usage_fault
+from forklock.sandbox.terminal import row, say, say_verbatim
 from forklock.tools.commands import run
 from forklock.tools.commands.run import RepoOption, root_of
 
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
 
     from forklock.tools.lsp import Intel
     from forklock.tools.lsp.commands import Shown
-
-INCOMPLETE, BAD_INPUT, INFRASTRUCTURE, INTERRUPTED = 1, 2, 3, 130
 
 app = command_app("tools", "Ask about a repository without a model: frames, symbols, the map, suspects.")
 
@@ -165,7 +162,7 @@ def _print(shown: Shown, *, accepted: bool = False, is_diff: bool = False) -> No
         say(shown.text)
     say(shown.verdict, err=True)
     if not shown.complete and not accepted:
-        raise typer.Exit(INCOMPLETE)
+        raise typer.Exit(NEGATIVE)
 
 
 @app.command()
@@ -247,40 +244,7 @@ run.register(app)
 
 def main() -> NoReturn:
     """Entry point of the console script."""
-    guard()
-    sys.exit(_exit_code())
-
-
-def _exit_code() -> int:
-    """Run the command. Known errors become messages; anything else is a bug and keeps its traceback."""
-    from typer.exceptions import Abort, TyperException
-
-    try:
-        result = app(standalone_mode=False)
-    except (KeyboardInterrupt, Abort):
-        return INTERRUPTED
-    except TyperException as error:
-        show_usage_fault(error)
-        return BAD_INPUT
-    except Exception as error:
-        return _fault(error)
-    return result if isinstance(result, int) else 0
-
-
-def _fault(error: Exception) -> int:
-    from forklock.sandbox import SandboxFault
-    from forklock.tools.contract import EditRefused, ToolFault
-
-    if isinstance(error, EditRefused):
-        return _say(error.message, "", BAD_INPUT)
-    if isinstance(error, ToolFault | SandboxFault):
-        return _say(error.message, error.fix, error.exit_code)
-    raise error
-
-
-def _say(message: str, fix: str, code: int) -> int:
-    say_fault(message, fix)
-    return code
+    run_app(app)
 
 
 if __name__ == "__main__":

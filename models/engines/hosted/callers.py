@@ -17,8 +17,8 @@ import httpx
 from forklock.models.contract import ModelFault, Request
 from forklock.models.engines.hosted.refusals import Refused
 from forklock.models.engines.hosted.wire import Server, chat_wire, message_of, plain
-from forklock.models.extras import install_hint
 from forklock.models.web import clients as web
+from forklock.sandbox.commands.extras import install_hint
 
 ERROR_BYTES = 64 << 10
 """Read of an error's body."""

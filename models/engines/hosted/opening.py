@@ -7,7 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from forklock.models.contract import Engine, EngineKind, ModelFault, Wish
 from forklock.models.engines.hosted.engine import ATTEMPTS, TIMEOUT_S, HostedEngine
 from forklock.models.engines.hosted.routes import route_to
-from forklock.models.extras import install_hint
+from forklock.sandbox.commands.extras import install_hint
 
 
 def open_hosted(model: str, *, timeout_s: float = TIMEOUT_S, attempts: int = ATTEMPTS) -> Engine:

@@ -7,7 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from forklock.models.adapters import resolve_adapter
 from forklock.models.catalogue.catalogue import resolve_model
 from forklock.models.contract import Engine, EngineKind, ModelFault, Wish
-from forklock.models.extras import install_hint
+from forklock.sandbox.commands.extras import install_hint
 
 
 def open_transformers(model: str, wish: Wish) -> Engine:

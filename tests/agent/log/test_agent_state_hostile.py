@@ -23,8 +23,8 @@ from forklock.agent.log.source import recorded_source, require_same, source_of
 from forklock.agent.repo import inspect_repo
 from forklock.agent.session import Assignment, execute, prepare, reopen
 from forklock.agent.settings import AgentSettings
-from forklock.models.commands.console import _exit_code
 from forklock.models.web.endpoints import endpoint_of_provider
+from forklock.sandbox.commands.console import _exit_code
 
 FUTURE = "99991231-235959-ffffff"
 DIFF = """diff --git a/shop.py b/shop.py

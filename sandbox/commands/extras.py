@@ -12,6 +12,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from forklock.sandbox.fault import Fault
+
 MODULES = {
     "torch": "local", "transformers": "local", "peft": "local", "safetensors": "local", "gguf": "local",
     "tokenizers": "local", "huggingface_hub": "local", "litellm": "hosted", "scipy": "evals", "numpy": "evals",
@@ -25,15 +27,11 @@ def require(*modules: str) -> None:
     """Check that modules can be imported, without importing them.
 
     Raises:
-        ModelFault: one is missing; the fix names the command that installs its extra.
+        Fault: one is missing; the fix names the command that installs its extra.
     """
-    from forklock.models.contract import ModelFault
-
     for module in modules:
         if find_spec(module) is None:
-            raise ModelFault(
-                f"this needs {module}, which is not installed", fix=install_hint(MODULES[module])
-            )
+            raise Fault(f"this needs {module}, which is not installed", fix=install_hint(MODULES[module]))
 
 
 def install_hint(extra: str) -> str:

@@ -1,4 +1,4 @@
-"""Runs the three commands: a fault becomes a message, what to do next, and an exit code.
+"""Runs the commands: a fault becomes a message, what to do next, and an exit code.
 
 A fault is a `forklock.sandbox.fault.Fault` (ModelFault, SandboxFault, ToolFault, AgentFault, …). Anything else is
 a bug and keeps its traceback, written to a file that is named.
@@ -58,7 +58,7 @@ def _interrupt(_signal: int, _frame: object) -> NoReturn:
 def _report(error: Exception) -> int:
     from typer.exceptions import Abort, TyperException
 
-    from forklock.models.extras import MODULES, install_hint
+    from forklock.sandbox.commands.extras import MODULES, install_hint
 
     if isinstance(error, Abort):
         return INTERRUPTED
