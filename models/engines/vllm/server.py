@@ -37,6 +37,9 @@ SEQUENCES = 128
 """Requests that the scheduler runs at once."""
 READY_TIMEOUT_S = 900.0
 """Large models load and compile for minutes; a server that died is noticed at once."""
+STOPS = "1024"
+"""Strings that may end a sample. vLLM allows four by default; a raw continuation of code has one for each keyword that
+begins a new statement."""
 KEPT_LOGS = 10
 PLUGIN = Path(__file__).parent / "plugin"
 
@@ -87,6 +90,7 @@ class ServerPlan:
         kept |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
         kept |= {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1"}
         kept["PYTHONPATH"] = str(PLUGIN)
+        kept.setdefault("VLLM_MAX_STOP_STRINGS", STOPS)
         if self.environment.build == "cpu":
             # Without a binding it leaves one core idle.
             kept.setdefault("VLLM_CPU_OMP_THREADS_BIND", _cores())

@@ -111,6 +111,11 @@ def test_a_wished_port_that_is_taken(tmp_path: Path) -> None:
             start_server(plan)
 
 
+def test_the_server_takes_as_many_stop_strings_as_a_continuation_has(tmp_path: Path) -> None:
+    plan = ServerPlan(tmp_path, "m", Environment(Path(sys.executable), "cuda", "0", managed=False))
+    assert int(plan.variables()["VLLM_MAX_STOP_STRINGS"]) > 100  # Python's have some 60; vLLM's default is 4
+
+
 def test_an_interpreter_without_vllm_dies_with_its_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
