@@ -13,7 +13,6 @@ solved and are wrong. Not covered: other agents beside ours.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import subprocess
 import sys
@@ -22,7 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from solve_tasks import Task, example_tasks, quixbugs_tasks
+from solve_tasks import Task, example_tasks, quixbugs_tasks, sampled
 
 from forklock.evals.statistics.stats import wilson
 
@@ -108,12 +107,6 @@ def _found(solved: Sequence[Row], passed: Sequence[Row]) -> str:
     return share([row for row in solved if row["right"]], [row for row in passed if row["right"]])
 
 
-def sampled(tasks: list[Task], count: int | None) -> list[Task]:
-    """`count` tasks, chosen by a hash of their names, so that the choice is nobody's."""
-    ranked = sorted(tasks, key=lambda task: hashlib.sha256(task.name.encode()).hexdigest())
-    return sorted(ranked[:count], key=lambda task: task.name)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -129,8 +122,10 @@ def main() -> None:
     args = parser.parse_args()
     held = [json.loads(line) for line in args.out.read_text().splitlines()] if args.out.exists() else []
     with tempfile.TemporaryDirectory(prefix="forklock-bench-") as scratch:
-        tasks = quixbugs_tasks(args.quixbugs, Path(scratch)) if args.quixbugs else example_tasks()
-    chosen = sampled([task for task in tasks if args.only in task.name], args.sample)
+        if args.quixbugs:
+            chosen = quixbugs_tasks(args.quixbugs, Path(scratch), count=args.sample, only=args.only)
+        else:
+            chosen = sampled([task for task in example_tasks() if args.only in task.name], args.sample)
     for seed in args.seed or [0]:
         for task in chosen:
             key = (task.name, args.model, args.width, seed)

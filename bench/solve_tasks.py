@@ -7,6 +7,7 @@ Repaired code runs in a sandbox, and right answers are kept outside of it.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import subprocess
@@ -160,14 +161,29 @@ def example_tasks() -> list[Task]:
     return [ExampleTask(name) for name in bug_names()]
 
 
-def quixbugs_tasks(root: Path, scratch: Path) -> list[Task]:
-    """The programs whose cases are data, without cases that the right program does not answer in time."""
+def quixbugs_tasks(root: Path, scratch: Path, *, count: int | None = None, only: str = "") -> list[Task]:
+    """The programs whose cases are data, without cases that the right program does not answer in time.
+
+    `count`: as many at most, in the order of a hash of their names, so that the choice is nobody's. `only`: those whose
+    name contains it.
+    """
     tasks: list[Task] = []
-    for path in sorted((root / "json_testcases").glob("*.json")):
-        task = _quix_task(root, path, scratch)
+    paths = [path for path in (root / "json_testcases").glob("*.json") if only in f"quixbugs/{path.stem}"]
+    for path in sorted(paths, key=lambda path: _hash(f"quixbugs/{path.stem}")):
+        task = _quix_task(root, path, scratch) if count is None or len(tasks) < count else None
         if task is not None:
             tasks.append(task)
-    return tasks
+    return sorted(tasks, key=lambda task: task.name)
+
+
+def sampled(tasks: list[Task], count: int | None) -> list[Task]:
+    """`count` tasks, chosen by a hash of their names."""
+    ranked = sorted(tasks, key=lambda task: _hash(task.name))
+    return sorted(ranked[:count], key=lambda task: task.name)
+
+
+def _hash(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()
 
 
 def _quix_task(root: Path, path: Path, scratch: Path) -> QuixTask | None:
