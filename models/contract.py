@@ -269,6 +269,8 @@ class Engine(ABC):
     identity: ModelIdentity
     context_tokens: int
     """Prompt and answer together, in tokens."""
+    widen: str = ""
+    """What the user can set so that `context_tokens` gets larger; "" where it is the model's own limit."""
     endpoint: str = ""
     """The server that answers (`forklock.models.web.endpoints`); "" for this process, or a server that it started."""
     supports_prefill: bool = True

@@ -15,6 +15,8 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import httpx
+
 from forklock.models.contract import (
     Completion,
     Decoding,
@@ -35,6 +37,7 @@ from forklock.models.engines.hosted.answers import (
 )
 from forklock.models.engines.hosted.refusals import Refused
 from forklock.models.engines.hosted.routes import Route, cannot, fault_of, fit
+from forklock.models.engines.hosted.windows import WindowGuard
 from forklock.models.engines.hosted.wire import CONTINUE_LAST, tokenize_on_server
 from forklock.models.web import clients as web
 from forklock.models.web.deadline import Until
@@ -70,6 +73,7 @@ class HostedEngine(Engine):
         self.identity = ModelIdentity(name=route.name, revision=route.revision, engine="hosted")
         self.endpoint = route.endpoint
         self.context_tokens = route.context_tokens
+        self.widen = route.widen
         self.supports_prefill = route.prefill
         self.continues_text = route.extended
         self.honours_seed = "seed" in route.params
@@ -78,6 +82,8 @@ class HostedEngine(Engine):
         self._attempts = attempts
         self._closed = False
         self._counts_tokens = route.server is not None
+        host = httpx.URL(route.server.base_url).host if route.server is not None else ""
+        self._guard = WindowGuard(route.name, route.window, host)
         self._unasked: frozenset[str] = frozenset({"seed", "n", "logprobs", "return_token_ids"})
         """Parameters that may be left out."""
         self._refused: frozenset[str] = frozenset()
@@ -117,6 +123,7 @@ class HostedEngine(Engine):
             for first in range(0, decoding.n, together):
                 call = _Call(request, decoding, index * decoding.n + first, together)
                 self._body(call)  # Faults of options come before anything is sent.
+                self._guard.before(request)
                 jobs.append(self._job(call, index, first, began, until))
         parts = fan_out(jobs, at_once=REQUESTS_AT_ONCE, on_tokens=on_tokens, on_completion=on_completion)
         flat = [completion for part in parts for completion in part]
@@ -220,9 +227,21 @@ class HostedEngine(Engine):
             )
             if not pieces:
                 raise ModelFault(f"{self.identity.name} gave no samples.", fix="Look into the server's log.")
+            told = None if pieces[0].estimated else pieces[0].prompt_tokens
+            self._guard.after(call.request, told, lambda request: self._counted(request, until))
             cost = answer.get("cost_usd")
             stops = call.request.stops(call.decoding)
             return [cut_at_stops(_priced(piece, cost, len(pieces)), stops) for piece in pieces]
+
+    def _counted(self, request: Request, until: Until) -> int | None:
+        """Return the server's count of a prompt; None if it does not tell."""
+        call = _Call(request, Decoding(temperature=0.0, max_tokens=1), 0, 1)
+        try:
+            answer = self._retried(call, self._body(call), until)
+        except Refused:
+            return None
+        pieces = pieces_of(answer, request, most_tokens=1, name=self.identity.name)
+        return pieces[0].prompt_tokens if pieces and not pieces[0].estimated else None
 
     def _to_leave_out(self, refused: Refused, body: dict[str, Any]) -> frozenset[str]:
         """Parameters of a refused request that may be left out: the one that is named, else all of them."""

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from forklock.models.contract import Decoding, Fitted, ModelFault
 from forklock.models.engines.hosted.callers import Caller, LitellmCaller, WireCaller, import_litellm
 from forklock.models.engines.hosted.refusals import Refused
+from forklock.models.engines.hosted.windows import WIDEN, Window, ask_window
 from forklock.models.engines.hosted.wire import KEY_VARIABLE, Server, find_server, is_url, server_headers
 from forklock.models.web import clients as web
 from forklock.models.web.endpoints import endpoint_of_provider, endpoint_of_url
@@ -87,6 +88,13 @@ class Route:
     """None where LiteLLM speaks to a provider."""
     key: str | None = None
     """The server's key; None where `FORKLOCK_SERVER_KEY` holds it."""
+    window: Window = field(default_factory=lambda: Window(None))
+    """What the server says about its window."""
+
+    @property
+    def widen(self) -> str:
+        """What makes the window larger; empty for providers."""
+        return WIDEN[self.window.kind] if self.server is not None else ""
 
     @property
     def key_variable(self) -> str:
@@ -99,7 +107,8 @@ def fault_of(refused: Refused, route: Route, attempts: int) -> ModelFault:
     name, where, status = route.name, route.where, refused.status
     message = refused.message or f"status {status}"
     if refused.too_long:
-        return ModelFault(f"Prompt and answer do not fit {name}: {message}", fix="Shorten the prompt.")
+        fix = f"Shorten the prompt. {route.widen}".strip()
+        return ModelFault(f"Prompt and answer do not fit {name}: {message}", fix=fix)
     if status in (401, 403):
         return ModelFault(f"{where} refuses the API key: {message}", fix=f"Check {route.key_variable}.")
     if status == 404:
@@ -131,6 +140,7 @@ def route_to(model: str) -> Route:
 
 def _of_server(server: Server, key: str | None) -> Route:
     extended = server.owner in EXTENDED_OWNERS
+    window = ask_window(server, key)
     params = {"temperature", "top_p", "stop", "seed", *({"n"} if extended else set())}
     return Route(
         name=server.model,
@@ -140,11 +150,12 @@ def _of_server(server: Server, key: str | None) -> Route:
         truncation=frozenset(SERVER_TRUNCATION.get(server.owner, set())),
         extended=extended,
         prefill=extended,
-        context_tokens=server.context_tokens or UNKNOWN_CONTEXT,
+        context_tokens=window.tokens or server.context_tokens or UNKNOWN_CONTEXT,
         endpoint=endpoint_of_url(server.base_url),
         revision=server.revision,
         server=server,
         key=key,
+        window=window,
     )
 
 
