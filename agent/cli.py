@@ -42,8 +42,8 @@ for command in (
 
 def _mount() -> None:
     """Adds the commands of other rooms."""
-    from forklock.models.commands.main import app as models_app
-    from forklock.models.commands.main import engines_app
+    from forklock.models.commands.engines import app as engines_app
+    from forklock.models.commands.models import app as models_app
     from forklock.sandbox.commands.main import app as sandbox_app
 
     app.add_typer(models_app, name="models", help="List, pull and remove models.")

@@ -1,1 +1,1 @@
-"""The commands `agent models` and `agent engines`."""
+"""The commands `agent models` and `agent engines`, one file each."""

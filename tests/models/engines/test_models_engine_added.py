@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from forklock.models import Completion, Decoding, FirstStage, ModelFault, Request, open_engine
-from forklock.models.commands.main import engines_app
+from forklock.models.commands.engines import app as engines_app
 from forklock.models.engines import open as opening
 from forklock.models.settings.models import ModelSettings
 

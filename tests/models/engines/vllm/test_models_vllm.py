@@ -151,7 +151,7 @@ def test_an_unfinished_environment_does_not_count(tmp_path: Path, monkeypatch: p
 
 
 def test_engines_cli_exit_codes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from forklock.models.commands.main import engines_app as app
+    from forklock.models.commands.engines import app
 
     monkeypatch.setenv("FORKLOCK_HOME", str(tmp_path))
     run = CliRunner().invoke
