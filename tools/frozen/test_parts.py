@@ -2,8 +2,8 @@
 script.
 
 In: a path and its text. Out: the source of those parts, in order; two texts with equal parts are judged alike. Tests
-are recognised as runners collect them: what the language says (`Language.judging_parts`), `#[cfg(test)]`, titled tests
-of scripts, `TEST_CASE(…)` macros, blocks of Zig and D. Pure.
+are recognised as runners collect them: by what the language says (`Language.judging_parts`), else titled tests of
+scripts, `TEST_CASE(…)` macros, and blocks of Zig and D. Pure.
 """
 
 from __future__ import annotations
@@ -29,7 +29,6 @@ _BLOCKS = {
     ".d": re.compile(r"^[ \t]*unittest\b[^\n{]*\{", re.MULTILINE),
 }
 _ALL = Judging()
-_RUST_DOC = re.compile(r"^[ \t]*(///|//!)[ \t]?(.*)$")
 
 
 @lru_cache(maxsize=512)
@@ -39,9 +38,6 @@ def parts_that_judge(path: str, text: str, judging: Judging = _ALL) -> tuple[str
     found = language.judging_parts(text, judging)
     if found is not None:
         return found
-    if suffix == ".rs":
-        tests = (one for one in language.definitions(text) if one.test)
-        return (*_lines(text, ((one.start_line, one.end_line) for one in tests)), *_rust_examples(text))
     if language.titles:
         inner = re.findall(r"^.*import\.meta\.vitest.*$", text, re.MULTILINE)
         return (
@@ -65,20 +61,3 @@ def _braced(text: str, start: int) -> str:
         if depth <= 0:
             return text[start : match.end()]
     return text[start:]
-
-
-def _rust_examples(text: str) -> tuple[str, ...]:
-    """Code in documentation, which `cargo test` runs."""
-    found, block, inside = [], [], False
-    for line in text.split("\n"):
-        match = _RUST_DOC.match(line)
-        if match is None:
-            inside = False
-            continue
-        if match[2].lstrip().startswith("```"):
-            inside = not inside
-            block.append(match[2])
-        elif inside:
-            block.append(match[2])
-    found += ["\n".join(block)] if block else []
-    return tuple(found)

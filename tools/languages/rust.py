@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, ClassVar
 
-from forklock.tools.languages.definitions import Parsed
+from forklock.tools.languages.definitions import Judging, Parsed
 from forklock.tools.languages.tree.language import TreeLanguage
 from forklock.tools.languages.tree.tables import Import
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tree_sitter import Node
 
 _WORD = re.compile(r"[A-Za-z_]\w*")
+_DOC = re.compile(r"^[ \t]*(///|//!)[ \t]?(.*)$")
 _BOUND = re.compile(r"([A-Za-z_]\w*)\s*(?=[,;}]|$)")
 
 
@@ -51,6 +52,14 @@ class Rust(TreeLanguage):
         words = _WORD.findall(parsed.text(of).partition("<")[0]) if of else []
         return words[-1] if words else "", True
 
+    def judging_parts(self, text: str, judging: Judging) -> tuple[str, ...]:  # noqa: ARG002
+        """What `#[cfg(test)]` and `#[test]` mark, and the code in documentation."""
+        lines = text.split("\n")
+        tests = (
+            "\n".join(lines[one.start_line - 1 : one.end_line]) for one in self.definitions(text) if one.test
+        )
+        return (*tests, *_examples(text))
+
     def cut_head(self, node: Node, text: str) -> str:
         return text.partition("{")[0] if node.type in {"struct_item", "enum_item"} else text
 
@@ -60,6 +69,23 @@ class Rust(TreeLanguage):
     def imports_of(self, parsed: Parsed, node: Node) -> list[Import]:
         text = " ".join(parsed.text(node).split())
         return [Import(text, tuple(_BOUND.findall(text)))] if node.type == "use_declaration" else []
+
+
+def _examples(text: str) -> tuple[str, ...]:
+    """Code in documentation, which `cargo test` runs."""
+    found, block, inside = [], [], False
+    for line in text.split("\n"):
+        match = _DOC.match(line)
+        if match is None:
+            inside = False
+            continue
+        if match[2].lstrip().startswith("```"):
+            inside = not inside
+            block.append(match[2])
+        elif inside:
+            block.append(match[2])
+    found += ["\n".join(block)] if block else []
+    return tuple(found)
 
 
 RUST = Rust("rust", (".rs",), ("tree_sitter_rust", "language"))
