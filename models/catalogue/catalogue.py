@@ -117,6 +117,11 @@ def is_on_hub_or_here(text: str) -> bool:
     )
 
 
+def must_be_fetched(text: str) -> bool:
+    """Return whether `owner/name` can only mean a model of the hub that is not on this machine."""
+    return is_hub_name(text) and not hub_folder(text).exists() and not is_folder(user_path(text))
+
+
 _ALSO_PROVIDERS = frozenset({"openai"})
 """Owners on the hub that are providers of hosted models, too. Their models count as local once they are pulled."""
 

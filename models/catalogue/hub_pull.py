@@ -103,6 +103,27 @@ def pull_hub(
     return done
 
 
+def pull_open(repo_id: str) -> Path:
+    """`pull_hub` for a model that the user named in another command: shows the same, and asks nothing.
+
+    Raises:
+        ModelFault: as `pull_hub`; or the licence is not an open one.
+    """
+    progress = Progress()
+
+    def accept(offer: Offer) -> bool:
+        for line in offer.lines():
+            progress.say(line)
+        return not offer.must_be_accepted
+
+    try:
+        return pull_hub(repo_id, accept=accept, progress=progress)
+    except Declined:
+        raise Declined(
+            f"The licence of {repo_id} must be accepted first.", fix=f"Run `agent models pull {repo_id}`."
+        ) from None
+
+
 def remove_hub(repo_id: str, *, progress: Progress | None = None) -> int:
     """Delete a pulled model of the hub and what was begun; returns the bytes freed.
 

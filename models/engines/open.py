@@ -81,15 +81,26 @@ def engine_kind(name: str) -> EngineKind:
 def require_there(model: str, engine: EngineName) -> None:
     """Check what can be checked without loading the model.
 
+    A model of the hub that is not here is fetched, if its licence is an open one.
+
     Raises:
         ModelFault: no such engine; or, of local weights, no such model, not pulled, damaged, or no library for it.
     """
     _require_known(engine)
     if opens_at_once(model, engine) or "://" in model:
         return
-    from forklock.models.catalogue.catalogue import resolve_model
+    from forklock.models.catalogue.catalogue import must_be_fetched, resolve_model
 
+    if must_be_fetched(model):
+        from forklock.models.catalogue.hub_pull import pull_open
+
+        _require_modules(model, engine)
+        pull_open(model)
     resolve_model(model)
+    _require_modules(model, engine)
+
+
+def _require_modules(model: str, engine: EngineName) -> None:
     missing = [name for name in engine_kind(_chosen(model, engine)).modules if find_spec(name) is None]
     if missing:
         raise ModelFault(

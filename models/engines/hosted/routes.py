@@ -135,7 +135,13 @@ def route_to(model: str) -> Route:
     provider, _, name = model.partition("/")
     if provider in LOCAL and name:
         return replace(_of_local(LOCAL[provider], name), name=model)
-    return _of_provider(import_litellm(), model)
+    try:
+        litellm = import_litellm()
+    except ModelFault as fault:
+        raise ModelFault(
+            fault.message, fix=f"{fault.fix} If {model} is a model of the hub: `agent models pull {model}`."
+        ) from None
+    return _of_provider(litellm, model)
 
 
 def _of_server(server: Server, key: str | None) -> Route:

@@ -19,7 +19,7 @@ from forklock.models.catalogue.download import DiskFull
 from forklock.models.catalogue.hub_here import check_hub, hub_folder, is_hub_name, pulled_hub
 from forklock.models.catalogue.hub_pull import Declined, Offer, pull_hub, remove_hub
 from forklock.models.contract import ModelFault
-from forklock.models.engines.open import is_local
+from forklock.models.engines.open import is_local, require_there
 from forklock.sandbox.terminal.progress import Progress
 
 QUIET = Progress(quiet=True)
@@ -90,6 +90,19 @@ def test_a_pulled_model_is_resolved_by_its_name_and_counts_as_local(hub: Hub) ->
     found = resolve_model(NAME)
     assert (found.name, found.folder) == ("Tiny--Model-1B", folder) and len(found.revision) == 64
     assert is_local(NAME) and not is_local("openai/gpt-oss-20b") and is_local("Qwen/Qwen3-4B-Instruct-2507")
+
+
+def test_a_model_that_another_command_names_is_fetched_if_its_licence_is_open(
+    hub: Hub, capsys: pytest.CaptureFixture[str]
+) -> None:
+    require_there("openai/gpt-oss-20b", "auto")
+    hub.licence = "llama3.1"
+    with pytest.raises(Declined, match="licence of Tiny/Model-1B") as caught:
+        require_there(NAME, "transformers")
+    assert f"agent models pull {NAME}" in caught.value.fix and not hub_folder(NAME).exists()
+    hub.licence = "mit"
+    require_there(NAME, "transformers")
+    assert hub_folder(NAME).is_dir() and "licence mit" in capsys.readouterr().err
 
 
 def test_the_in_process_engine_runs_it(hub: Hub) -> None:
