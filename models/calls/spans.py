@@ -17,6 +17,8 @@ from forklock.models.calls.contract import Call, ReadCalls, Tool, Value
 THINK, THOUGHT = "<think>", "</think>"
 MOST_CALLS = 32
 """Most calls of one answer that are read."""
+WRITTEN = ("new", "content", "text", "patch")
+"""Arguments by which tools write files, as the tools name them: texts of several lines."""
 _MARK = re.compile(f"{THINK}|{THOUGHT}")
 _EMPTY_FENCE = re.compile(r"^[ \t]*(?:```|~~~)[\w-]*[ \t]*\n\s*(?:```|~~~)[ \t]*$", re.MULTILINE)
 _BLANK = re.compile(r"\n{3,}")
@@ -91,9 +93,18 @@ def _fault(
 
 
 def example(tool: Tool) -> Call:
-    """Return a call with a stub for each required argument."""
+    """Return a call as it is made most often: what is required, and all up to the text that is written.
+
+    A tool that requires nothing and writes nothing is shown with its first text.
+    """
+    names = [one.name for one in tool.parameters]
+    last = next((names.index(name) for name in WRITTEN if name in names), -1)
+    nothing = last < 0 and not any(one.required for one in tool.parameters)
+    first_text = next((one.name for one in tool.parameters if one.kind == "string"), "")
     arguments: dict[str, Value] = {
-        one.name: _STUBS[one.kind] for one in tool.parameters if one.required or len(tool.parameters) == 1
+        one.name: _STUBS[one.kind]
+        for place, one in enumerate(tool.parameters)
+        if one.required or place <= last or (nothing and one.name == first_text)
     }
     return Call(tool.name, arguments)
 

@@ -17,7 +17,7 @@ from typing import ClassVar
 
 from forklock.models.calls.contract import Call, CallFormat, ReadCalls, Tool
 from forklock.models.calls.json_calls import json_calls
-from forklock.models.calls.spans import MOST_CALLS, Span, example, read
+from forklock.models.calls.spans import MOST_CALLS, WRITTEN, Span, example, read
 from forklock.models.calls.xml_calls import xml_calls
 from forklock.models.contract import Message
 
@@ -48,8 +48,8 @@ class FencedText(CallFormat):
     stop = ("\n```answer",)
 
     def instructions(self, tools: Sequence[Tool]) -> str:
-        shown = max(tools, key=lambda tool: len(tool.parameters), default=None)
-        how = self.write(example(shown)) + "\n" if shown else ""
+        shown = max(tools, key=_texts, default=None)
+        how = self._sample(example(shown)) + "\n" if shown else ""
         return _HEAD + how + _TAIL + "\n".join(map(_described, tools))
 
     def write(self, call: Call) -> str:
@@ -67,7 +67,20 @@ class FencedText(CallFormat):
         return Message(role="user", content=f"{fence}answer of {call.name}\n{text}\n{fence}")
 
     def parse(self, text: str, tools: Sequence[Tool]) -> ReadCalls:
-        return read(text, tools, (fenced_calls, json_calls, xml_calls), self.write)
+        return read(text, tools, (fenced_calls, json_calls, xml_calls), self._sample)
+
+    def _sample(self, call: Call) -> str:
+        """Return an example in which what is written has several lines."""
+        several = {
+            name: "...\n..." if name in (*WRITTEN, "old") else value for name, value in call.arguments.items()
+        }
+        return self.write(Call(call.name, several))
+
+
+def _texts(tool: Tool) -> tuple[bool, int]:
+    """Rank the tools by how much their calls show of the format: those that write files first."""
+    writes = any(one.name in WRITTEN for one in tool.parameters)
+    return writes, sum(one.kind == "string" for one in tool.parameters)
 
 
 def _written(name: str, value: str) -> list[str]:

@@ -268,6 +268,16 @@ def test_instructions_name_all_tools_and_are_stable(form: CallFormat) -> None:
             assert words in text
 
 
+def test_the_text_format_shows_a_call_that_writes_a_file() -> None:
+    path, old, new, delete = (
+        Parameter(name, "string", "", required=name == "path") for name in ("path", "old", "new", "whole")
+    )
+    tools = (READ, Tool("edit", "Edit.", (path, old, new, delete)), FINISH)
+    text = format_named("text").instructions(tools)
+    assert "tool: edit\npath: ...\nold: <<END\n...\n...\nEND\nnew: <<END\n...\n...\nEND\n```" in text
+    assert format_named("text").parse(text, tools).calls[0].name == "edit"
+
+
 @EVERY
 def test_an_answer_holds_the_text_as_it_is(form: CallFormat) -> None:
     shown = "1: x = '<b>'\n```\n2: y\n```"
