@@ -6,6 +6,7 @@ counts no tokens, or counts what cannot be, gets an estimate, so that budgets in
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -136,7 +137,22 @@ def _text_of(choice: dict[str, Any]) -> str:
     found = choice["message"].get("content") if "message" in choice else choice["text"]
     if found is not None and not isinstance(found, str):
         raise TypeError("content is no text")
-    return _whole(found or "")
+    return _whole((found or "") + _calls_as_text(choice.get("message")))
+
+
+def _calls_as_text(message: object) -> str:
+    """Return the tool calls that a server took out of the text, put back as the model writes them.
+
+    We send no tools, but some servers look for calls all the same. Call formats read this form.
+    """
+    calls = message.get("tool_calls") if isinstance(message, dict) else None
+    texts = []
+    for call in calls if isinstance(calls, list) else ():
+        function = call.get("function") if isinstance(call, dict) else None
+        if isinstance(function, dict) and isinstance(function.get("name"), str):
+            body = {"name": function["name"], "arguments": function.get("arguments")}
+            texts.append(f"\n<tool_call>\n{json.dumps(body, ensure_ascii=False)}\n</tool_call>")
+    return "".join(texts)
 
 
 def _whole(text: str) -> str:

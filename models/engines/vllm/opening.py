@@ -10,6 +10,7 @@ from pathlib import Path
 from forklock.models.catalogue.catalogue import resolve_model
 from forklock.models.catalogue.strict_loading import check_loads
 from forklock.models.contract import Engine, EngineKind, ModelFault, ModelIdentity
+from forklock.models.engines.hosted.windows import WIDEN
 from forklock.models.engines.hosted.wire import find_server, is_url
 from forklock.models.engines.vllm import install
 from forklock.models.engines.vllm.engine import VllmEngine
@@ -61,6 +62,7 @@ def _attach(url: str, adapter: str | Path | None) -> VllmEngine:
         )
     engine = VllmEngine(server, identity, lora=lora)
     engine.endpoint = endpoint_of_url(server.base_url)
+    engine.widen = WIDEN["vllm"]
     return engine
 
 

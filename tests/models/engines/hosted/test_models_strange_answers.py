@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from small_server import SmallServer, said, small_server
 
 from forklock.models import Completion, Decoding, Engine, ModelFault, Request
+from forklock.models.calls import FORMATS, Call, Parameter, Tool
 from forklock.models.engines.hosted.opening import open_hosted
 from forklock.models.engines.vllm.opening import open_vllm
 
@@ -137,3 +138,18 @@ def test_how_much_of_a_prompt_was_cached_is_taken_where_it_can_be(
     with open_vllm(server.url) as engine:
         [samples] = engine.complete([CHAT], TWO)
         assert [sample.cached_tokens for sample in samples] == [None, cached]  # it comes with the last one
+
+
+def test_calls_that_a_server_took_out_of_the_text_are_put_back() -> None:
+    function = {"name": "read", "arguments": '{"path": "a.py"}'}
+    message = {
+        "role": "assistant",
+        "content": None,
+        "tool_calls": [{"type": "function", "function": function}, 3, {}],
+    }
+    answer = {"choices": [{"index": 0, "message": message, "finish_reason": "tool_calls"}]}
+    with small_server(lambda _body: (200, answer)) as server, open_hosted(server.url) as engine:
+        text = engine.complete([Request.chat("hello")], Decoding(max_tokens=64))[0][0].text
+    read = Tool("read", "Read.", (Parameter("path", "string", "the file"),))
+    for form in FORMATS:
+        assert form.parse(text, (read,)).calls == (Call("read", {"path": "a.py"}),)
