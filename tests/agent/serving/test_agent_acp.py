@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -20,7 +25,7 @@ from shop import QUICK, SOURCE
 acp = pytest.importorskip("acp", reason="the `acp` extra is not installed")
 
 from acp.schema import EmbeddedResourceContentBlock, TextResourceContents  # noqa: E402
-from editor import Editor, editor, opened  # noqa: E402
+from editor import ROOT, Editor, editor, opened  # noqa: E402
 
 ANSWER = """shop.py
 <<<<<<< SEARCH
@@ -249,8 +254,42 @@ def test_a_plan_asks_no_model_and_the_end_of_the_input_is_the_end(repo: Path, se
 
 
 def test_without_the_sdk_the_command_says_how_to_get_it(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in __import__("sys").modules if name.startswith("forklock.agent.serving.acp")]:
-        monkeypatch.delitem(__import__("sys").modules, name)
-    monkeypatch.setitem(__import__("sys").modules, "acp", None)
+    for name in [name for name in sys.modules if name.startswith("forklock.agent.serving.acp")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "acp", None)
     done = agent("acp", cwd=repo)
     assert done.code == 2 and "ACP SDK is missing" in done.words and "[acp" in done.words
+
+
+def test_only_the_protocol_is_on_stdout_and_only_what_is_there_is_advertised(repo: Path) -> None:
+    long = {"type": "text", "text": "x" * 300_000}  # longer than a line of the usual bound
+    sent = [
+        {"id": 0, "method": "initialize", "params": {"protocolVersion": 7, "_meta": {"odd": 1}}},
+        {"id": 1, "method": "session/prompt", "params": {"sessionId": "\u001b]52;c;aGk=\u0007", "prompt": [long]}},
+        {"id": 2, "method": "session/list", "params": {}},
+        {"id": 3, "method": "authenticate", "params": {"methodId": "x"}},
+        {"method": "session/cancel", "params": {"sessionId": "nothing"}},
+        {"id": 4, "method": "session/new", "params": {"cwd": 5}},
+    ]  # fmt: skip
+    process = subprocess.Popen(
+        [sys.executable, "-m", "forklock.agent.cli", "acp"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT,
+    )  # fmt: skip
+    assert process.stdin is not None and process.stdout is not None
+    process.stdin.write(b"no JSON at all\n" + b"".join(
+        json.dumps({"jsonrpc": "2.0", **one}).encode() + b"\n" for one in sent
+    ))  # fmt: skip
+    process.stdin.flush()
+    answers: dict[int, dict[str, Any]] = {}
+    while len(answers) < 5:
+        line = json.loads(process.stdout.readline())
+        answers[line["id"]] = line
+    rest, noise = process.communicate(timeout=100)
+    assert rest == b"" and process.returncode == 0 and b"\x1b" not in noise
+    assert answers[0]["result"] == {
+        "protocolVersion": 1, "authMethods": [],
+        "agentCapabilities": {"loadSession": True, "promptCapabilities": {"image": False, "audio": False,
+                                                                           "embeddedContext": True}},
+        "agentInfo": {"name": "forklock", "title": "Forklock", "version": version("forklock")},
+    }  # fmt: skip
+    assert [answers[n]["error"]["code"] for n in (1, 2, 3, 4)] == [-32602, -32601, -32601, -32602]
