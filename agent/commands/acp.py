@@ -25,6 +25,11 @@ def acp(
     steps: Annotated[int | None, typer.Option(help="Steps of a run at most.")] = None,
     tokens: Annotated[int | None, typer.Option(help="Tokens of a run at most, prompts included.")] = None,
     seconds: Annotated[float | None, typer.Option(help="Seconds of a run at most.")] = None,
+    strategy: Annotated[
+        str | None, typer.Option(help="auto, repair or drive; see `agent solve --help`.")
+    ] = None,
+    rollouts: Annotated[int | None, typer.Option(help="drive: tries that run at once.")] = None,
+    turns: Annotated[int | None, typer.Option(help="drive: turns of one try, at most.")] = None,
     sandbox: SandboxOption = None,
 ) -> None:
     """Serve runs to an editor, over the Agent Client Protocol.
@@ -45,7 +50,10 @@ def acp(
             err=True,
         )
     shared = _words(model=model, width=width, sandbox=sandbox)
-    more = _words(engine=engine, adapter=adapter, steps=steps, tokens=tokens, seconds=seconds)
+    more = _words(
+        engine=engine, adapter=adapter, steps=steps, tokens=tokens, seconds=seconds, strategy=strategy,
+        rollouts=rollouts, turns=turns,
+    )  # fmt: skip
     serve(Options(test.strip(), (*shared, *more), shared))
 
 

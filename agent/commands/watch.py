@@ -26,6 +26,11 @@ def watch(
     tokens: Annotated[int | None, typer.Option(help="Tokens of a run at most.")] = None,
     seconds: Annotated[float | None, typer.Option(help="Seconds of a run at most.")] = None,
     runs: Annotated[int | None, typer.Option(min=1, help="End after so many finished runs.")] = None,
+    strategy: Annotated[
+        str | None, typer.Option(help="auto, repair or drive; see `agent solve --help`.")
+    ] = None,
+    rollouts: Annotated[int | None, typer.Option(help="drive: tries that run at once.")] = None,
+    turns: Annotated[int | None, typer.Option(help="drive: turns of one try, at most.")] = None,
     sandbox: SandboxOption = None,
 ) -> None:
     """Watch a repository: when files change and the check fails, a run proposes a change.
@@ -45,6 +50,7 @@ def watch(
     root = inspect_repo(repo).root
     check, cwd = require_test(test, root, below(repo, root))
     flags = {"width": width, "steps": steps, "seconds": seconds, "sandbox": sandbox}
+    flags |= {"strategy": strategy, "rollouts": rollouts, "turns": turns}
     settings = AgentSettings.load(root, max_tokens_total=tokens, **flags)
     models = {"model": model, "engine": engine, "adapter": adapter}
     chosen = ModelSettings.load(root, **models)

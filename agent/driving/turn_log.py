@@ -80,7 +80,7 @@ class TurnLog:
                 finish_reason=completion.finish_reason.value, prompt_tokens=completion.prompt_tokens,
                 completion_tokens=completion.completion_tokens, seconds=completion.seconds,
                 cost_usd=completion.cost_usd, model=str(completion.model),
-                redacted=redact(completion.text) != completion.text,
+                redacted=redact(completion.text) != completion.text, cached_tokens=completion.cached_tokens,
             )
         )  # fmt: skip
 

@@ -128,6 +128,7 @@ def _in_a_rollout(event: Event, log: RunLog) -> dict[str, Any] | None:
         return {
             "rollout": event.rollout, "turn": event.turn, "text": log.text(event.text),
             "completion_tokens": event.completion_tokens, "finish_reason": event.finish_reason,
+            "cached_tokens": event.cached_tokens,
         }  # fmt: skip
     if isinstance(event, ToolCalled):
         return {

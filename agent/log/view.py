@@ -36,6 +36,7 @@ from forklock.agent.log.schema import (
     report_from_json,
 )
 from forklock.agent.log.shown.budget import Budget
+from forklock.agent.log.shown.cached import CachedShare
 from forklock.agent.log.shown.evidence import (
     chosen_page,
     last_verdict,
@@ -198,7 +199,8 @@ def print_end(
     headline = Text(end.outcome.upper(), style=style)
     headline.append(
         f"  {end.detail}\n{_taken(end)}, {end.seconds:.1f} s, "
-        f"{end.prompt_tokens} prompt + {end.completion_tokens} completion tokens",
+        f"{end.prompt_tokens} prompt + {end.completion_tokens} completion tokens"
+        f"{_cached(log)}",
         style="default",
     )
     console.print(headline)
@@ -218,6 +220,11 @@ def _taken(end: RunEnded) -> str:
     driven = f"{_counted(end.rollouts, 'rollout')} with {_counted(end.turns, 'turn')}" if end.rollouts else ""
     steps = _counted(end.steps, "step") if end.steps or not driven else ""
     return ", ".join(part for part in (steps, driven) if part)
+
+
+def _cached(log: RunLog) -> str:
+    share = CachedShare.of(log.read().events)
+    return f", {share.words}" if share.words else ""
 
 
 def print_doubt(console: Screen, log: RunLog) -> None:

@@ -54,6 +54,8 @@ class TurnAnswered(LoggedEvent):
     model: str = ""
     redacted: bool = False
     """The text held a secret, so that what is here is not what the model wrote: a resumed run drops the rollout."""
+    cached_tokens: int | None = None
+    """Of the prompt's; None where the server does not say."""
 
 
 class ToolCalled(LoggedEvent):

@@ -16,6 +16,7 @@ from forklock.agent.log.schema import (
     TurnAnswered,
     TurnAsked,
 )
+from forklock.agent.log.shown.cached import CachedShare
 
 
 @dataclass(slots=True)
@@ -29,6 +30,7 @@ class Budget:
     """Seconds of earlier sittings."""
     best: str = ""
     """The candidate that passed most tests, and how many."""
+    cached: CachedShare = field(default_factory=CachedShare)
     _passed: int = 0
     _began: float = field(default_factory=time.monotonic)
 
@@ -48,6 +50,7 @@ class Budget:
         return budget
 
     def take(self, event: Event) -> None:
+        self.cached.take(event)
         if isinstance(event, ModelAsked):
             self.tokens += event.prompt_tokens
         elif isinstance(event, TurnAsked):
@@ -71,4 +74,4 @@ class Budget:
         share = ""
         if isinstance(self.most_tokens, int | float) and self.most_tokens > 0:
             share = f"{100 * self.tokens / self.most_tokens:.0f} % of tokens"
-        return ", ".join(part for part in (self.best, share, left) if part)
+        return ", ".join(part for part in (self.best, share, self.cached.words, left) if part)

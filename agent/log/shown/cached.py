@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from forklock.agent.log.schema import Event
@@ -14,6 +15,14 @@ class CachedShare:
     cached: int = 0
     prompt: int = 0
     """Prompt tokens of those answers."""
+
+    @classmethod
+    def of(cls, events: Iterable[Event]) -> CachedShare:
+        """The share over a run."""
+        share = cls()
+        for event in events:
+            share.take(event)
+        return share
 
     def take(self, event: Event) -> None:
         """Count an answer."""

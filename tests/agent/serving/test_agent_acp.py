@@ -17,10 +17,14 @@ from typing import Any
 
 import psutil
 import pytest
+from feature import BASKET, CHECK, driver, write_till
+from feature import TASK as FEATURE
 from openai_server import OpenAIServer, serve
 from ran import agent, git
 from scripted import ScriptedEngine
 from shop import QUICK, SOURCE
+
+from forklock.models.calls.known import format_named
 
 acp = pytest.importorskip("acp", reason="the `acp` extra is not installed")
 
@@ -259,6 +263,42 @@ def test_without_the_sdk_the_command_says_how_to_get_it(repo: Path, monkeypatch:
     monkeypatch.setitem(sys.modules, "acp", None)
     done = agent("acp", cwd=repo)
     assert done.code == 2 and "ACP SDK is missing" in done.words and "[acp" in done.words
+
+
+def test_a_model_that_drives_shows_its_turns_and_its_change_over_several_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORKLOCK_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("FORKLOCK_AGENT__DIAGNOSTICS", "false")
+    till = write_till(tmp_path / "till")
+    engine = ScriptedEngine(driver(format_named("text")))
+
+    async def scene(url: str) -> None:
+        async with editor("--model", url, "--strategy", "drive", "--rollouts", "1") as person:
+            session = await opened(person, till)
+            answer = await person.prompt(session, f"{FEATURE}\ntest: {CHECK}")
+            assert answer.stop_reason == "end_turn" and answer.usage.input_tokens > 0
+            titles = [call.title for call in person.calls("Try 1, turn")]
+            assert titles[:2] == [
+                "Try 1, turn 1: `read` `till/basket.py`",
+                "Try 1, turn 2: `edit` `till/prices.py`",
+            ]
+            ends = [
+                u
+                for u in person.updates
+                if u.session_update == "tool_call_update" and "-call-" in u.tool_call_id
+            ]
+            assert len(ends) == len(titles) and all(one.status == "completed" for one in ends)
+            [passed] = person.calls("passes")
+            changed = {Path(part.path).name for part in passed.content if part.type == "diff"}
+            assert {"prices.py", "basket.py", "receipt.py", "test_reduced.py"} <= changed
+            assert (till / "till" / "basket.py").read_text() == BASKET and (
+                till / "test_reduced.py"
+            ).is_file()
+            assert len(person.asked) == 1
+
+    with serve(engine, flavour="plain", name="unknown-model") as server:
+        asyncio.run(scene(server.url))
 
 
 def test_only_the_protocol_is_on_stdout_and_only_what_is_there_is_advertised(repo: Path) -> None:
