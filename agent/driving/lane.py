@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from forklock.agent.contract import Hop, Outcome, Ruling
 from forklock.agent.driving.history import History
-from forklock.agent.driving.prompt import Brief, first_call, system_message, task_message
+from forklock.agent.driving.prompt import Brief, examples, system_message, task_message
 from forklock.agent.driving.rollout import Ground, Rollout
 from forklock.agent.driving.stops import StopRules, Watch
 from forklock.agent.driving.toolbox import Toolbox
@@ -134,13 +134,14 @@ class DriveLane:
                 may_go_on=lambda: not ground.gathering.over and self.spend.check(self.spend) is None,
             )
         )  # fmt: skip
+        shown = examples(self.brief, ground.form, ground.options.edit)
         rollout = Rollout(
             number, ground, box, History(ground.count, self.brief.window),
             TurnLog(number, ground.log, ground.recorded, self.engine.identity), own,
-            Watch(self.rules), first_call(self.brief),
+            Watch(self.rules), shown,
         )  # fmt: skip
         self._system = self._system or system_message(ground.form, box.tools)
-        self._task = self._task or task_message(self.brief, ground.form, ground.count)
+        self._task = self._task or task_message(self.brief, shown, ground.count)
         rollout.history.begin(self._system, "\n\n".join(part for part in (self._task, told) if part))
         return rollout
 
@@ -176,7 +177,7 @@ class DriveLane:
             if request is None:
                 rollout.close_out()
             elif known is not None:
-                rollout.turns.sent(request, rollout.history.tokens)
+                rollout.turns.sent(rollout.history.messages(), rollout.history.tokens)
                 futures.append(pool.submit(rollout.take, known[0], is_own=known[1]))
                 self.turns += 1
             else:
@@ -199,9 +200,9 @@ class DriveLane:
         requests = []
         for rollout, request, digest in asked:
             with rollout.timed():
-                tokens = rollout.history.tokens
-                self.spend.prompt_tokens += rollout.turns.asked(rollout.turn + 1, request, digest, tokens)
-                rollout.turns.sent(request, tokens)
+                tokens, messages = rollout.history.tokens, rollout.history.messages()
+                self.spend.prompt_tokens += rollout.turns.asked(rollout.turn + 1, messages, digest, tokens)
+                rollout.turns.sent(messages, tokens)
             requests.append(self._seeded(rollout, request))
         running = 0
 

@@ -30,13 +30,15 @@ def open_lane(parts: LaneParts) -> DriveLane:
     """
     options, engine = parts.options, parts.engine
     form = format_named(options.calls)
+    if form.raw and not engine.continues_text:
+        form = format_named("text")  # a server that takes chats alone renders no format of ours
     answer = min(options.turn_tokens, max(256, engine.context_tokens // _ANSWER_SHARE))
     window = min(options.window, engine.context_tokens - _SPARE_TOKENS) - answer
     own = {"temperature": options.temperature, "top_k": options.top_k, "top_p": options.top_p}
     decoding = parts.decoding.model_copy(
         update={
             **{name: value for name, value in own.items() if value is not None},
-            "n": 1, "max_tokens": answer, "stop": tuple(dict.fromkeys((*parts.decoding.stop, *form.stop))),
+            "n": 1, "max_tokens": answer,
         }
     )  # fmt: skip
     decoding = engine.fit(decoding).decoding

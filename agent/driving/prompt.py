@@ -10,10 +10,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from forklock.agent.asking import read_text
 from forklock.agent.asking.places import RankedPlace
 from forklock.agent.asking.prompts import failure_text, pack
 from forklock.agent.contract import Task
 from forklock.models.calls.contract import Call, CallFormat, Tool
+from forklock.models.families.profile import EditFormat
 from forklock.tools.contract import TestReport, TestStatus
 from forklock.tools.index.map import repo_map
 from forklock.tools.languages.known import find_symbol, language_of, symbol_source
@@ -24,6 +26,8 @@ little change as it needs. Look at the code before you change it. Every file tha
 made, except tests that are there already: they are read-only. After each change read what the tool answers, and \
 repair what it shows. Call `finish` when the task is done."""
 _MOST_PLACES = 8
+_SHORT_CHARS = 2400
+"""Characters of a file that is shown whole in an example."""
 _SHOWN_PLACES = 2
 """Places whose code is shown at once."""
 _PLACE_SHARE, _MAP_SHARE, _NOTES_SHARE = 0.08, 0.1, 0.05
@@ -52,15 +56,38 @@ def system_message(form: CallFormat, tools: Sequence[Tool]) -> str:
     return f"{_ROLE}\n\n{form.instructions(tools)}"
 
 
-def first_call(brief: Brief) -> Call:
-    """A call that makes sense at the beginning: the example for a model that has not written any yet."""
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """Whole calls about a place of the task, for models that copy what they see."""
+
+    look: str
+    change: str
+
+
+def examples(brief: Brief, form: CallFormat, edit: EditFormat) -> Examples:
+    """Calls as the model writes them: one that looks at the best place, and one that writes its file or code as it is.
+
+    A small model changes what it copies; a placeholder it copies as it stands.
+    """
     best = brief.places[0].place if brief.places else None
-    if best is None:
-        return Call("read", {"path": "."})
-    return Call("read", {"path": best.path} | ({"symbol": best.symbol.name_path} if best.symbol else {}))
+    path = best.path if best else "."
+    symbol = best.symbol.name_path if best and best.symbol else ""
+    look = Call("read", {"path": path} | ({"symbol": symbol} if symbol else {}))
+    source = _source(brief.root, brief.places[0]).rstrip("\n") if brief.places else ""
+    whole = _short_text(brief.root / path) if best else ""
+    given = {
+        "whole": {"content": whole or "the whole new text of the file"},
+        "symbol": {"symbol": symbol or "name", "content": source or "the whole new source of the definition"},
+        "search-replace": {
+            "old": source or "lines of the file as they are",
+            "new": source or "the lines as they should be",
+        },
+    }[edit]
+    change = Call("edit", {"path": path if best else "new_file.py", **given})
+    return Examples(form.write(look), form.write(change))
 
 
-def task_message(brief: Brief, form: CallFormat, count: Callable[[str], int]) -> str:
+def task_message(brief: Brief, shown: Examples, count: Callable[[str], int]) -> str:
     """The first user message: the same in all rollouts of a run."""
     parts = [f"# Task\n\n{brief.task.statement.strip()}", *_check(brief), *_places(brief, count)]
     focus = [one.place.symbol.name_path if one.place.symbol else one.place.path for one in brief.places]
@@ -75,7 +102,10 @@ def task_message(brief: Brief, form: CallFormat, count: Callable[[str], int]) ->
     notes = pack(brief.notes, int(_NOTES_SHARE * brief.window), count)
     if notes:
         parts.append(f"# Notes of this repository\n\n{notes}")
-    parts.append(f"Make the first call now, as in:\n\n{form.write(first_call(brief))}")
+    parts.append(
+        f"To look closer, call for example:\n\n{shown.look}\n\nTo change a file, write what it is to hold in the place "
+        f"of what it holds now:\n\n{shown.change}\n\nMake the first call now."
+    )
     return "\n\n".join(parts)
 
 
@@ -122,12 +152,15 @@ def _places(brief: Brief, count: Callable[[str], int]) -> list[str]:
     return parts
 
 
+def _short_text(path: Path) -> str:
+    """The file's text, if a prompt has room for it; else ""."""
+    text = read_text(path)
+    return text if len(text) <= _SHORT_CHARS else ""
+
+
 def _source(root: Path, one: RankedPlace) -> str:
     if one.place.symbol is None:
         return ""
-    try:
-        text = (root / one.place.path).read_text("utf-8", errors="replace")
-    except OSError:
-        return ""
+    text = read_text(root / one.place.path)
     symbol = find_symbol(one.place.path, text, one.place.symbol.name_path)
     return symbol_source(text, symbol) if symbol else ""

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from forklock.agent.contract import Action, Hop, Limits, Place, Ruling, Task
 from forklock.agent.driving.contract import ToolAnswer
 from forklock.agent.driving.history import History
+from forklock.agent.driving.prompt import Examples
 from forklock.agent.driving.stops import Watch
 from forklock.agent.driving.toolbox import Toolbox
 from forklock.agent.driving.turn_log import TurnLog
@@ -74,8 +75,8 @@ class Rollout:
     opened: ExitStack
     """What is closed at its end: its toolbox and its fork."""
     watch: Watch
-    example: Call
-    """What a call may look like, for a model whose calls cannot be read."""
+    shown: Examples
+    """What calls may look like, for a model whose calls cannot be read, or that reads on and on."""
     turn: int = 0
     why: str = ""
     ruling: Ruling | None = None
@@ -98,7 +99,7 @@ class Rollout:
             self.why = f"all {self.turn} turns were taken"
         elif self.history.is_full and not self.history.shrink(self._state()):
             self.why = "the window is full"
-        return None if self.why else Request(messages=self.history.messages())
+        return None if self.why else self.ground.form.request(self.history.messages())
 
     def _state(self) -> str:
         """What a shrink keeps word for word: the change so far, and what failed last."""
@@ -157,7 +158,7 @@ class Rollout:
         for number, call in enumerate(calls[:_MOST_CALLS]):
             answer = self._answer(number, call)
             word = self.watch.called(call, answer)
-            text = f"{answer.text}\n\n{word}" if word else answer.text
+            text = f"{answer.text}\n\n{word}\n{self._example()}" if word else answer.text
             self.history.heard(self.ground.form.answer(call, text), self._brief(call, answer))
             if answer.wrote:
                 self._diff, self._passed_at = None, 0
@@ -213,8 +214,11 @@ class Rollout:
             said += " It was cut off at the most that one answer may hold: write less at once."
         if not some:
             self.watch.unreadable()
-            said += f"\nA whole call looks like this:\n{self.ground.form.write(self.example)}"
+            said += f"\nA whole call looks like this:\n{self._example()}"
         self.history.heard(self.ground.form.answer(None, said), said.partition("\n")[0])
+
+    def _example(self) -> str:
+        return self.shown.change if self.watch.has_looked else self.shown.look
 
     # -- the judge --------------------------------------------------------------------------------------
 

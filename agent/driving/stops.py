@@ -19,8 +19,8 @@ READING = frozenset({"read", "find"})
 class StopRules:
     """How often is too often."""
 
-    same_calls: int = 2
-    """Equal calls in a row."""
+    same_calls: int = 3
+    """Equal calls in a row; at the second the model is told so."""
     reads_before: int = 12
     """Reads before the first change."""
     reads_between: int = 6
@@ -83,12 +83,17 @@ class Watch:
             return f"{self._refused} refused calls in a row"
         return ""
 
+    @property
+    def has_looked(self) -> bool:
+        """Whether a call has looked at something, so that a change may come next."""
+        return self._last is not None
+
     def _word(self, call: Call, answer: ToolAnswer) -> str:
         most = self.rules.reads_between if self._has_written else self.rules.reads_before
+        if self._same > 1:
+            return "You have made this very call before, and its answer stands above. Go on with a change, as in:"
         if call.name in READING and self._reads == most // 2:
-            return (
-                f"You have looked {self._reads} times without a change. Make the next change now, or finish."
-            )
+            return f"You have looked {self._reads} times without a change. Make the next change now, as in:"
         if answer.no_op:
-            return "That edit changes nothing. Do something different."
+            return "That edit changes nothing. Do something different, as in:"
         return ""

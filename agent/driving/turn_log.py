@@ -53,25 +53,25 @@ class TurnLog:
         event = self.recorded.turns.get(digest)
         return None if event is None else (completion_of(event, self.log, self.model), not event.redacted)
 
-    def asked(self, turn: int, request: Request, digest: str, tokens: int) -> int:
+    def asked(self, turn: int, messages: tuple[Message, ...], digest: str, tokens: int) -> int:
         """Log a request that is made now. Returns the tokens that the request before it did not hold."""
-        kept = common(self._before, request.messages)
+        kept = common(self._before, messages)
         new = tokens if kept < len(self._before) else max(0, tokens - self._tokens)
         self.log.append(
             TurnAsked(
                 rollout=self.rollout, turn=turn, digest=digest, kept=kept,
                 messages=[
                     MessageRef(role=m.role, content=self.log.store(m.content), sampled=m.role == "assistant")
-                    for m in request.messages[kept:]
+                    for m in messages[kept:]
                 ],
                 prompt_tokens=tokens, new_tokens=new,
             )
         )  # fmt: skip
         return new
 
-    def sent(self, request: Request, tokens: int) -> None:
-        """Take note of the request that the next one is compared with."""
-        self._before, self._tokens = request.messages, tokens
+    def sent(self, messages: tuple[Message, ...], tokens: int) -> None:
+        """Take note of the chat that the next one is compared with."""
+        self._before, self._tokens = messages, tokens
 
     def answered(self, turn: int, digest: str, completion: Completion) -> None:
         self.log.append(

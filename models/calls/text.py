@@ -2,7 +2,7 @@
 
 Nothing is escaped. A text of several lines stands between `<<END` and a line `END`; `write` takes another word if the
 text has such a line. Also read: a text in a fence of its own behind `name:`, YAML's `name: |`, a block that names
-a tool in its first line, whatever its fence says, and a missing closing fence.
+a tool in its first line, whatever its fence says, and missing fences.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ from forklock.models.calls.xml_calls import xml_calls
 from forklock.models.contract import Message
 
 _FENCE = re.compile(r"[ \t]*(?P<mark>`{3,}|~{3,})[ \t]*(?P<info>[^`\r]*)\r?")
-_INFO = re.compile(r"(?:tool|call|tool_call|action)(?:[ :=]+(?P<name>[\w.-]{1,64}))?", re.IGNORECASE)
+_INFO = re.compile(r"(?:tool|call|tool_call|action)(?:[ :=,]+(?P<name>[\w.-]{1,64}))?", re.IGNORECASE)
 _NAMED = re.compile(
     r"\s*(?:(?:tool|name|call|action)\s*[:=]\s*)?[\"'`]?(?P<name>[\w.-]{1,64})[\"'`]?\s*", re.I
 )
+_BARE = re.compile(r"tool[ \t]*[:=][ \t]*[\"'`]?(?P<name>[\w.-]{1,64})[\"'`]?[ \t]*\r?")
 _PAIR = re.compile(r"\s*(?P<key>[A-Za-z_][\w-]{0,63})[ \t]*:[ \t]?(?P<value>.*?)\r?", re.DOTALL)
 _MARK = re.compile(r"<<-?[ \t]*[\"']?(?P<word>\w{1,40})[\"']?\s*")
 _BLOCK = re.compile(r"[|>][+-]?\s*")
@@ -107,13 +108,14 @@ def fenced_calls(text: str, tools: Sequence[Tool]) -> list[Span]:
     spans: list[Span] = []
     while scan.at < len(scan.lines) and len(spans) <= MOST_CALLS:
         begin = scan.at
-        fence = _FENCE.fullmatch(scan.lines[scan.at])
+        line = scan.lines[begin]
+        fence = _FENCE.fullmatch(line)
         scan.at += 1
-        name = _name_of(fence, scan, names) if fence else None
-        if fence is None or name is None:
+        name = _name_of(fence, scan, names) if fence else _bare_name(line, names)
+        if name is None:
             continue
         start = scan.offset(begin)
-        block = scan.block(fence.group("mark"))
+        block = scan.block(fence.group("mark") if fence else "```")
         end = min(scan.offset(scan.at) - 1, len(text)) if scan.at < len(scan.lines) else len(text)
         spans.append(Span(start, max(start, end), name, block.arguments, _fault(block, name)))
     return spans
@@ -134,6 +136,12 @@ def _name_of(fence: re.Match[str], scan: _Scan, names: frozenset[str]) -> str | 
         return None
     scan.at += 1
     return named.group("name")
+
+
+def _bare_name(line: str, names: frozenset[str]) -> str | None:
+    """Return the tool that a line names which stands where an opening fence should."""
+    found = _BARE.fullmatch(line)
+    return found.group("name") if found and found.group("name").lower() in names else None
 
 
 def _fault(block: _Block, name: str) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from feature import BASKET, CALLS, CHECK, NEW_TEST, PRICES, TASK, driver, write, write_till
+from ran import git
 from scripted import Script, ScriptedEngine, begin
 from shop import RIGHT, WRONG
 
@@ -77,6 +78,25 @@ def test_a_feature_over_three_files_with_a_new_test(till: Path) -> None:
     subprocess.run([sys.executable, "-m", "unittest", "test_discount", "test_reduced"], cwd=till, check=True)
 
 
+def test_a_symbol_renamed_across_files(till: Path) -> None:
+    """The tests ask for the new name; the language server knows every use."""
+    (till / "test_discount.py").write_text(
+        "from unittest import TestCase\nfrom till import prices\n\n\nclass T(TestCase):\n"
+        "    def test_renamed(self):\n        self.assertEqual(getattr(prices, 'cents_of')('tea'), 250)\n"
+    )
+    git(till, "commit", "-qam", "the name that is wanted")
+    rename = Call("edit", {"path": "till/prices.py", "symbol": "price_of", "rename_to": "cents_of"})
+    report, log, _ = drive(
+        till, driver(TEXT, [rename, DONE]), test=CHECK, statement="Rename price_of to cents_of everywhere",
+        diagnostics=True, regression="python -m unittest test_basket",
+    )  # fmt: skip
+    assert report.outcome in (Outcome.SOLVED, Outcome.IN_DOUBT), [
+        log.text(e.text) for e in of_kind(log, ToolAnswered)
+    ]
+    assert "+from till.prices import cents_of" in report.diff and "+def cents_of(name):" in report.diff
+    assert [e.hop for e in of_kind(log, CandidateRuled)] == ["solved"]
+
+
 def test_a_new_test_that_fails_is_sent_back_to_the_model(till: Path) -> None:
     wrong = write("test_reduced.py", NEW_TEST.replace("100)", "999)"))
     calls = (*CALLS[1:4], wrong, DONE, CALLS[4], DONE)
@@ -105,7 +125,7 @@ def test_turns_are_logged_once_and_say_what_the_model_wrote(till: Path) -> None:
 @pytest.mark.parametrize(
     ("calls", "why"),
     [
-        ([Call("read", {"path": "shop.py"})], "the same call of read 2 times in a row"),
+        ([Call("read", {"path": "shop.py"})], "the same call of read 3 times in a row"),
         ([None], "3 answers in a row held no call"),
         ([write("shop.py", "def total(:\n"), Call("run", {"command": "true"})] * 9, "turns"),
         ([Call("read", {"path": "shop.py", "start": n, "end": n + 1}) for n in range(1, 14)], "12 reads without"),
@@ -129,7 +149,7 @@ def test_the_rest_of_the_budget_goes_to_further_rollouts(repo: Path) -> None:
 
     def script(request: Request, number: int) -> str:
         said = sum(message.role == "assistant" for message in request.messages)
-        if number < 4:
+        if number < 6:
             return TEXT.write(Call("read", {"path": "shop.py"}))
         return TEXT.write((REPAIR_SHOP, DONE)[min(said, 1)])
 
@@ -197,7 +217,8 @@ KILLED = """
     sys.path[:0] = {paths!r}
     from pathlib import Path
     from feature import CHECK, TASK, driver
-    from scripted import ScriptedEngine, begin
+    from ran import git
+from scripted import ScriptedEngine, begin
     from test_drive_lane import TEXT, RESUMED
     from forklock.agent.session import execute
 

@@ -170,8 +170,8 @@ def _log_of(folder: Path, turns: int) -> int:
             history.shrink("diff")
         request = Request(messages=history.messages())
         digest = notes.digest(request, decoding)
-        notes.asked(number, request, digest, history.tokens)
-        notes.sent(request, history.tokens)
+        notes.asked(number, request.messages, digest, history.tokens)
+        notes.sent(request.messages, history.tokens)
         answer = Completion(
             text=f"call {number}", finish_reason=FinishReason.STOP, prompt_tokens=1, completion_tokens=1, seconds=0.0,
             model=model,

@@ -209,6 +209,8 @@ SEEN = {
     "text, YAML": Seen("text", "```tool\ntool: edit\npath: a.py\nold: a\nnew: |\n  if x:\n    y\n```", calls=(_edit("if x:\n  y"),)),
     "text, no END": Seen("text", "```tool\ntool: edit\npath: a.py\nold: a\nnew: <<END\nb\n```", calls=(_edit(),)),
     "text, no closing fence": Seen("text", "```tool\ntool: read\npath: a.py"),
+    "text, no fence": Seen("text", "tool: read\npath: a.py"),
+    "text, a comma": Seen("text", "```tool, read\npath: a.py\n```"),
     "text, two": Seen("text", "```tool\ntool: read\npath: a.py\n```\nand\n```tool\ntool: read\npath: a.py\n```", calls=(Call("read", {"path": "a.py"}),) * 2, prose="and"),
     "text, cut off": Seen("text", "```tool\ntool: edit\npath: a.py\nold: a\nnew: <<END\ndef f", calls=(), fault=("cut off inside new",)),
     "text, strange line": Seen("text", "```tool\ntool: read\nthe file a.py please\n```", calls=(), fault=("the file a.py please", "```tool")),
