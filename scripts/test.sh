@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Set everything up and run all tests: fast ones, real weights, real servers, real sandboxes.
 # `test.sh fast` leaves out what needs real weights, the vLLM environment or many seconds, `test.sh real` the rest. More
-# words go to pytest; `test.sh only WORDS` gives pytest nothing else. WORKERS tests run side by side (most of them wait);
-# weights, and tests that look at the whole machine, run alone.
+# words go to pytest; `test.sh only WORDS` gives pytest nothing else; `test.sh prepare` sets up and runs none. WORKERS
+# tests run side by side (most of them wait); weights, and tests that look at the whole machine, run alone.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 cd "$root"
@@ -18,6 +18,7 @@ for server in typescript gopls rust-analyzer; do
   tools servers --install "$server" || echo "$server could not be installed; its tests will be skipped, loudly" >&2
 done
 if docker info >/dev/null 2>&1; then agent sandbox build; fi
+if [ "$which" = prepare ]; then exit; fi
 pytest=(python -m pytest -q --durations=15)
 side_by_side=(-n "${WORKERS:-3}" --dist worksteal)
 if [ "$which" = only ]; then exec "${pytest[@]}" "${side_by_side[@]}" "$@"; fi

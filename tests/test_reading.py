@@ -143,10 +143,10 @@ TOML = {
 @pytest.mark.hostile("damage")
 @pytest.mark.parametrize("what", TOML)
 def test_toml_that_is_none_or_takes_for_ever(what: str) -> None:
-    began = time.monotonic()
+    began = time.process_time()
     with pytest.raises(Unreadable):
         parse_toml(TOML[what])
-    assert time.monotonic() - began < 5
+    assert time.process_time() - began < 5
 
 
 @pytest.mark.hostile("damage")

@@ -117,7 +117,7 @@ class _Handler(BaseHTTPRequestHandler):
         if isinstance(fault, int):
             self._error(fault, "made to fail")
         elif fault == "hang":
-            time.sleep(5)
+            time.sleep(60)
         elif fault == "malformed":
             self._raw(200, b'{"choices": [')
         elif fault == "drop":

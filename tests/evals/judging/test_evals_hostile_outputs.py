@@ -42,10 +42,10 @@ CHECKERS = [
 @given(given_=OUTPUTS, expected=OUTPUTS)
 def test_comparing_never_faults(kind: str, checker: Checker | None, given_: str, expected: str) -> None:
     test = TestCase.model_validate({"kind": kind, "input": "", "output": expected})
-    began = time.monotonic()
+    began = time.process_time()
     found = usual_mismatch(test, given_) if checker is None else checked_mismatch(checker, test, 0, given_)
     assert found is None or (isinstance(found, str) and len(found) < 1000)
-    assert time.monotonic() - began < 5
+    assert time.process_time() - began < 5
 
 
 @pytest.mark.hostile("answers")

@@ -289,7 +289,7 @@ def test_an_unreachable_hub_costs_little() -> None:
     start = time.monotonic()
     with pytest.raises(ModelFault, match="does not answer"):
         hub_remote(HubMirror("a/b", "c.gguf"), CATALOGUE[0], endpoint="http://127.0.0.1:9")
-    assert time.monotonic() - start < 8
+    assert time.monotonic() - start < 30
 
 
 def test_the_next_mirror_is_tried_and_the_first_one_named(content: bytes) -> None:

@@ -241,10 +241,10 @@ def test_a_damaged_settings_file_is_a_fault(repo: Path, home: Path, file: str, w
     else:
         path = (home if whose == "user's" else repo) / "forklock.toml"
     path.write_bytes(data)
-    began = time.monotonic()
+    began = time.process_time()
     with pytest.raises(AgentFault) as caught:
         AgentSettings.load(repo)
-    assert time.monotonic() - began < 5
+    assert time.process_time() - began < 5
     assert caught.value.fix and len(caught.value.message) < 2000 and "\x1b" not in caught.value.message
 
 

@@ -114,7 +114,7 @@ def test_a_program_that_stops_itself_is_timed_out(isolated, open_here, number: s
         ["sh", "-c", f"trap '' TERM; kill -{int(number)} $$; exit 0"], timeout_s=1
     )
     if result.timed_out:
-        assert result.wall_s < 12
+        assert result.wall_s < 40
     else:  # an orphaned process group does not stop for a terminal's sake
         assert number is signal.SIGTSTP
     assert not result.oom_killed

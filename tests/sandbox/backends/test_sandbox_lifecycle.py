@@ -500,7 +500,7 @@ def test_a_command_may_kill_or_stop_what_waits_for_the_next(
             assert sandbox.exec(["sh", "-c", f"{spare}; exit 0"]).exit_code == 0
             began = time.monotonic()
             assert sandbox.exec(["cat"], stdin=b"again", timeout_s=20).stdout == b"again"
-            assert time.monotonic() - began < 10
+            assert time.monotonic() - began < 18
 
 
 @pytest.mark.docker

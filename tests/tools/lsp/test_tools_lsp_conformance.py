@@ -319,7 +319,7 @@ def test_a_server_that_hangs_is_given_up_in_time(server: str, sample: Sample, ro
         started = time.monotonic()
         assert one.definition(sample.use, *sample.call).freshness is Freshness.TIMED_OUT
         assert one.diagnostics(*sample.extra).freshness is Freshness.TIMED_OUT
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 40
     _, left = psutil.wait_procs(
         family, timeout=5
     )  # a killed process with many threads takes its moment to end

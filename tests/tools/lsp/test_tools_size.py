@@ -48,9 +48,14 @@ def _seconds(path: str, text: str) -> float:
 @pytest.mark.parametrize("name", _FILES)
 def test_eight_times_the_definitions_cost_about_eight_times_as_much(name: str) -> None:
     path, made = _FILES[name]
-    small = min(_seconds(path, made(1000 + i)) for i in range(3))
-    large = min(_seconds(path, made(8000 + i)) for i in range(2))
-    assert large < 24 * max(small, 0.01), (small, large)  # 8 by the amount, 64 by its square
+    seen = []
+    for attempt in range(8):  # A busy machine makes either look slow; growth by the square is slow each time.
+        small = min(_seconds(path, made(1000 + attempt + i)) for i in (0, 100))
+        large = _seconds(path, made(8000 + attempt))
+        seen.append((small, large))
+        if large < 24 * max(small, 0.01):  # 8 by the amount, 64 by its square
+            return
+    raise AssertionError(seen)
 
 
 @pytest.mark.slow
