@@ -20,6 +20,10 @@ MOST_CALLS = 32
 WRITTEN = ("new", "content", "text", "patch")
 """Arguments by which tools write files, as the tools name them: texts of several lines."""
 _MARK = re.compile(f"{THINK}|{THOUGHT}")
+_TELLTALE = re.compile(
+    r"</?tool_call>|<function[= ]|</?parameter[=> ]|to=functions\.|<\|(?:call|constrain)\|>|^```tool\b",
+    re.MULTILINE,
+)
 _EMPTY_FENCE = re.compile(r"^[ \t]*(?:```|~~~)[\w-]*[ \t]*\n\s*(?:```|~~~)[ \t]*$", re.MULTILINE)
 _BLANK = re.compile(r"\n{3,}")
 _STUBS: dict[str, Value] = {"string": "...", "integer": 1, "boolean": True}
@@ -67,9 +71,14 @@ def read(
             faults.append(str(bad))
     if not spans and text.lstrip().startswith(THINK):
         return ReadCalls("", (), "The answer ended inside <think>: think less, then call a tool.")
+    if not calls and not faults and _TELLTALE.search(prose):
+        faults.append(
+            "The answer looks like a call of a tool, but none could be read: a name or a mark is missing."
+        )
     if len(spans) > MOST_CALLS:
         faults.append(f"Only the first {MOST_CALLS} calls were read.")
-    return ReadCalls(_tidy(prose), tuple(calls), _fault(faults, spans, tools, write))
+    names = [span.name for span in spans] or [tool.name for tool in tools if tool.name in prose]
+    return ReadCalls(_tidy(prose), tuple(calls), _fault(faults, names, tools, write))
 
 
 def _call(span: Span, tools: Sequence[Tool]) -> Call:
@@ -79,13 +88,12 @@ def _call(span: Span, tools: Sequence[Tool]) -> Call:
 
 
 def _fault(
-    faults: Sequence[str], spans: Sequence[Span], tools: Sequence[Tool], write: Callable[[Call], str]
+    faults: Sequence[str], names: Sequence[str], tools: Sequence[Tool], write: Callable[[Call], str]
 ) -> str:
     """Return the faults, each once, with one example of a call that is written well."""
     if not faults:
         return ""
     told = list(dict.fromkeys(faults))[:5]
-    names = [span.name for span in spans if span.fault or span.name]
     tool = next((tool for tool in tools if tool.name in names), tools[0] if tools else None)
     if tool is not None:
         told.append(f"Write a call like this:\n{write(example(tool))}")

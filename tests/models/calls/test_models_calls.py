@@ -170,6 +170,9 @@ SEEN = {
     "broken": Seen("hermes", '<tool_call>{"name": "read", "arguments": {"path" "a.py"}}</tool_call>', calls=(), fault=("read", "colon", "brackets")),
     "quotes that nobody can tell apart": Seen("hermes", '<tool_call>{"name": "edit", "arguments": {"path": "a.py", "old": "a", "new": "s = {"a"}", "x"]"}}</tool_call>', calls=(), fault=("edit", "could not be read")),
     "one good, one bad": Seen("hermes", f'<tool_call>{_JSON}</tool_call><tool_call>{{"name": "x", "arguments": {{}}}}</tool_call>', fault=("no tool 'x'",)),
+    "a mark that is broken": Seen(
+        "hermes", '<tool_call>\n"name": "read", "path": "a.py"\n</tool_call>', calls=(), fault=("looks like a call", '"name": "read"')
+    ),
     "words about a tag": Seen("hermes", f"I will use <tool_call> now.\n<tool_call>{_JSON}</tool_call>"),
     # XML
     "xml": Seen("qwen3-xml", f"<tool_call>\n{_XML}\n</tool_call>", prose=""),
