@@ -23,6 +23,8 @@ from acp.interfaces import Client
 from acp.schema import AllowedOutcome, PermissionOption, StopReason, ToolCallUpdate, Usage
 
 from forklock.agent.contract import Outcome
+from forklock.agent.log import RunEnded
+from forklock.agent.log.runs import find
 from forklock.agent.serving import child
 from forklock.agent.serving.acp.diffs import contents, fenced, inline, inside, locations, paths_of
 from forklock.agent.serving.acp.kept import Turn, keep
@@ -116,7 +118,7 @@ class Conversation:
 
     async def _command(self, asked: Asked) -> Answer:
         if asked.command == "apply":
-            await self._apply(asked.argument or self.last_run or "last")
+            await self._apply_later(asked.argument or self.last_run or "last")
         elif asked.command == "undo":
             await self._undo()
         elif asked.command == "continue":
@@ -201,13 +203,8 @@ class Conversation:
 
     async def _offer(self, story: Story) -> None:
         """Asks once whether the change is applied, and applies it."""
-        unsaved = await self._unsaved(story.diff)
-        if unsaved:
-            names = ", ".join(inline(name, 80) for name in unsaved)
+        if await self._is_unsaved(story.diff):
             await self._send(story.applying("completed", "not yet"))
-            await self.say(
-                f"Your editor has unsaved text in {names}, so nothing was applied. Save or revert it, then `/apply`."
-            )
             return
         call, title = f"{story.run}-apply", "Apply the change to your files"
         if story.outcome != Outcome.SOLVED:
@@ -253,6 +250,15 @@ class Conversation:
             return False
         return isinstance(answer.outcome, AllowedOutcome) and answer.outcome.option_id == "apply"
 
+    async def _is_unsaved(self, diff: str) -> bool:
+        """Whether the editor has unsaved text in a file of a diff; says so."""
+        names = ", ".join(inline(name, 80) for name in await self._unsaved(diff))
+        if names:
+            await self.say(
+                f"Your editor has unsaved text in {names}, so nothing was applied. Save or revert it, then `/apply`."
+            )
+        return bool(names)
+
     async def _unsaved(self, diff: str) -> list[str]:
         """Files of a diff whose text in the editor is not that on disk; none where the editor cannot say."""
         found = []
@@ -270,6 +276,20 @@ class Conversation:
             if _plain(shown.content) != _plain(disk):
                 found.append(name)
         return found
+
+    async def _apply_later(self, run: str) -> None:
+        """Takes the change of a run that the user names."""
+        if not await self._is_unsaved(await asyncio.to_thread(self._diff_of, run)):
+            await self._apply(run)
+
+    def _diff_of(self, run: str) -> str:
+        """The diff that a run ended with; "" where there is none, which `agent apply` says better."""
+        try:
+            log = find(self.root, run)
+            end = next((one for one in reversed(log.read().events) if isinstance(one, RunEnded)), None)
+            return log.text(end.diff) if end else ""
+        except Fault:
+            return ""
 
     async def _apply(self, run: str) -> bool:
         """Takes a change as `agent apply` does, and says what became of it."""

@@ -21,9 +21,10 @@ from shop import QUICK, SOURCE
 
 from forklock.agent.serving.watching.changes import changed_names, state_of
 
+pytestmark = pytest.mark.timeout(900)  # whole runs, several in a test; a busy machine takes its time
 ROOT = Path(__file__).parents[3]
 ANSWER = "shop.py\n<<<<<<< SEARCH\n    for price in prices[1:]:\n=======\n    for price in prices:\n>>>>>>> REPLACE\n"
-PATIENCE_S = 200.0
+PATIENCE_S = 300.0
 
 
 class Watch:
