@@ -23,7 +23,7 @@ from forklock.agent.log import (
     report_to_json,
 )
 from forklock.agent.log.recorded import Recorded
-from forklock.agent.loop import Report, Run
+from forklock.agent.loop import Options, Report, Run
 from forklock.agent.reproduction import put_test
 from forklock.agent.session.copies import work_in
 from forklock.agent.session.options import Surroundings
@@ -62,7 +62,10 @@ def execute(
         events = prepared.log.read().events
         if chosen.path:
             task, options = task_with(task, chosen, prepared.log), replace(options, verified=True)
-        if prepared.tests.only or (not chosen.path and options.verified):
+        driven = None if chosen.path or prepared.tests.only else _driven_without_test(task, options)
+        if driven is not None:
+            task, options = driven
+        elif prepared.tests.only or (not chosen.path and options.verified):
             report = end_with_tests(prepared.log, chosen, elapsed(events), spent(events))
             shutil.rmtree(prepared.scratch, ignore_errors=True)
             return report
@@ -83,6 +86,21 @@ def execute(
         report = run.solve()
     shutil.rmtree(prepared.scratch, ignore_errors=True)
     return report
+
+
+def _driven_without_test(task: Task, options: Options) -> tuple[Task, Options] | None:
+    """Task and options of a run that shall drive and found no test to write: the suite has to go on passing.
+
+    Returns None where there is no suite, or nobody asked for driving.
+    """
+    suite = task.test_command or task.regression_command
+    if options.strategy != "drive" or not suite:
+        return None
+    cwd = task.cwd if task.test_command else task.regression_cwd
+    return (
+        replace(task, test_command=suite, cwd=cwd, regression_command=None),
+        replace(options, verified=False),
+    )
 
 
 @contextlib.contextmanager

@@ -19,7 +19,7 @@ from forklock.models.calls.contract import Call, CallFormat
 from forklock.models.calls.known import format_named
 from forklock.models.contract import Completion, Request
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(900)
 
 REPAIRED = SOURCE.lstrip().replace("prices[1:]", "prices")
 NAMES = {

@@ -44,7 +44,7 @@ REPAIR_SHOP = write(
 )
 DONE = Call("finish", {"summary": "done"})
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture
@@ -76,6 +76,24 @@ def test_a_feature_over_three_files_with_a_new_test(till: Path) -> None:
     assert (till / "till/basket.py").read_text() == BASKET
     assert (till / "test_reduced.py").read_text() == NEW_TEST
     subprocess.run([sys.executable, "-m", "unittest", "test_discount", "test_reduced"], cwd=till, check=True)
+
+
+def test_without_a_failing_check_the_suite_has_to_go_on_passing(till: Path) -> None:
+    """A change that breaks it is sent back; one that does not is taken, and called unverified."""
+    breaks = write("till/prices.py", PRICES.replace('"tea": 250', '"tea": 1'))
+    calls = (breaks, DONE, CALLS[1], CALLS[4], DONE)
+    report, log, _ = drive(
+        till,
+        driver(TEXT, calls),
+        test="python -m unittest test_basket",
+        verified=False,
+        statement="Add reduced()",
+    )
+    assert report.outcome is Outcome.UNVERIFIED, report.detail
+    assert (
+        "+def reduced(" in report.diff and "+class Reduced(" in report.diff and '"tea": 1' not in report.diff
+    )
+    assert [e.hop for e in of_kind(log, CandidateRuled)][-1] == "unverified"
 
 
 def test_a_symbol_renamed_across_files(till: Path) -> None:
