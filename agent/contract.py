@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Literal, get_args
@@ -134,6 +134,8 @@ class Task:
     regression_cwd: str = "."
     own_tests: OwnTests | None = None
     """The tests that `test_command` runs, where the run wrote them itself."""
+    first_files: Mapping[str, str] = field(default_factory=dict)
+    """In a project from nothing: the texts that it begins with, by path. Its check is the tests that it will have."""
 
 
 @dataclass(frozen=True, slots=True)

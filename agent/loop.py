@@ -145,7 +145,7 @@ class Run:
         baseline.note_missing(before)
         regression = baseline.regression()
         bound = check_timeout(before, self.options.test_timeout_s)
-        check = Check(self.task.test_command, before, bound, self.task.cwd)
+        check = Check(self.task.test_command, before, bound, self.task.cwd, bool(self.task.first_files))
         gauntlet = Gauntlet(self.base, check, regression, self.intel, self.options.verified)
         self._gauntlet = gauntlet
         found = self._rank(before)
@@ -164,7 +164,7 @@ class Run:
             self.log.append(NoteMade(text=f"no more candidates were gathered: {fault.message}"))
             outcome = Outcome.FAULT
         if gathering.passing:
-            return self._conclude(self._verdict(gathering, final=True), spend)
+            return self._weigh(gathering, spend)
         return self._end(
             outcome, f"the limit was met in {'rollout' if self._rollouts else 'step'} {self._next - 1}", spend
         )
@@ -214,7 +214,7 @@ class Run:
             self._next += lane.started
             self._rollouts, self._turns = self._rollouts + lane.started, self._turns + lane.turns
         if gathering.passing:
-            return self._conclude(self._verdict(gathering, final=True), spend)
+            return self._weigh(gathering, spend)
         if lane.best is not None and lane.best.hop is Hop.UNVERIFIED:
             self._plausible.append(lane.best)
         return end
@@ -332,6 +332,16 @@ class Run:
             self.options.test_timeout_s,
         )  # fmt: skip
         return give_verdict(bench, self._at, gathering, final=final)
+
+    def _weigh(self, gathering: Gathering, spend: Spend) -> Report:
+        """End with the best of the candidates that pass."""
+        if not self.task.first_files:
+            return self._conclude(self._verdict(gathering, final=True), spend)
+        self._best = best = max(gathering.passing, key=lambda one: (one.tests_passed, -len(one.diff)))
+        tests = "1 test" if best.tests_passed == 1 else f"{best.tests_passed} tests"
+        return self._end(
+            Outcome.IN_DOUBT, f"a new project, whose only check is the {tests} that it brings", spend
+        )
 
     def _conclude(self, verdict: Verdict, spend: Spend) -> Report:
         self._best = verdict.ruling

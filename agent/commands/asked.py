@@ -70,11 +70,14 @@ def write_test_wish(word: str, test: str, *, unverified: bool) -> WriteTest:
 def require_test(test: str, root: Path, cwd: str, wish: WriteTest = "never") -> tuple[str, str]:
     """The check, or the repository's own suite where none was given, and the folder that it runs in."""
     from forklock.agent.contract import AgentFault
+    from forklock.agent.driving.new_project import COMMAND, is_empty
     from forklock.agent.session import suggested_command
 
     if test.strip():
         return test, cwd
     found, cwd = suggested_command(root, cwd)
+    if found is None and is_empty(root):
+        return COMMAND, cwd
     if found is None and wish == "never":
         raise AgentFault(
             "no check was given and none was found", fix="say how to tell success, with --test CMD"

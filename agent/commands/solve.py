@@ -265,7 +265,7 @@ def _begin(
     where = "" if assignment.cwd == "." else f"  (in {assignment.cwd}/)"
     if assignment.test_command and assignment.write_test in ("never", "auto"):
         console.print(f"check     running {assignment.test_command}{where}")
-    rehearsal = rehearse(assignment)
+    rehearsal = rehearse(assignment, lambda line: console.print(f"project   {line}"))
     stack.callback(rehearsal.discard_unless_begun)
     if rehearsal.before is not None:
         console.print(f"check     {check_in_words(rehearsal.before)}")

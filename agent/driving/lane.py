@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from forklock.agent.contract import Hop, Outcome, Ruling
 from forklock.agent.driving.history import History
+from forklock.agent.driving.new_project import NewProject
 from forklock.agent.driving.prompt import Brief, examples, system_message, task_message
 from forklock.agent.driving.rollout import Ground, Rollout
 from forklock.agent.driving.stops import StopRules, Watch
@@ -128,6 +129,7 @@ class DriveLane:
             )  # fmt: skip
         own = opened.enter_context(ExitStack())
         fork = own.enter_context(self.original.fork())
+        NewProject(ground.task.first_files).put(fork.root)
         box = own.enter_context(
             Toolbox(
                 fork, ground.task, ground.check, self.intel, ground.options, guard=ground.gauntlet.guard,

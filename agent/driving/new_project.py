@@ -16,11 +16,12 @@ import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from filelock import FileLock
 
+from forklock.agent.contract import Task
 from forklock.sandbox import BackendName, ExecResult, Limits, Policy, SandboxFault, open_sandbox
 from forklock.sandbox.files.atomic import write_atomic
 from forklock.sandbox.files.reading import MEGABYTE, Unreadable, read_regular
@@ -113,6 +114,26 @@ def set_up(
     if lock is None:
         return NewProject(files, note="uv made no environment")
     return NewProject({**files, "uv.lock": lock}, prefix)
+
+
+def with_first_files(
+    task: Task, base: Path, backend: BackendName, tell: Callable[[str], None] = lambda _line: None
+) -> Task:
+    """Return the task of an empty repository with the files that the project begins with; any other as it is.
+
+    Args:
+        base: the run's copy of the repository.
+        tell: called with what is installed, and with what cannot be.
+
+    Raises:
+        SandboxFault: as `set_up`.
+    """
+    if not is_empty(base):
+        return task
+    made = set_up(task.repo, backend=backend, progress=tell)
+    if made.note:
+        tell(made.note)
+    return replace(task, first_files=made.files)
 
 
 def find_uv() -> Path | None:

@@ -113,6 +113,13 @@ def _check(brief: Brief) -> list[str]:
     command, report = brief.task.test_command, brief.report
     if not command:
         return []
+    if brief.task.first_files:
+        there = ", ".join(sorted(brief.task.first_files))
+        return [
+            f"# The check\n\nThe project is new: it has {there}, and no code yet. `{command}` runs its tests, and must "
+            "pass. Write the code, and in `tests/` the tests that show that it does what the task says. No package can "
+            "be installed."
+        ]
     if report.status is TestStatus.PASSED or not brief.verified:
         return [
             f"# The check\n\n`{command}` must still pass afterwards. Add tests of your own for what is new."

@@ -68,6 +68,8 @@ class Toolbox:
             may_go_on: whether budget is left, so that `finish` may be refused.
         """
         self.tools = (READ, FIND, edit_tool(profile.edit), RUN, FINISH)
+        if guard is not None and guard.frozen.nothing:
+            guard = None
         self._context = Context(workspace, task, check, profile.edit, guard, intel, may_go_on)
 
     def __enter__(self) -> Self:

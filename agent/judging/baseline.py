@@ -41,7 +41,7 @@ def require_failing(task: Task, report: TestReport, base: Sandbox, *, verified: 
             f"`{command}` cannot be started: {report.output.strip()[:300]}",
             fix=f"try the command in the repository yourself, or {_way(task, base, '')}",
         )
-    if verified:
+    if verified and not task.first_files:
         reason = why_hopeless(
             command,
             report,

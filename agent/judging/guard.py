@@ -28,6 +28,8 @@ class Check:
     timeout_s: float
     cwd: str = "."
     """The folder below the workspace that it runs in."""
+    is_own: bool = False
+    """It runs tests that the candidate brings: in a project from nothing, where nothing judges yet."""
 
     def run(self, sandbox: Sandbox) -> TestReport:
         return run_tests(sandbox, self.command, timeout_s=self.timeout_s, cwd=self.cwd)
@@ -52,7 +54,10 @@ class Guard:
 
     @classmethod
     def of(cls, base: Sandbox, checks: list[Check]) -> Guard:
-        frozen = frozen_of(base.root, [Judge(check.command, check.before, check.cwd) for check in checks])
+        if any(check.is_own for check in checks):
+            frozen = Frozen(nothing=True)
+        else:
+            frozen = frozen_of(base.root, [Judge(check.command, check.before, check.cwd) for check in checks])
         sealer = Sealer(frozen)
         return cls(base, frozen, sealer, sealer.take(base.root))
 

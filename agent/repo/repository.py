@@ -70,7 +70,9 @@ def inspect_repo(folder: Path) -> RepoState:
         _refuse_separate(folder)
         raise AgentFault(
             f"{folder} is not inside a git repository",
-            fix="run `git init && git add -A && git commit -m start` there, so that changes can be seen",
+            fix="run `git init && git add -A && git commit -m start` there, so that changes can be seen"
+            if any(folder.iterdir())
+            else "run `git init` there",
         )
     try:
         return RepoState(root=root, head=repository.head())

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from forklock.agent.contract import AgentFault, Task
+from forklock.agent.driving.new_project import with_first_files
 from forklock.agent.judging.baseline import baseline_event
 from forklock.agent.log import Event, ModelSource, RunEnded, RunLog, RunResumed, RunStarted, runs
 from forklock.agent.loop import Options
@@ -72,7 +73,11 @@ def prepare(
     with disk_faults(scratch):
         log = runs.new_run(state.root, run_id)
         log.open_for_append()
-    task = rehearsal.task if rehearsal else assignment.task(scratch / "base")
+    task = (
+        rehearsal.task
+        if rehearsal
+        else with_first_files(assignment.task(scratch / "base"), scratch / "base", settings.sandbox)
+    )
     tests = TestsMode(
         rehearsal.writes_tests if rehearsal else assignment.write_test != "never",
         assignment.write_test == "only",
@@ -130,6 +135,7 @@ def reopen(log: RunLog, state: RepoState) -> Prepared:
     task = Task(
         log.text(first.task), state.root, first.test_command, first.regression_command, first.cwd, first.regression_cwd,
     )  # fmt: skip
+    task = with_first_files(task, scratch / "base", rest.sandbox)
     return Prepared(
         task, options, rest.sandbox, rest.diagnostics, log, scratch, read.events, None, rest.tests
     )

@@ -6,10 +6,12 @@ A check that cannot serve is refused within seconds, and leaves nothing behind.
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from forklock.agent.contract import AgentFault, Task
+from forklock.agent.driving.new_project import with_first_files
 from forklock.agent.judging.baseline import first_report, require_failing
 from forklock.agent.repo import require_clean
 from forklock.agent.reproduction import require_writable
@@ -43,8 +45,11 @@ class Rehearsal:
             shutil.rmtree(self.scratch, ignore_errors=True)
 
 
-def rehearse(assignment: Assignment) -> Rehearsal:
+def rehearse(assignment: Assignment, tell: Callable[[str], None] = lambda _line: None) -> Rehearsal:
     """Copies the repository and runs the check on it. Nothing is logged, and a refusal leaves nothing behind.
+
+    Args:
+        tell: called with what takes long.
 
     Raises:
         AgentFault: dirty tree, unreadable repo, or a check that passes, does not start or can never pass.
@@ -63,6 +68,7 @@ def rehearse(assignment: Assignment) -> Rehearsal:
                 fix="give the folder to run it in with --repo PATH",
             )
         task = assignment.task(scratch / "base")
+        task = with_first_files(task, scratch / "base", settings.sandbox, tell)
         with work_in(task, settings.sandbox, scratch) as base:
             return _rehearsed(assignment, Rehearsal(run_id, task, scratch, None), base)
     except BaseException:
@@ -82,7 +88,7 @@ def _rehearsed(assignment: Assignment, rehearsal: Rehearsal, base: Sandbox) -> R
         serves = rehearsal.before.status is not TestStatus.PASSED and not _is_hopeless(task, rehearsal, base)
         if wish == "never" or serves:
             require_failing(task, rehearsal.before, base, verified=assignment.verified)
-            rehearsal.task = assignment.task(base.root, checked=True)
+            rehearsal.task = replace(assignment.task(base.root, checked=True), first_files=task.first_files)
             return rehearsal
     require_writable(base, task, timeout_s)
     rehearsal.writes_tests = True

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from forklock.agent.contract import AgentFault, Task
 from forklock.agent.driving import open_lane
+from forklock.agent.driving.new_project import with_first_files
 from forklock.agent.log import (
     CandidateRuled,
     Event,
@@ -111,6 +112,7 @@ def replay(log: RunLog, state: RepoState, engine: Engine) -> Replayed:
             log.text(first.task), state.root, first.test_command, first.regression_command, first.cwd,
             first.regression_cwd,
         )  # fmt: skip
+        task = with_first_files(task, scratch / "base", rest.sandbox)
         if whole.chosen is not None:
             task, options = task_with(task, whole.chosen, log), replace(options, verified=True)
         with workspace_of(task, rest, scratch) as (base, intel):

@@ -68,9 +68,13 @@ class Frozen:
     """A check is judged by its exit code alone."""
     names: frozenset[str] = frozenset()
     """What frozen modules and packages are imported as from a root."""
+    nothing: bool = False
+    """Nothing judges yet, in a project from nothing: everything may be written."""
 
     def holds(self, path: str) -> str | None:
         """The reason why all of a file is frozen; None where it is not."""
+        if self.nothing:
+            return None
         pure = PurePosixPath(path)
         if path in self.whole or any(str(parent) in self.whole for parent in pure.parents):
             return "is run or read by the check"
@@ -103,6 +107,8 @@ class Frozen:
 
     def displaced(self, path: str) -> str | None:
         """The module of the runner, or of anything else that judges, in whose place a new file would be loaded."""
+        if self.nothing:
+            return None
         hidden = hidden_module(path)
         if hidden in self.alone:
             return f"{hidden}.py"
@@ -115,6 +121,8 @@ class Frozen:
 
     def parts_of(self, path: str, content: bytes | None) -> object:
         """The parts of an editable file that have to stay as they are."""
+        if self.nothing:
+            return ()
         if is_settings(path):
             return settings_that_count(path, content)
         if content is None or not (language_of(path).reads or PurePosixPath(path).suffix):
