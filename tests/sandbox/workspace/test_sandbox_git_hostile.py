@@ -219,6 +219,9 @@ BREAKS: dict[str, Callable[[Path], object]] = {
     "unreadable": lambda git_dir: (git_dir.mkdir(), git_dir.chmod(0)),
 }
 
+LARGE = ("many files", "many stars", "deep folders")
+"""Trees for each of which all operations together take seconds."""
+
 
 @pytest.mark.hostile("git")
 @pytest.mark.parametrize("inside", ["sub", ".", "sub/deeper"])
@@ -241,7 +244,9 @@ def test_a_broken_git_folder_hides_no_change(inside: str, tmp_path: Path, tried:
 
 
 @pytest.mark.hostile("git")
-@pytest.mark.parametrize("name", ENDLESS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in LARGE else name for name in ENDLESS]
+)
 def test_every_operation_ends(name: str, tmp_path: Path, tried: Tried) -> None:
     """A refusal in words, or an answer; and in time."""
     count = 0
