@@ -235,8 +235,7 @@ KILLED = """
     sys.path[:0] = {paths!r}
     from pathlib import Path
     from feature import CHECK, TASK, driver
-    from ran import git
-from scripted import ScriptedEngine, begin
+    from scripted import ScriptedEngine, begin
     from test_drive_lane import TEXT, RESUMED
     from forklock.agent.session import execute
 
