@@ -162,6 +162,11 @@ def measure(subject: Subject, candidates: Rows, verdicts: Rows) -> None:
                     )
 
 
+def ranked(subjects: list[Subject]) -> list[Subject]:
+    """The bugs in an order by a hash of their names, so that a sample is nobody's choice."""
+    return sorted(subjects, key=lambda one: hashlib.sha256(one.task.name.encode()).hexdigest())
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -170,6 +175,7 @@ def main() -> None:
     parser.add_argument("--label", default="now", help="name of this version of the rules")
     parser.add_argument("--quixbugs", type=Path, help="a checkout of QuixBugs, in place of the example bugs")
     parser.add_argument("--only", default="", help="bugs whose name contains this")
+    parser.add_argument("--sample", type=int, help="as many bugs at most, chosen by a hash of their names")
     parser.add_argument("--workers", type=int, default=2, help="bugs at a time")
     parser.add_argument("--report", action="store_true", help="print what was measured, and run nothing")
     args = parser.parse_args()
@@ -179,7 +185,7 @@ def main() -> None:
     if not args.report:
         with tempfile.TemporaryDirectory(prefix="forklock-right-") as scratch:
             subjects = quixbugs(args.quixbugs, Path(scratch)) if args.quixbugs else examples()
-            chosen = [one for one in subjects if args.only in one.task.name]
+            chosen = ranked([one for one in subjects if args.only in one.task.name])[: args.sample]
             with ThreadPoolExecutor(args.workers) as pool:
                 list(pool.map(lambda subject: measure(subject, candidates, verdicts), chosen))
     print(report(candidates.rows, verdicts.rows))

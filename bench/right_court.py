@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from right_subjects import Subject
+from right_versions import passing_versions
 
 from forklock.agent.contract import Limits, Ruling, Task
 from forklock.agent.judging.baseline import Baseline, check_timeout
@@ -23,7 +24,6 @@ from forklock.agent.log import RunLog, VerdictGiven
 from forklock.agent.log.recorded import Recorded
 from forklock.agent.repo import apply_diff
 from forklock.sandbox import Sandbox, open_sandbox, workspace_policy
-from forklock.tools.behaviour.versions import try_versions
 
 TEST_S = 20.0
 """Seconds for one run of a check, at most; buggy programs that never end take all of them."""
@@ -53,13 +53,11 @@ class Court:
         commands = [self.task.test_command, *filter(None, [self.task.regression_command])]
         found = []
         with self.base.fork() as fork:
-            tried = try_versions(
-                fork, [{path: text} for text in texts], [(command, ".") for command in commands],
-                run_s=TEST_S, timeout_s=TRIALS_S,
-            )  # fmt: skip
-            for text, one in zip(texts, tried, strict=True):
+            versions = [{path: text} for text in texts]
+            passed = passing_versions(fork, versions, commands, run_s=TEST_S, timeout_s=TRIALS_S)
+            for text, one in zip(texts, passed, strict=True):
                 (fork.root / path).write_text(text, encoding="utf-8")
-                found.append(fork.diff() if one.passed else "")
+                found.append(fork.diff() if one else "")
         return found
 
     def verdict(self, drawn: Sequence[tuple[Ruling, int]]) -> tuple[Verdict, str, str]:

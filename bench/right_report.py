@@ -56,7 +56,9 @@ def _shares(rows: Sequence[Row]) -> tuple[str, str, str]:
     solved = [row for row in rows if row["sure"]]
     good = [row for row in solved if not row["wrong"]]
     chance = [row for row in rows if row["offered_right"]]
-    bad = [row for row in rows if not row["offered_right"]]
+    bad = [
+        row for row in rows if row["wrong"] and not row["offered_right"]
+    ]  # dropped idle lines make some right
     return (
         share(len(good), len(solved)),
         share(sum(row["offered_right"] for row in good), len(chance)),

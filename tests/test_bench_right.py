@@ -15,7 +15,10 @@ from right_candidates import proposals, rewrites
 from right_corpus import Rows, setups
 from right_report import report
 from right_subjects import examples, special_cased
+from right_versions import passing_versions
 from solve_tasks import QuixTask
+
+from forklock.sandbox import open_sandbox, workspace_policy
 
 BUGGY = """def largest(items):
     found = 0
@@ -107,3 +110,20 @@ def test_the_report_counts_and_shows_what_is_wrong() -> None:
     text = report([tried, row(0, ""), row(1, "x")], rows)
     assert "| alone | 1 of 2, 50% [9%, 91%] | 1 of 2, 50% [9%, 91%] | 1 of 1, 100% [21%, 100%] |" in text
     assert text.count("```diff") == 1 and "f(1) is 2" in text and "Right ones in doubt" in text
+
+
+def test_versions_pass_or_fail_and_leave_the_file_as_it_was(tmp_path: Path) -> None:
+    (tmp_path / "m.py").write_text(BUGGY)
+    (tmp_path / "test_m.py").write_text(
+        "from m import largest\n\n\ndef test_it():\n    assert largest([-2]) == -2\n"
+    )
+    texts = [FIXED, BUGGY, "def largest(items):\n    while True:\n        pass\n", "def largest(:\n"]
+    with (
+        open_sandbox(tmp_path, workspace_policy(tmp_path), backend="bubblewrap") as base,
+        base.fork() as fork,
+    ):
+        found = passing_versions(
+            fork, [{"m.py": text} for text in texts], ["python -m pytest -q"], run_s=5.0, timeout_s=120.0
+        )
+        assert found == [True, False, False, False]
+        assert (fork.root / "m.py").read_text() == BUGGY

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from forklock.agent.judging.pins import Doubt
 from forklock.tools.behaviour.ask import Answer, Behaviour
 from forklock.tools.behaviour.compare import Comparison, Difference, disagreements
 
@@ -40,11 +41,14 @@ class Passing:
     """A value of the failing tests that the change compares with, and that the code did not have; "" for none."""
     samples: int = 1
     """Samples of the model that wrote this program."""
+    unpinned: Doubt | None = None
+    """A mutant of it that passes as well, and that nothing settles."""
 
     @property
     def doubts(self) -> tuple[str, ...]:
         """What speaks against it, in words, worst first."""
-        return (*self.signs, *(found for found in _against(self.comparison, self.special) if found))
+        found = (*self.signs, *_against(self.comparison, self.special))
+        return found if self.unpinned is None else (*found, str(self.unpinned))
 
     @property
     def suspect(self) -> bool:
@@ -54,9 +58,13 @@ class Passing:
     def question(self) -> str:
         """An input on which it and the original answer differently, where that speaks against it."""
         found = self.comparison
-        if found is None:
-            return ""
-        worst = found.equal or found.stale or min(found.unexplained, key=_for_people, default=None)
+        worst = (
+            (found.equal or found.stale or min(found.unexplained, key=_for_people, default=None))
+            if found
+            else None
+        )
+        if worst is None and self.unpinned is not None:
+            return _question([self.unpinned.on])
         return "" if worst is None else str(worst)
 
 
@@ -107,7 +115,7 @@ def choose(candidates: Sequence[Passing]) -> Choice:
     asked = [one for one in clean if one.behaviour is not None and one.comparison is not None]
     if not asked:
         return _by_samples(clean)
-    groups = _groups(asked)
+    groups = groups_of(asked)
     best = groups[0][0]
     found = _how_many(asked, groups[0])
     assert best.comparison is not None
@@ -132,7 +140,7 @@ def _by_samples(clean: Sequence[Passing]) -> Choice:
     return Choice(best.name, True, f"{why}, but {best.samples} samples of the model wrote the same program")
 
 
-def _groups(clean: Sequence[Passing]) -> list[list[Passing]]:
+def groups_of(clean: Sequence[Passing]) -> list[list[Passing]]:
     """Candidates that agree on every input that both were asked; the largest group first, then by samples, then by
     preference."""
     groups: list[list[Passing]] = []

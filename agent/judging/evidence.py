@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from forklock.agent.contract import AgentFault
-from forklock.agent.judging.choice import Choice, Passing, choose
-from forklock.agent.judging.memory import Memory
+from forklock.agent.judging.choice import Choice, Passing, choose, groups_of
+from forklock.agent.judging.pins import Doubt, Memory, doubt_of, rivals
 from forklock.agent.judging.signs import special_value, tricks
 from forklock.agent.log import RunEnded, RunLog, RunStarted
 from forklock.agent.repo import apply_diff, copy_workspace
@@ -29,6 +29,8 @@ from forklock.tools.contract import ToolFault
 from forklock.tools.edits.hunks import all_hunks_of
 from forklock.tools.languages.known import symbols
 
+_AGREE = 2
+"""Different programs that agree against a mutant settle it, unless the mutant changes less than they do."""
 _SUITE_S = 300.0
 """Seconds for one run of the suite in `agent compare`, at most."""
 
@@ -85,7 +87,9 @@ def weigh(
         SandboxFault: the sandbox failed.
     """
     ordered = sorted(candidates, key=lambda one: (-one.samples, len(one.diff)))
-    before, asked = _behaviours(original, question, ordered, memory or Memory())
+    memory = memory or Memory()
+    plans = plans_of(original, question, [one.diff for one in ordered], memory)
+    before, asked = _behaviours(original, question, ordered, plans, memory)
     failing = question.failing | (before.failed if before else frozenset())
     tests = _test_sources(original.root, failing)
     passing = []
@@ -101,14 +105,40 @@ def weigh(
                 special_value(one.diff, texts, tests, question.statement), one.samples,
             )
         )  # fmt: skip
+    if before is not None:
+        diffs = {one.name: one.diff for one in ordered}
+        passing = _with_rivals(original, question, plans, before, passing, diffs, memory)
     return Weighed(choose(passing), tuple(passing))
 
 
+def _with_rivals(
+    original: Sandbox, question: Question, plans: tuple[Plan, ...], before: Behaviour, passing: list[Passing],
+    diffs: Mapping[str, str], memory: Memory,
+) -> list[Passing]:  # fmt: skip
+    """The candidates, each with the mutant that speaks against it. Candidates that agree share one: what is told of
+    the answers of one holds for all."""
+    failing = question.failing | before.failed
+    found: dict[str, Doubt] = {}
+    for group in groups_of([one for one in passing if not one.suspect and one.comparison]):
+        best = group[0]
+        assert best.behaviour is not None
+        key = (plans, diffs[best.name])
+        if key not in memory.rivals:
+            memory.rivals[key] = rivals(original, key[1], plans, best.behaviour, failing)
+        doubt = doubt_of(before, memory.rivals[key])
+        if doubt is not None and (doubt.smaller or len(group) < _AGREE):
+            found |= {one.name: doubt for one in group}
+    return [replace(one, unpinned=found.get(one.name)) for one in passing]
+
+
 def _behaviours(
-    original: Sandbox, question: Question, candidates: Sequence[Presented], memory: Memory
+    original: Sandbox,
+    question: Question,
+    candidates: Sequence[Presented],
+    plans: tuple[Plan, ...],
+    memory: Memory,
 ) -> tuple[Behaviour | None, dict[str, Behaviour]]:
     """How the original and each candidate behave; None where that cannot be told."""
-    plans = plans_of(original, question, [one.diff for one in candidates], memory)
     if not plans:
         return None, {}
     versions: list[tuple[str, str]] = [("", ""), *((one.name, one.diff) for one in candidates)]

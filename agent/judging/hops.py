@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 from forklock.agent.asking.prompts import failure_text
 from forklock.agent.contract import Action, Hop, Place, Ruling
 from forklock.agent.judging.guard import Cheated, Check, Guard
-from forklock.agent.judging.memory import Memory
 from forklock.agent.judging.patches import apply_patch
+from forklock.agent.judging.pins import Memory
 from forklock.agent.repo import apply_diff
 from forklock.sandbox import Sandbox
 from forklock.tools.contract import EditRefused, Freshness, TestReport, TestStatus, ToolFault

@@ -19,10 +19,29 @@ from typing import IO
 from forklock.agent.log import LogFault
 from forklock.agent.log.runs import forget
 from forklock.evals.contract import EvalFault
+from forklock.sandbox.files.reading import parse_json
 from forklock.sandbox.linux.marked import Mark
 
 MOST_OUTPUT_BYTES = 64 << 20
 """Number of bytes kept of what an agent prints."""
+
+
+def said_outcome(out: Path) -> str:
+    """Return the outcome in the last line of JSON that our own agent printed (`agent solve --json`); "" where none is.
+
+    Args:
+        out: file with what it printed.
+    """
+    try:
+        lines = out.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return ""
+    for line in reversed(lines[-50:]):
+        with contextlib.suppress(ValueError):
+            found = parse_json(line)
+            if isinstance(found, dict) and isinstance(found.get("outcome"), str):
+                return str(found["outcome"])
+    return ""
 
 
 def words_of(command: str) -> list[str]:

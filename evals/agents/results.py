@@ -17,7 +17,8 @@ from forklock.evals.runs.store import results_dir
 from forklock.sandbox.files.atomic import write_atomic
 from forklock.sandbox.files.jsonl import append_line, as_json, parser, whole_lines
 
-Outcome = Literal["resolved", "not resolved", "no change", "agent failed", "infrastructure error"]
+Outcome = Literal["resolved", "not resolved", "in doubt", "no change", "agent failed", "infrastructure error"]
+"""`in doubt`: the agent made a change and says itself that it may be wrong. It does not count as resolved."""
 
 
 class TaskResult(Frozen):
@@ -28,6 +29,8 @@ class TaskResult(Frozen):
     difficulty: str
     outcome: Outcome
     reason: str = ""
+    right: bool | None = None
+    """Whether the change passes the hidden tests, also where it is in doubt; None where no change was judged."""
     fixed: tuple[str, ...] = ()
     """Tests of FAIL_TO_PASS that pass now."""
     to_fix: int

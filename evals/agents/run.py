@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import Literal
 
 from forklock.agent.contract import AgentFault
+from forklock.agent.contract import Outcome as Claim
 from forklock.agent.repo import diff_between
 from forklock.agent.repo.checkout import Baseline, check_out
 from forklock.agent.repo.guard import RunnerRules, changes_of_the_runner
-from forklock.evals.agents.process import AGENT_FAILED, filled, run_agent, words_of
+from forklock.evals.agents.process import AGENT_FAILED, filled, run_agent, said_outcome, words_of
 from forklock.evals.agents.results import Outcome, RepoStore, TaskResult
 from forklock.evals.agents.tasks import RepoTask, find_repository
 from forklock.evals.agents.verdicts import Place, judge_diff, result_of, verdict_of
@@ -124,9 +125,7 @@ def _one(task: RepoTask, agent: AgentUnderTest, place: Place, earlier: _Answer |
     if not answer.diff.strip() and agent.command not in ROLES:
         outcome: Outcome = "agent failed" if answer.agent_exit not in (0, 1) else "no change"
         code = answer.agent_exit
-        if (
-            code == AGENT_FAILED and words_of(agent.command)[:2] == _OWN
-        ):  # the agent's model or sandbox failed
+        if code == AGENT_FAILED and _is_own(agent):  # the agent's model or sandbox failed
             outcome = "infrastructure error"
         why = "out of time" if code is None else f"exit code {code}, no change; see {place.log}"
         return result_of(task, outcome, why, **common)
@@ -136,10 +135,11 @@ def _one(task: RepoTask, agent: AgentUnderTest, place: Place, earlier: _Answer |
                 task,
                 judge_diff(task, place, answer.diff, "clean", guarded=agent.command not in ROLES),
                 common,
+                doubted=_is_own(agent) and said_outcome(place.log) == Claim.IN_DOUBT,
             )
         except AgentFault as fault:
             result = result_of(task, "infrastructure error", fault.message, **common)
-        if result.outcome == "resolved" or agent.command in ROLES:
+        if result.right or agent.command in ROLES:
             return result
         return _controlled(task, place, result)
     except (SandboxFault, AgentFault) as fault:
@@ -162,7 +162,11 @@ def _controlled(task: RepoTask, place: Place, result: TaskResult) -> TaskResult:
         with_what = "with the known fix" if known else "without a change"
         reason = f"not resolved here {with_what} either: {found.reason}"
         return result.model_copy(update={"outcome": "infrastructure error", "reason": reason})
-    return result.model_copy(update={"outcome": "not resolved"}) if failed else result
+    return result.model_copy(update={"outcome": "not resolved", "right": False}) if failed else result
+
+
+def _is_own(agent: AgentUnderTest) -> bool:
+    return words_of(agent.command)[:2] == _OWN
 
 
 def _answered(task: RepoTask, agent: AgentUnderTest, place: Place) -> _Answer:
@@ -230,4 +234,5 @@ def forklock_command(
     )
     own = [*_OWN, "{statement}", "--repo", "{repo}", *check]
     chosen = [] if version is None else ["--adapter", version]
-    return shlex.join([*own, "--model", model, *chosen, "--in-place", *words_of(flags)])
+    taken = ["--in-place", "--accept-doubt", "--json"]  # a change in doubt is judged, and counted by itself
+    return shlex.join([*own, "--model", model, *chosen, *taken, *words_of(flags)])

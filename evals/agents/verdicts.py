@@ -79,17 +79,24 @@ def _unlink_links(root: Path, target: Path) -> None:
             shutil.rmtree(step)
 
 
-def verdict_of(task: RepoTask, report: TrialReport, common: Mapping[str, object]) -> TaskResult:
-    """Return the result that a report of the hidden tests makes; `common` are further fields of it."""
+def verdict_of(
+    task: RepoTask, report: TrialReport, common: Mapping[str, object], *, doubted: bool = False
+) -> TaskResult:
+    """Return the result that a report of the hidden tests makes; `common` are further fields of it.
+
+    Args:
+        doubted: the agent says that its change may be wrong.
+    """
     fixed = tuple(test for test in task.fail_to_pass if passes(test, report))
     broken = tuple(test for test in task.pass_to_pass if not passes(test, report))
     common = {**common, "test_s": report.wall_s}
     if not report.ran:
         return result_of(task, "infrastructure error", report.output[-300:], **common)
     done = len(fixed) == len(task.fail_to_pass) and not broken
+    outcome: Outcome = "in doubt" if doubted else "resolved" if done else "not resolved"
     return result_of(
-        task, "resolved" if done else "not resolved", "" if done else _reason(task, report, fixed, broken),
-        fixed=fixed, broken=broken, **common,
+        task, outcome, "" if done else _reason(task, report, fixed, broken), right=done, fixed=fixed, broken=broken,
+        **common,
     )  # fmt: skip
 
 

@@ -25,9 +25,13 @@ from forklock.tools.testing.command import parse_command
 from forklock.tools.testing.environment import command_environment
 from forklock.tools.testing.run import read_report, report_folder, with_plugin
 
-_INSIDE = Path(__file__).parents[1] / "testing" / "inside"
-PLUGIN, _UNITTEST = _INSIDE / "behaviour_plugin.py", _INSIDE / "behaviour_unittest.py"
-BESIDE = (_INSIDE / "behaviour_watch.py", _INSIDE / "behaviour_inputs.py")
+INSIDE = Path(__file__).parents[1] / "testing" / "inside"
+PLUGIN, _UNITTEST = INSIDE / "behaviour_plugin.py", INSIDE / "behaviour_unittest.py"
+BESIDE = (INSIDE / "behaviour_watch.py", INSIDE / "behaviour_inputs.py")
+_VARIANTS = (30, 120)
+"""Variants of an input: at least, and at most."""
+_INPUTS = 600
+"""Inputs that are aimed at, where the tests call the functions a few times only."""
 Ending = Literal["returned", "refused", "failed", "timed out"]
 
 
@@ -105,6 +109,8 @@ class Plan:
     tests: tuple[str, ...] = ()
     cwd: str = "."
     """The folder below the workspace that the command runs in."""
+    variants: int = 30
+    """Variants of each input: more where the tests call the functions a few times only."""
 
 
 def plan(
@@ -121,6 +127,8 @@ def plan(
     rows = _run(sandbox, Plan(command, tuple(changed), cwd=cwd), mode="callers", timeout_s=timeout_s)
     if not rows:
         return None
+    calls = next((row["calls"] for row in rows if isinstance(row.get("calls"), int)), 0)
+    variants = max(_VARIANTS[0], min(_VARIANTS[1], _INPUTS // max(calls, 1)))
     tests = tuple(sorted({row["test"] for row in rows if "path" in row and isinstance(row.get("test"), str)}))
     callers: dict[str, Target] = {}
     for row in rows:
@@ -131,7 +139,7 @@ def plan(
                 callers[target.label] = target
     own = {target.label for target in changed}
     more = tuple(target for label, target in sorted(callers.items()) if label not in own)
-    return Plan(command, (*changed, *more), tests, cwd)
+    return Plan(command, (*changed, *more), tests, cwd, variants)
 
 
 def ask(
@@ -141,7 +149,7 @@ def ask(
     timeout_s: float,
     seconds: float = 15.0,
     calls: int = 40,
-    variants: int = 30,
+    variants: int | None = None,
 ) -> Behaviour | None:
     """Ask the code in `sandbox`, which may change its files: use a fork.
 
@@ -149,15 +157,13 @@ def ask(
         timeout_s: wall-clock seconds for the whole run.
         seconds: the part of it for asking.
         calls: different inputs taken from tests, for each function.
-        variants: variants of each input.
+        variants: variants of each input; None: the plan's.
 
     Raises:
         SandboxFault: the sandbox failed.
     """
-    here = located(sandbox.root, what)
-    rows = _run(
-        sandbox, here, mode="ask", timeout_s=timeout_s, seconds=seconds, calls=calls, variants=variants
-    )
+    here = located(sandbox.root, what if variants is None else replace(what, variants=variants))
+    rows = _run(sandbox, here, mode="ask", timeout_s=timeout_s, seconds=seconds, calls=calls)
     return None if rows is None else read_behaviour(rows)
 
 
@@ -229,13 +235,12 @@ def _run(
     timeout_s: float,
     seconds: float = 60.0,
     calls: int = 0,
-    variants: int = 0,
 ) -> list[dict[str, Any]] | None:
     parsed = parse_command(what.command)
     if parsed.runner not in ("pytest", "unittest") or not what.targets or timeout_s <= 0:
         return None
     with report_folder(sandbox) as (folder, inner):
-        job = job_of(sandbox, what, mode=mode, seconds=seconds, calls=calls, variants=variants)
+        job = job_of(sandbox, what, mode=mode, seconds=seconds, calls=calls)
         (folder / "job").write_text(json.dumps(job), "utf-8")
         env = {**command_environment(sandbox, parsed.env, what.cwd), "FORKLOCK_BEHAVIOUR": f"{inner}/job"}
         plugin = PLUGIN if parsed.runner == "pytest" else _UNITTEST
@@ -259,12 +264,16 @@ def job_of(
     mode: Literal["callers", "ask"],
     seconds: float,
     calls: int,
-    variants: int,
+    paths: bool = True,
 ) -> dict[str, Any]:
-    """The job that `behaviour_watch` reads."""
+    """The job that `behaviour_watch` reads.
+
+    Args:
+        paths: whether the way of each call through the code is recorded, which takes most of the time.
+    """
     return {
-        "root": sandbox.workdir, "mode": mode, "seconds": seconds, "calls": calls, "variants": variants,
-        "tests": what.tests, "targets": [
+        "root": sandbox.workdir, "mode": mode, "seconds": seconds, "calls": calls, "variants": what.variants,
+        "paths": paths, "tests": what.tests, "targets": [
             {"path": t.path, "lines": t.lines, "name": t.name_path.rpartition(".")[2], "label": t.label}
             for t in what.targets
         ],

@@ -6,6 +6,7 @@ input alone, so that two versions of the code are asked the same questions.
 Stands alone: any Python from 3.8 on, the standard library only.
 """
 
+import contextlib
 import copy
 import datetime
 import decimal
@@ -86,6 +87,24 @@ def digest(text: str) -> str:
     return hashlib.sha256(text[:_WHOLE].encode("utf-8", "surrogatepass")).hexdigest()[:20]
 
 
+class _Nothing:
+    """Equal to nothing but itself: a value that equals it equals everything."""
+
+
+def equals_everything(value: Any) -> bool:
+    """Whether a value, or one that it holds, equals what nothing equals."""
+    some = [value]
+    if isinstance(value, dict):
+        some += list(value.values())[:20]
+    elif isinstance(value, (list, tuple, set)):
+        some += list(value)[:20]
+    for one in some:
+        with contextlib.suppress(Exception):
+            if (one == _Nothing()) is True:
+                return True
+    return False
+
+
 # -- variants ------------------------------------------------------------------------------------------------------
 
 
@@ -157,8 +176,10 @@ def _vary_list(items: List[Any], draw: random.Random) -> List[Any]:
         return items[: at + 1] + items[at:]
     if kind == 2:
         return items[::-1]
-    if kind == 4:
-        return [*items, vary(copy.deepcopy(items[at]), draw)]
+    if kind in (4, 5):  # two that are alike but for one thing: duplicates, ties
+        made = vary(copy.deepcopy(items[at]), draw)
+        other = draw.randrange(len(items) + 1)
+        return [*items[:other], made, *items[other:]]
     if kind == 3:
         other = draw.randrange(len(items))
         items[at], items[other] = items[other], items[at]

@@ -34,11 +34,12 @@ if TYPE_CHECKING:
         State,
         canon,
         digest,
+        equals_everything,
         parameters,
         put_back,
     )
 else:  # copied beside this file
-    from forklock_behaviour_inputs import Input, State, canon, digest, parameters, put_back
+    from forklock_behaviour_inputs import Input, State, canon, digest, equals_everything, parameters, put_back
 
 _LEAVE = {".venv", "venv", "env", "site-packages", "node_modules"}
 _CALL_S = 0.25
@@ -54,10 +55,6 @@ _ARCS = 400
 
 class _TooLong(BaseException):
     """A call took more than `_CALL_S`."""
-
-
-class _Nothing:
-    """Equal to nothing but itself: a value that equals it equals everything."""
 
 
 # -- one call, watched -----------------------------------------------------------------------------------------------
@@ -123,7 +120,8 @@ def watched_call(question: Input, arcs: Arcs) -> Call:
             contextlib.redirect_stderr(io.StringIO()),
         ):
             before = question.text()
-            sys.settrace(arcs.enter)
+            if arcs.files:  # tracing is most of the time that a call takes
+                sys.settrace(arcs.enter)
             try:
                 value = question.call()
             finally:
@@ -137,20 +135,6 @@ def watched_call(question: Input, arcs: Arcs) -> Call:
         raise
     except BaseException as error:  # whatever the code under test raises is an answer
         return Call("refused" if _by_hand(error) else "failed", canon(error))
-
-
-def equals_everything(value: Any) -> bool:
-    """Whether a value, or one that it holds, equals what nothing equals."""
-    some = [value]
-    if isinstance(value, dict):
-        some += list(value.values())[:20]
-    elif isinstance(value, (list, tuple, set)):
-        some += list(value)[:20]
-    for one in some:
-        with contextlib.suppress(Exception):
-            if (one == _Nothing()) is True:
-                return True
-    return False
 
 
 def _by_hand(error: BaseException) -> bool:
@@ -182,6 +166,7 @@ class Watch:
         self.asked: Dict[Tuple[str, str], int] = {}
         self.taken: Dict[str, int] = {}
         self.chains: Set[Tuple[str, str, int, str]] = set()
+        self.calls = 0
         self.test = ""
         self.ends = time.monotonic() + job["seconds"]
         self.files: FrozenSet[str] = frozenset()
@@ -242,6 +227,7 @@ class Watch:
         self.pending.append((label, question, self.states[id(function)]))
 
     def note_callers(self, frame: Any) -> None:
+        self.calls += 1
         depth, back = 0, frame.f_back
         while back is not None and depth < 2:
             path = self.below_root(back.f_code.co_filename)
@@ -342,7 +328,7 @@ class Watch:
 
     def answer(self, question: Input, state: State) -> Dict[str, Any]:
         """What a call with the first state of the function comes to."""
-        arcs = Arcs(self.files)
+        arcs = self.arcs()
         call = watched_call(fresh(question, state), arcs)
         return self.row(call, arcs, question.text())
 
@@ -352,7 +338,7 @@ class Watch:
         `stale` says that the answer depends on the other arguments of the call before: the same call alone, also when
         it is made twice, answers differently.
         """
-        arcs = Arcs(self.files)
+        arcs = self.arcs()
         call = call_after(first, question, state, arcs)
         row = self.row(call, arcs, f"{question.text()}  after  {first.text()}")
         if "self" not in question.values:
@@ -360,6 +346,9 @@ class Watch:
             again = call_after(question, question, state, Arcs(frozenset()))
             row["stale"] = alone.same(again) and not call.same(alone)
         return row
+
+    def arcs(self) -> Arcs:
+        return Arcs(self.files if self.job.get("paths", True) else frozenset())
 
     def row(self, call: Call, arcs: Arcs, shown: str) -> Dict[str, Any]:
         return {
@@ -375,6 +364,8 @@ class Watch:
         """Write the callers that were seen."""
         for path, name, line, test in sorted(self.chains):
             self.write({"path": path, "name": name, "line": line, "test": test})
+        if self.calls:
+            self.write({"calls": self.calls})
 
 
 def fresh(question: Input, state: State) -> Input:
