@@ -5,6 +5,7 @@
 - `--auto-test --test-cmd`: it runs the check after each edit and answers a failure up to three times.
 - Temperature: its default is 0. A second try at 0 would repeat the first, so further tries take 0.7 with top-p 0.8 and
   top-k 20, which is the model card's advice and what aider sets for Qwen3 itself.
+- `--map-tokens 0`: its advice for weak models is to send less that distracts.
 - No commits, updates, analytics or links: they have nothing to do with the task.
 """
 
@@ -48,9 +49,9 @@ class Aider:
             "--model-settings-file", f"{job.settings}/models.yml",
             "--model-metadata-file", f"{job.settings}/metadata.json", "--message-file", f"{job.settings}/message.md",
             "--yes-always", "--auto-test", "--test-cmd", job.test, "--no-auto-commits", "--no-dirty-commits",
-            "--no-gitignore", "--no-suggest-shell-commands", "--no-detect-urls", "--no-check-update",
-            "--no-show-release-notes", "--analytics-disable", "--no-show-model-warnings", "--no-pretty",
-            "--no-fancy-input", "--input-history-file", "/dev/null", "--chat-history-file", "/dev/null",
+            "--map-tokens", "0", "--no-gitignore", "--no-suggest-shell-commands", "--no-detect-urls",
+            "--no-check-update", "--no-show-release-notes", "--analytics-disable", "--no-show-model-warnings",
+            "--no-pretty", "--no-fancy-input", "--input-history-file", "/dev/null", "--chat-history-file", "/dev/null",
         ]  # fmt: skip
         words += ["--read", job.test_file] if job.test_file else []
         return [*words, job.file]
