@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from forklock.agent.asking import Material, Protocol
 from forklock.agent.driving.lane import DriveLane
@@ -12,9 +11,6 @@ from forklock.agent.driving.rollout import Ground
 from forklock.agent.judging.lanes import LaneParts
 from forklock.models.calls.known import format_named
 from forklock.models.contract import Request
-
-if TYPE_CHECKING:
-    pass
 
 _SPARE_TOKENS = 64
 """Room for the marks that a chat template adds."""
@@ -54,8 +50,9 @@ def open_lane(parts: LaneParts) -> DriveLane:
     material = Material(
         engine, Protocol("file"), parts.original.root, None, parts.task.statement, parts.notes, window, answer
     )
+    notes = material.notes_near(parts.places[0].place) if parts.places else parts.notes
     brief = Brief(
-        parts.task, report, material.tests(report), parts.places, parts.original.root, parts.notes,
+        parts.task, report, material.tests(report), parts.places, parts.original.root, notes,
         gauntlet.verified, window,
     )  # fmt: skip
     return DriveLane(
