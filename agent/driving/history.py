@@ -57,13 +57,13 @@ class History:
         self._task = task
         self._parts = [self._part("system", system), self._part("user", task)]
 
-    def said(self, text: str) -> None:
-        """Take what the model wrote; a new turn begins with it."""
+    def add_answer(self, text: str) -> None:
+        """Add what the model wrote; a new turn begins with it."""
         self.turn += 1
         self._parts.append(self._part("assistant", text, self.turn))
 
-    def heard(self, message: Message, brief: str) -> None:
-        """Take an answer to the model.
+    def add_reply(self, message: Message, brief: str) -> None:
+        """Add a reply to the model.
 
         Args:
             brief: a line that stands for it later.

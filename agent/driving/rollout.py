@@ -142,7 +142,7 @@ class Rollout:
             self._take(completion)
 
     def _take(self, completion: Completion) -> None:
-        self.history.said(completion.text)
+        self.history.add_answer(completion.text)
         reading = self.ground.form.parse(completion.text, self.box.tools)
         finished = self._carry_out(reading.calls)
         if reading.fault or not reading.calls:
@@ -159,7 +159,7 @@ class Rollout:
             answer = self._answer(number, call)
             word = self.watch.called(call, answer)
             text = f"{answer.text}\n\n{word}\n{self._example()}" if word else answer.text
-            self.history.heard(self.ground.form.answer(call, text), self._brief(call, answer))
+            self.history.add_reply(self.ground.form.answer(call, text), self._brief(call, answer))
             if answer.wrote:
                 self._diff, self._passed_at = None, 0
             if answer.report is not None:
@@ -215,7 +215,7 @@ class Rollout:
         if not some:
             self.watch.unreadable()
             said += f"\nA whole call looks like this:\n{self._example()}"
-        self.history.heard(self.ground.form.answer(None, said), said.partition("\n")[0])
+        self.history.add_reply(self.ground.form.answer(None, said), said.partition("\n")[0])
 
     def _example(self) -> str:
         return self.shown.change if self.watch.has_looked else self.shown.look
@@ -255,7 +255,7 @@ class Rollout:
             self._sent_back += 1
             self._failures = redact(ruling.reason)
             text = f"The change is not right yet:\n{self._failures}\nRepair it, then finish."
-            self.history.heard(self.ground.form.answer(None, text), "(The change was not right yet.)")
+            self.history.add_reply(self.ground.form.answer(None, text), "(The change was not right yet.)")
 
     def _ruling(self, diff: str) -> Ruling:
         ground = self.ground

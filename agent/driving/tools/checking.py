@@ -115,7 +115,7 @@ def passes(check: Check, report: TestReport | str) -> bool:
     return isinstance(report, TestReport) and is_solved(check.before, report)
 
 
-def told(check: Check, report: TestReport | str, root: Path, *, whole: bool = False) -> str:
+def explain(check: Check, report: TestReport | str, root: Path, *, whole: bool = False) -> str:
     """Say what a check found: which tests pass now, what broke, and the first failure in plain words.
 
     Args:

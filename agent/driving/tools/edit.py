@@ -10,7 +10,7 @@ import difflib
 from collections.abc import Mapping
 
 from forklock.agent.driving.contract import ToolAnswer
-from forklock.agent.driving.tools.checking import is_new_test, is_quick, judge, note_tests, told
+from forklock.agent.driving.tools.checking import explain, is_new_test, is_quick, judge, note_tests
 from forklock.agent.driving.tools.context import Context
 from forklock.agent.driving.tools.excerpts import MAX_CHARS, clip
 from forklock.agent.driving.tools.forms import Delete, Rename, Unclear, change_of
@@ -162,7 +162,7 @@ def _seen(context: Context, wrote: tuple[str, ...], done: str) -> ToolAnswer:
     report: TestReport | str | None = None
     if is_quick(context.check):
         report = judge(context)
-        parts.append(context.relative(told(context.check, report, context.root)))
+        parts.append(context.relative(explain(context.check, report, context.root)))
     text = "\n".join(part for part in parts if part)
     return ToolAnswer(text, "ok", wrote=wrote, report=report if isinstance(report, TestReport) else None)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from forklock.agent.driving.contract import ToolAnswer
-from forklock.agent.driving.tools.checking import judge, passes, told
+from forklock.agent.driving.tools.checking import explain, judge, passes
 from forklock.agent.driving.tools.context import Context
 from forklock.agent.driving.tools.excerpts import clip
 from forklock.models.calls.contract import Parameter, Tool
@@ -34,7 +34,7 @@ def finish(context: Context, summary: str) -> ToolAnswer:
     """
     report = judge(context)
     words = clip(context.relative(summary.strip()), SUMMARY_CHARS)
-    found = context.relative(told(context.check, report, context.root))
+    found = context.relative(explain(context.check, report, context.root))
     held = report if isinstance(report, TestReport) else None
     if not passes(context.check, report) and not context.finish_refused and context.may_go_on():
         context.finish_refused = True

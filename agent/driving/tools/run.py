@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from forklock.agent.asking.prompts import without_noise
 from forklock.agent.driving.contract import ToolAnswer
-from forklock.agent.driving.tools.checking import judge, passes, tampered, told
+from forklock.agent.driving.tools.checking import explain, judge, passes, tampered
 from forklock.agent.driving.tools.context import Context
 from forklock.agent.driving.tools.excerpts import MAX_CHARS, clip_middle
 from forklock.models.calls.contract import Parameter, Tool
@@ -67,7 +67,7 @@ def run(context: Context, command: str) -> ToolAnswer:
 def run_check(context: Context) -> ToolAnswer:
     """Run the task's check."""
     report = judge(context)
-    text = clip_middle(context.relative(told(context.check, report, context.root, whole=True)), MAX_CHARS)
+    text = clip_middle(context.relative(explain(context.check, report, context.root, whole=True)), MAX_CHARS)
     passed = passes(context.check, report)
     return ToolAnswer(
         text, "ok" if passed else "failed", report=report if isinstance(report, TestReport) else None

@@ -35,8 +35,8 @@ def chat(window: int = 2000) -> History:
 
 
 def turn(history: History, number: int, size: int = 200) -> None:
-    history.said(f"call {number}")
-    history.heard(
+    history.add_answer(f"call {number}")
+    history.add_reply(
         Message(role="user", content=f"answer {number}\n" + "x" * size), f"answer {number} (left out)"
     )
 
@@ -177,8 +177,8 @@ def _log_of(folder: Path, turns: int) -> int:
             model=model,
         )  # fmt: skip
         notes.answered(number, digest, answer)
-        history.said(answer.text)
-        history.heard(Message(role="user", content=f"answer {number} " + "y" * 1500), f"answer {number}")
+        history.add_answer(answer.text)
+        history.add_reply(Message(role="user", content=f"answer {number} " + "y" * 1500), f"answer {number}")
     log.close()
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
