@@ -75,6 +75,9 @@ class ServerPlan:
         command += ["--enable-prompt-tokens-details"]  # how much of a prompt was in the prefix cache
         # vLLM's default seed is 0, which would repeat the "fresh" draws after every restart.
         command += ["--seed", str(secrets.randbelow(2**31)), "--disable-uvicorn-access-log"]
+        if self.environment.build == "cpu":
+            # Seeded requests end the engine where a prompt is prefilled in pieces: "CPU Generator does not use offset".
+            command += ["--no-enable-chunked-prefill"]
         if self.truncates:
             command += ["--logits-processors", "forklock_processor:Truncation"]
         if self.lora:

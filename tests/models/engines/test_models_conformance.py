@@ -253,6 +253,16 @@ def test_a_seed_repeats_and_samples_differ(engine: Engine) -> None:
     assert len({sample.text for sample in first}) > 1
 
 
+@pytest.mark.vllm
+@pytest.mark.real
+@pytest.mark.timeout(900)
+def test_a_seed_serves_prompts_that_together_are_long(vllm_server_engine: Engine) -> None:
+    """vLLM prefills in pieces what does not fit one batch (2,048 tokens). On a CPU, pieces with a seed ended it."""
+    prompts = [Request(text=f"{number}" + " cat" * 1300) for number in range(4)]
+    results = vllm_server_engine.complete(prompts, DRAWN.model_copy(update={"max_tokens": 2}))
+    assert [len(samples) for samples in results] == [3] * 4
+
+
 def test_equal_requests_draw_differently(engine: Engine) -> None:
     one = DRAWN.model_copy(update={"n": 1})
     [[first], [second]] = engine.complete([CHAT, CHAT], one)
