@@ -39,6 +39,7 @@ KNOWN = {
     "sandbox/backends/docker/backend.py": "words of our own supervisor",
     "sandbox/backends/docker/supervisor.py": "requests that our own process wrote; standard library only",
     "tools/testing/inside/behaviour_watch.py": "a job that our own process wrote; runs in the sandbox",
+    "tools/testing/inside/mutants_plugin.py": "a job that our own process wrote; runs in the sandbox",
     "selfdistill/training/train.py": "what PEFT wrote a moment before",
 }
 """Modules that parse without `forklock.sandbox.files.reading`, and do not catch RecursionError there: why they may."""

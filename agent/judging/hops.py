@@ -201,7 +201,11 @@ class Gauntlet:
             apply_diff(fork.root, action.tests)
             after = suite.run(fork)
         known = {failure.test_id for failure in suite.before.failures}
-        return {failure.test_id for failure in after.failures} - known
+        found = {failure.test_id for failure in after.failures} - known
+        found.update(compare(suite.before, after).broken)
+        if after.status not in (TestStatus.PASSED, TestStatus.FAILED, suite.before.status):
+            found.add(f"{after.status.value} with the new tests")
+        return found
 
 
 def _saved(root: Path, one: AppliedEdit) -> AppliedEdit:

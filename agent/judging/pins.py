@@ -8,7 +8,6 @@ of the two answers: the change that keeps more behaviour is all that the task gi
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,10 +15,14 @@ from pathlib import Path
 from forklock.agent.contract import AgentFault
 from forklock.agent.repo import apply_diff
 from forklock.sandbox import Sandbox
+from forklock.sandbox.linux.nofollow import read_inside
 from forklock.tools.behaviour.ask import Behaviour, Plan, Target
 from forklock.tools.behaviour.compare import Difference, disagreements, same_answer
 from forklock.tools.behaviour.mutants import Mutant, mutants
 from forklock.tools.behaviour.pinning import passing_mutants
+from forklock.tools.contract import ToolFault
+from forklock.tools.edits.hunks import all_hunks_of
+from forklock.tools.index.files import MAX_BYTES
 from forklock.tools.languages.known import language_of
 
 MOST = 120
@@ -131,7 +134,10 @@ def rivals(
         except AgentFault:
             return []
         made = list(_mutants(original.root, fork.root, diff))
-        passed = passing_mutants(fork, plans[-1], made, first=failing, run_s=_RUN_S, timeout_s=SECONDS)
+        try:
+            passed = passing_mutants(fork, plans[-1], made, first=failing, run_s=_RUN_S, timeout_s=SECONDS)
+        except ToolFault:  # nowhere to put the report: a run does not end for want of evidence
+            return []
     found = []
     for number, behaviour in passed.items():
         apart = disagreements(own, behaviour)
@@ -142,18 +148,32 @@ def rivals(
 
 def _mutants(before: Path, after: Path, diff: str) -> Iterator[tuple[str, Mutant]]:
     """Mutants of the changed lines, by file."""
-    paths = [line[6:].split("\t")[0] for line in diff.splitlines() if line.startswith("+++ b/")]
-    python = [path for path in paths if language_of(path).name == "python"]
-    for path in python:
-        try:
-            old, new = (before / path).read_text("utf-8"), (after / path).read_text("utf-8")
-        except (OSError, ValueError):
+    changed = _changed(diff)
+    texts = {
+        path: text for path in changed if (text := _text(after, path)) and _text(before, path) is not None
+    }
+    for path, text in texts.items():
+        yield from ((path, mutant) for mutant in mutants(text, changed[path], MOST // len(texts) or 1))
+
+
+def _changed(diff: str) -> dict[str, set[int]]:
+    """Lines that a diff adds, from 1, by Python file; without files that it adds."""
+    found: dict[str, set[int]] = {}
+    for hunk in all_hunks_of(diff):
+        if hunk.old_path != hunk.new_path or language_of(hunk.new_path).name != "python":
             continue
-        yield from ((path, mutant) for mutant in mutants(new, _changed(old, new), MOST // len(python)))
+        number = hunk.new_start
+        for line in hunk.lines:
+            if line.startswith("+"):
+                found.setdefault(hunk.new_path, set()).add(number)
+            number += not line.startswith("-")
+    return found
 
 
-def _changed(old: str, new: str) -> set[int]:
-    """Lines of the new text that the old one has not, from 1."""
-    matcher = difflib.SequenceMatcher(None, old.splitlines(), new.splitlines(), autojunk=False)
-    blocks = [code for code in matcher.get_opcodes() if code[0] != "equal"]
-    return {line for *_, start, end in blocks for line in range(start + 1, end + 1)}
+def _text(root: Path, path: str) -> str | None:
+    """The text of a file of the tree; None where there is none, or a link leads to it."""
+    try:
+        data = read_inside(root, path, MAX_BYTES)
+        return None if data is None else data.decode("utf-8")
+    except ValueError:
+        return None

@@ -109,7 +109,9 @@ def _logged(weighed: Weighed) -> list[LoggedPassing]:
 
 def _without_idle_lines(bench: Bench, ruling: Ruling) -> str:
     """The ruling's diff, without lines whose undoing still passes; they are tested as the candidate was."""
-    _, diff = own_part(bench.task, ruling.diff)
+    tests, diff = own_part(bench.task, ruling.diff)
+    if set(added_files(tests)) - ({bench.task.own_tests.path} if bench.task.own_tests else set()):
+        return diff  # the model's own tests may need lines that no check needs
     shorter = bench.gauntlet.memory.shorter
     if diff not in shorter:
         shorter[diff] = own_part(bench.task, without_idle_lines(bench.original, bench.gauntlet, diff))[1]

@@ -33,7 +33,7 @@ _BEHIND_SPACE = re.compile(r"\s*")
 _STOP = re.compile(r"<\|(?:call|end|return|start)\|>")
 _CHANNEL = re.compile(
     r"(?:<\|start\|>)?+(?:assistant)?+(?P<first> to=[\w.-]{1,80})?+"
-    r"<\|channel\|>(?P<name>\w+)(?P<to>[^<]*)(?:<\|constrain\|>\w*)?<\|message\|>"
+    r"<\|channel\|>(?P<name>\w++)(?P<to>[^<]*+)(?:<\|constrain\|>\w*+)?<\|message\|>"
 )
 _ANSWER = re.compile(
     r"<\|start\|>functions\.(?P<name>[\w-]{1,64}) to=assistant<\|channel\|>commentary<\|message\|>"

@@ -41,6 +41,12 @@ class Mutant:
         return f"line {self.line}: `{self.was}` as `{self.now}`"
 
 
+_MOST_CHARS = 200_000
+"""Longer files have no mutants: each one is a whole text, parsed anew."""
+_MOST_TRIED = 8
+"""Edits tried for each mutant that may be made: some make no program, or one that is there already."""
+
+
 def mutants(text: str, lines: Collection[int], most: int) -> list[Mutant]:
     """Mutants of the code on some lines, each program once.
 
@@ -48,22 +54,23 @@ def mutants(text: str, lines: Collection[int], most: int) -> list[Mutant]:
         lines: from 1.
         most: mutants at most; the kinds take turns, the telling ones first.
     """
-    try:
-        tree = parse_python(text)
-    except (SyntaxError, ValueError, RecursionError):
+    own = _program(text) if len(text) <= _MOST_CHARS else ""
+    if not own or most < 1:
         return []
-    source = _Source(text)
-    turns = [list(rule(tree, source, lines)) for rule in _RULES]
-    seen = {ast.dump(tree)}
-    found: list[Mutant] = []
-    for turn in range(max(map(len, turns), default=0)):
-        for made in (turned[turn] for turned in turns if turn < len(turned)):
-            program = _program(made.text)
-            if program and program not in seen:
-                seen.add(program)
-                found.append(made)
-                if len(found) >= most:
-                    return found
+    tree, source = parse_python(text), _Source(text)
+    turns = [iter(rule(tree, source, lines)) for rule in _RULES]
+    seen, found, tried = {own}, list[Mutant](), 0
+    while turns and len(found) < most and tried < _MOST_TRIED * most:
+        made = next(turns[0], None)
+        if made is None:
+            turns.pop(0)
+            continue
+        turns.append(turns.pop(0))
+        tried += 1
+        program = _program(made.text)
+        if program and program not in seen:
+            seen.add(program)
+            found.append(made)
     return found
 
 

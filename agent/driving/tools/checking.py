@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from forklock.agent.asking.prompts import failure_text
-from forklock.agent.driving.tools.context import Context
+from forklock.agent.driving.tools.context import Context, text_inside
 from forklock.agent.driving.tools.excerpts import cut_line
 from forklock.agent.judging.guard import Cheated, Check, Guard
 from forklock.agent.log.shown.words import fell
@@ -19,7 +19,7 @@ from forklock.sandbox.linux.nofollow import folder_of, remove_inside
 from forklock.tools.contract import TestReport, TestStatus
 from forklock.tools.frozen import broken_seals
 from forklock.tools.frozen.runner_files import is_runner_file
-from forklock.tools.index.files import is_test_path, read_regular
+from forklock.tools.index.files import is_test_path
 from forklock.tools.languages.text import line_at, to_lf
 from forklock.tools.testing.run import compare, is_solved
 
@@ -145,7 +145,7 @@ def _first(root: Path, report: TestReport) -> str:
     frames = report.failures[0].frames if report.failures else ()
     if not frames:
         return words
-    text = read_regular(root / frames[-1].path) or ""
+    text = text_inside(root, frames[-1].path) or ""
     line = line_at(to_lf(text), frames[-1].line).strip()
     place = f"{frames[-1].path}:{frames[-1].line}"
     return f"{words}, at {place}" + (f": {cut_line(line, 160)}" if line and line not in words else "")

@@ -17,9 +17,10 @@ from forklock.agent.contract import Task
 from forklock.agent.judging.guard import Check, Guard
 from forklock.models.families.profile import EditFormat
 from forklock.sandbox import Sandbox
+from forklock.sandbox.linux.nofollow import folder_of, read_inside
 from forklock.tools.contract import TestReport
 from forklock.tools.frozen.runner_files import is_built
-from forklock.tools.index.files import CodeIndex, SourceFile, all_files, load_index, read_regular
+from forklock.tools.index.files import MAX_BYTES, CodeIndex, SourceFile, all_files, load_index
 from forklock.tools.languages.known import language_of
 from forklock.tools.languages.text import to_lf
 
@@ -29,6 +30,26 @@ if TYPE_CHECKING:
 MAX_FILES = 100_000
 """Files that are looked at after a command."""
 _NOT_ENTERED = frozenset({".git", ".forklock"})
+
+
+def text_inside(root: Path, path: str) -> str | None:
+    """Return the text of a regular file of the workspace; None if there is none, or a link leads to it: what a command
+    left behind is looked at on the host."""
+    try:
+        data = read_inside(root, path, MAX_BYTES)
+    except ValueError:
+        return None
+    return None if data is None or b"\0" in data else data.decode("utf-8", "replace")
+
+
+def is_inside(root: Path, path: str) -> bool:
+    """Whether something is there, with no link on the way to it."""
+    try:
+        with folder_of(root, path) as (folder, last):
+            os.stat(last, dir_fd=folder, follow_symlinks=False)
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 @dataclass(slots=True)
@@ -123,14 +144,14 @@ class Context:
 
     def _list_anew(self, paths: Iterable[str]) -> None:
         if self._files is not None:
-            there = {path for path in paths if os.path.lexists(self.root / path)}
+            there = {path for path in paths if is_inside(self.root, path)}
             self._files = sorted({*self._files, *there} - (set(paths) - there))
 
     def _reread(self, index: CodeIndex, paths: Iterable[str]) -> CodeIndex:
         files = dict(index.files)
         for path in paths:
             files.pop(path, None)
-            text = read_regular(self.root / path) if language_of(path).reads else None
+            text = text_inside(self.root, path) if language_of(path).reads else None
             if text is not None:
                 files[path] = SourceFile(path, to_lf(text))
         return CodeIndex(self.root, dict(sorted(files.items())))

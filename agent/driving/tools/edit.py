@@ -148,7 +148,10 @@ def _deleted(context: Context, path: str) -> ToolAnswer:
         context.guard.require_kept(AppliedEdit(real, _text_or_none(context, path), ""), path)
     if has_server(path):
         context.intel()
-    (context.root / path).unlink()  # of a link, the link
+    try:
+        (context.root / path).unlink()  # of a link, the link
+    except OSError as error:
+        raise EditRefused(f"{path} cannot be deleted: {error.strerror}") from None
     return _seen(context, (path,), f"Deleted {path}.")
 
 

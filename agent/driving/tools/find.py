@@ -12,11 +12,10 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from forklock.agent.driving.contract import ToolAnswer
-from forklock.agent.driving.tools.context import Context
+from forklock.agent.driving.tools.context import Context, text_inside
 from forklock.agent.driving.tools.excerpts import MAX_CHARS, clip, cut_line
 from forklock.models.calls.contract import Parameter, Tool
 from forklock.tools.contract import Freshness, Symbol
-from forklock.tools.index.files import read_regular
 from forklock.tools.index.find import find_symbols
 from forklock.tools.index.search import Search
 from forklock.tools.languages.definitions import meant
@@ -182,7 +181,7 @@ def _text(context: Context, path: str) -> str:
     known = context.index().files.get(path)
     if known is not None:
         return known.text
-    text = read_regular(context.root / path)
+    text = text_inside(context.root, path)
     return "" if text is None else to_lf(text)
 
 

@@ -21,19 +21,25 @@ class Place:
         self._mode, self._times = made.st_mode & 0o7777, (made.st_atime_ns, made.st_mtime_ns)
         self._as_made = self._state()
 
-    def _state(self) -> tuple[int, int, int] | None:
+    def _state(self) -> tuple[int, int, int, tuple[str, ...]] | None:
+        """Return what differs after a change.
+
+        Times alone would not do: on some file systems, such as mqueue, they stand still for milliseconds.
+        """
         try:
             state = os.lstat(self._path)
-        except FileNotFoundError:
+            names = tuple(os.listdir(self._path))  # noqa: PTH208
+        except OSError:
             return None
-        return state.st_ino, state.st_mode, state.st_ctime_ns
+        return state.st_ino, state.st_mode, state.st_ctime_ns, names
 
     def tidy(self) -> None:
         """Remove everything that was not there at first, and restore the folder's own mode, times and attributes.
 
         Depth and modes do not matter. Folders are emptied level by level, because their paths may be too long to name.
         """
-        if self._state() == self._as_made:
+        state = self._state()
+        if state is not None and state == self._as_made:
             return
         if not os.path.isdir(self._path) or os.path.islink(self._path):  # noqa: PTH112, PTH114 - the program put it there
             with contextlib.suppress(FileNotFoundError):

@@ -238,7 +238,7 @@ class HostedEngine(Engine):
         call = _Call(request, Decoding(temperature=0.0, max_tokens=1), 0, 1)
         try:
             answer = self._retried(call, self._body(call), until)
-        except Refused:
+        except (Refused, ModelFault):  # the answer that is there already counts more than the check
             return None
         pieces = pieces_of(answer, request, most_tokens=1, name=self.identity.name)
         return pieces[0].prompt_tokens if pieces and not pieces[0].estimated else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -59,8 +60,12 @@ def test_each_format_and_its_slips_over_http(repo: Path, name: str) -> None:
     form = format_named(name)
     said = slips(form)
 
-    def script(_request: Request, number: int) -> str:
-        return said[min(number, len(said) - 1)]
+    turns = itertools.count()
+
+    def script(request: Request, _number: int) -> str:
+        if request.text is None and request.messages[0].role != "system":
+            return "."  # the engine asks how a server counts half a prompt
+        return said[min(next(turns), len(said) - 1)]
 
     engine = WithTokens(script)
     with serve(engine, flavour=FLAVOURS.get(name, "plain"), name=NAMES[name]) as server:

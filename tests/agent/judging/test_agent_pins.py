@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from forklock.agent.judging.pins import Rival, doubt_of
+from forklock.agent.judging.pins import Rival, _mutants, doubt_of
 from forklock.tools.behaviour.ask import Answer, Behaviour, Ending
 from forklock.tools.behaviour.compare import disagreements
 from forklock.tools.behaviour.mutants import Mutant
@@ -51,3 +53,22 @@ def test_the_change_that_keeps_more_is_all_that_is_asked(
 
 def test_no_rival_is_no_doubt() -> None:
     assert doubt_of(behaviour("a"), []) is None
+
+
+@pytest.mark.hostile("judge")
+def test_lines_that_look_like_heads_take_no_mutants_away(tmp_path: Path) -> None:
+    before, after = tmp_path / "before", tmp_path / "after"
+    for root, body in ((before, ""), (after, "".join(f"++ b/z{n}.py\n" for n in range(200)))):
+        root.mkdir()
+        (root / "m.py").write_text(
+            f'def f(x):\n    """Doc.\n{body}    """\n    return x + {int(bool(body))}\n'
+        )
+        (root / "outside.py").symlink_to(tmp_path / "secret.py")
+    (tmp_path / "secret.py").write_text("y = 1\n")
+    changed = (after / "m.py").read_text().splitlines()
+    diff = f"diff --git a/m.py b/m.py\n--- a/m.py\n+++ b/m.py\n@@ -1,4 +1,{len(changed)} @@\n"
+    old = (before / "m.py").read_text().splitlines()
+    diff += "\n".join([f" {old[0]}", f" {old[1]}", *(f"+{line}" for line in changed[2:-2]), f" {old[2]}",
+                       f"-{old[3]}", f"+{changed[-1]}", ""])  # fmt: skip
+    made = list(_mutants(before, after, diff))
+    assert len(made) > 1 and {path for path, _ in made} == {"m.py"}

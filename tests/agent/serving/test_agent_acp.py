@@ -283,7 +283,7 @@ def test_a_model_that_drives_shows_its_turns_and_its_change_over_several_files(
                 if u.session_update == "tool_call_update" and "-call-" in u.tool_call_id
             ]
             assert len(ends) == len(titles) and all(one.status == "completed" for one in ends)
-            [passed] = person.calls("passes")
+            [passed] = person.calls("passes, 2 of 2 tests")
             changed = {Path(part.path).name for part in passed.content if part.type == "diff"}
             assert {"prices.py", "basket.py", "receipt.py", "test_reduced.py"} <= changed
             assert (till / "till" / "basket.py").read_text() == BASKET and (

@@ -324,3 +324,15 @@ def test_harmony_renders_the_conversation_itself() -> None:
 def test_an_unknown_format_is_refused() -> None:
     with pytest.raises(ModelFault, match="no call format 'yaml'"):
         format_named("yaml")
+
+
+@pytest.mark.parametrize("letter", ["a", "_", " ", "<"])
+def test_a_channel_without_an_end_takes_linear_time(letter: str) -> None:
+    assert _once("<|channel|>" + letter * 200_000) < 2
+    assert _once("<|channel|>name" + letter * 200_000) < 2
+
+
+def _once(text: str) -> float:
+    began = time.process_time()
+    format_named("harmony").parse(text, TOOLS)
+    return time.process_time() - began

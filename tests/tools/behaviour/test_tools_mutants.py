@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import tracemalloc
 from pathlib import Path
 
 from hypothesis import given
@@ -98,3 +99,20 @@ def test_the_mutants_that_pass_are_those_that_the_tests_do_not_tell(tmp_path: Pa
     )
     assert "line 8: `found += net(price)` as `pass`" not in passed and "line 5: `0` as `1`" not in passed
     assert [str(made[number][1]) for number, one in found.items() if not one.answers or one.failed] == []
+
+
+def test_code_that_is_too_deep_or_too_long_has_no_mutants() -> None:
+    deep = "def f(x):\n    return " + " + ".join(["x"] * 3000) + "\n"
+    assert mutants(deep, {2}, 10) == []
+    assert mutants("x = 1\n" * 100_000, {1}, 10) == []
+    assert mutants(CODE, lines(CODE), 0) == []
+
+
+def test_a_line_of_thousands_of_constants_costs_no_more_than_its_share() -> None:
+    table = "def f():\n    return [" + ", ".join(map(str, range(3000))) + "]\n"
+    tracemalloc.start()
+    made = mutants(table, {2}, 10)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert 0 < len(made) <= 10
+    assert peak < 60_000_000

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from toolboxes import Box, Ground
 
@@ -121,3 +123,18 @@ def test_the_check_is_not_run_twice_for_one_state(box: Box, monkeypatch: pytest.
     box("edit", **FIX)
     monkeypatch.setattr("forklock.agent.judging.guard.Guard.run", None)
     assert box("finish", summary="x").finished == "x"
+
+
+@pytest.mark.hostile("sandbox")
+def test_a_folder_that_became_a_link_is_read_by_no_tool(box: Box, tmp_path: Path) -> None:
+    """Commands make links whose ends are in the sandbox; the tools that read on the host do not follow them."""
+    secret = tmp_path / "host"
+    secret.mkdir()
+    (secret / "key.txt").write_text("PRIVATE opens the door\n")
+    (secret / "key.py").write_text("PRIVATE = 'opens the door'\n")
+    box("run", command="mkdir d && touch d/key.txt d/key.py")
+    box("find", query="nothing", kind="text")
+    box("run", command=f"rm -r d && ln -s {secret} d")
+    for kind in ("text", "symbol", "references", "words"):
+        assert "opens" not in box("find", query="PRIVATE", kind=kind).text
+    assert "opens" not in box("read", path="d/key.txt").text
