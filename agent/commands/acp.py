@@ -7,7 +7,19 @@ from typing import Annotated
 
 import typer
 
-from forklock.agent.commands.options import SandboxOption
+from forklock.agent.commands.options import (
+    AdapterOption,
+    EngineOption,
+    ModelOption,
+    RolloutsOption,
+    SandboxOption,
+    SecondsOption,
+    StepsOption,
+    StrategyOption,
+    TokensOption,
+    TurnsOption,
+    WidthOption,
+)
 from forklock.sandbox.commands.extras import install_hint
 from forklock.sandbox.terminal import say
 
@@ -16,20 +28,16 @@ def acp(
     test: Annotated[
         str, typer.Option(help="The check of prompts that name none; default: the repository's own suite.")
     ] = "",
-    model: Annotated[
-        str | None, typer.Option(help="Catalogue name, folder, provider id or server URL.")
-    ] = None,
-    engine: Annotated[str | None, typer.Option(help="auto, transformers, hosted or vllm.")] = None,
-    adapter: Annotated[str | None, typer.Option(help="current, none, a version or a folder.")] = None,
-    width: Annotated[int | None, typer.Option(help="Candidates sampled in each step.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Steps of a run at most.")] = None,
-    tokens: Annotated[int | None, typer.Option(help="Tokens of a run at most, prompts included.")] = None,
-    seconds: Annotated[float | None, typer.Option(help="Seconds of a run at most.")] = None,
-    strategy: Annotated[
-        str | None, typer.Option(help="auto, repair or drive; see `agent solve --help`.")
-    ] = None,
-    rollouts: Annotated[int | None, typer.Option(help="drive: tries that run at once.")] = None,
-    turns: Annotated[int | None, typer.Option(help="drive: turns of one try, at most.")] = None,
+    model: ModelOption = None,
+    engine: EngineOption = None,
+    adapter: AdapterOption = None,
+    width: WidthOption = None,
+    steps: StepsOption = None,
+    tokens: TokensOption = None,
+    seconds: SecondsOption = None,
+    strategy: StrategyOption = None,
+    rollouts: RolloutsOption = None,
+    turns: TurnsOption = None,
     sandbox: SandboxOption = None,
 ) -> None:
     """Serve runs to an editor, over the Agent Client Protocol.

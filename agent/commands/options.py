@@ -18,6 +18,22 @@ RunArgument = Annotated[str, typer.Argument(help="Id of the run, its beginning, 
 SandboxOption = Annotated[
     str | None, typer.Option("--sandbox", help="auto, docker, bubblewrap or host (isolates nothing).")
 ]
+ModelOption = Annotated[
+    str | None, typer.Option("--model", help="Catalogue name, folder, provider id or server URL.")
+]
+EngineOption = Annotated[str | None, typer.Option("--engine", help="auto, transformers, hosted or vllm.")]
+AdapterOption = Annotated[str | None, typer.Option("--adapter", help="current, none, a version or a folder.")]
+WidthOption = Annotated[int | None, typer.Option("--width", help="Candidates sampled in each step.")]
+StepsOption = Annotated[int | None, typer.Option("--steps", help="Steps of a run at most.")]
+TokensOption = Annotated[
+    int | None, typer.Option("--tokens", help="Tokens of a run at most, prompts included.")
+]
+SecondsOption = Annotated[float | None, typer.Option("--seconds", help="Seconds of a run at most.")]
+StrategyOption = Annotated[
+    str | None, typer.Option("--strategy", help="auto, repair or drive; see `agent solve --help`.")
+]
+RolloutsOption = Annotated[int | None, typer.Option("--rollouts", help="drive: tries that run at once.")]
+TurnsOption = Annotated[int | None, typer.Option("--turns", help="drive: turns of one try, at most.")]
 
 
 def below(folder: Path, root: Path) -> str:

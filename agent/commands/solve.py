@@ -10,7 +10,21 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from forklock.agent.commands.asked import asked, write_test_wish
-from forklock.agent.commands.options import RepoOption, SandboxOption, apply_end, below, end_of, hold
+from forklock.agent.commands.options import (
+    AdapterOption,
+    EngineOption,
+    ModelOption,
+    RepoOption,
+    SandboxOption,
+    SecondsOption,
+    StepsOption,
+    TokensOption,
+    WidthOption,
+    apply_end,
+    below,
+    end_of,
+    hold,
+)
 from forklock.sandbox.terminal import say_json
 
 if TYPE_CHECKING:
@@ -35,15 +49,13 @@ def solve(
             "written first (--write-test)."
         ),
     ] = "",
-    model: Annotated[
-        str | None, typer.Option(help="Catalogue name, folder, provider id or server URL.")
-    ] = None,
-    engine: Annotated[str | None, typer.Option(help="auto, transformers, hosted or vllm.")] = None,
-    adapter: Annotated[str | None, typer.Option(help="current, none, a version or a folder.")] = None,
-    width: Annotated[int | None, typer.Option(help="Candidates sampled in each step.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Steps at most.")] = None,
-    tokens: Annotated[int | None, typer.Option(help="Tokens at most, prompts included.")] = None,
-    seconds: Annotated[float | None, typer.Option(help="Seconds at most.")] = None,
+    model: ModelOption = None,
+    engine: EngineOption = None,
+    adapter: AdapterOption = None,
+    width: WidthOption = None,
+    steps: StepsOption = None,
+    tokens: TokensOption = None,
+    seconds: SecondsOption = None,
     temperature: Annotated[float | None, typer.Option(help="Higher: more varied candidates.")] = None,
     top_k: Annotated[int | None, typer.Option(help="Only the likeliest K tokens; 0 keeps all.")] = None,
     top_p: Annotated[float | None, typer.Option(help="Only the likeliest tokens of this share.")] = None,

@@ -7,7 +7,21 @@ from typing import Annotated
 
 import typer
 
-from forklock.agent.commands.options import RepoOption, SandboxOption, below
+from forklock.agent.commands.options import (
+    AdapterOption,
+    EngineOption,
+    ModelOption,
+    RepoOption,
+    RolloutsOption,
+    SandboxOption,
+    SecondsOption,
+    StepsOption,
+    StrategyOption,
+    TokensOption,
+    TurnsOption,
+    WidthOption,
+    below,
+)
 
 
 def watch(
@@ -16,21 +30,17 @@ def watch(
     ] = "",
     repo: RepoOption = Path(),
     test: Annotated[str, typer.Option(help="The check; default: the repository's own suite.")] = "",
-    model: Annotated[
-        str | None, typer.Option(help="Catalogue name, folder, provider id or server URL.")
-    ] = None,
-    engine: Annotated[str | None, typer.Option(help="auto, transformers, hosted or vllm.")] = None,
-    adapter: Annotated[str | None, typer.Option(help="current, none, a version or a folder.")] = None,
-    width: Annotated[int | None, typer.Option(help="Candidates sampled in each step.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Steps of a run at most.")] = None,
-    tokens: Annotated[int | None, typer.Option(help="Tokens of a run at most.")] = None,
-    seconds: Annotated[float | None, typer.Option(help="Seconds of a run at most.")] = None,
+    model: ModelOption = None,
+    engine: EngineOption = None,
+    adapter: AdapterOption = None,
+    width: WidthOption = None,
+    steps: StepsOption = None,
+    tokens: TokensOption = None,
+    seconds: SecondsOption = None,
     runs: Annotated[int | None, typer.Option(min=1, help="End after so many finished runs.")] = None,
-    strategy: Annotated[
-        str | None, typer.Option(help="auto, repair or drive; see `agent solve --help`.")
-    ] = None,
-    rollouts: Annotated[int | None, typer.Option(help="drive: tries that run at once.")] = None,
-    turns: Annotated[int | None, typer.Option(help="drive: turns of one try, at most.")] = None,
+    strategy: StrategyOption = None,
+    rollouts: RolloutsOption = None,
+    turns: TurnsOption = None,
     sandbox: SandboxOption = None,
 ) -> None:
     """Watch a repository: when files change and the check fails, a run proposes a change.

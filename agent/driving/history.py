@@ -82,7 +82,7 @@ class History:
 
     @property
     def tokens(self) -> int:
-        """Of a request that is made now, about."""
+        """The approximate size of a request that is made now, in tokens."""
         return sum(part.tokens for part in self._parts)
 
     @property

@@ -25,6 +25,7 @@ from forklock.agent.contract import Task
 from forklock.sandbox import BackendName, ExecResult, Limits, Policy, SandboxFault, open_sandbox
 from forklock.sandbox.files.atomic import write_atomic
 from forklock.sandbox.files.reading import MEGABYTE, Unreadable, read_regular
+from forklock.sandbox.images.network import python_hosts
 from forklock.sandbox.images.way_out import open_way_out
 from forklock.sandbox.interpreters.environments import usable
 from forklock.sandbox.interpreters.policy import workspace_policy
@@ -33,8 +34,6 @@ from forklock.sandbox.linux.private import remove_tree
 
 COMMAND = "python -m pytest -q"
 """The check of a new project: the tests that it will have."""
-HOSTS = ("pypi.org", "files.pythonhosted.org")
-"""Hosts that uv reaches: Python's index, and its files."""
 SYNC_S = 300.0
 _ENTRIES = re.compile(
     r"\.git|\.gitignore|\.gitattributes|(?:readme|license|licence|copying)(?:\.\w+)?", re.IGNORECASE
@@ -81,14 +80,14 @@ def set_up(
     *,
     backend: BackendName = "auto",
     packages: Sequence[str] = (),
-    hosts: Sequence[str] = HOSTS,
+    hosts: Sequence[str] = (),
     progress: Callable[[str], None] = lambda _line: None,
 ) -> NewProject:
     """Make the first files of the project at `root`, which is not written, and its environment.
 
     Args:
         packages: requirements beside pytest, as pip takes them.
-        hosts: what uv may reach.
+        hosts: what uv may reach; those of Python's index and of its files if none is named.
 
     Raises:
         SandboxFault: no sandbox, or it failed.
@@ -103,6 +102,7 @@ def set_up(
     with FileLock(f"{place}.lock"):
         lock = _made_before(place, files["pyproject.toml"])
         if lock is None:
+            hosts = hosts or python_hosts()
             progress(
                 f"uv installs pytest{''.join(f', {one}' for one in packages)} (hosts: {', '.join(hosts)})"
             )

@@ -42,7 +42,7 @@ class TurnLog:
     model: ModelIdentity
     _before: tuple[Message, ...] = ()
     _tokens: int = 0
-    """Of the request before."""
+    """Prompt tokens of the request before."""
 
     def digest(self, request: Request, decoding: Decoding) -> str:
         plain = request.model_copy(update={"seed": None})

@@ -15,14 +15,13 @@ from pathlib import Path
 from forklock.agent.contract import AgentFault
 from forklock.agent.repo import apply_diff
 from forklock.sandbox import Sandbox
-from forklock.sandbox.linux.nofollow import read_inside
 from forklock.tools.behaviour.ask import Behaviour, Plan, Target
 from forklock.tools.behaviour.compare import Difference, disagreements, same_answer
 from forklock.tools.behaviour.mutants import Mutant, mutants
 from forklock.tools.behaviour.pinning import passing_mutants
 from forklock.tools.contract import ToolFault
 from forklock.tools.edits.hunks import all_hunks_of
-from forklock.tools.index.files import MAX_BYTES
+from forklock.tools.index.files import text_inside
 from forklock.tools.languages.known import language_of
 
 MOST = 120
@@ -150,7 +149,9 @@ def _mutants(before: Path, after: Path, diff: str) -> Iterator[tuple[str, Mutant
     """Mutants of the changed lines, by file."""
     changed = _changed(diff)
     texts = {
-        path: text for path in changed if (text := _text(after, path)) and _text(before, path) is not None
+        path: text
+        for path in changed
+        if (text := text_inside(after, path, "strict")) and text_inside(before, path, "strict") is not None
     }
     for path, text in texts.items():
         yield from ((path, mutant) for mutant in mutants(text, changed[path], MOST // len(texts) or 1))
@@ -168,12 +169,3 @@ def _changed(diff: str) -> dict[str, set[int]]:
                 found.setdefault(hunk.new_path, set()).add(number)
             number += not line.startswith("-")
     return found
-
-
-def _text(root: Path, path: str) -> str | None:
-    """The text of a file of the tree; None where there is none, or a link leads to it."""
-    try:
-        data = read_inside(root, path, MAX_BYTES)
-        return None if data is None else data.decode("utf-8")
-    except ValueError:
-        return None

@@ -189,7 +189,7 @@ class ModelAnswered(_Event):
     tokens: Text = ""
     """JSON: pairs of a token's text and its log probability; "" where the engine gives none."""
     cached_tokens: int | None = None
-    """Of the prompt's; None where the server does not say."""
+    """Prompt tokens that were in the server's cache; None where the server does not say."""
 
 
 class CandidateRuled(_Event):

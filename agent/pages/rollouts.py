@@ -29,7 +29,7 @@ class CallRow:
 class TurnRow:
     number: int
     tokens: int
-    """Of its answer."""
+    """Tokens of its answer."""
     prompt_tokens: int
     answer: str
     calls: tuple[CallRow, ...]

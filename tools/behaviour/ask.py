@@ -18,9 +18,8 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from forklock.sandbox import Sandbox
-from forklock.sandbox.linux.nofollow import read_inside
 from forklock.tools.contract import Symbol
-from forklock.tools.index.files import MAX_BYTES, is_test_path
+from forklock.tools.index.files import is_test_path, text_inside
 from forklock.tools.languages.known import symbols
 from forklock.tools.testing.command import parse_command
 from forklock.tools.testing.environment import command_environment
@@ -216,11 +215,8 @@ def target_at(root: Path, path: str, line: int) -> Target | None:
 
 def _symbols(root: Path, path: str) -> list[Symbol]:
     """Return the definitions of a file. Its name comes from the tested process: no link is followed, no pipe opened."""
-    try:
-        data = read_inside(root, path, MAX_BYTES)
-        return [] if data is None else _symbols_of(path, data.decode("utf-8"))
-    except ValueError:
-        return []
+    text = text_inside(root, path, "strict")
+    return [] if text is None else _symbols_of(path, text)
 
 
 def _symbols_of(path: str, text: str) -> list[Symbol]:

@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 from forklock.sandbox.contract import SandboxFault
 from forklock.sandbox.git.tree import list_files
 from forklock.sandbox.interpreters.environments import environment_names
-from forklock.sandbox.linux.nofollow import Walk
+from forklock.sandbox.linux.nofollow import Walk, read_inside
 from forklock.tools.languages.definitions import Definition
 from forklock.tools.languages.known import language_of
 from forklock.tools.languages.language import Language
@@ -158,6 +158,21 @@ def _walk(root: Path) -> Iterator[str]:
 
 def _is_walked(before: str, name: str) -> bool:
     return not name.startswith(".") and name not in _SKIPPED and before.count("/") < _DEPTH
+
+
+def text_inside(root: Path, path: str, errors: str = "replace") -> str | None:
+    """Return the text of a regular file below `root`, of sane size; None if there is none, or if a link leads to it.
+
+    For trees in which programs of others have run, and paths that they named.
+
+    Args:
+        errors: as `bytes.decode` takes it; with "strict" a file that is not UTF-8 is None.
+    """
+    try:
+        data = read_inside(root, path, MAX_BYTES)
+        return None if data is None or b"\0" in data else data.decode("utf-8", errors)
+    except ValueError:
+        return None
 
 
 def read_regular(file: Path) -> str | None:

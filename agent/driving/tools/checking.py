@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from forklock.agent.asking.prompts import failure_text
-from forklock.agent.driving.tools.context import Context, text_inside
+from forklock.agent.driving.tools.context import Context
 from forklock.agent.driving.tools.excerpts import cut_line
 from forklock.agent.judging.guard import Cheated, Check, Guard
 from forklock.agent.log.shown.words import fell
@@ -19,7 +19,7 @@ from forklock.sandbox.linux.nofollow import folder_of, remove_inside
 from forklock.tools.contract import TestReport, TestStatus
 from forklock.tools.frozen import broken_seals
 from forklock.tools.frozen.runner_files import is_runner_file
-from forklock.tools.index.files import is_test_path
+from forklock.tools.index.files import is_test_path, text_inside
 from forklock.tools.languages.text import line_at, to_lf
 from forklock.tools.testing.run import compare, is_solved
 

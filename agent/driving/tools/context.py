@@ -17,10 +17,10 @@ from forklock.agent.contract import Task
 from forklock.agent.judging.guard import Check, Guard
 from forklock.models.families.profile import EditFormat
 from forklock.sandbox import Sandbox
-from forklock.sandbox.linux.nofollow import folder_of, read_inside
+from forklock.sandbox.linux.nofollow import folder_of
 from forklock.tools.contract import TestReport
 from forklock.tools.frozen.runner_files import is_built
-from forklock.tools.index.files import MAX_BYTES, CodeIndex, SourceFile, all_files, load_index
+from forklock.tools.index.files import CodeIndex, SourceFile, all_files, load_index, text_inside
 from forklock.tools.languages.known import language_of
 from forklock.tools.languages.text import to_lf
 
@@ -30,16 +30,6 @@ if TYPE_CHECKING:
 MAX_FILES = 100_000
 """Files that are looked at after a command."""
 _NOT_ENTERED = frozenset({".git", ".forklock"})
-
-
-def text_inside(root: Path, path: str) -> str | None:
-    """Return the text of a regular file of the workspace; None if there is none, or a link leads to it: what a command
-    left behind is looked at on the host."""
-    try:
-        data = read_inside(root, path, MAX_BYTES)
-    except ValueError:
-        return None
-    return None if data is None or b"\0" in data else data.decode("utf-8", "replace")
 
 
 def is_inside(root: Path, path: str) -> bool:

@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from forklock.agent.driving.contract import ToolAnswer
-from forklock.agent.driving.tools.context import Context, text_inside
+from forklock.agent.driving.tools.context import Context
 from forklock.agent.driving.tools.excerpts import MAX_CHARS, clip, cut_line
 from forklock.models.calls.contract import Parameter, Tool
 from forklock.tools.contract import Freshness, Symbol
+from forklock.tools.index.files import text_inside
 from forklock.tools.index.find import find_symbols
 from forklock.tools.index.search import Search
 from forklock.tools.languages.definitions import meant

@@ -22,9 +22,9 @@ from forklock.tools.languages.text import to_lf
 from forklock.tools.paths import resolve
 
 FRAME_TOKENS = 500
-"""Of what is around a definition."""
+"""Tokens of the frame around a definition, at most."""
 ENTRIES = 100
-"""Of a folder that are listed."""
+"""Entries of a folder that are listed, at most."""
 
 TOOL = Tool(
     "read",

@@ -35,9 +35,9 @@ class TurnAsked(LoggedEvent):
     messages: list[MessageRef]
     """The messages behind them."""
     prompt_tokens: int
-    """Of the whole request."""
+    """Tokens of the whole request."""
     new_tokens: int
-    """Of what the turn before did not hold: what a run's limit on tokens counts."""
+    """Tokens that the turn before did not hold: a run's limit on tokens counts these."""
 
 
 class TurnAnswered(LoggedEvent):
@@ -55,7 +55,7 @@ class TurnAnswered(LoggedEvent):
     redacted: bool = False
     """The text held a secret, so that what is here is not what the model wrote: a resumed run drops the rollout."""
     cached_tokens: int | None = None
-    """Of the prompt's; None where the server does not say."""
+    """Prompt tokens that were in the server's cache; None where the server does not say."""
 
 
 class ToolCalled(LoggedEvent):

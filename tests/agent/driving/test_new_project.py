@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pypi_simple import PYPI_SIMPLE_ENDPOINT
 
 from forklock.agent.driving import new_project
 from forklock.agent.driving.new_project import COMMAND, NewProject, find_uv, is_empty, manifest, set_up
@@ -67,7 +69,8 @@ def test_without_uv_the_managed_environment_serves(empty: Path, monkeypatch: pyt
 def test_uv_reaches_no_other_host(empty: Path) -> None:
     made = set_up(empty, backend="bubblewrap", hosts=("packages.invalid",))
     assert made.environment is None
-    assert "pypi.org" in made.note, "what it asked for and did not get"
+    index = urlsplit(PYPI_SIMPLE_ENDPOINT).hostname
+    assert index and index in made.note, "what it asked for and did not get"
     assert find_environment(empty) is None or "projects" not in str(find_environment(empty))
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from toolboxes import Box, Ground
 
+from forklock.agent.driving.tools.find import KINDS
 from forklock.tools.contract import TestStatus
 
 FIX = {"path": "shop.py", "old": "    for price in prices[1:]:", "new": "    for price in prices:"}
@@ -135,6 +136,6 @@ def test_a_folder_that_became_a_link_is_read_by_no_tool(box: Box, tmp_path: Path
     box("run", command="mkdir d && touch d/key.txt d/key.py")
     box("find", query="nothing", kind="text")
     box("run", command=f"rm -r d && ln -s {secret} d")
-    for kind in ("text", "symbol", "references", "words"):
+    for kind in KINDS:
         assert "opens" not in box("find", query="PRIVATE", kind=kind).text
     assert "opens" not in box("read", path="d/key.txt").text
